@@ -1,0 +1,277 @@
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
+
+// Status is where an approval is in its life. The zero value is invalid.
+type Status string
+
+// The statuses.
+const (
+	Pending   Status = "pending"
+	Approved  Status = "approved"
+	Executing Status = "executing"
+	Executed  Status = "executed"
+	Failed    Status = "failed"  // the upstream said so
+	Unknown   Status = "unknown" // no receipt; never retried
+	Stale     Status = "stale"   // target, tool or policy changed before execution
+	Lapsed    Status = "lapsed"  // approved, not used in time
+	Denied    Status = "denied"
+	Expired   Status = "expired"
+	Cancelled Status = "cancelled"
+)
+
+// Statuses lists every status in the order of an approval's life.
+var Statuses = [...]Status{Pending, Approved, Executing, Executed, Failed, Unknown, Stale, Lapsed, Denied, Expired, Cancelled}
+
+var transitions = map[Status][]Status{
+	Pending:   {Approved, Denied, Expired, Cancelled, Stale},
+	Approved:  {Executing, Stale, Lapsed, Cancelled},
+	Executing: {Executed, Failed, Unknown},
+	Unknown:   {Executed, Failed},
+}
+
+// Valid reports whether s is one of the named statuses.
+func (s Status) Valid() bool {
+	for _, v := range Statuses {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Final reports whether nothing can follow s. Unknown is not final: a
+// read-back or a human may still resolve it.
+func (s Status) Final() bool { return s.Valid() && len(transitions[s]) == 0 }
+
+// Open reports whether a call may still join an approval in this status.
+func (s Status) Open() bool { return s == Pending || s == Approved }
+
+// ErrTransition is wrapped by every refused change of status.
+var ErrTransition = errors.New("not a legal transition")
+
+// CheckTransition returns nil if an approval may go from one status to the
+// other in one step.
+func CheckTransition(from, to Status) error {
+	for _, t := range transitions[from] {
+		if t == to {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s → %s: %w", from, to, ErrTransition)
+}
+
+// TimeBox bounds an approval: TTL to decide, UseWithin to execute afterwards.
+type TimeBox struct {
+	TTL       time.Duration `json:"ttl"`
+	UseWithin time.Duration `json:"use_within"`
+}
+
+// DefaultTimeBox returns the box of a tier: 15 minutes to decide for T1 and
+// below, 5 above, and 2 minutes to use.
+func DefaultTimeBox(t Tier) TimeBox {
+	if t == T0Read || t == T1ReversibleWrite {
+		return TimeBox{TTL: 15 * time.Minute, UseWithin: 2 * time.Minute}
+	}
+	return TimeBox{TTL: 5 * time.Minute, UseWithin: 2 * time.Minute}
+}
+
+// MaxStaleRounds is how often one call may go stale before the answer is no.
+const MaxStaleRounds = 3
+
+// Approval is one waiting write and all that became of it. Values are copies;
+// the store alone changes them.
+type Approval struct {
+	ID            ApprovalID  `json:"id"`
+	Status        Status      `json:"status"`
+	Tenant        string      `json:"tenant"`
+	RunID         RunID       `json:"run_id"`
+	SessionID     SessionID   `json:"session_id"` // of the newest call that joined
+	CallID        CallID      `json:"call_id"`    // likewise
+	CorrelationID string      `json:"correlation_id"`
+	Environment   string      `json:"environment"`
+	Workflow      string      `json:"workflow"`
+	Server        string      `json:"server"`
+	Tool          string      `json:"tool"`
+	Tier          Tier        `json:"tier"`
+	Sensitive     bool        `json:"sensitive,omitempty"`
+	Definition    diff.Digest `json:"definition"`
+	PolicyHash    string      `json:"policy_hash"`
+	Digest        diff.Digest `json:"digest"`
+	ArgsRaw       diff.Digest `json:"args_raw"`
+	Args          []byte      `json:"args"` // canonical arguments, unredacted
+	Preview       Preview     `json:"preview"`
+	Rule          Rule        `json:"rule"` // why it was asked
+	RequestedBy   Origin      `json:"requested_by"`
+	Claim         string      `json:"claim,omitempty"` // the agent's stated reason, its claim only
+	RequestedAt   time.Time   `json:"requested_at"`
+	Box           TimeBox     `json:"box"`
+	Expires       Deadline    `json:"expires"`               // to decide
+	UseBy         Deadline    `json:"use_by,omitzero"`       // to execute, set by the decision
+	Round         int         `json:"round"`                 // 0, then one more after each stale round
+	Replaces      ApprovalID  `json:"replaces,omitempty"`    // the stale approval before this one
+	ReplacedBy    ApprovalID  `json:"replaced_by,omitempty"` // the fresh approval after this one
+	Signoffs      []Signoff   `json:"signoffs,omitempty"`
+	Receipt       *Receipt    `json:"receipt,omitempty"`
+	Why           string      `json:"why,omitempty"` // why it ended, a sentence
+	UpdatedAt     time.Time   `json:"updated_at"`
+	EndedAt       time.Time   `json:"ended_at,omitzero"`
+	Version       uint64      `json:"version"` // grows with each change
+}
+
+// Target names the first resource that the approval would change, for one line
+// of text. It falls back to the tool.
+func (a Approval) Target() string {
+	for _, e := range a.Preview.Effects {
+		if e.Resource.Path != "" {
+			return e.Resource.Path
+		}
+	}
+	return a.Tool
+}
+
+// Signoff is one approver's word on one digest.
+type Signoff struct {
+	Approve bool        `json:"approve"`
+	Digest  diff.Digest `json:"digest"` // that the reviewer saw
+	Reason  string      `json:"reason"`
+	By      Approver    `json:"by"`
+	At      time.Time   `json:"at"`
+}
+
+// Approver says who decided, as the daemon saw the peer.
+type Approver struct {
+	User       string `json:"user"` // numeric user id
+	Name       string `json:"name,omitempty"`
+	PID        int    `json:"pid"`
+	Executable string `json:"executable,omitempty"`
+	Terminal   string `json:"terminal,omitempty"`
+	Key        string `json:"key,omitempty"` // fingerprint, where the word is signed
+}
+
+// Bounds of a reason, in characters after trimming.
+const (
+	MinReason = 3
+	MaxReason = 500
+)
+
+// CheckReason returns the trimmed reason, or an error that says what is wrong.
+func CheckReason(s string) (string, error) {
+	s = strings.TrimSpace(s)
+	if !utf8.ValidString(s) {
+		return "", errors.New("the reason is not valid UTF-8")
+	}
+	switch n := utf8.RuneCountInString(s); {
+	case n < MinReason:
+		return "", fmt.Errorf("a reason of at least %d characters is required", MinReason)
+	case n > MaxReason:
+		return "", fmt.Errorf("the reason has %d characters; at most %d are kept", n, MaxReason)
+	}
+	return s, nil
+}
+
+// Outcome says how an execution ended.
+type Outcome string
+
+// The outcomes of an execution.
+const (
+	OutcomeOK         Outcome = "ok"
+	OutcomeError      Outcome = "error"      // the upstream answered with an error
+	OutcomeUnknown    Outcome = "unknown"    // timeout, dead upstream, crash
+	OutcomeIncomplete Outcome = "incomplete" // input_required: asks for more
+)
+
+// ReadBack says what reading the target after execution showed.
+type ReadBack string
+
+// The results of a read-back.
+const (
+	Verified     ReadBack = "verified"     // the target is what was predicted
+	Diverged     ReadBack = "diverged"     // it is something else
+	Untouched    ReadBack = "untouched"    // it is as it was before
+	Unverifiable ReadBack = "unverifiable" // it cannot be read back
+)
+
+// Intent is the durable word that a call is about to run.
+type Intent struct {
+	CallID     CallID      `json:"call_id"`
+	ApprovalID ApprovalID  `json:"approval_id,omitempty"` // empty where policy allowed
+	SessionID  SessionID   `json:"session_id"`
+	RunID      RunID       `json:"run_id"`
+	Tenant     string      `json:"tenant"`
+	Server     string      `json:"server"`
+	Tool       string      `json:"tool"`
+	Tier       Tier        `json:"tier"`
+	Digest     diff.Digest `json:"digest"`
+	ArgsRaw    diff.Digest `json:"args_raw"`
+	Effects    []Effect    `json:"effects"`
+	At         time.Time   `json:"at"`
+	// Upstream identifies the child that runs it, so that a later daemon can
+	// tell whether it is still alive.
+	Upstream UpstreamRef `json:"upstream"`
+	// Unknown is set once no receipt can come; the target stays locked.
+	Unknown bool `json:"unknown,omitempty"`
+}
+
+// UpstreamRef identifies one upstream process.
+type UpstreamRef struct {
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"`
+	BootID    string `json:"boot_id"`
+}
+
+// Receipt is what became of an execution.
+type Receipt struct {
+	CallID     CallID      `json:"call_id"`
+	Outcome    Outcome     `json:"outcome"`
+	ReadBack   ReadBack    `json:"read_back"`
+	Detail     string      `json:"detail,omitempty"` // a sentence
+	After      []State     `json:"after,omitempty"`  // per effect, as read back
+	Result     diff.Digest `json:"result"`           // of the upstream's answer
+	ResultSize int         `json:"result_size"`
+	Reconciled bool        `json:"reconciled,omitempty"` // found by read-back after the fact
+	StartedAt  time.Time   `json:"started_at"`
+	EndedAt    time.Time   `json:"ended_at"`
+}
+
+// Status maps a receipt onto the status that it gives an approval.
+func (r Receipt) Status() Status {
+	switch r.Outcome {
+	case OutcomeOK:
+		return Executed
+	case OutcomeError:
+		return Failed
+	}
+	return Unknown
+}
+
+// Switch stops calls. Scope is "" for everything, "server" or "server/tool".
+type Switch struct {
+	Scope  string    `json:"scope"`
+	Reason string    `json:"reason"`
+	By     Approver  `json:"by"`
+	At     time.Time `json:"at"`
+}
+
+// Stops reports whether the switch holds for a tool of a server.
+func (s Switch) Stops(server, tool string) bool {
+	return s.Scope == "" || s.Scope == server || s.Scope == server+"/"+tool
+}
+
+// Pin is an accepted tool definition.
+type Pin struct {
+	Server     string      `json:"server"`
+	Tool       string      `json:"tool"`
+	SHA256     diff.Digest `json:"sha256"` // of the canonical definition
+	Definition []byte      `json:"definition"`
+	AcceptedAt time.Time   `json:"accepted_at"`
+	AcceptedBy string      `json:"accepted_by"`
+}

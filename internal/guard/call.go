@@ -1,0 +1,183 @@
+package guard
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
+
+// Origin says who asked: the client process at the far end of a session, as
+// the daemon saw it. Nothing in it is the client's own claim except Client and
+// Version, which are labels and decide nothing.
+type Origin struct {
+	Client     string `json:"client"`     // from initialize or _meta, e.g. "claude-code"
+	Version    string `json:"version"`    // likewise
+	PID        int    `json:"pid"`        // of the client process
+	StartTime  uint64 `json:"start_time"` // of that process, in the kernel's own unit
+	Executable string `json:"executable"`
+	Folder     string `json:"folder"`
+	User       string `json:"user"` // numeric user id of the client
+}
+
+// Session is one shim connection: one client, one server, one upstream.
+type Session struct {
+	ID          SessionID `json:"id"`
+	RunID       RunID     `json:"run_id"`
+	Tenant      string    `json:"tenant"`
+	Environment string    `json:"environment"`
+	Workflow    string    `json:"workflow"`
+	Profile     string    `json:"profile"`
+	Server      string    `json:"server"`
+	Origin      Origin    `json:"origin"`
+	OpenedAt    time.Time `json:"opened_at"`
+	ClosedAt    time.Time `json:"closed_at,omitzero"`
+}
+
+// Run is the sessions of one client process, identified across restarts of the
+// daemon by pid, start time and boot.
+type Run struct {
+	ID          RunID     `json:"id"`
+	Tenant      string    `json:"tenant"`
+	Profile     string    `json:"profile"`
+	Environment string    `json:"environment"`
+	Workflow    string    `json:"workflow"`
+	Origin      Origin    `json:"origin"`
+	BootID      string    `json:"boot_id"`
+	StartedAt   time.Time `json:"started_at"`
+}
+
+// ToolCall is one admitted tools/call.
+type ToolCall struct {
+	ID            CallID
+	Session       Session
+	Tool          string
+	CorrelationID string          // the client's tool-use id, else the call id
+	Args          json.RawMessage // the admitted bytes of params.arguments; "{}" where absent
+	ArgsCanonical []byte          // RFC 8785 form of Args
+	ArgsRaw       diff.Digest     // digest of Args as received
+	Definition    diff.Digest     // of the tool definition in force
+	RequestedAt   time.Time
+}
+
+// Target is a resource that a call names, resolved. For files Key is the
+// absolute path with every link resolved.
+type Target struct {
+	Kind string `json:"kind"` // "file", "opaque", …
+	Key  string `json:"key"`  // what is locked; unique within the kind
+	Path string `json:"path"` // workspace-relative, for people and for rules
+	Root string `json:"root"` // the workspace folder that contains it
+	// Write is false for a resource that is only read.
+	Write bool `json:"write"`
+}
+
+// Effect is one change to one resource.
+type Effect struct {
+	Kind     string      `json:"kind"` // "file.write", "file.move", "opaque", …
+	Resource Target      `json:"resource"`
+	Before   State       `json:"before"`
+	After    State       `json:"after"`
+	Dest     *Target     `json:"dest,omitempty"` // of a move
+	Diff     diff.Digest `json:"diff"`           // of this effect's change text
+}
+
+// State is what a resource is before or after, without its content.
+type State struct {
+	Exists bool        `json:"exists"`
+	Kind   string      `json:"kind,omitempty"` // "file", "dir", "symlink"
+	SHA256 diff.Digest `json:"sha256"`
+	Size   int64       `json:"size"`
+	Mode   uint32      `json:"mode,omitempty"` // permission bits
+	// Computed is false where the state cannot be known beforehand (opaque).
+	Computed bool `json:"computed"`
+}
+
+// ChangeType says how the text of a change is to be read.
+type ChangeType string
+
+// The change types, as the control API spells them.
+const (
+	ChangeUnified   ChangeType = "unified"
+	ChangeJSONPatch ChangeType = "json_patch"
+	ChangeJSONDiff  ChangeType = "json_diff"
+	ChangeExec      ChangeType = "exec"
+	ChangeMessage   ChangeType = "message"
+	ChangeHTTP      ChangeType = "http"
+	ChangeSQL       ChangeType = "sql"
+	ChangeOpaque    ChangeType = "opaque"
+)
+
+// Change is the preview's content: what the reviewer reads.
+type Change struct {
+	Type    ChangeType      `json:"type"`
+	Text    string          `json:"text"`              // unified diff, or canonical arguments; raw, not yet safe for a terminal
+	Patch   json.RawMessage `json:"patch,omitempty"`   // RFC 6902
+	Preview json.RawMessage `json:"preview,omitempty"` // [{op, path, from, to}]
+	Added   int             `json:"added"`
+	Removed int             `json:"removed"`
+}
+
+// Hazard is something about a preview that a reviewer must not miss. It blocks
+// batch approval.
+type Hazard struct {
+	Kind string `json:"kind"` // stable identifier, e.g. "bidi_control", "coarse_diff"
+	Text string `json:"text"` // a sentence
+}
+
+// SideEffect is a plain sentence about what follows from the call.
+type SideEffect struct {
+	Text string `json:"text"`
+}
+
+// Preview is what a call would do, computed by the daemon.
+type Preview struct {
+	Effects     []Effect     `json:"effects"`
+	Change      Change       `json:"change"`
+	SideEffects []SideEffect `json:"side_effects,omitempty"`
+	Hazards     []Hazard     `json:"hazards,omitempty"`
+	Summary     string       `json:"summary"` // one line, e.g. "edit src/main.go (+3 −1)"
+}
+
+// Binding is everything that an approval binds. Its digest is what the
+// reviewer decides on and what is compared at execution.
+type Binding struct {
+	Tenant     string
+	Run        RunID
+	Server     string
+	Tool       string
+	Definition diff.Digest
+	Policy     string // hash of the policy in force for the tool
+	Args       []byte // canonical
+	ArgsRaw    diff.Digest
+	Effects    []Effect
+	Change     Change
+}
+
+// bindingDomain separates these digests from all others and versions them.
+const bindingDomain = "mcpguard/binding/v1"
+
+// Digest covers every field of b, each with its length, and the version of the
+// diff algorithm. Two bindings with one digest execute the same change.
+func (b Binding) Digest() (diff.Digest, error) {
+	effects, err := json.Marshal(b.Effects)
+	if err != nil {
+		return diff.Digest{}, err
+	}
+	change, err := json.Marshal(b.Change)
+	if err != nil {
+		return diff.Digest{}, err
+	}
+	h := diff.NewHasher(bindingDomain)
+	h.Field("algorithm", []byte{diff.AlgorithmVersion})
+	h.Field("tenant", []byte(b.Tenant))
+	h.Field("run", []byte(b.Run))
+	h.Field("server", []byte(b.Server))
+	h.Field("tool", []byte(b.Tool))
+	h.Field("definition", b.Definition[:])
+	h.Field("policy", []byte(b.Policy))
+	h.Field("args", b.Args)
+	h.Field("args_raw", b.ArgsRaw[:])
+	h.Field("effects", effects)
+	h.Field("change", change)
+	return h.Digest(), nil
+}
