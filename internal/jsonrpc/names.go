@@ -43,15 +43,20 @@ func folded(buf *[foldLen]byte, name []byte) ([]byte, bool) {
 	return buf[:n], true
 }
 
-// foldTwin returns the known name that name equals but for case, "" if there is
-// none or name is the known name itself.
-func foldTwin(name []byte, known func([]byte) (string, bool)) string {
+// foldTwin returns the known name of the context, envelope or params, that name
+// equals but for case, "" if there is none or name is the known name itself.
+func foldTwin(name []byte, ctx context) string {
 	var buf [foldLen]byte
 	low, ok := folded(&buf, name)
 	if !ok {
 		return ""
 	}
-	k, ok := known(low)
+	var k string
+	if ctx == envelope {
+		k, ok = envelopeName(low)
+	} else {
+		k, ok = paramsName(low)
+	}
 	switch {
 	case !ok, k == string(name):
 		return ""

@@ -21,11 +21,10 @@ const (
 const quadratic = 16
 
 // nameRef is a decoded member name: in the frame, or in the scanner's arena
-// where it had escapes.
-type nameRef struct {
-	start, end uint32
-	inArena    bool
-}
+// where it had escapes. The length's top bit tells which; frames are shorter.
+type nameRef struct{ start, length uint32 }
+
+const inArena = 1 << 31
 
 // scanner reads one frame, once, from left to right. Its methods take the index
 // of the value's first byte and return the index after it, or -1 once fail was
@@ -260,11 +259,11 @@ func (s *scanner) memberName(i, base int, ctx context) ([]byte, int) {
 	if i < 0 {
 		return nil, -1
 	}
-	ref := nameRef{start: uint32(start + 1), end: uint32(i - 1)}
+	ref := nameRef{uint32(start + 1), uint32(i - start - 2)}
 	if escaped {
 		from := len(s.arena)
 		s.arena, _ = appendDecoded(s.arena, s.b[start+1:i-1]) // valid: str has read it
-		ref = nameRef{start: uint32(from), end: uint32(len(s.arena)), inArena: true}
+		ref = nameRef{uint32(from), uint32(len(s.arena)-from) | inArena}
 	}
 	name := s.name(ref)
 	if escaped && bytes.IndexByte(name, 0) >= 0 {
@@ -272,23 +271,23 @@ func (s *scanner) memberName(i, base int, ctx context) ([]byte, int) {
 	}
 	if len(s.names)-base < quadratic {
 		for _, r := range s.names[base:] {
-			if r.end-r.start == uint32(len(name)) && bytes.Equal(s.name(r), name) {
+			if r.length&^inArena == uint32(len(name)) && bytes.Equal(s.name(r), name) {
 				return nil, s.fail(DuplicateMember, start)
 			}
 		}
 	}
 	s.names = append(s.names, ref)
-	twin := ""
-	switch ctx {
-	case envelope:
-		twin = foldTwin(name, envelopeName)
-	case params:
-		twin = foldTwin(name, paramsName)
+	if ctx != envelope && ctx != params {
+		return s.colon(name, i)
 	}
-	if twin != "" {
+	if twin := foldTwin(name, ctx); twin != "" {
 		s.note = fmt.Sprintf("%+.64q is %q but for case", name, twin)
 		return nil, s.fail(CaseFoldedMember, start)
 	}
+	return s.colon(name, i)
+}
+
+func (s *scanner) colon(name []byte, i int) ([]byte, int) {
 	if i = s.space(i); i < 0 {
 		return nil, -1
 	}
@@ -299,10 +298,11 @@ func (s *scanner) memberName(i, base int, ctx context) ([]byte, int) {
 }
 
 func (s *scanner) name(r nameRef) []byte {
-	if r.inArena {
-		return s.arena[r.start:r.end]
+	from, n := s.b, r.length
+	if n&inArena != 0 {
+		from, n = s.arena, n&^inArena
 	}
-	return s.b[r.start:r.end]
+	return from[r.start : r.start+n]
 }
 
 // distinct reports whether the names from base on are all different, by a hash
