@@ -1,0 +1,182 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// ErrUnknownOutcome says that an earlier call on the same target has no known
+// outcome yet; nothing may be built on that target until it has.
+var ErrUnknownOutcome = errors.New("an earlier call on this target has no known outcome")
+
+// Locks lets one call at a time change a target, across all sessions. The zero
+// value is ready.
+//
+// A call asks for all of its targets at once and is granted them in order of
+// arrival, so no two calls can wait for each other. A path conflicts with
+// itself and with every path above or below it: moving a folder and writing a
+// file in it are changes to one target.
+type Locks struct {
+	mu     sync.Mutex
+	claims []*claim // in order of arrival, granted ones included
+}
+
+// claim is one call's wish for its targets.
+type claim struct {
+	call    guard.CallID
+	keys    []string
+	ready   chan struct{} // closed when granted or failed
+	granted bool
+	unknown bool // its call has no known outcome
+	err     error
+}
+
+// Held is a granted claim.
+type Held struct {
+	locks *Locks
+	claim *claim
+}
+
+// lockKeys names what targets lock. Files and folders share one name space,
+// whatever kind their effect has.
+func lockKeys(server string, targets []guard.Target) []string {
+	var keys []string
+	for _, t := range targets {
+		switch {
+		case !t.Write:
+		case strings.HasPrefix(t.Key, "/"):
+			keys = append(keys, "path:"+strings.TrimSuffix(t.Key, "/"))
+		default:
+			keys = append(keys, t.Kind+":"+t.Key)
+		}
+	}
+	if len(keys) == 0 {
+		// fail closed: what changes is not known, so nothing else of this server
+		// may change at the same time.
+		keys = append(keys, "opaque:"+server)
+	}
+	return keys
+}
+
+func conflict(a, b string) bool {
+	if a == b {
+		return true
+	}
+	if !strings.HasPrefix(a, "path:") || !strings.HasPrefix(b, "path:") {
+		return false
+	}
+	return strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
+}
+
+func (c *claim) conflicts(o *claim) bool {
+	for _, a := range c.keys {
+		for _, b := range o.keys {
+			if conflict(a, b) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Acquire waits until the call has its targets. Errors are ctx's, or wrap
+// ErrUnknownOutcome.
+func (l *Locks) Acquire(ctx context.Context, call guard.CallID, server string, targets []guard.Target) (*Held, error) {
+	c := &claim{call: call, keys: lockKeys(server, targets), ready: make(chan struct{})}
+	l.mu.Lock()
+	l.claims = append(l.claims, c)
+	l.grant()
+	l.mu.Unlock()
+	select {
+	case <-c.ready:
+	case <-ctx.Done():
+		l.remove(c)
+		return nil, ctx.Err()
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	if err := ctx.Err(); err != nil {
+		l.remove(c)
+		return nil, err
+	}
+	return &Held{locks: l, claim: c}, nil
+}
+
+// grant settles every claim that can be settled now; mu is held.
+func (l *Locks) grant() {
+	kept := l.claims[:0]
+	for _, c := range l.claims {
+		if !c.granted {
+			free := true
+			for _, earlier := range kept {
+				if !c.conflicts(earlier) {
+					continue
+				}
+				free = false
+				if earlier.unknown {
+					c.err = fmt.Errorf("%s: %w", earlier.call, ErrUnknownOutcome)
+					break
+				}
+			}
+			if c.err != nil {
+				close(c.ready)
+				continue
+			}
+			if free {
+				c.granted = true
+				close(c.ready)
+			}
+		}
+		kept = append(kept, c)
+	}
+	clear(l.claims[len(kept):])
+	l.claims = kept
+}
+
+func (l *Locks) remove(c *claim) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, o := range l.claims {
+		if o == c {
+			l.claims = append(l.claims[:i], l.claims[i+1:]...)
+			break
+		}
+	}
+	l.grant()
+}
+
+// Release frees the targets. Releasing twice does nothing.
+func (h *Held) Release() { h.locks.remove(h.claim) }
+
+// Keep leaves the targets locked because the outcome of the call is unknown:
+// calls that wait for them fail at once, and so do later ones, until Release.
+func (h *Held) Keep() {
+	h.locks.mu.Lock()
+	defer h.locks.mu.Unlock()
+	h.claim.unknown = true
+	h.locks.grant()
+}
+
+// Hold locks the targets of an intent that has no known outcome, for a daemon
+// that has just started.
+func (l *Locks) Hold(in guard.Intent) *Held {
+	var targets []guard.Target
+	for _, e := range in.Effects {
+		targets = append(targets, e.Resource)
+		if e.Dest != nil {
+			targets = append(targets, *e.Dest)
+		}
+	}
+	c := &claim{call: in.CallID, keys: lockKeys(in.Server, targets), ready: make(chan struct{}), granted: true, unknown: true}
+	close(c.ready)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.claims = append([]*claim{c}, l.claims...)
+	return &Held{locks: l, claim: c}
+}
