@@ -90,17 +90,21 @@ const MaxStaleRounds = 3
 // Approval is one waiting write and all that became of it. Values are copies;
 // the store alone changes them.
 type Approval struct {
-	ID            ApprovalID  `json:"id"`
-	Status        Status      `json:"status"`
-	Tenant        string      `json:"tenant"`
-	RunID         RunID       `json:"run_id"`
-	SessionID     SessionID   `json:"session_id"` // of the newest call that joined
-	CallID        CallID      `json:"call_id"`    // likewise
+	ID        ApprovalID `json:"id"`
+	Status    Status     `json:"status"`
+	Tenant    string     `json:"tenant"`
+	RunID     RunID      `json:"run_id"`
+	SessionID SessionID  `json:"session_id"` // of the newest call that joined
+	CallID    CallID     `json:"call_id"`    // likewise
+	// HeldBy is the call that is still waiting for this approval; empty once it
+	// was answered early. What a session holds open ends with that session.
+	HeldBy        CallID      `json:"held_by,omitempty"`
 	CorrelationID string      `json:"correlation_id"`
 	Environment   string      `json:"environment"`
 	Workflow      string      `json:"workflow"`
 	Server        string      `json:"server"`
 	Tool          string      `json:"tool"`
+	ServerVersion string      `json:"server_version,omitempty"` // as the server states it, a label
 	Tier          Tier        `json:"tier"`
 	Sensitive     bool        `json:"sensitive,omitempty"`
 	Definition    diff.Digest `json:"definition"`
