@@ -4,8 +4,8 @@ package diff
 // that a large file is not penalised for its size. One step is one diagonal
 // visited or one element compared; a step takes a few nanoseconds.
 const (
-	baseBudget       = 48 << 20
-	budgetPerElement = 96
+	baseBudget       = 32 << 20
+	budgetPerElement = 64
 )
 
 // block is one change: a[a0:a1] is replaced by b[b0:b1]. One of the two may be
