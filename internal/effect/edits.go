@@ -1,0 +1,173 @@
+package effect
+
+import (
+	"bytes"
+	"strings"
+)
+
+// edit is one replacement.
+type edit struct {
+	old, new string
+	all      bool // every occurrence; only the built-in server knows it
+}
+
+// maxEditWork bounds the bytes that one plan's edits may look through.
+const maxEditWork = 2 << 30
+
+// checkEditWork bounds edits before any is applied.
+func checkEditWork(size int, edits []edit) error {
+	grown := size
+	work := 0
+	for _, e := range edits {
+		grown += len(e.new)
+		work += grown + len(e.old)
+		if work > maxEditWork {
+			return refusePlan("send fewer edits in one call", "%d edits of a file of %d bytes are too much work for one preview", len(edits), size)
+		}
+	}
+	return nil
+}
+
+// nodeEdits applies edits as server-filesystem's applyFileEdits does. content
+// is the decoded file with its CRLF already turned into LF.
+func nodeEdits(content string, edits []edit, path string) (string, error) {
+	for i, e := range edits {
+		old, repl := lf(e.old), lf(e.new)
+		if at := strings.Index(content, old); at >= 0 {
+			content = content[:at] + repl + content[at+len(old):]
+			continue
+		}
+		lines := strings.Split(old, "\n")
+		from, to, ok := findTrimmed(content, lines)
+		if !ok {
+			return "", errNotFound(i, len(edits), path)
+		}
+		content = content[:from] + reindent(content[from:to], lines, repl) + content[to:]
+	}
+	return content, nil
+}
+
+func errNotFound(i, n int, path string) *Refusal {
+	if n == 1 {
+		return refusePlan(readAgain, "the text to replace was not found in %q", path)
+	}
+	return refusePlan(readAgain, "the text to replace of edit %d was not found in %q", i+1, path)
+}
+
+// findTrimmed finds the first run of lines of content that equal want, all
+// trimmed, and returns where it starts and ends, its last newline excluded. It
+// reads content once (Knuth, Morris, Pratt over trimmed lines).
+func findTrimmed(content string, want []string) (from, to int, ok bool) {
+	ids := make(map[string]int, len(want))
+	pattern := make([]int, len(want))
+	for i, l := range want {
+		l = jsTrim(l)
+		id, known := ids[l]
+		if !known {
+			id = len(ids)
+			ids[l] = id
+		}
+		pattern[i] = id
+	}
+	fail := make([]int, len(pattern))
+	for i, k := 1, 0; i < len(pattern); i++ {
+		for k > 0 && pattern[k] != pattern[i] {
+			k = fail[k-1]
+		}
+		if pattern[k] == pattern[i] {
+			k++
+		}
+		fail[i] = k
+	}
+	starts := make([]int, len(pattern)) // of the latest lines, as a ring
+	matched, start := 0, 0
+	for n := 0; ; n++ {
+		end := strings.IndexByte(content[start:], '\n')
+		last := end < 0
+		if last {
+			end = len(content)
+		} else {
+			end += start
+		}
+		starts[n%len(starts)] = start
+		id, known := ids[jsTrim(content[start:end])]
+		if !known {
+			id = -1
+		}
+		for matched > 0 && pattern[matched] != id {
+			matched = fail[matched-1]
+		}
+		if pattern[matched] == id {
+			matched++
+		}
+		if matched == len(pattern) {
+			return starts[(n+1)%len(starts)], end, true
+		}
+		if last {
+			return 0, 0, false
+		}
+		start = end + 1
+	}
+}
+
+// reindent gives repl the indentation that the server would: the first line
+// that of the text it replaces, later lines theirs relative to the lines of the
+// requested old text, in UTF-16 units, as blanks.
+func reindent(replaced string, old []string, repl string) string {
+	first, _, _ := strings.Cut(replaced, "\n")
+	indent := jsIndent(first)
+	lines := strings.Split(repl, "\n")
+	for j, line := range lines {
+		if j == 0 {
+			lines[j] = indent + jsTrimStart(line)
+			continue
+		}
+		if j >= len(old) {
+			continue
+		}
+		before, after := jsIndent(old[j]), jsIndent(line)
+		if before != "" && after != "" {
+			lines[j] = indent + strings.Repeat(" ", max(0, utf16Len(after)-utf16Len(before))) + jsTrimStart(line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// exactEdits replaces bytes. Each old text must be there exactly once, or at
+// least once where all occurrences are meant. With crlf set and a file whose
+// every line ends in CRLF, a bare LF in old and new text means CRLF.
+func exactEdits(content []byte, edits []edit, path string, crlf bool) ([]byte, error) {
+	crlf = crlf && allCRLF(content)
+	for i, e := range edits {
+		old, repl := []byte(e.old), []byte(e.new)
+		if crlf {
+			old, repl = toCRLF(old), toCRLF(repl)
+		}
+		if len(old) == 0 {
+			return nil, refusePlan("give the text to replace", "edit %d has no text to replace", i+1)
+		}
+		at := bytes.Index(content, old)
+		if at < 0 {
+			return nil, errNotFound(i, len(edits), path)
+		}
+		if e.all {
+			content = bytes.ReplaceAll(content, old, repl)
+			continue
+		}
+		if bytes.Contains(content[at+1:], old) {
+			return nil, refusePlan("add lines around it until it is unique", "the text to replace of edit %d is in %q more than once", i+1, path)
+		}
+		content = bytes.Join([][]byte{content[:at], repl, content[at+len(old):]}, nil)
+	}
+	return content, nil
+}
+
+// allCRLF reports whether b has line ends and each of them is CRLF.
+func allCRLF(b []byte) bool {
+	n := bytes.Count(b, []byte{'\n'})
+	return n > 0 && bytes.Count(b, []byte("\r\n")) == n
+}
+
+func toCRLF(b []byte) []byte {
+	return bytes.ReplaceAll(bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
+}

@@ -1,0 +1,385 @@
+package effect
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Plan computes what the call would do from what is on disk now. targets are
+// those that Resolve returned; if the names lead elsewhere by now, the call is
+// refused. The result depends on the input and the disk alone.
+func (b *Binding) Plan(ctx context.Context, in Input, targets []guard.Target) (guard.Preview, error) {
+	places, err := b.places(ctx, in)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	if !slices.Equal(b.targets(in, places), targets) {
+		// fail closed: rules were applied to other names
+		return guard.Preview{}, refusePath(readAgain, "the path leads elsewhere than it did a moment ago")
+	}
+	var p guard.Preview
+	changes, err := b.Changes(in)
+	switch {
+	case err != nil:
+		return guard.Preview{}, err
+	case b.Kind() == Opaque:
+		p, err = b.planOpaque(in, places)
+	case !changes:
+		p, err = b.planNothing(in, places)
+	case b.kind == FileMove:
+		p, err = b.planMove(ctx, places[0], places[1])
+	case b.kind == FileDelete:
+		p, err = b.planDelete(ctx, places[0])
+	case b.kind == DirCreate:
+		p, err = b.planFolder(places[0])
+	default:
+		p, err = b.planContent(in, places[0])
+	}
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	p.Hazards = append(p.Hazards, nameHazards(places)...)
+	for _, pl := range places {
+		if pl.linked && b.kind != FileRead {
+			p.Hazards = append(p.Hazards, guard.Hazard{Kind: HazardLink, Text: fmt.Sprintf("the path leads through a symbolic link to %q", pl.rel())})
+		}
+	}
+	return p, nil
+}
+
+// planOpaque shows the arguments, for nothing else is known.
+func (b *Binding) planOpaque(in Input, places []place) (guard.Preview, error) {
+	text, err := prettyArgs(in)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	hazards := []guard.Hazard{{Kind: HazardOpaque, Text: "effect not computed; you approve the arguments"}}
+	if b.unproven {
+		hazards = append(hazards, guard.Hazard{Kind: HazardUnproven, Text: "this version of the server was not compared with what the guard knows of it"})
+	}
+	targets := b.targets(in, places)
+	effects := make([]guard.Effect, len(targets))
+	for i, t := range targets {
+		effects[i] = guard.Effect{Kind: Opaque, Resource: t, Diff: diff.Sum([]byte(text))}
+	}
+	return guard.Preview{
+		Effects: effects,
+		Change:  guard.Change{Type: guard.ChangeOpaque, Text: text},
+		Hazards: append(hazards, textHazards([]byte(text))...),
+		Summary: "call " + in.Call.Tool + pathList(places),
+	}, nil
+}
+
+// planNothing is the preview of a read or of a trial run.
+func (b *Binding) planNothing(in Input, places []place) (guard.Preview, error) {
+	text, err := prettyArgs(in)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	verb := "read"
+	if b.kind != FileRead {
+		verb = "trial run of " + in.Call.Tool + " on"
+	}
+	return guard.Preview{
+		Effects: []guard.Effect{},
+		Change:  guard.Change{Type: guard.ChangeOpaque, Text: text},
+		Summary: verb + pathList(places),
+	}, nil
+}
+
+func prettyArgs(in Input) (string, error) {
+	var out bytes.Buffer
+	if err := json.Indent(&out, in.Call.ArgsCanonical, "", "  "); err != nil {
+		return "", fmt.Errorf("showing the arguments: %w", err)
+	}
+	return out.String() + "\n", nil
+}
+
+// pathList names the places for a summary.
+func pathList(places []place) string {
+	switch len(places) {
+	case 0:
+		return ""
+	case 1:
+		return " " + places[0].rel()
+	}
+	return fmt.Sprintf(" %s and %d more", places[0].rel(), len(places)-1)
+}
+
+// planContent is the preview of everything that gives one file new content.
+func (b *Binding) planContent(in Input, p place) (guard.Preview, error) {
+	if err := b.checkContentTarget(p); err != nil {
+		return guard.Preview{}, err
+	}
+	c := content{place: p}
+	if p.exists {
+		var err error
+		if c.before, c.stat, err = p.read(MaxText); err != nil {
+			return guard.Preview{}, err
+		}
+		if c.stat.dev != p.stat.dev || c.stat.ino != p.stat.ino {
+			return guard.Preview{}, p.unreadable(errGone)
+		}
+	}
+	if err := b.fill(in, &c); err != nil {
+		return guard.Preview{}, err
+	}
+	if len(c.after) > MaxText {
+		return guard.Preview{}, refusePlan("write less at once", "%q would have %d bytes; at most %d are compared", p.rel(), len(c.after), MaxText)
+	}
+	c.mode = b.modeAfter(p, c.stat)
+	return b.present(c), nil
+}
+
+// content is a file before and after. mode is 0 where it is not predicted.
+type content struct {
+	place
+	stat          stat // of the file before, zero where it is new
+	before, after []byte
+	mode          uint32
+	hazards       []guard.Hazard
+}
+
+// checkContentTarget refuses what cannot be written as a file.
+func (b *Binding) checkContentTarget(p place) error {
+	switch {
+	case p.exists && p.stat.isDir():
+		return refusePlan("name a file", "%q is a folder", p.rel())
+	case p.missing > 1:
+		return refusePlan("create the folder first", "the folder %q is not there", path.Dir(p.rel()))
+	case !p.exists && b.kind != FileWrite && (b.kind != FileAppend || b.dialect == DialectFilesystem):
+		return refusePlan(listFirst, "%q is not there", p.rel())
+	case b.dialect == DialectFilesystem && p.exists && len(p.names[len(p.names)-1])+nodeTemp > maxName:
+		return refusePlan("use a shorter name", "the name of %q is too long for the server to write it", p.rel())
+	}
+	return nil
+}
+
+// fill computes the content after the call.
+func (b *Binding) fill(in Input, c *content) error {
+	switch b.kind {
+	case FileWrite, FileAppend:
+		s, err := b.text(in, "content")
+		if err != nil {
+			return err
+		}
+		c.after = []byte(s)
+		if b.kind == FileAppend {
+			c.after = append(slices.Clip(slices.Clone(c.before)), s...)
+		}
+		return nil
+	case FileEdit:
+		return b.fillEdit(in, c)
+	case DocumentPatch:
+		return b.fillPatch(in, c)
+	}
+	return fmt.Errorf("no plan for effect %q", b.kind)
+}
+
+func (b *Binding) fillEdit(in Input, c *content) error {
+	edits, err := b.edits(in)
+	if err != nil {
+		return err
+	}
+	if err := checkEditWork(len(c.before), edits); err != nil {
+		return err
+	}
+	if b.dialect != DialectFilesystem {
+		c.after, err = exactEdits(c.before, edits, c.rel(), b.dialect == DialectWorkspace)
+		return err
+	}
+	text := decodeUTF8(c.before)
+	if text != string(c.before) {
+		if len(c.before) > nodeChunk {
+			// fail closed: the server decodes piece by piece
+			return refusePlan("write the whole file", "%q is large and not valid UTF-8; what the server would make of it is not known", c.rel())
+		}
+		c.hazards = append(c.hazards, guard.Hazard{Kind: HazardInvalidUTF8, Text: "bytes that are not valid UTF-8 are replaced by U+FFFD and lost"})
+	}
+	after, err := nodeEdits(lf(text), edits, c.rel())
+	c.after = []byte(after)
+	return err
+}
+
+// nodeChunk is how much of a file Node decodes at once.
+const nodeChunk = 512 << 10
+
+// modeAfter predicts the permission bits after a write; 0 means unknown.
+func (b *Binding) modeAfter(p place, st stat) uint32 {
+	switch b.dialect {
+	case DialectFilesystem:
+		if p.exists {
+			return st.perm() & 0o777
+		}
+		return 0 // depends on the server's umask
+	case DialectWorkspace:
+		if p.exists {
+			return st.perm()
+		}
+		return NewFileMode
+	}
+	return 0
+}
+
+// The permission bits that the built-in server gives what it creates.
+const (
+	NewFileMode   = 0o644
+	NewFolderMode = 0o755
+)
+
+// replaces reports whether a write puts a new file in the old one's place.
+func (b *Binding) replaces() bool { return b.dialect != DialectGeneric }
+
+// present renders a change of one file's content.
+func (b *Binding) present(c content) guard.Preview {
+	name := c.rel()
+	before := diff.File{Path: name, Data: c.before, Exists: c.exists, Mode: c.stat.perm()}
+	after := diff.File{Path: name, Data: c.after, Exists: true, Mode: c.mode}
+	if c.exists && c.mode == 0 {
+		after.Mode = before.Mode
+	}
+	text, result := diff.Unified(before, after, diff.Options{})
+	e := guard.Effect{
+		Kind:     b.kind,
+		Resource: c.target(true),
+		Before:   guard.State{Computed: true},
+		After:    guard.State{Exists: true, Kind: stateFile, SHA256: diff.Sum(c.after), Size: int64(len(c.after)), Mode: c.mode, Computed: true},
+		Diff:     diff.Sum(text),
+	}
+	if c.exists {
+		e.Before = guard.State{Exists: true, Kind: stateFile, SHA256: diff.Sum(c.before), Size: int64(len(c.before)), Mode: c.stat.perm(), Computed: true}
+	}
+	change := guard.Change{Type: guard.ChangeUnified, Text: string(text), Added: result.Added, Removed: result.Removed}
+	change.Patch, change.Preview = structural(name, c.before, c.after)
+	return guard.Preview{
+		Effects: []guard.Effect{e},
+		Change:  change,
+		Hazards: b.contentHazards(c, result, len(text)),
+		Summary: b.contentSummary(c, result, len(text) == 0),
+	}
+}
+
+func (b *Binding) contentSummary(c content, r diff.Result, same bool) string {
+	verb := "edit"
+	switch {
+	case same:
+		return "no change to " + c.rel()
+	case !c.exists:
+		verb = "create"
+	case b.kind == FileWrite:
+		verb = "overwrite"
+	case b.kind == FileAppend:
+		verb = "append to"
+	}
+	return verb + " " + c.rel() + counts(r)
+}
+
+// counts is "(+3 −1)", with a real minus sign.
+func counts(r diff.Result) string {
+	if r.Binary {
+		return " (binary)"
+	}
+	return fmt.Sprintf(" (+%d −%d)", r.Added, r.Removed)
+}
+
+// planDelete is the preview of a delete: a file's content goes to /dev/null.
+func (b *Binding) planDelete(ctx context.Context, p place) (guard.Preview, error) {
+	if err := checkStands(p); err != nil {
+		return guard.Preview{}, err
+	}
+	st, listing, err := p.state(ctx, false)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	if st.Kind == stateDir && len(listing) > 0 {
+		// fail closed: a whole tree is never deleted by one call
+		return guard.Preview{}, refusePlan("delete what is in it first", "the folder %q is not empty", p.rel())
+	}
+	e := guard.Effect{Kind: FileDelete, Resource: p.target(true), Before: st, After: guard.State{Computed: true}}
+	out := guard.Preview{Change: guard.Change{Type: guard.ChangeUnified}, Summary: "delete " + p.rel()}
+	switch {
+	case st.Kind == stateDir:
+		out.Change.Text = "delete empty folder " + p.rel() + "\n"
+		out.Summary = "delete empty folder " + p.rel()
+	case st.Size > MaxText:
+		out.Change.Text = fmt.Sprintf("delete %s\nbefore: %d bytes, %s\n", p.rel(), st.Size, st.SHA256)
+		out.Hazards = append(out.Hazards, guard.Hazard{Kind: HazardLarge, Text: fmt.Sprintf("the file has %d bytes; its content is not shown", st.Size)})
+	default:
+		data, now, err := p.read(MaxText)
+		if err != nil {
+			return guard.Preview{}, err
+		}
+		if diff.Sum(data) != st.SHA256 {
+			return guard.Preview{}, p.unreadable(errGone)
+		}
+		text, r := diff.Unified(diff.File{Path: p.rel(), Data: data, Exists: true, Mode: now.perm()}, diff.File{Path: p.rel()}, diff.Options{})
+		out.Change.Text, out.Change.Added, out.Change.Removed = string(text), r.Added, r.Removed
+		out.Summary += counts(r)
+		if r.Binary {
+			out.Hazards = append(out.Hazards, guard.Hazard{Kind: HazardBinary, Text: "the file is binary; its content is not shown"})
+		}
+		if now.nlink > 1 {
+			out.Hazards = append(out.Hazards, guard.Hazard{Kind: HazardHardLink, Text: "the file has other names; they keep the content"})
+		}
+	}
+	e.Diff = diff.Sum([]byte(out.Change.Text))
+	out.Effects = []guard.Effect{e}
+	return out, nil
+}
+
+// checkStands refuses what is not there, and links where a server of unknown
+// habits could mean the link or what it leads to.
+func checkStands(p place) error {
+	if !p.exists {
+		return refusePlan(listFirst, "%q is not there", p.rel())
+	}
+	if p.stat.isLink() {
+		return refusePlan("name the file that it leads to", "%q is a symbolic link", p.rel())
+	}
+	return nil
+}
+
+// planFolder is the preview of a folder and of those above it that are missing.
+func (b *Binding) planFolder(p place) (guard.Preview, error) {
+	out := guard.Preview{Change: guard.Change{Type: guard.ChangeUnified}}
+	if p.exists {
+		if !p.stat.isDir() {
+			return guard.Preview{}, refusePlan("use another name", "%q is there and is not a folder", p.rel())
+		}
+		st := guard.State{Exists: true, Kind: stateDir, Mode: p.stat.perm(), Computed: true}
+		out.Effects = []guard.Effect{{Kind: DirCreate, Resource: p.target(true), Before: st, After: st, Diff: diff.Sum(nil)}}
+		out.Summary = "no change: folder " + p.rel() + " is there"
+		return out, nil
+	}
+	mode := uint32(0)
+	if b.dialect == DialectWorkspace {
+		mode = NewFolderMode
+	}
+	var text strings.Builder
+	have := len(p.names) - p.missing
+	for n := have + 1; n <= len(p.names); n++ {
+		part := place{root: p.root, names: p.names[:n]}
+		line := "new folder " + part.rel() + "\n"
+		text.WriteString(line)
+		out.Effects = append(out.Effects, guard.Effect{
+			Kind: DirCreate, Resource: part.target(true),
+			Before: guard.State{Computed: true},
+			After:  guard.State{Exists: true, Kind: stateDir, Mode: mode, Computed: true},
+			Diff:   diff.Sum([]byte(line)),
+		})
+	}
+	out.Change.Text = text.String()
+	out.Summary = "create folder " + p.rel()
+	if p.missing > 1 {
+		out.Summary += fmt.Sprintf(" (%d new folders)", p.missing)
+	}
+	return out, nil
+}
