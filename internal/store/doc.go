@@ -1,0 +1,16 @@
+// Package store keeps everything that must survive the daemon: approvals,
+// intents and receipts, runs, sessions and calls, switches, alerts, the
+// contents that reviewers read, and the audit log. It is the only user of
+// bbolt.
+//
+// One transition is one transaction, and the transition's audit record is part
+// of it. A single goroutine commits whatever is queued, so writers that come
+// together share a commit; each learns only of its own success. Writes are not
+// abandoned when their caller's context ends: what was asked for is recorded.
+//
+// The package will not decide anything: it refuses transitions that are not
+// legal, too late, doubled or made for another digest, and knows no policy. It
+// does not redact, starts no calls, and never returns memory that belongs to
+// the database. Slices inside returned values are shared and must not be
+// changed.
+package store
