@@ -151,6 +151,9 @@ func exactEdits(content []byte, edits []edit, path string, crlf bool) ([]byte, e
 			return nil, errNotFound(i, len(edits), path)
 		}
 		if e.all {
+			if n := bytes.Count(content, old); len(content)+n*(len(repl)-len(old)) > MaxText {
+				return nil, refusePlan("replace fewer at once", "%q would have more than %d bytes", path, MaxText)
+			}
 			content = bytes.ReplaceAll(content, old, repl)
 			continue
 		}
