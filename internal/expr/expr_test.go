@@ -253,6 +253,35 @@ func TestUnder(t *testing.T) {
 	}
 }
 
+func TestPathQuestions(t *testing.T) {
+	for p, want := range map[string][3]bool{
+		".env":                    {true, false, false},
+		"a/.ENV.production":       {true, false, false},
+		"a/.env.d/x":              {true, false, false},
+		"environment.go":          {false, false, false},
+		"keys/server.pem":         {true, false, false},
+		"home/.ssh/config":        {true, false, false},
+		"ssh/config":              {false, false, false},
+		".aws/credentials":        {true, false, false},
+		"id_ed25519":              {true, false, false},
+		"id_ed25519.pub":          {false, false, false},
+		".npmrc":                  {true, false, false},
+		".git-credentials":        {true, false, false},
+		".git":                    {false, false, true},
+		"sub/.GIT/hooks/x":        {false, false, true},
+		"a/../.git/config":        {false, false, true},
+		".github/workflows/a.yml": {false, true, false},
+		"sub/.mcp.json":           {false, true, false},
+		".gitignore":              {false, false, false},
+		"git/x":                   {false, false, false},
+		"src/tokenizer.go":        {false, false, false},
+	} {
+		if got := [3]bool{SecretPath(p), AutomationPath(p), GitPath(p)}; got != want {
+			t.Errorf("%s: secret, automation, git = %v; want %v", p, got, want)
+		}
+	}
+}
+
 func TestDecodeArgsRefuses(t *testing.T) {
 	for _, raw := range []string{``, `null`, `[]`, `1`, `{} {}`, `{"a":9223372036854775808}`, `{"a":1e999}`, `{"a":[{"b":-9223372036854775809}]}`,
 		`{"a":` + strings.Repeat("1", 65) + `.0}`} {

@@ -2,6 +2,7 @@ package expr
 
 import (
 	"path"
+	"regexp"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -10,10 +11,17 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// pathFunctions declares under and glob. Both work on slash-separated names
-// and touch no disk.
+// FunctionsVersion grows when a function here answers otherwise than before;
+// what binds an expression binds it too.
+const FunctionsVersion = 1
+
+// pathFunctions declares under, glob and the questions that presets ask. All
+// work on slash-separated names and touch no disk.
 func pathFunctions() []cel.EnvOption {
 	return []cel.EnvOption{
+		question("secret_path", SecretPath),
+		question("automation_path", AutomationPath),
+		question("git_path", GitPath),
 		cel.Function("under", cel.Overload("under_string_string",
 			[]*cel.Type{cel.StringType, cel.StringType}, cel.BoolType,
 			cel.BinaryBinding(binary(func(p, dir string) ref.Val {
@@ -69,3 +77,38 @@ func Under(p, dir string) bool {
 func Glob(p, pattern string) (bool, error) {
 	return doublestar.Match(pattern, path.Clean(p))
 }
+
+func question(name string, ask func(string) bool) cel.EnvOption {
+	return cel.Function(name, cel.Overload(name+"_string",
+		[]*cel.Type{cel.StringType}, cel.BoolType,
+		cel.UnaryBinding(func(v ref.Val) ref.Val {
+			p, ok := v.(types.String)
+			if !ok || p == "" {
+				return types.NewErr("%s: a path is needed", name)
+			}
+			return types.Bool(ask(string(p)))
+		})))
+}
+
+// The three questions ignore case, since some file systems do.
+var (
+	secretPaths = regexp.MustCompile(`(?i)(^|/)(` +
+		`\.env(\..*)?|\.envrc|id_(rsa|dsa|ecdsa|ed25519)(_sk)?|[^/]*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk|tfvars|tfstate)` +
+		`|\.npmrc|\.yarnrc\.yml|\.pypirc|\.netrc|_netrc|\.pgpass|\.my\.cnf|\.git-credentials|\.htpasswd|\.vault-token` +
+		`|credentials(\.(json|ya?ml|toml|csv))?|secrets?\.(json|ya?ml|toml)|service[-_]account[^/]*\.json)$` +
+		`|(^|/)(\.aws|\.ssh|\.gnupg|\.kube|\.docker|\.azure|gcloud|\.password-store|secrets?)/`)
+	automationPaths = regexp.MustCompile(`(?i)(^|/)(\.github|\.circleci|\.buildkite|\.husky|\.claude|\.vscode|\.idea|\.devcontainer)(/|$)` +
+		`|(^|/)(\.gitlab-ci\.yml|azure-pipelines\.yml|jenkinsfile|\.mcp\.json|\.gitmodules|\.gitattributes|\.pre-commit-config\.ya?ml)$`)
+	gitPaths = regexp.MustCompile(`(?i)(^|/)\.git(/|$)`)
+)
+
+// SecretPath reports whether a path is one that by custom holds keys or
+// credentials.
+func SecretPath(p string) bool { return secretPaths.MatchString(path.Clean(p)) }
+
+// AutomationPath reports whether a file there is run or obeyed by an editor, an
+// agent, a hook or a build service without anyone starting it.
+func AutomationPath(p string) bool { return automationPaths.MatchString(path.Clean(p)) }
+
+// GitPath reports whether a path is a repository's own data.
+func GitPath(p string) bool { return gitPaths.MatchString(path.Clean(p)) }

@@ -1,0 +1,311 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+var (
+	plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	envName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
+)
+
+var environments = []string{"dev", "staging", "prod"}
+
+// Bounds of a time box: short lived, but long enough to be read.
+const (
+	minTTL, maxTTL             = 5 * time.Second, 24 * time.Hour
+	minUseWithin, maxUseWithin = time.Second, time.Hour
+)
+
+// check reports everything that is well formed and still must not load.
+func (c *Config) check(d *decoder) {
+	if _, ok := d.places["version"]; !ok {
+		d.errorf("", `write "version: 1"`, "the version of the configuration is missing")
+	} else if c.Version != 1 {
+		d.errorf("version", `write "version: 1"`, "this program reads version 1 of the configuration, not %d", c.Version)
+	}
+	c.checkProfiles(d)
+	oneOf(d, "audit.reads", "a way to record reads", c.Audit.Reads, "strict", "relaxed")
+	oneOf(d, "approvers.unsigned", "a place for unsigned decisions", c.Approvers.Unsigned, "terminal", "any", "never")
+	for t, w := range c.TimeBoxes {
+		path := "time_boxes." + t.String()
+		if t == guard.Never {
+			d.errorf(path, "", "nothing is approved at tier NEVER, so it has no time box")
+		}
+		checkBox(d, path, w.TTL, w.UseWithin)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Servers)) {
+		c.checkServer(d, c.Servers[name], name)
+	}
+}
+
+func oneOf(d *decoder, path, what, word string, known ...string) {
+	if word != "" && !slices.Contains(known, word) {
+		d.errorf(path, didYouMean(word, known), "%q is not %s", clip(word), what)
+	}
+}
+
+func checkBox(d *decoder, path string, ttl, use Duration) {
+	if v := time.Duration(ttl); ttl != 0 && (v < minTTL || v > maxTTL) {
+		d.errorf(path+".ttl", "", "an approval may wait from %s to %s", minTTL, maxTTL)
+	}
+	if v := time.Duration(use); use != 0 && (v < minUseWithin || v > maxUseWithin) {
+		d.errorf(path+".use_within", "", "an approved call may be used within %s to %s", minUseWithin, maxUseWithin)
+	}
+}
+
+func (c *Config) checkProfiles(d *decoder) {
+	if len(c.Roots) > 0 && !c.Implicit {
+		d.errorf("roots", "move the folders into a profile", "'roots' stands for a single profile and cannot be used beside 'profiles'")
+	}
+	if c.Implicit && len(c.Roots) == 0 && len(c.Servers) > 0 {
+		d.errorf("servers", `write "roots: [/folder/of/your/project]", or profiles`, "no folder is served: neither 'roots' nor 'profiles' is written")
+	}
+	owner := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(c.Profiles)) {
+		p := c.Profiles[name]
+		path := p.Path
+		if !c.Implicit {
+			checkName(d, path, "profile", name)
+			if p.Tenant == "" {
+				d.errorf(path, "", "profile %q has no tenant", name)
+			} else if !plainName.MatchString(p.Tenant) {
+				d.errorf(path+".tenant", "use letters, digits, dots, dashes and underscores", "%q cannot be the name of a tenant", clip(p.Tenant))
+			}
+			if p.Environment == "" {
+				d.errorf(path, "write dev, staging or prod", "profile %q has no environment", name)
+			}
+			oneOf(d, path+".environment", "an environment", p.Environment, environments...)
+			if len(p.Roots) == 0 {
+				d.errorf(path, "", "profile %q has no roots", name)
+			}
+			path += ".roots"
+		}
+		for i, r := range p.Roots {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			if !filepath.IsAbs(r) {
+				d.errorf(at, "write the absolute folder, or one that begins with ~/", "%q is not an absolute folder", clip(r))
+			} else if other, ok := owner[r]; ok && other != name {
+				d.errorf(at, "", "the folder belongs to profile %q already", other)
+			}
+			owner[r] = name
+		}
+	}
+}
+
+func checkName(d *decoder, path, what, name string) {
+	if !plainName.MatchString(name) {
+		d.errorf(path, "use letters, digits, dots, dashes and underscores, at most 64", "%q cannot be the name of a %s", clip(name), what)
+	}
+}
+
+func (c *Config) checkServer(d *decoder, s *Server, name string) {
+	if s == nil {
+		d.errorf("servers."+name, "", "server %q says nothing", name)
+		return
+	}
+	path := join("servers", name)
+	s.Path = path
+	checkName(d, path, "server", name)
+	oneOf(d, path+".builtin", "a built-in server", s.Builtin, "workspace")
+	switch {
+	case s.Builtin != "" && (s.Command != "" || len(s.Args) > 0):
+		d.errorf(path+".command", "remove one of them", "a built-in server has no command")
+	case s.Builtin == "" && s.Command == "":
+		d.errorf(path, `write "command: …", or "builtin: workspace"`, "server %q has no command", name)
+	}
+	for i, e := range s.Env {
+		at := fmt.Sprintf("%s.env[%d]", path, i)
+		if !envName.MatchString(e) {
+			d.errorf(at, "write the name alone; the value is taken from the environment recorded by 'mcpguardd add'", "'env' lists names of environment variables, nothing else")
+		} else if _, ok := s.Secrets[e]; ok {
+			d.errorf(at, "remove one of them", "%s is named by 'env' and by 'secrets'", e)
+		}
+	}
+	for _, e := range slices.Sorted(maps.Keys(s.Secrets)) {
+		if !envName.MatchString(e) {
+			d.errorf(path+".secrets."+e, "", "%q cannot be the name of an environment variable", clip(e))
+		}
+	}
+	if s.Cwd != "client" && !filepath.IsAbs(s.Cwd) {
+		d.errorf(path+".cwd", "", "'cwd' is 'client' or an absolute folder")
+	}
+	for i, w := range s.Workspaces {
+		if w != "client" && !filepath.IsAbs(w) {
+			d.errorf(fmt.Sprintf("%s.workspaces[%d]", path, i), "", "a workspace is 'client' or an absolute folder")
+		}
+	}
+	if s.Limits.Concurrency < 0 {
+		d.errorf(path+".limits.concurrency", "", "a limit is at least 1")
+	}
+	for _, m := range slices.Sorted(maps.Keys(s.Methods)) {
+		if strings.HasPrefix(m, "tools/") || m == "initialize" || m == "roots/list" || m == "" {
+			d.errorf(path+".methods."+m, "", "the guard handles %q itself; it cannot be named here", clip(m))
+		}
+	}
+	c.checkWho(d, path, s.Tenants, s.Environments)
+	for _, t := range slices.Sorted(maps.Keys(s.Tools)) {
+		c.checkTool(d, s, s.Tools[t], t)
+	}
+	if len(s.Tools) == 0 {
+		c.note(path, fmt.Sprintf("server %q has no tools, so none can be called", name), "")
+	}
+}
+
+func (c *Config) note(path, message, suggestion string) {
+	c.Notes = append(c.Notes, Diagnostic{Pos: c.Pos(path), Message: message, Suggestion: suggestion})
+}
+
+// checkWho looks at tenants and environments.
+func (c *Config) checkWho(d *decoder, path string, tenants, envs []string) {
+	known := map[string]bool{}
+	for _, p := range c.Profiles {
+		known[p.Tenant] = true
+	}
+	for i, t := range tenants {
+		if !known[t] && len(known) > 0 {
+			d.errorf(fmt.Sprintf("%s.tenants[%d]", path, i), didYouMean(t, slices.Sorted(maps.Keys(known))), "no profile has the tenant %q", clip(t))
+		}
+	}
+	for i, e := range envs {
+		oneOf(d, fmt.Sprintf("%s.environments[%d]", path, i), "an environment", e, environments...)
+	}
+}
+
+func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
+	if t == nil {
+		d.errorf("servers."+s.Name+".tools."+name, "write "+`"tier: …"`, "tool %q says nothing", name)
+		return
+	}
+	path := join(s.Path+".tools", name)
+	t.Path = path
+	if !toolName(name) {
+		d.errorf(path, "", "%q cannot be the name of a tool", clip(name))
+	}
+	if _, ok := d.places[path+".tier"]; !ok {
+		d.errorf(path, "add one: "+strings.Join(tierWords, ", "), "tool %q has no tier, and a tool without a tier does not load", name)
+		return
+	}
+	if !t.Tier.Valid() {
+		return // reported already
+	}
+	if t.Tier != guard.Never && t.Says != "" {
+		d.errorf(path+".says", "", "'says' belongs to tier NEVER")
+	}
+	c.checkWho(d, path, t.Tenants, t.Environments)
+	if t.Tier != guard.Never && (len(t.Tenants) == 0 || len(t.Environments) == 0) {
+		c.note(path, fmt.Sprintf("tool %q names no tenants or no environments, so nobody can call it", name), "add them to the tool or to its server")
+	}
+	checkEffect(d, t, path)
+	checkApproval(d, t, path)
+	checkRules(d, t, path)
+	oneOf(d, path+".schema.extra_members", "an answer here", t.Schema.ExtraMembers, "allow", "deny")
+	if t.Sandbox != "" && t.Sandbox != "none" {
+		d.errorf(path+".sandbox", `write "sandbox: none" to accept that commands run without one`, "this version has no sandbox, so %q does not load", clip(t.Sandbox))
+	}
+	for limit, v := range map[string]int{"calls_per_run": t.Limits.CallsPerRun, "concurrency": t.Limits.Concurrency} {
+		if _, written := d.places[path+".limits."+limit]; written && v < 1 {
+			d.errorf(path+".limits."+limit, "", "a limit is at least 1; to forbid a tool use tier NEVER")
+		}
+	}
+	if time.Duration(t.Limits.Timeout) > 24*time.Hour {
+		d.errorf(path+".limits.timeout", "", "a call may take at most 24h")
+	}
+}
+
+func toolName(s string) bool {
+	return s != "" && len(s) <= 128 && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) })
+}
+
+// highest returns the highest tier below NEVER that a call may have.
+func (t *Tool) highest() guard.Tier {
+	h := t.Tier
+	for _, w := range t.TiersWhen {
+		if w.Tier != guard.Never && w.Tier > h {
+			h = w.Tier
+		}
+	}
+	return h
+}
+
+func checkEffect(d *decoder, t *Tool, path string) {
+	at, kind := path+".effect", t.Effect.Kind
+	if _, written := d.places[at]; written && kind == "" {
+		return // reported already
+	}
+	writes := kind != "" && kind != "file.read"
+	switch {
+	case t.Tier == guard.Never:
+	case t.Tier == guard.T0Read && writes:
+		d.errorf(at, "use file.read for the paths that it reads, or a higher tier", "a tool at T0_READ changes nothing, so its effect cannot be %s", kind)
+	case t.Tier != guard.T0Read && kind == "file.read":
+		d.errorf(at, `write what a call changes, or "opaque"`, "file.read is for tools at T0_READ")
+	case kind == "" && t.highest() != guard.Never && t.highest() >= guard.T2IrreversibleWrite:
+		d.errorf(path, `write "effect: opaque" to approve its arguments`, "from T2 up a tool must say its effect, and %q says none", t.Name)
+	}
+	for i, w := range t.TiersWhen {
+		if w.Tier == guard.T0Read && writes && kind != "opaque" {
+			d.errorf(fmt.Sprintf("%s.tiers_when[%d].tier", path, i), "", "a call that changes files cannot be T0_READ")
+		}
+	}
+}
+
+func checkApproval(d *decoder, t *Tool, path string) {
+	a, at := t.Approval, path+".approval"
+	if a.Required != nil && !*a.Required {
+		if h := t.highest(); h != guard.Never && h >= guard.T2IrreversibleWrite {
+			d.errorf(at+".required", "remove it, or use T1_REVERSIBLE_WRITE if a call can be undone", "approval cannot be switched off for %s", h)
+		}
+	}
+	switch a.Mode {
+	case "", "ask":
+	case "post":
+		d.errorf(at+".mode", `write "mode: ask"`, "'post' (run first, show then) is not enforced in this version, so it does not load")
+	default:
+		oneOf(d, at+".mode", "a mode of approval", a.Mode, "ask")
+	}
+	if a.Approvers != nil && *a.Approvers != 1 {
+		if *a.Approvers > 1 {
+			d.errorf(at+".approvers", "write 1, or remove it", "more than one approver is not enforced in this version, so it does not load")
+		} else {
+			d.errorf(at+".approvers", "write 1, or remove it", "at least one approver is needed")
+		}
+	}
+	checkBox(d, at, a.TTL, a.UseWithin)
+}
+
+func checkRules(d *decoder, t *Tool, path string) {
+	needWhen := func(list string, i int, when string) {
+		if strings.TrimSpace(when) == "" {
+			d.errorf(fmt.Sprintf("%s.%s[%d]", path, list, i), `add "when: …"`, "an entry of %s needs a condition", list)
+		}
+	}
+	for i, w := range t.TiersWhen {
+		needWhen("tiers_when", i, w.When)
+		if !w.Tier.Valid() {
+			if _, written := d.places[fmt.Sprintf("%s.tiers_when[%d].tier", path, i)]; !written {
+				d.errorf(fmt.Sprintf("%s.tiers_when[%d]", path, i), "", "an entry of tiers_when needs a tier")
+			}
+		}
+	}
+	for list, rules := range map[string][]Rule{"deny": t.Deny, "allow": t.Allow, "sensitive": t.Sensitive.When} {
+		for i, r := range rules {
+			needWhen(list, i, r.When)
+		}
+	}
+	for i, s := range t.SideEffects {
+		if strings.TrimSpace(s.Says) == "" {
+			d.errorf(fmt.Sprintf("%s.side_effects[%d]", path, i), `add "says: …"`, "a side effect needs a sentence")
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Lock is the accepted tool definitions: tools.lock. The zero value is empty
+// and ready to use. It is not safe for concurrent change; once it is handed to
+// a policy it must not change any more.
+type Lock struct {
+	pins map[pinKey]guard.Pin
+}
+
+type pinKey struct{ server, tool string }
+
+// lockFile is the file's form. It is JSON, so that a definition stands in it as
+// the server sent it.
+type lockFile struct {
+	Comment string    `json:"comment,omitempty"`
+	Version int       `json:"version"`
+	Tools   []lockPin `json:"tools"`
+}
+
+type lockPin struct {
+	Server     string          `json:"server"`
+	Tool       string          `json:"tool"`
+	SHA256     diff.Digest     `json:"sha256"`
+	AcceptedAt time.Time       `json:"accepted_at"`
+	AcceptedBy string          `json:"accepted_by"`
+	Definition json.RawMessage `json:"definition"`
+}
+
+const lockComment = "Accepted tool definitions. Written by 'mcpguardd add' and 'mcpguardd accept'."
+
+// LoadLock reads tools.lock. A file that is not there is an empty lock. A
+// definition that does not have its hash is an error.
+func LoadLock(path string) (*Lock, error) {
+	data, err := readOwned(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Lock{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the accepted definitions: %w", err)
+	}
+	l, err := ParseLock(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the accepted definitions in %s: %w", path, err)
+	}
+	return l, nil
+}
+
+// ParseLock reads the form that Save writes.
+func ParseLock(data []byte) (*Lock, error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	var f lockFile
+	if err := dec.Decode(&f); err != nil {
+		return nil, fmt.Errorf("it is damaged: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("it is damaged: something follows its end")
+	}
+	if f.Version != 1 {
+		return nil, fmt.Errorf("it has version %d; this program reads version 1", f.Version)
+	}
+	l := &Lock{}
+	for _, p := range f.Tools {
+		if _, twice := l.Pin(p.Server, p.Tool); twice {
+			return nil, fmt.Errorf("%s/%s stands in it twice", p.Server, p.Tool)
+		}
+		pin := guard.Pin{Server: p.Server, Tool: p.Tool, SHA256: p.SHA256, Definition: p.Definition, AcceptedAt: p.AcceptedAt, AcceptedBy: p.AcceptedBy}
+		if err := l.Put(pin); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// Pin returns the accepted definition of a tool. The bytes must not be changed.
+func (l *Lock) Pin(server, tool string) (guard.Pin, bool) {
+	if l == nil {
+		return guard.Pin{}, false
+	}
+	p, ok := l.pins[pinKey{server, tool}]
+	return p, ok
+}
+
+// Pins returns every pin, sorted by server and tool.
+func (l *Lock) Pins() []guard.Pin {
+	if l == nil {
+		return nil
+	}
+	list := make([]guard.Pin, 0, len(l.pins))
+	for _, p := range l.pins {
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(a, b guard.Pin) int {
+		return cmp.Or(cmp.Compare(a.Server, b.Server), cmp.Compare(a.Tool, b.Tool))
+	})
+	return list
+}
+
+// Put adds or replaces a pin. The hash may be left out; if it is there it must
+// be that of the definition, and the definition must be of that tool.
+func (l *Lock) Put(p guard.Pin) error {
+	hash, err := DefinitionHash(p.Definition)
+	if err != nil {
+		return fmt.Errorf("accepting %s/%s: %w", p.Server, p.Tool, err)
+	}
+	if !p.SHA256.IsZero() && p.SHA256 != hash {
+		// fail closed: the file was changed by hand or by someone else
+		return fmt.Errorf("accepting %s/%s: the definition does not have the hash that stands beside it", p.Server, p.Tool)
+	}
+	var named struct {
+		Name string `json:"name"`
+	}
+	if err := json.Unmarshal(p.Definition, &named); err != nil || named.Name != p.Tool {
+		return fmt.Errorf("accepting %s/%s: the definition is of another tool", p.Server, p.Tool)
+	}
+	p.SHA256 = hash
+	p.Definition = slices.Clone(p.Definition)
+	if l.pins == nil {
+		l.pins = map[pinKey]guard.Pin{}
+	}
+	l.pins[pinKey{p.Server, p.Tool}] = p
+	return nil
+}
+
+// Remove takes a pin out; an empty tool takes out all of the server.
+func (l *Lock) Remove(server, tool string) {
+	for k := range l.pins {
+		if k.server == server && (tool == "" || k.tool == tool) {
+			delete(l.pins, k)
+		}
+	}
+}
+
+// Encode returns the file's content: the same pins give the same bytes.
+func (l *Lock) Encode() ([]byte, error) {
+	f := lockFile{Comment: lockComment, Version: 1, Tools: []lockPin{}}
+	for _, p := range l.Pins() {
+		f.Tools = append(f.Tools, lockPin{p.Server, p.Tool, p.SHA256, p.AcceptedAt.UTC().Truncate(time.Second), p.AcceptedBy, p.Definition})
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(f); err != nil {
+		return nil, fmt.Errorf("writing the accepted definitions: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// Save writes the file in one step, readable and writable by its owner alone.
+func (l *Lock) Save(path string) error {
+	data, err := l.Encode()
+	if err != nil {
+		return err
+	}
+	return writeFile(path, data)
+}
+
+// writeFile replaces a file in one step and waits until it is on disk. A link
+// is followed, so that a configuration kept elsewhere stays there.
+func writeFile(path string, data []byte) (err error) {
+	if real, e := filepath.EvalSymlinks(path); e == nil {
+		path = real
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+			err = fmt.Errorf("writing %s: %w", path, err)
+		}
+	}()
+	if _, err = f.Write(data); err != nil { // CreateTemp gave it mode 0600
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}

@@ -1,0 +1,288 @@
+package config
+
+import (
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Config is a whole configuration with its presets applied and its defaults
+// filled in. It is read only after loading and may be shared.
+//
+// The struct tags are the single source of the keys: `yaml` names a key, `doc`
+// is what an editor shows for it. In every type, Path is where the value
+// stands, such as "servers.files.tools.write_file"; it is not part of the
+// configuration and in no hash.
+type Config struct {
+	Version   int                         `yaml:"version" doc:"Version of this format: 1."`
+	Roots     []string                    `yaml:"roots" doc:"Folders in which the guard serves clients when there are no profiles; the tenant is then 'local' and the environment 'dev'."`
+	Profiles  map[string]Profile          `yaml:"profiles" doc:"Who works where. Chosen by the daemon from the client's folder, never by the client."`
+	Servers   map[string]*Server          `yaml:"servers" doc:"The MCP servers behind the guard, by the name that clients use."`
+	Hold      Hold                        `yaml:"hold" doc:"How long a call is held open while it waits for an approval, before it is answered with the approval's id."`
+	Audit     Audit                       `yaml:"audit" doc:"How the audit log is kept."`
+	Approvers Approvers                   `yaml:"approvers" doc:"Who may decide."`
+	TimeBoxes map[guard.Tier]TimeBoxWords `yaml:"time_boxes" doc:"How long an approval may wait and be used, by tier."`
+	Retention Retention                   `yaml:"retention" doc:"How long decided approvals keep their content."`
+
+	// Implicit is true where no profiles are written: roots, tenant local,
+	// environment dev.
+	Implicit bool `yaml:"-"`
+	// Notes are problems that do not keep the file from loading.
+	Notes []Diagnostic `yaml:"-" json:"-"`
+
+	file   string
+	places map[string]place
+}
+
+// Profile says whose work is done in a set of folders.
+type Profile struct {
+	Path        string   `yaml:"-" json:"-"`
+	Roots       []string `yaml:"roots" doc:"Absolute folders; a client belongs to the profile whose folder is nearest above its own."`
+	Tenant      string   `yaml:"tenant" doc:"Who the work is for. Limits, approvals and audit records are kept apart by it."`
+	Environment string   `yaml:"environment" doc:"What the work touches." enum:"dev,staging,prod"`
+	Workflow    string   `yaml:"workflow" doc:"A label for the kind of work, kept in the audit log."`
+}
+
+func (Profile) noun() string { return "a profile" }
+
+// Server is one upstream.
+type Server struct {
+	Path         string               `yaml:"-" json:"-"`
+	Name         string               `yaml:"-"`
+	Preset       string               `yaml:"preset" doc:"Tiers, effects and rules for a known server; what is written here refines them."`
+	Builtin      string               `yaml:"builtin" doc:"The server that is part of the guard, instead of a command." enum:"workspace"`
+	Command      string               `yaml:"command" doc:"The program to start."`
+	Args         []string             `yaml:"args" doc:"Its arguments."`
+	Env          []string             `yaml:"env" doc:"Names of environment variables; the values are those recorded by 'mcpguardd add'. Nothing else is passed."`
+	Cwd          string               `yaml:"cwd" doc:"Folder to start in: 'client' for the client's own (default), or an absolute folder."`
+	Secrets      map[string]SecretRef `yaml:"secrets" doc:"Environment variables whose values the daemon fetches: file:PATH, env:NAME or cmd:COMMAND."`
+	Workspaces   []string             `yaml:"workspaces" doc:"Folders that the server may touch: 'client' for the client's own, or absolute folders. Default: [client]."`
+	Tenants      []string             `yaml:"tenants" doc:"Default for the tools of this server: tenants that may call them."`
+	Environments []string             `yaml:"environments" doc:"Default for the tools of this server: environments in which they may be called." enum:"dev,staging,prod"`
+	Prompts      Access               `yaml:"prompts" doc:"Whether prompts may be listed and read. Default: deny."`
+	Resources    Access               `yaml:"resources" doc:"Whether resources may be listed, read and subscribed to. Default: deny."`
+	Sampling     Access               `yaml:"sampling" doc:"Whether the server may ask the client's model. Default: deny."`
+	Elicitation  Access               `yaml:"elicitation" doc:"Whether the server may ask the user. Default: allow."`
+	Methods      map[string]Access    `yaml:"methods" doc:"Other protocol methods by name."`
+	StartTimeout Duration             `yaml:"start_timeout" doc:"How long the server may take to start. Default: 30s."`
+	Timeout      Duration             `yaml:"timeout" doc:"How long a call may take, unless its tool says otherwise. Default: 5m."`
+	Limits       ServerLimits         `yaml:"limits" doc:"Limits of the whole server."`
+	Tools        map[string]*Tool     `yaml:"tools" doc:"The tools that exist for clients, by literal name. A tool that is not here is neither listed nor callable."`
+
+	// What only a preset may say.
+	About    string   `yaml:"about" preset:"only" doc:"What the preset is for."`
+	Package  string   `yaml:"package" preset:"only" doc:"Name of the package that the effects were proven with."`
+	Versions []string `yaml:"versions" preset:"only" doc:"Versions of the package that the effects were proven with."`
+	Dialect  string   `yaml:"dialect" preset:"only" doc:"Whose way of applying edits the effects follow."`
+
+	// Detected is the package that the command starts, where that is known.
+	Detected Package `yaml:"-"`
+}
+
+func (Server) noun() string { return "a server" }
+
+// Proven reports whether the effects of the server's tools were checked with
+// the very package and version that its command starts. A server without a
+// preset that names a package is as proven as its owner says.
+func (s *Server) Proven() bool {
+	if s.Package == "" || s.Builtin != "" {
+		return true
+	}
+	for _, v := range s.Versions {
+		if s.Detected.Name == s.Package && s.Detected.Version == v {
+			return true
+		}
+	}
+	return false
+}
+
+// Package names a package and its version.
+type Package struct {
+	Name, Version string
+}
+
+// ServerLimits bound a whole server. Zero means no limit.
+type ServerLimits struct {
+	Concurrency int `yaml:"concurrency" doc:"Calls in flight at once, over all tools and sessions."`
+}
+
+func (ServerLimits) noun() string { return "a server's limits" }
+
+func (ServerLimits) unknownKey(name string) (string, string) {
+	return unenforcedLimit(name, []string{"concurrency"})
+}
+
+// Tool is the policy of one tool.
+type Tool struct {
+	Path         string       `yaml:"-" json:"-"`
+	Name         string       `yaml:"-"`
+	Tier         guard.Tier   `yaml:"tier" doc:"How much harm a call can do. Required."`
+	TiersWhen    []TierWhen   `yaml:"tiers_when" doc:"Other tiers under conditions; the first that holds wins."`
+	Effect       Effect       `yaml:"effect" doc:"What a call changes: one kind with its parameters as expressions, or 'opaque'."`
+	Deny         []Rule       `yaml:"deny" doc:"A call is refused if any of these holds for any of its targets."`
+	Allow        []Rule       `yaml:"allow" doc:"If given, a call is refused unless one of these holds for each of its targets."`
+	Tenants      []string     `yaml:"tenants" doc:"Tenants that may call it. Default: none, or [local] without profiles."`
+	Environments []string     `yaml:"environments" doc:"Environments in which it may be called. Default: none, or [dev] without profiles." enum:"dev,staging,prod"`
+	Approval     Approval     `yaml:"approval" doc:"How a call is approved."`
+	Limits       Limits       `yaml:"limits" doc:"Limits of the tool. A limit that is not enforced does not load."`
+	SideEffects  []SideEffect `yaml:"side_effects" doc:"What else follows from a call, shown to the reviewer."`
+	Sensitive    Sensitive    `yaml:"sensitive" doc:"Whether what is read is sensitive: true, or conditions."`
+	Schema       Schema       `yaml:"schema" doc:"How arguments are checked against the tool's own schema."`
+	Sandbox      string       `yaml:"sandbox" doc:"For T3_EXECUTE: 'none' accepts that commands run without a sandbox; each approval says so." enum:"none"`
+	Signed       Unsigned     `yaml:"signed" doc:"For T4_IDENTITY_MONEY_OUTBOUND: 'no' accepts decisions without a signature; each approval says so."`
+	Says         string       `yaml:"says" doc:"For NEVER: what the agent is told instead."`
+
+	// Unconfirmed is true where the tier still carries the comment that it is
+	// only the server's claim.
+	Unconfirmed bool `yaml:"-" json:"-"`
+}
+
+func (Tool) noun() string { return "a tool" }
+
+// TierWhen gives a call another tier while a condition holds.
+type TierWhen struct {
+	Path string     `yaml:"-" json:"-"`
+	When string     `yaml:"when" doc:"Condition (CEL)."`
+	Tier guard.Tier `yaml:"tier" doc:"The tier while it holds."`
+}
+
+func (TierWhen) noun() string { return "an entry of tiers_when" }
+
+// Rule is a condition with a sentence for the agent.
+type Rule struct {
+	Path string `yaml:"-" json:"-"` // its name in decisions and in the audit log
+	When string `yaml:"when" doc:"Condition (CEL)."`
+	Says string `yaml:"says" doc:"What the agent is told when the rule decides."`
+}
+
+func (Rule) noun() string { return "a rule" }
+
+// SideEffect is a sentence shown to the reviewer. Expressions in braces are
+// replaced by their values.
+type SideEffect struct {
+	Path string `yaml:"-" json:"-"`
+	When string `yaml:"when" doc:"Condition (CEL). Default: always."`
+	Says string `yaml:"says" doc:"The sentence; {expression} is replaced by its value."`
+}
+
+func (SideEffect) noun() string { return "a side effect" }
+
+// Approval says how calls are approved.
+type Approval struct {
+	Path      string   `yaml:"-" json:"-"`
+	Required  *bool    `yaml:"required" doc:"Whether a call waits for a human. Cannot be false from T2 up, and is not honoured in prod."`
+	Mode      string   `yaml:"mode" doc:"'ask': before the call." enum:"ask"`
+	TTL       Duration `yaml:"ttl" doc:"How long an approval may wait for a decision."`
+	UseWithin Duration `yaml:"use_within" doc:"How long after the decision the call may still run."`
+	Approvers *int     `yaml:"approvers" doc:"How many people must approve: 1."`
+}
+
+func (Approval) noun() string { return "approval" }
+
+// Limits bound one tool. Zero means the default.
+type Limits struct {
+	CallsPerRun int      `yaml:"calls_per_run" doc:"Calls in one run of the client."`
+	Rate        Rate     `yaml:"rate" doc:"Calls per time, such as 30/m. Default for writes: 60/m."`
+	Timeout     Duration `yaml:"timeout" doc:"How long a call may take."`
+	Concurrency int      `yaml:"concurrency" doc:"Calls in flight at once."`
+	Output      Size     `yaml:"output" doc:"Size of a result, such as 1MiB; what is beyond is cut."`
+}
+
+func (Limits) noun() string { return "a tool's limits" }
+
+func (Limits) unknownKey(name string) (string, string) {
+	return unenforcedLimit(name, []string{"calls_per_run", "rate", "timeout", "concurrency", "output"})
+}
+
+// Schema says how strictly arguments are checked.
+type Schema struct {
+	ExtraMembers string `yaml:"extra_members" doc:"Whether members that the tool's schema does not name may be sent. Default: deny." enum:"allow,deny"`
+}
+
+func (Schema) noun() string { return "schema" }
+
+// Hold says how long calls are held open.
+type Hold struct {
+	Default HoldTime            `yaml:"default" doc:"For clients that are not listed. Default: 50s."`
+	Clients map[string]HoldTime `yaml:"clients" doc:"By the client's name; 'wait' holds until the decision. claude-code waits by default."`
+}
+
+func (Hold) noun() string { return "hold" }
+
+// For returns how long a call of a client is held, and whether it is held
+// until the decision instead. The name is the client's own claim; all it can
+// gain is when it is answered.
+func (h Hold) For(client string) (d time.Duration, untilDecided bool) {
+	t, ok := h.Clients[client]
+	if !ok {
+		t = h.Default
+	}
+	return t.Limit, t.Wait
+}
+
+// Audit says how the audit log is kept.
+type Audit struct {
+	Reads string `yaml:"reads" doc:"'strict': a read's answer waits for its record. 'relaxed': the record follows within 50 ms." enum:"strict,relaxed"`
+}
+
+func (Audit) noun() string { return "audit" }
+
+// Approvers says who may decide.
+type Approvers struct {
+	Unsigned string `yaml:"unsigned" doc:"Where a decision without a signature may come from: a terminal of this user (default), anywhere (closed test set-ups), or nowhere." enum:"terminal,any,never"`
+}
+
+func (Approvers) noun() string { return "approvers" }
+
+// TimeBoxWords bounds the approvals of a tier.
+type TimeBoxWords struct {
+	TTL       Duration `yaml:"ttl" doc:"How long an approval may wait for a decision."`
+	UseWithin Duration `yaml:"use_within" doc:"How long after the decision the call may still run."`
+}
+
+func (TimeBoxWords) noun() string { return "a time box" }
+
+// Retention says how long the content of decided approvals is kept.
+type Retention struct {
+	Payloads Duration `yaml:"payloads" doc:"Arguments and diffs of approvals that ended, such as 30d. Default: kept. The audit log is never shortened."`
+}
+
+func (Retention) noun() string { return "retention" }
+
+// Box returns the time box of a tier: what the file says, else the default.
+func (c *Config) Box(t guard.Tier) guard.TimeBox {
+	box := guard.DefaultTimeBox(t)
+	w := c.TimeBoxes[t]
+	if w.TTL > 0 {
+		box.TTL = time.Duration(w.TTL)
+	}
+	if w.UseWithin > 0 {
+		box.UseWithin = time.Duration(w.UseWithin)
+	}
+	return box
+}
+
+// File returns the name of the file that was read.
+func (c *Config) File() string { return c.file }
+
+// Pos returns where a value stands, by its path; the nearest parent's place if
+// the value itself is not written.
+func (c *Config) Pos(path string) Pos {
+	d := decoder{places: c.places}
+	return d.at(path)
+}
+
+// PosIn returns the place of a line and column, both from 1, inside the text
+// at path.
+func (c *Config) PosIn(path string, line, col int) Pos {
+	p, ok := c.places[path]
+	switch {
+	case !ok:
+		return c.Pos(path)
+	case p.inner < 0:
+		return Pos{p.File, p.Line + line, col}
+	case line > 1:
+		return p.Pos
+	}
+	return Pos{p.File, p.Line, p.Col + p.inner + col - 1}
+}
