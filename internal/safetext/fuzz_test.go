@@ -123,7 +123,9 @@ func FuzzText(f *testing.F) {
 			if strings.Join(all, "\n") != strings.TrimSuffix(s, "\n") {
 				t.Fatalf("Lines(%q) lost something: %q", s, all)
 			}
-			checkCuts(t, st, l)
+			if len(s) < 300 {
+				checkCuts(t, st, l)
+			}
 		}
 		safetext.Scan([]byte(s))
 	})

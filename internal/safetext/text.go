@@ -175,7 +175,10 @@ func (c *cluster) add(r rune) {
 
 // sign writes one of the signs, which are never shown for themselves.
 func (w *writer) sign(s string) {
+	w.measure()
 	w.out = append(w.out, s...)
+	w.width++
+	w.measured = len(w.out)
 	w.cluster = cluster{}
 }
 
@@ -215,7 +218,10 @@ func (w *writer) hex(v uint32, digits int) {
 	}
 }
 
+// open begins a marker. What stands before it is measured at once, the marker
+// itself by close, so that only stretches of shown text cost a measurement.
 func (w *writer) open() {
+	w.measure()
 	if w.st.ASCII {
 		w.out = append(w.out, '<')
 	} else {
@@ -230,12 +236,14 @@ func (w *writer) close() {
 	} else {
 		w.out = append(w.out, "⟩"...)
 	}
+	w.width += utf8.RuneCount(w.out[w.measured:])
+	w.measured = len(w.out)
 }
 
 // measure returns the width of what was written. It may be called only where a
 // cluster ends.
 func (w *writer) measure() int {
-	w.width += width(string(w.out[w.measured:]))
+	w.width += width(w.out[w.measured:])
 	w.measured = len(w.out)
 	return w.width
 }
@@ -246,10 +254,11 @@ func (w *writer) line() Line {
 }
 
 // width returns the columns of safe text.
-func width(s string) int {
+func width[T string | []byte](s T) int {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
-			return i + ansi.StringWidth(s[i:])
+			i = max(0, i-1) // a mark belongs to the letter before it
+			return i + ansi.StringWidth(string(s[i:]))
 		}
 	}
 	return len(s)
