@@ -1,0 +1,239 @@
+package diff
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"slices"
+	"strconv"
+)
+
+// Change is one row of a patch made for reading: what was at a path and what is
+// there afterwards.
+type Change struct {
+	Op string // add, replace, remove or move
+	// Path is a JSON Pointer into the document after the change for add and
+	// move, and into the one before it for replace and remove. Unlike the paths
+	// of a Patch it does not depend on the rows before it.
+	Path string
+	// FromPath is where a moved value was, in the document before.
+	FromPath string
+	// From and To are the old and the new value; From is absent for add, To for
+	// remove. A move has both, and they are equal.
+	From, To Value
+}
+
+// MarshalJSON returns {op, path, from, to}, without the values that are absent,
+// and fromPath for a move.
+func (c Change) MarshalJSON() ([]byte, error) {
+	row := struct {
+		Op       string `json:"op"`
+		Path     string `json:"path"`
+		FromPath string `json:"fromPath,omitempty"`
+		From     *Value `json:"from,omitempty"`
+		To       *Value `json:"to,omitempty"`
+	}{Op: c.Op, Path: c.Path, FromPath: c.FromPath}
+	if c.From.Present() {
+		row.From = &c.From
+	}
+	if c.To.Present() {
+		row.To = &c.To
+	}
+	return json.Marshal(row)
+}
+
+// MakePatch returns a patch that turns before into after. Each remove, replace
+// and move is preceded by a test for the value that it takes away, so the patch
+// applies only to what it was made from. Members are visited in byte order of
+// their names, array elements are aligned like lines: equal inputs give equal
+// patches. Numbers that are equal but written with and without a fraction, 1 and
+// 1.0, count as different here, since many readers take them so.
+//
+// The patch is empty exactly if nothing differs. An object or array that was
+// renamed within its object is moved; everything else is added and removed.
+func MakePatch(before, after Value) Patch {
+	p, _ := MakePatchWith(before, after, Options{})
+	return p
+}
+
+// MakePatchWith is MakePatch with a step budget. coarse says that the budget did
+// not suffice for minimal changes to arrays; the patch is right all the same.
+func MakePatchWith(before, after Value, o Options) (p Patch, coarse bool) {
+	c := compareValues(before, after, o)
+	return c.patch, c.coarse
+}
+
+// Preview returns the rows of the same comparison that MakePatch makes.
+func Preview(before, after Value) []Change {
+	return compareValues(before, after, Options{}).changes
+}
+
+func compareValues(before, after Value, o Options) *comparison {
+	t := treeTable{ids: map[string]uint32{}}
+	a, b := t.tree(before), t.tree(after)
+	c := &comparison{nodes: t.nodes, budget: o.Budget}
+	if c.budget <= 0 {
+		c.budget = baseBudget + budgetPerElement*t.nodes
+	}
+	switch {
+	case a.id == b.id:
+	case !before.Present():
+		c.add("", "", after)
+	case !after.Present():
+		c.remove("", "", before)
+	default:
+		c.value(place{}, before, after, a, b)
+	}
+	return c
+}
+
+// tree mirrors a value: equal subtrees of both documents have equal numbers.
+type tree struct {
+	id   uint32
+	kids []tree
+}
+
+// treeTable numbers subtrees bottom-up, each by its type and the numbers of its
+// children, so that every later comparison of two subtrees takes one step.
+type treeTable struct {
+	ids   map[string]uint32
+	nodes int
+}
+
+func (t *treeTable) number(key []byte) uint32 {
+	if id, ok := t.ids[string(key)]; ok {
+		return id
+	}
+	id := uint32(len(t.ids))
+	t.ids[string(key)] = id
+	return id
+}
+
+func (t *treeTable) tree(v Value) tree {
+	t.nodes++
+	key := []byte{byte(v.typ)}
+	switch v.typ {
+	case TypeNumber:
+		d := decimalOf(v.text)
+		key = strconv.AppendBool(strconv.AppendBool(key, d.negative), hasFraction(v.text))
+		key = append(strconv.AppendInt(key, d.exp, 10), ' ')
+		return tree{id: t.number(append(key, d.digits...))}
+	case TypeArray:
+		kids := make([]tree, v.Len())
+		for i, e := range v.node.vals {
+			kids[i] = t.tree(e)
+			key = binary.BigEndian.AppendUint32(key, kids[i].id)
+		}
+		return tree{t.number(key), kids}
+	case TypeObject:
+		kids := make([]tree, v.Len())
+		pairs := make([]uint64, v.Len())
+		for i, e := range v.node.vals {
+			kids[i] = t.tree(e)
+			name := t.number(append([]byte("name "), v.node.names[i]...))
+			pairs[i] = uint64(name)<<32 | uint64(kids[i].id)
+		}
+		slices.Sort(pairs)
+		for _, p := range pairs {
+			key = binary.BigEndian.AppendUint64(key, p)
+		}
+		return tree{t.number(key), kids}
+	}
+	return tree{id: t.number(append(key, v.text...))}
+}
+
+// place is where a value stands: in the document as the patch so far has left
+// it, and in the documents before and after.
+type place struct{ now, old, new string }
+
+func (p place) member(name string) place {
+	step := "/" + escapeToken(name)
+	return place{p.now + step, p.old + step, p.new + step}
+}
+
+func (p place) element(now, old, new int) place {
+	return place{p.now + "/" + strconv.Itoa(now), p.old + "/" + strconv.Itoa(old), p.new + "/" + strconv.Itoa(new)}
+}
+
+// comparison collects the patch and the rows of a comparison.
+type comparison struct {
+	patch         Patch
+	changes       []Change
+	coarse        bool
+	nodes, budget int
+}
+
+func (c *comparison) add(now, new string, v Value) {
+	c.patch = append(c.patch, Op{Op: OpAdd, Path: now, Value: v})
+	c.changes = append(c.changes, Change{Op: OpAdd, Path: new, To: v})
+}
+
+func (c *comparison) remove(now, old string, v Value) {
+	c.patch = append(c.patch, Op{Op: OpTest, Path: now, Value: v}, Op{Op: OpRemove, Path: now})
+	c.changes = append(c.changes, Change{Op: OpRemove, Path: old, From: v})
+}
+
+func (c *comparison) replace(at place, a, b Value) {
+	c.patch = append(c.patch, Op{Op: OpTest, Path: at.now, Value: a}, Op{Op: OpReplace, Path: at.now, Value: b})
+	c.changes = append(c.changes, Change{Op: OpReplace, Path: at.old, From: a, To: b})
+}
+
+func (c *comparison) move(from, to place, v Value) {
+	c.patch = append(c.patch, Op{Op: OpTest, Path: from.now, Value: v}, Op{Op: OpMove, From: from.now, Path: to.now})
+	c.changes = append(c.changes, Change{Op: OpMove, Path: to.new, FromPath: from.old, From: v, To: v})
+}
+
+// value compares two values at one place.
+func (c *comparison) value(at place, a, b Value, ta, tb tree) {
+	switch {
+	case ta.id == tb.id:
+	case a.typ == TypeObject && b.typ == TypeObject:
+		c.object(at, a, b, ta, tb)
+	case a.typ == TypeArray && b.typ == TypeArray:
+		c.array(at, a, b, ta, tb)
+	default:
+		c.replace(at, a, b)
+	}
+}
+
+func (c *comparison) object(at place, a, b Value, ta, tb tree) {
+	inA, inB := a.index(), b.index()
+	names := slices.Concat(a.node.names, b.node.names)
+	slices.Sort(names)
+	names = slices.Compact(names)
+
+	// Containers that vanish under one name and appear under another have
+	// moved. Scalars are not paired: true removed here and true added there
+	// are two facts.
+	vanished := map[uint32][]string{}
+	for _, name := range names {
+		if _, stays := inB[name]; !stays {
+			if i := inA[name]; a.node.vals[i].Len() > 0 {
+				vanished[ta.kids[i].id] = append(vanished[ta.kids[i].id], name)
+			}
+		}
+	}
+	movedFrom, movedTo := map[string]bool{}, map[string]string{}
+	for _, name := range names {
+		if _, was := inA[name]; !was {
+			if from := vanished[tb.kids[inB[name]].id]; len(from) > 0 {
+				vanished[tb.kids[inB[name]].id] = from[1:]
+				movedTo[name], movedFrom[from[0]] = from[0], true
+			}
+		}
+	}
+	for _, name := range names {
+		here := at.member(name)
+		i, was := inA[name]
+		j, is := inB[name]
+		switch from, moved := movedTo[name]; {
+		case was && is:
+			c.value(here, a.node.vals[i], b.node.vals[j], ta.kids[i], tb.kids[j])
+		case moved:
+			c.move(at.member(from), here, b.node.vals[j])
+		case is:
+			c.add(here.now, here.new, b.node.vals[j])
+		case !movedFrom[name]:
+			c.remove(here.now, here.old, a.node.vals[i])
+		}
+	}
+}
