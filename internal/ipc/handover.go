@@ -1,0 +1,266 @@
+package ipc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Handover is a session as a shim handed it over. Close ends it.
+type Handover struct {
+	Hello Hello
+	Peer  *Peer // the shim; closed by Close
+	Shim  Proc
+	// In and Out are the client's ends: pollable, so that deadlines and Close
+	// work on them. They are closed by Close. Nothing has been read from In.
+	In, Out *os.File
+	// Client is the process that the session belongs to: the one at the other
+	// end of the shim's standard input where that is a socket pair, else the
+	// shim's parent, or the shim itself where it has lost its parent.
+	Client Proc
+	// Wrappers are the processes from the shim, included, up to the client,
+	// excluded. They count with the client.
+	Wrappers []Proc
+	// Ancestors are those of the client, its parent first.
+	Ancestors []Proc
+
+	conn *net.UnixConn
+	done chan struct{}
+
+	mu       sync.Mutex
+	welcomed bool
+	closed   bool
+}
+
+// Accept receives a hello on a connection to the agent socket, by ctx or ten
+// seconds, and finds out from the kernel whose it is. The daemon then answers
+// with Handover.Welcome, whatever the answer is. On an error the caller closes
+// conn; a shim whose descriptors did not arrive has then been told so. The
+// handover owns conn from then on.
+func Accept(ctx context.Context, conn *net.UnixConn) (*Handover, error) {
+	unbound := bound(ctx, conn, helloTimeout)
+	defer unbound()
+	peer, err := PeerOf(conn)
+	if err != nil {
+		return nil, fmt.Errorf("accepting a session: %w", err)
+	}
+	h := &Handover{Peer: peer, conn: conn, done: make(chan struct{})}
+	if err := h.receive(ctx); err != nil {
+		peer.Close()
+		closeFiles(h.files())
+		return nil, fmt.Errorf("accepting a session: %w", err)
+	}
+	if err := h.locate(); err != nil {
+		peer.Close()
+		closeFiles(h.files())
+		return nil, fmt.Errorf("accepting a session of process %d: %w", peer.PID, err)
+	}
+	return h, nil
+}
+
+func (h *Handover) files() []*os.File {
+	var out []*os.File
+	for _, f := range []*os.File{h.In, h.Out} {
+		if f != nil {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// receive reads the hello and the two descriptors that come with its first
+// byte.
+func (h *Handover) receive(ctx context.Context) error {
+	if own := os.Geteuid(); h.Peer.UID != own {
+		// fail closed: sessions are for the daemon's own user.
+		return fmt.Errorf("user %d may not use the guard of user %d", h.Peer.UID, own)
+	}
+	buf := make([]byte, maxHello+1)
+	n, files, err := RecvFiles(h.conn, buf)
+	if errors.Is(err, ErrNotPassed) {
+		h.send(Welcome{Protocol: Protocol, NotPassed: true})
+	}
+	if err != nil {
+		return explain(ctx, err)
+	}
+	if n == 0 {
+		closeFiles(files)
+		return io.EOF // someone only looked whether the daemon is there
+	}
+	if len(files) != 2 {
+		closeFiles(files)
+		if len(files) < 2 {
+			h.send(Welcome{Protocol: Protocol, NotPassed: true})
+		}
+		return fmt.Errorf("%d descriptors came with the hello, not 2: %w", len(files), ErrNotPassed)
+	}
+	h.In, h.Out = files[0], files[1]
+	line, err := readLine(h.conn, buf[:n])
+	if err != nil {
+		return explain(ctx, err)
+	}
+	if err := json.Unmarshal(line, &h.Hello); err != nil {
+		return fmt.Errorf("reading the hello: %w", err)
+	}
+	return nil
+}
+
+// locate finds the client. A shim is started by the client and can deceive it:
+// by a socket that another process made, or by losing its parent. It then
+// makes itself, and what it hides behind, one more client; it never makes the
+// client that it comes from one less, since that one's other sessions count.
+func (h *Handover) locate() error {
+	chain, err := Ancestry(h.Peer.PID)
+	if err != nil {
+		return err
+	}
+	if chain[0].StartTime != h.Peer.StartTime {
+		return fmt.Errorf("process %d: %w", h.Peer.PID, ErrGone)
+	}
+	h.Shim = chain[0]
+	// The parent, or the shim itself where it is an orphan.
+	at := 0
+	if len(chain) > 1 && !adopts(chain[1]) {
+		at = 1
+	}
+	h.Client, h.Wrappers, h.Ancestors = chain[at], chain[:at:at], chain[at+1:]
+	ref, err := h.socketPeer()
+	if err != nil || ref.PID == h.Shim.PID || ref.StartTime > h.Shim.StartTime {
+		// No socket pair, or one that the shim made itself, or one whose maker
+		// is younger than the shim and cannot have started it.
+		return nil
+	}
+	if i := FindProc(chain, ref); i > 0 {
+		if !adopts(chain[i]) {
+			h.Client, h.Wrappers, h.Ancestors = chain[i], chain[:i:i], chain[i+1:]
+		}
+		return nil
+	}
+	// The socket's maker is no ancestor: it may have started the shim through a
+	// helper that has ended. The shim and its parent count as well.
+	above, err := Ancestry(ref.PID)
+	if err == nil && above[0].StartTime == ref.StartTime && !adopts(above[0]) {
+		h.Client, h.Wrappers, h.Ancestors = above[0], chain[:at+1:at+1], above[1:]
+	}
+	return nil
+}
+
+// adopts reports whether a process is one that takes orphans in, and starts
+// services: the first one, or a user's service manager. To count it as a
+// client would make every process of the user one.
+func adopts(p Proc) bool {
+	switch filepath.Base(p.Executable) {
+	case "systemd", "launchd":
+		return true
+	}
+	return p.PID == 1
+}
+
+func (h *Handover) socketPeer() (ClientRef, error) {
+	var ref ClientRef
+	err := control(h.In, func(fd int) error {
+		p, err := SocketPeer(fd)
+		if err != nil {
+			return err
+		}
+		ref = p.Ref()
+		return p.Close()
+	})
+	return ref, err
+}
+
+// Clients returns the processes that count as this session's client: the
+// client and the wrappers between it and the shim.
+func (h *Handover) Clients() []ClientRef {
+	out := []ClientRef{h.Client.Ref()}
+	for _, p := range h.Wrappers {
+		out = append(out, p.Ref())
+	}
+	return out
+}
+
+// Welcome answers the shim. A shim of another protocol is refused whatever w
+// says, with a sentence that names both versions, and the error says so. After
+// an OK the shim lets go of its descriptors, and Done is live.
+func (h *Handover) Welcome(w Welcome) error {
+	w.Protocol = Protocol
+	mismatch := h.Hello.Protocol != Protocol
+	if mismatch {
+		w.OK, w.Error = false, Mismatch(w.Version, h.Hello.Version)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || h.welcomed {
+		return errors.New("welcoming a shim: the session was answered already")
+	}
+	if err := h.send(w); err != nil {
+		return fmt.Errorf("welcoming a shim: %w", err)
+	}
+	if mismatch {
+		return fmt.Errorf("refused a shim of protocol %d: %s", h.Hello.Protocol, w.Error)
+	}
+	if w.OK {
+		h.welcomed = true
+		// Owned by h; ends with the connection, at the latest in Close.
+		go h.watch()
+	}
+	return nil
+}
+
+// watch reads until the shim ends; a shim says nothing after its hello.
+func (h *Handover) watch() {
+	defer close(h.done)
+	io.Copy(io.Discard, h.conn)
+}
+
+// Done is closed when the shim has ended after an OK: the session is over.
+func (h *Handover) Done() <-chan struct{} { return h.done }
+
+// Notice prints one line on the shim's standard error. A shim that does not
+// read for a second does not get it.
+func (h *Handover) Notice(line string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || !h.welcomed {
+		return net.ErrClosed
+	}
+	return h.send(word{Notice: line})
+}
+
+// Close ends the session: the client sees the end of its input, the shim
+// exits. It is safe to call more than once.
+func (h *Handover) Close() error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	if h.welcomed {
+		h.send(word{End: true}) // a shim that is gone does not need it
+	}
+	h.mu.Unlock()
+	err := errors.Join(h.In.Close(), h.Out.Close(), h.conn.Close(), h.Peer.Close())
+	if h.welcomed {
+		<-h.done
+	}
+	return err
+}
+
+// send writes one line; a deadline keeps a stuck shim from holding the daemon.
+func (h *Handover) send(v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	h.conn.SetWriteDeadline(time.Now().Add(sendTimeout))
+	_, err = h.conn.Write(append(line, '\n'))
+	return err
+}

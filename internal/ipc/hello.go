@@ -1,0 +1,201 @@
+package ipc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// Protocol is the version of the hello. Both ends must have the same; builds
+// with different version strings and one Protocol work together. A line of the
+// hello always stays one JSON object with "protocol" and "version", so that
+// ends of different versions can at least tell each other so.
+const Protocol = 1
+
+const (
+	maxHello     = 64 << 10 // bytes of one line
+	helloTimeout = 10 * time.Second
+	sendTimeout  = time.Second // for what the daemon tells a shim later
+)
+
+// Hello is what a shim says first, in one line of JSON, with the session's
+// input and output as descriptors. Everything in it is a claim.
+type Hello struct {
+	Protocol int               `json:"protocol"`
+	Version  string            `json:"version"`
+	Server   string            `json:"server"`
+	Cwd      string            `json:"cwd"`
+	Env      map[string]string `json:"env,omitempty"` // the client's session id and project folder
+	// Copied says that the descriptors are pipes of the shim, which copies.
+	Copied bool `json:"copied,omitempty"`
+}
+
+// helloEnv names the variables that a shim passes on. They are labels.
+var helloEnv = [...]string{"CLAUDE_CODE_SESSION_ID", "CLAUDE_PROJECT_DIR"}
+
+// NewHello returns the hello of this process for a server.
+func NewHello(server, version string) Hello {
+	h := Hello{Protocol: Protocol, Version: version, Server: server}
+	h.Cwd, _ = os.Getwd() // a label: the daemon asks the kernel
+	for _, name := range helloEnv {
+		if v, ok := os.LookupEnv(name); ok {
+			if h.Env == nil {
+				h.Env = map[string]string{}
+			}
+			h.Env[name] = v
+		}
+	}
+	return h
+}
+
+// Welcome is the daemon's answer.
+type Welcome struct {
+	Protocol int    `json:"protocol"` // set by Handover.Welcome
+	OK       bool   `json:"ok"`
+	Version  string `json:"version"`
+	// Error is a sentence for the person and for the client, with what to do.
+	Error string `json:"error,omitempty"`
+	// Notices are lines for the shim's standard error.
+	Notices []string `json:"notices,omitempty"`
+	// NotPassed says that the descriptors did not arrive: copy instead.
+	NotPassed bool `json:"not_passed,omitempty"`
+}
+
+// word is what the daemon says after its welcome, one line each.
+type word struct {
+	Notice string `json:"notice,omitempty"`
+	End    bool   `json:"end,omitempty"`
+}
+
+// Offer sends the hello and the session's descriptors, and waits for the
+// daemon's word, by ctx or ten seconds. The caller keeps its descriptors. A
+// refusal is a Welcome that is not OK, with a sentence in Error. An error wraps
+// ErrNotPassed when the system did not take the descriptors.
+func Offer(ctx context.Context, conn *net.UnixConn, h Hello, in, out *os.File) (Welcome, error) {
+	var w Welcome
+	line, err := json.Marshal(h)
+	if err != nil {
+		return w, fmt.Errorf("greeting the guard daemon: %w", err)
+	}
+	done := bound(ctx, conn, helloTimeout)
+	defer done()
+	if err := SendFiles(conn, append(line, '\n'), in, out); err != nil {
+		return w, fmt.Errorf("greeting the guard daemon: %w", err)
+	}
+	if line, err = readLine(conn, nil); err != nil {
+		return w, fmt.Errorf("waiting for the guard daemon's welcome: %w", explain(ctx, err))
+	}
+	if err := json.Unmarshal(line, &w); err != nil {
+		return w, fmt.Errorf("reading the guard daemon's welcome: %w", err)
+	}
+	if w.Protocol != h.Protocol {
+		// fail closed: an OK of another protocol may mean something else.
+		w.OK, w.Error = false, Mismatch(w.Version, h.Version)
+	}
+	if !w.OK && w.NotPassed {
+		return w, fmt.Errorf("greeting the guard daemon: %w", ErrNotPassed)
+	}
+	if !w.OK && w.Error == "" {
+		w.Error = "the guard daemon refused the session without a reason"
+	}
+	return w, nil
+}
+
+// Mismatch is the sentence for binaries that do not fit together.
+func Mismatch(daemon, own string) string {
+	return fmt.Sprintf("mcpguardd %s is running, this is %s: run `mcpguardd stop` and start again", orUnknown(daemon), orUnknown(own))
+}
+
+func orUnknown(version string) string {
+	if version == "" {
+		return "of an unknown version"
+	}
+	return version
+}
+
+// Await hands on the daemon's notices until the connection ends, and reports
+// whether the daemon said that it ends it: otherwise the daemon was lost.
+func Await(conn *net.UnixConn, notice func(line string)) (ended bool) {
+	r := lineReader{c: conn}
+	for {
+		line, err := r.next()
+		if err != nil {
+			return ended
+		}
+		var w word
+		if json.Unmarshal(line, &w) != nil {
+			return ended
+		}
+		ended = ended || w.End
+		if w.Notice != "" {
+			notice(w.Notice)
+		}
+	}
+}
+
+// bound gives conn the deadline of ctx, at most d from now, and ends waiting
+// at once when ctx ends. The returned function lifts the deadline.
+func bound(ctx context.Context, conn *net.UnixConn, d time.Duration) func() {
+	deadline := time.Now().Add(d)
+	if t, ok := ctx.Deadline(); ok && t.Before(deadline) {
+		deadline = t
+	}
+	conn.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	return func() {
+		if stop() {
+			conn.SetDeadline(time.Time{})
+		}
+	}
+}
+
+// explain turns what a closed or silent connection says into what happened.
+func explain(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errors.New("it does not answer")
+	case errors.Is(err, io.EOF):
+		return errors.New("it closed the connection")
+	}
+	return err
+}
+
+// lineReader cuts a connection into lines of at most maxHello bytes.
+type lineReader struct {
+	c   io.Reader
+	buf []byte
+}
+
+func (r *lineReader) next() ([]byte, error) {
+	for {
+		if i := bytes.IndexByte(r.buf, '\n'); i >= 0 {
+			line := r.buf[:i]
+			r.buf = r.buf[i+1:]
+			return line, nil
+		}
+		if len(r.buf) > maxHello {
+			return nil, fmt.Errorf("a line of more than %d bytes", maxHello)
+		}
+		chunk := make([]byte, 4096)
+		n, err := r.c.Read(chunk)
+		r.buf = append(r.buf, chunk[:n]...)
+		if n == 0 && err != nil {
+			return nil, err
+		}
+	}
+}
+
+// readLine reads exactly one line that begins with the bytes in start; the
+// other end says nothing more before it is answered.
+func readLine(c io.Reader, start []byte) ([]byte, error) {
+	r := lineReader{c: c, buf: start}
+	return r.next()
+}

@@ -1,0 +1,85 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// EnvReady names the variable in which a daemon finds the descriptor on which
+// it reports that it is ready.
+const EnvReady = "MCPGUARD_READY_FD"
+
+const (
+	readyWord  = "ready"
+	failedWord = "failed: "
+	maxReady   = 8 << 10 // bytes of a report
+)
+
+// SignalReady reports to whoever started this daemon that it is ready, or,
+// with an error, why it is not; the error's text reaches the user as it is. A
+// process that nobody waits for does nothing. It closes the descriptor and
+// removes the variable, so that the second call does nothing. Call it before
+// any other process is started, which would inherit the descriptor.
+func SignalReady(failure error) error {
+	v, ok := os.LookupEnv(EnvReady)
+	if !ok {
+		return nil
+	}
+	os.Unsetenv(EnvReady)
+	fd, err := strconv.Atoi(v)
+	if err != nil || fd < 3 || !isPipe(fd) {
+		return fmt.Errorf("%s=%q is not the descriptor of a pipe", EnvReady, v)
+	}
+	f := os.NewFile(uintptr(fd), "ready")
+	report := readyWord
+	if failure != nil {
+		report = failedWord + strings.TrimSpace(failure.Error())
+	}
+	_, err = f.WriteString(report[:min(len(report), maxReady)] + "\n")
+	return errors.Join(err, f.Close())
+}
+
+// KeepReady makes sure that the descriptor of SignalReady is not inherited by
+// processes that are started before it. A daemon calls it first.
+func KeepReady() {
+	if fd, err := strconv.Atoi(os.Getenv(EnvReady)); err == nil && fd >= 3 && isPipe(fd) {
+		unix.CloseOnExec(fd)
+	}
+}
+
+func isPipe(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO
+}
+
+// ErrNotReady is wrapped by AwaitReady when the daemon ended without a report.
+var ErrNotReady = errors.New("it ended before it was ready")
+
+// AwaitReady reads a daemon's report from the reading end of its pipe. The
+// error is the daemon's own sentence, or wraps ErrNotReady or ctx's error.
+func AwaitReady(ctx context.Context, r *os.File) error {
+	stop := context.AfterFunc(ctx, func() { r.Close() })
+	defer stop()
+	b, err := io.ReadAll(io.LimitReader(r, maxReady+int64(len(failedWord))))
+	if ctx.Err() != nil {
+		return fmt.Errorf("waiting for the guard daemon to be ready: %w", ctx.Err())
+	}
+	if err != nil {
+		return fmt.Errorf("waiting for the guard daemon to be ready: %w", err)
+	}
+	report := strings.TrimSpace(string(b))
+	if report == readyWord {
+		return nil
+	}
+	if text, ok := strings.CutPrefix(report, failedWord); ok {
+		return errors.New(text)
+	}
+	return ErrNotReady
+}

@@ -1,0 +1,161 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mcpguard/mcpguard/internal/ipc"
+)
+
+// end is one direction of a session: the client's descriptor, what the daemon
+// gets of it, and for a copy what stays here.
+type end struct {
+	client *os.File // as the client gave it
+	theirs *os.File // handed to the daemon: client itself, or a pipe's end
+	ours   *os.File // the pipe's other end; nil if client was handed over
+}
+
+func (e *end) copied() bool { return e.ours != nil }
+
+// drop closes a pipe that nobody took.
+func (e *end) drop() {
+	if e.copied() {
+		e.theirs.Close()
+		e.ours.Close()
+	}
+}
+
+// ends prepares both directions; force makes copies of both.
+func ends(cfg Config, force bool) (in, out *end, err error) {
+	in, out = &end{client: cfg.In, theirs: cfg.In}, &end{client: cfg.Out, theirs: cfg.Out}
+	if force {
+		// A daemon that got one of them may have made it non-blocking.
+		for _, f := range []*os.File{cfg.In, cfg.Out} {
+			if fd, err := number(f); err == nil {
+				_ = unix.SetNonblock(fd, false)
+			}
+		}
+	}
+	if force || !ipc.PassableFile(cfg.In) {
+		if in.theirs, in.ours, err = os.Pipe(); err != nil {
+			return nil, nil, fmt.Errorf("making a pipe for the session's input: %w", err)
+		}
+	}
+	if force || !ipc.PassableFile(cfg.Out) {
+		if out.ours, out.theirs, err = os.Pipe(); err != nil {
+			in.drop()
+			return nil, nil, fmt.Errorf("making a pipe for the session's output: %w", err)
+		}
+	}
+	return in, out, nil
+}
+
+// letGo gives up what the daemon has now. As long as this process kept the
+// client's descriptors open, the client would never see their end.
+func letGo(in, out *end) error {
+	for _, e := range []*end{in, out} {
+		if e.copied() {
+			e.theirs.Close()
+			continue
+		}
+		if err := replace(e.client); err != nil {
+			return fmt.Errorf("letting go of the session: %w", err)
+		}
+	}
+	return nil
+}
+
+// replace puts /dev/null in the place of a handed over descriptor, so that its
+// number cannot come to mean something else.
+func replace(f *os.File) error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	to, err := number(f)
+	if err != nil {
+		return err
+	}
+	if to > 2 {
+		return f.Close()
+	}
+	from, err := number(null)
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("dup2", dup2(from, to))
+}
+
+// number returns f's descriptor without making it blocking, as Fd would.
+func number(f *os.File) (int, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	err = raw.Control(func(fd uintptr) { n = int(fd) })
+	return n, err
+}
+
+func dup2(from, to int) error {
+	for {
+		err := unix.Dup2(from, to)
+		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+	}
+}
+
+// flushTime is how long what the daemon wrote last may take to reach the
+// client once the session is over.
+const flushTime = 2 * time.Second
+
+// copies carry a session whose descriptors could not be handed over.
+type copies struct {
+	outDone chan struct{} // nil if the output was handed over
+}
+
+func startCopies(in, out *end) *copies {
+	c := &copies{}
+	if in.copied() {
+		// Ends when the client's input does, or when the daemon has closed its
+		// end and the client writes once more; at the latest with the process.
+		// A read of a terminal cannot be interrupted.
+		go func() {
+			io.Copy(in.ours, in.client)
+			in.ours.Close() // the daemon sees the end of the input
+		}()
+	}
+	if out.copied() {
+		c.outDone = make(chan struct{})
+		// Ends when the daemon closes its end or dies; finish waits for it.
+		go func() {
+			defer close(c.outDone)
+			io.Copy(out.client, out.ours)
+			out.ours.Close() // where the client has gone, the daemon's next write fails
+		}()
+	}
+	return c
+}
+
+// finish lets the rest of the output reach the client. The daemon has ended
+// the session or is gone, so that the pipe has an end.
+func (c *copies) finish(ctx context.Context) {
+	if c.outDone == nil {
+		return
+	}
+	t := time.NewTimer(flushTime)
+	defer t.Stop()
+	select {
+	case <-c.outDone:
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

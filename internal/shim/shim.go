@@ -1,0 +1,157 @@
+// Package shim is the body of `mcpguardd stdio`, the process that a client
+// starts in a server's place. It greets the daemon, hands its standard input
+// and output over as descriptors, steps out of the path, and lives as long as
+// the session, so that the client sees one server process. Where a descriptor
+// cannot be handed over (a terminal, a file) it copies. Where there is no
+// session to be had it answers the client's requests with an error that says
+// what to do. StartDaemon starts a daemon where none answers.
+//
+// It will not read a byte of a session that was handed over, decide anything,
+// or reach an upstream by itself: without the daemon nothing passes. It
+// imports little, because each client waits for it at each start.
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/ipc"
+)
+
+// Exit codes of Run.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitNoGuard = 3 // the daemon cannot be reached
+	exitRefused = 4
+)
+
+// Config is one session as the client started it.
+type Config struct {
+	Paths   ipc.Paths
+	Server  string
+	Version string
+	// In and Out are the client's ends, which stay the caller's. Where they
+	// are descriptors 0 and 1, /dev/null takes their place when they were
+	// handed over; else they are closed.
+	In, Out *os.File
+	Err     io.Writer
+	// Autostart is called when no daemon answers; nil means not to start one.
+	Autostart func(context.Context) error
+	// Linger bounds how long requests are answered with an error after a
+	// failure; 30 seconds if zero.
+	Linger time.Duration
+}
+
+// Run lives one session and returns the process's exit code: 0 when it ended
+// in order or by a signal, 3 when no daemon could be reached, 4 when it
+// refused, 1 otherwise. It ends when ctx does, or on SIGTERM, SIGINT or
+// SIGHUP; the daemon then ends the session by itself.
+func Run(ctx context.Context, cfg Config) (exit int) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer stop()
+	conn, in, out, err := open(ctx, cfg)
+	if err != nil {
+		if ctx.Err() != nil {
+			return exitDone // the client has gone while the daemon started
+		}
+		return fail(ctx, cfg, err)
+	}
+	defer conn.Close()
+	unhook := context.AfterFunc(ctx, func() { conn.Close() })
+	defer unhook()
+	var c *copies
+	if in.copied() || out.copied() {
+		c = startCopies(in, out)
+	}
+	if err := letGo(in, out); err != nil {
+		say(cfg.Err, err.Error())
+		return exitFailed
+	}
+	ended := ipc.Await(conn, func(line string) { say(cfg.Err, line) })
+	if c != nil {
+		c.finish(ctx)
+	}
+	if !ended && ctx.Err() == nil {
+		say(cfg.Err, "the guard daemon has gone and this session with it; `mcpguardd status` says more")
+		return exitFailed
+	}
+	return exitDone
+}
+
+// refusal is a daemon's no; its text is the daemon's sentence.
+type refusal struct{ text string }
+
+func (r *refusal) Error() string { return r.text }
+
+// open finds the daemon, starts it if it may, and hands the session over. It
+// offers copies of descriptors that the system refuses to pass.
+func open(ctx context.Context, cfg Config) (*net.UnixConn, *end, *end, error) {
+	for _, force := range []bool{false, true} {
+		conn, err := reach(ctx, cfg)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		in, out, err := ends(cfg, force)
+		if err != nil {
+			conn.Close()
+			return nil, nil, nil, err
+		}
+		err = greet(ctx, cfg, conn, in, out)
+		if err == nil {
+			return conn, in, out, nil
+		}
+		conn.Close()
+		in.drop()
+		out.drop()
+		if force || !errors.Is(err, ipc.ErrNotPassed) {
+			return nil, nil, nil, err
+		}
+	}
+	return nil, nil, nil, errors.New("the session could not be handed to the guard daemon")
+}
+
+// reach connects to the daemon and, if none answers, starts it once.
+func reach(ctx context.Context, cfg Config) (*net.UnixConn, error) {
+	conn, err := ipc.Dial(ctx, cfg.Paths.AgentSocket())
+	if err == nil || !errors.Is(err, ipc.ErrNoDaemon) {
+		return conn, err
+	}
+	if cfg.Autostart == nil {
+		return nil, fmt.Errorf("%w; start it with `mcpguardd serve`", ipc.ErrNoDaemon)
+	}
+	if err := cfg.Autostart(ctx); err != nil {
+		return nil, err
+	}
+	return ipc.Dial(ctx, cfg.Paths.AgentSocket())
+}
+
+func greet(ctx context.Context, cfg Config, conn *net.UnixConn, in, out *end) error {
+	hello := ipc.NewHello(cfg.Server, cfg.Version)
+	hello.Copied = in.copied() || out.copied()
+	w, err := ipc.Offer(ctx, conn, hello, in.theirs, out.theirs)
+	if err != nil {
+		return err
+	}
+	if !w.OK {
+		return &refusal{w.Error}
+	}
+	for _, line := range w.Notices {
+		say(cfg.Err, line)
+	}
+	return nil
+}
+
+// say writes one line for the developer; the client keeps it in its log.
+func say(w io.Writer, text string) {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
+	io.WriteString(w, "mcpguardd: "+text+"\n")
+}
