@@ -11,13 +11,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/store"
 )
 
 // Registry admits approvals and the calls that join them.
 type Registry interface {
 	// Submit keeps a new pending approval; at most one is open for a tenant,
 	// run, server, tool and digest.
-	Submit(ctx context.Context, a guard.Approval, events ...audit.Event) error
+	Submit(ctx context.Context, a guard.Approval, events ...audit.Event) (guard.Approval, error)
 	// FindOpen returns the pending or approved approval of a digest.
 	FindOpen(tenant string, run guard.RunID, server, tool string, digest diff.Digest) (guard.Approval, bool, error)
 	// Join makes a call the newest one of an open approval.
@@ -36,14 +37,14 @@ type Arbiter interface {
 type Archive interface {
 	// Approval returns the approval with the identifier.
 	Approval(id guard.ApprovalID) (guard.Approval, error)
-	// Open returns every pending and every approved approval.
-	Open() ([]guard.Approval, error)
+	// Approvals returns those that a filter selects.
+	Approvals(f store.Filter) ([]guard.Approval, error)
 	// Release notes that the call no longer waits, so that the approval
 	// survives the call's session.
-	Release(ctx context.Context, id guard.ApprovalID, call guard.CallID) error
+	Release(ctx context.Context, id guard.ApprovalID, call guard.CallID) (guard.Approval, error)
 }
 
-// Store is where approvals live.
+// Store is where approvals live; *store.Store is one.
 type Store interface {
 	Registry
 	Arbiter
@@ -117,15 +118,13 @@ func New(c Config) *Desk {
 // Start loads the open approvals from the store and begins to watch deadlines.
 // It is called once, before any session is served.
 func (d *Desk) Start(ctx context.Context) error {
-	open, err := d.store.Open()
+	open, err := d.store.Approvals(store.Filter{Status: []guard.Status{guard.Pending, guard.Approved}})
 	if err != nil {
 		return fmt.Errorf("loading the open approvals: %w", err)
 	}
 	d.mu.Lock()
 	for _, a := range open {
-		if a.Status.Open() {
-			d.open[a.ID] = &entry{approval: a}
-		}
+		d.open[a.ID] = &entry{approval: a}
 	}
 	d.mu.Unlock()
 	ctx, d.cancel = context.WithCancel(ctx)
@@ -199,13 +198,14 @@ func (d *Desk) fresh(ctx context.Context, a guard.Approval, events []audit.Event
 	d.mu.Lock()
 	d.open[a.ID] = &entry{approval: a}
 	d.mu.Unlock()
-	if err := d.store.Submit(ctx, a, events...); err != nil {
+	kept, err := d.store.Submit(ctx, a, events...)
+	if err != nil {
 		d.mu.Lock()
 		delete(d.open, a.ID)
 		d.mu.Unlock()
 		return nil, fmt.Errorf("keeping the approval: %w", err)
 	}
-	return d.attach(a, a), nil
+	return d.attach(kept, a), nil
 }
 
 // attach makes the call of a the live one of the approval as it stands.

@@ -128,14 +128,19 @@ func (t *Ticket) Leave(ctx context.Context) error {
 		return ErrLost
 	}
 	d.mu.Unlock()
-	if err := d.store.Release(ctx, t.id, t.call); err != nil {
+	a, err := d.store.Release(ctx, t.id, t.call)
+	if err != nil {
+		if d.refresh(t.id).Status != guard.Pending {
+			return ErrLost // it was decided or ended in between; the result says so
+		}
 		return fmt.Errorf("releasing %s: %w", t.id, err)
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if e := t.mine(); e != nil {
 		e.live = nil
 	}
+	d.mu.Unlock()
+	d.see(a)
 	return nil
 }
 
