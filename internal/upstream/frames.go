@@ -1,0 +1,115 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// An upstream may print this many lines that are no messages at once, and this
+// many a second for ever. Servers that log to standard output are common; one
+// that prints nothing else is broken.
+const (
+	garbageBurst  = 200
+	garbagePerSec = 20
+)
+
+// drainTime is how long output may still come after the process has ended:
+// what it wrote is in the pipe already, and only a process that left the group
+// could hold the pipe open.
+const drainTime = 2 * time.Second
+
+// GarbageError says that the upstream printed a line that is no message. The
+// next call of Next goes on.
+type GarbageError struct {
+	Line []byte // its first bytes
+	Size int    // of the whole line
+}
+
+// Error quotes the beginning of the line in ASCII.
+func (e *GarbageError) Error() string {
+	return fmt.Sprintf("a line of %d bytes on standard output that is no message: %+q", e.Size, e.Line)
+}
+
+const garbageKept = 200 // bytes of a line
+
+// Next returns the next frame from the upstream's standard output. A
+// *jsonrpc.FrameError (a frame over the limit) and a *GarbageError are about
+// one line; Next goes on after them. At the end it returns the *ExitError, or
+// io.EOF where Stop ended the upstream. It is for one goroutine.
+func (p *Process) Next() ([]byte, error) {
+	frame, err := p.frames.Next()
+	var oversized *jsonrpc.FrameError
+	switch {
+	case err == nil && isMessage(frame):
+		if !p.started.Load() {
+			p.firstFrame()
+		}
+		return frame, nil
+	case err == nil:
+		g := &GarbageError{Line: frame[:min(len(frame), garbageKept)], Size: len(frame)}
+		if !p.trash.take(time.Now()) {
+			p.end(errors.New("it prints too much on its standard output that is no message"))
+			return nil, p.ended()
+		}
+		return nil, g
+	case errors.As(err, &oversized):
+		if !p.trash.take(time.Now()) {
+			p.end(errors.New("it sends too many messages over the size limit"))
+			return nil, p.ended()
+		}
+		return nil, err
+	}
+	if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		p.end(fmt.Errorf("its standard output cannot be read: %w", err))
+	}
+	return nil, p.ended()
+}
+
+// ended waits for the end of a process whose output has ended, and returns it.
+// One that lives on without its standard output is no server any more.
+func (p *Process) ended() error {
+	p.stdout.Close()
+	t := time.AfterFunc(p.spec.StopGrace, func() { p.end(errors.New("it closed its standard output")) })
+	defer t.Stop()
+	<-p.done
+	if err := p.ExitError(); err != nil {
+		return err
+	}
+	return io.EOF
+}
+
+// isMessage reports whether a line may be a message; whether it is one, and
+// which, admission decides. A line that begins like a batch is refused there.
+func isMessage(frame []byte) bool {
+	for _, c := range frame {
+		switch c {
+		case ' ', '\t':
+			continue
+		case '{', '[':
+			return true
+		}
+		return false
+	}
+	return false
+}
+
+// bucket counts garbage: garbageBurst at once, refilled by garbagePerSec. The
+// zero value is full. It is for one goroutine.
+type bucket struct {
+	used float64
+	at   time.Time
+}
+
+func (b *bucket) take(now time.Time) bool {
+	if !b.at.IsZero() {
+		b.used = max(0, b.used-now.Sub(b.at).Seconds()*garbagePerSec)
+	}
+	b.at = now
+	b.used++
+	return b.used <= garbageBurst
+}
