@@ -1,0 +1,129 @@
+package diff
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Reasons for which a file has no structural view, for errors.Is.
+var (
+	// ErrUnknownFormat means that the extension names no format known here.
+	ErrUnknownFormat = errors.New("no known document format")
+	// ErrNotOneDocument means that a YAML stream holds several documents.
+	ErrNotOneDocument = errors.New("not one document")
+	// ErrTooLarge means that the format's reader would need too long.
+	ErrTooLarge = errors.New("too large for a structural view")
+)
+
+const (
+	// maxDocument bounds the bytes of a JSON document.
+	maxDocument = 64 << 20
+	// maxForeign and maxMarks bound a YAML or TOML document: its bytes, and the
+	// places where something begins. The readers of these formats take time
+	// that grows with the square of the number of entries and recurse without
+	// a limit; at this size they stay well below a second.
+	maxForeign = 1 << 20
+	maxMarks   = 10_000
+)
+
+// Notes tells what reading a document as a plain value hides. Paths are JSON
+// Pointers; "path text" entries name a path and what is written there.
+type Notes struct {
+	// Format is json, jsonc, yaml or toml.
+	Format string
+	// Duplicates are the paths of members given more than once. The last counts
+	// here; other readers take the first or refuse.
+	Duplicates []string
+	// Anchors are the names of YAML anchors. Aliases are replaced by values.
+	Anchors []string
+	// MergeKeys are the paths of objects that YAML merge keys contribute to.
+	MergeKeys []string
+	// Ambiguous are the paths and texts of what readers of this format take
+	// differently, or what JSON has no type for: yes and 012 in YAML, dates,
+	// tags, infinities, names that are no strings, merge keys.
+	Ambiguous []string
+	// BOM says that a byte order mark precedes the document.
+	BOM bool
+}
+
+// SameReading says whether documents with equal values, and with these notes,
+// mean the same to every reader. Only then may a change with an empty
+// structural patch be called formatting only.
+func (n Notes) SameReading(m Notes) bool {
+	return n.Format == m.Format && n.BOM == m.BOM && len(n.Duplicates) == 0 && len(m.Duplicates) == 0 &&
+		slices.Equal(n.Ambiguous, m.Ambiguous)
+}
+
+// ParseDocument reads a configuration file by its extension, .json, .jsonc,
+// .yaml, .yml or .toml, with or without the dot, in any case. The value serves
+// for comparing and showing, not for writing the file back: comments, anchors
+// and spelling are lost. It fails closed: whatever the value could not show
+// truly is an error or stands in the notes.
+func ParseDocument(ext string, data []byte) (Value, Notes, error) {
+	format := strings.ToLower(strings.TrimPrefix(ext, "."))
+	if format == "yml" {
+		format = "yaml"
+	}
+	read := map[string]func([]byte, *Notes) (Value, error){"json": readJSON, "jsonc": readJSONC, "yaml": readYAML, "toml": readTOML}[format]
+	if read == nil {
+		return Value{}, Notes{}, fmt.Errorf("%w: %.16q", ErrUnknownFormat, ext)
+	}
+	notes := Notes{Format: format}
+	data, notes.BOM = bytes.CutPrefix(data, []byte("\ufeff"))
+	v, err := read(data, &notes)
+	if err != nil {
+		return Value{}, notes, fmt.Errorf("reading %s document: %w", format, err)
+	}
+	return v, notes, nil
+}
+
+func readJSON(data []byte, n *Notes) (Value, error) {
+	return readJSONText(decoder{data: data, duplicates: &n.Duplicates})
+}
+
+func readJSONC(data []byte, n *Notes) (Value, error) {
+	return readJSONText(decoder{data: data, duplicates: &n.Duplicates, relaxed: true})
+}
+
+func readJSONText(d decoder) (Value, error) {
+	if len(d.data) > maxDocument {
+		return Value{}, ErrTooLarge
+	}
+	return d.document()
+}
+
+// checkForeign applies the limits for readers that are not our own.
+func checkForeign(data []byte) error {
+	marks := 0
+	for i, c := range data {
+		switch c {
+		case '\n', '\r', ',', '[', '{', '&', '!', '*', '?':
+			marks++
+		case '-', ':':
+			if i+1 < len(data) && (data[i+1] == ' ' || data[i+1] == '\t') {
+				marks++
+			}
+		}
+	}
+	switch {
+	case len(data) > maxForeign || marks > maxMarks:
+		return ErrTooLarge
+	case !utf8.Valid(data):
+		return errors.New("invalid UTF-8")
+	}
+	return nil
+}
+
+// guarded runs a foreign reader; a panic inside becomes an error.
+func guarded(read func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.New("the reader failed") // fail closed: no structural view
+		}
+	}()
+	return read()
+}

@@ -1,0 +1,265 @@
+package diff
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// maxExpansion bounds what aliases and merge keys may add: members copied, and
+// the weight of the whole in bytes.
+const (
+	maxMergedMembers = 1 << 17
+	maxExpandedBytes = 16 << 20
+)
+
+func readYAML(data []byte, n *Notes) (Value, error) {
+	if err := checkForeign(data); err != nil {
+		return Value{}, err
+	}
+	var file *ast.File
+	err := guarded(func() (err error) {
+		file, err = parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+		return err
+	})
+	if err != nil {
+		return Value{}, errors.New("malformed YAML")
+	}
+	if len(file.Docs) > 1 {
+		return Value{}, ErrNotOneDocument
+	}
+	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
+		return Null(), nil
+	}
+	r := yamlReader{notes: n, anchors: map[string]Value{}}
+	v := Value{}
+	err = guarded(func() (err error) {
+		v, err = r.value(file.Docs[0].Body)
+		return err
+	})
+	if err == nil && v.weight() > maxExpandedBytes {
+		err = ErrTooLarge
+	}
+	return v, err
+}
+
+// yamlReader turns a syntax tree into a value. It resolves plain scalars by
+// itself, by the core schema of YAML 1.2, because it must know where other
+// readers would resolve them differently.
+type yamlReader struct {
+	notes   *Notes
+	path    []string
+	depth   int // of the tree, which may exceed that of the value
+	merged  int
+	anchors map[string]Value
+}
+
+func (r *yamlReader) note(text string) {
+	r.notes.Ambiguous = append(r.notes.Ambiguous, FormatPointer(r.path...)+" "+text)
+}
+
+func (r *yamlReader) value(n ast.Node) (Value, error) {
+	if r.depth++; r.depth > 2*maxDepth {
+		return Value{}, errDepth
+	}
+	defer func() { r.depth-- }()
+	switch n := n.(type) {
+	case nil:
+		return Null(), nil
+	case *ast.MappingNode:
+		return r.mapping(n.Values)
+	case *ast.MappingValueNode:
+		return r.mapping([]*ast.MappingValueNode{n})
+	case *ast.SequenceNode:
+		vals := make([]Value, len(n.Values))
+		for i, e := range n.Values {
+			var err error
+			if vals[i], err = r.child(strconv.Itoa(i), e); err != nil {
+				return Value{}, err
+			}
+		}
+		return newArray(vals)
+	case *ast.AnchorNode:
+		name := n.Name.GetToken().Value
+		v, err := r.value(n.Value)
+		if err == nil {
+			r.anchors[name] = v
+			r.notes.Anchors = append(r.notes.Anchors, name)
+		}
+		return v, err
+	case *ast.AliasNode:
+		v, ok := r.anchors[n.Value.GetToken().Value]
+		if !ok {
+			return Value{}, errors.New("alias of an unknown anchor")
+		}
+		if v.weight() > maxExpandedBytes {
+			return Value{}, ErrTooLarge
+		}
+		return v, nil
+	case *ast.TagNode:
+		return r.tagged(n)
+	case *ast.LiteralNode:
+		return String(n.Value.Value)
+	}
+	return r.scalar(n)
+}
+
+func (r *yamlReader) child(step string, n ast.Node) (Value, error) {
+	r.path = append(r.path, step)
+	v, err := r.value(n)
+	r.path = r.path[:len(r.path)-1]
+	return v, err
+}
+
+// mapping reads an object. Its own members come first and win over merged ones,
+// among which the first wins.
+func (r *yamlReader) mapping(pairs []*ast.MappingValueNode) (Value, error) {
+	var names []string
+	var vals, sources []Value
+	at := map[string]int{}
+	for _, pair := range pairs {
+		if pair.Key.IsMergeKey() {
+			r.note("<<")
+			source, err := r.value(pair.Value)
+			if err != nil {
+				return Value{}, err
+			}
+			sources = append(sources, source)
+			continue
+		}
+		name, err := r.key(pair.Key)
+		if err != nil {
+			return Value{}, err
+		}
+		i, twice := at[name]
+		if twice {
+			r.notes.Duplicates = append(r.notes.Duplicates, FormatPointer(append(r.path, name)...))
+		}
+		v, err := r.child(name, pair.Value)
+		if err != nil {
+			return Value{}, err
+		}
+		if twice {
+			vals[i] = v
+			continue
+		}
+		at[name] = len(names)
+		names, vals = append(names, name), append(vals, v)
+	}
+	if len(sources) > 0 {
+		r.notes.MergeKeys = append(r.notes.MergeKeys, FormatPointer(r.path...))
+	}
+	for _, source := range sources {
+		list := []Value{source}
+		if source.Type() == TypeArray {
+			list = source.node.vals
+		}
+		for _, m := range list {
+			if m.Type() != TypeObject {
+				return Value{}, errors.New("merge key without an object")
+			}
+			if r.merged += m.Len(); r.merged > maxMergedMembers {
+				return Value{}, ErrTooLarge
+			}
+			for name, v := range m.Members() {
+				if _, has := at[name]; !has {
+					at[name] = len(names)
+					names, vals = append(names, name), append(vals, v)
+				}
+			}
+		}
+	}
+	return newObject(names, vals)
+}
+
+// key returns a member's name. A name that some reader does not take for a
+// string is written as one and noted at its object with a colon.
+func (r *yamlReader) key(n ast.Node) (string, error) {
+	if k, ok := n.(*ast.MappingKeyNode); ok {
+		n = k.Value
+	}
+	text, plain := plainText(n)
+	if !plain {
+		v, err := r.value(n)
+		if err == nil && v.Type() != TypeString {
+			err = fmt.Errorf("%v as a member name", v.Type())
+		}
+		return v.text, err
+	}
+	v, ambiguous, err := resolvePlain(text)
+	if ambiguous || v.Type() != TypeString {
+		r.note(text + ":")
+	}
+	return v.text, err
+}
+
+// tagged reads a value with a tag. Tags of the core schema are obeyed; any other
+// is shown as an object with the tag for its member, and noted.
+func (r *yamlReader) tagged(n *ast.TagNode) (Value, error) {
+	tag := n.Start.Value
+	if n.Directive != nil {
+		return Value{}, errors.New("tag directive")
+	}
+	if tag == "!!str" || tag == "!" {
+		if s, ok := plainText(n.Value); ok {
+			return String(s)
+		}
+	}
+	v, err := r.value(n.Value)
+	if err != nil {
+		return Value{}, err
+	}
+	want := map[string]Type{"!!str": TypeString, "!!bool": TypeBool, "!!null": TypeNull, "!!int": TypeNumber, "!!float": TypeNumber, "!!seq": TypeArray, "!!map": TypeObject}
+	typ, core := want[tag]
+	switch {
+	case !core:
+		r.note(tag)
+		return newObject([]string{tag}, []Value{v})
+	case typ != v.Type():
+		return Value{}, fmt.Errorf("%s on a value of type %v", tag, v.Type())
+	case tag == "!!int" && hasFraction(v.text):
+		return Value{}, errors.New("!!int on a fraction")
+	case tag == "!!float" && !hasFraction(v.text):
+		return Number(v.text + ".0")
+	}
+	return v, nil
+}
+
+// plainText returns the text of an unquoted scalar.
+func plainText(n ast.Node) (string, bool) {
+	switch n.(type) {
+	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode, *ast.InfinityNode, *ast.NanNode:
+	default:
+		return "", false
+	}
+	switch n.GetToken().Type {
+	case token.SingleQuoteType, token.DoubleQuoteType, token.ImplicitNullType:
+		return "", false
+	}
+	if s, ok := n.(*ast.StringNode); ok {
+		return s.Value, true
+	}
+	return n.GetToken().Value, true
+}
+
+func (r *yamlReader) scalar(n ast.Node) (Value, error) {
+	text, plain := plainText(n)
+	if plain {
+		v, ambiguous, err := resolvePlain(text)
+		if ambiguous {
+			r.note(text)
+		}
+		return v, err
+	}
+	switch n := n.(type) {
+	case *ast.StringNode:
+		return String(n.Value)
+	case *ast.NullNode:
+		return Null(), nil
+	}
+	return Value{}, fmt.Errorf("unexpected %v", n.Type())
+}
