@@ -1,0 +1,268 @@
+package redact
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// JSON masks the secrets in a JSON value: within every string, decoded, also
+// where the string is JSON or escaped text itself, and whole where the member is
+// named like a secret (unless it holds a JSON Schema). Names that hold a secret
+// are masked too. Numbers, booleans and null stay, and every byte outside the
+// masked strings; what was valid by [jsonrpc.Check] stays so. It returns raw
+// itself where there is nothing to mask, then without having judged its grammar.
+//
+// The errors are [ErrTooLarge] for input over the limit, and others for what is
+// not JSON or cannot be masked; there is no output then, and the input must not
+// be passed on.
+func (r *Redactor) JSON(raw []byte) ([]byte, []Finding, error) {
+	if len(raw) > r.max {
+		return nil, nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(raw), r.max) // fail closed
+	}
+	t := tally{}
+	out, err := r.json(raw, 0, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	return out, t.findings(), nil
+}
+
+func looksJSON(b []byte) bool {
+	for _, c := range b {
+		switch c {
+		case ' ', '\t', '\n', '\r':
+		case '{', '[':
+			return true
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+func limits(n int) jsonrpc.Limits { return jsonrpc.Limits{MaxFrame: max(n, 1)} }
+
+func (r *Redactor) json(raw []byte, nest int, t tally) ([]byte, error) {
+	for range maxRounds {
+		if r.quiet(raw) {
+			return raw, nil
+		}
+		if err := jsonrpc.Check(raw, limits(len(raw))); err != nil {
+			return nil, fmt.Errorf("reading JSON to redact: %w", err)
+		}
+		w, err := r.walk(raw, nest)
+		if err != nil {
+			return nil, err
+		}
+		if len(w.edits) == 0 {
+			return raw, nil
+		}
+		t.add(w.tally)
+		out := jsonrpc.ReplaceSpans(raw, w.edits)
+		if err := jsonrpc.Check(out, limits(len(out))); err != nil {
+			return nil, fmt.Errorf("redacting member names: %w", err) // fail closed
+		}
+		raw = out
+	}
+	return nil, errUnstable
+}
+
+func (r *Redactor) walk(raw []byte, nest int) (*walker, error) {
+	w := &walker{r: r, raw: raw, nest: nest, tally: tally{}}
+	w.value(w.space(0), false)
+	return w, w.err
+}
+
+// walker goes through a JSON value that jsonrpc.Check accepted, and so need not
+// look for errors of grammar; its depth is bounded by that check.
+type walker struct {
+	r     *Redactor
+	raw   []byte
+	nest  int
+	edits []jsonrpc.Edit
+	tally tally
+	err   error
+}
+
+func (w *walker) space(i int) int {
+	for i < len(w.raw) && w.raw[i] <= ' ' {
+		i++
+	}
+	return i
+}
+
+// value goes through the value at i and returns the index after it. named says
+// that it belongs to a name of secrets.
+func (w *walker) value(i int, named bool) int {
+	switch w.raw[i] {
+	case '{':
+		return w.object(i, named)
+	case '[':
+		for i = w.space(i + 1); w.raw[i] != ']'; {
+			i = w.space(w.value(i, named))
+			if w.raw[i] == ',' {
+				i = w.space(i + 1)
+			}
+		}
+		return i + 1
+	case '"':
+		end := w.stringEnd(i)
+		w.text(jsonrpc.Span{Start: i, End: end}, named)
+		return end
+	}
+	for i < len(w.raw) && w.raw[i] > ' ' && w.raw[i] != ',' && w.raw[i] != ']' && w.raw[i] != '}' {
+		i++
+	}
+	return i
+}
+
+func (w *walker) object(i int, named bool) int {
+	if named && w.schema(i) {
+		named = false
+	}
+	i = w.space(i + 1)
+	for n := 0; w.raw[i] != '}'; n++ {
+		key := jsonrpc.Span{Start: i, End: w.stringEnd(i)}
+		name := w.decode(key)
+		if out := w.masked(name); out != nil {
+			// Two names must not become one.
+			w.edit(key, fmt.Appendf(out, "#%d", n))
+		}
+		i = w.space(w.space(key.End) + 1)
+		i = w.space(w.value(i, named || secretName(name)))
+		if w.raw[i] == ',' {
+			i = w.space(i + 1)
+		}
+	}
+	return i + 1
+}
+
+// schema reports whether the object at i describes a value instead of being one,
+// as in the input schema of a tool that takes a password.
+func (w *walker) schema(i int) bool {
+	const near = 4096 // bytes looked at: objects may nest, and each is asked
+	stop := i + near
+	i = w.space(i + 1)
+	for i < stop && w.raw[i] == '"' {
+		end := w.stringEnd(i)
+		name := string(w.raw[i+1 : end-1])
+		i = w.space(w.space(end) + 1)
+		if oneOf(name, schemaWords) {
+			return true
+		}
+		if name == "type" && (w.raw[i] == '[' || w.raw[i] == '"' && oneOf(string(w.raw[i+1:w.stringEnd(i)-1]), schemaTypes)) {
+			return true
+		}
+		if i = w.space(w.skip(i, stop)); w.raw[i] == ',' {
+			i = w.space(i + 1)
+		}
+	}
+	return false
+}
+
+var (
+	schemaWords = []string{"$ref", "anyOf", "oneOf", "allOf", "enum", "const", "description"}
+	schemaTypes = []string{"string", "number", "integer", "boolean", "object", "array", "null"}
+)
+
+// skip returns the index after the value at i, or some index from stop on.
+func (w *walker) skip(i, stop int) int {
+	for depth := 0; i < stop; {
+		switch w.raw[i] {
+		case '"':
+			if i = w.stringEnd(i); depth == 0 {
+				return i
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i // the end of the object around a scalar
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',':
+			if depth == 0 {
+				return i
+			}
+		}
+		i++
+	}
+	return i
+}
+
+func (w *walker) stringEnd(i int) int {
+	for i++; ; {
+		i += bytes.IndexAny(w.raw[i:], `"\`)
+		if w.raw[i] == '"' {
+			return i + 1
+		}
+		i += 2
+	}
+}
+
+func (w *walker) decode(s jsonrpc.Span) []byte {
+	in := w.raw[s.Start+1 : s.End-1]
+	if bytes.IndexByte(in, '\\') < 0 {
+		return in
+	}
+	str, _ := jsonrpc.String(w.raw, s)
+	return []byte(str)
+}
+
+func (w *walker) text(s jsonrpc.Span, named bool) {
+	if s.Len() == 2 {
+		return
+	}
+	if !named {
+		if out := w.masked(w.decode(s)); out != nil {
+			w.edit(s, out)
+		}
+		return
+	}
+	if in := w.raw[s.Start+1 : s.End-1]; !isMarker(in) {
+		w.tally[kindMember]++
+		w.edit(s, []byte(Marker(kindMember)))
+	}
+}
+
+// masked returns the text without its secrets, nil if there are none.
+func (w *walker) masked(text []byte) []byte {
+	found := tally{}
+	out, err := w.r.leaf(text, w.nest, found)
+	switch {
+	case err != nil:
+		w.err = err
+		return nil
+	case len(found) == 0:
+		return nil
+	}
+	w.tally.add(found)
+	return out
+}
+
+func (w *walker) edit(s jsonrpc.Span, text []byte) {
+	w.edits = append(w.edits, jsonrpc.Edit{Span: s, With: jsonrpc.QuoteString(string(text))})
+}
+
+// isMarker reports whether the text is one marker and nothing else.
+func isMarker(b []byte) bool {
+	kind, ok := bytes.CutPrefix(b, []byte(markerPrefix))
+	if !ok {
+		return false
+	}
+	kind, ok = bytes.CutSuffix(kind, []byte("]"))
+	if !ok || len(kind) == 0 {
+		return false
+	}
+	for _, c := range kind {
+		if (c < 'a' || c > 'z') && c != '_' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,307 @@
+package redact
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// DefaultMaxScan is how many bytes are scanned unless Config says otherwise.
+const DefaultMaxScan = 4 << 20
+
+const markerPrefix = "[REDACTED:"
+
+// ErrTooLarge says that the input is over Config.MaxScan and was not scanned.
+var ErrTooLarge = errors.New("not fully scanned for secrets: too large")
+
+// errUnstable says that masking kept uncovering more.
+var errUnstable = errors.New("not fully scanned for secrets: masking does not settle")
+
+// Marker returns the text that stands for a secret of the kind.
+func Marker(kind string) string { return markerPrefix + kind + "]" }
+
+// ContainsMarker reports whether b holds a marker, also one written with \u
+// escapes: writing it would put the marker in the place of the real value. A "["
+// and the rest of the prefix with a kind's first letter are enough.
+func ContainsMarker(b []byte) bool {
+	if hasMarker(b) {
+		return true
+	}
+	v := view{text: b}
+	for range maxLayers {
+		if !bytes.Contains(v.text, []byte(`\u`)) && !bytes.Contains(v.text, []byte(`\x`)) {
+			return false
+		}
+		if v = peel(v, '\\', unescape); hasMarker(v.text) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasMarker(b []byte) bool {
+	for {
+		i := bytes.Index(b, []byte(markerPrefix))
+		if i < 0 {
+			return false
+		}
+		b = b[i+len(markerPrefix):]
+		if len(b) > 0 && 'a' <= b[0] && b[0] <= 'z' {
+			return true
+		}
+	}
+}
+
+// Finding says how many secrets of a kind were masked.
+type Finding struct {
+	Kind  string
+	Count int
+}
+
+// Config says what a Redactor looks for beyond the known shapes.
+type Config struct {
+	// Secrets are values that must not leave. White space around them does not
+	// count; values under four bytes are not looked for.
+	Secrets []string
+	// MaxScan is the largest input in bytes, DefaultMaxScan if zero.
+	MaxScan int
+}
+
+// Redactor masks secrets. It is immutable and safe for concurrent use.
+type Redactor struct {
+	max     int
+	escapes bool // a configured secret has characters that JSON escapes
+
+	machine  *automaton
+	patterns []pattern // what each pattern of the machine is
+	shapes   []shape
+	encoded  []encoded
+	spelled  []spelling
+}
+
+type patternType uint8
+
+const (
+	patShape patternType = iota + 1
+	patKeyword
+	patEncoded
+	patSpelling
+)
+
+type pattern struct {
+	typ   patternType
+	index int
+}
+
+// New returns a Redactor for the configured secrets.
+func New(cfg Config) *Redactor {
+	r := &Redactor{max: cfg.MaxScan, shapes: shapes(), spelled: spellings(cfg.Secrets)}
+	if r.max <= 0 {
+		r.max = DefaultMaxScan
+	}
+	var texts [][]byte
+	add := func(text []byte, typ patternType, index int) {
+		texts = append(texts, text)
+		r.patterns = append(r.patterns, pattern{typ, index})
+	}
+	for i, s := range r.shapes {
+		add([]byte(s.anchor), patShape, i)
+		if slices.Contains(encodedShapes, s.anchor) {
+			for shift := range 3 {
+				core, lead := base64Core(base64.RawStdEncoding, []byte(s.anchor), shift)
+				r.encoded = append(r.encoded, encoded{i, core, lead, shift})
+				add(core, patEncoded, len(r.encoded)-1)
+			}
+		}
+	}
+	for i, k := range keywords {
+		add([]byte(k), patKeyword, i)
+	}
+	for i, s := range r.spelled {
+		add(s.text[:min(len(s.text), maxPrefix)], patSpelling, i)
+		r.escapes = r.escapes || bytes.ContainsAny(s.text, "\"\\\n\r\t\b\f'`")
+	}
+	r.machine = newAutomaton(texts)
+	return r
+}
+
+// Text masks the secrets in plain text: a line of a log or of standard error.
+// Text that is one JSON value is treated like JSON. It returns b itself where
+// there is nothing to mask. Text over the limit is replaced by a marker as a
+// whole.
+func (r *Redactor) Text(b []byte) ([]byte, []Finding) {
+	if len(b) > r.max {
+		// fail closed: what was not scanned does not pass.
+		return []byte(Marker(kindUnscanned)), []Finding{{kindUnscanned, 1}}
+	}
+	t := tally{}
+	out, err := r.leaf(b, 0, t)
+	if err != nil {
+		// fail closed: the same for what does not settle.
+		return []byte(Marker(kindUnscanned)), []Finding{{kindUnscanned, 1}}
+	}
+	return out, t.findings()
+}
+
+// tally counts what was masked by kind.
+type tally map[string]int
+
+func (t tally) findings() []Finding {
+	if len(t) == 0 {
+		return nil
+	}
+	out := make([]Finding, 0, len(t))
+	for k, n := range t {
+		out = append(out, Finding{k, n})
+	}
+	slices.SortFunc(out, func(a, b Finding) int { return strings.Compare(a.Kind, b.Kind) })
+	return out
+}
+
+func (t tally) add(other tally) {
+	for k, n := range other {
+		t[k] += n
+	}
+}
+
+// leaf masks text, or the JSON in it. nest is the number of JSON texts around it.
+func (r *Redactor) leaf(b []byte, nest int, t tally) ([]byte, error) {
+	if nest < maxLayers && looksJSON(b) {
+		// A configured secret may be JSON itself, and then stands in no one string.
+		b = t.mask(b, r.scan(b, patSpelling))
+		inner := tally{}
+		if out, err := r.json(b, nest+1, inner); err == nil {
+			t.add(inner)
+			return out, nil
+		}
+	}
+	return r.plain(b, t)
+}
+
+// maxRounds bounds how often text is scanned again after something was masked:
+// what stands beside a marker may begin a word that it did not begin before.
+const maxRounds = 8
+
+func (r *Redactor) plain(b []byte, t tally) ([]byte, error) {
+	for range maxRounds {
+		found := r.scan(b, 0)
+		if len(found) == 0 {
+			return b, nil
+		}
+		b = t.mask(b, found)
+	}
+	return nil, errUnstable
+}
+
+// mask returns b with markers in the place of what was found, b itself where
+// that is nothing.
+func (t tally) mask(b []byte, found []match) []byte {
+	if len(found) == 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	at := 0
+	for _, m := range found {
+		out = append(append(out, b[at:m.start]...), Marker(m.kind)...)
+		at = m.end
+		t[m.kind]++
+	}
+	return append(out, b[at:]...)
+}
+
+type match struct {
+	start, end int
+	kind       string
+}
+
+// scan returns what to mask in b, in order and without overlaps; only patterns
+// of one type if that is not zero.
+func (r *Redactor) scan(b []byte, only patternType) []match {
+	var found []match
+	if only == patSpelling && len(r.spelled) == 0 {
+		return nil
+	}
+	r.views(b, func(v view) {
+		done := 0 // everything before is masked already
+		r.machine.find(v.text, func(id, i int) bool {
+			p := r.patterns[id]
+			if i < done && p.typ != patSpelling || only != 0 && p.typ != only {
+				return true
+			}
+			if m, ok := r.match(v.text, p, i, i+r.machine.length[id]); ok {
+				done = max(done, m.end)
+				from := v.origin(m.start)
+				found = append(found, match{from, max(v.origin(m.end), from), m.kind})
+			}
+			return true
+		})
+	})
+	return merge(found)
+}
+
+// match judges an occurrence of a pattern at b[i:end].
+func (r *Redactor) match(b []byte, p pattern, i, end int) (m match, ok bool) {
+	switch p.typ {
+	case patShape:
+		s := &r.shapes[p.index]
+		if !s.folds() && string(b[i:end]) != s.anchor {
+			return match{}, false
+		}
+		m.kind = s.kind
+		m.start, m.end, ok = s.match(b, i)
+	case patKeyword:
+		m.kind = kindAssignment
+		m.start, m.end, ok = matchAssignment(b, i, end)
+	case patEncoded:
+		e := &r.encoded[p.index]
+		m.kind = r.shapes[e.shape].kind
+		m.start, m.end, ok = e.at(b, i, &r.shapes[e.shape])
+	case patSpelling:
+		m.kind = kindConfigured
+		m.start, m.end, ok = r.spelled[p.index].at(b, i)
+	}
+	return m, ok && m.start < m.end
+}
+
+// merge sorts matches and joins those that overlap.
+func merge(found []match) []match {
+	if len(found) < 2 {
+		return found
+	}
+	sort.SliceStable(found, func(i, j int) bool { return cmp.Less(found[i].start, found[j].start) })
+	out := found[:1]
+	for _, m := range found[1:] {
+		last := &out[len(out)-1]
+		if m.start >= last.end {
+			out = append(out, m)
+			continue
+		}
+		last.end = max(last.end, m.end)
+	}
+	return out
+}
+
+// quiet reports whether JSON text b can hold nothing that is looked for, by one
+// pass over it as it is written. Escapes that can spell letters make it false;
+// the others do not stand within tokens. Names of secrets are left to the walk.
+func (r *Redactor) quiet(b []byte) bool {
+	if r.backslashes(b) || percents(b) {
+		return false
+	}
+	quiet := true
+	r.machine.find(b, func(id, i int) bool {
+		p := r.patterns[id]
+		if p.typ != patKeyword {
+			if _, ok := r.match(b, p, i, i+r.machine.length[id]); !ok {
+				return true
+			}
+		}
+		quiet = false
+		return false
+	})
+	return quiet
+}

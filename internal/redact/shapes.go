@@ -1,0 +1,330 @@
+package redact
+
+import (
+	"bytes"
+	"encoding/base64"
+)
+
+// A shape is a kind of token that can be told by how it looks.
+type shape struct {
+	kind   string
+	anchor string // as it is written, found ignoring case and then compared
+	// match looks at b, in which the anchor begins at i, and returns what to mask.
+	// It must fail within bounded effort, or within the word that begins at i.
+	match func(b []byte, i int) (start, end int, ok bool)
+}
+
+// The kinds of the markers beyond those in the table of shapes.
+const (
+	kindConfigured = "configured_secret"
+	kindMember     = "member"
+	kindAssignment = "assignment"
+	kindUnscanned  = "unscanned"
+)
+
+// charset is a set of bytes.
+type charset [256]bool
+
+func newCharset(ranges string) *charset {
+	var s charset
+	for i := 0; i < len(ranges); i++ {
+		if i+2 < len(ranges) && ranges[i+1] == '-' {
+			for c := int(ranges[i]); c <= int(ranges[i+2]); c++ {
+				s[c] = true
+			}
+			i += 2
+			continue
+		}
+		s[ranges[i]] = true
+	}
+	return &s
+}
+
+var (
+	alnum     = newCharset("a-zA-Z0-9")
+	word      = newCharset("a-zA-Z0-9_")
+	wordDash  = newCharset("a-zA-Z0-9_-")
+	upperNum  = newCharset("A-Z0-9")
+	hexDigits = newCharset("a-fA-F0-9")
+	base64Any = newCharset("a-zA-Z0-9+/_-")
+	pemLine   = newCharset("a-zA-Z0-9+/=")
+	bearerSet = newCharset("a-zA-Z0-9._~+/=-")
+)
+
+// run returns the index after the longest run of bytes of the set from i on, but
+// not beyond limit bytes.
+func (s *charset) run(b []byte, i, limit int) int {
+	end := min(len(b), i+limit)
+	for i < end && s[b[i]] {
+		i++
+	}
+	return i
+}
+
+// boundary reports whether a word can begin at i: not after a letter or digit,
+// unless these belong to an escape like \n.
+func boundary(b []byte, i int) bool {
+	if i == 0 || !word[b[i-1]] {
+		return true
+	}
+	return i >= 2 && b[i-2] == '\\' && bytes.IndexByte([]byte("nrtbfv0"), b[i-1]) >= 0
+}
+
+// prefixed is the shape of most tokens: a prefix and a run of at least least
+// bytes of a set, masked to its end.
+func prefixed(anchor string, set *charset, least int, more func(tail []byte) bool) func([]byte, int) (int, int, bool) {
+	return func(b []byte, i int) (int, int, bool) {
+		if !boundary(b, i) {
+			return 0, 0, false
+		}
+		from := i + len(anchor)
+		if set.run(b, from, least) < from+least {
+			return 0, 0, false
+		}
+		if more != nil && !more(b[from:set.run(b, from, 64)]) {
+			return 0, 0, false
+		}
+		return i, set.run(b, from, len(b)), true
+	}
+}
+
+func mixed(v []byte) bool {
+	var digit, upper, lower bool
+	for _, c := range v {
+		digit = digit || '0' <= c && c <= '9'
+		upper = upper || 'A' <= c && c <= 'Z'
+		lower = lower || 'a' <= c && c <= 'z'
+	}
+	return digit && upper && lower
+}
+
+func hasDigit(v []byte) bool { return bytes.ContainsAny(v, "0123456789") }
+
+// shapes returns the table. Sources: the issuers' documentation of their token
+// formats, and the rules of gitleaks 8.
+func shapes() []shape {
+	var out []shape
+	add := func(kind string, set *charset, least int, more func([]byte) bool, anchors ...string) {
+		for _, a := range anchors {
+			out = append(out, shape{kind, a, prefixed(a, set, least, more)})
+		}
+	}
+	for _, a := range []string{"AKIA", "ASIA", "ABIA", "ACCA"} {
+		out = append(out, shape{"aws_key", a, exactly(a, upperNum, 16)})
+	}
+	add("github_token", alnum, 36, nil, "ghp_", "gho_", "ghu_", "ghs_", "ghr_")
+	add("github_token", word, 22, nil, "github_pat_")
+	add("gitlab_token", wordDash, 20, nil, "glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glsoat-", "glffct-", "glagent-", "gloas-", "glft-", "glimt-")
+	add("slack_token", wordDash, 10, hasDigit, "xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxo-", "xoxe-", "xoxe.xox", "xapp-")
+	add("slack_webhook", newCharset("A-Za-z0-9/"), 30, nil, "hooks.slack.com/services/")
+	add("stripe_key", alnum, 10, nil, "sk_live_", "rk_live_", "sk_test_", "rk_test_", "sk_prod_", "rk_prod_")
+	add("stripe_key", alnum, 24, nil, "whsec_")
+	add("anthropic_key", wordDash, 20, nil, "sk-ant-")
+	add("openai_key", wordDash, 20, nil, "sk-proj-", "sk-svcacct-", "sk-admin-")
+	add("openai_key", wordDash, 20, func(tail []byte) bool { return mixed(tail) && !bytes.HasPrefix(tail, []byte("ant-")) }, "sk-")
+	add("google_key", wordDash, 35, nil, "AIza")
+	add("google_key", wordDash, 24, nil, "GOCSPX-")
+	add("google_key", wordDash, 20, mixed, "ya29.")
+	add("npm_token", alnum, 36, nil, "npm_")
+	add("pypi_token", wordDash, 50, nil, "pypi-AgE")
+	add("digitalocean_token", hexDigits, 64, nil, "dop_v1_", "doo_v1_", "dor_v1_")
+	add("huggingface_token", alnum, 30, nil, "hf_")
+	add("shopify_token", hexDigits, 32, nil, "shpat_", "shpca_", "shppa_", "shpss_")
+	add("docker_token", wordDash, 20, nil, "dckr_pat_", "dckr_oat_")
+	add("linear_key", alnum, 32, nil, "lin_api_")
+	add("groq_key", alnum, 40, nil, "gsk_")
+	add("databricks_token", hexDigits, 32, nil, "dapi")
+	add("vault_token", wordDash, 24, mixed, "hvs.", "hvb.")
+	out = append(out,
+		shape{"age_key", "AGE-SECRET-KEY-1", prefixed("AGE-SECRET-KEY-1", alnum, 58, nil)},
+		shape{"sendgrid_key", "SG.", matchSendGrid},
+		shape{"jwt", "eyJ", matchJWT},
+		shape{"private_key", "-----BEGIN", matchPEM},
+		shape{"url_password", "://", matchURL},
+		shape{"bearer_token", "bearer ", matchBearer},
+		shape{"basic_auth", "basic ", matchBasic},
+	)
+	return out
+}
+
+// folds reports whether the anchor of a shape is compared ignoring case.
+func (s *shape) folds() bool {
+	return s.kind == "bearer_token" || s.kind == "basic_auth" || s.kind == "age_key"
+}
+
+// exactly is a token of one length.
+func exactly(anchor string, set *charset, n int) func([]byte, int) (int, int, bool) {
+	return func(b []byte, i int) (int, int, bool) {
+		end := set.run(b, i+len(anchor), n+1)
+		ok := end == i+len(anchor)+n && boundary(b, i) && (end == len(b) || !alnum[b[end]])
+		return i, end, ok
+	}
+}
+
+func matchSendGrid(b []byte, i int) (int, int, bool) {
+	dot := wordDash.run(b, i+3, 40)
+	if !boundary(b, i) || dot < i+19 || dot == len(b) || b[dot] != '.' || wordDash.run(b, dot+1, 30) < dot+31 {
+		return 0, 0, false
+	}
+	return i, wordDash.run(b, dot+1, len(b)), true
+}
+
+// matchJWT matches header.payload.signature, the first two of which begin with
+// {" in base64; the signature may be empty. A JSON web encryption has two parts
+// more.
+func matchJWT(b []byte, i int) (int, int, bool) {
+	if !boundary(b, i) || i > 0 && b[i-1] == '-' {
+		return 0, 0, false // within a word: only the word's own beginning is looked at
+	}
+	dot := wordDash.run(b, i, len(b))
+	if dot < i+15 || dot+1 >= len(b) || b[dot] != '.' {
+		return 0, 0, false
+	}
+	end := wordDash.run(b, dot+1, len(b))
+	if end < dot+11 && !bytes.HasPrefix(b[dot:], []byte("..")) {
+		return 0, 0, false
+	}
+	for range 3 {
+		if end >= len(b) || b[end] != '.' {
+			break
+		}
+		next := wordDash.run(b, end+1, len(b))
+		if next == end+1 {
+			break // a full stop
+		}
+		end = next
+	}
+	return i, end, true
+}
+
+// matchPEM matches a private key block, also one written as a string literal or
+// cut off before its end.
+func matchPEM(b []byte, i int) (int, int, bool) {
+	head := b[i:min(len(b), i+64)]
+	n := bytes.Index(head, []byte("PRIVATE KEY"))
+	if n < 0 {
+		return 0, 0, false
+	}
+	at := i + n + len("PRIVATE KEY")
+	if bytes.HasPrefix(b[at:], []byte(" BLOCK")) {
+		at += len(" BLOCK")
+	}
+	if !bytes.HasPrefix(b[at:], []byte("-----")) {
+		return 0, 0, false
+	}
+	end := pemBody(b, at+len("-----"))
+	return i, end, end > 0
+}
+
+// pemBody returns where the key block ends whose body begins at at, 0 if what
+// follows is no key. Between the lines of the body anything short may stand:
+// line ends, also escaped, quotes, headers.
+func pemBody(b []byte, at int) int {
+	end, tail, other := 0, 0, 0
+	for at < len(b) && other < 300 {
+		if b[at] == '-' && bytes.HasPrefix(b[at:], []byte("-----END")) {
+			if end == 0 {
+				return 0
+			}
+			stop := b[at+8 : min(len(b), at+64)]
+			if k := bytes.Index(stop, []byte("-----")); k >= 0 {
+				return at + 8 + k + 5
+			}
+			return at + 8
+		}
+		next := pemLine.run(b, at, len(b))
+		switch {
+		case next-at >= 32:
+			end, tail, other = next, next, 0
+		case next == at:
+			next++
+			other++
+		default:
+			if end > 0 && tail == end && at-end <= 4 {
+				tail = next // the last line of a key that was cut off
+			}
+			other += next - at
+		}
+		at = next
+	}
+	return max(end, tail)
+}
+
+// matchURL matches the password in scheme://user:password@host, and a token that
+// stands as the user.
+func matchURL(b []byte, i int) (int, int, bool) {
+	from := i + 3
+	at, colon := -1, -1
+	for j := from; j < len(b) && j < from+1024; j++ {
+		c := b[j]
+		if c == '[' && bytes.HasPrefix(b[j:], []byte(markerPrefix)) {
+			if n := bytes.IndexByte(b[j:min(len(b), j+64)], ']'); n > 0 {
+				j += n // its colon is not the one before a password
+				continue
+			}
+		}
+		if c == '@' {
+			at = j // a password may hold @, the host begins after the last
+			continue
+		}
+		if c == ':' && colon < 0 {
+			colon = j
+		}
+		if c <= ' ' || c >= 0x7f || c == '/' || c == '?' || c == '#' || c == '"' || c == '\'' || c == '`' || c == '<' || c == '>' || c == '\\' {
+			break
+		}
+	}
+	if at < 0 {
+		return 0, 0, false
+	}
+	if colon < 0 || colon > at {
+		user := b[from:at]
+		return from, at, len(user) >= 20 && hasDigit(user) && !placeholder(user)
+	}
+	pass := b[colon+1 : at]
+	if len(pass) == 0 || bytes.HasPrefix(pass, []byte(markerPrefix)) || bytes.ContainsAny(pass, "{}$()") || bytes.HasPrefix(pass, []byte("%s")) {
+		return 0, 0, false
+	}
+	return colon + 1, at, true
+}
+
+func matchBearer(b []byte, i int) (int, int, bool) {
+	from := i + len("bearer ")
+	if !boundary(b, i) {
+		return 0, 0, false
+	}
+	if bearerSet.run(b, from, 12) < from+12 {
+		return 0, 0, false
+	}
+	v := b[from:bearerSet.run(b, from, 128)]
+	if !hasDigit(v) || placeholder(v) {
+		return 0, 0, false
+	}
+	return from, bearerSet.run(b, from, len(b)), true
+}
+
+// matchBasic matches the credentials of HTTP basic authentication, which decode
+// to user:password.
+func matchBasic(b []byte, i int) (int, int, bool) {
+	from := i + len("basic ")
+	if !boundary(b, i) {
+		return 0, 0, false
+	}
+	end := base64Any.run(b, from, 512)
+	if end < from+8 {
+		return 0, 0, false
+	}
+	dec, err := base64.RawStdEncoding.DecodeString(string(b[from:end]))
+	if err != nil || bytes.IndexByte(dec, ':') < 1 {
+		return 0, 0, false
+	}
+	for _, c := range dec {
+		if c < 0x20 {
+			return 0, 0, false
+		}
+	}
+	for end < len(b) && b[end] == '=' {
+		end++
+	}
+	return from, end, true
+}
