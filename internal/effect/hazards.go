@@ -28,6 +28,8 @@ const (
 	HazardLarge       = "large_change"
 	HazardCoarse      = "coarse_diff"
 	HazardRewritten   = "layout_lost"
+	HazardBroken      = "document_broken"
+	HazardDuplicate   = "duplicate_member"
 )
 
 // A change beyond these is more than a person reads.

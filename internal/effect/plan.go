@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
@@ -116,27 +115,36 @@ func pathList(places []place) string {
 
 // planContent is the preview of everything that gives one file new content.
 func (b *Binding) planContent(in Input, p place) (guard.Preview, error) {
-	if err := b.checkContentTarget(p); err != nil {
+	c, err := b.contentOf(in, p)
+	if err != nil {
 		return guard.Preview{}, err
+	}
+	return b.present(c)
+}
+
+// contentOf reads a file and computes what it would hold.
+func (b *Binding) contentOf(in Input, p place) (content, error) {
+	if err := b.checkContentTarget(p); err != nil {
+		return content{}, err
 	}
 	c := content{place: p}
 	if p.exists {
 		var err error
 		if c.before, c.stat, err = p.read(MaxText); err != nil {
-			return guard.Preview{}, err
+			return content{}, err
 		}
 		if c.stat.dev != p.stat.dev || c.stat.ino != p.stat.ino {
-			return guard.Preview{}, p.unreadable(errGone)
+			return content{}, p.unreadable(errGone)
 		}
 	}
 	if err := b.fill(in, &c); err != nil {
-		return guard.Preview{}, err
+		return content{}, err
 	}
 	if len(c.after) > MaxText {
-		return guard.Preview{}, refusePlan("write less at once", "%q would have %d bytes; at most %d are compared", p.rel(), len(c.after), MaxText)
+		return content{}, refusePlan("write less at once", "%q would have %d bytes; at most %d are compared", p.rel(), len(c.after), MaxText)
 	}
 	c.mode = b.modeAfter(p, c.stat)
-	return b.present(c), nil
+	return c, nil
 }
 
 // content is a file before and after. mode is 0 where it is not predicted.
@@ -146,6 +154,13 @@ type content struct {
 	before, after []byte
 	mode          uint32
 	hazards       []guard.Hazard
+}
+
+func (c content) stateBefore() guard.State {
+	if !c.exists {
+		return guard.State{Computed: true}
+	}
+	return guard.State{Exists: true, Kind: stateFile, SHA256: diff.Sum(c.before), Size: int64(len(c.before)), Mode: c.stat.perm(), Computed: true}
 }
 
 // checkContentTarget refuses what cannot be written as a file.
@@ -239,7 +254,7 @@ const (
 func (b *Binding) replaces() bool { return b.dialect != DialectGeneric }
 
 // present renders a change of one file's content.
-func (b *Binding) present(c content) guard.Preview {
+func (b *Binding) present(c content) (guard.Preview, error) {
 	name := c.rel()
 	before := diff.File{Path: name, Data: c.before, Exists: c.exists, Mode: c.stat.perm()}
 	after := diff.File{Path: name, Data: c.after, Exists: true, Mode: c.mode}
@@ -250,21 +265,25 @@ func (b *Binding) present(c content) guard.Preview {
 	e := guard.Effect{
 		Kind:     b.kind,
 		Resource: c.target(true),
-		Before:   guard.State{Computed: true},
+		Before:   c.stateBefore(),
 		After:    guard.State{Exists: true, Kind: stateFile, SHA256: diff.Sum(c.after), Size: int64(len(c.after)), Mode: c.mode, Computed: true},
 		Diff:     diff.Sum(text),
 	}
-	if c.exists {
-		e.Before = guard.State{Exists: true, Kind: stateFile, SHA256: diff.Sum(c.before), Size: int64(len(c.before)), Mode: c.stat.perm(), Computed: true}
-	}
 	change := guard.Change{Type: guard.ChangeUnified, Text: string(text), Added: result.Added, Removed: result.Removed}
-	change.Patch, change.Preview = structural(name, c.before, c.after)
+	var s structure
+	if c.exists {
+		var err error
+		if s, err = structural(name, c.before, c.after); err != nil {
+			return guard.Preview{}, err
+		}
+	}
+	change.Patch, change.Preview = s.patch, s.preview
 	return guard.Preview{
 		Effects: []guard.Effect{e},
 		Change:  change,
-		Hazards: b.contentHazards(c, result, len(text)),
+		Hazards: append(s.hazards, b.contentHazards(c, result, len(text))...),
 		Summary: b.contentSummary(c, result, len(text) == 0),
-	}
+	}, nil
 }
 
 func (b *Binding) contentSummary(c content, r diff.Result, same bool) string {
@@ -288,98 +307,4 @@ func counts(r diff.Result) string {
 		return " (binary)"
 	}
 	return fmt.Sprintf(" (+%d −%d)", r.Added, r.Removed)
-}
-
-// planDelete is the preview of a delete: a file's content goes to /dev/null.
-func (b *Binding) planDelete(ctx context.Context, p place) (guard.Preview, error) {
-	if err := checkStands(p); err != nil {
-		return guard.Preview{}, err
-	}
-	st, listing, err := p.state(ctx, false)
-	if err != nil {
-		return guard.Preview{}, err
-	}
-	if st.Kind == stateDir && len(listing) > 0 {
-		// fail closed: a whole tree is never deleted by one call
-		return guard.Preview{}, refusePlan("delete what is in it first", "the folder %q is not empty", p.rel())
-	}
-	e := guard.Effect{Kind: FileDelete, Resource: p.target(true), Before: st, After: guard.State{Computed: true}}
-	out := guard.Preview{Change: guard.Change{Type: guard.ChangeUnified}, Summary: "delete " + p.rel()}
-	switch {
-	case st.Kind == stateDir:
-		out.Change.Text = "delete empty folder " + p.rel() + "\n"
-		out.Summary = "delete empty folder " + p.rel()
-	case st.Size > MaxText:
-		out.Change.Text = fmt.Sprintf("delete %s\nbefore: %d bytes, %s\n", p.rel(), st.Size, st.SHA256)
-		out.Hazards = append(out.Hazards, guard.Hazard{Kind: HazardLarge, Text: fmt.Sprintf("the file has %d bytes; its content is not shown", st.Size)})
-	default:
-		data, now, err := p.read(MaxText)
-		if err != nil {
-			return guard.Preview{}, err
-		}
-		if diff.Sum(data) != st.SHA256 {
-			return guard.Preview{}, p.unreadable(errGone)
-		}
-		text, r := diff.Unified(diff.File{Path: p.rel(), Data: data, Exists: true, Mode: now.perm()}, diff.File{Path: p.rel()}, diff.Options{})
-		out.Change.Text, out.Change.Added, out.Change.Removed = string(text), r.Added, r.Removed
-		out.Summary += counts(r)
-		if r.Binary {
-			out.Hazards = append(out.Hazards, guard.Hazard{Kind: HazardBinary, Text: "the file is binary; its content is not shown"})
-		}
-		if now.nlink > 1 {
-			out.Hazards = append(out.Hazards, guard.Hazard{Kind: HazardHardLink, Text: "the file has other names; they keep the content"})
-		}
-	}
-	e.Diff = diff.Sum([]byte(out.Change.Text))
-	out.Effects = []guard.Effect{e}
-	return out, nil
-}
-
-// checkStands refuses what is not there, and links where a server of unknown
-// habits could mean the link or what it leads to.
-func checkStands(p place) error {
-	if !p.exists {
-		return refusePlan(listFirst, "%q is not there", p.rel())
-	}
-	if p.stat.isLink() {
-		return refusePlan("name the file that it leads to", "%q is a symbolic link", p.rel())
-	}
-	return nil
-}
-
-// planFolder is the preview of a folder and of those above it that are missing.
-func (b *Binding) planFolder(p place) (guard.Preview, error) {
-	out := guard.Preview{Change: guard.Change{Type: guard.ChangeUnified}}
-	if p.exists {
-		if !p.stat.isDir() {
-			return guard.Preview{}, refusePlan("use another name", "%q is there and is not a folder", p.rel())
-		}
-		st := guard.State{Exists: true, Kind: stateDir, Mode: p.stat.perm(), Computed: true}
-		out.Effects = []guard.Effect{{Kind: DirCreate, Resource: p.target(true), Before: st, After: st, Diff: diff.Sum(nil)}}
-		out.Summary = "no change: folder " + p.rel() + " is there"
-		return out, nil
-	}
-	mode := uint32(0)
-	if b.dialect == DialectWorkspace {
-		mode = NewFolderMode
-	}
-	var text strings.Builder
-	have := len(p.names) - p.missing
-	for n := have + 1; n <= len(p.names); n++ {
-		part := place{root: p.root, names: p.names[:n]}
-		line := "new folder " + part.rel() + "\n"
-		text.WriteString(line)
-		out.Effects = append(out.Effects, guard.Effect{
-			Kind: DirCreate, Resource: part.target(true),
-			Before: guard.State{Computed: true},
-			After:  guard.State{Exists: true, Kind: stateDir, Mode: mode, Computed: true},
-			Diff:   diff.Sum([]byte(line)),
-		})
-	}
-	out.Change.Text = text.String()
-	out.Summary = "create folder " + p.rel()
-	if p.missing > 1 {
-		out.Summary += fmt.Sprintf(" (%d new folders)", p.missing)
-	}
-	return out, nil
 }

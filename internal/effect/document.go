@@ -1,0 +1,267 @@
+package effect
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
+
+// maxPatchOps bounds the operations of one patch.
+const maxPatchOps = 1000
+
+// maxPatchWork bounds the bytes that are read again while a patch is written
+// into the text, operation by operation.
+const maxPatchWork = 256 << 20
+
+// PatchDocument applies a JSON Patch (RFC 6902) to a JSON, YAML or TOML file,
+// known by the extension of its name, and returns the new text. What the patch
+// does not touch keeps its bytes. Where that is not possible the file is
+// written anew, comments kept as far as the format's library can, and rewritten
+// is set; where the meaning could change with the layout, the patch is refused.
+//
+// The result always reads as the patched value: it is read back and compared.
+// The error is a *Refusal.
+func PatchDocument(name string, text []byte, p diff.Patch) (out []byte, rewritten bool, err error) {
+	ext := path.Ext(name)
+	before, notes, err := diff.ParseDocument(ext, text)
+	switch {
+	case errors.Is(err, diff.ErrUnknownFormat):
+		return nil, false, refusePlan("edit it as text", "%q is no JSON, YAML or TOML file by its name", name)
+	case err != nil:
+		return nil, false, refusePlan("edit it as text", "%q cannot be read as a document: %v", name, err)
+	case len(notes.Duplicates) > 0:
+		// fail closed: readers differ about what such a file means
+		return nil, false, refusePlan("edit it as text", "%q gives a member more than once: %.100s", name, notes.Duplicates[0])
+	case len(p) > maxPatchOps:
+		return nil, false, refusePlan("send fewer operations", "the patch has %d operations; at most %d are taken", len(p), maxPatchOps)
+	}
+	want, err := p.Apply(before)
+	if err != nil {
+		return nil, false, refusePatch(name, err)
+	}
+	ops := elementary(before, want)
+	if len(ops)*len(text) > maxPatchWork {
+		return nil, false, refusePlan("send fewer operations", "the patch changes too much of %q at once", name)
+	}
+	d := document{name: name, ext: ext, notes: notes, want: want}
+	if out, ok := d.tryEach(text, before, ops); ok {
+		return out, false, nil
+	}
+	if out, ok := d.tryWhole(text, ops); ok {
+		return out, true, nil
+	}
+	return nil, false, refusePlan("edit it as text", "the patch cannot be written into %q without changing more than it says", name)
+}
+
+func refusePatch(name string, err error) *Refusal {
+	var pe *diff.PatchError
+	if !errors.As(err, &pe) {
+		return refusePlan(readAgain, "the patch does not apply to %q", name)
+	}
+	return refusePlan(readAgain, "the patch does not apply to %q: operation %d, %s at %.100q: %v", name, pe.Index+1, pe.Op, pe.Path, pe.Err)
+}
+
+// elementary returns the smallest change from before to after as additions,
+// removals and replacements.
+func elementary(before, after diff.Value) diff.Patch {
+	var out diff.Patch
+	now := before
+	for _, o := range diff.MakePatch(before, after) {
+		next, err := diff.Patch{o}.Apply(now)
+		if err != nil {
+			return nil // cannot be: the patch was made for this value
+		}
+		switch o.Op {
+		case diff.OpTest:
+		case diff.OpMove, diff.OpCopy:
+			v, err := now.At(o.From)
+			if err != nil {
+				return nil
+			}
+			if o.Op == diff.OpMove {
+				out = append(out, diff.Op{Op: diff.OpRemove, Path: o.From})
+			}
+			out = append(out, diff.Op{Op: diff.OpAdd, Path: o.Path, Value: v})
+		default:
+			out = append(out, o)
+		}
+		now = next
+	}
+	return out
+}
+
+// document is one patch on its way into a text.
+type document struct {
+	name, ext string
+	notes     diff.Notes // of the text before
+	want      diff.Value
+}
+
+// tryEach writes one operation after the other into the text.
+func (d document) tryEach(text []byte, before diff.Value, ops diff.Patch) (out []byte, ok bool) {
+	defer recovered(&ok)
+	now := before
+	for _, o := range ops {
+		next, err := diff.Patch{o}.Apply(now)
+		if err != nil {
+			return nil, false
+		}
+		switch d.notes.Format {
+		case "json", "jsonc":
+			text, err = patchJSON(text, o)
+		case "yaml":
+			text, err = patchYAMLText(text, o)
+		case "toml":
+			text, err = patchTOML(text, o, now, next)
+		default:
+			err = errLayout
+		}
+		if err != nil {
+			return nil, false
+		}
+		now = next
+	}
+	return text, d.reads(text)
+}
+
+// tryWhole writes the file anew. TOML is left out: no library here keeps its
+// comments.
+func (d document) tryWhole(text []byte, ops diff.Patch) (out []byte, ok bool) {
+	defer recovered(&ok)
+	switch d.notes.Format {
+	case "json":
+		root, err := readJSON(text)
+		if err != nil {
+			return nil, false
+		}
+		out = splice(text, root.span, styleOfJSON(text, root).render(d.want, "", false))
+	case "yaml":
+		doc, err := readYAML(text)
+		if err != nil {
+			return nil, false
+		}
+		for _, o := range ops {
+			if err := patchYAMLTree(doc, o); err != nil {
+				return nil, false
+			}
+		}
+		if out, err = encodeYAML(doc, yamlIndent(doc)); err != nil {
+			return nil, false
+		}
+		if allCRLF(text) {
+			out = toCRLF(out)
+		}
+	}
+	return out, out != nil && d.reads(out)
+}
+
+// recovered turns a panic of a format's library into "not possible".
+func recovered(ok *bool) {
+	if r := recover(); r != nil {
+		*ok = false // fail closed: a text from a reader that failed is not used
+	}
+}
+
+// reads reports whether a text has the wanted value, and nothing in it that
+// readers of the format take differently and that was not there before.
+func (d document) reads(text []byte) bool {
+	got, notes, err := diff.ParseDocument(d.ext, text)
+	if err != nil || len(diff.MakePatch(got, d.want)) > 0 || notes.BOM != d.notes.BOM || len(notes.Duplicates) > 0 {
+		return false
+	}
+	left := spellings(d.notes.Ambiguous)
+	for _, s := range spellings(notes.Ambiguous) {
+		i := slices.Index(left, s)
+		if i < 0 {
+			return false
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+	return true
+}
+
+// spellings drops the paths of ambiguous places, for elements may have moved.
+func spellings(notes []string) []string {
+	out := make([]string, len(notes))
+	for i, n := range notes {
+		_, out[i], _ = strings.Cut(n, " ")
+	}
+	return out
+}
+
+// yamlIndent is the indentation that a text uses, by its first nested entry.
+func yamlIndent(doc *yaml.Node) int {
+	n := doc.Content[0]
+	for n.Kind == yaml.MappingNode && len(n.Content) > 1 {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if v := n.Content[i+1]; v.Kind == yaml.MappingNode && v.Style&yaml.FlowStyle == 0 && v.Column > n.Column {
+				return min(8, v.Column-n.Column)
+			}
+		}
+		n = n.Content[1]
+	}
+	return 2
+}
+
+// readPatch turns a patch that an expression yielded into operations.
+func (b *Binding) readPatch(in Input) (diff.Patch, error) {
+	v, err := b.patchValue(in)
+	if err != nil {
+		return nil, err
+	}
+	p, err := diff.PatchOf(v)
+	if err != nil {
+		return nil, refusePlan("send a JSON Patch as RFC 6902 defines it", "the patch is not valid: %v", err)
+	}
+	return p, nil
+}
+
+// fillPatch computes a file after a JSON Patch.
+func (b *Binding) fillPatch(in Input, c *content) error {
+	p, err := b.readPatch(in)
+	if err != nil {
+		return err
+	}
+	var rewritten bool
+	c.after, rewritten, err = PatchDocument(c.rel(), c.before, p)
+	if err != nil {
+		return err
+	}
+	if rewritten {
+		c.hazards = append(c.hazards, hazard(HazardRewritten, "the whole file is written anew: its layout changes beyond the patch"))
+	}
+	return nil
+}
+
+// structural returns the JSON Patch and the rows that show what changes in a
+// document, and hazards of reading it; nothing where a side is no document.
+func structural(name string, before, after []byte) (s structure, err error) {
+	a, _, err := diff.ParseDocument(path.Ext(name), before)
+	if err != nil {
+		return structure{}, nil
+	}
+	b, notes, err := diff.ParseDocument(path.Ext(name), after)
+	if err != nil {
+		if errors.Is(err, diff.ErrTooLarge) {
+			return structure{}, nil
+		}
+		s.hazards = append(s.hazards, hazard(HazardBroken, "the file was a valid %s document and will not be one", notes.Format))
+		return s, nil
+	}
+	if s.patch, err = diff.MakePatch(a, b).MarshalJSON(); err != nil {
+		return structure{}, fmt.Errorf("writing the structural patch: %w", err)
+	}
+	if s.preview, err = marshalRows(diff.Preview(a, b)); err != nil {
+		return structure{}, fmt.Errorf("writing the structural preview: %w", err)
+	}
+	if len(notes.Duplicates) > 0 {
+		s.hazards = append(s.hazards, hazard(HazardDuplicate, "a member is given more than once; readers differ about which counts"))
+	}
+	return s, nil
+}

@@ -1,0 +1,299 @@
+package effect
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+func patchOf(t testing.TB, raw string) diff.Patch {
+	t.Helper()
+	p, err := diff.ParsePatch([]byte(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+const packageJSON = `{
+    "name": "shop",
+    "version": "1.0.0",
+
+    "scripts": { "test": "go test", "lint": "vet" },
+    "files": [
+        "a",
+        "b"
+    ],
+    "deps": {
+        "x": 1.50
+    },
+    "empty": {}
+}
+`
+
+const composeYAML = `# what runs
+services:
+  web:
+    image: "nginx:1.25"   # pinned
+    ports:
+    - 80
+    - 443
+
+  # the store
+  db:
+    image: postgres
+    env: {A: 1}
+    note: |
+      two
+      lines
+version: 3.9
+`
+
+const cargoTOML = `# a crate
+name = "x"        # its name
+version = '1.0'
+dates = [1979-05-27]
+
+[deps]
+serde = { version = "1", features = ["a", "b"] }
+"odd key" = 1
+
+[[bin]]
+name = "one"
+
+[[bin]]
+name = "two"
+path = "b"
+
+[deps.extra]
+on = true
+`
+
+func TestPatchDocumentKeepsTheRest(t *testing.T) {
+	for name, c := range map[string]struct{ file, text, patch, old, new string }{
+		"replace a string":         {"p.json", packageJSON, `[{"op":"replace","path":"/version","value":"1.0.1"}]`, `"1.0.0"`, `"1.0.1"`},
+		"keep the number":          {"p.json", packageJSON, `[{"op":"replace","path":"/deps/x","value":1.0}]`, `1.50`, `1.0`},
+		"add a member":             {"p.json", packageJSON, `[{"op":"add","path":"/deps/y","value":{"a":[1,{}]}}]`, "1.50\n", "1.50,\n        \"y\": {\n            \"a\": [\n                1,\n                {}\n            ]\n        }\n"},
+		"add to one line":          {"p.json", packageJSON, `[{"op":"add","path":"/scripts/build","value":{"a":1}}]`, `"lint": "vet" }`, `"lint": "vet", "build": {"a": 1} }`},
+		"add to the empty":         {"p.json", packageJSON, `[{"op":"add","path":"/empty/a","value":1}]`, "{}\n", "{\n        \"a\": 1\n    }\n"},
+		"append an element":        {"p.json", packageJSON, `[{"op":"add","path":"/files/-","value":"c"}]`, "\"b\"\n", "\"b\",\n        \"c\"\n"},
+		"insert an element":        {"p.json", packageJSON, `[{"op":"add","path":"/files/0","value":"0"}]`, "\"a\",", "\"0\",\n        \"a\","},
+		"remove the last":          {"p.json", packageJSON, `[{"op":"remove","path":"/empty"}]`, ",\n    \"empty\": {}", ""},
+		"remove the first":         {"p.json", packageJSON, `[{"op":"remove","path":"/name"}]`, "\"name\": \"shop\",\n    ", ""},
+		"remove the only":          {"p.json", packageJSON, `[{"op":"remove","path":"/deps/x"}]`, "{\n        \"x\": 1.50\n    }", "{}"},
+		"rename":                   {"p.json", packageJSON, `[{"op":"move","from":"/deps/x","path":"/deps/z"}]`, "\"x\"", "\"z\""},
+		"nothing":                  {"p.json", packageJSON, `[{"op":"test","path":"/name","value":"shop"}]`, "shop", "shop"},
+		"dos":                      {"p.json", "{\r\n  \"a\": 1\r\n}\r\n", `[{"op":"add","path":"/b","value":[1]}]`, "1\r\n", "1,\r\n  \"b\": [\r\n    1\r\n  ]\r\n"},
+		"tight":                    {"p.json", `{"a":1,"b":[1,2]}`, `[{"op":"add","path":"/c","value":{"x":[1,2]}}]`, "2]}", `2],"c":{"x":[1,2]}}`},
+		"root":                     {"p.json", "[1, 2]\n", `[{"op":"replace","path":"","value":{"a":1}}]`, "[1, 2]", `{"a": 1}`},
+		"byte order mark":          {"p.json", "\ufeff{\"a\": 1}", `[{"op":"add","path":"/b","value":2}]`, "1}", `1, "b": 2}`},
+		"comments":                 {"p.jsonc", "{\n  // one\n  \"a\": 1, // first\n  \"b\": 2 // last\n}\n", `[{"op":"add","path":"/c","value":3}]`, "2 // last\n", "2, // last\n  \"c\": 3\n"},
+		"trailing comma":           {"p.jsonc", "{\n  \"a\": 1,\n}\n", `[{"op":"add","path":"/c","value":3}]`, "1,\n", "1,\n  \"c\": 3,\n"},
+		"yaml scalar":              {"c.yaml", composeYAML, `[{"op":"replace","path":"/services/web/image","value":"nginx:1.27"}]`, `1.25`, `1.27`},
+		"yaml plain":               {"c.yml", composeYAML, `[{"op":"replace","path":"/services/db/image","value":"postgres:16"}]`, `image: postgres`, `image: postgres:16`},
+		"yaml needs quotes":        {"c.yml", composeYAML, `[{"op":"replace","path":"/services/db/image","value":"yes"}]`, `image: postgres`, `image: "yes"`},
+		"yaml number":              {"c.yml", composeYAML, `[{"op":"replace","path":"/version","value":4}]`, `3.9`, `4`},
+		"yaml add":                 {"c.yml", composeYAML, `[{"op":"add","path":"/services/web/env","value":{"B":"x: y"}}]`, "    - 443\n", "    - 443\n    env:\n      B: \"x: y\"\n"},
+		"yaml append":              {"c.yml", composeYAML, `[{"op":"add","path":"/services/web/ports/-","value":8080}]`, "    - 443\n", "    - 443\n    - 8080\n"},
+		"yaml insert":              {"c.yml", composeYAML, `[{"op":"add","path":"/services/web/ports/0","value":8080}]`, "    - 80\n", "    - 8080\n    - 80\n"},
+		"yaml remove":              {"c.yml", composeYAML, `[{"op":"remove","path":"/services/web/ports"}]`, "    ports:\n    - 80\n    - 443\n", ""},
+		"yaml remove a block":      {"c.yml", composeYAML, `[{"op":"remove","path":"/services/db/note"}]`, "    note: |\n      two\n      lines\n", ""},
+		"yaml replace a block":     {"c.yml", composeYAML, `[{"op":"replace","path":"/services/db/note","value":"one"}]`, "    note: |\n      two\n      lines\n", "    note: one\n"},
+		"yaml add to the top":      {"c.yml", composeYAML, `[{"op":"add","path":"/x","value":null}]`, "version: 3.9\n", "version: 3.9\nx: null\n"},
+		"yaml list of mappings":    {"c.yml", "a:\n  - n: 1\n    m: 2\n  - n: 3\n", `[{"op":"add","path":"/a/1/m","value":4}]`, "  - n: 3\n", "  - n: 3\n    m: 4\n"},
+		"yaml no newline":          {"c.yml", "a: 1", `[{"op":"add","path":"/b","value":2}]`, "a: 1", "a: 1\nb: 2\n"},
+		"yaml dos":                 {"c.yml", "a: 1\r\nb: 2\r\n", `[{"op":"add","path":"/c","value":{"x":1}}]`, "b: 2\r\n", "b: 2\r\nc:\r\n  x: 1\r\n"},
+		"toml string":              {"c.toml", cargoTOML, `[{"op":"replace","path":"/name","value":"y"}]`, `"x" `, `"y" `},
+		"toml nested":              {"c.toml", cargoTOML, `[{"op":"replace","path":"/deps/serde/version","value":"2"}]`, `{ version = "1", features = ["a", "b"] }`, `{ features = ["a", "b"], version = "2" }`},
+		"toml add":                 {"c.toml", cargoTOML, `[{"op":"add","path":"/deps/tokio","value":"1"}]`, "\"odd key\" = 1\n", "\"odd key\" = 1\ntokio = \"1\"\n"},
+		"toml add to the top":      {"c.toml", cargoTOML, `[{"op":"add","path":"/edition","value":2021}]`, "27]\n", "27]\nedition = 2021\n"},
+		"toml remove":              {"c.toml", cargoTOML, `[{"op":"remove","path":"/deps/odd key"}]`, "\"odd key\" = 1\n", ""},
+		"toml remove a table":      {"c.toml", cargoTOML, `[{"op":"remove","path":"/deps/extra"}]`, "[deps.extra]\non = true\n", ""},
+		"toml in an array":         {"c.toml", cargoTOML, `[{"op":"replace","path":"/bin/1/path","value":"c"}]`, `path = "b"`, `path = "c"`},
+		"toml float stays a float": {"c.toml", "a = 1.5\n", `[{"op":"replace","path":"/a","value":1.0}]`, "1.5", "1.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if strings.Count(c.text, c.old) != 1 && c.old != c.new {
+				t.Fatalf("the test's %q is not unique", c.old)
+			}
+			want := strings.Replace(c.text, c.old, c.new, 1)
+			got, rewritten, err := PatchDocument(c.file, []byte(c.text), patchOf(t, c.patch))
+			if err != nil || rewritten {
+				t.Fatalf("rewritten: %v, error: %v", rewritten, err)
+			}
+			if string(got) != want {
+				t.Errorf("got:\n%s\nwant:\n%s", got, want)
+			}
+		})
+	}
+}
+
+func TestPatchDocumentRefusals(t *testing.T) {
+	for name, c := range map[string]struct{ file, text, patch, reason string }{
+		"no document":       {"p.txt", "{}", `[]`, "no JSON"},
+		"broken":            {"p.json", "{", `[]`, "cannot be read"},
+		"twice":             {"p.json", `{"a":1,"a":2}`, `[{"op":"add","path":"/b","value":1}]`, "more than once"},
+		"test fails":        {"p.json", `{"a":1}`, `[{"op":"test","path":"/a","value":2}]`, "operation 1, test"},
+		"no such path":      {"p.json", `{"a":1}`, `[{"op":"remove","path":"/b"}]`, "operation 1, remove"},
+		"several documents": {"p.yaml", "a: 1\n---\nb: 2\n", `[{"op":"add","path":"/c","value":1}]`, "cannot be read"},
+		"through an alias":  {"p.yaml", "a: &x {b: 1}\nc: *x\n", `[{"op":"replace","path":"/c/b","value":2}]`, "cannot be written"},
+		"null in toml":      {"p.toml", "a = 1\n", `[{"op":"replace","path":"/a","value":null}]`, "cannot be written"},
+		"toml dates":        {"p.toml", "a = [1979-05-27]\n", `[{"op":"add","path":"/a/-","value":1}]`, "cannot be written"},
+		"toml array tables": {"p.toml", "[[a]]\nx = 1\n[[a]]\nx = 2\n", `[{"op":"remove","path":"/a/0"}]`, "cannot be written"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, _, err := PatchDocument(c.file, []byte(c.text), patchOf(t, c.patch))
+			refused(t, err, guard.RulePreviewFailed)
+			if !strings.Contains(err.Error(), c.reason) || got != nil {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestPatchDocumentSaysWhenItRewrites(t *testing.T) {
+	text := "# head\na: {b: 1, c: [1, 2]}\nd: 1 # one\n"
+	got, rewritten, err := PatchDocument("x.yaml", []byte(text), patchOf(t, `[{"op":"add","path":"/a/c/-","value":3}]`))
+	if err != nil || !rewritten || !strings.Contains(string(got), "# head") || !strings.Contains(string(got), "# one") {
+		t.Errorf("got %q, %v, %v", got, rewritten, err)
+	}
+	root := workspace(t)
+	write(t, root, "x.yaml", text)
+	p := mustPlan(t, compile(t, spec(DocumentPatch, DialectWorkspace)), input(t, m{"path": "x.yaml", "patch": []m{{"op": "add", "path": "/a/c/-", "value": 3}}}, root))
+	if hazards(p) != HazardRewritten || !strings.Contains(string(p.Change.Patch), `"/a/c/2"`) || !strings.Contains(string(p.Change.Preview), `"to":3`) {
+		t.Errorf("got %q, %s, %s", hazards(p), p.Change.Patch, p.Change.Preview)
+	}
+}
+
+func TestStructuralViewOfAWrite(t *testing.T) {
+	root := workspace(t)
+	write(t, root, "a.json", "{\"a\": 1}\n")
+	w := compile(t, spec(FileWrite, ""))
+	p := mustPlan(t, w, input(t, m{"path": "a.json", "content": `{"a":2}`}, root))
+	if !strings.Contains(string(p.Change.Patch), `{"op":"replace","path":"/a","value":2}`) || string(p.Change.Preview) != `[{"op":"replace","path":"/a","from":1,"to":2}]` {
+		t.Errorf("got %s, %s", p.Change.Patch, p.Change.Preview)
+	}
+	p = mustPlan(t, w, input(t, m{"path": "a.json", "content": `{"a":`}, root))
+	if hazards(p) != HazardBroken || p.Change.Patch != nil {
+		t.Errorf("got %q, %s", hazards(p), p.Change.Patch)
+	}
+	p = mustPlan(t, w, input(t, m{"path": "a.json", "content": `{"a":1,"a":1}`}, root))
+	if hazards(p) != HazardDuplicate {
+		t.Errorf("got %q", hazards(p))
+	}
+}
+
+// randomValue draws a small JSON value.
+func randomValue(depth int) *rapid.Generator[diff.Value] {
+	return rapid.Custom(func(t *rapid.T) diff.Value {
+		kinds := 4
+		if depth > 0 {
+			kinds = 6
+		}
+		var raw string
+		switch rapid.IntRange(0, kinds-1).Draw(t, "kind") {
+		case 0:
+			raw = rapid.SampledFrom([]string{"true", "false", "null"}).Draw(t, "word")
+		case 1:
+			raw = rapid.SampledFrom([]string{"0", "-1", "1.0", "1.50", "1e3", "42"}).Draw(t, "number")
+		case 2, 3:
+			raw = string(encodeString(rapid.SampledFrom([]string{"", "a", "yes", "null", "1", "# no", "a: b", "x\ny", " lead", "é😀", "-", "~", "\"q\"", "'", "2001-01-01", "0x1f", "<<", "a\tb"}).Draw(t, "text")))
+		case 4:
+			var parts []string
+			for _, v := range rapid.SliceOfN(randomValue(depth-1), 0, 3).Draw(t, "elements") {
+				parts = append(parts, string(v.Encode()))
+			}
+			raw = "[" + strings.Join(parts, ",") + "]"
+		default:
+			var parts []string
+			for _, n := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c d", "e/f", "~", "yes", "1", ""}), 0, 3, rapid.ID[string]).Draw(t, "names") {
+				parts = append(parts, string(encodeString(n))+":"+string(randomValue(depth-1).Draw(t, "member").Encode()))
+			}
+			raw = "{" + strings.Join(parts, ",") + "}"
+		}
+		v, err := diff.Decode([]byte(raw))
+		if err != nil {
+			t.Fatalf("%s: %v", raw, err)
+		}
+		return v
+	})
+}
+
+// TestPatchedDocumentsReadAsPatched makes a document, lays it out at random and
+// patches it into another: the text must read as the other, or be refused.
+func TestPatchedDocumentsReadAsPatched(t *testing.T) {
+	kept, rewritten, refusals := map[string]int{}, map[string]int{}, map[string]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := objectOf(t, randomValue(2).Draw(t, "a")), objectOf(t, randomValue(2).Draw(t, "b"))
+		for _, ext := range []string{".json", ".jsonc", ".yaml", ".toml"} {
+			text, ok := layOut(t, ext, a)
+			if !ok {
+				continue
+			}
+			now, notes, err := diff.ParseDocument(ext, text)
+			if err != nil || len(notes.Duplicates) > 0 {
+				continue
+			}
+			out, re, err := PatchDocument("x"+ext, text, diff.MakePatch(now, b))
+			var r *Refusal
+			switch {
+			case errors.As(err, &r):
+				refusals[ext]++
+				if ext == ".json" {
+					t.Fatalf("%s\n%s", r.Reason, text)
+				}
+				continue
+			case err != nil:
+				t.Fatal(err)
+			case re:
+				rewritten[ext]++
+			default:
+				kept[ext]++
+			}
+			got, _, err := diff.ParseDocument(ext, out)
+			if err != nil || len(diff.MakePatch(got, b)) > 0 {
+				t.Fatalf("%s\n%s\nwant %s, %v", text, out, b, err)
+			}
+		}
+	})
+	t.Logf("kept %v, rewritten %v, refused %v", kept, rewritten, refusals)
+}
+
+func objectOf(t *rapid.T, v diff.Value) diff.Value {
+	o, err := diff.Object(diff.Member{Name: "top", Value: v}, diff.Member{Name: "n", Value: diff.Int(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// layOut writes a value in one of the layouts of a format.
+func layOut(t *rapid.T, ext string, v diff.Value) ([]byte, bool) {
+	style := jsonStyle{colon: ": ", unit: rapid.SampledFrom([]string{"  ", "\t", "    "}).Draw(t, "unit"), newline: rapid.SampledFrom([]string{"", "\n", "\r\n"}).Draw(t, "newline")}
+	switch ext {
+	case ".json", ".jsonc":
+		text := style.render(v, "", false)
+		if ext == ".jsonc" {
+			text = "// head\n" + strings.Replace(text, ",\n", ", // note\n", 1)
+		}
+		return []byte(text + "\n"), true
+	case ".yaml":
+		out, err := encodeYAML(yamlNode(v), rapid.SampledFrom([]int{2, 4}).Draw(t, "indent"))
+		return append([]byte("# head\n"), out...), err == nil
+	}
+	var b strings.Builder
+	for name, e := range v.Members() {
+		s, err := renderTOML(e)
+		if err != nil {
+			return nil, false
+		}
+		fmt.Fprintf(&b, "%s = %s # note\n", tomlName(name), s)
+	}
+	return []byte(b.String()), true
+}
