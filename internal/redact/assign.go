@@ -182,7 +182,7 @@ func isEnvName(name []byte) bool {
 // word.
 func literal(v, name []byte, quoted, tight, env bool) bool {
 	if env {
-		return len(v) >= 4 && !bytes.ContainsAny(v, "()[]")
+		return len(v) >= 4 && !bytes.ContainsAny(v, "()[]") && !bytes.ContainsAny(v[:1], "+,. ")
 	}
 	if bytes.ContainsAny(v, " \t") {
 		return false

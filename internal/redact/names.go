@@ -25,8 +25,8 @@ const maxName = 80
 
 // secretName reports whether a member or variable of this name holds a secret.
 func secretName(name []byte) bool {
-	if len(name) == 0 || len(name) > maxName {
-		return false
+	if len(name) == 0 || len(name) > maxName || string(name) == "PWD" || string(name) == "OLDPWD" {
+		return false // the shell's working directories
 	}
 	var buf [maxName]byte
 	low := buf[:0]

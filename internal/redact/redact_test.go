@@ -167,7 +167,7 @@ func TestOrdinaryTextStays(t *testing.T) {
 		"bearer of bad news", "Bearer token", "basic usage of things", "a basic example1", "hash: 3f786850e387550fdab836ed7e6dc881de23001b",
 		"tokenizer = AutoTokenizer.from_pretrained(\"bert-base-uncased\")", "passwordField.setText(label2)", "secret::Vault::new1234567890ab",
 		"func (t *token) String() string { return t.s }", "keys: a1, b2", "token_count=123456789012345678", "password_hash_rounds=12",
-		"100% of 50%, %d items, %s", `C:\users\x\token`, `regexp.MustCompile("\\x00\\u0041")`, "compass=north1234",
+		"100% of 50%, %d items, %s", `C:\users\x\token`, `env = append(env, "PWD="+dir1, "X=1")`, `s := "TOKEN=" + tok1 + "x"`, "PWD=/home/me1", `regexp.MustCompile("\\x00\\u0041")`, "compass=north1234",
 	} {
 		if out, f := r.Text([]byte(in)); string(out) != in {
 			t.Errorf("Text(%q) = %q, %v", in, out, f)
