@@ -1,0 +1,340 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/expr"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Request is one call with all that a decision may depend on.
+type Request struct {
+	Call       guard.ToolCall
+	Definition []byte         // raw, as the upstream lists the tool in this session
+	Targets    []guard.Target // resolved by the tool's binding
+	Snapshot   Snapshot
+}
+
+// Snapshot is the state of the world that a decision may depend on, read once.
+type Snapshot struct {
+	CallsInRun     int  // of this tool in this run, this call not counted
+	RateOK         bool // a call fits into the rate now
+	InFlight       int  // other calls of this tool that have not ended
+	ServerInFlight int  // other calls of this server that have not ended
+	Switches       []guard.Switch
+	Now            time.Time
+	LastIdentical  time.Time // when the identical call last ran; zero if never
+}
+
+// deny builds a refusal. The sentences are fixed; `says` of the configuration
+// is the only part of a policy that an agent ever reads.
+func (t *Tool) deny(rule guard.Rule, reason, repair string) guard.Decision {
+	return guard.Decision{Verdict: guard.Deny, Rule: rule, Reason: reason, Repair: repair, PolicyHash: t.Hash}
+}
+
+const (
+	askUser = "ask the user"
+	goOn    = "go on without this call, or ask the user"
+)
+
+// Admit answers whether a call may go on to its preview: Allow, or Deny with
+// the rule. It looks at everything but the effect. A nil tool denies.
+func (t *Tool) Admit(req Request) guard.Decision {
+	if t == nil {
+		return NotListed()
+	}
+	if d, ok := t.standing(req); !ok {
+		return d
+	}
+	def, d, ok := t.pinCheck(req)
+	if !ok {
+		return d
+	}
+	vars, d, ok := t.arguments(req, def)
+	if !ok {
+		return d
+	}
+	if d, ok := t.inJail(req); !ok {
+		return d
+	}
+	if d, ok := t.withinLimits(req.Snapshot); !ok {
+		return d
+	}
+	if d, ok := t.configured(t.Tier); !ok {
+		return d
+	}
+	if d, ok := t.judge(views(vars, nil), false); !ok {
+		return d
+	}
+	return guard.Decision{Verdict: guard.Allow, Rule: guard.RuleTierDefault, PolicyHash: t.Hash}
+}
+
+// Listed reports whether clients of a session may see the tool as its server
+// describes it.
+func (t *Tool) Listed(s guard.Session, raw []byte) bool {
+	if t == nil {
+		return false
+	}
+	req := Request{Call: guard.ToolCall{Session: s}, Definition: raw}
+	if _, ok := t.standing(req); !ok {
+		return false
+	}
+	_, _, ok := t.pinCheck(req)
+	return ok
+}
+
+// standing checks what does not depend on arguments.
+func (t *Tool) standing(req Request) (guard.Decision, bool) {
+	if !t.Tier.Valid() {
+		// fail closed: a tier that is not named is no tier
+		return t.deny(guard.RuleNotListed, NotListed().Reason, NotListed().Repair), false
+	}
+	if t.Tier == guard.Never {
+		return t.never(t.Config.Says), false
+	}
+	for _, s := range req.Snapshot.Switches {
+		if s.Stops(t.Server, t.Name) {
+			return t.deny(guard.RuleSwitch, "a person has paused this tool", "wait until it is resumed; do not try again in a loop"), false
+		}
+	}
+	ses := req.Call.Session
+	if !contains(t.Config.Tenants, ses.Tenant) {
+		return t.deny(guard.RuleTenant, "this tool is not open to the tenant that the work is done for", goOn), false
+	}
+	if !contains(t.Config.Environments, ses.Environment) {
+		return t.deny(guard.RuleEnvironment, "this tool is not open in the environment that the work is done in", goOn), false
+	}
+	return guard.Decision{}, true
+}
+
+func (t *Tool) never(says string) guard.Decision {
+	if says == "" {
+		says = "this tool is never called through the guard"
+	}
+	return t.deny(guard.RuleNever, says, "do not try again; no approval is offered for it")
+}
+
+// contains reports membership; the empty word is a member of nothing.
+func contains(list []string, s string) bool {
+	if s == "" {
+		return false
+	}
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// pinCheck compares the definition with the accepted one.
+func (t *Tool) pinCheck(req Request) (*definition, guard.Decision, bool) {
+	repair := fmt.Sprintf("ask the user to look at it: mcpguardd accept %s/%s", t.Server, t.Name)
+	if !t.pinned {
+		return nil, t.deny(guard.RulePinMissing, "nobody has accepted the definition of this tool yet", repair), false
+	}
+	def, err := t.schemas.look(req.Definition)
+	if err != nil || def.hash != t.pin.SHA256 || (!req.Call.Definition.IsZero() && req.Call.Definition != def.hash) {
+		// fail closed: what cannot be read is not what was accepted
+		return nil, t.deny(guard.RulePinChanged, "the server describes this tool otherwise than what was accepted", repair), false
+	}
+	return def, guard.Decision{}, true
+}
+
+// arguments checks them against the tool's own schema.
+func (t *Tool) arguments(req Request, def *definition) (*expr.Vars, guard.Decision, bool) {
+	no := func(reason, repair string) (*expr.Vars, guard.Decision, bool) {
+		return nil, t.deny(guard.RuleSchema, reason, repair), false
+	}
+	const again = "read the tool's schema and send arguments that fit"
+	if err := checkNumbers(req.Call.Args); err != nil {
+		return no("the arguments: "+err.Error(), again)
+	}
+	vars, err := t.Vars(req)
+	if err != nil {
+		return no("the arguments could not be read as an object", again)
+	}
+	if def.err != nil {
+		// fail closed: without a schema nothing can be checked
+		return no("the tool's schema cannot be used to check arguments", askUser+" to look at the tool's definition")
+	}
+	if err := def.schema.check(vars.Args, t.strict); err != nil {
+		return no(err.Error(), again)
+	}
+	return vars, guard.Decision{}, true
+}
+
+// Vars returns what expressions may see of a call. The result may be shared.
+func (t *Tool) Vars(req Request) (*expr.Vars, error) {
+	raw := req.Call.Args
+	if len(raw) == 0 {
+		raw = []byte("{}")
+	}
+	args, err := expr.DecodeArgs(raw)
+	if err != nil {
+		return nil, err
+	}
+	v := &expr.Vars{
+		Args: args, Targets: req.Targets, Tool: t.Name, Server: t.Server,
+		Session: &req.Call.Session, Calls: req.Snapshot.CallsInRun,
+	}
+	if v.Targets == nil {
+		v.Targets = []guard.Target{}
+	}
+	return v, nil
+}
+
+// inJail checks that every file target lies in the root that it claims.
+func (t *Tool) inJail(req Request) (guard.Decision, bool) {
+	files := 0
+	for _, x := range req.Targets {
+		if x.Kind == "opaque" {
+			continue
+		}
+		files++
+		if x.Root == "" || x.Key == "" || !expr.Under(x.Key, x.Root) || !expr.Under(x.Path, ".") {
+			return t.deny(guard.RulePath, "the path is outside of the workspace", "use a path inside the workspace"), false
+		}
+	}
+	if files == 0 && t.namesPaths() {
+		// fail closed: a tool that is bound to paths was given none
+		return t.deny(guard.RulePath, "the call names no path", "give a path inside the workspace"), false
+	}
+	return guard.Decision{}, true
+}
+
+func (t *Tool) withinLimits(s Snapshot) (guard.Decision, bool) {
+	switch {
+	case t.Limits.CallsPerRun > 0 && s.CallsInRun >= t.Limits.CallsPerRun:
+		return t.deny(guard.RuleLimitCalls, fmt.Sprintf("this tool may be called %d times in one run, and was", t.Limits.CallsPerRun), goOn), false
+	case t.Limits.Rate.Count > 0 && !s.RateOK:
+		return t.deny(guard.RuleLimitRate, fmt.Sprintf("this tool may be called at most %s", t.Limits.Rate), "wait and try again later"), false
+	case t.Limits.Concurrency > 0 && s.InFlight >= t.Limits.Concurrency,
+		t.serverMax > 0 && s.ServerInFlight >= t.serverMax:
+		return t.deny(guard.RuleLimitConcurrency, "too many calls of this tool are running", "wait for their answers, then try again"), false
+	}
+	return guard.Decision{}, true
+}
+
+// configured checks that what a tier demands is there.
+func (t *Tool) configured(tier guard.Tier) (guard.Decision, bool) {
+	switch {
+	case tier == guard.T3Execute && !t.sandbox:
+		return t.deny(guard.RuleSandboxMissing, "tools that execute need a sandbox, and none is configured", askUser+" to configure the tool"), false
+	case tier == guard.T4IdentityMoneyOutbound && !t.unsigned:
+		return t.deny(guard.RuleSignerMissing, "tools of this tier need signed decisions, and no signer is configured", askUser+" to configure the tool"), false
+	}
+	return guard.Decision{}, true
+}
+
+// view is one way to look at a call: one of its targets, and one of its effects
+// once they are known. A rule that speaks of a target or an effect is asked for
+// each.
+type view struct{ vars expr.Vars }
+
+func views(v *expr.Vars, p *guard.Preview) []view {
+	var out []view
+	add := func(target *guard.Target, e *guard.Effect) {
+		x := view{*v}
+		x.vars.Target, x.vars.Effect, x.vars.Preview = target, e, p
+		out = append(out, x)
+	}
+	named := func(x guard.Target) bool { return x.Path != "" }
+	if p != nil {
+		for i := range p.Effects {
+			e := &p.Effects[i]
+			if len(p.Effects) > 1 && !named(e.Resource) && e.Dest == nil {
+				continue // the server as a whole, beside the files that are named
+			}
+			add(&e.Resource, e)
+			if e.Dest != nil {
+				add(e.Dest, e)
+			}
+		}
+	}
+	for i := range v.Targets {
+		if named(v.Targets[i]) {
+			add(&v.Targets[i], firstEffect(p))
+		}
+	}
+	if len(out) == 0 {
+		var target *guard.Target
+		if len(v.Targets) > 0 {
+			target = &v.Targets[0]
+		}
+		add(target, firstEffect(p))
+	}
+	return out
+}
+
+func firstEffect(p *guard.Preview) *guard.Effect {
+	if p == nil || len(p.Effects) == 0 {
+		return nil
+	}
+	return &p.Effects[0]
+}
+
+// broken is the answer when an expression cannot be evaluated. Which one it was
+// stands in the rule, for people; the agent learns nothing of it.
+func (t *Tool) broken() guard.Decision {
+	return t.deny(guard.RuleExpression, "a rule of this tool's policy could not be evaluated for this call", "check that all arguments are given, or ask the user")
+}
+
+// judge applies deny and allow rules. Rules that speak of the effect wait until
+// it is known.
+func (t *Tool) judge(list []view, withEffect bool) (guard.Decision, bool) {
+	for _, r := range t.rules.deny {
+		if !withEffect && r.prog.Uses("effect") {
+			continue
+		}
+		for i := range list {
+			hit, err := r.prog.Bool(&list[i].vars)
+			if err != nil {
+				return t.broken(), false
+			}
+			if hit {
+				return t.ruled(r), false
+			}
+		}
+	}
+	if len(t.rules.allow) == 0 {
+		return guard.Decision{}, true
+	}
+	for i := range list {
+		ok, later, err := t.allowed(&list[i].vars, withEffect)
+		switch {
+		case err != nil:
+			return t.broken(), false
+		case !ok && !later:
+			return t.ruled(t.rules.allow[0]), false
+		}
+	}
+	return guard.Decision{}, true
+}
+
+// allowed reports whether one allow rule holds, or may hold later.
+func (t *Tool) allowed(v *expr.Vars, withEffect bool) (ok, later bool, err error) {
+	for _, r := range t.rules.allow {
+		if !withEffect && r.prog.Uses("effect") {
+			later = true
+			continue
+		}
+		hit, err := r.prog.Bool(v)
+		if err != nil {
+			return false, false, err
+		}
+		if hit {
+			return true, false, nil
+		}
+	}
+	return false, later, nil
+}
+
+func (t *Tool) ruled(r rule) guard.Decision {
+	says := r.says
+	if says == "" {
+		says = "the policy of this tool does not allow this call"
+	}
+	return t.deny(r.name, says, "change the call so that the rule is kept, or ask the user")
+}

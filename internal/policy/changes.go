@@ -1,0 +1,341 @@
+package policy
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Change is one difference between two policies, in a sentence.
+type Change struct {
+	Text   string
+	Widens bool // something is permitted that was not before, or may be
+}
+
+// Changes lists what differs. Whatever is not known to narrow counts as
+// widening.
+func Changes(old, new *Set) []Change {
+	d := &differ{}
+	d.profiles(old.cfg, new.cfg)
+	d.global(old.cfg, new.cfg)
+	for _, name := range union(old.servers, new.servers) {
+		a, b := old.servers[name], new.servers[name]
+		switch {
+		case a == nil:
+			d.add(true, "server %s is new, with %d tools", name, len(b.tools))
+		case b == nil:
+			d.add(false, "server %s is gone", name)
+		default:
+			d.server(a, b)
+		}
+	}
+	d.pins(old, new)
+	if len(d.list) == 0 && old.hash != new.hash {
+		d.add(true, "the policy changed in a way that is not described")
+	}
+	return d.list
+}
+
+type differ struct{ list []Change }
+
+func (d *differ) add(widens bool, format string, args ...any) {
+	d.list = append(d.list, Change{fmt.Sprintf(format, args...), widens})
+}
+
+func union[T any](a, b map[string]T) []string {
+	all := maps.Clone(a)
+	if all == nil {
+		all = map[string]T{}
+	}
+	maps.Copy(all, b)
+	return slices.Sorted(maps.Keys(all))
+}
+
+// same compares two values by their encoding, which covers every field.
+func same(a, b any) bool {
+	x, err := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return err == nil && err2 == nil && bytes.Equal(x, y)
+}
+
+func show(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil || string(b) == "null" {
+		return "none"
+	}
+	return clipText(string(b))
+}
+
+// words compares two lists of permissions: what is added widens.
+func (d *differ) words(what string, old, new []string) {
+	for _, w := range new {
+		if !slices.Contains(old, w) {
+			d.add(true, "%s: %s added", what, w)
+		}
+	}
+	for _, w := range old {
+		if !slices.Contains(new, w) {
+			d.add(false, "%s: %s removed", what, w)
+		}
+	}
+}
+
+// limit compares two bounds; 0 means none.
+func (d *differ) limit(what string, old, new int64, text func(int64) string) {
+	if old == new {
+		return
+	}
+	d.add(new == 0 || (old != 0 && new > old), "%s: %s → %s", what, text(old), text(new))
+}
+
+func count(n int64) string {
+	if n == 0 {
+		return "no limit"
+	}
+	return fmt.Sprint(n)
+}
+
+func span(n int64) string {
+	if n == 0 {
+		return "default"
+	}
+	return time.Duration(n).String()
+}
+
+// access compares two settings; only `allow` permits.
+func (d *differ) access(what string, old, new config.Access) {
+	if old != new {
+		d.add(new != config.AccessDeny, "%s: %s → %s", what, orNone(string(old)), orNone(string(new)))
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func (d *differ) profiles(old, new *config.Config) {
+	for _, name := range union(old.Profiles, new.Profiles) {
+		a, had := old.Profiles[name]
+		b, has := new.Profiles[name]
+		switch {
+		case !had:
+			d.add(true, "profile %s is new: %s, %s, in %s", name, b.Tenant, b.Environment, strings.Join(b.Roots, " "))
+		case !has:
+			// A folder that loses its profile may fall to another one above it.
+			d.add(true, "profile %s is gone", name)
+		default:
+			d.words("roots of profile "+name, a.Roots, b.Roots)
+			a.Roots, b.Roots, a.Path, b.Path = nil, nil, "", ""
+			if !same(a, b) {
+				d.add(true, "profile %s: %s → %s", name, show(a), show(b))
+			}
+		}
+	}
+}
+
+func (d *differ) global(old, new *config.Config) {
+	if old.Audit.Reads != new.Audit.Reads {
+		d.add(new.Audit.Reads != "strict", "audit.reads: %s → %s", old.Audit.Reads, new.Audit.Reads)
+	}
+	if old.Approvers.Unsigned != new.Approvers.Unsigned {
+		rank := map[string]int{"never": 1, "terminal": 2, "any": 3}
+		d.add(rank[new.Approvers.Unsigned] > rank[old.Approvers.Unsigned], "approvers.unsigned: %s → %s", old.Approvers.Unsigned, new.Approvers.Unsigned)
+	}
+	for tier := guard.T0Read; tier < guard.Never; tier++ {
+		d.box("time box of "+tier.String(), old.Box(tier), new.Box(tier))
+	}
+	if !same(old.Hold, new.Hold) {
+		d.add(false, "hold: %s → %s", show(old.Hold), show(new.Hold))
+	}
+	if old.Retention != new.Retention {
+		d.add(false, "retention: %s → %s", span(int64(old.Retention.Payloads)), span(int64(new.Retention.Payloads)))
+	}
+}
+
+func (d *differ) box(what string, old, new guard.TimeBox) {
+	d.limit(what+", ttl", int64(old.TTL), int64(new.TTL), span)
+	d.limit(what+", use_within", int64(old.UseWithin), int64(new.UseWithin), span)
+}
+
+func (d *differ) server(old, new *Server) {
+	a, b, name := old.Config, new.Config, "server "+new.Name
+	d.access(name+", prompts", a.Prompts, b.Prompts)
+	d.access(name+", resources", a.Resources, b.Resources)
+	d.access(name+", sampling", a.Sampling, b.Sampling)
+	d.access(name+", elicitation", a.Elicitation, b.Elicitation)
+	for _, m := range union(a.Methods, b.Methods) {
+		d.access(name+", method "+m, a.Methods[m], b.Methods[m])
+	}
+	d.words(name+", workspaces", a.Workspaces, b.Workspaces)
+	d.words(name+", environment variables", a.Env, b.Env)
+	d.words(name+", secrets", slices.Sorted(maps.Keys(a.Secrets)), slices.Sorted(maps.Keys(b.Secrets)))
+	d.limit(name+", concurrency", int64(a.Limits.Concurrency), int64(b.Limits.Concurrency), count)
+	if a.Proven() && !b.Proven() {
+		d.add(false, "%s: version %q of %s is not proven; its writes are shown as arguments", name, b.Detected.Version, b.Package)
+	}
+	for _, t := range union(old.tools, new.tools) {
+		x, y := old.tools[t], new.tools[t]
+		switch {
+		case x == nil && y.Tier == guard.Never:
+			d.add(false, "tool %s/%s is new: NEVER", new.Name, t)
+		case x == nil:
+			d.add(true, "tool %s/%s is new: %s", new.Name, t, y.Tier)
+		case y == nil:
+			d.add(false, "tool %s/%s is gone", new.Name, t)
+		case x.Hash != y.Hash:
+			d.tool(x, y)
+		}
+	}
+	// What is left of the two after all that was described.
+	if x, y := rest(*a), rest(*b); !same(x, y) {
+		d.add(true, "%s: command or settings changed: %s → %s", name, show(x), show(y))
+	}
+}
+
+func rest(s config.Server) config.Server {
+	s.Prompts, s.Resources, s.Sampling, s.Elicitation, s.Methods = "", "", "", "", nil
+	s.Workspaces, s.Env, s.Tools, s.Limits.Concurrency = nil, nil, nil, 0
+	s.Tenants, s.Environments = nil, nil // in force through the tools
+	s.About, s.Versions, s.Package, s.Detected = "", nil, "", config.Package{}
+	return s
+}
+
+func (d *differ) tool(old, new *Tool) {
+	name := fmt.Sprintf("tool %s/%s", new.Server, new.Name)
+	a, b := *old.Config, *new.Config
+	if a.Tier != b.Tier {
+		d.add(b.Tier < a.Tier, "%s: tier %s → %s", name, a.Tier, b.Tier)
+	}
+	d.words(name+", tenants", a.Tenants, b.Tenants)
+	d.words(name+", environments", a.Environments, b.Environments)
+	d.ruleList(name+", deny", a.Deny, b.Deny, false)
+	d.allowList(name, a.Allow, b.Allow)
+	if !same(a.Sensitive, b.Sensitive) {
+		d.add(!b.Sensitive.Always, "%s: sensitive %s → %s", name, show(a.Sensitive), show(b.Sensitive))
+	}
+	d.approval(name, old, new)
+	d.limit(name+", calls_per_run", int64(old.Limits.CallsPerRun), int64(new.Limits.CallsPerRun), count)
+	d.limit(name+", concurrency", int64(old.Limits.Concurrency), int64(new.Limits.Concurrency), count)
+	d.limit(name+", timeout", int64(old.Limits.Timeout), int64(new.Limits.Timeout), span)
+	d.limit(name+", output", old.Limits.Output, new.Limits.Output, count)
+	if x, y := old.Limits.Rate, new.Limits.Rate; x != y {
+		d.add(y.Count == 0 || x.Count == 0 || float64(y.Count)/y.Per.Seconds() > float64(x.Count)/x.Per.Seconds() || y.Per > x.Per,
+			"%s, rate: %s → %s", name, x, y)
+	}
+	if old.strict != new.strict {
+		d.add(!new.strict, "%s: members that its schema does not name are %s", name, map[bool]string{true: "refused", false: "accepted"}[new.strict])
+	}
+	if old.sandbox != new.sandbox {
+		d.add(new.sandbox, "%s: sandbox %q → %q", name, a.Sandbox, b.Sandbox)
+	}
+	if old.unsigned != new.unsigned {
+		d.add(new.unsigned, "%s: unsigned decisions %s", name, map[bool]string{true: "accepted", false: "refused"}[new.unsigned])
+	}
+	if !same(old.effect, new.effect) {
+		d.add(true, "%s: effect %s → %s", name, show(old.effect), show(new.effect))
+	}
+	if !same(a.TiersWhen, b.TiersWhen) {
+		d.add(true, "%s: tiers_when %s → %s", name, show(a.TiersWhen), show(b.TiersWhen))
+	}
+	if !same(a.SideEffects, b.SideEffects) {
+		d.add(false, "%s: side effects changed", name)
+	}
+	if a.Says != b.Says {
+		d.add(false, "%s: says %q → %q", name, a.Says, b.Says)
+	}
+	if x, y := undescribed(a), undescribed(b); !same(x, y) {
+		d.add(true, "%s: settings changed: %s → %s", name, show(x), show(y))
+	}
+}
+
+// undescribed is what of a tool's settings the differ says nothing about.
+// Today that is nothing; a setting that is added later counts as widening until
+// it is described.
+func undescribed(t config.Tool) config.Tool {
+	t.Name, t.Tier, t.TiersWhen, t.Effect, t.Deny, t.Allow = "", guard.Never, nil, config.Effect{}, nil, nil
+	t.Tenants, t.Environments, t.Approval, t.Limits = nil, nil, config.Approval{}, config.Limits{}
+	t.SideEffects, t.Sensitive, t.Schema, t.Sandbox, t.Signed, t.Says = nil, config.Sensitive{}, config.Schema{}, "", false, ""
+	return t
+}
+
+func (d *differ) ruleList(what string, old, new []config.Rule, addingWidens bool) {
+	index := func(list []config.Rule) map[string]bool {
+		m := map[string]bool{}
+		for _, r := range list {
+			m[r.When] = true
+		}
+		return m
+	}
+	a, b := index(old), index(new)
+	for _, r := range new {
+		if !a[r.When] {
+			d.add(addingWidens, "%s: added: %s", what, clipText(r.When))
+		}
+	}
+	for _, r := range old {
+		if !b[r.When] {
+			d.add(!addingWidens, "%s: removed: %s", what, clipText(r.When))
+		}
+	}
+}
+
+// allowList: the first rule narrows, a further one widens, removing the last
+// one widens.
+func (d *differ) allowList(name string, old, new []config.Rule) {
+	switch {
+	case same(old, new):
+	case len(old) == 0:
+		d.add(false, "%s: allowed only under %d conditions", name, len(new))
+	case len(new) == 0:
+		d.add(true, "%s: no longer limited to its allow conditions", name)
+	default:
+		d.ruleList(name+", allow", old, new, true)
+	}
+}
+
+func (d *differ) approval(name string, old, new *Tool) {
+	required := func(t *Tool) bool {
+		if r := t.Config.Approval.Required; r != nil {
+			return *r
+		}
+		return t.Tier != guard.T0Read
+	}
+	if x, y := required(old), required(new); x != y {
+		d.add(!y, "%s: approval required: %v → %v", name, x, y)
+	}
+	if same(old.Config.Approval, new.Config.Approval) {
+		return // a change of the tier's time box is described once
+	}
+	for tier := guard.T0Read; tier < guard.Never; tier++ {
+		if tier == new.Tier {
+			d.box(name+", time box", old.boxes[tier], new.boxes[tier])
+		}
+	}
+}
+
+func (d *differ) pins(old, new *Set) {
+	for _, p := range new.lock.Pins() {
+		before, had := old.lock.Pin(p.Server, p.Tool)
+		switch {
+		case !had:
+			d.add(true, "definition of %s/%s accepted", p.Server, p.Tool)
+		case before.SHA256 != p.SHA256:
+			d.add(true, "another definition of %s/%s accepted", p.Server, p.Tool)
+		}
+	}
+	for _, p := range old.lock.Pins() {
+		if _, has := new.lock.Pin(p.Server, p.Tool); !has {
+			d.add(false, "definition of %s/%s no longer accepted", p.Server, p.Tool)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/effect"
+	"github.com/mcpguard/mcpguard/internal/expr"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+func (c *compiler) tool(s *config.Server, tc *config.Tool) *Tool {
+	t := &Tool{
+		Server: s.Name, Name: tc.Name, Tier: tc.Tier, Config: tc,
+		Limits: Limits{
+			CallsPerRun: tc.Limits.CallsPerRun, Rate: tc.Limits.Rate, Timeout: time.Duration(tc.Limits.Timeout),
+			Concurrency: tc.Limits.Concurrency, Output: int64(tc.Limits.Output),
+		},
+		sandbox: tc.Sandbox == "none", unsigned: bool(tc.Signed), strict: tc.Schema.ExtraMembers != "allow",
+		boxes: map[guard.Tier]guard.TimeBox{}, schemas: newSchemaCache(),
+		proven: s.Proven(), serverMax: s.Limits.Concurrency,
+	}
+	if t.Tier != guard.T0Read && t.Limits.Rate.Count == 0 {
+		t.Limits.Rate = defaultWriteRate
+	}
+	t.pin, t.pinned = c.lock.Pin(s.Name, tc.Name)
+	t.effect = tc.Effect
+	if t.effect.Kind == "" && t.Tier != guard.T0Read && t.Tier != guard.Never {
+		t.effect.Kind = effect.Opaque
+	}
+	for tier := guard.T0Read; tier < guard.Never; tier++ {
+		box := c.cfg.Box(tier)
+		if tc.Approval.TTL > 0 {
+			box.TTL = time.Duration(tc.Approval.TTL)
+		}
+		if tc.Approval.UseWithin > 0 {
+			box.UseWithin = time.Duration(tc.Approval.UseWithin)
+		}
+		t.boxes[tier] = box
+	}
+	c.binding(t, s, tc)
+	c.rules(t, tc)
+	hash, err := toolHash(c.cfg, s, t)
+	if err != nil {
+		c.problem(c.cfg.Pos(tc.Path), "the policy of this tool has no hash: "+err.Error(), "")
+	}
+	t.Hash = hash
+	return t
+}
+
+func (c *compiler) binding(t *Tool, s *config.Server, tc *config.Tool) {
+	if t.effect.Kind == "" || t.Tier == guard.Never {
+		return
+	}
+	path := tc.Path + ".effect"
+	for _, p := range slices.Sorted(maps.Keys(t.effect.Params)) {
+		// Compiled for its place in the file; effect.Compile checks the type.
+		if c.expression(path+"."+t.effect.Kind+"."+p, t.effect.Params[p], expr.Dyn) == nil {
+			return
+		}
+	}
+	spec := effect.Spec{Kind: t.effect.Kind, Params: t.effect.Params, Dialect: s.Dialect, Proven: t.proven}
+	b, err := effect.Compile(c.env, spec)
+	if err != nil {
+		pos, suggestion := c.cfg.Pos(path), ""
+		if required, optional := effect.Params(t.effect.Kind); len(required) > 0 {
+			suggestion = fmt.Sprintf("parameters: %v, optional: %v", required, optional)
+		}
+		var e *expr.Error
+		if errors.As(err, &e) {
+			suggestion = ""
+		}
+		c.problem(pos, err.Error(), suggestion)
+		return
+	}
+	t.Binding = b
+}
+
+// namesPaths reports whether the effect names paths, so that rules may speak of
+// a target.
+func (t *Tool) namesPaths() bool {
+	if t.effect.Kind == effect.Opaque {
+		_, ok := t.effect.Params["path"]
+		return ok
+	}
+	return t.effect.Kind != ""
+}
+
+func (c *compiler) rules(t *Tool, tc *config.Tool) {
+	condition := func(path, src string) *expr.Program {
+		p := c.expression(path, src, expr.Bool)
+		c.known(t, path, p)
+		return p
+	}
+	list := func(rules []config.Rule) []rule {
+		out := make([]rule, len(rules))
+		for i, r := range rules {
+			out[i] = rule{name: guard.Rule(r.Path), prog: condition(r.Path+".when", r.When), says: r.Says}
+		}
+		return out
+	}
+	t.rules.deny, t.rules.allow, t.rules.sensitive = list(tc.Deny), list(tc.Allow), list(tc.Sensitive.When)
+	for _, w := range tc.TiersWhen {
+		t.rules.tiers = append(t.rules.tiers, tierWhen{condition(w.Path+".when", w.When), w.Tier})
+	}
+	for _, s := range tc.SideEffects {
+		e := sideEffect{says: c.template(t, s.Path+".says", s.Says)}
+		if s.When != "" {
+			e.prog = condition(s.Path+".when", s.When)
+		}
+		t.rules.effects = append(t.rules.effects, e)
+	}
+}
+
+// known reports an expression about something that a call of this tool never
+// has. Without this the tool would load and then deny every call.
+func (c *compiler) known(t *Tool, path string, p *expr.Program) {
+	if p == nil || t.Tier == guard.Never {
+		return
+	}
+	if (p.Uses("target") || p.Uses("targets")) && !t.namesPaths() {
+		c.problem(c.cfg.Pos(path), fmt.Sprintf("the effect of %q names no path, so there is no target to speak of", t.Name),
+			"bind the argument that names the path: {file.read: {path: args.path}}, or {opaque: {path: args.path}}")
+	}
+	if p.Uses("effect") && t.Tier == guard.T0Read {
+		c.problem(c.cfg.Pos(path), fmt.Sprintf("%q only reads, so there is no effect to speak of", t.Name), "")
+	}
+}

@@ -1,0 +1,237 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/effect"
+	"github.com/mcpguard/mcpguard/internal/expr"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Verdict is the decision on a call whose effect is known.
+type Verdict struct {
+	guard.Decision
+	Tier        guard.Tier // with conditions applied
+	Box         guard.TimeBox
+	Sensitive   bool
+	SideEffects []guard.SideEffect
+	Hazards     []guard.Hazard
+	// Output bounds the result that is passed on, in bytes; 0 means no bound.
+	Output int64
+}
+
+// SensitiveOutput bounds what a sensitive read passes on, in bytes.
+const SensitiveOutput = 64 << 10
+
+// The hazards that policy adds.
+const (
+	HazardProduction = "production"
+	HazardNoSandbox  = "no_sandbox"
+	HazardUnsigned   = "unsigned"
+)
+
+// maxSideEffects bounds the sentences of one call.
+const maxSideEffects = 32
+
+// Decide answers deny, ask or allow for a call that was admitted, with its
+// preview. Every rule is asked again, since targets may have moved. A nil tool
+// denies.
+func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
+	no := func(d guard.Decision) Verdict { return Verdict{Decision: d} }
+	if t == nil {
+		return no(NotListed())
+	}
+	if d, ok := t.standing(req); !ok {
+		return no(d)
+	}
+	vars, err := t.Vars(req)
+	if err != nil {
+		return no(t.broken())
+	}
+	if d, ok := t.inJail(req); !ok {
+		return no(d)
+	}
+	trial, err := t.trial(req, vars, p)
+	if err != nil {
+		return no(t.deny(guard.RulePreviewFailed, "what this call would change could not be computed", "check the arguments, read the target again"))
+	}
+	list := views(vars, &p)
+	if d, ok := t.judge(list, !trial); !ok {
+		return no(d)
+	}
+	v := Verdict{Tier: t.Tier, Output: t.Limits.Output}
+	if trial {
+		v.Tier = guard.T0Read
+	} else if v.Tier, err = t.tier(list); err != nil {
+		return no(t.broken())
+	}
+	if v.Tier == guard.Never {
+		return no(t.never(t.Config.Says))
+	}
+	if d, ok := t.configured(v.Tier); !ok {
+		return no(d)
+	}
+	if v.Sensitive, err = t.sensitive(list); err != nil {
+		return no(t.broken())
+	}
+	if !trial {
+		if v.SideEffects, err = t.sideEffects(list, v.Tier, req.Snapshot); err != nil {
+			return no(t.broken())
+		}
+	}
+	if v.Sensitive && v.Tier == guard.T0Read && (v.Output == 0 || v.Output > SensitiveOutput) {
+		v.Output = SensitiveOutput
+	}
+	v.Box = t.boxes[v.Tier]
+	v.Decision = t.verdict(&v, req.Call.Session.Environment)
+	v.Hazards = t.hazards(&v, req.Call.Session.Environment)
+	return v
+}
+
+// trial reports whether the call asks for a trial run and so changes nothing.
+// The binding and the preview must agree on it.
+func (t *Tool) trial(req Request, vars *expr.Vars, p guard.Preview) (bool, error) {
+	if t.Binding == nil || t.Binding.Declared() == effect.FileRead {
+		return false, nil
+	}
+	changes, err := t.Binding.Changes(effect.Input{Call: req.Call, Vars: vars})
+	if err != nil {
+		return false, err
+	}
+	if changes == (len(p.Effects) == 0) {
+		// fail closed: a change without an effect, or an effect without a change
+		return false, fmt.Errorf("the preview does not say what the binding says")
+	}
+	return !changes, nil
+}
+
+// tier applies the conditions: for each view the first that holds wins, and the
+// call has the highest tier of its views.
+func (t *Tool) tier(list []view) (guard.Tier, error) {
+	highest := guard.Tier(0)
+	for i := range list {
+		tier := t.Tier
+		for _, w := range t.rules.tiers {
+			hit, err := w.prog.Bool(&list[i].vars)
+			if err != nil {
+				return 0, err
+			}
+			if hit {
+				tier = w.tier
+				break
+			}
+		}
+		highest = max(highest, tier)
+	}
+	return highest, nil
+}
+
+func (t *Tool) sensitive(list []view) (bool, error) {
+	if t.Config.Sensitive.Always {
+		return true, nil
+	}
+	for _, r := range t.rules.sensitive {
+		for i := range list {
+			hit, err := r.prog.Bool(&list[i].vars)
+			if err != nil {
+				return false, err
+			}
+			if hit {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+func (t *Tool) sideEffects(list []view, tier guard.Tier, s Snapshot) ([]guard.SideEffect, error) {
+	var out []guard.SideEffect
+	seen := map[string]bool{}
+	add := func(text string) {
+		if !seen[text] && len(out) < maxSideEffects {
+			seen[text] = true
+			out = append(out, guard.SideEffect{Text: text})
+		}
+	}
+	if tier >= guard.T2IrreversibleWrite {
+		add("NOT reversible")
+	}
+	for _, e := range t.rules.effects {
+		for i := range list {
+			if e.prog != nil {
+				hit, err := e.prog.Bool(&list[i].vars)
+				if err != nil {
+					return nil, err
+				}
+				if !hit {
+					continue
+				}
+			}
+			text, err := e.says.render(&list[i].vars)
+			if err != nil {
+				return nil, err
+			}
+			add(text)
+		}
+	}
+	if ago := s.Now.Sub(s.LastIdentical); !s.LastIdentical.IsZero() && ago >= 0 && tier != guard.T0Read {
+		add("identical call ran " + spoken(ago) + " ago")
+	}
+	return out, nil
+}
+
+// spoken rounds a duration to one unit.
+func spoken(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// verdict applies the tier's default and what the policy says about approval.
+func (t *Tool) verdict(v *Verdict, environment string) guard.Decision {
+	d := guard.Decision{Verdict: guard.Ask, Rule: guard.RuleTierDefault, PolicyHash: t.Hash}
+	required := t.Config.Approval.Required
+	switch v.Tier {
+	case guard.T0Read:
+		marked := t.Config.Sensitive.Set()
+		if required != nil && *required && (v.Sensitive || !marked) {
+			d.Reason = "the policy asks before this read"
+			return d
+		}
+		d.Verdict, d.Reason = guard.Allow, "reads are allowed"
+		return d
+	case guard.T1ReversibleWrite:
+		if required != nil && !*required && environment != "prod" {
+			d.Verdict, d.Rule, d.Reason = guard.Allow, guard.RuleApprovalOptional, "the policy does not ask for an approval"
+			return d
+		}
+		d.Reason = "writes wait for an approval"
+		return d
+	case guard.T2IrreversibleWrite, guard.T3Execute, guard.T4IdentityMoneyOutbound:
+		d.Reason = "calls of this tier always wait for an approval"
+		return d
+	}
+	// fail closed: no other tier is callable
+	return t.never("")
+}
+
+func (t *Tool) hazards(v *Verdict, environment string) []guard.Hazard {
+	var out []guard.Hazard
+	if environment == "prod" && (v.Tier != guard.T0Read || v.Verdict == guard.Ask) {
+		out = append(out, guard.Hazard{Kind: HazardProduction, Text: "production environment"})
+	}
+	if v.Tier == guard.T3Execute {
+		out = append(out, guard.Hazard{Kind: HazardNoSandbox, Text: "runs without a sandbox (sandbox: none)"})
+	}
+	if v.Tier == guard.T4IdentityMoneyOutbound {
+		out = append(out, guard.Hazard{Kind: HazardUnsigned, Text: "the decision is not signed (signed: no)"})
+	}
+	return out
+}

@@ -1,0 +1,315 @@
+package policy
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dlclark/regexp2"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
+
+// Bounds of a schema and of checking against it.
+const (
+	maxSchema      = 256 << 10 // bytes
+	maxSchemaDepth = 64
+	maxSchemaNodes = 20_000
+	maxVisits      = 2_000_000 // pairs of schema and value that one check may look at
+	maxNumber      = 64        // characters of a number
+	maxExponent    = 308
+	regexpTimeout  = 50 * time.Millisecond  // of one match
+	regexpBudget   = 250 * time.Millisecond // of all matches of one check
+)
+
+// schema is a tool's own inputSchema, compiled.
+type schema struct {
+	compiled *jsonschema.Schema
+	walk     *walker // finds unknown members
+	costly   bool    // has references or unique items: estimate before checking
+	nodes    int
+
+	mu     sync.Mutex // one check at a time: the regexp budget is shared
+	budget *regexpClock
+}
+
+// regexpClock bounds the time that all matches of one check take together.
+type regexpClock struct {
+	left  time.Duration
+	spent atomic.Bool
+}
+
+// definition is what a raw tool definition says, computed once.
+type definition struct {
+	hash   diff.Digest
+	schema *schema
+	err    error // why there is no schema
+}
+
+// schemaCache remembers the last definitions seen, by their bytes.
+type schemaCache struct {
+	mu      sync.Mutex
+	entries map[[sha256.Size]byte]*definition
+}
+
+// maxCached is how many definitions of one tool are remembered: sessions with
+// an older and a newer server side by side.
+const maxCached = 4
+
+func newSchemaCache() *schemaCache {
+	return &schemaCache{entries: map[[sha256.Size]byte]*definition{}}
+}
+
+// look returns what a definition says; an error means that it cannot be used
+// at all.
+func (c *schemaCache) look(raw []byte) (*definition, error) {
+	if len(raw) > config.MaxDefinition {
+		return nil, errors.New("the tool definition is too large")
+	}
+	key := sha256.Sum256(raw)
+	c.mu.Lock()
+	d, ok := c.entries[key]
+	c.mu.Unlock()
+	if ok {
+		return d, nil
+	}
+	hash, err := config.DefinitionHash(raw)
+	if err != nil {
+		return nil, err
+	}
+	d = &definition{hash: hash}
+	d.schema, d.err = compileDefinition(raw)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.entries) >= maxCached {
+		clear(c.entries)
+	}
+	c.entries[key] = d
+	return d, nil
+}
+
+func compileDefinition(raw []byte) (*schema, error) {
+	var tool struct {
+		InputSchema json.RawMessage `json:"inputSchema"`
+	}
+	if err := json.Unmarshal(raw, &tool); err != nil {
+		return nil, fmt.Errorf("reading the tool definition: %w", err)
+	}
+	if len(tool.InputSchema) == 0 || string(tool.InputSchema) == "null" {
+		tool.InputSchema = []byte(`{"type":"object"}`) // a tool without a schema takes no arguments
+	}
+	return compileSchema(tool.InputSchema)
+}
+
+// refuseAll is the loader of references: nothing is ever loaded.
+type refuseAll struct{}
+
+func (refuseAll) Load(url string) (any, error) {
+	return nil, fmt.Errorf("the schema refers to %q, and nothing is loaded", url)
+}
+
+const schemaURL = "mcpguard:///inputSchema"
+
+func compileSchema(raw []byte) (s *schema, err error) {
+	defer func() {
+		if r := recover(); r != nil { // fail closed: a schema that trips the library is no schema
+			s, err = nil, errors.New("the tool's schema cannot be compiled")
+		}
+	}()
+	if len(raw) > maxSchema {
+		return nil, fmt.Errorf("the tool's schema has %d bytes; at most %d are taken", len(raw), maxSchema)
+	}
+	if err := checkNumbers(raw); err != nil {
+		return nil, fmt.Errorf("the tool's schema: %w", err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("reading the tool's schema: %w", err)
+	}
+	clock := &regexpClock{}
+	w, err := newWalker(doc, clock)
+	if err != nil {
+		return nil, err
+	}
+	s = &schema{walk: w, costly: w.costly, nodes: w.nodes, budget: clock}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.UseLoader(refuseAll{})
+	c.UseRegexpEngine(s.budget.compile)
+	if err := c.AddResource(schemaURL, doc); err != nil {
+		return nil, fmt.Errorf("reading the tool's schema: %w", err)
+	}
+	s.budget.left = regexpBudget
+	if s.compiled, err = c.Compile(schemaURL); err != nil {
+		return nil, fmt.Errorf("compiling the tool's schema: %w", err)
+	}
+	return s, nil
+}
+
+// checkNumbers refuses numbers that the schema library does not survive.
+func checkNumbers(raw []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	depth := 0
+	for {
+		tok, err := dec.Token()
+		if err != nil {
+			if depth == 0 {
+				return nil // the end, or an error that the next reader reports
+			}
+			return errors.New("it is not complete")
+		}
+		switch t := tok.(type) {
+		case json.Delim:
+			if t == '{' || t == '[' {
+				depth++
+			} else {
+				depth--
+			}
+			if depth > maxSchemaDepth*2 {
+				return errors.New("it is nested too deeply")
+			}
+		case json.Number:
+			if err := checkNumber(string(t)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func checkNumber(s string) error {
+	if len(s) > maxNumber {
+		return errors.New("a number is too long")
+	}
+	i := strings.IndexAny(s, "eE")
+	if i < 0 {
+		return nil
+	}
+	exp := strings.TrimLeft(strings.TrimLeft(s[i+1:], "+-"), "0")
+	if len(exp) > 3 || (len(exp) == 3 && exp > fmt.Sprint(maxExponent)) {
+		return errors.New("the exponent of a number is too large")
+	}
+	return nil
+}
+
+// compile is the schema library's regexp engine: ECMAScript, with a clock.
+func (c *regexpClock) compile(src string) (jsonschema.Regexp, error) {
+	if len(src) > 1000 {
+		return nil, errors.New("the pattern is too long")
+	}
+	re, err := regexp2.Compile(src, regexp2.ECMAScript|regexp2.Unicode)
+	if err != nil {
+		return nil, err
+	}
+	re.MatchTimeout = regexpTimeout
+	return &timedRegexp{re, c}, nil
+}
+
+type timedRegexp struct {
+	*regexp2.Regexp
+	clock *regexpClock
+}
+
+// MatchString reports a match. Once the time is up nothing matches, and the
+// check as a whole fails: see schema.check.
+func (r *timedRegexp) MatchString(s string) bool {
+	if r.clock.left <= 0 {
+		r.clock.spent.Store(true)
+		return false
+	}
+	start := time.Now()
+	ok, err := r.Regexp.MatchString(s)
+	r.clock.left -= time.Since(start)
+	if err != nil {
+		r.clock.spent.Store(true)
+		return false
+	}
+	return ok
+}
+
+// fault is why arguments do not fit a schema, in words that name no value.
+type fault struct {
+	what string
+}
+
+func (f *fault) Error() string { return f.what }
+
+// check validates decoded arguments, as expr.DecodeArgs makes them. With strict
+// unknown members are refused wherever the schema does not speak of others.
+func (s *schema) check(args map[string]any, strict bool) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer func() {
+		if r := recover(); r != nil { // fail closed: what trips the library does not fit
+			err = &fault{"the arguments cannot be checked against the tool's schema"}
+		}
+	}()
+	if n, unique := measure(args, s.walk.unique); s.costly || n*s.nodes > maxVisits {
+		if unique || s.walk.visits(args) > maxVisits {
+			return &fault{"checking the arguments against the tool's schema would take too long"}
+		}
+	}
+	s.budget.left = regexpBudget
+	s.budget.spent.Store(false)
+	err = s.compiled.Validate(args)
+	if s.budget.spent.Load() {
+		return &fault{"a pattern of the tool's schema takes too long on these arguments"}
+	}
+	if err != nil {
+		return &fault{explain(err)}
+	}
+	if strict {
+		if path := s.walk.unknown(args); path != "" {
+			return &fault{fmt.Sprintf("the member %s is not in the tool's schema", path)}
+		}
+	}
+	if s.budget.spent.Load() {
+		return &fault{"a pattern of the tool's schema takes too long on these arguments"}
+	}
+	return nil
+}
+
+// measure counts the values in args, and reports whether a list is so long
+// that looking for equal items would take too long.
+func measure(v any, unique bool) (n int, tooLong bool) {
+	n = 1
+	switch v := v.(type) {
+	case map[string]any:
+		for _, x := range v {
+			m, long := measure(x, unique)
+			n, tooLong = n+m, tooLong || long
+		}
+	case []any:
+		tooLong = unique && len(v) > 1000
+		for _, x := range v {
+			m, long := measure(x, unique)
+			n, tooLong = n+m, tooLong || long
+		}
+	}
+	return n, tooLong
+}
+
+// explain names where the arguments do not fit: the deepest cause, its place
+// and the keyword, never a value.
+func explain(err error) string {
+	var v *jsonschema.ValidationError
+	if !errors.As(err, &v) {
+		return "the arguments do not fit the tool's schema"
+	}
+	for len(v.Causes) > 0 {
+		v = v.Causes[0]
+	}
+	where := "the arguments"
+	if len(v.InstanceLocation) > 0 {
+		where = "the argument " + quoteName(strings.Join(v.InstanceLocation, "."))
+	}
+	return where + " " + describe(v)
+}

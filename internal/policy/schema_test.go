@@ -1,0 +1,163 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/expr"
+)
+
+func check(t testing.TB, schema, args string, strict bool) error {
+	t.Helper()
+	s, err := compileSchema([]byte(schema))
+	if err != nil {
+		t.Fatalf("%s: %v", schema, err)
+	}
+	v, err := expr.DecodeArgs([]byte(args))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.check(v, strict)
+}
+
+func TestStrictSchema(t *testing.T) {
+	for _, c := range []struct {
+		schema, args, want string // want: part of the error, "" for none
+	}{
+		{`{"type":"object","properties":{"a":{"type":"string"}}}`, `{"a":"x"}`, ``},
+		{`{"type":"object","properties":{"a":{"type":"string"}}}`, `{"a":"x","b":1}`, `"b"`},
+		{`{"type":"object","properties":{"a":{"type":"string"}}}`, `{"a":1}`, `the argument "a" must be string`},
+		{`{"type":"object","properties":{"a":{}},"required":["a"]}`, `{}`, `must have "a"`},
+		{`{"type":"object","properties":{"a":{"enum":["x","y"]}}}`, `{"a":"z"}`, `must be one of ["x","y"]`},
+		{`{"type":"object"}`, `{}`, ``},
+		{`{"type":"object"}`, `{"a":1}`, `"a"`},
+		{`{}`, `{"a":1}`, `"a"`},
+		{`{"type":"object","additionalProperties":true}`, `{"a":1}`, ``},
+		{`{"type":"object","additionalProperties":{"type":"string"}}`, `{"a":"x"}`, ``},
+		{`{"type":"object","additionalProperties":{"type":"string"}}`, `{"a":1}`, `must be string`},
+		{`{"type":"object","additionalProperties":false}`, `{"a":1}`, `must not have "a"`},
+		{`{"type":"object","additionalProperties":{"type":"object","properties":{"x":{}}}}`, `{"a":{"y":1}}`, `"a"."y"`},
+		{`{"type":"object","properties":{"o":{"type":"object","properties":{"x":{}}}}}`, `{"o":{"x":1,"y":2}}`, `"o"."y"`},
+		{`{"type":"object","properties":{"o":{"type":"object"}}}`, `{"o":{"y":2}}`, `"o"."y"`},
+		{`{"type":"object","properties":{"o":{}}}`, `{"o":{"y":2}}`, ``},
+		{`{"type":"object","properties":{"l":{"type":"array","items":{"type":"object","properties":{"x":{}}}}}}`, `{"l":[{"x":1},{"z":1}]}`, `"l".1."z"`},
+		{`{"type":"object","properties":{"l":{"prefixItems":[{"type":"object","properties":{"x":{}}}],"items":{"type":"object","properties":{"y":{}}}}}}`, `{"l":[{"x":1},{"x":1}]}`, `"l".1."x"`},
+		{`{"allOf":[{"properties":{"a":{}}},{"properties":{"b":{}}}]}`, `{"a":1,"b":2}`, ``},
+		{`{"allOf":[{"properties":{"a":{}}},{"properties":{"b":{}}}]}`, `{"a":1,"c":2}`, `"c"`},
+		{`{"anyOf":[{"properties":{"a":{}},"required":["a"]},{"properties":{"b":{}},"required":["b"]}]}`, `{"b":2}`, ``},
+		{`{"properties":{"a":{"$ref":"#/$defs/x"}},"$defs":{"x":{"type":"object","properties":{"y":{}}}}}`, `{"a":{"z":1}}`, `"a"."z"`},
+		{`{"properties":{"a":{"$ref":"#x"}},"$defs":{"x":{"$anchor":"x","type":"object","properties":{"y":{}}}}}`, `{"a":{"y":1}}`, ``},
+		{`{"properties":{"n":{"type":"integer"},"c":{"$ref":"#"}}}`, `{"n":1,"c":{"c":{"n":2,"q":1}}}`, `"c"."c"."q"`},
+		{`{"patternProperties":{"^x-":{"type":"string"}}}`, `{"x-a":"1"}`, ``},
+		{`{"patternProperties":{"^x-":{"type":"string"}}}`, `{"y-a":"1"}`, `"y-a"`},
+		{`{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"a":{"type":"string"}}}`, `{"a":"x","b":1}`, `"b"`},
+		{`{"$schema":"http://json-schema.org/draft-07/schema#","properties":{"a":{"$ref":"#/definitions/x"}},"definitions":{"x":{"type":"integer"}}}`, `{"a":"x"}`, `must be integer`},
+		{`{"properties":{"a":{"type":"string","pattern":"^\\d+$"}}}`, `{"a":"x"}`, `pattern`},
+		{`{"properties":{"a":{"type":"integer","maximum":9007199254740991}}}`, `{"a":9007199254740992}`, `maximum`},
+		{`{"properties":{"a":{"type":"integer"}}}`, `{"a":3.0}`, ``},
+		{`{"properties":{"a":{"not":{"type":"object","properties":{"q":{}}}}}}`, `{"a":5}`, ``},
+		{`{"properties":{"\u0001‮":{"type":"string"}}}`, `{"\u0001‮":1}`, `\x01\u202e`},
+	} {
+		err := check(t, c.schema, c.args, true)
+		if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s with %s:\n got %v, want %q", c.schema, c.args, err, c.want)
+		}
+	}
+	if err := check(t, `{"type":"object","properties":{"a":{}}}`, `{"b":1}`, false); err != nil {
+		t.Errorf("extra members are allowed, but: %v", err)
+	}
+}
+
+// TestPromise1_HostileSchemas: a definition cannot make the guard read a file,
+// run out of stack or time, or crash; the tool is then not callable.
+func TestPromise1_HostileSchemas(t *testing.T) {
+	fan := `{"type":"object","properties":{"a":{"$ref":"#/$defs/d0"}},"$defs":{`
+	for i := range 40 {
+		fan += fmt.Sprintf(`"d%d":{"allOf":[{"$ref":"#/$defs/d%d"},{"$ref":"#/$defs/d%d"}]},`, i, i+1, i+1)
+	}
+	fan += `"d40":{"type":"string"}}}`
+	tree := `{"properties":{"x":{}},"anyOf":[{"properties":{"x":{"$ref":"#"}}},{"properties":{"x":{"$ref":"#"}}}]}`
+	deep := strings.Repeat(`{"x":`, 60) + `{"q":1}` + strings.Repeat(`}`, 60)
+	for _, c := range []struct{ name, schema, args string }{
+		{"remote reference", `{"$ref":"https://example.com/x"}`, `{}`},
+		{"file reference", `{"properties":{"a":{"$ref":"file:///etc/passwd"}}}`, `{}`},
+		{"foreign dialect", `{"$schema":"https://example.com/dialect"}`, `{}`},
+		{"embedded schema", `{"properties":{"a":{"$id":"https://example.com/a","$ref":"#/x"}}}`, `{}`},
+		{"dangling reference", `{"$ref":"#/$defs/none"}`, `{}`},
+		{"self reference", `{"$ref":"#"}`, `{}`},
+		{"reference circle", `{"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}}}`, `{}`},
+		{"deep", strings.Repeat(`{"not":`, 200) + `{}` + strings.Repeat(`}`, 200), `{}`},
+		{"large", `{"description":"` + strings.Repeat("x", maxSchema) + `"}`, `{}`},
+		{"number", `{"properties":{"a":{"maximum":1e99999}}}`, `{"a":1}`},
+		{"bad keyword", `{"properties":7}`, `{}`},
+		{"bad pattern", `{"properties":{"a":{"pattern":"("}}}`, `{}`},
+		{"fan-out", fan, `{"a":"x"}`},
+		{"recursive fan-out", tree, deep},
+		{"slow pattern", `{"properties":{"a":{"pattern":"^(a+)+$"}}}`, `{"a":"` + strings.Repeat("a", 60) + `!"}`},
+		{"slow pattern turned round", `{"properties":{"a":{"not":{"pattern":"^(a+)+$"}}}}`, `{"a":"` + strings.Repeat("a", 60) + `!"}`},
+		{"slow names", `{"patternProperties":{"^(a+)+$":{}},"additionalProperties":true}`, `{"` + strings.Repeat("a", 60) + `!":1}`},
+		{"unique items", `{"properties":{"a":{"uniqueItems":true}}}`, `{"a":[` + strings.Repeat("1,", 200_000) + `1]}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			start := time.Now()
+			s, err := compileSchema([]byte(c.schema))
+			if err == nil {
+				v, derr := expr.DecodeArgs([]byte(c.args))
+				if derr != nil {
+					t.Fatal(derr)
+				}
+				err = s.check(v, true)
+			}
+			if err == nil {
+				t.Error("accepted")
+			}
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+}
+
+func TestBudgetIsPerCheck(t *testing.T) {
+	s, err := compileSchema([]byte(`{"properties":{"a":{"pattern":"^(a+)+$"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := map[string]any{"a": strings.Repeat("a", 60) + "!"}
+	if s.check(slow, true) == nil {
+		t.Fatal("accepted")
+	}
+	if err := s.check(map[string]any{"a": "aaa"}, true); err != nil {
+		t.Errorf("after a slow one: %v", err)
+	}
+}
+
+// FuzzStrict: whatever a schema says, a check ends, and what passes strictly
+// passes loosely.
+func FuzzStrict(f *testing.F) {
+	f.Add(`{"type":"object","properties":{"a":{"type":"string"}}}`, `{"a":"x"}`)
+	f.Add(`{"allOf":[{"$ref":"#/$defs/a"}],"$defs":{"a":{"properties":{"b":{"items":{"$ref":"#"}}}}}}`, `{"b":[{"b":[]}]}`)
+	f.Add(`{"patternProperties":{"^x":{}},"unevaluatedProperties":false}`, `{"xa":1}`)
+	f.Add(`{"$schema":"http://json-schema.org/draft-07/schema#","dependencies":{"a":["b"],"c":{"properties":{"d":{}}}}}`, `{"c":1,"d":2}`)
+	f.Add(`{"properties":{"a":{"prefixItems":[{}],"contains":{"type":"string"},"uniqueItems":true}}}`, `{"a":[1,"x"]}`)
+	f.Fuzz(func(t *testing.T, schema, args string) {
+		if len(schema) > 4096 || len(args) > 4096 || !json.Valid([]byte(schema)) {
+			return
+		}
+		s, err := compileSchema([]byte(schema))
+		if err != nil {
+			return
+		}
+		v, err := expr.DecodeArgs([]byte(args))
+		if err != nil {
+			return
+		}
+		strict, loose := s.check(v, true), s.check(v, false)
+		if strict == nil && loose != nil {
+			t.Fatalf("%s with %s: strict passes, loose says %v", schema, args, loose)
+		}
+	})
+}

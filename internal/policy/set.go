@@ -1,0 +1,252 @@
+package policy
+
+import (
+	"errors"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/effect"
+	"github.com/mcpguard/mcpguard/internal/expr"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Set is a policy in force. It is immutable and safe for concurrent use.
+type Set struct {
+	cfg      *config.Config
+	lock     *config.Lock
+	hash     string
+	servers  map[string]*Server
+	profiles []root
+}
+
+// Profile is whose work is done in a folder.
+type Profile struct {
+	Name, Tenant, Environment, Workflow string
+}
+
+// root is one folder of a profile, as written and with links resolved.
+type root struct {
+	folders []string
+	profile Profile
+}
+
+// Server is the policy of one upstream.
+type Server struct {
+	Name   string
+	Config *config.Server
+	tools  map[string]*Tool
+	sorted []*Tool
+	hold   config.Hold
+	hash   string
+}
+
+// Compile checks every expression and effect of cfg. The error is a
+// *config.Error with the place of each problem. A nil lock accepts no tool.
+// Neither argument may change afterwards.
+func Compile(cfg *config.Config, lock *config.Lock) (*Set, error) {
+	env, err := expr.New()
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{cfg: cfg, lock: lock, servers: map[string]*Server{}, profiles: roots(cfg)}
+	c := &compiler{env: env, cfg: cfg, lock: lock}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Servers)) {
+		sc := cfg.Servers[name]
+		sv := &Server{Name: name, Config: sc, tools: map[string]*Tool{}, hold: cfg.Hold}
+		for _, tool := range slices.Sorted(maps.Keys(sc.Tools)) {
+			t := c.tool(sc, sc.Tools[tool])
+			sv.tools[tool] = t
+			sv.sorted = append(sv.sorted, t)
+		}
+		s.servers[name] = sv
+	}
+	if err := config.NewError(c.problems); err != nil {
+		return nil, err
+	}
+	s.hash, err = setHash(s)
+	return s, err
+}
+
+func roots(cfg *config.Config) []root {
+	var list []root
+	for _, name := range slices.Sorted(maps.Keys(cfg.Profiles)) {
+		p := cfg.Profiles[name]
+		for _, folder := range p.Roots {
+			r := root{folders: []string{folder}, profile: Profile{Name: name, Tenant: p.Tenant, Environment: p.Environment, Workflow: p.Workflow}}
+			if real, err := filepath.EvalSymlinks(folder); err == nil && real != folder {
+				r.folders = append(r.folders, real)
+			}
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// Hash identifies everything that the set was compiled from.
+func (s *Set) Hash() string { return s.hash }
+
+// Config returns the configuration, which must not be changed.
+func (s *Set) Config() *config.Config { return s.cfg }
+
+// Lock returns the accepted definitions, which must not be changed; it may be nil.
+func (s *Set) Lock() *config.Lock { return s.lock }
+
+// ProfileFor returns the profile whose folder is nearest above the given
+// absolute folder, as the daemon sees it. No profile means no service.
+func (s *Set) ProfileFor(folder string) (Profile, bool) {
+	if !filepath.IsAbs(folder) {
+		return Profile{}, false
+	}
+	best, found := Profile{}, false
+	longest := -1
+	for _, r := range s.profiles {
+		for _, f := range r.folders {
+			if expr.Under(folder, f) && len(f) > longest {
+				best, found, longest = r.profile, true, len(f)
+			}
+		}
+	}
+	return best, found
+}
+
+// Server returns the policy of an upstream.
+func (s *Set) Server(name string) (*Server, bool) {
+	sv, ok := s.servers[name]
+	return sv, ok
+}
+
+// Servers returns every upstream, sorted by name.
+func (s *Set) Servers() []*Server {
+	list := make([]*Server, 0, len(s.servers))
+	for _, name := range slices.Sorted(maps.Keys(s.servers)) {
+		list = append(list, s.servers[name])
+	}
+	return list
+}
+
+// Hold returns how long a call of a client, by the name it gives itself, is
+// held open while it waits; 0 means until it is decided.
+func (s *Set) Hold(client string) time.Duration { return hold(s.cfg.Hold, client) }
+
+func hold(h config.Hold, client string) time.Duration {
+	d, wait := h.For(client)
+	if wait {
+		return 0
+	}
+	return d
+}
+
+// Hold is Set.Hold.
+func (sv *Server) Hold(client string) time.Duration { return hold(sv.hold, client) }
+
+// Tool returns the policy of a tool. What is not found is denied: NotListed
+// says how.
+func (sv *Server) Tool(name string) (*Tool, bool) {
+	t, ok := sv.tools[name]
+	return t, ok
+}
+
+// Tools returns every tool that the policy names, NEVER included, sorted by
+// name. The slice must not be changed.
+func (sv *Server) Tools() []*Tool { return sv.sorted }
+
+// NotListed is the answer for a tool that the policy does not name.
+func NotListed() guard.Decision {
+	return guard.Decision{Verdict: guard.Deny, Rule: guard.RuleNotListed,
+		Reason: "the policy does not name this tool", Repair: "use one of the tools that are listed"}
+}
+
+// Limits bound one tool. Zero means no limit.
+type Limits struct {
+	CallsPerRun int
+	Rate        config.Rate // Count calls per Per
+	Timeout     time.Duration
+	Concurrency int
+	Output      int64 // bytes of a result that are passed on
+}
+
+// Tool is the policy of one tool. It is immutable and safe for concurrent use.
+type Tool struct {
+	Server, Name string
+	Tier         guard.Tier      // before conditions
+	Hash         string          // of the policy in force for the tool
+	Binding      *effect.Binding // nil for a tool that names no effect and is T0
+	Limits       Limits
+	Config       *config.Tool
+
+	pin       guard.Pin
+	pinned    bool
+	rules     rules
+	effect    config.Effect
+	sandbox   bool // sandbox: none is written
+	unsigned  bool // signed: no is written
+	strict    bool // unknown members of arguments are refused
+	boxes     map[guard.Tier]guard.TimeBox
+	schemas   *schemaCache
+	proven    bool
+	serverMax int // calls in flight on the whole server
+}
+
+// Pin returns the accepted definition of the tool.
+func (t *Tool) Pin() (guard.Pin, bool) { return t.pin, t.pinned }
+
+// Proven reports whether the tool's effect was compared with the version of
+// the server at hand.
+func (t *Tool) Proven() bool { return t.proven }
+
+// rules are a tool's compiled conditions.
+type rules struct {
+	tiers       []tierWhen
+	deny, allow []rule
+	sensitive   []rule
+	effects     []sideEffect
+}
+
+type rule struct {
+	name guard.Rule
+	prog *expr.Program
+	says string
+}
+
+type tierWhen struct {
+	prog *expr.Program
+	tier guard.Tier
+}
+
+type sideEffect struct {
+	prog *expr.Program // nil means always
+	says template
+}
+
+// defaultWriteRate bounds writes whose policy names no rate.
+var defaultWriteRate = config.Rate{Count: 60, Per: time.Minute}
+
+// compiler collects the problems of all tools.
+type compiler struct {
+	env      *expr.Env
+	cfg      *config.Config
+	lock     *config.Lock
+	problems []config.Diagnostic
+}
+
+func (c *compiler) problem(pos config.Pos, message, suggestion string) {
+	c.problems = append(c.problems, config.Diagnostic{Pos: pos, Message: message, Suggestion: suggestion})
+}
+
+// expression compiles the text at path; nil after a problem.
+func (c *compiler) expression(path, src string, want expr.Type) *expr.Program {
+	p, err := c.env.Compile(src, want)
+	if err == nil {
+		return p
+	}
+	var e *expr.Error
+	if errors.As(err, &e) {
+		c.problem(c.cfg.PosIn(path, e.Line, e.Column), "this expression does not compile: "+e.Message, "")
+	} else {
+		c.problem(c.cfg.Pos(path), "this expression does not compile", "")
+	}
+	return nil
+}

@@ -1,0 +1,502 @@
+package policy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+)
+
+// walker is a schema as a graph, references resolved. It answers two questions
+// that the schema library does not: which members a schema does not speak of,
+// wherever `additionalProperties` is left out and across allOf, anyOf and
+// references; and how much work a check would be. It is immutable.
+type walker struct {
+	root   *snode
+	nodes  int
+	costly bool // references: work may multiply
+	unique bool // uniqueItems: work may square
+
+	doc   any
+	byID  map[uintptr]*snode
+	names map[string]map[string]any // $anchor → schema
+	clock *regexpClock
+}
+
+// snode is one schema.
+type snode struct {
+	object     bool // speaks of an object's members, or demands an object
+	open       bool // allows members that it does not name
+	props      map[string]*snode
+	patterns   []pattern
+	additional []*snode
+	inPlace    []*snode // schemas that apply to the same value
+	aside      []*snode // likewise, but what they name is not thereby allowed
+	prefix     []*snode
+	rest       []*snode
+}
+
+type pattern struct {
+	re jsonschema.Regexp
+	n  *snode
+}
+
+func newWalker(doc any, clock *regexpClock) (*walker, error) {
+	w := &walker{doc: doc, byID: map[uintptr]*snode{}, names: map[string]map[string]any{}, clock: clock}
+	if err := w.anchors(doc, 0); err != nil {
+		return nil, err
+	}
+	var err error
+	w.root, err = w.build(doc, 0)
+	return w, err
+}
+
+// anchors collects names that references may use. A schema with its own base
+// below the root is refused: references inside it would mean something else.
+func (w *walker) anchors(v any, depth int) error {
+	if depth > maxSchemaDepth {
+		return errors.New("the tool's schema is nested too deeply")
+	}
+	switch v := v.(type) {
+	case []any:
+		for _, x := range v {
+			if err := w.anchors(x, depth+1); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for _, k := range []string{"$anchor", "$dynamicAnchor"} {
+			if name, ok := v[k].(string); ok {
+				w.names[name] = v
+			}
+		}
+		for _, k := range []string{"$id", "id"} {
+			id, ok := v[k].(string)
+			if _, ref := v["$ref"]; ok && depth > 0 && ref && !strings.HasPrefix(id, "#") {
+				return errors.New("the tool's schema changes what its references mean")
+			}
+			if ok && strings.HasPrefix(id, "#") {
+				w.names[id[1:]] = v
+			} else if ok && depth > 0 && k == "$id" {
+				return errors.New("the tool's schema contains another schema with its own address")
+			}
+		}
+		for _, x := range v {
+			if err := w.anchors(x, depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// build makes the node of a schema; the same schema gives the same node.
+func (w *walker) build(v any, depth int) (*snode, error) {
+	m, ok := v.(map[string]any)
+	if !ok {
+		if _, ok := v.(bool); !ok {
+			return nil, errors.New("the tool's schema has something else where a schema is needed")
+		}
+		return &snode{}, nil
+	}
+	id := reflect.ValueOf(m).Pointer()
+	if n, ok := w.byID[id]; ok {
+		return n, nil
+	}
+	if w.nodes++; w.nodes > maxSchemaNodes || depth > maxSchemaNodes {
+		return nil, errors.New("the tool's schema is too large")
+	}
+	n := &snode{}
+	w.byID[id] = n
+	b := &builder{w: w, depth: depth + 1}
+	b.object(n, m)
+	b.array(n, m)
+	b.inPlace(n, m)
+	return n, b.err
+}
+
+// builder builds the parts of one node and keeps the first error.
+type builder struct {
+	w     *walker
+	depth int
+	err   error
+}
+
+func (b *builder) one(v any) []*snode {
+	if v == nil || b.err != nil {
+		return nil
+	}
+	n, err := b.w.build(v, b.depth)
+	if err != nil {
+		b.err = err
+		return nil
+	}
+	return []*snode{n}
+}
+
+func (b *builder) list(v any) (out []*snode) {
+	if items, ok := v.([]any); ok {
+		for _, x := range items {
+			out = append(out, b.one(x)...)
+		}
+		return out
+	}
+	return b.one(v)
+}
+
+func (b *builder) object(n *snode, m map[string]any) {
+	switch t := m["type"].(type) {
+	case string:
+		n.object = t == "object"
+	case []any:
+		n.object = slices.Contains(t, any("object"))
+	}
+	if props, ok := m["properties"].(map[string]any); ok {
+		n.object = true
+		n.props = make(map[string]*snode, len(props))
+		for name, v := range props {
+			if sub := b.one(v); sub != nil {
+				n.props[name] = sub[0]
+			}
+		}
+	}
+	if patterns, ok := m["patternProperties"].(map[string]any); ok {
+		n.object = true
+		for _, src := range slices.Sorted(maps.Keys(patterns)) {
+			re, err := b.w.clock.compile(src)
+			if err != nil {
+				b.err = fmt.Errorf("the tool's schema has a pattern that cannot be read: %w", err)
+				return
+			}
+			if sub := b.one(patterns[src]); sub != nil {
+				n.patterns = append(n.patterns, pattern{re, sub[0]})
+			}
+		}
+	}
+	for _, k := range []string{"additionalProperties", "unevaluatedProperties"} {
+		v, ok := m[k]
+		if !ok {
+			continue
+		}
+		if v == false {
+			n.object = true
+			continue
+		}
+		n.open = true
+		n.additional = append(n.additional, b.one(v)...)
+	}
+	n.aside = append(n.aside, b.one(m["propertyNames"])...)
+}
+
+func (b *builder) array(n *snode, m map[string]any) {
+	if items, ok := m["items"].([]any); ok {
+		n.prefix = b.list(items)
+	} else {
+		n.rest = append(n.rest, b.one(m["items"])...)
+	}
+	if _, ok := m["prefixItems"]; ok {
+		n.prefix = b.list(m["prefixItems"])
+	}
+	for _, k := range []string{"additionalItems", "unevaluatedItems", "contains"} {
+		n.rest = append(n.rest, b.one(m[k])...)
+	}
+	if m["uniqueItems"] == true {
+		b.w.unique, b.w.costly = true, true
+	}
+}
+
+func (b *builder) inPlace(n *snode, m map[string]any) {
+	for _, k := range []string{"allOf", "anyOf", "oneOf", "if", "then", "else"} {
+		n.inPlace = append(n.inPlace, b.list(m[k])...)
+	}
+	n.aside = append(n.aside, b.one(m["not"])...)
+	for _, k := range []string{"dependentSchemas", "dependencies"} {
+		deps, _ := m[k].(map[string]any)
+		for _, name := range slices.Sorted(maps.Keys(deps)) {
+			if _, names := deps[name].([]any); !names {
+				n.inPlace = append(n.inPlace, b.one(deps[name])...)
+			}
+		}
+	}
+	for _, k := range []string{"$ref", "$dynamicRef", "$recursiveRef"} {
+		ref, ok := m[k].(string)
+		if !ok {
+			continue
+		}
+		b.w.costly = true
+		target, err := b.w.resolve(ref)
+		if err != nil {
+			b.err = err
+			return
+		}
+		n.inPlace = append(n.inPlace, b.one(target)...)
+	}
+}
+
+// resolve follows a reference inside the schema. Nothing outside is followed.
+func (w *walker) resolve(ref string) (any, error) {
+	rest, local := strings.CutPrefix(ref, "#")
+	if !local {
+		return nil, errors.New("the tool's schema refers to something outside of itself, and nothing is loaded")
+	}
+	if rest == "" {
+		return w.doc, nil
+	}
+	if !strings.HasPrefix(rest, "/") {
+		if m, ok := w.names[rest]; ok {
+			return m, nil
+		}
+		return nil, errors.New("the tool's schema refers to a name that is not in it")
+	}
+	at := w.doc
+	for _, part := range strings.Split(rest[1:], "/") {
+		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(unescape(part))
+		switch v := at.(type) {
+		case map[string]any:
+			at = v[part]
+		case []any:
+			i, err := strconv.Atoi(part)
+			if err != nil || i < 0 || i >= len(v) {
+				at = nil
+			} else {
+				at = v[i]
+			}
+		default:
+			at = nil
+		}
+		if at == nil {
+			return nil, errors.New("the tool's schema refers to a place that is not in it")
+		}
+	}
+	return at, nil
+}
+
+// unescape undoes percent encoding where it is valid.
+func unescape(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if x, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(x))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// closure adds every schema that applies to the same value.
+func closure(list []*snode) []*snode {
+	simple := true
+	for _, n := range list {
+		simple = simple && len(n.inPlace) == 0
+	}
+	if simple {
+		return list
+	}
+	out, seen := []*snode{}, map[*snode]bool{}
+	todo := slices.Clone(list)
+	for len(todo) > 0 {
+		n := todo[0]
+		todo = todo[1:]
+		if seen[n] {
+			continue
+		}
+		seen[n] = true
+		out = append(out, n)
+		todo = append(todo, n.inPlace...)
+	}
+	return out
+}
+
+// unknown returns the place of a member that no schema speaks of, or "".
+func (w *walker) unknown(args map[string]any) string {
+	return w.members(args, closure([]*snode{w.root}), true)
+}
+
+func (w *walker) value(v any, list []*snode) string {
+	switch v := v.(type) {
+	case map[string]any:
+		return w.members(v, closure(list), false)
+	case []any:
+		all := closure(list)
+		for i, x := range v {
+			var subs []*snode
+			for _, n := range all {
+				if i < len(n.prefix) {
+					subs = append(subs, n.prefix[i])
+				} else {
+					subs = append(subs, n.rest...)
+				}
+			}
+			if p := w.value(x, subs); p != "" {
+				return strconv.Itoa(i) + "." + p
+			}
+		}
+	}
+	return ""
+}
+
+func (w *walker) members(v map[string]any, all []*snode, top bool) string {
+	object, open := top, false
+	for _, n := range all {
+		object, open = object || n.object, open || n.open
+	}
+	bad := ""
+	for name, x := range v {
+		var subs []*snode
+		known := false
+		for _, n := range all {
+			k := false
+			if sub, ok := n.props[name]; ok {
+				subs, k = append(subs, sub), true
+			}
+			for _, p := range n.patterns {
+				if p.re.MatchString(name) {
+					subs, k = append(subs, p.n), true
+				}
+			}
+			if !k {
+				subs = append(subs, n.additional...)
+			}
+			known = known || k
+		}
+		p := ""
+		if !known && !open && object {
+			p = quoteName(name)
+		} else if deeper := w.value(x, subs); deeper != "" {
+			p = quoteName(name) + "." + deeper
+		}
+		if p != "" && (bad == "" || p < bad) {
+			bad = p // the first by name, so that the answer does not change
+		}
+	}
+	return bad
+}
+
+// quoteName shows a member's name as one safe word of bounded length.
+func quoteName(s string) string {
+	if r := []rune(s); len(r) > 60 {
+		s = string(r[:60]) + "…"
+	}
+	return strconv.QuoteToASCII(s)
+}
+
+// visits estimates how many pairs of schema and value a check looks at; above
+// maxVisits it stops counting.
+func (w *walker) visits(v any) int {
+	c := &counter{memo: map[visit]int{}}
+	n := c.count(w.root, v)
+	if c.steps > maxVisits {
+		return maxVisits + 1
+	}
+	return n
+}
+
+type visit struct {
+	n  *snode
+	at uintptr
+	ln int
+}
+
+type counter struct {
+	memo  map[visit]int
+	steps int
+}
+
+func (c *counter) count(n *snode, v any) int {
+	key := visit{n: n}
+	switch v := v.(type) {
+	case map[string]any:
+		key.at, key.ln = reflect.ValueOf(v).Pointer(), -1
+	case []any:
+		key.at, key.ln = reflect.ValueOf(v).Pointer(), len(v)
+	}
+	if x, ok := c.memo[key]; ok {
+		return x
+	}
+	if c.steps++; c.steps > maxVisits {
+		return maxVisits + 1
+	}
+	c.memo[key] = 0 // a cycle costs nothing: the library stops at it
+	total := 1
+	add := func(list []*snode, v any) {
+		for _, x := range list {
+			if total <= maxVisits {
+				total += c.count(x, v)
+			}
+		}
+	}
+	add(n.inPlace, v)
+	add(n.aside, v)
+	switch v := v.(type) {
+	case map[string]any:
+		for name, x := range v {
+			if sub, ok := n.props[name]; ok {
+				add([]*snode{sub}, x)
+			}
+			for _, p := range n.patterns {
+				add([]*snode{p.n}, x) // at most: whether it matches is not asked
+			}
+			add(n.additional, x)
+		}
+	case []any:
+		for i, x := range v {
+			if i < len(n.prefix) {
+				add(n.prefix[i:i+1], x)
+			} else {
+				add(n.rest, x)
+			}
+		}
+	}
+	total = min(total, maxVisits+1)
+	c.memo[key] = total
+	return total
+}
+
+// describe says which demand is not met, in words of the schema alone.
+func describe(v *jsonschema.ValidationError) string {
+	switch k := v.ErrorKind.(type) {
+	case *kind.Type:
+		return "must be " + strings.Join(k.Want, " or ")
+	case *kind.Required:
+		names := make([]string, 0, len(k.Missing))
+		for _, m := range k.Missing {
+			names = append(names, quoteName(m))
+		}
+		return "must have " + strings.Join(names, ", ")
+	case *kind.AdditionalProperties:
+		names := make([]string, 0, len(k.Properties))
+		for _, p := range slices.Sorted(slices.Values(k.Properties)) {
+			names = append(names, quoteName(p))
+		}
+		return "must not have " + clipText(strings.Join(names, ", "))
+	case *kind.Enum:
+		if b, err := json.Marshal(k.Want); err == nil {
+			return "must be one of " + clipText(string(b))
+		}
+	}
+	if path := v.ErrorKind.KeywordPath(); len(path) > 0 {
+		return "must fit the keyword " + quoteName(path[0]) + " of the tool's schema"
+	}
+	return "do not fit the tool's schema"
+}
+
+func clipText(s string) string {
+	if r := []rune(s); len(r) > 300 {
+		return string(r[:300]) + "…"
+	}
+	return s
+}
