@@ -280,3 +280,58 @@ func FuzzUnified(f *testing.F) {
 		}
 	})
 }
+
+func TestUnifiedHeaders(t *testing.T) {
+	file := func(path, data string, mode uint32) File {
+		return File{Path: path, Data: []byte(data), Mode: mode, Exists: true}
+	}
+	for _, c := range []struct {
+		name          string
+		before, after File
+		want          string
+	}{
+		{"nothing", file("x", "a\n", 0o644), file("x", "a\n", 0o644), ""},
+		{"no file at all", File{}, File{}, ""},
+		{"edit", file("x", "a\n", 0o600), file("x", "b\n", 0o600), "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"},
+		{"create", File{}, file("/etc/x", "a", 0), "diff --git a/etc/x b/etc/x\nnew file mode 100644\n--- /dev/null\n+++ b/etc/x\n@@ -0,0 +1 @@\n+a\n\\ No newline at end of file\n"},
+		{"create empty", File{}, file("x", "", 0o755), "diff --git a/x b/x\nnew file mode 100755\n"},
+		{"delete", file("x", "a\n", 0o640), File{}, "diff --git a/x b/x\ndeleted file mode 100640\n--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n"},
+		{"data of a missing file", File{Path: "y", Data: []byte("ghost"), Mode: 1}, file("x", "", 0o644), "diff --git a/x b/x\nnew file mode 100644\n"},
+		{"mode", file("x", "a\n", 0o644), file("x", "a\n", 0o4755), "diff --git a/x b/x\nold mode 100644\nnew mode 104755\n"},
+		{"rename", file("a b", "a\n", 0o644), file("\"é\\\n", "a\n", 0o644), "diff --git \"a/a b\" \"b/\\\"\\303\\251\\\\\\n\"\nrename from \"a b\"\nrename to \"\\\"\\303\\251\\\\\\n\"\n"},
+		{"binary", file("x", "a\x00", 0o644), file("x", "", 0o644),
+			"diff --git a/x b/x\nBinary files a/x and b/x differ\nbefore: 2 bytes, sha256:ffe9aaeaa2a2d5048174df0b80599ef0197ec024c4b051bc9860cff58ef7f9f3\nafter: 0 bytes, sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n"},
+		{"binary created", File{}, file("x", "\x00", 0o644), "diff --git a/x b/x\nnew file mode 100644\nBinary files /dev/null and b/x differ\nbefore: no file\nafter: 1 bytes, sha256:6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d\n"},
+		{"binary moved", file("x", "\x00", 0o644), file("y", "\x00", 0o644), "diff --git a/x b/y\nrename from x\nrename to y\n"},
+	} {
+		if text, _ := Unified(c.before, c.after, Options{}); string(text) != c.want {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.name, text, c.want)
+		}
+	}
+}
+
+func TestBinaryIsGitsRule(t *testing.T) {
+	long := strings.Repeat("x", binaryWindow-1)
+	for _, c := range []struct {
+		data string
+		want bool
+	}{{"", false}, {"\xff\xfe\x01", false}, {"\x00", true}, {long + "\x00", true}, {long + "x\x00", false}} {
+		if got := Compute([]byte(c.data), []byte("a\n"), Options{}).Binary; got != c.want {
+			t.Errorf("%d bytes: binary %v", len(c.data), got)
+		}
+		if got := Compute([]byte("a\n"), []byte(c.data), Options{}).Binary; got != c.want {
+			t.Errorf("%d bytes after: binary %v", len(c.data), got)
+		}
+	}
+}
+
+func TestEndingsOnly(t *testing.T) {
+	for _, c := range []struct {
+		before, after string
+		want          bool
+	}{{"a\r\nb\r\n", "a\nb\n", true}, {"a\nb", "a\r\nb", true}, {"a\n", "a\n", false}, {"a\r\n", "b\n", false}, {"a\r", "a\n", false}, {"a\n", "a", false}} {
+		if got := EndingsOnly([]byte(c.before), []byte(c.after)); got != c.want {
+			t.Errorf("EndingsOnly(%q, %q) = %v", c.before, c.after, got)
+		}
+	}
+}

@@ -62,9 +62,10 @@ func MakePatchWith(before, after Value, o Options) (p Patch, coarse bool) {
 	return c.patch, c.coarse
 }
 
-// Preview returns the rows of the same comparison that MakePatch makes.
+// Preview returns the rows of the same comparison that MakePatch makes; never
+// nil, so that it encodes as an array.
 func Preview(before, after Value) []Change {
-	return compareValues(before, after, Options{}).changes
+	return append([]Change{}, compareValues(before, after, Options{}).changes...)
 }
 
 func compareValues(before, after Value, o Options) *comparison {
