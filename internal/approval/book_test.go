@@ -61,16 +61,17 @@ func (b *book) find(tenant string, run guard.RunID, server, tool string, d diff.
 	return guard.Approval{}, false
 }
 
-func (b *book) Submit(_ context.Context, a guard.Approval, _ ...audit.Event) (guard.Approval, error) {
+func (b *book) Submit(_ context.Context, a guard.Approval, _ ...audit.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fail != nil {
-		return a, b.fail
+		return b.fail
 	}
 	if o, ok := b.find(a.Tenant, a.RunID, a.Server, a.Tool, a.Digest); ok {
-		return a, &store.DuplicateError{ID: o.ID}
+		return &store.DuplicateError{ID: o.ID}
 	}
-	return b.put(a), nil
+	b.put(a)
+	return nil
 }
 
 func (b *book) FindOpen(tenant string, run guard.RunID, server, tool string, d diff.Digest) (guard.Approval, bool, error) {
@@ -108,14 +109,14 @@ func (b *book) Join(_ context.Context, id guard.ApprovalID, session guard.Sessio
 	})
 }
 
-func (b *book) Release(_ context.Context, id guard.ApprovalID, call guard.CallID) (guard.Approval, error) {
-	return b.change(id, func(a *guard.Approval) error {
-		if a.CallID != call {
-			return store.ErrSuperseded
+func (b *book) Release(_ context.Context, id guard.ApprovalID, call guard.CallID) error {
+	_, err := b.change(id, func(a *guard.Approval) error {
+		if a.CallID == call && a.Status.Open() {
+			b.released[id] = true
 		}
-		b.released[id] = true
 		return nil
 	})
+	return err
 }
 
 func (b *book) Decide(_ context.Context, id guard.ApprovalID, s guard.Signoff) (guard.Approval, error) {
@@ -156,7 +157,7 @@ func (b *book) Replace(_ context.Context, old guard.ApprovalID, fresh guard.Appr
 	}); err != nil {
 		return fresh, err
 	}
-	return b.Submit(context.Background(), fresh)
+	return fresh, b.Submit(context.Background(), fresh)
 }
 
 func (b *book) Approval(id guard.ApprovalID) (guard.Approval, error) {

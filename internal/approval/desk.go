@@ -18,7 +18,7 @@ import (
 type Registry interface {
 	// Submit keeps a new pending approval; at most one is open for a tenant,
 	// run, server, tool and digest.
-	Submit(ctx context.Context, a guard.Approval, events ...audit.Event) (guard.Approval, error)
+	Submit(ctx context.Context, a guard.Approval, events ...audit.Event) error
 	// FindOpen returns the pending or approved approval of a digest.
 	FindOpen(tenant string, run guard.RunID, server, tool string, digest diff.Digest) (guard.Approval, bool, error)
 	// Join makes a call the newest one of an open approval.
@@ -41,7 +41,7 @@ type Archive interface {
 	Approvals(f store.Filter) ([]guard.Approval, error)
 	// Release notes that the call no longer waits, so that the approval
 	// survives the call's session.
-	Release(ctx context.Context, id guard.ApprovalID, call guard.CallID) (guard.Approval, error)
+	Release(ctx context.Context, id guard.ApprovalID, call guard.CallID) error
 }
 
 // Store is where approvals live; *store.Store is one.
@@ -198,14 +198,13 @@ func (d *Desk) fresh(ctx context.Context, a guard.Approval, events []audit.Event
 	d.mu.Lock()
 	d.open[a.ID] = &entry{approval: a}
 	d.mu.Unlock()
-	kept, err := d.store.Submit(ctx, a, events...)
-	if err != nil {
+	if err := d.store.Submit(ctx, a, events...); err != nil {
 		d.mu.Lock()
 		delete(d.open, a.ID)
 		d.mu.Unlock()
 		return nil, fmt.Errorf("keeping the approval: %w", err)
 	}
-	return d.attach(kept, a), nil
+	return d.attach(a, a), nil
 }
 
 // attach makes the call of a the live one of the approval as it stands.

@@ -128,19 +128,16 @@ func (t *Ticket) Leave(ctx context.Context) error {
 		return ErrLost
 	}
 	d.mu.Unlock()
-	a, err := d.store.Release(ctx, t.id, t.call)
-	if err != nil {
-		if d.refresh(t.id).Status != guard.Pending {
-			return ErrLost // it was decided or ended in between; the result says so
-		}
+	if err := d.store.Release(ctx, t.id, t.call); err != nil {
 		return fmt.Errorf("releasing %s: %w", t.id, err)
 	}
 	d.mu.Lock()
-	if e := t.mine(); e != nil {
-		e.live = nil
+	defer d.mu.Unlock()
+	e = t.mine()
+	if e == nil || e.approval.Status != guard.Pending {
+		return ErrLost // it was decided or ended in between; the result says so
 	}
-	d.mu.Unlock()
-	d.see(a)
+	e.live = nil
 	return nil
 }
 

@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"errors"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// metaAnswer is where the guard's own answers stand in _meta.
+const metaAnswer = "mcpguard/answer"
+
+// word is the guard's own answer to a call, as the agent reads it.
+type word struct {
+	Status     string           `json:"status"`
+	Rule       guard.Rule       `json:"rule,omitempty"`
+	Reason     string           `json:"reason,omitempty"`
+	Repair     string           `json:"repair,omitempty"`
+	ApprovalID guard.ApprovalID `json:"approvalId,omitempty"`
+	ExpiresAt  string           `json:"expiresAt,omitempty"`
+	Next       string           `json:"next,omitempty"`
+}
+
+// The statuses of the guard's own answers.
+const (
+	wordBlocked    = "blocked_pending_approval"
+	wordDenied     = "denied"
+	wordExpired    = "expired"
+	wordLapsed     = "lapsed"
+	wordStale      = "stale"
+	wordCancelled  = "cancelled"
+	wordSuperseded = "superseded"
+	wordUnknown    = "unknown"
+	wordError      = "error"
+)
+
+// ownResult makes a tool result of the guard's own. It has no
+// structuredContent: clients hold that against the tool's outputSchema even
+// where isError is set, and would hide the answer from the model.
+func ownResult(c *call, w word) []byte {
+	type block struct {
+		Type string `json:"type"`
+		Text string `json:"text"`
+	}
+	result := struct {
+		Content    []block         `json:"content"`
+		IsError    bool            `json:"isError"`
+		Meta       map[string]word `json:"_meta"`
+		ResultType string          `json:"resultType,omitempty"`
+	}{
+		Content: []block{{Type: "text", Text: string(rawJSON(w))}},
+		IsError: true,
+		Meta:    map[string]word{metaAnswer: w},
+	}
+	if c.modern {
+		result.ResultType = "complete"
+	}
+	if c.req.method != "tools/call" {
+		// Only tools have results with isError.
+		return jsonrpc.ErrorReply(c.req.id, jsonrpc.CodeInternalError, "mcpguard: "+w.Reason, w)
+	}
+	return jsonrpc.Result(c.req.id, result)
+}
+
+// refusal ends a call without an answer of the upstream. It is an error so that
+// the steps of a call can return it.
+type refusal struct {
+	status audit.Status // how the call is completed
+	word   word
+	silent bool // the client wants no answer, or is gone
+}
+
+func (r *refusal) Error() string { return r.word.Status + ": " + r.word.Reason }
+
+// denied refuses a call by a decision.
+func denied(d guard.Decision) *refusal {
+	return &refusal{status: audit.StatusDenied, word: word{Status: wordDenied, Rule: d.Rule, Reason: d.Reason, Repair: d.Repair}}
+}
+
+// broken refuses a call because a step could not be done. The cause is for the
+// log; the agent reads a sentence.
+func broken(rule guard.Rule, reason, repair string) *refusal {
+	return &refusal{status: audit.StatusDenied, word: word{Status: wordDenied, Rule: rule, Reason: reason, Repair: repair}}
+}
+
+// gaveUp ends a call whose context ended before anything ran.
+func gaveUp(cause error) *refusal {
+	r := &refusal{status: audit.StatusCancelled, word: word{Status: wordCancelled, Reason: "the call ended before it ran; nothing was changed"}}
+	switch {
+	case errors.Is(cause, errCancelled):
+		r.silent = true
+	case errors.Is(cause, errUpstreamGone):
+		r.word.Reason = "the server ended before the call ran; nothing was changed"
+	}
+	return r
+}
+
+// early answers a call that is still held, before its client gives up.
+func early(a guard.Approval) *refusal {
+	return &refusal{status: audit.StatusBlocked, word: word{
+		Status: wordBlocked, ApprovalID: a.ID, ExpiresAt: a.Expires.Wall.UTC().Format(time.RFC3339),
+		Reason: "a human has to approve this call; nothing was changed yet",
+		Next: "Tell the user that approval " + string(a.ID) + " is waiting. Then make exactly the same call again: it continues to wait, " +
+			"and runs at once when the approval is given.",
+	}}
+}

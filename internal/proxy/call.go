@@ -1,0 +1,400 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/approval"
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/effect"
+	"github.com/mcpguard/mcpguard/internal/expr"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/policy"
+	"github.com/mcpguard/mcpguard/internal/redact"
+	"github.com/mcpguard/mcpguard/internal/store"
+)
+
+// call is one request that the session follows in a goroutine of its own.
+type call struct {
+	req    *request
+	msg    jsonrpc.Message
+	modern bool
+	tc     guard.ToolCall
+	vars   *expr.Vars
+	def    []byte // the tool's definition, as the upstream listed it
+
+	usage   toolKey // entered in the meter
+	metered bool
+	meter   reading
+
+	// For the record.
+	recorded  bool // the store has opened the call
+	decision  guard.Decision
+	tier      guard.Tier
+	sensitive bool
+	asked     bool
+	approval  guard.ApprovalID
+	diff      diff.Digest
+}
+
+func (s *session) newCall(r *request, m jsonrpc.Message) *call {
+	ses := s.cfg.Session
+	ses.Origin = s.requester()
+	c := &call{req: r, msg: m, modern: modern(&m)}
+	c.tc = guard.ToolCall{ID: guard.NewCallID(), Session: ses, RequestedAt: s.now()}
+	c.tc.CorrelationID = string(c.tc.ID)
+	if at, ok := jsonrpc.Lookup(m.Raw, m.Params, "_meta", metaToolUse); ok {
+		if id, ok := jsonrpc.String(m.Raw, at); ok && id != "" && len(id) <= maxLabel {
+			c.tc.CorrelationID = id
+		}
+	}
+	return c
+}
+
+// call follows one tools/call to its answer and its last record.
+func (s *session) call(ctx context.Context, c *call) {
+	defer s.unmeter(c)
+	frame, err := s.follow(ctx, c)
+	if err != nil {
+		frame = s.refuse(c, err)
+	}
+	s.reply(c.req, frame)
+}
+
+// follow is the straight line of a call: each step adds one value, and what it
+// returns is the answer. An error ends the call without the upstream's answer.
+func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
+	tool, err := s.identifyTool(ctx, c) // ToolCall, and the policy for it
+	if err != nil {
+		return nil, err
+	}
+	targets, err := s.resolve(ctx, c, tool) // names only
+	if err != nil {
+		return nil, err
+	}
+	if err := s.admit(c, tool, targets); err != nil {
+		return nil, err
+	}
+	preview, err := s.plan(ctx, c, tool, targets) // from the target itself
+	if err != nil {
+		return nil, err
+	}
+	verdict, err := s.decide(c, tool, targets, preview)
+	if err != nil {
+		return nil, err
+	}
+	if verdict.Verdict == guard.Allow && verdict.Tier == guard.T0Read {
+		return s.read(ctx, c, tool, outputLimit(verdict))
+	}
+	if err := s.open(ctx, c, tool); err != nil { // on record before anybody waits
+		return nil, err
+	}
+	ready, err := s.bind(c, tool, targets, preview, verdict) // the digest of all that counts
+	if err != nil {
+		return nil, err
+	}
+	var ticket *approval.Ticket
+	if verdict.Verdict == guard.Ask {
+		if ticket, err = s.submit(ctx, c, ready); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		if err := s.hold(ctx, c, ticket); err != nil { // only on ask: a human decides
+			return nil, err
+		}
+		held, err := s.lock(ctx, c, ticket, ready)
+		if err != nil {
+			return nil, err
+		}
+		now, intent, err := s.begin(ctx, c, ticket, ready) // plan, decide, compare, intent
+		if errors.Is(err, errStale) {                      // it is not what was approved: ask again
+			held.Release()
+			ready = now
+			ticket, err = s.resubmit(ctx, c, ticket, ready)
+			if err == nil {
+				continue
+			}
+			return nil, err
+		}
+		if err != nil {
+			held.Release()
+			return nil, err
+		}
+		return s.execute(c, now, intent, held), nil // write, read back, receipt, unlock
+	}
+}
+
+// refuse records how a call ended that did not run, and makes its answer.
+func (s *session) refuse(c *call, err error) []byte {
+	var r *refusal
+	if !errors.As(err, &r) {
+		// fail closed: an error that nobody foresaw is a no
+		s.cfg.Log.Error("a call failed inside the guard", "session", s.cfg.Session.ID, "call", c.tc.ID, "tool", c.tc.Tool, "err", err)
+		r = broken(guard.RulePreviewFailed, "the guard could not handle this call", "ask the user to look at the guard's log")
+	}
+	ctx, cancel := durably(s.ctx)
+	defer cancel()
+	if r.word.Rule != "" {
+		c.decision = guard.Decision{Verdict: guard.Deny, Rule: r.word.Rule, Reason: r.word.Reason}
+	}
+	var events []audit.Event
+	if !c.recorded {
+		events = append(events, s.callEvent(c, audit.ToolCallRequested))
+	}
+	if r.status == audit.StatusDenied {
+		events = append(events, s.callEvent(c, audit.ToolCallDenied))
+	}
+	var recErr error
+	if !c.recorded {
+		recErr = s.cfg.Store.OpenCall(ctx, s.storeCall(c, 0), events...)
+		c.recorded = recErr == nil
+	} else if len(events) > 0 {
+		recErr = s.cfg.Store.Record(ctx, events...)
+	}
+	done := s.completed(c, r.status)
+	if c.decision.Reason == "" {
+		done.Reason = r.word.Reason
+	}
+	recErr = errors.Join(recErr, s.cfg.Store.CloseCall(ctx, c.tc.ID, done))
+	if recErr != nil {
+		s.cfg.Log.Error("recording a refused call", "call", c.tc.ID, "err", recErr)
+	}
+	if r.silent {
+		return nil
+	}
+	return ownResult(c, r.word)
+}
+
+func (s *session) storeCall(c *call, limit int) store.Call {
+	return store.Call{
+		ID: c.tc.ID, SessionID: c.tc.Session.ID, RunID: c.tc.Session.RunID, Tenant: c.tc.Session.Tenant,
+		Server: c.tc.Session.Server, Tool: c.tc.Tool, CorrelationID: c.tc.CorrelationID, Limit: limit,
+	}
+}
+
+// identifyTool reads what is called, and finds the policy and the definition
+// in force for it.
+func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, error) {
+	at, ok := c.msg.Param("name")
+	if ok {
+		c.tc.Tool, ok = jsonrpc.String(c.msg.Raw, at)
+	}
+	if !ok || c.tc.Tool == "" {
+		return nil, broken(guard.RuleSchema, "the call names no tool", "give the tool's name")
+	}
+	c.tc.Args = []byte("{}")
+	if at, ok := c.msg.Param("arguments"); ok {
+		c.tc.Args = at.Of(c.msg.Raw)
+		if jsonrpc.TypeOf(c.msg.Raw, at) != jsonrpc.ObjectType {
+			return nil, broken(guard.RuleSchema, "the arguments are not an object", "give the arguments as an object")
+		}
+	}
+	c.tc.ArgsRaw = diff.Sum(c.tc.Args)
+	canonical, err := diff.Canonical(c.tc.Args)
+	if err != nil {
+		return nil, broken(guard.RuleSchema, "the arguments have no canonical form", "use plain numbers and text in the arguments")
+	}
+	c.tc.ArgsCanonical = canonical
+	args, err := expr.DecodeArgs(c.tc.Args)
+	if err != nil {
+		return nil, broken(guard.RuleSchema, "the arguments could not be read", "use plain numbers and text in the arguments")
+	}
+	c.vars = &expr.Vars{Args: args, Tool: c.tc.Tool, Server: c.tc.Session.Server, Session: &c.tc.Session}
+	tool, err := s.toolInForce(c)
+	if err != nil {
+		return nil, err
+	}
+	if redact.ContainsMarker(c.tc.Args) && tool.Tier != guard.T0Read {
+		return nil, broken(guard.RuleRedactionMarker, "the arguments contain a place where the guard took out a secret; writing it would destroy the real value",
+			"change only the part around the secret, with an edit that does not contain it")
+	}
+	d, err := s.definition(ctx, c, c.tc.Tool)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, gaveUp(context.Cause(ctx))
+		}
+		s.cfg.Log.Warn("listing the server's tools", "session", s.cfg.Session.ID, "server", s.cfg.Session.Server, "err", err)
+		return nil, broken(guard.RulePinMissing, "the server did not list its tools, so the tool's definition cannot be checked", "try again later")
+	}
+	c.def, c.tc.Definition = d.raw, d.hash
+	return tool, nil
+}
+
+// toolInForce returns what the policy says of the tool now.
+func (s *session) toolInForce(c *call) (*policy.Tool, error) {
+	server, ok := s.cfg.Policy().Server(c.tc.Session.Server)
+	if ok {
+		if tool, ok := server.Tool(c.tc.Tool); ok {
+			c.tier = tool.Tier
+			return tool, nil
+		}
+	}
+	// Default deny: nobody named it.
+	return nil, broken(guard.RuleNotListed, "the policy does not name this tool", "use one of the tools that are listed")
+}
+
+func (s *session) input(c *call) effect.Input {
+	return effect.Input{Call: c.tc, Roots: s.cfg.Roots, Vars: c.vars, ServerRoots: s.cfg.ServerRoots, Home: s.cfg.Home}
+}
+
+// resolve names what the call is about. A tool without a binding has no targets.
+func (s *session) resolve(ctx context.Context, c *call, tool *policy.Tool) ([]guard.Target, error) {
+	if tool.Binding == nil {
+		return nil, nil
+	}
+	targets, err := tool.Binding.Resolve(ctx, s.input(c))
+	if err != nil {
+		return nil, s.effectRefusal(ctx, c, err)
+	}
+	c.vars.Targets = targets
+	if len(targets) > 0 {
+		c.vars.Target = &targets[0]
+	}
+	return targets, nil
+}
+
+// effectRefusal turns an error of an effect into a no: a bound effect that
+// fails is never taken for an opaque one.
+func (s *session) effectRefusal(ctx context.Context, c *call, err error) error {
+	var r *effect.Refusal
+	switch {
+	case errors.As(err, &r):
+		return broken(r.Rule, r.Reason, r.Repair)
+	case ctx.Err() != nil:
+		return gaveUp(context.Cause(ctx))
+	}
+	// fail closed: what would change is not known
+	s.cfg.Log.Warn("computing an effect", "call", c.tc.ID, "tool", c.tc.Tool, "err", err)
+	return broken(guard.RulePreviewFailed, "what this call would change could not be computed", "check the arguments, read the target again")
+}
+
+// admit asks the policy whether the call is admissible at all.
+func (s *session) admit(c *call, tool *policy.Tool, targets []guard.Target) error {
+	d := tool.Admit(s.request(c, tool, targets))
+	if d.Verdict != guard.Allow {
+		return denied(d)
+	}
+	return nil
+}
+
+// request gathers what the policy may look at. Counters are read once, when the
+// call comes in; the second look takes what it may change about the world.
+func (s *session) request(c *call, tool *policy.Tool, targets []guard.Target) policy.Request {
+	if !c.metered {
+		s.meter(c, tool)
+	}
+	calls := s.cfg.Store.CallsInRun(c.tc.Session.Tenant, c.tc.Session.RunID, c.tc.Session.Server, c.tc.Tool)
+	if c.recorded {
+		calls-- // this one is among them
+	}
+	return policy.Request{
+		Call: c.tc, Definition: c.def, Targets: targets,
+		Snapshot: policy.Snapshot{
+			CallsInRun: calls, RateOK: c.meter.rateOK, InFlight: c.meter.others, ServerInFlight: c.meter.server,
+			Switches: s.cfg.Store.Switches(), Now: s.now(), LastIdentical: s.cfg.Meter.lastRan(c.tc),
+		},
+	}
+}
+
+func (s *session) meter(c *call, tool *policy.Tool) {
+	n, per := rateOf(tool)
+	c.usage, c.metered = keyOf(c.tc), true
+	c.meter = s.cfg.Meter.enter(c.usage, n, per, s.now())
+}
+
+func (s *session) unmeter(c *call) {
+	if c.metered {
+		s.cfg.Meter.leave(c.usage)
+		c.metered = false
+	}
+}
+
+// plan computes what the call would change, from the target itself. What
+// changes nothing has an empty preview.
+func (s *session) plan(ctx context.Context, c *call, tool *policy.Tool, targets []guard.Target) (guard.Preview, error) {
+	if tool.Binding == nil {
+		return guard.Preview{}, nil
+	}
+	preview, err := tool.Binding.Plan(ctx, s.input(c), targets)
+	if err != nil {
+		return guard.Preview{}, s.effectRefusal(ctx, c, err)
+	}
+	return preview, nil
+}
+
+// decide asks the policy for its verdict on what would change.
+func (s *session) decide(c *call, tool *policy.Tool, targets []guard.Target, preview guard.Preview) (policy.Verdict, error) {
+	v := tool.Decide(s.request(c, tool, targets), preview)
+	c.decision, c.tier, c.sensitive = v.Decision, v.Tier, v.Sensitive
+	if v.Verdict == guard.Deny {
+		return v, denied(v.Decision)
+	}
+	return v, nil
+}
+
+// open records the call durably before it is held or executed, and counts it.
+func (s *session) open(ctx context.Context, c *call, tool *policy.Tool) error {
+	ctx, cancel := durably(ctx)
+	defer cancel()
+	err := s.cfg.Store.OpenCall(ctx, s.storeCall(c, callLimit(tool)), s.callEvent(c, audit.ToolCallRequested))
+	if err != nil {
+		return s.notRecorded(c, err)
+	}
+	c.recorded = true
+	return nil
+}
+
+// notRecorded refuses what could not be recorded: nothing runs unrecorded.
+func (s *session) notRecorded(c *call, err error) error {
+	if errors.Is(err, store.ErrLimit) {
+		c.recorded = true // it is, and has to be completed like any other
+		return broken(guard.RuleLimitCalls, "the limit of calls of this tool in one run is reached", "ask the user to raise calls_per_run, or to start a new run")
+	}
+	s.cfg.Log.Error("recording a call", "call", c.tc.ID, "tool", c.tc.Tool, "err", err)
+	return broken(guard.RuleStoreFailed, "the guard could not record this call, so it did not run", "ask the user to look at the guard's log")
+}
+
+// bound is a call ready to be approved or executed: what would change, by which
+// decision, under one digest.
+type bound struct {
+	tool    *policy.Tool
+	targets []guard.Target
+	preview guard.Preview
+	verdict policy.Verdict
+	digest  diff.Digest
+}
+
+// bind computes the digest that the reviewer decides on and that is compared at
+// execution.
+func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, preview guard.Preview, verdict policy.Verdict) (bound, error) {
+	preview.SideEffects = append(preview.SideEffects[:len(preview.SideEffects):len(preview.SideEffects)], verdict.SideEffects...)
+	preview.Hazards = append(preview.Hazards[:len(preview.Hazards):len(preview.Hazards)], verdict.Hazards...)
+	digest, err := guard.Binding{
+		Tenant: c.tc.Session.Tenant, Run: c.tc.Session.RunID, Server: c.tc.Session.Server, Tool: c.tc.Tool,
+		Definition: c.tc.Definition, Policy: tool.Hash, Args: c.tc.ArgsCanonical, ArgsRaw: c.tc.ArgsRaw,
+		Effects: preview.Effects, Change: preview.Change,
+	}.Digest()
+	if err != nil {
+		return bound{}, fmt.Errorf("computing the digest of a call: %w", err)
+	}
+	c.diff = diff.Digest{}
+	if preview.Change.Text != "" {
+		c.diff = diff.Sum([]byte(preview.Change.Text))
+	}
+	return bound{tool: tool, targets: targets, preview: preview, verdict: verdict, digest: digest}, nil
+}
+
+// timeout is how long the upstream may take.
+func (s *session) timeout(tool *policy.Tool) time.Duration {
+	if tool != nil {
+		if d := timeoutOf(tool); d > 0 {
+			return d
+		}
+	}
+	return defaultTimeout
+}

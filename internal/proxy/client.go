@@ -1,0 +1,239 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// readClient handles what the client sends until its stream ends. It never
+// waits for a human or for the upstream's answer.
+func (s *session) readClient() {
+	r := jsonrpc.NewReader(s.cfg.Client, s.cfg.Limits)
+	for {
+		frame, err := r.Next()
+		var refusal *jsonrpc.Refusal
+		if errors.As(err, &refusal) {
+			s.refuseClient(refusal)
+			continue
+		}
+		if err != nil {
+			return
+		}
+		m, err := jsonrpc.Admit(frame, s.cfg.Limits)
+		if errors.As(err, &refusal) {
+			s.refuseClient(refusal)
+			continue
+		}
+		if err != nil {
+			return // fail closed: an error that is no refusal admits nothing
+		}
+		s.fromClient(m)
+	}
+}
+
+// refuseClient answers a frame that does not mean one thing only.
+func (s *session) refuseClient(r *jsonrpc.Refusal) {
+	s.stopped(jsonrpc.FromClient, "", guard.Decision{Rule: guard.RuleAdmission, Reason: r.Error()})
+	if r.Kind == jsonrpc.Notification || r.Kind == jsonrpc.Response {
+		return
+	}
+	s.toClient(jsonrpc.ErrorReply(r.ID, r.Reason.Code(),
+		"mcpguard refused this message because it can be read in more than one way ("+r.Reason.String()+"). Send it again as plain JSON.", nil))
+}
+
+// fromClient sends one message on its way.
+func (s *session) fromClient(m jsonrpc.Message) {
+	switch m.Kind {
+	case jsonrpc.Request:
+		s.clientRequest(m)
+	case jsonrpc.Notification:
+		s.clientNotification(m)
+	case jsonrpc.Response:
+		s.clientResponse(m)
+	default:
+		// fail closed: a kind that does not exist goes nowhere
+	}
+}
+
+func (s *session) clientRequest(m jsonrpc.Message) {
+	s.identify(&m)
+	if d := s.method(true, m.Method); d.Verdict != guard.Allow {
+		s.stopped(jsonrpc.FromClient, m.Method, d)
+		s.toClient(methodDenied(m.ID, m.Method, d))
+		return
+	}
+	if why := s.foreignRoots(&m); why != "" {
+		d := guard.Decision{Rule: guard.RuleMethod, Reason: why}
+		s.stopped(jsonrpc.FromClient, m.Method, d)
+		s.toClient(methodDenied(m.ID, m.Method, d))
+		return
+	}
+	r := &request{id: m.ID, method: m.Method}
+	follow := s.follower(m.Method)
+	if follow != nil {
+		r.answer = make(chan answer, 1)
+		r.token = progressToken(&m)
+		var ctx context.Context
+		ctx, r.cancel = context.WithCancelCause(s.ctx)
+		if why := s.register(r); why != "" {
+			r.cancel(nil)
+			s.toClient(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "mcpguard refused this request: "+why, nil))
+			return
+		}
+		s.calls.Add(1)
+		go func() { // ends with the call, which the session's end or the upstream's brings about
+			defer s.calls.Done()
+			defer r.cancel(nil)
+			follow(ctx, s.newCall(r, m))
+		}()
+		return
+	}
+	r.stage = stageSent
+	if why := s.register(r); why != "" {
+		s.toClient(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "mcpguard refused this request: "+why, nil))
+		return
+	}
+	if err := s.toUpstream(m.Raw); err != nil {
+		s.update(func(in *inflight) { r.received = true })
+		s.reply(r, s.goneReply(m.ID))
+	}
+}
+
+// follower returns what follows a request of its own in a goroutine, nil for
+// what only passes.
+func (s *session) follower(method string) func(context.Context, *call) {
+	switch method {
+	case "tools/call":
+		return s.call
+	case "resources/read", "prompts/get":
+		return s.methodRead
+	}
+	return nil
+}
+
+func (s *session) goneReply(id jsonrpc.ID) []byte {
+	return jsonrpc.ErrorReply(id, jsonrpc.CodeInternalError,
+		fmt.Sprintf("mcpguard: the server %q has ended, the request was not answered. The client has to start it again.", s.cfg.Session.Server), nil)
+}
+
+func methodDenied(id jsonrpc.ID, method string, d guard.Decision) []byte {
+	return jsonrpc.ErrorReply(id, jsonrpc.CodeMethodNotFound,
+		"mcpguard: the policy for this server does not allow this method", map[string]any{
+			"status": "denied", "method": method, "rule": d.Rule, "reason": d.Reason, "repair": d.Repair,
+		})
+}
+
+// method asks the policy in force about a method.
+func (s *session) method(fromClient bool, method string) guard.Decision {
+	server, ok := s.cfg.Policy().Server(s.cfg.Session.Server)
+	if !ok {
+		// fail closed: a server that the policy no longer names may do nothing
+		return guard.Decision{Rule: guard.RuleNotListed, Reason: "the policy does not name this server any more"}
+	}
+	return server.Method(fromClient, method)
+}
+
+func (s *session) clientNotification(m jsonrpc.Message) {
+	switch m.Method {
+	case "notifications/cancelled":
+		s.cancelled(m)
+		return
+	case "notifications/roots/list_changed":
+		// The roots that the upstream is told are the guard's, which stay as they
+		// are for the session; passing this on would only make it ask again.
+		return
+	}
+	if d := s.method(true, m.Method); d.Verdict != guard.Allow {
+		s.stopped(jsonrpc.FromClient, m.Method, d)
+		return
+	}
+	_ = s.toUpstream(m.Raw) // a notification has nobody to tell
+}
+
+// cancelled ends a call that is held, and forwards the notification for what
+// the upstream has.
+func (s *session) cancelled(m jsonrpc.Message) {
+	at, ok := m.Param("requestId")
+	if !ok {
+		return
+	}
+	id, ok := jsonrpc.IDFrom(m.Raw, at)
+	if !ok {
+		return
+	}
+	forward := false
+	var stop context.CancelCauseFunc
+	s.update(func(in *inflight) {
+		r := in.client[id]
+		if r == nil || r.answered {
+			return
+		}
+		r.answered = true // per the protocol no answer follows
+		switch r.stage {
+		case stageHeld:
+			stop = r.cancel
+		case stageCommitted:
+			r.forgotten = m.Raw
+			stop = r.cancel
+		case stageSent:
+			forward = true
+			stop = r.cancel
+		}
+	})
+	if stop != nil {
+		stop(errCancelled)
+	}
+	if forward {
+		_ = s.toUpstream(m.Raw)
+	}
+}
+
+// clientResponse passes the answer to a request of the upstream.
+func (s *session) clientResponse(m jsonrpc.Message) {
+	known := false
+	s.update(func(in *inflight) {
+		_, known = in.server[m.ID]
+		delete(in.server, m.ID)
+	})
+	if !known {
+		s.cfg.Log.Debug("dropped an answer to a request that is not open", "session", s.cfg.Session.ID, "id", m.ID.String())
+		return
+	}
+	_ = s.toUpstream(m.Raw)
+}
+
+func progressToken(m *jsonrpc.Message) jsonrpc.ID {
+	at, ok := jsonrpc.Lookup(m.Raw, m.Params, "_meta", "progressToken")
+	if !ok {
+		return jsonrpc.ID{}
+	}
+	id, _ := jsonrpc.IDFrom(m.Raw, at)
+	return id
+}
+
+// foreignRoots says why the answers that a modern request brings along may not
+// pass: they hold roots other than the guard's. A client could otherwise widen
+// what the upstream touches.
+func (s *session) foreignRoots(m *jsonrpc.Message) string {
+	answers, ok := m.Param("inputResponses")
+	if !ok {
+		return ""
+	}
+	for f := range jsonrpc.Members(m.Raw, answers) {
+		for member := range jsonrpc.Members(m.Raw, f.Value) {
+			if !strings.EqualFold(member.Name, "roots") {
+				continue
+			}
+			if member.Name != "roots" || !bytes.Equal(rootURIs(m.Raw, member.Value), rawJSON(s.rootURIs())) {
+				return "the roots in this answer are not those that the policy sets for this server"
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,131 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/approval"
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/policy"
+	"github.com/mcpguard/mcpguard/internal/redact"
+	"github.com/mcpguard/mcpguard/internal/store"
+	"github.com/mcpguard/mcpguard/internal/upstream"
+)
+
+// Recorder keeps audit events.
+type Recorder interface {
+	// Record returns once the events are durable.
+	Record(ctx context.Context, events ...audit.Event) error
+	// RecordSoon makes them durable within 50 ms and drops none.
+	RecordSoon(events ...audit.Event)
+}
+
+// Calls counts calls and closes each of them exactly once.
+type Calls interface {
+	OpenCall(ctx context.Context, c store.Call, events ...audit.Event) error
+	OpenCallSoon(c store.Call, events ...audit.Event) error
+	CloseCall(ctx context.Context, id guard.CallID, completed audit.Event) error
+	CloseCallSoon(id guard.CallID, completed audit.Event)
+	CallsInRun(tenant string, run guard.RunID, server, tool string) int
+}
+
+// Executions keeps intents and receipts.
+type Executions interface {
+	Begin(ctx context.Context, in guard.Intent, events ...audit.Event) error
+	Finish(ctx context.Context, r guard.Receipt, completed audit.Event) (guard.Approval, error)
+	Reconcile(ctx context.Context, id guard.CallID, r guard.Receipt) (guard.Approval, error)
+}
+
+// Warden says what is stopped, and takes alerts.
+type Warden interface {
+	Switches() []guard.Switch
+	RaiseAlert(ctx context.Context, a store.Alert) error
+}
+
+// Store is what a session keeps durably; *store.Store is one.
+type Store interface {
+	Recorder
+	Calls
+	Executions
+	Warden
+}
+
+// Redactor takes secrets out of what goes back to the model. It is safe for
+// concurrent use.
+type Redactor interface {
+	// JSON returns value, one JSON value, without secrets: value itself where
+	// there are none, an error where it cannot tell.
+	JSON(value []byte) ([]byte, []redact.Finding, error)
+}
+
+// Clock reads both clocks.
+type Clock interface{ Now() guard.Now }
+
+// Config is one session. All fields are required unless they say otherwise.
+type Config struct {
+	Session guard.Session      // as the daemon has opened it
+	Client  io.ReadWriteCloser // what the shim handed over; Serve closes it
+
+	// Upstream starts the server; Serve calls it once and stops what it returns.
+	Upstream func(ctx context.Context) (upstream.Conn, error)
+	// Policy returns the set in force; it may change at any time.
+	Policy func() *policy.Set
+
+	Store    Store
+	Desk     *approval.Desk
+	Locks    *Locks // shared by all sessions
+	Meter    *Meter // shared by all sessions
+	Redactor Redactor
+	Clock    Clock
+
+	// Roots are the workspace folders, absolute: what file effects are held to,
+	// and the guard's answer to roots/list.
+	Roots []string
+	// ServerRoots are the folders that the upstream itself was given, where they
+	// are known; Home is its home folder. Both may be empty.
+	ServerRoots []string
+	Home        string
+
+	Limits jsonrpc.Limits // zero: the defaults
+	Grace  time.Duration  // for executions at the end of the session; zero: 10 s
+	Log    *slog.Logger   // may be nil
+
+	// Notice shows one line to the developer, on the shim's standard error. May
+	// be nil.
+	Notice func(line string)
+	// Identified is told the client's own name and version once they are known.
+	// May be nil.
+	Identified func(client, version string)
+}
+
+func (c Config) withDefaults() Config {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Notice == nil {
+		c.Notice = func(string) {}
+	}
+	if c.Identified == nil {
+		c.Identified = func(string, string) {}
+	}
+	if c.Grace <= 0 {
+		c.Grace = 10 * time.Second
+	}
+	return c
+}
+
+// Bounds that no configuration changes.
+const (
+	recordTimeout   = 10 * time.Second // of one durable write
+	progressEvery   = 8 * time.Second  // between two words to a client that waits
+	ownListTimeout  = 20 * time.Second // of the guard's own tools/list, all pages
+	ownListPages    = 100
+	defaultTimeout  = 60 * time.Second // of a call, where the policy names none
+	defaultOutput   = 8 << 20          // bytes of an answer, likewise
+	stopTimeout     = 15 * time.Second // for the upstream to be gone
+	readBackTimeout = 30 * time.Second // of one read-back
+)

@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// maxPreview bounds the redacted preview of what went in or came out, in bytes.
+const maxPreview = 2 << 10
+
+// event starts a record of this session.
+func (s *session) event(t audit.Type) audit.Event {
+	who := s.requester()
+	ses := s.cfg.Session
+	return audit.Event{
+		Event: t, EventID: guard.NewEventID(), Timestamp: s.cfg.Clock.Now().Wall,
+		RunID: ses.RunID, SessionID: ses.ID, TenantID: ses.Tenant, Environment: ses.Environment, Workflow: ses.Workflow,
+		Actor:    audit.Actor{UserID: who.User, WorkspaceID: ses.Profile},
+		Origin:   audit.Origin{Client: who.Client, Version: who.Version, PID: who.PID, Executable: who.Executable, Folder: who.Folder},
+		Receipts: []audit.Receipt{},
+	}
+}
+
+// callEvent starts a record about a call, with all that is known of it so far.
+func (s *session) callEvent(c *call, t audit.Type) audit.Event {
+	e := s.event(t)
+	e.CorrelationID, e.CallID = c.tc.CorrelationID, c.tc.ID
+	e.Tool = audit.Tool{Server: c.tc.Session.Server, Name: c.tc.Tool, Version: s.serverVersion(), DefinitionSHA256: c.tc.Definition}
+	if c.tc.ArgsCanonical != nil {
+		e.ArgsSHA256 = diff.Sum(c.tc.ArgsCanonical)
+	}
+	e.Input.SHA256 = c.tc.ArgsRaw
+	if t == audit.ToolCallRequested {
+		e.Input.Redacted = s.excerpt(c.tc.Args)
+	}
+	e.Gates = audit.Gates{RequiresApproval: c.asked, ApprovalID: c.approval}
+	if c.decision.Rule != "" {
+		e.Verdict, e.Rule, e.Reason = c.decision.Verdict.String(), c.decision.Rule, c.decision.Reason
+	}
+	if c.tier.Valid() {
+		e.Risk = c.tier.Risk(c.sensitive)
+	}
+	e.DiffSHA256 = c.diff
+	return e
+}
+
+// completed is the last record of a call.
+func (s *session) completed(c *call, status audit.Status) audit.Event {
+	e := s.callEvent(c, audit.ToolCallCompleted)
+	e.Status = status
+	e.DurationMS = e.Timestamp.Sub(c.tc.RequestedAt).Milliseconds()
+	return e
+}
+
+// excerpt is the redacted beginning of a JSON value, for the log.
+func (s *session) excerpt(value []byte) string {
+	if len(value) == 0 {
+		return ""
+	}
+	const window = 64 << 10
+	if len(value) > window {
+		return "" // the digest has to do
+	}
+	clean, _, err := s.cfg.Redactor.JSON(value)
+	if err != nil {
+		return ""
+	}
+	if len(clean) > maxPreview {
+		return string(clean[:maxPreview]) + "…"
+	}
+	return string(clean)
+}
+
+// touched names what a call is known to have touched.
+func touched(effects []guard.Effect) []audit.Receipt {
+	out := []audit.Receipt{}
+	for _, e := range effects {
+		if e.Resource.Path != "" {
+			out = append(out, audit.Receipt{Kind: e.Resource.Kind, ID: e.Resource.Path})
+		}
+		if e.Dest != nil && e.Dest.Path != "" {
+			out = append(out, audit.Receipt{Kind: e.Dest.Kind, ID: e.Dest.Path})
+		}
+	}
+	return out
+}
+
+func (s *session) now() time.Time { return s.cfg.Clock.Now().Wall }

@@ -1,0 +1,257 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mcpguard/mcpguard/internal/approval"
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/store"
+)
+
+// lock waits for the targets of a call. A place at the desk can be lost
+// meanwhile.
+func (s *session) lock(ctx context.Context, c *call, t *approval.Ticket, b bound) (*Held, error) {
+	wait, stop := context.WithCancel(ctx)
+	defer stop()
+	if t != nil {
+		lost := make(chan struct{})
+		go func() { // ends with wait, at the latest when lock returns
+			defer close(lost)
+			select {
+			case <-t.Lost():
+				stop()
+			case <-wait.Done():
+			}
+		}()
+		defer func() { stop(); <-lost }()
+	}
+	held, err := s.cfg.Locks.Acquire(wait, c.tc.ID, c.tc.Session.Server, b.targets)
+	switch {
+	case err == nil:
+		return held, nil
+	case errors.Is(err, ErrUnknownOutcome):
+		return nil, broken(guard.RuleUnknownOutcome, "an earlier call on this target has no known outcome yet",
+			"read the target to see what became of it; ask the user to look at the guard before you try again")
+	case ctx.Err() != nil && t != nil:
+		return nil, s.leave(ctx, t)
+	case ctx.Err() != nil:
+		return nil, gaveUp(context.Cause(ctx))
+	case t != nil:
+		return nil, s.decided(c, t.Result())
+	}
+	return nil, fmt.Errorf("locking the targets of a call: %w", err)
+}
+
+// errStale says that a call is not what was approved, or not what was allowed,
+// any more.
+var errStale = errors.New("the call is stale")
+
+// begin looks at the call once more, now that nobody else can change its
+// target through the guard, and makes its intent durable. The bound value is
+// the call as it is now; with errStale it has to be asked for again.
+func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approved bound) (bound, guard.Intent, error) {
+	if t != nil {
+		if err := t.Claim(); err != nil {
+			return bound{}, guard.Intent{}, s.decided(c, t.Result())
+		}
+	}
+	now, err := s.lookAgain(ctx, c)
+	if ctx.Err() != nil {
+		return bound{}, guard.Intent{}, s.withdraw(ctx, t)
+	}
+	if err != nil {
+		s.outdate(ctx, t, err)
+		return bound{}, guard.Intent{}, err
+	}
+	if t != nil && now.digest != approved.digest || t == nil && now.verdict.Verdict != guard.Allow {
+		return now, guard.Intent{}, errStale
+	}
+	if !s.commit(c.req) {
+		return bound{}, guard.Intent{}, s.withdraw(ctx, t)
+	}
+	intent := s.intent(c, now)
+	c.decision.Verdict = guard.Allow // by policy, or by the reviewer on its behalf
+	rec, cancel := durably(ctx)
+	defer cancel()
+	if err := s.cfg.Store.Begin(rec, intent, s.callEvent(c, audit.ToolCallAuthorized)); err != nil {
+		s.uncommit(c.req)
+		return bound{}, guard.Intent{}, s.notBegun(c, t, err)
+	}
+	if t != nil {
+		t.Begun()
+	}
+	return now, intent, nil
+}
+
+// lookAgain takes all steps from policy to digest once more.
+func (s *session) lookAgain(ctx context.Context, c *call) (bound, error) {
+	tool, err := s.toolInForce(c)
+	if err != nil {
+		return bound{}, err
+	}
+	d, err := s.definition(ctx, c, c.tc.Tool)
+	if err != nil {
+		return bound{}, broken(guard.RulePinMissing, "the tool's definition could not be checked again", "try again later")
+	}
+	c.def, c.tc.Definition = d.raw, d.hash
+	targets, err := s.resolve(ctx, c, tool)
+	if err != nil {
+		return bound{}, err
+	}
+	if err := s.admit(c, tool, targets); err != nil {
+		return bound{}, err
+	}
+	preview, err := s.plan(ctx, c, tool, targets)
+	if err != nil {
+		return bound{}, err
+	}
+	verdict, err := s.decide(c, tool, targets, preview)
+	if err != nil {
+		return bound{}, err
+	}
+	return s.bind(c, tool, targets, preview, verdict)
+}
+
+// withdraw ends a claimed call whose client or session is gone.
+func (s *session) withdraw(ctx context.Context, t *approval.Ticket) error {
+	if t == nil {
+		return gaveUp(causeOf(ctx))
+	}
+	t.Unclaim()
+	return s.leave(ctx, t)
+}
+
+// causeOf is why a call may not go on. A context that has not ended belongs to
+// a call whose client has cancelled it in this moment.
+func causeOf(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return errCancelled
+	}
+	return context.Cause(ctx)
+}
+
+// outdate ends an approval whose call is no longer allowed.
+func (s *session) outdate(ctx context.Context, t *approval.Ticket, why error) {
+	if t == nil {
+		return
+	}
+	rec, cancel := durably(ctx)
+	defer cancel()
+	reason := approval.WhyReplaced
+	var r *refusal
+	if errors.As(why, &r) && r.word.Reason != "" {
+		reason = r.word.Reason
+	}
+	if err := t.End(rec, guard.Stale, reason); err != nil {
+		s.cfg.Log.Error("ending an approval", "approval", t.ID(), "err", err)
+	}
+}
+
+// notBegun says why the store did not let the execution begin.
+func (s *session) notBegun(c *call, t *approval.Ticket, err error) error {
+	var state *store.StateError
+	if t != nil {
+		t.Unclaim() // reads the approval again
+		if r := t.Result(); r.Status != guard.Approved && r.Status != "" {
+			return s.decided(c, r)
+		}
+	}
+	switch {
+	case errors.As(err, &state), errors.Is(err, store.ErrSuperseded):
+		return &refusal{status: audit.StatusCancelled, word: word{
+			Status: wordSuperseded, ApprovalID: c.approval, Reason: "an identical call is using this approval",
+			Next: "Wait for the answer of the other call.",
+		}}
+	case errors.Is(err, store.ErrStopped):
+		return broken(guard.RuleSwitch, "a human has stopped this tool", "ask the user")
+	}
+	return s.notRecorded(c, err)
+}
+
+func (s *session) intent(c *call, b bound) guard.Intent {
+	return guard.Intent{
+		CallID: c.tc.ID, ApprovalID: c.approval, SessionID: c.tc.Session.ID, RunID: c.tc.Session.RunID,
+		Tenant: c.tc.Session.Tenant, Server: c.tc.Session.Server, Tool: c.tc.Tool, Tier: b.verdict.Tier,
+		Digest: b.digest, ArgsRaw: c.tc.ArgsRaw, Effects: b.preview.Effects, At: s.now(), Upstream: s.conn.Ref(),
+	}
+}
+
+// swapper is an upstream that can refuse a write whose target is not what the
+// plan saw: the built-in server.
+type swapper interface {
+	Expect(id jsonrpc.ID, before []guard.State, targets []guard.Target)
+}
+
+// send writes the admitted bytes to the upstream, unchanged.
+func (s *session) send(c *call, effects []guard.Effect) error {
+	if sw, ok := s.conn.(swapper); ok && len(effects) > 0 {
+		before, targets := make([]guard.State, len(effects)), make([]guard.Target, len(effects))
+		for i, e := range effects {
+			before[i], targets[i] = e.Before, e.Resource
+		}
+		sw.Expect(c.req.id, before, targets)
+	}
+	err := s.toUpstream(c.msg.Raw)
+	if cancel := s.sent(c.req); cancel != nil {
+		_ = s.toUpstream(cancel)
+	}
+	return err
+}
+
+// execute runs a call whose intent is durable, and returns the client's answer.
+// Nothing that the client does stops it from being recorded.
+func (s *session) execute(c *call, b bound, in guard.Intent, held *Held) []byte {
+	e := execution{call: c, intent: in, started: s.now()}
+	e.end = s.run(c, b)
+	receipt := s.receipt(&e)
+	done := s.completed(c, statusOf(receipt.Outcome))
+	done.Output.SHA256 = receipt.Result
+	if e.end.clean != nil {
+		done.Output.Redacted = s.excerpt(e.end.clean)
+	}
+	if receipt.Outcome == guard.OutcomeOK {
+		done.Receipts = touched(in.Effects)
+		s.cfg.Meter.ran(c.tc, e.started)
+	}
+	rec, cancel := durably(s.ctx)
+	defer cancel()
+	_, err := s.cfg.Store.Finish(rec, receipt, done)
+	switch {
+	case err != nil:
+		// fail closed: without a receipt on record nothing may build on this target
+		s.cfg.Log.Error("recording a receipt", "call", c.tc.ID, "err", err)
+		held.Keep()
+		return ownResult(c, word{Status: wordUnknown, Rule: guard.RuleStoreFailed, ApprovalID: c.approval,
+			Reason: "the call ran, but the guard could not record what became of it",
+			Repair: "Read the target to see what became of it; ask the user to look at the guard."})
+	case receipt.Outcome == guard.OutcomeOK || receipt.Outcome == guard.OutcomeError:
+		held.Release()
+		if receipt.ReadBack == guard.Diverged {
+			s.diverged(&e, receipt)
+		}
+	case e.end.final:
+		s.reconcile(&e, held)
+	default:
+		held.Keep()
+		s.settling.Add(1)
+		go func() { // ends with the late answer or with the upstream, which close stops
+			defer s.settling.Done()
+			s.settleLate(&e, held)
+		}()
+	}
+	return e.end.frame
+}
+
+func statusOf(o guard.Outcome) audit.Status {
+	switch o {
+	case guard.OutcomeOK:
+		return audit.StatusOK
+	case guard.OutcomeError:
+		return audit.StatusError
+	}
+	return audit.StatusUnknown
+}

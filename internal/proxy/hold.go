@@ -1,0 +1,193 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/approval"
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// submit asks for approval, or joins the identical call that already does.
+func (s *session) submit(ctx context.Context, c *call, b bound) (*approval.Ticket, error) {
+	c.asked = true
+	a := s.approvalOf(c, b)
+	t, err := s.cfg.Desk.Submit(ctx, a, s.requested(c, a))
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, gaveUp(context.Cause(ctx))
+		}
+		return nil, s.notRecorded(c, err)
+	}
+	c.approval = t.ID()
+	return t, nil
+}
+
+func (s *session) requested(c *call, a guard.Approval) audit.Event {
+	e := s.callEvent(c, audit.ApprovalRequested)
+	e.Gates = audit.Gates{RequiresApproval: true, ApprovalID: a.ID}
+	e.Status = audit.Status(guard.Pending)
+	return e
+}
+
+func (s *session) approvalOf(c *call, b bound) guard.Approval {
+	now := s.cfg.Clock.Now()
+	return guard.Approval{
+		ID: guard.NewApprovalID(), Status: guard.Pending,
+		Tenant: c.tc.Session.Tenant, RunID: c.tc.Session.RunID, SessionID: c.tc.Session.ID, CallID: c.tc.ID,
+		CorrelationID: c.tc.CorrelationID, Environment: c.tc.Session.Environment, Workflow: c.tc.Session.Workflow,
+		Server: c.tc.Session.Server, Tool: c.tc.Tool, Tier: b.verdict.Tier, Sensitive: b.verdict.Sensitive,
+		Definition: c.tc.Definition, PolicyHash: b.tool.Hash, Digest: b.digest, ArgsRaw: c.tc.ArgsRaw, Args: c.tc.ArgsCanonical,
+		Preview: b.preview, Rule: b.verdict.Rule, RequestedBy: c.tc.Session.Origin,
+		RequestedAt: now.Wall, Box: b.verdict.Box, Expires: now.After(b.verdict.Box.TTL), UpdatedAt: now.Wall,
+	}
+}
+
+// hold waits for the decision. While it does, the client hears of it by
+// progress; a client that would give up is answered before it does. Without a
+// ticket there is nothing to wait for.
+func (s *session) hold(ctx context.Context, c *call, t *approval.Ticket) error {
+	if t == nil {
+		return nil
+	}
+	var patience <-chan time.Time
+	if d, limited := s.patience(c); limited {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		patience = timer.C
+	}
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	for n := 0; ; {
+		select {
+		case <-t.Decided():
+			return s.decided(c, t.Result())
+		default:
+		}
+		s.progress(c, t.Approval(), n)
+		n++
+		select {
+		case <-t.Decided():
+			return s.decided(c, t.Result())
+		case <-tick.C:
+		case <-patience:
+			patience = nil
+			err := t.Leave(context.WithoutCancel(ctx))
+			if err == nil {
+				return early(t.Approval())
+			}
+			if !errors.Is(err, approval.ErrLost) {
+				return s.notRecorded(c, err)
+			}
+			// It was decided in this very moment; the result is there.
+		case <-ctx.Done():
+			return s.leave(ctx, t)
+		}
+	}
+}
+
+// leave gives up a held call because its client or its session did.
+func (s *session) leave(ctx context.Context, t *approval.Ticket) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errCancelled) {
+		rec, cancel := durably(ctx)
+		defer cancel()
+		if err := t.Cancel(rec, errCancelled.Error()); err != nil {
+			s.cfg.Log.Error("cancelling an approval", "approval", t.ID(), "err", err)
+		}
+	}
+	// At the end of a session the desk has cancelled what was pending.
+	return gaveUp(cause)
+}
+
+// patience is how long the client may still be left waiting, counted from when
+// its call came in.
+func (s *session) patience(c *call) (left time.Duration, limited bool) {
+	hold, untilDecided := s.cfg.Policy().Config().Hold.For(c.tc.Session.Origin.Client)
+	if untilDecided {
+		return 0, false
+	}
+	return max(0, hold-s.now().Sub(c.tc.RequestedAt)), true
+}
+
+// decided says what the end of the wait means for the call; nil is approved.
+func (s *session) decided(c *call, r approval.Result) error {
+	w := word{ApprovalID: c.approval, Reason: r.Reason}
+	if r.Superseded {
+		w.Status, w.Reason = wordSuperseded, "continued by a later call"
+		w.Next = "Wait for the answer of the later, identical call."
+		return &refusal{status: audit.StatusCancelled, word: w}
+	}
+	status := audit.StatusDenied
+	switch r.Status {
+	case guard.Approved:
+		return nil
+	case guard.Denied:
+		w.Status, w.Rule = wordDenied, guard.RuleReviewer
+		w.Repair = "Do what the reviewer says, or ask the user; do not send the same call again."
+	case guard.Expired:
+		status = audit.StatusExpired
+		w.Status, w.Rule = wordExpired, guard.RuleTimeBox
+		w.Repair = "Nobody decided in time and nothing was changed. Ask the user, then make the call again."
+	case guard.Lapsed:
+		status = audit.StatusExpired
+		w.Status, w.Rule = wordLapsed, guard.RuleTimeBox
+		w.Repair = "The approval was not used in time and nothing was changed. Make the call again."
+	case guard.Cancelled:
+		status = audit.StatusCancelled
+		w.Status = wordCancelled
+	case guard.Stale:
+		w.Status, w.Rule = wordStale, guard.RuleStaleRounds
+		w.Repair = "Read the target again and make a call that fits what is there now."
+	default:
+		// fail closed: the approval is being used, or was used, by another call
+		status = audit.StatusCancelled
+		w.Status, w.Reason = wordSuperseded, "an identical call is using this approval"
+	}
+	return &refusal{status: status, word: w}
+}
+
+// progress tells a client that asked for progress what it waits for. The values
+// are negative and rise towards zero, below whatever the upstream may send
+// later, since progress must only rise.
+func (s *session) progress(c *call, a guard.Approval, n int) {
+	if c.req.token.IsZero() {
+		return
+	}
+	left := max(0, a.Expires.Left(s.cfg.Clock.Now())).Round(time.Second)
+	s.toClient(jsonrpc.Notify("notifications/progress", map[string]any{
+		"progressToken": rawID(c.req.token),
+		"progress":      -1 / float64(n+1),
+		"message":       fmt.Sprintf("waiting for approval %s %d:%02d left", a.ID, int(left/time.Minute), int(left%time.Minute/time.Second)),
+	}))
+}
+
+func rawID(id jsonrpc.ID) json.RawMessage { return id.Raw() }
+
+// resubmit asks again for a call that went stale under its lock.
+func (s *session) resubmit(ctx context.Context, c *call, t *approval.Ticket, b bound) (*approval.Ticket, error) {
+	if t == nil {
+		return s.submit(ctx, c, b)
+	}
+	rec, cancel := durably(ctx)
+	defer cancel()
+	a := s.approvalOf(c, b)
+	next, err := t.Replace(rec, a, s.requested(c, a))
+	switch {
+	case errors.Is(err, approval.ErrStaleRounds):
+		return nil, &refusal{status: audit.StatusDenied, word: word{
+			Status: wordStale, Rule: guard.RuleStaleRounds, ApprovalID: t.ID(),
+			Reason: "the target changed each time between approval and execution",
+			Repair: "Find out with the user what else changes the target, then make the call again.",
+		}}
+	case err != nil:
+		return nil, s.notRecorded(c, err)
+	}
+	c.approval = next.ID()
+	return next, nil
+}

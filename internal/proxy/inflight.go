@@ -1,0 +1,143 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// Why a call's context ended.
+var (
+	errCancelled    = errors.New("the client cancelled the call")
+	errSessionEnded = errors.New("the session ended")
+	errUpstreamGone = errors.New("the server ended")
+)
+
+// inflight is all that is under way in one session. [session.update] alone
+// reads and changes it.
+type inflight struct {
+	client  map[jsonrpc.ID]*request // from the client, until answered by both
+	server  map[jsonrpc.ID]string   // from the upstream, until the client answers; the method
+	own     map[jsonrpc.ID]chan answer
+	tokens  map[jsonrpc.ID]*request // progress tokens of calls that the upstream has not seen
+	tasks   map[string]chan taskEnd // tasks that calls began, until they end
+	gone    bool                    // the upstream has ended
+	closing bool                    // the session is ending: nothing new begins
+}
+
+// request is one request of the client.
+type request struct {
+	id     jsonrpc.ID
+	method string
+	token  jsonrpc.ID
+	cancel context.CancelCauseFunc // of the goroutine that follows it; nil if it only passes
+	answer chan answer             // for that goroutine, holds one
+
+	stage     stage
+	received  bool   // the upstream has answered
+	answered  bool   // the client has its answer, or wants none
+	forgotten []byte // a cancel notification that came while the request was being sent
+}
+
+// stage is how far a request has come.
+type stage uint8
+
+const (
+	stageHeld      stage = iota // the upstream does not know of it
+	stageCommitted              // it will be sent, nothing stops it any more
+	stageSent
+)
+
+// answer is what the upstream, or the lack of one, gave to a request.
+type answer struct {
+	msg  jsonrpc.Message
+	err  error        // the upstream ended, or sent what was refused
+	task chan taskEnd // where the answer was a task
+}
+
+// taskEnd is how a task ended: completed, failed or cancelled; "" where nobody
+// knows.
+type taskEnd struct{ status string }
+
+// update is the only way to what is in flight.
+func (s *session) update(f func(*inflight)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.flight)
+}
+
+// register enters a request, and says why it cannot be.
+func (s *session) register(r *request) (why string) {
+	s.update(func(in *inflight) {
+		switch {
+		case in.client[r.id] != nil:
+			why = "a request with this id is in flight already"
+		case in.gone || in.closing:
+			why = "the session is ending"
+		default:
+			in.client[r.id] = r
+			if r.cancel != nil && !r.token.IsZero() {
+				in.tokens[r.token] = r
+			}
+		}
+	})
+	return why
+}
+
+// commit passes the point after which a request is sent whatever the client
+// says. It reports false where the client has cancelled it or the upstream is
+// gone.
+func (s *session) commit(r *request) (ok bool) {
+	s.update(func(in *inflight) {
+		if ok = !r.answered && !in.gone; ok {
+			r.stage = stageCommitted
+			in.release(r)
+		}
+	})
+	return ok
+}
+
+// uncommit takes commit back: the request was not sent after all.
+func (s *session) uncommit(r *request) {
+	s.update(func(*inflight) { r.stage = stageHeld })
+}
+
+// sent notes that the upstream has the request, and returns the cancel
+// notification that came meanwhile.
+func (s *session) sent(r *request) (cancel []byte) {
+	s.update(func(*inflight) {
+		r.stage = stageSent
+		cancel, r.forgotten = r.forgotten, nil
+	})
+	return cancel
+}
+
+// release lets the upstream's progress for a request through.
+func (in *inflight) release(r *request) {
+	if !r.token.IsZero() && in.tokens[r.token] == r {
+		delete(in.tokens, r.token)
+	}
+}
+
+// settle forgets a request that neither side will speak of again.
+func (in *inflight) settle(r *request) {
+	if r.answered && (r.received || r.stage == stageHeld || in.gone) {
+		in.release(r)
+		delete(in.client, r.id)
+	}
+}
+
+// reply sends the client its answer, unless it has one or wants none. A nil
+// frame only settles the request.
+func (s *session) reply(r *request, frame []byte) {
+	send := false
+	s.update(func(in *inflight) {
+		send = !r.answered && frame != nil
+		r.answered = true
+		in.settle(r)
+	})
+	if send {
+		s.toClient(frame)
+	}
+}

@@ -1,0 +1,307 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/store"
+)
+
+// tools is what the upstream has listed in this session.
+type tools struct {
+	mu       sync.Mutex
+	known    map[string]definition
+	complete bool // the guard itself has listed all since the last change
+	waiting  int  // how many wait for acceptance, as last told
+	alerted  map[string]diff.Digest
+	listing  sync.Mutex // one list of the guard's own at a time
+}
+
+// definition is one tool as the upstream described it.
+type definition struct {
+	raw  []byte
+	hash diff.Digest // zero where it cannot be computed or is ambiguous
+}
+
+func (t *tools) invalidate() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known, t.complete = nil, false
+}
+
+func (t *tools) get(name string) (d definition, known, complete bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d, known = t.known[name]
+	return d, known, t.complete
+}
+
+func (t *tools) put(page map[string]definition) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.known == nil {
+		t.known = map[string]definition{}
+	}
+	for name, d := range page {
+		t.known[name] = d
+	}
+}
+
+// definition returns the tool's definition in this session; the guard lists by
+// itself where the client has not, or the upstream said that its list changed.
+func (s *session) definition(ctx context.Context, c *call, name string) (definition, error) {
+	if d, known, complete := s.defs.get(name); known || complete {
+		return d, nil
+	}
+	s.defs.listing.Lock()
+	defer s.defs.listing.Unlock()
+	if d, known, complete := s.defs.get(name); known || complete {
+		return d, nil
+	}
+	if err := s.ownList(ctx, c); err != nil {
+		return definition{}, err
+	}
+	d, _, _ := s.defs.get(name)
+	return d, nil
+}
+
+// ownList lists all tools for the pins. Its ids cannot be guessed by the
+// client and its answers never reach it.
+func (s *session) ownList(ctx context.Context, c *call) error {
+	ctx, cancel := context.WithTimeout(ctx, ownListTimeout)
+	defer cancel()
+	cursor := ""
+	for range ownListPages {
+		params := map[string]any{}
+		if cursor != "" {
+			params["cursor"] = cursor
+		}
+		if meta := ownMeta(&c.msg); meta != nil {
+			params["_meta"] = meta
+		}
+		m, err := s.ask(ctx, "tools/list", params)
+		if err != nil {
+			return err
+		}
+		if _, err := s.learn(&m); err != nil {
+			return err
+		}
+		next, ok := jsonrpc.Member(m.Raw, m.Result, "nextCursor")
+		if cursor, _ = jsonrpc.String(m.Raw, next); !ok || cursor == "" {
+			s.defs.mu.Lock()
+			s.defs.complete = true
+			s.defs.mu.Unlock()
+			return nil
+		}
+	}
+	return fmt.Errorf("the server lists more than %d pages of tools", ownListPages)
+}
+
+// ownMeta copies what the modern era demands in each request from the client's
+// own: version, client and capabilities, never its progress token.
+func ownMeta(m *jsonrpc.Message) map[string]json.RawMessage {
+	meta, ok := m.Param("_meta")
+	if !ok {
+		return nil
+	}
+	var out map[string]json.RawMessage
+	for f := range jsonrpc.Members(m.Raw, meta) {
+		switch f.Name {
+		case metaProtocolVersion, metaClientInfo, "io.modelcontextprotocol/clientCapabilities":
+			if out == nil {
+				out = map[string]json.RawMessage{}
+			}
+			out[f.Name] = f.Value.Of(m.Raw)
+		}
+	}
+	return out
+}
+
+// ask sends a request of the guard's own and waits for its answer.
+func (s *session) ask(ctx context.Context, method string, params any) (jsonrpc.Message, error) {
+	id := jsonrpc.StringID("mcpguard-" + rand.Text())
+	c := make(chan answer, 1)
+	gone := false
+	s.update(func(in *inflight) {
+		if gone = in.gone; !gone {
+			in.own[id] = c
+		}
+	})
+	if gone {
+		return jsonrpc.Message{}, errUpstreamGone
+	}
+	if err := s.toUpstream(jsonrpc.NewRequest(id, method, params)); err != nil {
+		s.update(func(in *inflight) { delete(in.own, id) })
+		return jsonrpc.Message{}, fmt.Errorf("asking the server for %s: %w", method, err)
+	}
+	select {
+	case a := <-c:
+		switch {
+		case a.err != nil:
+			return jsonrpc.Message{}, a.err
+		case !a.msg.Error.IsZero():
+			return jsonrpc.Message{}, fmt.Errorf("the server answered %s with an error", method)
+		}
+		return a.msg, nil
+	case <-ctx.Done():
+		// The answer, should it come, has nobody any more and is dropped.
+		s.update(func(in *inflight) { delete(in.own, id) })
+		return jsonrpc.Message{}, fmt.Errorf("waiting for the server's answer to %s: %w", method, context.Cause(ctx))
+	}
+}
+
+var errAmbiguousList = errors.New("the server's list of tools can be read in more than one way")
+
+// learn records the tools of one page, and returns where the array is.
+func (s *session) learn(m *jsonrpc.Message) (jsonrpc.Span, error) {
+	var list jsonrpc.Span
+	for f := range jsonrpc.Members(m.Raw, m.Result) {
+		if !strings.EqualFold(f.Name, "tools") {
+			continue
+		}
+		if f.Name != "tools" || jsonrpc.TypeOf(m.Raw, f.Value) != jsonrpc.ArrayType {
+			// fail closed: a reader that ignores case would see other tools
+			return list, errAmbiguousList
+		}
+		list = f.Value
+	}
+	if list.IsZero() {
+		return list, errAmbiguousList
+	}
+	page := map[string]definition{}
+	for el := range jsonrpc.Elements(m.Raw, list) {
+		name, ok := toolName(m.Raw, el)
+		if !ok {
+			continue
+		}
+		raw := append([]byte(nil), el.Of(m.Raw)...)
+		hash, err := config.DefinitionHash(raw)
+		if err != nil {
+			hash = diff.Digest{} // fail closed: no pin equals it
+		}
+		if _, twice := page[name]; twice {
+			raw, hash = nil, diff.Digest{} // fail closed: which of the two would be called?
+		}
+		page[name] = definition{raw: raw, hash: hash}
+	}
+	s.defs.put(page)
+	s.compare(page)
+	return list, nil
+}
+
+func toolName(raw []byte, tool jsonrpc.Span) (string, bool) {
+	at, ok := jsonrpc.Member(raw, tool, "name")
+	if !ok {
+		return "", false
+	}
+	return jsonrpc.String(raw, at)
+}
+
+// filterList cuts what the policy does not offer out of a page of tools. Every
+// other byte stays.
+func (s *session) filterList(m *jsonrpc.Message) []byte {
+	if m.Result.IsZero() {
+		return m.Raw
+	}
+	list, err := s.learn(m)
+	if err != nil {
+		s.stopped(jsonrpc.FromServer, "tools/list", guard.Decision{Rule: guard.RuleAdmission, Reason: err.Error()})
+		return jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInternalError, "mcpguard: "+err.Error(), nil)
+	}
+	out := jsonrpc.DeleteElements(m.Raw, list, func(_ int, el jsonrpc.Span) bool {
+		name, ok := toolName(m.Raw, el)
+		if !ok {
+			return true
+		}
+		d, _, _ := s.defs.get(name)
+		return !s.offered(name, d)
+	})
+	if out == nil {
+		return jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInternalError, "mcpguard could not filter the server's list of tools", nil)
+	}
+	return out
+}
+
+// offered reports whether clients may see a tool as the upstream describes it.
+func (s *session) offered(name string, d definition) bool {
+	server, ok := s.cfg.Policy().Server(s.cfg.Session.Server)
+	if !ok {
+		return false
+	}
+	tool, ok := server.Tool(name)
+	return ok && !d.hash.IsZero() && tool.Listed(s.cfg.Session, d.raw)
+}
+
+// compare tells human and log about tools that are not what was accepted.
+func (s *session) compare(page map[string]definition) {
+	server, ok := s.cfg.Policy().Server(s.cfg.Session.Server)
+	if !ok {
+		return
+	}
+	waiting := 0
+	for name, d := range page {
+		tool, ok := server.Tool(name)
+		if !ok || tool.Tier == guard.Never {
+			continue
+		}
+		pin, pinned := tool.Pin()
+		if pinned && pin.SHA256 == d.hash {
+			continue
+		}
+		waiting++
+		if pinned {
+			s.definitionChanged(name, pin, d)
+		}
+	}
+	s.defs.mu.Lock()
+	told := s.defs.waiting
+	s.defs.waiting = waiting
+	s.defs.mu.Unlock()
+	if waiting > 0 && waiting != told {
+		s.cfg.Notice(fmt.Sprintf("mcpguard: %d tools of %s wait for acceptance: mcpguardd accept %s", waiting, s.cfg.Session.Server, s.cfg.Session.Server))
+	}
+}
+
+// definitionChanged records once per session that a tool is not what was
+// accepted, and raises an alert.
+func (s *session) definitionChanged(name string, pin guard.Pin, d definition) {
+	s.defs.mu.Lock()
+	if s.defs.alerted == nil {
+		s.defs.alerted = map[string]diff.Digest{}
+	}
+	known, told := s.defs.alerted[name]
+	s.defs.alerted[name] = d.hash
+	s.defs.mu.Unlock()
+	if told && known == d.hash {
+		return
+	}
+	e := s.event(audit.ToolDefinitionChanged)
+	e.Tool = audit.Tool{Server: s.cfg.Session.Server, Name: name, Version: s.serverVersion(), DefinitionSHA256: d.hash}
+	e.Verdict, e.Rule = guard.Deny.String(), guard.RulePinChanged
+	e.Reason = "accepted was " + pin.SHA256.String()
+	s.cfg.Store.RecordSoon(e)
+	s.alert(store.Alert{
+		Kind: "tool_definition_changed", Key: s.cfg.Session.Server + "/" + name,
+		Text: "A tool's definition is not the one that was accepted; it is blocked until it is accepted again.",
+	})
+}
+
+// alert raises an alert in the session's tenant.
+func (s *session) alert(a store.Alert) {
+	ctx, cancel := durably(s.ctx)
+	defer cancel()
+	a.Tenant = s.cfg.Session.Tenant
+	if err := s.cfg.Store.RaiseAlert(ctx, a); err != nil {
+		s.cfg.Log.Error("raising an alert", "kind", a.Kind, "key", a.Key, "err", err)
+	}
+}

@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Meter counts what limits are about and is not kept durably: calls per time,
+// calls in flight, when the same call ran last. It is shared by all sessions;
+// the zero value is ready.
+type Meter struct {
+	mu      sync.Mutex
+	tools   map[toolKey]*usage
+	servers map[toolKey]int           // calls in flight, by key without a tool
+	last    map[diff.Digest]time.Time // of identical calls, by what they are
+}
+
+type toolKey struct{ tenant, server, tool string }
+
+func (k toolKey) wholeServer() toolKey { return toolKey{tenant: k.tenant, server: k.server} }
+
+type usage struct {
+	inFlight int
+	tokens   float64
+	filled   time.Time
+}
+
+// Bounds of what a Meter remembers.
+const (
+	identicalFor = time.Hour
+	maxIdentical = 10_000
+	maxIdle      = 10_000
+)
+
+func keyOf(c guard.ToolCall) toolKey {
+	return toolKey{tenant: c.Session.Tenant, server: c.Session.Server, tool: c.Tool}
+}
+
+// reading is what the meter says to a call that comes in.
+type reading struct {
+	others int  // calls of the same tool in flight
+	server int  // calls of the same server in flight
+	rateOK bool // n calls per time let this one go on
+}
+
+// enter counts a call in, until leave. A rate of zero is none.
+func (m *Meter) enter(k toolKey, n int, per time.Duration, now time.Time) (r reading) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.tools == nil {
+		m.tools, m.servers = map[toolKey]*usage{}, map[toolKey]int{}
+	}
+	r.server = m.servers[k.wholeServer()]
+	m.servers[k.wholeServer()]++
+	u := m.tools[k]
+	if u == nil {
+		m.prune(now)
+		u = &usage{tokens: float64(n), filled: now}
+		m.tools[k] = u
+	}
+	r.others = u.inFlight
+	u.inFlight++
+	if r.rateOK = n <= 0 || per <= 0; r.rateOK {
+		return r
+	}
+	if since := now.Sub(u.filled); since > 0 {
+		u.tokens = min(float64(n), u.tokens+float64(n)*float64(since)/float64(per))
+	}
+	u.filled = now
+	if r.rateOK = u.tokens >= 1; r.rateOK {
+		u.tokens--
+	}
+	return r
+}
+
+func (m *Meter) leave(k toolKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if u := m.tools[k]; u != nil {
+		u.inFlight--
+	}
+	if m.servers[k.wholeServer()]--; m.servers[k.wholeServer()] <= 0 {
+		delete(m.servers, k.wholeServer())
+	}
+}
+
+// prune forgets tools that nobody has called for long.
+func (m *Meter) prune(now time.Time) {
+	if len(m.tools) < maxIdle {
+		return
+	}
+	for k, u := range m.tools {
+		if u.inFlight == 0 && now.Sub(u.filled) > identicalFor {
+			delete(m.tools, k)
+		}
+	}
+}
+
+// ran notes that a call was executed, lastRan when an identical one was.
+func (m *Meter) ran(c guard.ToolCall, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.last == nil {
+		m.last = map[diff.Digest]time.Time{}
+	}
+	if len(m.last) >= maxIdentical {
+		for d, at := range m.last {
+			if now.Sub(at) > identicalFor || len(m.last) >= 2*maxIdentical {
+				delete(m.last, d)
+			}
+		}
+	}
+	m.last[identity(c)] = now
+}
+
+func (m *Meter) lastRan(c guard.ToolCall) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last[identity(c)]
+}
+
+func identity(c guard.ToolCall) diff.Digest {
+	h := diff.NewHasher("mcpguard/identical/v1")
+	h.Field("tenant", []byte(c.Session.Tenant))
+	h.Field("run", []byte(c.Session.RunID))
+	h.Field("server", []byte(c.Session.Server))
+	h.Field("tool", []byte(c.Tool))
+	h.Field("args", c.ArgsCanonical)
+	return h.Digest()
+}

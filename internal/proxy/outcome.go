@@ -1,0 +1,290 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/effect"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/store"
+)
+
+// execution is one call from its intent to its receipt.
+type execution struct {
+	call    *call
+	intent  guard.Intent
+	started time.Time
+	end     ending
+}
+
+// ending is what the upstream's answer, or its absence, says.
+type ending struct {
+	outcome guard.Outcome
+	final   bool   // the upstream has answered: it will change nothing more for this call
+	detail  string // a sentence
+	frame   []byte // for the client
+	raw     []byte // the upstream's result or error
+	clean   []byte // likewise, without secrets
+}
+
+// run sends a call and waits for its end. A task's end is the call's.
+func (s *session) run(c *call, b bound) ending {
+	if err := s.send(c, b.preview.Effects); err != nil {
+		s.cfg.Log.Warn("sending a call", "call", c.tc.ID, "err", err)
+	}
+	limit := s.timeout(b.tool)
+	a := s.await(context.Background(), c.req, limit)
+	end := s.ending(c, b, a, limit)
+	if a.task == nil {
+		return end
+	}
+	s.reply(c.req, end.frame)  // the client goes on with the task
+	switch (<-a.task).status { // the end of the upstream ends every task
+	case "completed":
+		end.outcome, end.final = guard.OutcomeOK, true
+	case "failed":
+		end.outcome, end.final, end.detail = guard.OutcomeError, true, "the task failed"
+	case "cancelled":
+		end.outcome, end.final, end.detail = guard.OutcomeUnknown, true, "the task was cancelled"
+	default:
+		end.outcome, end.final, end.detail = guard.OutcomeUnknown, false, "the server ended before the task did"
+	}
+	return end
+}
+
+// errTimeout says that the upstream has not answered in time.
+var errTimeout = errors.New("the server did not answer in time")
+
+// await waits for the upstream's answer. The clock does not run while the
+// upstream itself waits for the client.
+func (s *session) await(ctx context.Context, r *request, limit time.Duration) answer {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		select {
+		case a := <-r.answer:
+			return a
+		case <-ctx.Done():
+			return answer{err: context.Cause(ctx)}
+		case <-timer.C:
+			asking := false
+			s.update(func(in *inflight) { asking = len(in.server) > 0 })
+			if !asking {
+				return answer{err: errTimeout}
+			}
+			timer.Reset(limit)
+		}
+	}
+}
+
+// ending reads the upstream's answer.
+func (s *session) ending(c *call, b bound, a answer, limit time.Duration) ending {
+	var refused *jsonrpc.Refusal
+	unknown := word{Status: wordUnknown, ApprovalID: c.approval,
+		Repair: "Read the target to see whether the change was made. Do not repeat the call blindly."}
+	switch {
+	case errors.As(a.err, &refused):
+		unknown.Reason = "the server's answer was refused, so whether it made the change is not known from it"
+		return ending{outcome: guard.OutcomeUnknown, final: true, detail: unknown.Reason, frame: ownResult(c, unknown)}
+	case errors.Is(a.err, errTimeout):
+		unknown.Reason = fmt.Sprintf("the server did not answer within %s; whether it made the change is not known yet", limit)
+		return ending{outcome: guard.OutcomeUnknown, detail: unknown.Reason, frame: ownResult(c, unknown)}
+	case a.err != nil:
+		unknown.Reason = "the server ended before it answered; whether it made the change is not known yet"
+		return ending{outcome: guard.OutcomeUnknown, detail: unknown.Reason, frame: ownResult(c, unknown)}
+	}
+	end := ending{outcome: outcomeOf(&a.msg), final: a.task == nil, raw: payload(&a.msg)}
+	if end.outcome == guard.OutcomeIncomplete {
+		end.detail = "the server asks for more input before it goes on"
+	}
+	end.frame, end.clean = s.release(c, &a.msg, outputLimit(b.verdict), "The call was executed; only its answer is held back. ")
+	return end
+}
+
+// outcomeOf reads an answer of the upstream.
+func outcomeOf(m *jsonrpc.Message) guard.Outcome {
+	if !m.Error.IsZero() {
+		return guard.OutcomeError
+	}
+	if at, ok := jsonrpc.Member(m.Raw, m.Result, "isError"); ok {
+		if failed, plain := jsonrpc.Bool(m.Raw, at); failed || !plain {
+			return guard.OutcomeError
+		}
+	}
+	if at, ok := jsonrpc.Member(m.Raw, m.Result, "resultType"); ok {
+		if kind, _ := jsonrpc.String(m.Raw, at); kind == "input_required" {
+			return guard.OutcomeIncomplete
+		}
+	}
+	return guard.OutcomeOK
+}
+
+func payload(m *jsonrpc.Message) []byte {
+	if !m.Error.IsZero() {
+		return m.ErrorRaw()
+	}
+	return m.ResultRaw()
+}
+
+// receipt says what became of an execution, by what the upstream said and by
+// what the target is now.
+func (s *session) receipt(e *execution) guard.Receipt {
+	r := guard.Receipt{
+		CallID: e.intent.CallID, Outcome: e.end.outcome, Detail: e.end.detail,
+		StartedAt: e.started, ResultSize: len(e.end.raw), ReadBack: guard.Unverifiable,
+	}
+	if e.end.raw != nil {
+		r.Result = diff.Sum(e.end.raw)
+	}
+	if e.end.final {
+		var detail string
+		r.ReadBack, r.After, detail = readBack(s.ctx, e.intent.Effects)
+		if r.Detail == "" {
+			r.Detail = detail
+		}
+	}
+	r.EndedAt = s.now()
+	return r
+}
+
+// readBack reads the targets of effects.
+func readBack(ctx context.Context, effects []guard.Effect) (guard.ReadBack, []guard.State, string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBackTimeout)
+	defer cancel()
+	return effect.Verify(ctx, effects)
+}
+
+// settleLate waits until the upstream has answered after all, or is gone, and
+// reconciles.
+func (s *session) settleLate(e *execution, held *Held) {
+	select {
+	case a := <-e.call.req.answer:
+		if a.err == nil {
+			e.end.outcome, e.end.final, e.end.raw = outcomeOf(&a.msg), true, payload(&a.msg)
+			break
+		}
+		<-s.conn.Done()
+	case <-s.conn.Done():
+	}
+	s.reconcile(e, held)
+}
+
+// reconcile finds out by read-back what became of an execution whose upstream
+// will change nothing more, and frees its targets.
+func (s *session) reconcile(e *execution, held *Held) {
+	defer held.Release()
+	ctx, cancel := durably(s.ctx)
+	defer cancel()
+	said := guard.Outcome("")
+	if e.end.final {
+		said = e.end.outcome
+	}
+	r := reconciled(s.ctx, e.intent, said, s.now())
+	r.StartedAt = e.started
+	if e.end.raw != nil {
+		r.Result, r.ResultSize = diff.Sum(e.end.raw), len(e.end.raw)
+	}
+	settle(ctx, s.cfg.Store, s.cfg.Log, e.intent, r)
+}
+
+// reconciled makes the receipt of an execution after the fact. said is what the
+// upstream answered, "" if it did not.
+func reconciled(ctx context.Context, in guard.Intent, said guard.Outcome, now time.Time) guard.Receipt {
+	r := guard.Receipt{CallID: in.CallID, Reconciled: true, StartedAt: in.At, EndedAt: now}
+	r.ReadBack, r.After, r.Detail = readBack(ctx, in.Effects)
+	switch r.ReadBack {
+	case guard.Verified:
+		r.Outcome = guard.OutcomeOK
+	case guard.Untouched:
+		r.Outcome = guard.OutcomeError
+		r.Detail = "not executed: the target is as it was before"
+	default:
+		r.Outcome = guard.OutcomeUnknown
+		if said == guard.OutcomeOK || said == guard.OutcomeError {
+			r.Outcome = said
+		}
+	}
+	return r
+}
+
+// reconciler is where late outcomes are kept.
+type reconciler interface {
+	Reconcile(ctx context.Context, id guard.CallID, r guard.Receipt) (guard.Approval, error)
+	RaiseAlert(ctx context.Context, a store.Alert) error
+}
+
+// settle keeps a late outcome, or hands it to a human where the target is
+// neither what it was nor what it should be.
+func settle(ctx context.Context, st reconciler, log logger, in guard.Intent, r guard.Receipt) {
+	if r.Outcome != guard.OutcomeUnknown {
+		if _, err := st.Reconcile(ctx, in.CallID, r); err != nil {
+			log.Error("reconciling a call", "call", in.CallID, "err", err)
+		}
+		return
+	}
+	if err := st.RaiseAlert(ctx, store.Alert{
+		Tenant: in.Tenant, Kind: "outcome_unknown", Key: string(in.CallID), Subject: in.ApprovalID,
+		Text: "A call of " + in.Server + "/" + in.Tool + " has no known outcome: its target is neither as before nor as approved. Look at it.",
+	}); err != nil {
+		log.Error("raising an alert", "call", in.CallID, "err", err)
+	}
+}
+
+type logger interface{ Error(msg string, args ...any) }
+
+// diverged tells a human that a target is not what was approved.
+func (s *session) diverged(e *execution, r guard.Receipt) {
+	s.alert(store.Alert{
+		Kind: "diverged", Key: string(e.intent.CallID), Subject: e.intent.ApprovalID,
+		Text: "After a call of " + e.intent.Server + "/" + e.intent.Tool + " the target is not what was approved.", Detail: r.Detail,
+	})
+}
+
+// release makes what the client gets of an upstream's answer: the same bytes,
+// but for secrets, and only up to a size. executed is said where the answer is
+// held back. clean is the payload without secrets, nil where it is not known.
+func (s *session) release(c *call, m *jsonrpc.Message, limit int, executed string) (frame, clean []byte) {
+	if why := s.foreignInput(m); why != "" {
+		return ownResult(c, word{Status: wordError, Rule: guard.RuleMethod, Reason: executed + why}), nil
+	}
+	if size := len(payload(m)); size > limit {
+		return ownResult(c, word{Status: wordError, Rule: "limit_output",
+			Reason: fmt.Sprintf("%sThe answer of %s has %d bytes; the policy lets %d through.", executed, c.tc.Tool, size, limit),
+			Repair: "Ask for less, for example for a part of the file or for fewer results."}), nil
+	}
+	frame, clean = s.redacted(m)
+	if clean == nil {
+		return ownResult(c, word{Status: wordError, Rule: guard.RuleRedactionMarker,
+			Reason: executed + "The answer could not be searched for secrets completely, so it is not passed on.",
+			Repair: "Ask for less, for example for a part of the file or for fewer results."}), nil
+	}
+	return frame, clean
+}
+
+// redacted takes secrets out of an answer. Where there are none the bytes are
+// the upstream's own. clean is nil, and the frame an error, where the search
+// was not complete.
+func (s *session) redacted(m *jsonrpc.Message) (frame, clean []byte) {
+	at := m.Result
+	if !m.Error.IsZero() {
+		at = m.Error
+	}
+	value := at.Of(m.Raw)
+	clean, _, err := s.cfg.Redactor.JSON(value)
+	switch {
+	case err != nil || clean == nil:
+		// fail closed: what was not searched may hold secrets
+		return jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInternalError, "mcpguard: the answer could not be searched for secrets completely", nil), nil
+	case len(clean) == len(value) && len(value) > 0 && &clean[0] == &value[0]:
+		return m.Raw, clean
+	}
+	frame = jsonrpc.ReplaceSpans(m.Raw, []jsonrpc.Edit{{Span: at, With: clean}})
+	if frame == nil {
+		return jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInternalError, "mcpguard: the answer could not be redacted", nil), nil
+	}
+	return frame, clean
+}

@@ -1,0 +1,322 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+func TestPromise1_OnlyAcceptedToolsAreListed(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		p.send(`{"jsonrpc":"2.0","id":7,"method":"tools/list"}`)
+		got := p.frame()
+		want := `{"jsonrpc":"2.0","id":7,"result":` + listOf("read", "look", "write", "edit", "scratch", "blackbox", "capped") + `}`
+		if strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(want, " ", "") {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		for _, name := range []string{"read", "capped"} {
+			if !strings.Contains(got, definitionOf(name)) {
+				t.Errorf("the bytes of %s were changed", name)
+			}
+		}
+		if len(p.notes) != 1 || !strings.Contains(p.notes[0], "1 tools of files wait for acceptance") {
+			t.Errorf("the developer was told %q", p.notes)
+		}
+		if ev := r.events(audit.ToolDefinitionChanged); len(ev) != 1 || ev[0].Tool.Name != "moved" {
+			t.Errorf("recorded: %v", ev)
+		}
+	})
+}
+
+func TestPromise1_WhatNoPolicyNamesIsNotCallable(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		for _, c := range []struct {
+			tool, args string
+			rule       guard.Rule
+		}{
+			{"extra", `{}`, guard.RuleNotListed},
+			{"Write", `{}`, guard.RuleNotListed},
+			{"wipe", `{}`, guard.RuleNever},
+			{"moved", `{}`, guard.RulePinChanged},
+			{"read", `{"path":"/etc/passwd"}`, guard.RulePath},
+			{"write", `{"path":"/etc/passwd","content":"x"}`, guard.RulePath},
+			{"write", `{"path":"` + r.file("a") + `","content":"x","more":1}`, guard.RuleSchema},
+			{"write", `{"path":"` + r.file("a") + `"}`, guard.RulePreviewFailed},
+			{"edit", `{"path":"` + r.file("missing") + `","old":"a","new":"b"}`, guard.RulePreviewFailed},
+			{"write", `[]`, guard.RuleSchema},
+		} {
+			w := p.word(p.call(c.tool, c.args))
+			if w.Status != wordDenied || w.Rule != c.rule && !(c.rule == guard.RulePreviewFailed && w.Rule == guard.RuleExpression) {
+				t.Errorf("%s %s: got %+v, want %s", c.tool, c.args, w, c.rule)
+			}
+		}
+		if got := p.server.received("tools/call"); len(got) != 0 {
+			t.Errorf("the server was sent %v", got)
+		}
+		if got := r.approvals(guard.Pending); len(got) != 0 {
+			t.Errorf("%d approvals are pending", len(got))
+		}
+		r.wantCompleted("extra", audit.StatusDenied)
+		r.wantCompleted("wipe", audit.StatusDenied)
+	})
+}
+
+func TestPromise2_AWriteWaitsAndRunsOnceAsApproved(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("patient")
+		defer p.end()
+		id := p.write("write", "a.txt", "new\n")
+		a := r.one(guard.Pending)
+		r.wantContent("a.txt", "old\n")
+		if !strings.Contains(a.Preview.Change.Text, "-old\n+new\n") {
+			t.Errorf("the diff is %q", a.Preview.Change.Text)
+		}
+		p.quiet()
+		// While it is held, other traffic flows.
+		p.send(`{"jsonrpc":"2.0","id":"ping-1","method":"ping"}`)
+		if got := p.frame(); got != `{"jsonrpc":"2.0","id":"ping-1","result":{"echo":"ping"}}` {
+			t.Errorf("ping: %s", got)
+		}
+		p.next++
+		p.wantDid(p.call("look", `{}`), "look")
+		r.decide(a, true)
+		p.wantDid(id, "write")
+		r.wantContent("a.txt", "new\n")
+		done := r.one(guard.Executed)
+		if done.Receipt == nil || done.Receipt.ReadBack != guard.Verified {
+			t.Errorf("the receipt is %+v", done.Receipt)
+		}
+		r.wantCompleted("write", audit.StatusOK)
+		if got := p.server.received("tools/call"); got[len(got)-1] != fmt.Sprintf(
+			`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"write","arguments":{"path":%q,"content":"new\n"}}}`, id, r.file("a.txt")) {
+			t.Errorf("the server was sent %s", got)
+		}
+	})
+}
+
+func TestPromise2_AMovedTargetAsksAgain(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("patient")
+		defer p.end()
+		id := p.write("write", "a.txt", "new\n")
+		for round := range guard.MaxStaleRounds {
+			a := r.one(guard.Pending)
+			if a.Round != round {
+				t.Errorf("round %d, want %d", a.Round, round)
+			}
+			r.put("a.txt", fmt.Sprintf("moved %d\n", round))
+			r.decide(a, true)
+			synctest.Wait()
+			r.wantContent("a.txt", fmt.Sprintf("moved %d\n", round))
+		}
+		p.wantWord(id, wordStale, guard.RuleStaleRounds)
+		if got := r.approvals(guard.Stale); len(got) != guard.MaxStaleRounds {
+			t.Errorf("%d are stale", len(got))
+		}
+		r.wantCompleted("write", audit.StatusDenied)
+	})
+}
+
+func TestPromise2_TwoEditsApprovedTogether(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "one\ntwo\n")
+		p := r.session("patient")
+		defer p.end()
+		first := p.call("edit", fmt.Sprintf(`{"path":%q,"old":"one","new":"ONE"}`, r.file("a.txt")))
+		second := p.call("edit", fmt.Sprintf(`{"path":%q,"old":"two","new":"TWO"}`, r.file("a.txt")))
+		pending := r.approvals(guard.Pending)
+		if len(pending) != 2 {
+			t.Fatalf("%d are pending", len(pending))
+		}
+		r.decide(pending[0], true)
+		r.decide(pending[1], true)
+		fresh := r.one(guard.Pending) // the one that came second has lost its ground
+		if r.one(guard.Executed).ID == r.one(guard.Stale).ID || fresh.Replaces != r.one(guard.Stale).ID {
+			t.Error("the approvals are mixed up")
+		}
+		r.decide(fresh, true)
+		for range 2 {
+			m, err := jsonrpc.Admit([]byte(p.frame()), jsonrpc.Limits{})
+			if err != nil || m.ID != jsonrpc.IntID(int64(first)) && m.ID != jsonrpc.IntID(int64(second)) {
+				t.Errorf("got %s", m.Raw)
+			}
+		}
+		r.wantContent("a.txt", "ONE\nTWO\n")
+	})
+}
+
+func TestPromise2_APolicyThatChangedAsksAgain(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("patient")
+		defer p.end()
+		id := p.write("write", "a.txt", "new\n")
+		a := r.one(guard.Pending)
+		r.setPolicy(strings.Replace(testConfig, "write: {tier: T1_REVERSIBLE_WRITE, ", "write: {tier: T1_REVERSIBLE_WRITE, limits: {calls_per_run: 9}, ", 1))
+		r.decide(a, true)
+		fresh := r.one(guard.Pending)
+		if fresh.Replaces != a.ID || fresh.Digest == a.Digest {
+			t.Errorf("%s replaces %s", fresh.ID, fresh.Replaces)
+		}
+		r.setPolicy(strings.Replace(testConfig, "write: {tier: T1_REVERSIBLE_WRITE, ", "write: {tier: NEVER, ", 1))
+		r.decide(fresh, true)
+		p.wantWord(id, wordDenied, guard.RuleNever)
+		r.wantContent("a.txt", "old\n")
+	})
+}
+
+func TestPromise2_AKillSwitchStopsWhatIsApproved(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("patient")
+		defer p.end()
+		id := p.write("write", "a.txt", "new\n")
+		a := r.one(guard.Pending)
+		if err := r.store.SetSwitch(context.Background(), guard.Switch{Scope: "files/write", Reason: "stop it", By: guard.Approver{User: "1000"}, At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		r.decide(a, true)
+		p.wantWord(id, wordDenied, guard.RuleSwitch)
+		r.wantContent("a.txt", "old\n")
+		r.one(guard.Stale)
+	})
+}
+
+func TestPromise3_ARetryJoinsAndOneApprovalRunsOnce(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("hasty")
+		defer p.end()
+		began := time.Now()
+		w := p.wantWord(p.write("write", "a.txt", "new\n"), wordBlocked, "")
+		if waited := time.Since(began); waited != 50*time.Second {
+			t.Errorf("answered after %s", waited)
+		}
+		a := r.one(guard.Pending)
+		if w.ApprovalID != a.ID || w.ExpiresAt != a.Expires.Wall.UTC().Format(time.RFC3339) {
+			t.Errorf("got %+v", w)
+		}
+		r.decide(a, true)
+		p.wantDid(p.write("write", "a.txt", "new\n"), "write")
+		r.wantContent("a.txt", "new\n")
+		if got := r.one(guard.Executed); got.ID != a.ID {
+			t.Errorf("%s was executed, want %s", got.ID, a.ID)
+		}
+		// Once more is a new question.
+		r.put("a.txt", "old\n")
+		p.write("write", "a.txt", "new\n")
+		if again := r.one(guard.Pending); again.ID == a.ID {
+			t.Error("the approval was used twice")
+		}
+		r.wantContent("a.txt", "old\n")
+	})
+}
+
+func TestPromise3_TheNewestIdenticalCallExecutes(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("patient")
+		defer p.end()
+		first := p.write("write", "a.txt", "new\n")
+		a := r.one(guard.Pending)
+		second := p.write("write", "a.txt", "new\n")
+		if w := p.word(first); w.Status != wordSuperseded || w.Reason != "continued by a later call" {
+			t.Errorf("got %+v", w)
+		}
+		r.decide(a, true)
+		p.wantDid(second, "write")
+		if got := p.server.received("tools/call"); len(got) != 1 {
+			t.Errorf("the server was sent %v", got)
+		}
+		r.wantCompleted("write", audit.StatusCancelled, audit.StatusOK)
+	})
+}
+
+func TestPromise4_NoIntentNoCall(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("patient")
+		p.server.set(func(_ *fakeServer, m jsonrpc.Message) bool {
+			if m.Method == "tools/call" {
+				if open, err := r.store.OpenIntents(); err != nil || len(open) != 1 {
+					t.Errorf("a write reached the server with %d intents on record (%v)", len(open), err)
+				}
+			}
+			return false
+		})
+		p.wantDid(p.write("scratch", "a.txt", "new\n"), "scratch")
+		p.end()
+		if open, _ := r.store.OpenIntents(); len(open) != 0 {
+			t.Errorf("%d intents are open", len(open))
+		}
+		var order []audit.Type
+		for _, e := range r.events(audit.ToolCallRequested, audit.ToolCallAuthorized, audit.ToolCallCompleted) {
+			order = append(order, e.Event)
+		}
+		if fmt.Sprint(order) != "[tool_call_requested tool_call_authorized tool_call_completed]" {
+			t.Errorf("recorded: %v", order)
+		}
+	})
+}
+
+func TestPromise4_AReadIsOnRecordBeforeItsAnswer(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		id := p.call("look", `{}`)
+		p.answer(id)
+		found := 0
+		for _, e := range r.events(audit.ToolCallRequested, audit.ToolCallAuthorized) {
+			if e.Tool.Name == "look" {
+				found++
+			}
+		}
+		if found != 2 {
+			t.Errorf("%d records", found)
+		}
+		synctest.Wait()
+		r.wantCompleted("look", audit.StatusOK)
+	})
+}
+
+func TestPromise8_SecretsAreTakenOutOfAnswers(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		const token = "ghp_abcdefghijklmnopqrstuvwxyz0123456789"
+		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
+			if m.Method != "tools/call" {
+				return false
+			}
+			f.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"x %s y"}],"k":  1.50}}`, m.ID.Raw(), token)
+			return true
+		})
+		got := string(p.answer(p.call("look", `{}`)).Raw)
+		if strings.Contains(got, token) || !strings.Contains(got, "[REDACTED:") || !strings.Contains(got, `,"k":  1.50}}`) {
+			t.Errorf("got %s", got)
+		}
+		// What the guard took out must not be written back.
+		text := got[strings.Index(got, "[REDACTED:"):]
+		text = text[:strings.Index(text, "]")+1]
+		r.put("a.txt", "x "+token+" y\n")
+		p.wantWord(p.write("write", "a.txt", text), wordDenied, guard.RuleRedactionMarker)
+		for _, e := range r.events() {
+			if raw, _ := e.Encode(); strings.Contains(string(raw), token) {
+				t.Errorf("the log holds the secret: %s", raw)
+			}
+		}
+	})
+}

@@ -1,0 +1,103 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/policy"
+)
+
+// read runs a call that changes nothing and may run at once. Its record is
+// committed beside the upstream's work, and the answer is released when both
+// are done, so that safety costs the slower of the two.
+func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output int) ([]byte, error) {
+	if !s.commit(c.req) {
+		return nil, gaveUp(causeOf(ctx))
+	}
+	opened, events := s.storeCall(c, callLimit(tool)), []audit.Event{
+		s.callEvent(c, audit.ToolCallRequested), s.callEvent(c, audit.ToolCallAuthorized),
+	}
+	if s.cfg.Policy().Config().Audit.Reads == "relaxed" {
+		if err := s.cfg.Store.OpenCallSoon(opened, events...); err != nil {
+			s.uncommit(c.req)
+			return nil, s.notRecorded(c, err)
+		}
+		c.recorded = true
+	}
+	// An error here means that the upstream is gone or hangs, which await tells.
+	sendErr := s.send(c, nil)
+	if !c.recorded {
+		rec, cancel := durably(ctx)
+		err := s.cfg.Store.OpenCall(rec, opened, events...)
+		cancel()
+		if err != nil {
+			// fail closed: what is not on record is not released
+			return nil, s.notRecorded(c, err)
+		}
+		c.recorded = true
+	}
+	a := answer{err: sendErr}
+	limit := s.timeout(tool)
+	if sendErr == nil {
+		a = s.await(ctx, c.req, limit)
+	}
+	frame, clean, status := s.readEnding(c, tool, output, a)
+	done := s.completed(c, status)
+	if a.err == nil {
+		done.Output.SHA256 = diff.Sum(payload(&a.msg))
+		done.Output.Redacted = s.excerpt(clean)
+	}
+	s.cfg.Store.CloseCallSoon(c.tc.ID, done)
+	return frame, nil
+}
+
+// readEnding says what the client gets of a read.
+func (s *session) readEnding(c *call, tool *policy.Tool, output int, a answer) (frame, clean []byte, status audit.Status) {
+	var refused *jsonrpc.Refusal
+	w := word{Status: wordError}
+	switch {
+	case a.err == nil:
+		status = audit.StatusOK
+		if outcomeOf(&a.msg) == guard.OutcomeError {
+			status = audit.StatusError
+		}
+		frame, clean = s.release(c, &a.msg, output, "")
+		return frame, clean, status
+	case errors.Is(a.err, errCancelled):
+		return nil, nil, audit.StatusCancelled
+	case errors.Is(a.err, errSessionEnded):
+		return nil, nil, audit.StatusCancelled
+	case errors.Is(a.err, errTimeout):
+		_ = s.toUpstream(jsonrpc.Notify("notifications/cancelled", map[string]any{"requestId": rawID(c.req.id), "reason": "timeout"}))
+		w.Reason = fmt.Sprintf("the server did not answer within %s", s.timeout(tool))
+		w.Repair = "Ask for less, or try again later."
+	case errors.As(a.err, &refused):
+		w.Reason = "the guard refused the server's answer (" + refused.Reason.String() + ")"
+	default:
+		return s.goneReply(c.req.id), nil, audit.StatusError
+	}
+	return ownResult(c, w), nil, audit.StatusError
+}
+
+// methodRead follows a request that reads a resource or a prompt: policy has
+// let its method pass, it is recorded like a call of a T0 tool.
+func (s *session) methodRead(ctx context.Context, c *call) {
+	c.tc.Tool = c.req.method
+	c.tc.Args = c.msg.ParamsRaw()
+	c.tc.ArgsRaw = diff.Sum(c.tc.Args)
+	if canonical, err := diff.Canonical(c.tc.Args); err == nil {
+		c.tc.ArgsCanonical = canonical
+	}
+	c.tier = guard.T0Read
+	c.decision = guard.Decision{Verdict: guard.Allow, Rule: guard.RuleMethod}
+	frame, err := s.read(ctx, c, nil, defaultOutput)
+	if err != nil {
+		frame = s.refuse(c, err)
+	}
+	s.reply(c.req, frame)
+}

@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// IntentStore holds the intents that an earlier daemon left without a receipt.
+type IntentStore interface {
+	reconciler
+	OpenIntents() ([]guard.Intent, error)
+}
+
+// RecoveryConfig is what a Recovery needs; all fields but Log are required.
+type RecoveryConfig struct {
+	Store IntentStore
+	Locks *Locks
+	Clock Clock
+	// Alive reports whether an upstream of an earlier daemon still lives. When in
+	// doubt it says true.
+	Alive func(guard.UpstreamRef) bool
+	Log   *slog.Logger
+}
+
+// Recovery settles executions that an earlier daemon left without a receipt.
+type Recovery struct {
+	cfg  RecoveryConfig
+	open []recovering
+}
+
+type recovering struct {
+	intent guard.Intent
+	held   *Held
+}
+
+// Recover locks the targets of every intent without a receipt, and reads those
+// back whose upstream is dead. It is called before any session is served. What
+// is left, because an upstream still lives, is settled by Run.
+func Recover(ctx context.Context, cfg RecoveryConfig) (*Recovery, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	intents, err := cfg.Store.OpenIntents()
+	if err != nil {
+		return nil, fmt.Errorf("loading the open intents: %w", err)
+	}
+	r := &Recovery{cfg: cfg}
+	for _, in := range intents {
+		r.open = append(r.open, recovering{intent: in, held: cfg.Locks.Hold(in)})
+	}
+	r.sweep(ctx)
+	return r, nil
+}
+
+// Open returns how many executions are still without an outcome because their
+// upstream lives. It must not be called while Run does.
+func (r *Recovery) Open() int { return len(r.open) }
+
+// Run settles the rest as their upstreams end, and returns when nothing is left
+// or ctx ends.
+func (r *Recovery) Run(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for len(r.open) > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			r.sweep(ctx)
+		}
+	}
+}
+
+func (r *Recovery) sweep(ctx context.Context) {
+	kept := r.open[:0]
+	for _, o := range r.open {
+		if r.cfg.Alive(o.intent.Upstream) {
+			kept = append(kept, o)
+			continue
+		}
+		rec, cancel := durably(ctx)
+		settle(rec, r.cfg.Store, r.cfg.Log, o.intent, reconciled(rec, o.intent, "", r.cfg.Clock.Now().Wall))
+		cancel()
+		o.held.Release()
+	}
+	r.open = kept
+}

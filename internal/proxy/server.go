@@ -1,0 +1,355 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/upstream"
+)
+
+// readUpstream handles what the upstream sends until it ends.
+func (s *session) readUpstream() {
+	defer s.upstreamEnded()
+	for {
+		frame, err := s.conn.Next()
+		var refusal *jsonrpc.Refusal
+		if errors.As(err, &refusal) {
+			s.refuseUpstream(refusal)
+			continue
+		}
+		var garbage *upstream.GarbageError
+		if errors.As(err, &garbage) {
+			s.refuseUpstream(&jsonrpc.Refusal{Reason: jsonrpc.NotAnObject, Detail: fmt.Sprintf("a line of %d bytes that is no message", garbage.Size)})
+			continue
+		}
+		if err != nil {
+			return
+		}
+		m, err := jsonrpc.Admit(frame, s.cfg.Limits)
+		if errors.As(err, &refusal) {
+			s.refuseUpstream(refusal)
+			continue
+		}
+		if err != nil {
+			return // fail closed: an error that is no refusal admits nothing
+		}
+		s.fromUpstream(m)
+	}
+}
+
+// refuseUpstream drops a frame that does not mean one thing only. Whoever waits
+// for it as an answer is told so.
+func (s *session) refuseUpstream(r *jsonrpc.Refusal) {
+	s.stopped(jsonrpc.FromServer, "", guard.Decision{Rule: guard.RuleAdmission, Reason: r.Error()})
+	if r.ID.IsZero() {
+		return
+	}
+	switch r.Kind {
+	case jsonrpc.Request:
+		_ = s.toUpstream(jsonrpc.ErrorReply(r.ID, r.Reason.Code(), "the guard refused this message: "+r.Reason.String(), nil))
+	case jsonrpc.Response:
+		s.deliver(r.ID, answer{err: r}, func(req *request) []byte {
+			return jsonrpc.ErrorReply(req.id, jsonrpc.CodeInternalError,
+				"mcpguard refused the server's answer ("+r.Reason.String()+")", nil)
+		})
+	default:
+		// not an answer to anybody
+	}
+}
+
+func (s *session) fromUpstream(m jsonrpc.Message) {
+	switch m.Kind {
+	case jsonrpc.Response:
+		s.upstreamResponse(m)
+	case jsonrpc.Request:
+		s.upstreamRequest(m)
+	case jsonrpc.Notification:
+		s.upstreamNotification(m)
+	default:
+		// fail closed: a kind that does not exist goes nowhere
+	}
+}
+
+// upstreamResponse brings an answer to whoever waits for it: the guard itself, a
+// goroutine that follows a call, or the client.
+func (s *session) upstreamResponse(m jsonrpc.Message) {
+	a := answer{msg: m}
+	s.deliver(m.ID, a, func(r *request) []byte { return s.passing(r, m) })
+}
+
+// deliver finds who waits for the answer to an id. pass makes what the client
+// gets where nobody follows the request; it runs outside of the state.
+func (s *session) deliver(id jsonrpc.ID, a answer, pass func(*request) []byte) {
+	var own chan answer
+	var r *request
+	wanted := false
+	s.update(func(in *inflight) {
+		if own = in.own[id]; own != nil {
+			delete(in.own, id)
+			return
+		}
+		r = in.client[id]
+		if r == nil || r.received || r.stage == stageHeld {
+			r = nil // the upstream cannot answer what it was never asked
+			return
+		}
+		r.received = true
+		wanted = !r.answered
+		if r.answer != nil && a.err == nil {
+			if task := taskOf(&a.msg); task != "" && in.tasks[task] == nil {
+				a.task = make(chan taskEnd, 1)
+				in.tasks[task] = a.task
+			}
+		}
+		in.settle(r)
+	})
+	switch {
+	case own != nil:
+		own <- a // holds one, and is in the map once
+	case r == nil:
+		s.cfg.Log.Debug("dropped an answer to a request that is not open", "session", s.cfg.Session.ID, "id", id.String())
+	case r.answer != nil:
+		r.answer <- a // likewise
+	case wanted:
+		s.reply(r, pass(r))
+	}
+}
+
+// passing makes what the client gets of an answer that nobody follows.
+func (s *session) passing(r *request, m jsonrpc.Message) []byte {
+	switch r.method {
+	case "tools/list":
+		return s.filterList(&m)
+	case "initialize", "server/discover":
+		s.serverInfo(&m)
+	case "tasks/get", "tasks/result", "tasks/cancel":
+		s.taskAnswer(r, &m)
+		frame, _ := s.redacted(&m)
+		return frame
+	}
+	if why := s.foreignInput(&m); why != "" {
+		return jsonrpc.ErrorReply(m.ID, jsonrpc.CodeMethodNotFound, why, nil)
+	}
+	return m.Raw
+}
+
+// foreignInput says why an answer of the modern era that asks the client for
+// something may not pass: the policy does not let the server ask for it.
+func (s *session) foreignInput(m *jsonrpc.Message) string {
+	for f := range jsonrpc.Members(m.Raw, m.Result) {
+		if !strings.EqualFold(f.Name, "inputRequests") {
+			continue
+		}
+		if f.Name != "inputRequests" {
+			return "mcpguard refused the server's answer: a member's name is ambiguous"
+		}
+		for q := range jsonrpc.Members(m.Raw, f.Value) {
+			method := textAt(m.Raw, q.Value, "method")
+			if d := s.method(false, method); method == "" || d.Verdict != guard.Allow {
+				s.stopped(jsonrpc.FromServer, method, d)
+				return "mcpguard: the policy does not allow the server to ask this of the client"
+			}
+		}
+	}
+	return ""
+}
+
+// upstreamRequest passes a request of the server to the client, where policy
+// lets it, and answers roots/list by itself.
+func (s *session) upstreamRequest(m jsonrpc.Message) {
+	if m.Method == "roots/list" {
+		_ = s.toUpstream(s.rootsReply(m.ID))
+		return
+	}
+	if d := s.method(false, m.Method); d.Verdict != guard.Allow {
+		s.stopped(jsonrpc.FromServer, m.Method, d)
+		_ = s.toUpstream(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeMethodNotFound, "the guard's policy does not allow this method", nil))
+		return
+	}
+	open := false
+	s.update(func(in *inflight) {
+		if _, open = in.server[m.ID]; !open {
+			in.server[m.ID] = m.Method
+		}
+	})
+	if open {
+		_ = s.toUpstream(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "a request with this id is in flight already", nil))
+		return
+	}
+	s.toClient(m.Raw)
+}
+
+func (s *session) upstreamNotification(m jsonrpc.Message) {
+	if d := s.method(false, m.Method); d.Verdict != guard.Allow {
+		s.stopped(jsonrpc.FromServer, m.Method, d)
+		return
+	}
+	switch m.Method {
+	case "notifications/tools/list_changed":
+		s.defs.invalidate()
+	case "notifications/cancelled":
+		if at, ok := m.Param("requestId"); ok {
+			if id, ok := jsonrpc.IDFrom(m.Raw, at); ok {
+				s.update(func(in *inflight) { delete(in.server, id) })
+			}
+		}
+	case "notifications/progress":
+		if s.forged(&m) {
+			return
+		}
+	default:
+		if strings.HasPrefix(m.Method, "notifications/tasks") {
+			s.taskStatus(&m)
+		}
+	}
+	s.toClient(m.Raw)
+}
+
+// forged reports whether a progress notification is about a call that the
+// upstream has not been given: it could pass for the guard's own word.
+func (s *session) forged(m *jsonrpc.Message) (yes bool) {
+	at, ok := m.Param("progressToken")
+	if !ok {
+		return false
+	}
+	token, ok := jsonrpc.IDFrom(m.Raw, at)
+	if !ok {
+		return true
+	}
+	s.update(func(in *inflight) { yes = in.tokens[token] != nil })
+	return yes
+}
+
+// upstreamEnded tells everybody who waits for the upstream that no answer will
+// come.
+func (s *session) upstreamEnded() {
+	var passing []*request
+	var following []*request
+	var own []chan answer
+	var tasks []chan taskEnd
+	s.update(func(in *inflight) {
+		in.gone = true
+		for _, r := range in.client {
+			switch {
+			case r.received || r.stage == stageHeld:
+			case r.answer != nil:
+				r.received = true
+				following = append(following, r)
+			case !r.answered:
+				passing = append(passing, r)
+			}
+		}
+		for id, c := range in.own {
+			own = append(own, c)
+			delete(in.own, id)
+		}
+		for id, c := range in.tasks {
+			tasks = append(tasks, c)
+			delete(in.tasks, id)
+		}
+	})
+	for _, r := range following {
+		r.answer <- answer{err: errUpstreamGone}
+	}
+	for _, r := range passing {
+		s.reply(r, s.goneReply(r.id))
+	}
+	for _, c := range own {
+		c <- answer{err: errUpstreamGone}
+	}
+	for _, c := range tasks {
+		c <- taskEnd{}
+	}
+	s.end(errUpstreamGone)
+}
+
+// taskOf returns the id of the task that an answer stands for, "" if the answer
+// is the result itself. In the legacy era (2025-11-25) the task is a member of
+// the result, in the tasks extension it is the result.
+func taskOf(m *jsonrpc.Message) string {
+	if m.Result.IsZero() {
+		return ""
+	}
+	if at, ok := jsonrpc.Member(m.Raw, m.Result, "resultType"); ok {
+		if kind, _ := jsonrpc.String(m.Raw, at); kind == "task" {
+			return taskID(m.Raw, m.Result)
+		}
+	}
+	if at, ok := jsonrpc.Member(m.Raw, m.Result, "task"); ok {
+		return taskID(m.Raw, at)
+	}
+	return ""
+}
+
+func taskID(raw []byte, obj jsonrpc.Span) string {
+	at, ok := jsonrpc.Member(raw, obj, "taskId")
+	if !ok {
+		return ""
+	}
+	id, ok := jsonrpc.String(raw, at)
+	if !ok || len(id) > 1024 {
+		return ""
+	}
+	return id
+}
+
+// taskAnswer looks at the answer to a question about a task: has it ended?
+func (s *session) taskAnswer(r *request, m *jsonrpc.Message) {
+	if m.Result.IsZero() {
+		return
+	}
+	if r.method == "tasks/result" {
+		// The result itself carries no status; the task it belongs to has ended.
+		if id := relatedTask(m); id != "" {
+			status := "completed"
+			if v, ok := jsonrpc.Member(m.Raw, m.Result, "isError"); ok {
+				if failed, _ := jsonrpc.Bool(m.Raw, v); failed {
+					status = "failed"
+				}
+			}
+			s.taskEnded(id, status)
+		}
+		return
+	}
+	obj := m.Result
+	if at, ok := jsonrpc.Member(m.Raw, m.Result, "task"); ok {
+		obj = at
+	}
+	s.taskEnded(taskID(m.Raw, obj), textAt(m.Raw, obj, "status"))
+}
+
+// taskStatus looks at a notification about a task.
+func (s *session) taskStatus(m *jsonrpc.Message) {
+	obj := m.Params
+	if at, ok := m.Param("task"); ok {
+		obj = at
+	}
+	s.taskEnded(taskID(m.Raw, obj), textAt(m.Raw, obj, "status"))
+}
+
+func relatedTask(m *jsonrpc.Message) string {
+	at, ok := jsonrpc.Lookup(m.Raw, m.Result, "_meta", "io.modelcontextprotocol/related-task")
+	if !ok {
+		return ""
+	}
+	return taskID(m.Raw, at)
+}
+
+func (s *session) taskEnded(id, status string) {
+	switch status {
+	case "completed", "failed", "cancelled":
+	default:
+		return
+	}
+	var c chan taskEnd
+	s.update(func(in *inflight) {
+		c = in.tasks[id]
+		delete(in.tasks, id)
+	})
+	if c != nil {
+		c <- taskEnd{status} // holds one, and is in the map once
+	}
+}

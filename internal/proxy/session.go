@@ -1,0 +1,277 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/upstream"
+)
+
+// session is one session while it is served.
+type session struct {
+	cfg  Config
+	conn upstream.Conn
+	ctx  context.Context // ends what the session holds; cause errSessionEnded or errUpstreamGone
+	end  context.CancelCauseFunc
+
+	clientOut sync.Mutex // one frame at a time to the client
+
+	mu     sync.Mutex
+	flight inflight // through update alone
+
+	defs tools // what the upstream listed
+
+	who     sync.Mutex
+	origin  guard.Origin // with the client's own labels, once known
+	version string       // what the server says its version is
+
+	calls    sync.WaitGroup // goroutines that follow a request
+	settling sync.WaitGroup // goroutines that wait for late outcomes
+}
+
+// Serve runs one session until the client or the upstream ends it, or ctx does.
+// When it returns, everything the session held is recorded, its upstream is
+// stopped and its client closed. The error says why a session could not be
+// served; the ordinary end is nil.
+func Serve(ctx context.Context, cfg Config) error {
+	cfg = cfg.withDefaults()
+	defer cfg.Client.Close()
+	s := &session{cfg: cfg, origin: cfg.Session.Origin}
+	s.flight = inflight{
+		client: map[jsonrpc.ID]*request{}, server: map[jsonrpc.ID]string{}, own: map[jsonrpc.ID]chan answer{},
+		tokens: map[jsonrpc.ID]*request{}, tasks: map[string]chan taskEnd{},
+	}
+	s.ctx, s.end = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer s.end(errSessionEnded)
+
+	conn, err := cfg.Upstream(ctx)
+	if err != nil {
+		return s.notStarted(ctx, err)
+	}
+	s.conn = conn
+
+	clientGone := make(chan struct{})
+	go func() { // ends with the client's stream, which Serve closes
+		defer close(clientGone)
+		s.readClient()
+	}()
+	upstreamGone := make(chan struct{})
+	go func() { // ends with the upstream's stream, which close stops
+		defer close(upstreamGone)
+		s.readUpstream()
+	}()
+	select {
+	case <-ctx.Done():
+	case <-clientGone:
+	case <-upstreamGone:
+	}
+	s.close(ctx, upstreamGone)
+	cfg.Client.Close()
+	<-clientGone
+	return nil
+}
+
+// close ends the session in the order that loses nothing: what waits for a
+// human is cancelled, what executes may finish, the upstream is stopped, and
+// what it left open is read back.
+func (s *session) close(ctx context.Context, upstreamGone <-chan struct{}) {
+	s.update(func(in *inflight) { in.closing = true })
+	durable, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	if err := s.cfg.Desk.EndSession(durable, s.cfg.Session.ID); err != nil {
+		s.cfg.Log.Error("cancelling what the session held", "session", s.cfg.Session.ID, "err", err)
+	}
+	cancel()
+	s.end(errSessionEnded)
+
+	done := make(chan struct{})
+	go func() { // ends once no call is followed any more, which the stop below brings about
+		s.calls.Wait()
+		close(done)
+	}()
+	grace := time.NewTimer(s.cfg.Grace)
+	defer grace.Stop()
+	select {
+	case <-done:
+	case <-upstreamGone:
+	case <-grace.C:
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := s.conn.Stop(stop); err != nil {
+		s.cfg.Log.Error("stopping the server", "session", s.cfg.Session.ID, "server", s.cfg.Session.Server, "err", err)
+	}
+	<-upstreamGone
+	<-done
+	s.settling.Wait()
+}
+
+// notStarted answers the client's first request in the upstream's place.
+func (s *session) notStarted(ctx context.Context, cause error) error {
+	server := s.cfg.Session.Server
+	s.cfg.Notice(fmt.Sprintf("mcpguard: the server %q could not be started: %v", server, cause))
+	stop := context.AfterFunc(ctx, func() { s.cfg.Client.Close() })
+	defer stop()
+	r := jsonrpc.NewReader(s.cfg.Client, s.cfg.Limits)
+	for {
+		frame, err := r.Next()
+		var over *jsonrpc.FrameError
+		if errors.As(err, &over) {
+			continue
+		}
+		if err != nil {
+			break
+		}
+		if m, err := jsonrpc.Admit(frame, s.cfg.Limits); err == nil && m.Kind == jsonrpc.Request {
+			s.toClient(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInternalError, fmt.Sprintf(
+				"mcpguard could not start the server %q. Ask the user to look at this client's MCP log, or to run: mcpguardd status", server), nil))
+			break
+		}
+	}
+	return fmt.Errorf("starting the server %q: %w", server, cause)
+}
+
+// toClient writes one frame. An error means that the client is gone, which its
+// reader notices too.
+func (s *session) toClient(frame []byte) {
+	s.clientOut.Lock()
+	defer s.clientOut.Unlock()
+	if err := writeFrame(s.cfg.Client, frame); err != nil {
+		s.cfg.Log.Debug("writing to the client", "session", s.cfg.Session.ID, "err", err)
+	}
+}
+
+func writeFrame(w io.Writer, frame []byte) error {
+	// The frame may be the upstream's own bytes, so the newline is appended only
+	// where that changes nobody else's memory.
+	line := frame
+	if cap(frame) > len(frame) {
+		line = append(frame, '\n')
+	} else {
+		line = append(append(make([]byte, 0, len(frame)+1), frame...), '\n')
+	}
+	_, err := w.Write(line)
+	return err
+}
+
+// toUpstream writes one frame. An error means that the upstream is gone or does
+// not read; its reader ends the session in the first case.
+func (s *session) toUpstream(frame []byte) error { return s.conn.Write(frame) }
+
+// who is who the client says it is, on top of what the daemon saw.
+func (s *session) requester() guard.Origin {
+	s.who.Lock()
+	defer s.who.Unlock()
+	return s.origin
+}
+
+// identify takes the client's name and version from the first message that has
+// them: initialize, or any request of the modern era. They are labels.
+func (s *session) identify(m *jsonrpc.Message) {
+	s.who.Lock()
+	known := s.origin.Client != ""
+	s.who.Unlock()
+	if known {
+		return
+	}
+	info, ok := jsonrpc.Lookup(m.Raw, m.Params, "_meta", metaClientInfo)
+	if !ok {
+		if m.Method != "initialize" {
+			return
+		}
+		if info, ok = m.Param("clientInfo"); !ok {
+			return
+		}
+	}
+	name, version := textAt(m.Raw, info, "name"), textAt(m.Raw, info, "version")
+	if name == "" {
+		return
+	}
+	s.who.Lock()
+	s.origin.Client, s.origin.Version = name, version
+	s.who.Unlock()
+	s.cfg.Identified(name, version)
+}
+
+// maxLabel bounds what is kept of a name that the other side chose.
+const maxLabel = 200
+
+func textAt(raw []byte, obj jsonrpc.Span, name string) string {
+	at, ok := jsonrpc.Member(raw, obj, name)
+	if !ok {
+		return ""
+	}
+	v, ok := jsonrpc.String(raw, at)
+	if !ok || len(v) > maxLabel {
+		return ""
+	}
+	return v
+}
+
+// serverInfo takes the server's version from its answer to initialize or
+// server/discover.
+func (s *session) serverInfo(m *jsonrpc.Message) {
+	info, ok := jsonrpc.Member(m.Raw, m.Result, "serverInfo")
+	if !ok {
+		if info, ok = jsonrpc.Lookup(m.Raw, m.Result, "_meta", metaServerInfo); !ok {
+			return
+		}
+	}
+	s.who.Lock()
+	defer s.who.Unlock()
+	s.version = textAt(m.Raw, info, "version")
+}
+
+func (s *session) serverVersion() string {
+	s.who.Lock()
+	defer s.who.Unlock()
+	return s.version
+}
+
+// Members of _meta that the modern era carries in each request.
+const (
+	metaProtocolVersion = "io.modelcontextprotocol/protocolVersion"
+	metaClientInfo      = "io.modelcontextprotocol/clientInfo"
+	metaServerInfo      = "io.modelcontextprotocol/serverInfo"
+	metaToolUse         = "claudecode/toolUseId"
+)
+
+// modern reports whether a request is of the era without initialize.
+func modern(m *jsonrpc.Message) bool {
+	_, ok := jsonrpc.Lookup(m.Raw, m.Params, "_meta", metaProtocolVersion)
+	return ok
+}
+
+// durably gives a record its own deadline: what happened is recorded whether or
+// not anybody still waits.
+func durably(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+}
+
+// refusedFrame records a frame that could not be admitted, or a message that a
+// method's policy stopped.
+func (s *session) stopped(side jsonrpc.Side, method string, d guard.Decision) {
+	e := s.event(audit.ToolCallDenied)
+	e.Tool = audit.Tool{Server: s.cfg.Session.Server, Name: method, Version: s.serverVersion()}
+	e.Verdict, e.Rule, e.Reason = d.Verdict.String(), d.Rule, d.Reason
+	if side == jsonrpc.FromServer {
+		e.Reason = "sent by the server: " + d.Reason
+	}
+	s.cfg.Store.RecordSoon(e)
+}
+
+// rawJSON encodes a value of the guard's own.
+func rawJSON(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return json.RawMessage("null")
+	}
+	return b
+}
