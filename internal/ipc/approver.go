@@ -55,6 +55,10 @@ func (r *ApproverRefusal) Error() string { return r.Text }
 // start-up file). Only signatures, a namespace around the client, or a daemon
 // under another user stop those.
 func CheckApprover(peer *Peer, clients []ClientRef, requireTerminal bool) error {
+	return checkApprover(peer, clients, requireTerminal, os.Getpid())
+}
+
+func checkApprover(peer *Peer, clients []ClientRef, requireTerminal bool, self int) error {
 	if peer == nil {
 		return &ApproverRefusal{RuleUnseen, "the deciding process could not be identified"}
 	}
@@ -72,7 +76,7 @@ func CheckApprover(peer *Peer, clients []ClientRef, requireTerminal bool) error 
 		// fail closed: an ancestor that cannot be seen may be a client.
 		return &ApproverRefusal{RuleUnseen, fmt.Sprintf("the deciding process could not be identified: %v", err)}
 	}
-	if r := checkChain(chain, clients, requireTerminal, os.Getpid()); r != nil {
+	if r := checkChain(chain, clients, requireTerminal, self); r != nil {
 		return r
 	}
 	return nil

@@ -1,0 +1,3 @@
+package ipc
+
+var helpers = map[string]func([]string) error{"connect": connectAndHold}
