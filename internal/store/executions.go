@@ -1,0 +1,293 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	bolt "go.etcd.io/bbolt"
+)
+
+// Begin makes durable that a call is about to run; only after it returned nil
+// may the call run. With an approval, this is its one use: it must be approved,
+// in time, for this digest, and the call must be the newest that joined. Without
+// one, the tier must be one that policy may allow by itself. The call must be
+// open, no switch may stop it, and a call begins once. A tool_call_authorized
+// event is added unless one is among events.
+func (s *Store) Begin(_ context.Context, in guard.Intent, events ...audit.Event) error {
+	list, err := s.encode(events)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(checkTenant("the intent", in.Tenant), checkParts("the intent", string(in.CallID), string(in.ApprovalID))); err != nil {
+		return fmt.Errorf("beginning an execution: %w", err)
+	}
+	authorized := has(events, audit.ToolCallAuthorized)
+	_, err = ask(s, "beginning an execution", func(b *batch) (none struct{}, late, err error) {
+		late, err = b.begin(in, list, authorized)
+		return none, late, err
+	})
+	return err
+}
+
+func (b *batch) begin(in guard.Intent, events encoded, authorized bool) (late error, err error) {
+	in.Unknown, in.At = false, b.now.Wall
+	c, err := b.beginCheck(in)
+	if err != nil {
+		return nil, err
+	}
+	var r *row
+	if in.ApprovalID != "" {
+		if r, late, err = b.use(in); err != nil || late != nil {
+			return late, err
+		}
+	} else if in.Tier != guard.T0Read && in.Tier != guard.T1ReversibleWrite && in.Tier != guard.T3Execute {
+		// fail closed: whatever the policy says, these need a human. T3 may run
+		// a command that the configuration lists in full.
+		return nil, ErrNeedsApproval
+	}
+	k := key(in.Tenant, string(in.CallID))
+	if err := b.putJSON(bucketIntents, k, in); err != nil {
+		return nil, err
+	}
+	if err := b.put(bucketIntentsOpen, k, nil); err != nil {
+		return nil, err
+	}
+	if r != nil {
+		r.Status = guard.Executing
+		if err := b.save(r, guard.Approved); err != nil {
+			return nil, err
+		}
+	}
+	if !authorized {
+		e := b.template(c)
+		e.Event, e.EventID, e.Timestamp = audit.ToolCallAuthorized, guard.NewEventID(), b.now.Wall
+		if r != nil {
+			e = b.about(audit.ToolCallAuthorized, r)
+		}
+		e.Verdict, e.Status = guard.Allow.String(), ""
+		if err := b.event(e); err != nil {
+			return nil, err
+		}
+	}
+	_, err = b.append(events...)
+	return nil, err
+}
+
+// beginCheck looks at what does not depend on an approval.
+func (b *batch) beginCheck(in guard.Intent) (*callRow, error) {
+	c, err := b.call(in.CallID)
+	if err != nil {
+		return nil, err
+	}
+	if c.Tenant != in.Tenant || c.RunID != in.RunID || c.SessionID != in.SessionID || c.Server != in.Server || c.Tool != in.Tool {
+		return nil, errors.New("the intent is not that of the call")
+	}
+	k := key(in.Tenant, string(in.CallID))
+	if b.get(bucketIntents, k) != nil {
+		return nil, ErrIntentOpen
+	}
+	for _, sw := range readSwitches(b.tx) {
+		if sw.Stops(in.Server, in.Tool) {
+			return nil, fmt.Errorf("%w (%s)", ErrStopped, sw.Reason)
+		}
+	}
+	return c, nil
+}
+
+// use checks that an approval may be used for an intent, now.
+func (b *batch) use(in guard.Intent) (r *row, late error, err error) {
+	r, late, err = b.live(in.ApprovalID)
+	switch {
+	case err != nil || late != nil:
+		return nil, late, err
+	case r.Status != guard.Approved:
+		return nil, nil, &StateError{ID: r.ID, Status: r.Status}
+	case r.Tenant != in.Tenant || r.RunID != in.RunID:
+		return nil, nil, ErrOtherRun
+	case r.CallID != in.CallID:
+		return nil, nil, ErrSuperseded
+	case r.Digest != in.Digest || r.Server != in.Server || r.Tool != in.Tool:
+		// fail closed: what runs is what was approved, bit for bit.
+		return nil, nil, ErrDigest
+	}
+	return r, nil, nil
+}
+
+// intent returns the intent of a call that has no final receipt yet.
+func (b *batch) intent(id guard.CallID) (guard.Intent, []byte, error) {
+	var in guard.Intent
+	tenant, ok := b.find(bucketIntents, string(id))
+	if !ok {
+		return in, nil, ErrNotFound
+	}
+	k := key(tenant, string(id))
+	if b.get(bucketReceipts, k) != nil || b.get(bucketIntentsOpen, k) == nil {
+		return in, nil, ErrClosed
+	}
+	_, err := getJSON(b.bucket(bucketIntents), k, &in)
+	return in, k, err
+}
+
+// Finish records what became of an execution, and completes its call. An
+// outcome that is unknown or incomplete keeps the intent, marked; only
+// Reconcile follows then. The approval is returned, if there is one.
+func (s *Store) Finish(_ context.Context, receipt guard.Receipt, completed audit.Event) (guard.Approval, error) {
+	return ask(s, "recording a receipt", func(b *batch) (out guard.Approval, late, err error) {
+		in, k, err := b.intent(receipt.CallID)
+		switch {
+		case err != nil:
+			return out, nil, err
+		case in.Unknown:
+			return out, nil, ErrClosed
+		}
+		done := completed
+		if done.Gates.ApprovalID == "" && in.ApprovalID != "" {
+			done.Gates = audit.Gates{RequiresApproval: true, ApprovalID: in.ApprovalID}
+		}
+		if err := b.closeCall(receipt.CallID, done, true); err != nil {
+			return out, nil, err
+		}
+		out, err = b.settle(in, k, receipt)
+		return out, nil, err
+	})
+}
+
+// Reconcile resolves an execution whose outcome was unknown, by what was read
+// back or by a human's word. The receipt must say how it ended.
+func (s *Store) Reconcile(_ context.Context, call guard.CallID, receipt guard.Receipt) (guard.Approval, error) {
+	receipt.CallID, receipt.Reconciled = call, true
+	if !receipt.Status().Final() {
+		return guard.Approval{}, fmt.Errorf("reconciling: the outcome %q settles nothing", receipt.Outcome)
+	}
+	return ask(s, "reconciling", func(b *batch) (out guard.Approval, late, err error) {
+		in, k, err := b.intent(call)
+		if err != nil {
+			return out, nil, err
+		}
+		if !in.Unknown {
+			return out, nil, ErrIntentOpen // it is executing; Finish will tell
+		}
+		if out, err = b.settle(in, k, receipt); err != nil {
+			return out, nil, err
+		}
+		return out, nil, b.event(b.reconciled(in, receipt))
+	})
+}
+
+// reconciled returns the event of a late receipt.
+func (b *batch) reconciled(in guard.Intent, receipt guard.Receipt) audit.Event {
+	c := callRow{Requested: -1, Call: Call{
+		ID: in.CallID, SessionID: in.SessionID, RunID: in.RunID, Tenant: in.Tenant, Server: in.Server, Tool: in.Tool,
+	}}
+	e := b.template(&c)
+	if in.ApprovalID != "" {
+		if r, err := b.row(in.ApprovalID); err == nil {
+			e = b.about(audit.ToolCallReconciled, r)
+		}
+	}
+	e.Event, e.EventID, e.Timestamp = audit.ToolCallReconciled, guard.NewEventID(), b.now.Wall
+	e.CallID = in.CallID
+	e.Status, e.Reason = audit.StatusOK, receipt.Detail
+	if receipt.Status() != guard.Executed {
+		e.Status = audit.StatusError
+	}
+	e.Output.SHA256 = receipt.Result
+	return e
+}
+
+// settle writes a receipt and what follows from it for intent and approval.
+func (b *batch) settle(in guard.Intent, k []byte, receipt guard.Receipt) (guard.Approval, error) {
+	status := receipt.Status()
+	if status.Final() {
+		if err := b.putJSON(bucketReceipts, k, receipt); err != nil {
+			return guard.Approval{}, err
+		}
+		if err := b.delete(bucketIntentsOpen, k); err != nil {
+			return guard.Approval{}, err
+		}
+	} else {
+		in.Unknown = true
+		if err := b.putJSON(bucketIntents, k, in); err != nil {
+			return guard.Approval{}, err
+		}
+	}
+	if in.ApprovalID == "" {
+		return guard.Approval{}, nil
+	}
+	r, err := b.row(in.ApprovalID)
+	if err != nil {
+		return guard.Approval{}, err
+	}
+	before := r.Status
+	if err := guard.CheckTransition(before, status); err != nil {
+		return guard.Approval{}, err
+	}
+	r.Status, r.Receipt, r.Why, r.HeldBy = status, &receipt, receipt.Detail, ""
+	if status.Final() {
+		r.EndedAt = b.now.Wall
+	}
+	if err := b.save(r, before); err != nil {
+		return guard.Approval{}, err
+	}
+	return r.approval(), nil
+}
+
+// OpenIntents returns the intents without a final receipt: what is executing,
+// and what ended nobody knows how.
+func (s *Store) OpenIntents() ([]guard.Intent, error) {
+	var out []guard.Intent
+	err := s.view(func(tx *bolt.Tx) (err error) {
+		out, err = openIntents(tx)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the open intents: %w", err)
+	}
+	return out, nil
+}
+
+func openIntents(tx *bolt.Tx) (out []guard.Intent, err error) {
+	rows := tx.Bucket([]byte(bucketIntents))
+	each(tx.Bucket([]byte(bucketIntentsOpen)), nil, func(k, _ []byte) bool {
+		var in guard.Intent
+		if _, err = getJSON(rows, k, &in); err != nil {
+			return false
+		}
+		out = append(out, in)
+		return true
+	})
+	slices.SortStableFunc(out, func(a, b guard.Intent) int { return a.At.Compare(b.At) })
+	return out, err
+}
+
+// Intent returns the intent of a call, and its receipt if there is a final one.
+func (s *Store) Intent(call guard.CallID) (guard.Intent, *guard.Receipt, error) {
+	var in guard.Intent
+	var receipt *guard.Receipt
+	tenants := s.tenants()
+	err := s.view(func(tx *bolt.Tx) error {
+		b := tx.Bucket([]byte(bucketIntents))
+		tenant, ok := findTenant(b, tenants, string(call))
+		if !ok {
+			return ErrNotFound
+		}
+		k := key(tenant, string(call))
+		if _, err := getJSON(b, k, &in); err != nil {
+			return err
+		}
+		var r guard.Receipt
+		ok, err := getJSON(tx.Bucket([]byte(bucketReceipts)), k, &r)
+		if ok {
+			receipt = &r
+		}
+		return err
+	})
+	if err != nil {
+		return in, nil, fmt.Errorf("reading an intent: %w", err)
+	}
+	return in, receipt, nil
+}

@@ -1,0 +1,238 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// ErrLocked means that another process has the database open.
+var ErrLocked = errors.New("another process has the database open")
+
+const (
+	// mmapSize is virtual: memory is used for what is read. It spares a running
+	// daemon the remapping that would make its writer wait for readers.
+	mmapSize  = 64 << 20
+	allocSize = 1 << 20 // the file grows by this much
+	fileMode  = 0o600
+)
+
+// openFile opens the database with its lock held. What bbolt would take for a
+// new database or run over blindly is refused first.
+func openFile(path string, readOnly bool, timeout time.Duration) (db *bolt.DB, err error) {
+	if err := checkFile(path); err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	var file *os.File
+	defer func() {
+		if p := recover(); p != nil {
+			// A panic leaves the file, and with it the lock, to nobody.
+			if file != nil {
+				_ = file.Close()
+			}
+			db, err = nil, fmt.Errorf("opening %s: %w: %v", path, ErrMissing, p)
+		}
+	}()
+	// A damaged page may lead anywhere; a fault then becomes a panic.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	db, err = bolt.Open(path, fileMode, &bolt.Options{
+		Timeout: timeout, NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
+		InitialMmapSize: mmapSize, ReadOnly: readOnly, NoStatistics: true,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			// Never O_CREATE: a file that vanished since it was checked stays missing.
+			f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
+			file = f
+			return f, err
+		},
+	})
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, fmt.Errorf("opening %s: %w", path, ErrLocked)
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		return nil, fmt.Errorf("opening %s: %w: %w", path, ErrMissing, err)
+	case err != nil:
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	db.AllocSize = allocSize
+	return db, nil
+}
+
+// Layout of a bbolt file (version 2): page 0 and 1 are meta pages, each with a
+// header of 16 bytes.
+const (
+	boltMagic      = 0xED0CDAED
+	boltVersion    = 2
+	pageHeader     = 16
+	metaSize       = 64
+	metaPageCount  = 40 // offset of the high water mark
+	metaChecksumAt = 56
+)
+
+// checkFile refuses what is no regular file, is empty, has no valid meta page,
+// or is shorter than the smaller of its meta pages says.
+func checkFile(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrMissing, err)
+	}
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%w: it is not a regular file", ErrMissing)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		if err := os.Chmod(path, fileMode); err != nil {
+			return fmt.Errorf("others may read the database, and that cannot be changed: %w", err)
+		}
+	}
+	if info.Size() == 0 {
+		return fmt.Errorf("%w: the file is empty", ErrMissing)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	pages, size := int64(-1), int64(0)
+	for _, at := range metaOffsets(f) {
+		n, pageSize, ok := readMeta(f, at)
+		if ok && n > pages {
+			pages, size = n, pageSize
+		}
+	}
+	if pages < 0 {
+		return fmt.Errorf("%w: it has no valid meta page", ErrMissing)
+	}
+	if info.Size() < pages*size {
+		return fmt.Errorf("%w: the file has %d bytes, its meta page speaks of %d", ErrMissing, info.Size(), pages*size)
+	}
+	return nil
+}
+
+// metaOffsets returns where the meta pages are. The second follows the first
+// by one page, whose size the first may no longer tell.
+func metaOffsets(f *os.File) []int64 {
+	out := []int64{0}
+	if _, size, ok := readMeta(f, 0); ok {
+		return append(out, size)
+	}
+	for size := int64(1 << 10); size <= 64<<10; size <<= 1 {
+		out = append(out, size)
+	}
+	return out
+}
+
+func readMeta(f *os.File, at int64) (pages, pageSize int64, ok bool) {
+	var b [pageHeader + metaSize]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		return 0, 0, false
+	}
+	m := b[pageHeader:]
+	sum := fnv.New64a()
+	sum.Write(m[:metaChecksumAt])
+	e := binary.NativeEndian
+	pageSize, pages = int64(e.Uint32(m[8:])), int64(e.Uint64(m[metaPageCount:]))
+	ok = e.Uint32(m) == boltMagic && e.Uint32(m[4:]) == boltVersion && e.Uint64(m[metaChecksumAt:]) == sum.Sum64() &&
+		pageSize >= 1<<9 && pageSize <= 1<<20 && pages > 0 && pages < 1<<40
+	return pages, pageSize, ok
+}
+
+// createFile makes a new database. It appears at once and whole, or not at all;
+// if another process was faster, its database is kept.
+func createFile(path, verifier string, now time.Time) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	if err != nil {
+		return fmt.Errorf("creating %s: %w", path, err)
+	}
+	temp := f.Name()
+	defer os.Remove(temp)
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("creating %s: %w", path, err)
+	}
+	db, err := bolt.Open(temp, fileMode, &bolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		return fmt.Errorf("creating %s: %w", path, err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, name := range buckets() {
+			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket([]byte(bucketMeta))
+		for _, kv := range [][2]string{
+			{metaSchema, strconv.Itoa(schemaVersion)},
+			{metaCreated, now.UTC().Format(time.RFC3339)},
+			{metaVerifier, verifier},
+		} {
+			if err := meta.Put([]byte(kv[0]), []byte(kv[1])); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("creating %s: %w", path, err)
+	}
+	if err := os.Link(temp, path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("creating %s: %w", path, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// removeLeftovers removes what an interrupted createFile left. The lock of the
+// database is held.
+func removeLeftovers(path string) {
+	names, _ := filepath.Glob(path + ".new-*") // the pattern is well-formed, or there is nothing to remove
+	for _, n := range names {
+		_ = os.Remove(n)
+	}
+}
+
+// writeFile replaces a file atomically, mode 0600.
+func writeFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // after the rename there is nothing to remove
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// readSmall reads a file of at most limit bytes that is not a link.
+func readSmall(path string, limit int64) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("%s is not a regular file of at most %d bytes", path, limit)
+	}
+	return os.ReadFile(path)
+}

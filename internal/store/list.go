@@ -1,0 +1,252 @@
+package store
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	bolt "go.etcd.io/bbolt"
+)
+
+// Approval returns one approval with its contents. ErrNotFound if there is none.
+func (s *Store) Approval(id guard.ApprovalID) (guard.Approval, error) {
+	tenants := s.tenants()
+	var out guard.Approval
+	err := s.view(func(tx *bolt.Tx) error {
+		r, err := readRow(tx, tenants, id)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			return ErrNotFound
+		}
+		out = s.overlaid(r.approval())
+		return r.fill(tx, &out)
+	})
+	if err != nil {
+		return guard.Approval{}, fmt.Errorf("reading an approval: %w", err)
+	}
+	return out, nil
+}
+
+// overlaid returns what was refused in memory in place of what the file has.
+func (s *Store) overlaid(a guard.Approval) guard.Approval {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if refused, ok := s.mem.refused[a.ID]; ok {
+		return refused
+	}
+	return a
+}
+
+// Open returns every pending and every approved approval, the oldest first,
+// without contents.
+func (s *Store) Open() ([]guard.Approval, error) {
+	return s.Approvals(Filter{Status: []guard.Status{guard.Pending, guard.Approved}})
+}
+
+// Count returns how many approvals a filter selects. Limit and After do not
+// count.
+func (s *Store) Count(f Filter) (int, error) {
+	f.Limit, f.After, f.Full = 0, "", false
+	list, err := s.Approvals(f)
+	return len(list), err
+}
+
+// Approvals returns the approvals that a filter selects, by the time of their
+// request. Those that are not final come from memory.
+func (s *Store) Approvals(f Filter) ([]guard.Approval, error) {
+	if err := checkParts("the filter", f.Tenant); err != nil {
+		return nil, fmt.Errorf("listing approvals: %w", err)
+	}
+	status := f.Status
+	if len(status) == 0 {
+		status = guard.Statuses[:]
+	}
+	var out []guard.Approval
+	var final []guard.Status
+	for _, st := range status {
+		if st.Final() {
+			final = append(final, st)
+		}
+	}
+	after, err := s.after(f)
+	if err != nil {
+		return nil, err
+	}
+	if out, err = s.finished(f, final, after); err != nil {
+		return nil, err
+	}
+	out = append(out, s.unfinished(f, status, after)...)
+	slices.SortFunc(out, f.order)
+	if f.Limit > 0 && len(out) > f.Limit {
+		out = out[:f.Limit]
+	}
+	if f.Full {
+		for i := range out {
+			if out[i], err = s.Approval(out[i].ID); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// order compares two approvals by time and id.
+func (f Filter) order(a, b guard.Approval) int {
+	c := cmp.Or(cmp.Compare(stamp(a.RequestedAt), stamp(b.RequestedAt)), cmp.Compare(a.ID, b.ID))
+	if f.Newest {
+		return -c
+	}
+	return c
+}
+
+func (f Filter) matches(a guard.Approval) bool {
+	return (f.Tenant == "" || a.Tenant == f.Tenant) && (f.Run == "" || a.RunID == f.Run) &&
+		(f.Server == "" || a.Server == f.Server) && (f.Since.IsZero() || !a.RequestedAt.Before(f.Since))
+}
+
+// after returns the approval behind which a list continues.
+func (s *Store) after(f Filter) (*guard.Approval, error) {
+	if f.After == "" {
+		return nil, nil
+	}
+	tenants := s.tenants()
+	var out *guard.Approval
+	err := s.view(func(tx *bolt.Tx) error {
+		r, err := readRow(tx, tenants, f.After)
+		if err == nil && r == nil {
+			err = ErrNotFound
+		}
+		if err == nil {
+			out = &r.Approval
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing approvals after %q: %w", f.After, err)
+	}
+	return out, nil
+}
+
+// unfinished lists from memory, and with it what was refused there.
+func (s *Store) unfinished(f Filter, status []guard.Status, after *guard.Approval) []guard.Approval {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var out []guard.Approval
+	for id, r := range s.mem.open {
+		a, refused := s.mem.refused[id]
+		if !refused {
+			a = r.Approval
+		}
+		if !slices.Contains(status, a.Status) || !f.matches(a) || after != nil && f.order(a, *after) <= 0 {
+			continue
+		}
+		if !refused {
+			a = r.approval()
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// finished lists from the file. Keys are in the order of time within a tenant
+// and status, so each contributes at most the limit.
+func (s *Store) finished(f Filter, status []guard.Status, after *guard.Approval) ([]guard.Approval, error) {
+	if len(status) == 0 {
+		return nil, nil
+	}
+	tenants := s.tenants()
+	if f.Tenant != "" {
+		tenants = []string{f.Tenant}
+	}
+	var out []guard.Approval
+	err := s.view(func(tx *bolt.Tx) error {
+		rows := tx.Bucket([]byte(bucketApprovals))
+		for _, t := range tenants {
+			for _, st := range status {
+				n := 0
+				err := f.walk(tx, t, st, func(id string) (bool, error) {
+					r, err := decodeRow(rows.Get(key(t, id)))
+					if err != nil {
+						return false, err
+					}
+					a := r.approval()
+					if !f.matches(a) {
+						return true, nil
+					}
+					if after == nil || f.order(a, *after) > 0 {
+						out = append(out, a)
+						n++
+					}
+					return f.Limit <= 0 || n < f.Limit, nil
+				})
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing approvals: %w", err)
+	}
+	return out, nil
+}
+
+// walk visits the ids of one tenant and status in the order asked for, from
+// f.Since on, until fn returns false.
+func (f Filter) walk(tx *bolt.Tx, tenant string, st guard.Status, fn func(id string) (bool, error)) error {
+	p := prefix(tenant, string(st))
+	low := append(slices.Clone(p), stamp(f.Since)...)
+	c := tx.Bucket([]byte(bucketByStatus)).Cursor()
+	var k []byte
+	next := c.Next
+	if f.Newest {
+		next = c.Prev
+		end := append(slices.Clone(p[:len(p)-1]), 1) // just behind every key with the prefix
+		if k, _ = c.Seek(end); k == nil {
+			k, _ = c.Last()
+		} else {
+			k, _ = c.Prev()
+		}
+	} else {
+		k, _ = c.Seek(low)
+	}
+	for ; k != nil; k, _ = next() {
+		if len(k) < len(p) || string(k[:len(p)]) != string(p) || f.Newest && string(k) < string(low) {
+			return nil
+		}
+		more, err := fn(last(k))
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadApprovals reads what is not final into memory.
+func loadApprovals(tx *bolt.Tx, m *memory) error {
+	rows := tx.Bucket([]byte(bucketApprovals))
+	for _, t := range m.tenants {
+		for _, st := range guard.Statuses {
+			if st.Final() {
+				continue
+			}
+			var ids []string
+			each(tx.Bucket([]byte(bucketByStatus)), prefix(t, string(st)), func(k, _ []byte) bool {
+				ids = append(ids, last(k))
+				return true
+			})
+			for _, id := range ids {
+				r, err := decodeRow(rows.Get(key(t, id)))
+				if err != nil {
+					return err
+				}
+				m.open[r.ID] = r
+			}
+		}
+	}
+	return nil
+}

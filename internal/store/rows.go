@@ -1,0 +1,202 @@
+package store
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	bolt "go.etcd.io/bbolt"
+)
+
+// row is an approval as it is kept: without its large contents, which are
+// blobs named by their digests.
+type row struct {
+	guard.Approval
+	Args   diff.Digest `json:"args_blob,omitzero"`
+	Text   diff.Digest `json:"text_blob,omitzero"`
+	Patch  diff.Digest `json:"patch_blob,omitzero"`
+	Values diff.Digest `json:"values_blob,omitzero"`
+	Pruned bool        `json:"pruned,omitempty"` // the blobs are gone
+}
+
+// blob is a content on its way into the database.
+type blob struct {
+	sum  diff.Digest
+	data []byte // as stored
+}
+
+// split takes the contents out of an approval.
+func (s *Store) split(a guard.Approval) (*row, []blob) {
+	r := &row{Approval: a}
+	var blobs []blob
+	keep := func(content []byte) diff.Digest {
+		if len(content) == 0 {
+			return diff.Digest{}
+		}
+		sum := diff.Sum(content)
+		blobs = append(blobs, blob{sum, s.deflate.pack(content)})
+		return sum
+	}
+	r.Args = keep(a.Args)
+	r.Text = keep([]byte(a.Preview.Change.Text))
+	r.Patch = keep(a.Preview.Change.Patch)
+	r.Values = keep(a.Preview.Change.Preview)
+	r.Approval.Args = nil
+	r.Preview.Change.Text, r.Preview.Change.Patch, r.Preview.Change.Preview = "", nil, nil
+	return r, blobs
+}
+
+// approval returns a copy without the contents.
+func (r *row) approval() guard.Approval {
+	a := r.Approval
+	a.Signoffs = slices.Clone(a.Signoffs)
+	if a.Receipt != nil {
+		receipt := *a.Receipt
+		a.Receipt = &receipt
+	}
+	return a
+}
+
+// fill loads the contents of r into a.
+func (r *row) fill(tx *bolt.Tx, a *guard.Approval) error {
+	if r.Pruned {
+		return nil
+	}
+	b := tx.Bucket([]byte(bucketBlobs))
+	for _, part := range []struct {
+		sum diff.Digest
+		set func([]byte)
+	}{
+		{r.Args, func(c []byte) { a.Args = c }},
+		{r.Text, func(c []byte) { a.Preview.Change.Text = string(c) }},
+		{r.Patch, func(c []byte) { a.Preview.Change.Patch = c }},
+		{r.Values, func(c []byte) { a.Preview.Change.Preview = c }},
+	} {
+		if part.sum.IsZero() {
+			continue
+		}
+		content, err := unpack(b.Get(blobKey(r.Tenant, part.sum)), part.sum)
+		if err != nil {
+			return fmt.Errorf("reading a content of %s: %w", r.ID, err)
+		}
+		part.set(content)
+	}
+	return nil
+}
+
+func (r *row) blobs() []diff.Digest {
+	var out []diff.Digest
+	for _, d := range []diff.Digest{r.Args, r.Text, r.Patch, r.Values} {
+		if !d.IsZero() {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func blobKey(tenant string, sum diff.Digest) []byte { return key(tenant, sum.String()) }
+
+func refKey(tenant string, sum diff.Digest, id guard.ApprovalID) []byte {
+	return key(tenant, sum.String(), string(id))
+}
+
+// readRow decodes the approval with this id, nil if there is none.
+func readRow(tx *bolt.Tx, tenants []string, id guard.ApprovalID) (*row, error) {
+	b := tx.Bucket([]byte(bucketApprovals))
+	t, ok := findTenant(b, tenants, string(id))
+	if !ok {
+		return nil, nil
+	}
+	return decodeRow(b.Get(key(t, string(id))))
+}
+
+func decodeRow(data []byte) (*row, error) {
+	var r row
+	if err := json.Unmarshal(data, &r); err != nil {
+		// fail closed: an approval that cannot be read approves nothing.
+		return nil, fmt.Errorf("reading a stored approval: %w", err)
+	}
+	return &r, nil
+}
+
+// The codecs of a blob; its first byte.
+const (
+	codecRaw     = 1
+	codecDeflate = 2
+)
+
+// maxBlob bounds what is unpacked, in bytes: more than any frame holds.
+const maxBlob = 256 << 20
+
+// deflater compresses contents, one at a time: a compressor is large.
+type deflater struct {
+	mu sync.Mutex
+	w  *flate.Writer
+}
+
+// pack returns a codec, the length and the content, compressed where that helps.
+func (d *deflater) pack(content []byte) []byte {
+	header := binary.AppendUvarint([]byte{codecDeflate}, uint64(len(content)))
+	if len(content) >= 128 {
+		if data := d.deflate(header, content); data != nil {
+			return data
+		}
+	}
+	header[0] = codecRaw
+	return append(header, content...)
+}
+
+func (d *deflater) deflate(header, content []byte) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var buf bytes.Buffer
+	buf.Write(header)
+	if d.w == nil {
+		w, err := flate.NewWriter(&buf, flate.BestSpeed)
+		if err != nil {
+			return nil // the content is kept as it is
+		}
+		d.w = w
+	} else {
+		d.w.Reset(&buf)
+	}
+	_, err := d.w.Write(content)
+	if errors.Join(err, d.w.Close()) != nil || buf.Len() >= len(header)+len(content) {
+		return nil
+	}
+	return buf.Bytes()
+}
+
+// unpack is the inverse of pack. What does not have the digest is refused.
+func unpack(data []byte, sum diff.Digest) ([]byte, error) {
+	if len(data) == 0 {
+		return nil, fmt.Errorf("the content %s is missing", sum)
+	}
+	size, n := binary.Uvarint(data[1:])
+	if n <= 0 || size > maxBlob {
+		return nil, fmt.Errorf("the content %s is damaged", sum)
+	}
+	var content []byte
+	switch body := data[1+n:]; data[0] {
+	case codecRaw:
+		content = bytes.Clone(body)
+	case codecDeflate:
+		var err error
+		if content, err = io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(body)), int64(size)+1)); err != nil {
+			return nil, fmt.Errorf("the content %s is damaged: %w", sum, err)
+		}
+	}
+	if uint64(len(content)) != size || diff.Sum(content) != sum {
+		// fail closed: a reviewer must not see something else than was computed.
+		return nil, fmt.Errorf("the content %s is not what was kept", sum)
+	}
+	return content, nil
+}

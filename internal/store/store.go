@@ -1,0 +1,387 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	bolt "go.etcd.io/bbolt"
+)
+
+// Store is one open database. Its methods may be called concurrently.
+type Store struct {
+	reader       // the audit log
+	path         string
+	clock        Clock
+	log          *slog.Logger
+	onPoint      func(Point) error
+	lockTimeout  time.Duration
+	writeTimeout time.Duration
+	key          *audit.Key
+
+	queue         *queue
+	written       chan struct{} // closed when the writer has ended
+	indeterminate atomic.Bool
+	doubt         *doubt // of the writer alone
+
+	dbMu sync.RWMutex // held for reading by each View, for writing while the file is opened again
+	db   *bolt.DB     // nil while it could not be opened again
+
+	mu  sync.RWMutex // guards mem
+	mem memory
+
+	counters counters
+	feed     feed
+	deflate  deflater
+	head     head
+	close    sync.Once
+	closeErr error
+}
+
+// memory is what is kept in memory of the database, as of the last commit.
+type memory struct {
+	size     int64                             // records of the log
+	tenants  []string                          // sorted
+	open     map[guard.ApprovalID]*row         // every approval that is not final
+	sessions map[guard.SessionID]guard.Session // open ones
+	switches []guard.Switch                    // by scope
+	alerts   map[guard.EventID]Alert           // not resolved
+	// refused holds what was denied or ended while the state was not known, and
+	// is not durable yet.
+	refused map[guard.ApprovalID]guard.Approval
+}
+
+// Open opens the database, which stays locked until Close, and checks the log
+// against the head that is kept outside it. What an earlier process left
+// halfway is for Startup.
+func Open(o Options) (*Store, error) {
+	if o.Path == "" || o.Clock == nil {
+		return nil, errors.New("opening the store: a path and a clock are required")
+	}
+	s := newStore(o)
+	headFile, err := s.head.read()
+	if err != nil {
+		return nil, fmt.Errorf("opening the store: %w", err)
+	}
+	if err := s.prepare(o, headFile); err != nil {
+		return nil, fmt.Errorf("opening the store: %w", err)
+	}
+	if s.db, err = openFile(s.path, false, s.lockTimeout); err != nil {
+		return nil, fmt.Errorf("opening the store: %w", err)
+	}
+	removeLeftovers(s.path)
+	if err := s.begin(headFile); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the store: %w", err), s.closeFile())
+	}
+	go s.write()    // owned by the store; ends when Close has closed the queue and all is written
+	go s.keepHead() // owned by the store; Close stops it after the writer and waits for it
+	return s, nil
+}
+
+func newStore(o Options) *Store {
+	s := &Store{
+		path: o.Path, clock: o.Clock, log: o.Log, onPoint: o.Hook,
+		lockTimeout: o.LockTimeout, writeTimeout: o.WriteTimeout,
+		queue: newQueue(), written: make(chan struct{}),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.lockTimeout <= 0 {
+		s.lockTimeout = defaultLockTimeout
+	}
+	if s.writeTimeout <= 0 {
+		s.writeTimeout = 30 * time.Second
+	}
+	s.head.init(o)
+	s.reader = reader{view: s.view}
+	s.counters.init(s)
+	return s
+}
+
+// prepare makes sure that there is a key, and a database where one may be
+// created.
+func (s *Store) prepare(o Options, headFile []byte) error {
+	_, err := os.Lstat(o.Path)
+	missing := errors.Is(err, fs.ErrNotExist)
+	if missing && headFile != nil {
+		// fail closed: there was a log, and its approvals and records are gone.
+		return fmt.Errorf("%w: %s does not exist, but %s says that it did; remove that file, too, to start a new log",
+			ErrMissing, o.Path, s.head.path)
+	}
+	if missing && !o.CreateNew {
+		return fmt.Errorf("%w: %s does not exist", ErrMissing, o.Path)
+	}
+	if s.key, err = s.head.loadKey(); err != nil {
+		return err
+	}
+	if !missing {
+		return nil
+	}
+	return createFile(o.Path, s.key.Verifier(), s.clock.Now().Wall)
+}
+
+// loadKey reads the key of the log, or makes one.
+func (h *head) loadKey() (*audit.Key, error) {
+	data, err := readSmall(h.keyPath, 4<<10)
+	if errors.Is(err, fs.ErrNotExist) {
+		k, err := audit.NewKey(rand.Reader, "mcpguard")
+		if err != nil {
+			return nil, err
+		}
+		if err := writeFile(h.keyPath, []byte(k.Secret()+"\n")); err != nil {
+			return nil, fmt.Errorf("keeping the key of the audit log: %w", err)
+		}
+		return k, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the key of the audit log: %w", err)
+	}
+	if info, err := os.Stat(h.keyPath); err == nil && info.Mode().Perm()&0o077 != 0 {
+		if err := os.Chmod(h.keyPath, fileMode); err != nil {
+			return nil, fmt.Errorf("others may read the key of the audit log, and that cannot be changed: %w", err)
+		}
+	}
+	return audit.ParseKey(string(data))
+}
+
+// begin brings the file to the current schema, loads what is kept in memory and
+// compares the log with the head.
+func (s *Store) begin(headFile []byte) error {
+	if err := migrate(s.db); err != nil {
+		return err
+	}
+	if err := s.load(); err != nil {
+		return err
+	}
+	return s.checkHead(headFile)
+}
+
+// Close writes what is queued, signs the log and closes the database. Later
+// calls return ErrShut; a second Close returns what the first did.
+func (s *Store) Close() error {
+	s.close.Do(func() {
+		s.queue.close()
+		<-s.written
+		s.head.stop()
+		s.feed.shut()
+		var err error
+		if !s.indeterminate.Load() {
+			err = s.sealHead()
+		}
+		s.closeErr = errors.Join(err, s.closeFile())
+	})
+	return s.closeErr
+}
+
+func (s *Store) closeFile() error {
+	s.dbMu.Lock()
+	defer s.dbMu.Unlock()
+	db := s.db
+	s.db = nil
+	if db == nil {
+		return nil
+	}
+	if err := db.Close(); err != nil {
+		return fmt.Errorf("closing the database: %w", err)
+	}
+	return nil
+}
+
+// view reads in a transaction of its own. It must be short: a reader holds up
+// the writer when the file has to be mapped again. What fn keeps, it copies.
+func (s *Store) view(fn func(*bolt.Tx) error) error {
+	s.dbMu.RLock()
+	defer s.dbMu.RUnlock()
+	if s.db == nil {
+		select {
+		case <-s.written:
+			return ErrShut
+		default:
+			return ErrIndeterminate
+		}
+	}
+	return viewFile(s.db, fn)
+}
+
+// viewFile turns what a damaged file does to bbolt into an error.
+func viewFile(db *bolt.DB, fn func(*bolt.Tx) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: reading panicked: %v", ErrMissing, p)
+		}
+	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	return db.View(fn)
+}
+
+// load reads into memory what is kept there.
+func (s *Store) load() error {
+	m := memory{
+		open: map[guard.ApprovalID]*row{}, sessions: map[guard.SessionID]guard.Session{},
+		alerts: map[guard.EventID]Alert{}, refused: map[guard.ApprovalID]guard.Approval{},
+	}
+	err := s.view(func(tx *bolt.Tx) error {
+		if err := checkBuckets(tx); err != nil {
+			return fmt.Errorf("%w: %w", ErrMissing, err)
+		}
+		m.size = 0
+		if k, _ := tx.Bucket([]byte(bucketLeaves)).Cursor().Last(); k != nil {
+			m.size = parseNumber(k) + 1
+		}
+		each(tx.Bucket([]byte(bucketTenants)), nil, func(k, _ []byte) bool {
+			m.tenants = append(m.tenants, string(k))
+			return true
+		})
+		return errors.Join(loadApprovals(tx, &m), loadSessions(tx, &m), loadSwitches(tx, &m), loadAlerts(tx, &m))
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, a := range s.mem.refused {
+		m.refused[id] = a
+	}
+	s.mem = m
+	return nil
+}
+
+// reload opens the file again and reads everything anew. It reports whether the
+// transaction in doubt is in the file; its relaxed operations are queued again
+// if not. Only the writer calls it.
+func (s *Store) reload() (committed bool, err error) {
+	defer func() {
+		if err != nil {
+			s.log.Error("the state could not be read again", "error", err)
+		}
+	}()
+	if err := s.hook(PointRecover); err != nil {
+		return false, err
+	}
+	s.dbMu.Lock()
+	if s.db != nil {
+		rollbackClose(s.db)
+		s.db = nil
+	}
+	dropCache(s.path)
+	db, err := openFile(s.path, false, s.lockTimeout)
+	s.db = db
+	s.dbMu.Unlock()
+	if err != nil {
+		return false, err
+	}
+	if err := s.load(); err != nil {
+		return false, err
+	}
+	cause := errors.New("asked for")
+	if d := s.doubt; d != nil {
+		var id int
+		if err := s.view(func(tx *bolt.Tx) error { id = tx.ID(); return nil }); err != nil {
+			return false, err
+		}
+		committed, cause = id >= d.id, d.cause
+		if !committed {
+			for _, o := range d.ops {
+				o.state.Store(opQueued)
+			}
+			s.queue.back(d.ops)
+		}
+		s.doubt = nil
+	}
+	// A write that succeeds is the proof that the file can be trusted again.
+	if err := s.noteRecovery(cause); err != nil {
+		return committed, err
+	}
+	s.indeterminate.Store(false)
+	s.feed.resync()
+	s.headDue()
+	return committed, nil
+}
+
+// rollbackClose closes a database on which a commit failed.
+func rollbackClose(db *bolt.DB) {
+	defer func() { _ = recover() }() // whatever state it is in, it is given up
+	_ = db.Close()
+}
+
+// noteRecovery raises an alert, in a transaction of its own.
+func (s *Store) noteRecovery(cause error) error {
+	tx, err := s.db.Begin(true)
+	if err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	b := s.newBatch(tx)
+	err = b.run(func(b *batch) error {
+		_, err := b.raise(Alert{Kind: AlertWriteFailed, Text: "A write to the database failed; its state was read again from disk.", Detail: cause.Error()})
+		return err
+	})
+	if err != nil {
+		rollback(tx)
+		return err
+	}
+	if b.writes == 0 { // an earlier alert is still open
+		if err := b.put(bucketMeta, []byte("recovered"), []byte(strconv.FormatInt(b.now.Wall.UnixMilli(), 10))); err != nil {
+			rollback(tx)
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		rollback(tx)
+		return err
+	}
+	s.publish(b)
+	return nil
+}
+
+func (s *Store) tenants() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.mem.tenants
+}
+
+// Size returns the number of records of the audit log.
+func (s *Store) Size() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.mem.size
+}
+
+// Record appends events to the audit log. They are durable when it returns nil.
+func (s *Store) Record(_ context.Context, events ...audit.Event) error {
+	list, err := s.encode(events)
+	if err != nil {
+		return err
+	}
+	return s.do("recording", func(b *batch) error {
+		_, err := b.append(list...)
+		return err
+	})
+}
+
+// RecordSoon appends events to the audit log within 50 ms. It drops none: it
+// blocks while too many wait.
+func (s *Store) RecordSoon(events ...audit.Event) {
+	var list encoded
+	for _, e := range events {
+		list = append(list, s.mustEncode(e))
+	}
+	err := s.soon(func(b *batch) error {
+		_, err := b.append(list...)
+		return err
+	})
+	if err != nil {
+		s.log.Error("events came after the store was closed", "events", len(list), "error", err)
+	}
+}
