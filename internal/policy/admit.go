@@ -14,6 +14,9 @@ type Request struct {
 	Definition []byte         // raw, as the upstream lists the tool in this session
 	Targets    []guard.Target // resolved by the tool's binding
 	Snapshot   Snapshot
+	// Args are the arguments of Call as expr.DecodeArgs makes them, where the
+	// caller has them already; nil means that they are decoded here.
+	Args map[string]any
 }
 
 // Snapshot is the state of the world that a decision may depend on, read once.
@@ -167,13 +170,16 @@ func (t *Tool) arguments(req Request, def *definition) (*expr.Vars, guard.Decisi
 
 // Vars returns what expressions may see of a call. The result may be shared.
 func (t *Tool) Vars(req Request) (*expr.Vars, error) {
-	raw := req.Call.Args
-	if len(raw) == 0 {
-		raw = []byte("{}")
-	}
-	args, err := expr.DecodeArgs(raw)
-	if err != nil {
-		return nil, err
+	args := req.Args
+	if args == nil {
+		raw := req.Call.Args
+		if len(raw) == 0 {
+			raw = []byte("{}")
+		}
+		var err error
+		if args, err = expr.DecodeArgs(raw); err != nil {
+			return nil, err
+		}
 	}
 	v := &expr.Vars{
 		Args: args, Targets: req.Targets, Tool: t.Name, Server: t.Server,

@@ -216,6 +216,9 @@ func (d *differ) tool(old, new *Tool) {
 	if a.Tier != b.Tier {
 		d.add(b.Tier < a.Tier, "%s: tier %s → %s", name, a.Tier, b.Tier)
 	}
+	if b.Tier == guard.Never {
+		return // nothing else about it counts
+	}
 	d.words(name+", tenants", a.Tenants, b.Tenants)
 	d.words(name+", environments", a.Environments, b.Environments)
 	d.ruleList(name+", deny", a.Deny, b.Deny, false)

@@ -154,35 +154,52 @@ func compileSchema(raw []byte) (s *schema, err error) {
 	return s, nil
 }
 
-// checkNumbers refuses numbers that the schema library does not survive.
+// checkNumbers refuses numbers that the schema library does not survive, and
+// nesting that is out of proportion. It only looks at where strings and numbers
+// begin and end; whether the text is JSON is for its reader to say.
 func checkNumbers(raw []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
 	depth := 0
-	for {
-		tok, err := dec.Token()
-		if err != nil {
-			if depth == 0 {
-				return nil // the end, or an error that the next reader reports
-			}
-			return errors.New("it is not complete")
-		}
-		switch t := tok.(type) {
-		case json.Delim:
-			if t == '{' || t == '[' {
-				depth++
-			} else {
-				depth--
-			}
-			if depth > maxSchemaDepth*2 {
+	for i := 0; i < len(raw); {
+		switch c := raw[i]; {
+		case c == '"':
+			i = afterString(raw, i+1)
+			continue
+		case c == '{' || c == '[':
+			if depth++; depth > maxSchemaDepth*2 {
 				return errors.New("it is nested too deeply")
 			}
-		case json.Number:
-			if err := checkNumber(string(t)); err != nil {
+		case c == '}' || c == ']':
+			depth--
+		case c == '-' || (c >= '0' && c <= '9'):
+			end := i
+			for end < len(raw) && bytes.IndexByte([]byte("+-.0123456789eE"), raw[end]) >= 0 {
+				end++
+			}
+			if err := checkNumber(string(raw[i:min(end, i+maxNumber+1)])); err != nil {
 				return err
 			}
+			i = end
+			continue
 		}
+		i++
 	}
+	return nil
+}
+
+// afterString returns the index behind the quote that ends a string.
+func afterString(raw []byte, i int) int {
+	for i < len(raw) {
+		n := bytes.IndexAny(raw[i:], "\"\\")
+		if n < 0 {
+			return len(raw)
+		}
+		i += n + 1
+		if raw[i-1] == '"' {
+			return i
+		}
+		i++ // the escaped character
+	}
+	return len(raw)
 }
 
 func checkNumber(s string) error {
