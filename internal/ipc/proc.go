@@ -43,7 +43,7 @@ func Ancestry(pid int) ([]Proc, error) {
 	var err error
 	for range ancestryTries {
 		var chain []Proc
-		chain, err = ancestry(pid, Inspect, readStat)
+		chain, err = ancestry(pid, inspectOnce, readStat)
 		if !errors.Is(err, errChanged) {
 			return chain, err
 		}
@@ -52,7 +52,8 @@ func Ancestry(pid int) ([]Proc, error) {
 }
 
 // ancestry makes one try. inspect reads everything about a process, stat what
-// identifies it.
+// identifies it; each process is looked at again after its parent was, but for
+// the first of all, whose pid is never reused while anything lives.
 func ancestry(pid int, inspect, stat func(int) (Proc, error)) ([]Proc, error) {
 	p, err := inspect(pid)
 	if err != nil {

@@ -23,6 +23,19 @@ const (
 // Inspect returns what the kernel says about a process. The error wraps
 // ErrGone when there is none.
 func Inspect(pid int) (Proc, error) {
+	p, err := inspectOnce(pid)
+	if err != nil {
+		return Proc{}, err
+	}
+	// A pid that was reused in between would have mixed two processes.
+	if again, err := readStat(pid); err != nil || again.StartTime != p.StartTime {
+		return Proc{}, fmt.Errorf("process %d: %w", pid, ErrGone)
+	}
+	return p, nil
+}
+
+// inspectOnce is Inspect for callers that look again by themselves.
+func inspectOnce(pid int) (Proc, error) {
 	p, err := readStat(pid)
 	if err != nil {
 		return Proc{}, err
@@ -33,10 +46,6 @@ func Inspect(pid int) (Proc, error) {
 		p.Cwd = cString(info[vnodeInfoBytes : vnodeInfoBytes+maxPath])
 	}
 	p.Cmdline = commandLine(pid)
-	// A pid that was reused in between would have mixed two processes.
-	if again, err := readStat(pid); err != nil || again.StartTime != p.StartTime {
-		return Proc{}, fmt.Errorf("process %d: %w", pid, ErrGone)
-	}
 	return p, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -12,11 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const maxCmdline = 64 << 10 // bytes of a command line that are read
+const maxRead = 64 << 10 // bytes of a file of /proc
 
 // Inspect returns what /proc says about a process. The error wraps ErrGone
 // when there is none, or none that this user may see.
 func Inspect(pid int) (Proc, error) {
+	p, err := inspectOnce(pid)
+	if err != nil {
+		return Proc{}, err
+	}
+	// A pid that was reused in between would have mixed two processes.
+	if again, err := readStat(pid); err != nil || again.StartTime != p.StartTime {
+		return Proc{}, fmt.Errorf("process %d: %w", pid, ErrGone)
+	}
+	return p, nil
+}
+
+// inspectOnce is Inspect for callers that look again by themselves.
+func inspectOnce(pid int) (Proc, error) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	p, err := readStat(pid)
 	if err != nil {
@@ -29,10 +41,6 @@ func Inspect(pid int) (Proc, error) {
 	p.Executable, _ = os.Readlink(dir + "/exe")
 	p.Cwd, _ = os.Readlink(dir + "/cwd")
 	p.Cmdline = readCmdline(dir + "/cmdline")
-	// A pid that was reused in between would have mixed two processes.
-	if again, err := readStat(pid); err != nil || again.StartTime != p.StartTime {
-		return Proc{}, fmt.Errorf("process %d: %w", pid, ErrGone)
-	}
 	return p, nil
 }
 
@@ -44,7 +52,7 @@ func StartTime(pid int) (uint64, error) {
 }
 
 func readStat(pid int) (Proc, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	b, err := readProc("/proc/" + strconv.Itoa(pid) + "/stat")
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return Proc{}, fmt.Errorf("process %d: %w", pid, ErrGone)
 	}
@@ -113,7 +121,7 @@ func ttyName(dev uint32) string {
 // The owner of the folder would not do: it is root for processes that are not
 // dumpable.
 func effectiveUID(path string) (int, error) {
-	b, err := os.ReadFile(path)
+	b, err := readProc(path)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return 0, fmt.Errorf("%s: %w", path, ErrGone)
 	}
@@ -131,14 +139,38 @@ func effectiveUID(path string) (int, error) {
 }
 
 func readCmdline(path string) []string {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxCmdline))
+	b, err := readProc(path)
 	if err != nil || len(b) == 0 {
 		return nil
 	}
 	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+}
+
+// readProc reads a file of /proc, cut to maxRead bytes. These files have no
+// size that could be known before, and take a system call for each small read;
+// this is on the way of each session's first byte.
+func readProc(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 4096)
+	n := 0
+	for {
+		got, err := unix.Read(fd, buf[n:])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, &os.PathError{Op: "read", Path: path, Err: err}
+		}
+		n += got
+		if got == 0 || n == maxRead {
+			return buf[:n], nil
+		}
+		if n == len(buf) {
+			buf = append(buf, make([]byte, min(len(buf), maxRead-len(buf)))...)
+		}
+	}
 }
