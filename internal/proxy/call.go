@@ -249,6 +249,10 @@ func (s *session) resolve(ctx context.Context, c *call, tool *policy.Tool) ([]gu
 	}
 	targets, err := tool.Binding.Resolve(ctx, s.input(c))
 	if err != nil {
+		// Where the call is refused whatever it names, that is the better answer.
+		if d := tool.Admit(s.request(c, tool, nil)); d.Verdict != guard.Allow && d.Rule != guard.RulePath {
+			return nil, denied(d)
+		}
 		return nil, s.effectRefusal(ctx, c, err)
 	}
 	c.vars.Targets = targets

@@ -268,7 +268,7 @@ func (s *session) compare(page map[string]definition) {
 	s.defs.waiting = waiting
 	s.defs.mu.Unlock()
 	if waiting > 0 && waiting != told {
-		s.cfg.Notice(fmt.Sprintf("mcpguard: %d tools of %s wait for acceptance: mcpguardd accept %s", waiting, s.cfg.Session.Server, s.cfg.Session.Server))
+		s.notice("mcpguard: %d tools of %s wait for acceptance: mcpguardd accept %s", waiting, s.cfg.Session.Server, s.cfg.Session.Server)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/safetext"
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
@@ -116,7 +117,7 @@ func (s *session) close(ctx context.Context, upstreamGone <-chan struct{}) {
 // notStarted answers the client's first request in the upstream's place.
 func (s *session) notStarted(ctx context.Context, cause error) error {
 	server := s.cfg.Session.Server
-	s.cfg.Notice(fmt.Sprintf("mcpguard: the server %q could not be started: %v", server, cause))
+	s.notice("mcpguard: the server %q could not be started: %v", server, cause)
 	stop := context.AfterFunc(ctx, func() { s.cfg.Client.Close() })
 	defer stop()
 	r := jsonrpc.NewReader(s.cfg.Client, s.cfg.Limits)
@@ -136,6 +137,11 @@ func (s *session) notStarted(ctx context.Context, cause error) error {
 		}
 	}
 	return fmt.Errorf("starting the server %q: %w", server, cause)
+}
+
+// notice tells the developer one line. What stands in it may come from anywhere.
+func (s *session) notice(format string, args ...any) {
+	s.cfg.Notice(safetext.Text(fmt.Sprintf(format, args...)).String())
 }
 
 // toClient writes one frame. An error means that the client is gone, which its
@@ -165,7 +171,7 @@ func writeFrame(w io.Writer, frame []byte) error {
 // not read; its reader ends the session in the first case.
 func (s *session) toUpstream(frame []byte) error { return s.conn.Write(frame) }
 
-// who is who the client says it is, on top of what the daemon saw.
+// requester is who the client says it is, on top of what the daemon saw.
 func (s *session) requester() guard.Origin {
 	s.who.Lock()
 	defer s.who.Unlock()
@@ -255,7 +261,7 @@ func durably(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 }
 
-// refusedFrame records a frame that could not be admitted, or a message that a
+// stopped records a frame that could not be admitted, or a message that a
 // method's policy stopped.
 func (s *session) stopped(side jsonrpc.Side, method string, d guard.Decision) {
 	e := s.event(audit.ToolCallDenied)
