@@ -1,0 +1,365 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/ipc"
+)
+
+// maxAnswer bounds what is read of one answer, in bytes.
+const maxAnswer = 256 << 20
+
+// Client talks to one daemon. Its methods may be called concurrently; its
+// fields are set before the first call. Errors wrap exactly one of the kinds
+// of failure (ErrUnreachable, …), or the context's error; a refusal of the
+// daemon is a *Problem.
+type Client struct {
+	// Version is the caller's own, for the daemon's log and for messages.
+	Version string
+	// Autostart, where set, is called once per request when no daemon answers;
+	// then the request is made again.
+	Autostart func(ctx context.Context) error
+
+	path string
+	http *http.Client
+	// backoff and silence are set by tests alone.
+	backoff func(attempt int) time.Duration
+	silence time.Duration
+}
+
+// New returns a client of the daemon that listens on the socket at path. It
+// does not connect yet.
+func New(path string) *Client {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return ipc.Dial(ctx, path)
+		},
+		MaxIdleConnsPerHost:    4,
+		IdleConnTimeout:        30 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true,
+	}
+	return &Client{path: path, http: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// List returns one page of approvals, without their contents.
+func (c *Client) List(ctx context.Context, f Filter) (Page, error) {
+	return get[Page](ctx, c, "/v1/approvals", f.query())
+}
+
+// ListAll returns every approval that f selects, page by page; f.Limit bounds
+// the whole where it is set.
+func (c *Client) ListAll(ctx context.Context, f Filter) ([]Approval, error) {
+	limit := f.Limit
+	var all []Approval
+	for {
+		if limit > 0 {
+			f.Limit = limit - len(all)
+		}
+		page, err := c.List(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Approvals...)
+		if page.Next == "" || limit > 0 && len(all) >= limit {
+			return all, nil
+		}
+		f.After = page.Next
+	}
+}
+
+// Count returns how many approvals f selects; its Limit and After do not count.
+func (c *Client) Count(ctx context.Context, f Filter) (int, error) {
+	n, err := get[struct {
+		Count int `json:"count"`
+	}](ctx, c, "/v1/approvals/count", f.query())
+	return n.Count, err
+}
+
+// Get returns one approval in full. ref is its identifier, or the beginning or
+// end of it where only one approval fits; open ones come first.
+func (c *Client) Get(ctx context.Context, ref string) (Detail, error) {
+	return get[Detail](ctx, c, "/v1/approvals/"+url.PathEscape(ref), nil)
+}
+
+// Decide says a word about the approval with exactly this identifier, and
+// returns what it is now.
+func (c *Client) Decide(ctx context.Context, id string, w Word) (Detail, error) {
+	return send[Detail](ctx, c, http.MethodPost, "/v1/approvals/"+url.PathEscape(id)+"/decision", nil, w)
+}
+
+// Sessions returns the sessions that are served now.
+func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
+	v, err := get[struct {
+		Sessions []Session `json:"sessions"`
+	}](ctx, c, "/v1/sessions", nil)
+	return v.Sessions, err
+}
+
+// Servers returns the configured servers.
+func (c *Client) Servers(ctx context.Context) ([]Server, error) {
+	v, err := get[struct {
+		Servers []Server `json:"servers"`
+	}](ctx, c, "/v1/servers", nil)
+	return v.Servers, err
+}
+
+type switches struct {
+	Switches []Switch `json:"switches"`
+}
+
+// Switches returns the switches that are set.
+func (c *Client) Switches(ctx context.Context) ([]Switch, error) {
+	v, err := get[switches](ctx, c, "/v1/switches", nil)
+	return v.Switches, err
+}
+
+// SetSwitch stops the calls of a scope, and returns the switches that are set
+// then.
+func (c *Client) SetSwitch(ctx context.Context, scope, reason string) ([]Switch, error) {
+	v, err := send[switches](ctx, c, http.MethodPost, "/v1/switches", nil, SwitchOrder{Scope: scope, Reason: reason})
+	return v.Switches, err
+}
+
+// SwitchOrder is the body of a request to set a switch.
+type SwitchOrder struct {
+	Scope  string `json:"scope"`
+	Reason string `json:"reason"`
+}
+
+// ClearSwitch lets the calls of a scope run again, and returns the switches
+// that remain.
+func (c *Client) ClearSwitch(ctx context.Context, scope string) ([]Switch, error) {
+	v, err := send[switches](ctx, c, http.MethodDelete, "/v1/switches", url.Values{"scope": {scope}}, nil)
+	return v.Switches, err
+}
+
+// Alerts returns the alerts that wait for a human; with all also those that
+// were acknowledged or resolved.
+func (c *Client) Alerts(ctx context.Context, all bool) ([]Alert, error) {
+	q := url.Values{}
+	if all {
+		q.Set("all", "true")
+	}
+	v, err := get[struct {
+		Alerts []Alert `json:"alerts"`
+	}](ctx, c, "/v1/alerts", q)
+	return v.Alerts, err
+}
+
+// Acknowledge says that a human has seen the alert.
+func (c *Client) Acknowledge(ctx context.Context, id string) (Alert, error) {
+	return send[Alert](ctx, c, http.MethodPost, "/v1/alerts/"+url.PathEscape(id)+"/acknowledgement", nil, struct{}{})
+}
+
+// Stats counts what happened since a time, 24 hours ago for the zero time.
+func (c *Client) Stats(ctx context.Context, since time.Time) (Stats, error) {
+	q := url.Values{}
+	setTime(q, "since", since)
+	return get[Stats](ctx, c, "/v1/stats", q)
+}
+
+// Audit returns one part of the audit log.
+func (c *Client) Audit(ctx context.Context, f AuditFilter) (Records, error) {
+	return get[Records](ctx, c, "/v1/audit", f.query())
+}
+
+// Checkpoint returns the signed state of the audit log and the proof that it
+// continues a log of the size since; 0 asks for no proof.
+func (c *Client) Checkpoint(ctx context.Context, since int64) (Proof, error) {
+	q := url.Values{}
+	if since > 0 {
+		q.Set("since", strconv.FormatInt(since, 10))
+	}
+	return get[Proof](ctx, c, "/v1/audit/checkpoint", q)
+}
+
+// Status returns the daemon's word about itself.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return get[Status](ctx, c, "/v1/status", nil)
+}
+
+func (f Filter) query() url.Values {
+	q := url.Values{}
+	if len(f.Status) > 0 {
+		q.Set("status", strings.Join(f.Status, ","))
+	}
+	set(q, "run", f.Run)
+	set(q, "server", f.Server)
+	set(q, "tenant", f.Tenant)
+	set(q, "after", f.After)
+	setTime(q, "since", f.Since)
+	if f.Limit > 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	if f.Oldest {
+		q.Set("order", "oldest")
+	}
+	return q
+}
+
+func (f AuditFilter) query() url.Values {
+	q := url.Values{}
+	if len(f.Types) > 0 {
+		q.Set("type", strings.Join(f.Types, ","))
+	}
+	set(q, "run", f.Run)
+	set(q, "approval", f.Approval)
+	set(q, "server", f.Server)
+	set(q, "tool", f.Tool)
+	set(q, "tenant", f.Tenant)
+	set(q, "status", f.Status)
+	set(q, "verdict", f.Verdict)
+	setTime(q, "since", f.Since)
+	setTime(q, "until", f.Until)
+	if f.From > 0 {
+		q.Set("from", strconv.FormatInt(f.From, 10))
+	}
+	if f.Limit > 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	if f.Oldest {
+		q.Set("order", "oldest")
+	}
+	return q
+}
+
+func set(q url.Values, name, value string) {
+	if value != "" {
+		q.Set(name, value)
+	}
+}
+
+func setTime(q url.Values, name string, t time.Time) {
+	if !t.IsZero() {
+		q.Set(name, t.UTC().Format(time.RFC3339Nano))
+	}
+}
+
+func get[T any](ctx context.Context, c *Client, path string, q url.Values) (T, error) {
+	return send[T](ctx, c, http.MethodGet, path, q, nil)
+}
+
+// send makes one request and decodes its answer.
+func send[T any](ctx context.Context, c *Client, method, path string, q url.Values, body any) (T, error) {
+	var out T
+	var encoded []byte
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return out, fmt.Errorf("%w: %w", ErrRequest, err)
+		}
+		encoded = b
+	}
+	res, err := c.do(ctx, method, path, q, encoded, nil)
+	if err != nil {
+		return out, err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	if err == nil && len(b) > maxAnswer {
+		err = fmt.Errorf("it has more than %d bytes", maxAnswer)
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &out)
+	}
+	if err != nil {
+		return out, fmt.Errorf("%w: reading its answer: %w", ErrServer, err)
+	}
+	return out, nil
+}
+
+// do makes one request, after starting the daemon where that is asked for, and
+// turns every answer but success into an error. The caller closes the body.
+func (c *Client) do(ctx context.Context, method, path string, q url.Values, body []byte, header http.Header) (*http.Response, error) {
+	res, err := c.try(ctx, method, path, q, body, header)
+	if errors.Is(err, ipc.ErrNoDaemon) && c.Autostart != nil {
+		if err := c.Autostart(ctx); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		}
+		res, err = c.try(ctx, method, path, q, body, header)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("asking the daemon: %w", context.Cause(ctx))
+		}
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	if err := c.checkVersion(res); err != nil {
+		res.Body.Close()
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		defer res.Body.Close()
+		return nil, problemOf(res)
+	}
+	return res, nil
+}
+
+func (c *Client) try(ctx context.Context, method, path string, q url.Values, body []byte, header http.Header) (*http.Response, error) {
+	target := "http://" + Host + path
+	if len(q) > 0 {
+		target += "?" + q.Encode()
+	}
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, reader)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	req.Header.Set(HeaderProtocol, strconv.Itoa(Protocol))
+	req.Header.Set("User-Agent", "mcpguard/"+c.Version)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.http.Do(req)
+	// The library's own wrapping says nothing that helps: the address is not one.
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		err = u.Err
+	}
+	return res, err
+}
+
+func (c *Client) checkVersion(res *http.Response) error {
+	got, version := res.Header.Get(HeaderProtocol), res.Header.Get(HeaderVersion)
+	if got == strconv.Itoa(Protocol) {
+		return nil
+	}
+	if got == "" {
+		return fmt.Errorf("%w: what listens on %s does not answer like mcpguard's control API", ErrVersion, c.path)
+	}
+	return fmt.Errorf("%w: it is %s and speaks version %s of the control API, this program is %s and speaks %d; end the daemon with `mcpguardd stop`, the next call starts the newer one",
+		ErrVersion, version, got, c.Version, Protocol)
+}
+
+func problemOf(res *http.Response) error {
+	p := &Problem{}
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil || json.Unmarshal(b, p) != nil || p.Code == "" {
+		p = &Problem{Code: CodeInternal, Detail: fmt.Sprintf("the daemon answered with status %d and no explanation", res.StatusCode)}
+	}
+	p.Status = res.StatusCode
+	return p
+}

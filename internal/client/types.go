@@ -1,0 +1,424 @@
+package client
+
+import (
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+)
+
+// Protocol is the version of the control API. Both sides name theirs with each
+// request and answer; they must be equal.
+const Protocol = 1
+
+// Names of the headers that carry the versions.
+const (
+	HeaderProtocol = "Mcpguard-Api"
+	HeaderVersion  = "Mcpguard-Version"
+)
+
+// Host is the only name under which the API answers.
+const Host = "mcpguard"
+
+// Statuses of an approval, as in its status field.
+const (
+	Pending   = "pending"
+	Approved  = "approved"
+	Executing = "executing"
+	Executed  = "executed"
+	Failed    = "failed"
+	Unknown   = "unknown"
+	Stale     = "stale"
+	Lapsed    = "lapsed"
+	Denied    = "denied"
+	Expired   = "expired"
+	Cancelled = "cancelled"
+)
+
+// Approval is one approval as a list shows it. Optional members are absent
+// where they say nothing.
+type Approval struct {
+	ID            string    `json:"id"`
+	ApprovalID    string    `json:"approvalId"` // the same, under the audit log's name
+	Status        string    `json:"status"`
+	Tier          string    `json:"tier"`
+	Bucket        string    `json:"bucket"` // read, write, never
+	Risk          string    `json:"risk"`   // safe, caution, high
+	Server        string    `json:"server"`
+	Tool          string    `json:"tool"`
+	Tenant        string    `json:"tenant"`
+	TenantID      string    `json:"tenantId"` // the same, under the audit log's name
+	Environment   string    `json:"environment"`
+	Workflow      string    `json:"workflow,omitempty"`
+	RunID         string    `json:"runId"`
+	SessionID     string    `json:"sessionId"`
+	CallID        string    `json:"callId"`
+	CorrelationID string    `json:"correlationId"`
+	Summary       string    `json:"summary"`
+	Target        string    `json:"target"` // the first resource that would change, else the tool
+	SideEffects   []string  `json:"sideEffects"`
+	Hazards       []Hazard  `json:"hazards"`
+	Added         int       `json:"added"`   // lines
+	Removed       int       `json:"removed"` // lines
+	RequestedBy   Requester `json:"requestedBy"`
+	RequestedAt   time.Time `json:"requestedAt"`
+	ExpiresAt     time.Time `json:"expiresAt"`       // to decide
+	UseBy         time.Time `json:"useBy,omitzero"`  // to execute, once approved
+	SecondsLeft   int       `json:"secondsLeft"`     // to decide or to execute, by the daemon's clocks; 0 otherwise
+	Held          bool      `json:"held"`            // a call is waiting for it right now
+	Digest        string    `json:"digest"`          // what a decision is about
+	Rule          string    `json:"rule"`            // why it was asked
+	Round         int       `json:"round,omitempty"` // one more after each stale one before it
+	Replaces      string    `json:"replaces,omitempty"`
+	ReplacedBy    string    `json:"replacedBy,omitempty"`
+	Why           string    `json:"why,omitempty"` // it ended so
+	UpdatedAt     time.Time `json:"updatedAt"`
+	EndedAt       time.Time `json:"endedAt,omitzero"`
+	Version       uint64    `json:"version"` // grows with each change
+}
+
+// Detail is one approval with everything that its reviewer reads.
+type Detail struct {
+	Approval
+	Arguments     json.RawMessage `json:"arguments"` // canonical; null once removed by retention
+	Diff          Diff            `json:"diff"`
+	Effects       []Effect        `json:"effects"`
+	Decisions     []Decision      `json:"decisions"`
+	Receipt       *Receipt        `json:"receipt"`
+	Claim         string          `json:"claim,omitempty"` // the agent's stated reason; nothing but its claim
+	ServerVersion string          `json:"serverVersion,omitempty"`
+	Definition    string          `json:"definition"` // digest of the tool's definition
+	PolicyHash    string          `json:"policyHash"`
+	Sensitive     bool            `json:"sensitive,omitempty"`
+}
+
+// Hazard is something that a reviewer must not miss; it blocks batch approval.
+type Hazard struct {
+	Kind string `json:"kind"` // stable identifier
+	Text string `json:"text"` // a sentence
+}
+
+// Requester says who asked. Client and Version are the client's own word.
+type Requester struct {
+	Actor      string `json:"actor"` // "agent"
+	User       string `json:"user"`  // numeric user id
+	Client     string `json:"client"`
+	Version    string `json:"version,omitempty"`
+	PID        int    `json:"pid"`
+	Executable string `json:"executable,omitempty"`
+	Folder     string `json:"folder,omitempty"`
+}
+
+// Diff is the computed change. Text is valid UTF-8; where the change is not,
+// Raw has its bytes and Text is a lossy reading for consumers that must have
+// text.
+type Diff struct {
+	Type    string          `json:"type"` // unified, json_patch, json_diff, exec, message, http, sql, opaque
+	Text    string          `json:"text"`
+	Raw     []byte          `json:"raw,omitempty"`     // base64 on the wire
+	Patch   json.RawMessage `json:"patch,omitempty"`   // RFC 6902
+	Preview json.RawMessage `json:"preview,omitempty"` // [{op, path, from, to}]
+	Added   int             `json:"added"`
+	Removed int             `json:"removed"`
+	Pruned  bool            `json:"pruned,omitempty"` // the content is no longer kept
+}
+
+// NewDiff returns a diff that carries text without loss.
+func NewDiff(kind, text string) Diff {
+	d := Diff{Type: kind, Text: text}
+	if !utf8.ValidString(text) {
+		d.Raw = []byte(text)
+	}
+	return d
+}
+
+// Bytes returns the text of the change without loss.
+func (d Diff) Bytes() []byte {
+	if len(d.Raw) > 0 {
+		return d.Raw
+	}
+	return []byte(d.Text)
+}
+
+// Effect is one change to one resource.
+type Effect struct {
+	Kind   string `json:"kind"` // file.write, file.move, …
+	Path   string `json:"path"` // relative to the workspace, or the resource's name
+	Key    string `json:"key"`  // resolved and absolute
+	Root   string `json:"root,omitempty"`
+	Dest   string `json:"dest,omitempty"` // of a move
+	Before State  `json:"before"`
+	After  State  `json:"after"`
+}
+
+// State is what a resource is, without its content.
+type State struct {
+	Exists   bool   `json:"exists"`
+	Kind     string `json:"kind,omitempty"`
+	SHA256   string `json:"sha256,omitempty"`
+	Size     int64  `json:"size"`
+	Mode     string `json:"mode,omitempty"` // octal
+	Computed bool   `json:"computed"`
+}
+
+// Decision is one reviewer's word.
+type Decision struct {
+	Decision   string    `json:"decision"` // allow, deny
+	Reason     string    `json:"reason"`
+	Digest     string    `json:"digest"`
+	User       string    `json:"user"`
+	Name       string    `json:"name,omitempty"`
+	PID        int       `json:"pid"`
+	Executable string    `json:"executable,omitempty"`
+	Terminal   string    `json:"terminal,omitempty"`
+	Key        string    `json:"key,omitempty"`
+	At         time.Time `json:"at"`
+}
+
+// Receipt is what became of an execution.
+type Receipt struct {
+	Outcome    string    `json:"outcome"`  // ok, error, unknown, incomplete
+	ReadBack   string    `json:"readBack"` // verified, diverged, untouched, unverifiable
+	Detail     string    `json:"detail,omitempty"`
+	After      []State   `json:"after,omitempty"`
+	Reconciled bool      `json:"reconciled,omitempty"` // found out after the fact
+	StartedAt  time.Time `json:"startedAt"`
+	EndedAt    time.Time `json:"endedAt"`
+}
+
+// Words of a decision.
+const (
+	Allow = "allow"
+	Deny  = "deny"
+)
+
+// Word is the body of a decision.
+type Word struct {
+	Decision string `json:"decision"` // Allow or Deny
+	Digest   string `json:"digest"`   // that the reviewer saw, in full
+	Reason   string `json:"reason"`   // 3 to 500 characters
+}
+
+// Filter selects approvals; the zero value selects all, the newest first.
+type Filter struct {
+	Status []string
+	Run    string
+	Server string
+	Tenant string
+	Since  time.Time
+	After  string // continues behind this identifier
+	Limit  int    // 0 is the server's limit
+	Oldest bool   // the oldest first
+}
+
+// Page is one part of a list of approvals.
+type Page struct {
+	Approvals []Approval `json:"approvals"`
+	Next      string     `json:"next,omitempty"` // for Filter.After; empty at the end
+}
+
+// Session is one connection of a client.
+type Session struct {
+	ID          string    `json:"id"`
+	RunID       string    `json:"runId"`
+	Tenant      string    `json:"tenant"`
+	Environment string    `json:"environment"`
+	Workflow    string    `json:"workflow,omitempty"`
+	Profile     string    `json:"profile"`
+	Server      string    `json:"server"`
+	Origin      Requester `json:"origin"`
+	OpenedAt    time.Time `json:"openedAt"`
+	ClosedAt    time.Time `json:"closedAt,omitzero"`
+	UpstreamPID int       `json:"upstreamPid,omitempty"`
+	Problem     string    `json:"problem,omitempty"` // why its server does not run
+	Notices     []string  `json:"notices,omitempty"` // what its client's user was told, the newest last
+	Pending     int       `json:"pending"`           // approvals that wait for a decision
+}
+
+// Health of a server.
+const (
+	HealthIdle    = "idle"    // configured, no session
+	HealthRunning = "running" // every session's process runs
+	HealthFailed  = "failed"  // a process did not start or has ended
+)
+
+// Server is one configured upstream.
+type Server struct {
+	Name     string           `json:"name"`
+	Preset   string           `json:"preset,omitempty"`
+	Command  string           `json:"command"` // for people, without secrets
+	Health   string           `json:"health"`
+	Problem  string           `json:"problem,omitempty"`
+	Sessions []string         `json:"sessions,omitempty"`
+	PIDs     []int            `json:"pids,omitempty"`
+	Stderr   []string         `json:"stderr,omitempty"` // the last lines, the newest last
+	Tools    []ServerTool     `json:"tools,omitempty"`  // that the policy names
+	Waiting  []DefinitionDiff `json:"waiting,omitempty"`
+}
+
+// ServerTool is one tool that the policy names.
+type ServerTool struct {
+	Name     string `json:"name"`
+	Tier     string `json:"tier"`
+	Accepted bool   `json:"accepted"`
+}
+
+// DefinitionDiff is a tool definition that waits for acceptance.
+type DefinitionDiff struct {
+	Tool   string `json:"tool"`
+	Change string `json:"change"` // new, changed
+	SHA256 string `json:"sha256"` // of the definition that waits
+	Diff   string `json:"diff"`   // unified, against the accepted one
+}
+
+// Switch stops calls. Scope is "" for everything, "server" or "server/tool".
+type Switch struct {
+	Scope  string    `json:"scope"`
+	Reason string    `json:"reason"`
+	By     string    `json:"by"`
+	At     time.Time `json:"at"`
+}
+
+// Alert is something that a human must see.
+type Alert struct {
+	ID      string    `json:"id"`
+	Kind    string    `json:"kind"` // policy_widened, diverged, definition_changed, …
+	Text    string    `json:"text"`
+	Detail  string    `json:"detail,omitempty"`
+	Subject string    `json:"subject,omitempty"` // an approval
+	Status  string    `json:"status"`            // raised, acknowledged, resolved
+	At      time.Time `json:"at"`
+	By      string    `json:"by,omitempty"`
+	EndedAt time.Time `json:"endedAt,omitzero"`
+}
+
+// Status is the daemon's word about itself.
+type Status struct {
+	Version    string    `json:"version"`
+	Protocol   int       `json:"protocol"`
+	PID        int       `json:"pid"`
+	StartedAt  time.Time `json:"startedAt"`
+	Folder     string    `json:"folder"` // of its state
+	Level      string    `json:"level"`  // L0 to L3
+	Claim      string    `json:"claim"`  // what that level is worth, a sentence
+	Weaknesses []string  `json:"weaknesses,omitempty"`
+	Unsigned   string    `json:"unsigned"` // where an unsigned decision may come from
+	PolicyHash string    `json:"policyHash"`
+	// PolicyProblem says why the newest configuration is not in force.
+	PolicyProblem string `json:"policyProblem,omitempty"`
+	// StoreProblem says why nothing executes at the moment.
+	StoreProblem string `json:"storeProblem,omitempty"`
+	Sessions     int    `json:"sessions"`
+	Pending      int    `json:"pending"`
+	Alerts       int    `json:"alerts"` // not acknowledged
+}
+
+// Stats counts what happened since a time.
+type Stats struct {
+	Since     time.Time      `json:"since"`
+	Until     time.Time      `json:"until"`
+	Pending   int            `json:"pending"`  // now
+	ByStatus  map[string]int `json:"byStatus"` // approvals requested since
+	ByTier    map[string]int `json:"byTier"`
+	ByServer  map[string]int `json:"byServer"`
+	Calls     int            `json:"calls"`   // completed
+	Denials   int            `json:"denials"` // of them, refused by policy or reviewer
+	Outcomes  map[string]int `json:"outcomes"`
+	ByRule    map[string]int `json:"byRule"` // of the denials
+	Over      []Bin          `json:"over"`   // calls over time, the oldest first
+	Waiting   Waiting        `json:"waiting"`
+	Truncated bool           `json:"truncated,omitempty"` // there is more than was counted
+}
+
+// Bin counts the calls of one stretch of time.
+type Bin struct {
+	From    time.Time `json:"from"`
+	Calls   int       `json:"calls"`
+	Denials int       `json:"denials"`
+}
+
+// Waiting says how long approvals waited for a decision, in milliseconds.
+type Waiting struct {
+	Decided  int   `json:"decided"`
+	MedianMS int64 `json:"medianMs"`
+	P90MS    int64 `json:"p90Ms"`
+	MaxMS    int64 `json:"maxMs"`
+}
+
+// AuditFilter selects records of the audit log; the zero value is the newest
+// ones, the newest first.
+type AuditFilter struct {
+	// From is the index to begin at with the oldest first; with the newest first
+	// the records before it are meant, and 0 is the end of the log.
+	From     int64
+	Limit    int
+	Oldest   bool // the oldest first
+	Types    []string
+	Run      string
+	Approval string
+	Server   string
+	Tool     string
+	Tenant   string
+	Status   string
+	Verdict  string
+	Since    time.Time
+	Until    time.Time
+}
+
+// Record is one record of the audit log: its index, and the canonical JSON
+// that was hashed.
+type Record struct {
+	Index int64           `json:"index"`
+	Event json.RawMessage `json:"event"`
+}
+
+// Records is one part of the audit log.
+type Records struct {
+	Records []Record `json:"records"`
+	// Next is where AuditFilter.From continues. With the newest first it is -1
+	// at the end; with the oldest first there is no end, since records are added.
+	Next int64 `json:"next"`
+}
+
+// Proof is the daemon's signed checkpoint, and the proof that it continues an
+// earlier one.
+type Proof struct {
+	Checkpoint string   `json:"checkpoint"` // signed note
+	Verifier   string   `json:"verifier"`   // public key of the log
+	Since      int64    `json:"since"`      // size of the earlier log
+	Hashes     [][]byte `json:"hashes"`     // the proof; empty where there is none
+}
+
+// EventKind says what an event is about.
+type EventKind string
+
+// The kinds of event.
+const (
+	EventApproval EventKind = "approval"
+	EventSession  EventKind = "session"
+	EventSwitch   EventKind = "switch"
+	EventAlert    EventKind = "alert"
+	// EventResync says that events are missing: read again what is shown. It is
+	// the first event of every watch, and follows where the daemon was
+	// restarted or the watcher was too slow.
+	EventResync EventKind = "resync"
+	// EventLost says that the connection is gone; the client goes on trying.
+	// It does not come from the daemon.
+	EventLost EventKind = "lost"
+)
+
+// Event is one committed change.
+type Event struct {
+	ID         string    `json:"id,omitempty"` // where to resume; opaque
+	Kind       EventKind `json:"kind"`
+	ApprovalID string    `json:"approvalId,omitempty"`
+	Status     string    `json:"status,omitempty"` // that the approval had with this change
+	RunID      string    `json:"runId,omitempty"`
+	SessionID  string    `json:"sessionId,omitempty"`
+	Scope      string    `json:"scope,omitempty"`
+	AlertID    string    `json:"alertId,omitempty"`
+	At         time.Time `json:"at,omitzero"`
+	// Approval is the approval as it is when the event is sent, which can be
+	// later than this change; its version tells.
+	Approval *Approval `json:"approval,omitempty"`
+	Error    string    `json:"error,omitempty"` // of EventLost
+}

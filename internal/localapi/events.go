@@ -1,0 +1,156 @@
+package localapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/store"
+)
+
+const (
+	// heartbeat is how often a stream carries something, so that both sides
+	// notice the other's end.
+	heartbeat = 15 * time.Second
+	// maxStreams bounds the streams of one daemon; each costs a goroutine and a
+	// descriptor.
+	maxStreams = 64
+)
+
+// events is GET /v1/events: server-sent events, from the one behind
+// Last-Event-ID where that is still known, else beginning with a resync.
+func (a *API) events(w http.ResponseWriter, r *http.Request) {
+	if err := query(r).err; err != nil {
+		writeProblem(w, a.problem(err))
+		return
+	}
+	if n := a.streams.Add(1); n > maxStreams {
+		a.streams.Add(-1)
+		writeProblem(w, &client.Problem{
+			Status: http.StatusServiceUnavailable, Code: client.CodeBusy, Title: "Too many streams",
+			Detail: fmt.Sprintf("%d programs follow the daemon's events already", maxStreams), Remedy: "close some of them",
+		})
+		return
+	}
+	defer a.streams.Add(-1)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	if end, ok := r.Context().Value(streamsKey{}).(context.Context); ok {
+		stop := context.AfterFunc(end, cancel)
+		defer stop()
+	}
+	s := stream{api: a, w: w, control: http.NewResponseController(w)}
+	// The request is read; what its deadline would end from here on is the stream.
+	if err := s.control.SetReadDeadline(time.Time{}); err != nil {
+		a.log.Warn("a stream ends with its read deadline", "error", err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no")
+	seen, ok := a.feed.resume(r.Header.Get("Last-Event-ID"))
+	s.seen = seen
+	s.follow(ctx, !ok)
+}
+
+// stream is one reader of events; one goroutine owns it.
+type stream struct {
+	api     *API
+	w       http.ResponseWriter
+	control *http.ResponseController
+	seen    uint64 // number of the last event that was sent
+}
+
+// follow sends events until ctx ends, the reader is gone, or the feed is over.
+func (s *stream) follow(ctx context.Context, resync bool) {
+	beat := time.NewTicker(s.api.beat)
+	defer beat.Stop()
+	if resync && s.send(client.Event{Kind: client.EventResync}) != nil {
+		return
+	}
+	if !resync && s.write([]byte(": resumed\n\n")) != nil {
+		return
+	}
+	for {
+		changes, lost, last, wait, ended := s.api.feed.after(s.seen)
+		if lost {
+			s.seen = last
+			if s.send(client.Event{Kind: client.EventResync}) != nil {
+				return
+			}
+			continue
+		}
+		for _, c := range changes {
+			s.seen++
+			if s.send(s.event(c)) != nil {
+				return
+			}
+		}
+		if len(changes) > 0 {
+			continue
+		}
+		if ended {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-wait:
+		case <-beat.C:
+			if s.write([]byte(": beat\n\n")) != nil {
+				return
+			}
+		}
+	}
+}
+
+// event spells a change. A kind that is not known asks to read again, since
+// that is always right.
+func (s *stream) event(c store.Change) client.Event {
+	e := client.Event{At: utc(c.At)}
+	switch c.Kind {
+	case store.ChangeApproval:
+		e.Kind, e.ApprovalID, e.Status = client.EventApproval, string(c.ApprovalID), string(c.Status)
+		e.RunID, e.SessionID = string(c.RunID), string(c.SessionID)
+		if v, err := s.api.cfg.Store.Approval(c.ApprovalID); err == nil {
+			list := approvalOf(v, s.api.cfg.Clock.Now())
+			e.Approval = &list
+		} else {
+			s.api.log.Warn("reading an approval for a stream", "approval", c.ApprovalID, "error", err)
+		}
+	case store.ChangeSession:
+		e.Kind, e.SessionID, e.RunID = client.EventSession, string(c.SessionID), string(c.RunID)
+	case store.ChangeSwitch:
+		e.Kind, e.Scope = client.EventSwitch, c.Scope
+	case store.ChangeAlert:
+		e.Kind, e.AlertID, e.ApprovalID = client.EventAlert, string(c.AlertID), string(c.ApprovalID)
+	default:
+		e.Kind = client.EventResync
+	}
+	return e
+}
+
+// send writes one event and flushes it.
+func (s *stream) send(e client.Event) error {
+	e.ID = s.api.feed.id(s.seen)
+	data, err := json.Marshal(e)
+	if err != nil {
+		return err // the reader comes back and resumes behind the event before
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "id: %s\ndata: %s\n\n", e.ID, data)
+	return s.write(b.Bytes())
+}
+
+func (s *stream) write(b []byte) error {
+	if err := s.control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if _, err := s.w.Write(b); err != nil {
+		return err
+	}
+	return s.control.Flush()
+}

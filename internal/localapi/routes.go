@@ -1,0 +1,317 @@
+package localapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// maxBody bounds the body of a request, in bytes. The largest is a decision.
+const maxBody = 64 << 10
+
+// answer handles one request. What it returns is written as JSON.
+type answer func(r *http.Request) (any, error)
+
+// order handles one request of a peer that may decide.
+type order func(r *http.Request, by guard.Approver) (any, error)
+
+// routes is the table of the API.
+func (a *API) routes() http.Handler {
+	mux := http.NewServeMux()
+	methods := map[string][]string{}
+	add := func(method, path string, h http.HandlerFunc) {
+		mux.HandleFunc(method+" "+path, h)
+		methods[path] = append(methods[path], method)
+	}
+	read := func(path string, h answer) {
+		add(http.MethodGet, path, func(w http.ResponseWriter, r *http.Request) { a.reply(w, r, h) })
+	}
+	decide := func(method, path string, h order) {
+		add(method, path, func(w http.ResponseWriter, r *http.Request) {
+			a.reply(w, r, func(r *http.Request) (any, error) {
+				by, err := a.approver(r)
+				if err != nil {
+					return nil, err
+				}
+				return h(r, by)
+			})
+		})
+	}
+	read("/v1/status", a.status)
+	read("/v1/approvals", a.list)
+	read("/v1/approvals/count", a.count)
+	read("/v1/approvals/{id}", a.get)
+	decide(http.MethodPost, "/v1/approvals/{id}/decision", a.decide)
+	add(http.MethodGet, "/v1/events", a.events)
+	read("/v1/sessions", a.sessions)
+	read("/v1/servers", a.servers)
+	read("/v1/switches", a.switches)
+	decide(http.MethodPost, "/v1/switches", a.setSwitch)
+	decide(http.MethodDelete, "/v1/switches", a.clearSwitch)
+	read("/v1/alerts", a.alerts)
+	decide(http.MethodPost, "/v1/alerts/{id}/acknowledgement", a.acknowledge)
+	read("/v1/stats", a.stats)
+	read("/v1/audit", a.audit)
+	read("/v1/audit/checkpoint", a.checkpoint)
+
+	for path, allowed := range methods {
+		list := strings.Join(allowed, ", ")
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", list)
+			writeProblem(w, &client.Problem{
+				Status: http.StatusMethodNotAllowed, Code: client.CodeMethod, Title: "Method not allowed",
+				Detail: fmt.Sprintf("this address takes %s", list),
+			})
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, &client.Problem{
+			Status: http.StatusNotFound, Code: client.CodeNotFound, Title: "Not found",
+			Detail: "there is nothing at this address", Remedy: "update approve and mcpguardd to the same version",
+		})
+	})
+	return mux
+}
+
+// gate refuses, before anything is looked up, what is not a plain request of a
+// local program of the same user.
+func (a *API) gate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set(client.HeaderProtocol, strconv.Itoa(client.Protocol))
+		h.Set(client.HeaderVersion, a.cfg.Version)
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		defer a.recover(w, r)
+		rc := http.NewResponseController(w)
+		_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // unsupported nowhere; without it a slow reader costs a goroutine
+		if p := check(r); p != nil {
+			a.log.Warn("a request was refused", "rule", p.Code, "detail", p.Detail)
+			writeProblem(w, p)
+			return
+		}
+		if r.Body != nil {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recover answers where a handler panicked, which is a defect.
+func (a *API) recover(w http.ResponseWriter, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler {
+		panic(v) // the server's own way to cut a stream
+	}
+	a.log.Error("a handler of the control API panicked", "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
+	writeProblem(w, a.problem(errors.New("panic")))
+}
+
+// check says what is wrong with a request before its address is looked at.
+func check(r *http.Request) *client.Problem {
+	for name := range r.Header {
+		// A page in a browser can be made to send anything but a request
+		// without these.
+		if name == "Origin" || name == "Referer" || strings.HasPrefix(name, "Sec-Fetch-") {
+			return &client.Problem{
+				Status: http.StatusForbidden, Code: client.CodeForeign, Title: "Foreign request",
+				Detail: fmt.Sprintf("a request with the header %s is not answered", name),
+			}
+		}
+	}
+	if r.Host != client.Host {
+		return &client.Problem{
+			Status: http.StatusForbidden, Code: client.CodeForeign, Title: "Foreign request",
+			Detail: fmt.Sprintf("this API answers to the host name %q alone", client.Host),
+		}
+	}
+	if _, err := reader(r); err != nil {
+		var p *client.Problem
+		errors.As(err, &p)
+		return p
+	}
+	if v := r.Header.Get(client.HeaderProtocol); v != "" && v != strconv.Itoa(client.Protocol) {
+		return &client.Problem{
+			Status: http.StatusBadRequest, Code: client.CodeVersion, Title: "Another version",
+			Detail: fmt.Sprintf("the daemon speaks version %d of the control API, this program another", client.Protocol),
+			Remedy: "update both to the same version; `mcpguardd stop` ends the daemon, the next call starts the new one",
+		}
+	}
+	if path.Clean(r.URL.Path) != r.URL.Path || r.URL.Path != strings.TrimSpace(r.URL.Path) {
+		return badRequest("the path is not in its shortest form")
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodDelete:
+		if r.ContentLength != 0 {
+			return badRequest("a %s request has no body", r.Method)
+		}
+	case http.MethodPost:
+		return checkMedia(r)
+	default:
+		return &client.Problem{
+			Status: http.StatusMethodNotAllowed, Code: client.CodeMethod, Title: "Method not allowed",
+			Detail: "this API takes GET, POST and DELETE",
+		}
+	}
+	return nil
+}
+
+func checkMedia(r *http.Request) *client.Problem {
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	charset := params["charset"]
+	if err == nil && kind == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8")) && r.Header.Get("Content-Encoding") == "" {
+		return nil
+	}
+	return &client.Problem{
+		Status: http.StatusUnsupportedMediaType, Code: client.CodeMediaType, Title: "Unsupported media type",
+		Detail: "the body must be application/json, not encoded further",
+	}
+}
+
+// reply writes what h returns.
+func (a *API) reply(w http.ResponseWriter, r *http.Request, h answer) {
+	v, err := h(r)
+	if err != nil {
+		writeProblem(w, a.problem(err))
+		return
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		writeProblem(w, a.problem(fmt.Errorf("encoding the answer to %s: %w", r.URL.Path, err)))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
+	_, _ = b.WriteTo(w) // a reader who is gone needs no answer
+}
+
+// decode reads the body strictly: one value, no doubled and no unknown members.
+func decode(r *http.Request, into any) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+			return err
+		}
+		return badRequest("the body cannot be read: %v", err)
+	}
+	if err := jsonrpc.Check(body, jsonrpc.Limits{MaxFrame: maxBody}); err != nil {
+		return badRequest("the body is not one unambiguous JSON value: %v", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return badRequest("the body cannot be read: %v", err)
+	}
+	return nil
+}
+
+// params reads the query of a request strictly.
+type params struct {
+	values map[string][]string
+	err    error
+}
+
+// query takes the names that the address knows; others, and doubled ones, are
+// errors: a filter that is silently ignored shows too much.
+func query(r *http.Request, known ...string) *params {
+	p := &params{values: map[string][]string{}}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		p.err = badRequest("the query cannot be read")
+		return p
+	}
+	for name, v := range values {
+		found := false
+		for _, k := range known {
+			found = found || k == name
+		}
+		if !found {
+			p.err = badRequest("the parameter %q is not known here; known are: %s", name, strings.Join(known, ", "))
+		} else if len(v) > 1 {
+			p.err = badRequest("the parameter %q is given %d times", name, len(v))
+		}
+	}
+	p.values = values
+	return p
+}
+
+func (p *params) text(name string) string {
+	if v := p.values[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// number returns the parameter, or fallback where it is absent.
+func (p *params) number(name string, fallback, least, most int64) int64 {
+	s := p.text(name)
+	if s == "" {
+		return fallback
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < least || n > most {
+		p.fail(badRequest("the parameter %s is a number from %d to %d", name, least, most))
+		return fallback
+	}
+	return n
+}
+
+func (p *params) flag(name string) bool {
+	switch p.text(name) {
+	case "", "false":
+		return false
+	case "true":
+		return true
+	}
+	p.fail(badRequest("the parameter %s is true or false", name))
+	return false
+}
+
+func (p *params) time(name string) time.Time {
+	s := p.text(name)
+	if s == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		p.fail(badRequest("the parameter %s is a time such as 2026-01-31T12:00:00Z", name))
+	}
+	return t
+}
+
+// oldest reads the order, newest first where none is given.
+func (p *params) oldest() bool {
+	switch p.text("order") {
+	case "", "newest":
+		return false
+	case "oldest":
+		return true
+	}
+	p.fail(badRequest("the parameter order is newest or oldest"))
+	return false
+}
+
+func (p *params) fail(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
