@@ -1,11 +1,9 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
@@ -68,7 +66,8 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 		s.toClient(methodDenied(m.ID, m.Method, d))
 		return
 	}
-	if why := s.foreignRoots(&m); why != "" {
+	m, why := s.ownRoots(m)
+	if why != "" {
 		d := guard.Decision{Rule: guard.RuleMethod, Reason: why}
 		s.stopped(jsonrpc.FromClient, m.Method, d)
 		s.toClient(methodDenied(m.ID, m.Method, d))
@@ -86,7 +85,6 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 			s.toClient(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "mcpguard refused this request: "+why, nil))
 			return
 		}
-		s.calls.Add(1)
 		go func() { // ends with the call, which the session's end or the upstream's brings about
 			defer s.calls.Done()
 			defer r.cancel(nil)
@@ -215,25 +213,4 @@ func progressToken(m *jsonrpc.Message) jsonrpc.ID {
 	}
 	id, _ := jsonrpc.IDFrom(m.Raw, at)
 	return id
-}
-
-// foreignRoots says why the answers that a modern request brings along may not
-// pass: they hold roots other than the guard's. A client could otherwise widen
-// what the upstream touches.
-func (s *session) foreignRoots(m *jsonrpc.Message) string {
-	answers, ok := m.Param("inputResponses")
-	if !ok {
-		return ""
-	}
-	for f := range jsonrpc.Members(m.Raw, answers) {
-		for member := range jsonrpc.Members(m.Raw, f.Value) {
-			if !strings.EqualFold(member.Name, "roots") {
-				continue
-			}
-			if member.Name != "roots" || !bytes.Equal(rootURIs(m.Raw, member.Value), rawJSON(s.rootURIs())) {
-				return "the roots in this answer are not those that the policy sets for this server"
-			}
-		}
-	}
-	return ""
 }

@@ -125,7 +125,8 @@ const (
 	ownListTimeout  = 20 * time.Second // of the guard's own tools/list, all pages
 	ownListPages    = 100
 	defaultTimeout  = 60 * time.Second // of a call, where the policy names none
-	defaultOutput   = 8 << 20          // bytes of an answer, likewise
+	readGrace       = 2 * time.Second  // for reads at the end of the session
+	keptLine        = 1 << 20          // bytes of the buffer towards the client that stay allocated
 	stopTimeout     = 15 * time.Second // for the upstream to be gone
 	readBackTimeout = 30 * time.Second // of one read-back
 )

@@ -29,7 +29,12 @@ func (s *session) lock(ctx context.Context, c *call, t *approval.Ticket, b bound
 		}()
 		defer func() { stop(); <-lost }()
 	}
-	held, err := s.cfg.Locks.Acquire(wait, c.tc.ID, c.tc.Session.Server, b.targets)
+	targets := b.targets
+	if b.verdict.Tier == guard.T0Read {
+		// It changes nothing: it has the lock on itself.
+		targets = []guard.Target{{Kind: "read", Key: string(c.tc.ID), Write: true}}
+	}
+	held, err := s.cfg.Locks.Acquire(wait, c.tc.ID, c.tc.Session.Server, targets)
 	switch {
 	case err == nil:
 		return held, nil
@@ -37,7 +42,7 @@ func (s *session) lock(ctx context.Context, c *call, t *approval.Ticket, b bound
 		return nil, broken(guard.RuleUnknownOutcome, "an earlier call on this target has no known outcome yet",
 			"read the target to see what became of it; ask the user to look at the guard before you try again")
 	case ctx.Err() != nil && t != nil:
-		return nil, s.leave(ctx, t)
+		return nil, s.leave(ctx, t, context.Cause(ctx))
 	case ctx.Err() != nil:
 		return nil, gaveUp(context.Cause(ctx))
 	case t != nil:
@@ -61,7 +66,7 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 	}
 	now, err := s.lookAgain(ctx, c)
 	if ctx.Err() != nil {
-		return bound{}, guard.Intent{}, s.withdraw(ctx, t)
+		return bound{}, guard.Intent{}, s.withdraw(ctx, t, context.Cause(ctx))
 	}
 	if err != nil {
 		s.outdate(ctx, t, err)
@@ -70,11 +75,13 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 	if t != nil && now.digest != approved.digest || t == nil && now.verdict.Verdict != guard.Allow {
 		return now, guard.Intent{}, errStale
 	}
-	if !s.commit(c.req) {
-		return bound{}, guard.Intent{}, s.withdraw(ctx, t)
+	if err := s.commit(c.req); err != nil {
+		return bound{}, guard.Intent{}, s.withdraw(ctx, t, err)
 	}
 	intent := s.intent(c, now)
-	c.decision.Verdict = guard.Allow // by policy, or by the reviewer on its behalf
+	if t != nil {
+		c.decision = guard.Decision{Verdict: guard.Allow, Rule: guard.RuleReviewer, Reason: t.Result().Reason}
+	}
 	rec, cancel := durably(ctx)
 	defer cancel()
 	if err := s.cfg.Store.Begin(rec, intent, s.callEvent(c, audit.ToolCallAuthorized)); err != nil {
@@ -117,21 +124,12 @@ func (s *session) lookAgain(ctx context.Context, c *call) (bound, error) {
 }
 
 // withdraw ends a claimed call whose client or session is gone.
-func (s *session) withdraw(ctx context.Context, t *approval.Ticket) error {
+func (s *session) withdraw(ctx context.Context, t *approval.Ticket, cause error) error {
 	if t == nil {
-		return gaveUp(causeOf(ctx))
+		return gaveUp(cause)
 	}
 	t.Unclaim()
-	return s.leave(ctx, t)
-}
-
-// causeOf is why a call may not go on. A context that has not ended belongs to
-// a call whose client has cancelled it in this moment.
-func causeOf(ctx context.Context) error {
-	if ctx.Err() == nil {
-		return errCancelled
-	}
-	return context.Cause(ctx)
+	return s.leave(ctx, t, cause)
 }
 
 // outdate ends an approval whose call is no longer allowed.

@@ -86,14 +86,13 @@ func (s *session) hold(ctx context.Context, c *call, t *approval.Ticket) error {
 			}
 			// It was decided in this very moment; the result is there.
 		case <-ctx.Done():
-			return s.leave(ctx, t)
+			return s.leave(ctx, t, context.Cause(ctx))
 		}
 	}
 }
 
 // leave gives up a held call because its client or its session did.
-func (s *session) leave(ctx context.Context, t *approval.Ticket) error {
-	cause := context.Cause(ctx)
+func (s *session) leave(ctx context.Context, t *approval.Ticket, cause error) error {
 	if errors.Is(cause, errCancelled) {
 		rec, cancel := durably(ctx)
 		defer cancel()

@@ -24,6 +24,7 @@ type inflight struct {
 	tasks   map[string]chan taskEnd // tasks that calls began, until they end
 	gone    bool                    // the upstream has ended
 	closing bool                    // the session is ending: nothing new begins
+	idle    chan struct{}           // while closing: closed when no request only passes any more
 }
 
 // request is one request of the client.
@@ -65,6 +66,22 @@ func (s *session) update(f func(*inflight)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f(&s.flight)
+	s.flight.checkIdle()
+}
+
+// checkIdle closes idle once every request that only passes has its answer. A
+// subscription is a request without an end.
+func (in *inflight) checkIdle() {
+	if !in.closing || in.idle == nil {
+		return
+	}
+	for _, r := range in.client {
+		if r.answer == nil && !r.answered && r.method != "subscriptions/listen" {
+			return
+		}
+	}
+	close(in.idle)
+	in.idle = nil
 }
 
 // register enters a request, and says why it cannot be.
@@ -77,6 +94,9 @@ func (s *session) register(r *request) (why string) {
 			why = "the session is ending"
 		default:
 			in.client[r.id] = r
+			if r.answer != nil {
+				s.calls.Add(1) // here, so that none is added once close waits
+			}
 			if r.cancel != nil && !r.token.IsZero() {
 				in.tokens[r.token] = r
 			}
@@ -86,16 +106,20 @@ func (s *session) register(r *request) (why string) {
 }
 
 // commit passes the point after which a request is sent whatever the client
-// says. It reports false where the client has cancelled it or the upstream is
-// gone.
-func (s *session) commit(r *request) (ok bool) {
+// says. The error is errCancelled or errUpstreamGone.
+func (s *session) commit(r *request) (err error) {
 	s.update(func(in *inflight) {
-		if ok = !r.answered && !in.gone; ok {
+		switch {
+		case r.answered:
+			err = errCancelled
+		case in.gone:
+			err = errUpstreamGone
+		default:
 			r.stage = stageCommitted
 			in.release(r)
 		}
 	})
-	return ok
+	return err
 }
 
 // uncommit takes commit back: the request was not sent after all.

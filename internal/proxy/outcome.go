@@ -69,7 +69,12 @@ func (s *session) await(ctx context.Context, r *request, limit time.Duration) an
 		case a := <-r.answer:
 			return a
 		case <-ctx.Done():
-			return answer{err: context.Cause(ctx)}
+			select {
+			case a := <-r.answer: // it came in the same moment
+				return a
+			default:
+				return answer{err: context.Cause(ctx)}
+			}
 		case <-timer.C:
 			asking := false
 			s.update(func(in *inflight) { asking = len(in.server) > 0 })

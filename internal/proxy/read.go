@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/diff"
@@ -16,8 +18,8 @@ import (
 // committed beside the upstream's work, and the answer is released when both
 // are done, so that safety costs the slower of the two.
 func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output int) ([]byte, error) {
-	if !s.commit(c.req) {
-		return nil, gaveUp(causeOf(ctx))
+	if err := s.commit(c.req); err != nil {
+		return nil, gaveUp(err)
 	}
 	opened, events := s.storeCall(c, callLimit(tool)), []audit.Event{
 		s.callEvent(c, audit.ToolCallRequested), s.callEvent(c, audit.ToolCallAuthorized),
@@ -44,7 +46,7 @@ func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output i
 	a := answer{err: sendErr}
 	limit := s.timeout(tool)
 	if sendErr == nil {
-		a = s.await(ctx, c.req, limit)
+		a = s.awaitRead(ctx, c.req, limit)
 	}
 	frame, clean, status := s.readEnding(c, tool, output, a)
 	done := s.completed(c, status)
@@ -54,6 +56,16 @@ func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output i
 	}
 	s.cfg.Store.CloseCallSoon(c.tc.ID, done)
 	return frame, nil
+}
+
+// awaitRead waits for the answer to a read. At the end of a session reads get a
+// moment more than what waits for a human.
+func (s *session) awaitRead(ctx context.Context, r *request, limit time.Duration) answer {
+	a := s.await(ctx, r, limit)
+	if errors.Is(a.err, errSessionEnded) {
+		a = s.await(s.reads, r, limit)
+	}
+	return a
 }
 
 // readEnding says what the client gets of a read.
@@ -95,7 +107,7 @@ func (s *session) methodRead(ctx context.Context, c *call) {
 	}
 	c.tier = guard.T0Read
 	c.decision = guard.Decision{Verdict: guard.Allow, Rule: guard.RuleMethod}
-	frame, err := s.read(ctx, c, nil, defaultOutput)
+	frame, err := s.read(ctx, c, nil, math.MaxInt)
 	if err != nil {
 		frame = s.refuse(c, err)
 	}

@@ -1,52 +1,60 @@
 package proxy
 
 import (
+	"encoding/json"
 	"net/url"
 	"path/filepath"
+	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// rootURIs are the workspace folders as the protocol spells them.
-func (s *session) rootURIs() []string {
-	uris := []string{}
-	for _, r := range s.cfg.Roots {
-		uris = append(uris, (&url.URL{Scheme: "file", Path: filepath.ToSlash(r)}).String())
-	}
-	return uris
-}
-
-// rootsReply answers roots/list in the client's place: a client's own answer
-// could widen what a server may touch.
-func (s *session) rootsReply(id jsonrpc.ID) []byte {
+// rootsValue is the guard's list of roots, as a JSON array.
+func (s *session) rootsValue() []byte {
 	type root struct {
 		URI  string `json:"uri"`
 		Name string `json:"name"`
 	}
 	roots := []root{}
-	for i, u := range s.rootURIs() {
-		roots = append(roots, root{URI: u, Name: filepath.Base(s.cfg.Roots[i])})
+	for _, r := range s.cfg.Roots {
+		uri := (&url.URL{Scheme: "file", Path: filepath.ToSlash(r)}).String()
+		roots = append(roots, root{URI: uri, Name: filepath.Base(r)})
 	}
-	return jsonrpc.Result(id, map[string]any{"roots": roots})
+	return rawJSON(roots)
 }
 
-// rootURIs reads the uris of an array of roots, as a JSON array of strings; nil
-// if any of them is not understood.
-func rootURIs(raw []byte, arr jsonrpc.Span) []byte {
-	if jsonrpc.TypeOf(raw, arr) != jsonrpc.ArrayType {
-		return nil
+// rootsReply answers roots/list in the client's place: a client's own answer
+// could widen what a server may touch.
+func (s *session) rootsReply(id jsonrpc.ID) []byte {
+	return jsonrpc.Result(id, map[string]json.RawMessage{"roots": s.rootsValue()})
+}
+
+// ownRoots does the same in the modern era, where a client brings its answers
+// along with the next request: roots among them are replaced by the guard's.
+// All other bytes stay. It says why where that cannot be done.
+func (s *session) ownRoots(m jsonrpc.Message) (out jsonrpc.Message, why string) {
+	answers, ok := m.Param("inputResponses")
+	if !ok {
+		return m, ""
 	}
-	uris := []string{}
-	for el := range jsonrpc.Elements(raw, arr) {
-		at, ok := jsonrpc.Member(raw, el, "uri")
-		if !ok {
-			return nil
+	var edits []jsonrpc.Edit
+	for f := range jsonrpc.Members(m.Raw, answers) {
+		for member := range jsonrpc.Members(m.Raw, f.Value) {
+			switch {
+			case member.Name == "roots":
+				edits = append(edits, jsonrpc.Edit{Span: member.Value, With: s.rootsValue()})
+			case strings.EqualFold(member.Name, "roots"):
+				// fail closed: a reader that ignores case would take it for roots
+				return m, "an answer has a member that some servers would take for roots"
+			}
 		}
-		u, ok := jsonrpc.String(raw, at)
-		if !ok {
-			return nil
-		}
-		uris = append(uris, u)
 	}
-	return rawJSON(uris)
+	if edits == nil {
+		return m, ""
+	}
+	out, err := jsonrpc.Admit(jsonrpc.ReplaceSpans(m.Raw, edits), s.cfg.Limits)
+	if err != nil {
+		return m, "the roots in this answer could not be replaced by the guard's"
+	}
+	return out, ""
 }

@@ -148,6 +148,9 @@ func (s *session) foreignInput(m *jsonrpc.Message) string {
 		}
 		for q := range jsonrpc.Members(m.Raw, f.Value) {
 			method := textAt(m.Raw, q.Value, "method")
+			if method == "roots/list" {
+				continue // whatever the client answers, the guard's roots go on
+			}
 			if d := s.method(false, method); method == "" || d.Verdict != guard.Allow {
 				s.stopped(jsonrpc.FromServer, method, d)
 				return "mcpguard: the policy does not allow the server to ask this of the client"

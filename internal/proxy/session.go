@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -23,7 +22,11 @@ type session struct {
 	ctx  context.Context // ends what the session holds; cause errSessionEnded or errUpstreamGone
 	end  context.CancelCauseFunc
 
+	reads    context.Context // ends reads, a little later
+	endReads context.CancelCauseFunc
+
 	clientOut sync.Mutex // one frame at a time to the client
+	line      []byte     // under clientOut; the frame and its newline
 
 	mu     sync.Mutex
 	flight inflight // through update alone
@@ -52,6 +55,8 @@ func Serve(ctx context.Context, cfg Config) error {
 	}
 	s.ctx, s.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer s.end(errSessionEnded)
+	s.reads, s.endReads = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer s.endReads(errSessionEnded)
 
 	conn, err := cfg.Upstream(ctx)
 	if err != nil {
@@ -75,17 +80,17 @@ func Serve(ctx context.Context, cfg Config) error {
 	case <-upstreamGone:
 	}
 	s.close(ctx, upstreamGone)
-	cfg.Client.Close()
 	<-clientGone
 	return nil
 }
 
 // close ends the session in the order that loses nothing: what waits for a
-// human is cancelled, what executes may finish, the upstream is stopped, and
-// what it left open is read back.
+// human is cancelled, reads get a moment and executions a longer one, the
+// upstream is stopped, and what it left open is read back.
 func (s *session) close(ctx context.Context, upstreamGone <-chan struct{}) {
-	s.update(func(in *inflight) { in.closing = true })
-	durable, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	idle := make(chan struct{})
+	s.update(func(in *inflight) { in.closing, in.idle = true, idle })
+	durable, cancel := durably(ctx)
 	if err := s.cfg.Desk.EndSession(durable, s.cfg.Session.ID); err != nil {
 		s.cfg.Log.Error("cancelling what the session held", "session", s.cfg.Session.ID, "err", err)
 	}
@@ -97,13 +102,24 @@ func (s *session) close(ctx context.Context, upstreamGone <-chan struct{}) {
 		s.calls.Wait()
 		close(done)
 	}()
-	grace := time.NewTimer(s.cfg.Grace)
+	moment, grace := time.NewTimer(readGrace), time.NewTimer(s.cfg.Grace)
+	defer moment.Stop()
 	defer grace.Stop()
-	select {
-	case <-done:
-	case <-upstreamGone:
-	case <-grace.C:
+	for waiting := done; idle != nil || waiting != nil; {
+		select {
+		case <-idle:
+			idle = nil
+		case <-waiting:
+			waiting = nil
+		case <-moment.C:
+			idle = nil
+			s.endReads(errSessionEnded)
+		case <-grace.C:
+			waiting, idle = nil, nil
+		}
 	}
+	// A client that does not read must not keep the goroutines that write to it.
+	s.cfg.Client.Close()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if err := s.conn.Stop(stop); err != nil {
@@ -149,22 +165,13 @@ func (s *session) notice(format string, args ...any) {
 func (s *session) toClient(frame []byte) {
 	s.clientOut.Lock()
 	defer s.clientOut.Unlock()
-	if err := writeFrame(s.cfg.Client, frame); err != nil {
+	s.line = append(append(s.line[:0], frame...), '\n')
+	if _, err := s.cfg.Client.Write(s.line); err != nil {
 		s.cfg.Log.Debug("writing to the client", "session", s.cfg.Session.ID, "err", err)
 	}
-}
-
-func writeFrame(w io.Writer, frame []byte) error {
-	// The frame may be the upstream's own bytes, so the newline is appended only
-	// where that changes nobody else's memory.
-	line := frame
-	if cap(frame) > len(frame) {
-		line = append(frame, '\n')
-	} else {
-		line = append(append(make([]byte, 0, len(frame)+1), frame...), '\n')
+	if cap(s.line) > keptLine {
+		s.line = nil
 	}
-	_, err := w.Write(line)
-	return err
 }
 
 // toUpstream writes one frame. An error means that the upstream is gone or does

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/policy"
@@ -20,8 +21,8 @@ func callLimit(t *policy.Tool) int {
 func timeoutOf(t *policy.Tool) time.Duration { return t.Limits.Timeout }
 
 func outputLimit(v policy.Verdict) int {
-	if v.Output <= 0 {
-		return defaultOutput
+	if v.Output <= 0 || v.Output > math.MaxInt {
+		return math.MaxInt
 	}
 	return int(v.Output)
 }

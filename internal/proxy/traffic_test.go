@@ -176,11 +176,11 @@ func TestRootsAreTheGuards(t *testing.T) {
 		p.send(`{"jsonrpc":"2.0","id":1,"result":{"roots":[{"uri":"file:///"}]}}`)
 		p.send(`{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}`)
 		p.send(`{"jsonrpc":"2.0","id":"t","method":"tools/call","params":{"name":"look","inputResponses":{"q":{"roots":[{"uri":"file:///"}]}}}}`)
-		if got := p.frame(); !strings.Contains(got, `"error"`) {
+		if got := p.frame(); !strings.Contains(got, `did look`) {
 			t.Errorf("got %s", got)
 		}
-		p.send(`{"jsonrpc":"2.0","id":"t","method":"tools/call","params":{"name":"look","inputResponses":{"q":{"roots":[{"uri":"file://%s"}]}}}}`, r.root)
-		if got := p.frame(); !strings.Contains(got, `did look`) {
+		p.send(`{"jsonrpc":"2.0","id":"u","method":"tools/call","params":{"name":"look","inputResponses":{"q":{"Roots":[]}}}}`)
+		if got := p.frame(); !strings.Contains(got, `"error"`) {
 			t.Errorf("got %s", got)
 		}
 		p.server.mu.Lock()
@@ -189,7 +189,8 @@ func TestRootsAreTheGuards(t *testing.T) {
 		if p.server.got[0] != want {
 			t.Errorf("got  %s\nwant %s", p.server.got[0], want)
 		}
-		if len(p.server.got) != 3 {
+		want = fmt.Sprintf(`{"jsonrpc":"2.0","id":"t","method":"tools/call","params":{"name":"look","inputResponses":{"q":{"roots":[{"uri":"file://%s","name":"001"}]}}}}`, r.root)
+		if len(p.server.got) != 3 || p.server.got[2] != want {
 			t.Errorf("the server was sent %v", p.server.got)
 		}
 	})
@@ -323,7 +324,7 @@ func TestModernAnswers(t *testing.T) {
 	})
 }
 
-func TestTheServerDoesNotStart(t *testing.T) {
+func TestPromise7_AStartFailureIsToldInSafeText(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		fromClient, toGuard := io.Pipe()
 		fromGuard, toClient := io.Pipe()
@@ -349,5 +350,50 @@ func TestTheServerDoesNotStart(t *testing.T) {
 		if len(notes) != 1 || strings.Contains(notes[0], "\x1b") {
 			t.Errorf("the developer was told %q", notes)
 		}
+	})
+}
+
+func TestRelaxedReadsAreRecordedSoon(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.setPolicy(testConfig + "audit: {reads: relaxed}\n")
+		p := r.session("patient")
+		defer p.end()
+		for range 5 {
+			p.wantDid(p.call("look", `{}`), "look")
+		}
+		r.wantCompleted("look", audit.StatusOK, audit.StatusOK, audit.StatusOK, audit.StatusOK, audit.StatusOK)
+		if n := len(r.events(audit.ToolCallRequested, audit.ToolCallAuthorized)); n != 10 {
+			t.Errorf("%d records", n)
+		}
+	})
+}
+
+// TestReadsAtTheEndOfTheInput: a client that closes its end right after its
+// last request still gets the answers.
+func TestReadsAtTheEndOfTheInput(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		var held []jsonrpc.Message
+		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
+			if m.Method == "tools/call" || m.Method == "ping" {
+				held = append(held, m)
+				return true
+			}
+			return false
+		})
+		p.call("look", `{}`)
+		p.send(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
+		synctest.Wait()
+		p.in.Close()
+		synctest.Wait()
+		for _, m := range held {
+			p.server.send(`{"jsonrpc":"2.0","id":%s,"result":{"late":true}}`, m.ID.Raw())
+		}
+		for range held {
+			if got := p.frame(); !strings.Contains(got, `{"late":true}`) {
+				t.Errorf("got %s", got)
+			}
+		}
+		p.end()
 	})
 }
