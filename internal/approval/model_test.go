@@ -100,13 +100,19 @@ func model(t *testing.T, r *rapid.T) {
 
 func invariants(r *rapid.T, x *fixture, tickets []*Ticket) {
 	synctest.Wait()
+	x.desk.mu.Lock()
+	held := map[guard.ApprovalID]*Ticket{}
+	for id, e := range x.desk.open {
+		held[id] = e.live
+	}
+	x.desk.mu.Unlock()
 	live := map[guard.ApprovalID]int{}
 	for _, at := range tickets {
 		status := x.book.status(at.ID())
 		select {
 		case <-at.Lost():
 		default:
-			if x.desk.open[at.ID()] != nil && x.desk.open[at.ID()].live == at {
+			if held[at.ID()] == at {
 				live[at.ID()]++
 				if !status.Open() {
 					r.Fatalf("a call still waits for %s, which is %s", at.ID(), status)
@@ -122,6 +128,8 @@ func invariants(r *rapid.T, x *fixture, tickets []*Ticket) {
 		}
 	}
 	now := x.clock.Now()
+	x.book.mu.Lock()
+	defer x.book.mu.Unlock()
 	for id, a := range x.book.all {
 		if live[id] > 1 {
 			r.Fatalf("%d live calls of %s", live[id], id)
@@ -132,8 +140,8 @@ func invariants(r *rapid.T, x *fixture, tickets []*Ticket) {
 		if to, _ := overdue(a, now); to != "" {
 			r.Fatalf("%s should be %s", id, to)
 		}
-		if (x.desk.open[id] != nil) != a.Status.Open() {
-			r.Fatalf("%s is %s, and the desk's entry is %v", id, a.Status, x.desk.open[id])
+		if _, known := held[id]; known != a.Status.Open() {
+			r.Fatalf("%s is %s; the desk knows it: %v", id, a.Status, known)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strings"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
@@ -55,21 +56,24 @@ func (s *session) completed(c *call, status audit.Status) audit.Event {
 	return e
 }
 
-// excerpt is the redacted beginning of a JSON value, for the log.
+// excerpt is the redacted beginning of a JSON value, for the log. Of a value
+// that is too long to be searched for that, the digest has to do.
 func (s *session) excerpt(value []byte) string {
-	if len(value) == 0 {
-		return ""
-	}
 	const window = 64 << 10
-	if len(value) > window {
-		return "" // the digest has to do
+	if len(value) == 0 || len(value) > window {
+		return ""
 	}
 	clean, _, err := s.cfg.Redactor.JSON(value)
 	if err != nil {
 		return ""
 	}
+	return beginning(clean)
+}
+
+// beginning is what the log keeps of a value without secrets.
+func beginning(clean []byte) string {
 	if len(clean) > maxPreview {
-		return string(clean[:maxPreview]) + "…"
+		return strings.ToValidUTF8(string(clean[:maxPreview]), "") + "…"
 	}
 	return string(clean)
 }

@@ -208,9 +208,7 @@ func (s *session) execute(c *call, b bound, in guard.Intent, held *Held) []byte 
 	receipt := s.receipt(&e)
 	done := s.completed(c, statusOf(receipt.Outcome))
 	done.Output.SHA256 = receipt.Result
-	if e.end.clean != nil {
-		done.Output.Redacted = s.excerpt(e.end.clean)
-	}
+	done.Output.Redacted = beginning(e.end.clean)
 	if receipt.Outcome == guard.OutcomeOK {
 		done.Receipts = touched(in.Effects)
 		s.cfg.Meter.ran(c.tc, e.started)

@@ -52,7 +52,7 @@ func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output i
 	done := s.completed(c, status)
 	if a.err == nil {
 		done.Output.SHA256 = diff.Sum(payload(&a.msg))
-		done.Output.Redacted = s.excerpt(clean)
+		done.Output.Redacted = beginning(clean)
 	}
 	s.cfg.Store.CloseCallSoon(c.tc.ID, done)
 	return frame, nil

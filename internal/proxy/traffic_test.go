@@ -373,10 +373,10 @@ func TestRelaxedReadsAreRecordedSoon(t *testing.T) {
 func TestReadsAtTheEndOfTheInput(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
-		var held []jsonrpc.Message
+		held := make(chan jsonrpc.Message, 2)
 		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
 			if m.Method == "tools/call" || m.Method == "ping" {
-				held = append(held, m)
+				held <- m
 				return true
 			}
 			return false
@@ -386,10 +386,10 @@ func TestReadsAtTheEndOfTheInput(t *testing.T) {
 		synctest.Wait()
 		p.in.Close()
 		synctest.Wait()
-		for _, m := range held {
-			p.server.send(`{"jsonrpc":"2.0","id":%s,"result":{"late":true}}`, m.ID.Raw())
+		for range 2 {
+			p.server.send(`{"jsonrpc":"2.0","id":%s,"result":{"late":true}}`, (<-held).ID.Raw())
 		}
-		for range held {
+		for range 2 {
 			if got := p.frame(); !strings.Contains(got, `{"late":true}`) {
 				t.Errorf("got %s", got)
 			}
