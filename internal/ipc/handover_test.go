@@ -79,7 +79,8 @@ func TestHandover(t *testing.T) {
 	if err := s.h.Welcome(Welcome{OK: true, Version: "0.2", Notices: []string{"one"}}); err != nil {
 		t.Fatal(err)
 	}
-	if o := s.answer(t); o.err != nil || !o.w.OK || o.w.Version != "0.2" || !slices.Equal(o.w.Notices, []string{"one"}) {
+	o := s.answer(t)
+	if o.err != nil || !o.w.OK || o.w.Version != "0.2" || !slices.Equal(o.w.Notices, []string{"one"}) {
 		t.Fatalf("got %+v", o)
 	}
 	s.shim[0].Close()
@@ -104,7 +105,7 @@ func TestHandover(t *testing.T) {
 		t.Fatal(err)
 	}
 	var notices []string
-	if !Await(s.conn, func(l string) { notices = append(notices, l) }) {
+	if !o.w.Await(s.conn, func(l string) { notices = append(notices, l) }) {
 		t.Error("the end is not told from a loss")
 	}
 	if !slices.Equal(notices, []string{"two"}) {
@@ -140,10 +141,44 @@ func TestShimsEndEndsTheSession(t *testing.T) {
 	}
 }
 
+// TestWordsRightAfterTheWelcome arrive with it in one read.
+func TestWordsRightAfterTheWelcome(t *testing.T) {
+	client, server := pair(t)
+	r, w := pipe(t)
+	go func() { // ends with the writes
+		_, files, err := RecvFiles(server, make([]byte, maxHello))
+		if err == nil {
+			closeFiles(files)
+		}
+		server.Write([]byte(`{"ok":true,"protocol":1,"version":"1"}` + "\n" + `{"notice":"one"}` + "\n" + `{"end":true}` + "\n"))
+		server.Close()
+	}()
+	got, err := Offer(t.Context(), client, NewHello("files", "1"), r, w)
+	if err != nil || !got.OK {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	var notices []string
+	if !got.Await(client, func(l string) { notices = append(notices, l) }) || !slices.Equal(notices, []string{"one"}) {
+		t.Errorf("notices %q, or no end", notices)
+	}
+}
+
+// TestDaemonThatHangsUpFirstIsHeard: it said why before it read the hello.
+func TestDaemonThatHangsUpFirstIsHeard(t *testing.T) {
+	client, server := pair(t)
+	r, w := pipe(t)
+	server.Write([]byte(`{"protocol":1,"error":"too many sessions"}` + "\n"))
+	server.Close()
+	got, err := Offer(t.Context(), client, NewHello("files", "1"), r, w)
+	if err != nil || got.OK || got.Error != "too many sessions" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestLostDaemonIsNotAnEnd(t *testing.T) {
 	client, server := pair(t)
 	server.Close()
-	if Await(client, func(string) {}) {
+	if (Welcome{}).Await(client, func(string) {}) {
 		t.Error("a lost daemon is taken for an end")
 	}
 }

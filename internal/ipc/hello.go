@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Protocol is the version of the hello. Both ends must have the same; builds
@@ -65,6 +67,8 @@ type Welcome struct {
 	Notices []string `json:"notices,omitempty"`
 	// NotPassed says that the descriptors did not arrive: copy instead.
 	NotPassed bool `json:"not_passed,omitempty"`
+
+	rest []byte // what came in the same read: the daemon's first words
 }
 
 // word is what the daemon says after its welcome, one line each.
@@ -85,15 +89,19 @@ func Offer(ctx context.Context, conn *net.UnixConn, h Hello, in, out *os.File) (
 	}
 	done := bound(ctx, conn, helloTimeout)
 	defer done()
-	if err := SendFiles(conn, append(line, '\n'), in, out); err != nil {
-		return w, fmt.Errorf("greeting the guard daemon: %w", err)
+	serr := SendFiles(conn, append(line, '\n'), in, out)
+	if serr != nil && !errors.Is(serr, unix.EPIPE) {
+		return w, fmt.Errorf("greeting the guard daemon: %w", serr)
 	}
-	if line, err = readLine(conn, nil); err != nil {
+	// A daemon that hung up may have said why before.
+	r := lineReader{c: conn}
+	if line, err = r.next(); err != nil {
 		return w, fmt.Errorf("waiting for the guard daemon's welcome: %w", explain(ctx, err))
 	}
 	if err := json.Unmarshal(line, &w); err != nil {
 		return w, fmt.Errorf("reading the guard daemon's welcome: %w", err)
 	}
+	w.rest = r.buf
 	if w.Protocol != h.Protocol {
 		// fail closed: an OK of another protocol may mean something else.
 		w.OK, w.Error = false, Mismatch(w.Version, h.Version)
@@ -119,22 +127,23 @@ func orUnknown(version string) string {
 	return version
 }
 
-// Await hands on the daemon's notices until the connection ends, and reports
-// whether the daemon said that it ends it: otherwise the daemon was lost.
-func Await(conn *net.UnixConn, notice func(line string)) (ended bool) {
-	r := lineReader{c: conn}
+// Await hands on the notices of the daemon that w came from until the
+// connection ends, and reports whether the daemon said that it ends it:
+// otherwise the daemon was lost.
+func (w Welcome) Await(conn *net.UnixConn, notice func(line string)) (ended bool) {
+	r := lineReader{c: conn, buf: w.rest}
 	for {
 		line, err := r.next()
 		if err != nil {
 			return ended
 		}
-		var w word
-		if json.Unmarshal(line, &w) != nil {
+		var said word
+		if json.Unmarshal(line, &said) != nil {
 			return ended
 		}
-		ended = ended || w.End
-		if w.Notice != "" {
-			notice(w.Notice)
+		ended = ended || said.End
+		if said.Notice != "" {
+			notice(said.Notice)
 		}
 	}
 }

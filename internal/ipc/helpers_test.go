@@ -27,7 +27,7 @@ func offer(args []string) error {
 	if err != nil || !w.OK {
 		return fmt.Errorf("%+v, %w", w, err)
 	}
-	Await(c, func(string) {})
+	w.Await(c, func(string) {})
 	return nil
 }
 

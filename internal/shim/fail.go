@@ -22,11 +22,12 @@ const (
 	maxText    = 1500 // bytes of the sentence
 )
 
-// fail tells the developer in one line, and the client in the answer to each
-// of its requests, what went wrong. Clients show the answer to their first
-// request; a probe for another protocol version may come before it. It returns
-// once the client has closed its end, or after the linger time.
-func fail(ctx context.Context, cfg Config, err error) int {
+// Fail tells the developer in one line, and the client in the answer to each
+// of its requests, why there is no session. Clients show the answer to their
+// first request; a probe for another protocol version may come before it. It
+// returns Run's exit code once the client has closed its end, or after
+// cfg.Linger. Run calls it; it is for what fails before there can be a Run.
+func Fail(ctx context.Context, cfg Config, err error) int {
 	text := explain(cfg.Server, err)
 	say(cfg.Err, text)
 	answer(ctx, cfg, text)

@@ -49,6 +49,8 @@ type Config struct {
 	// Linger bounds how long requests are answered with an error after a
 	// failure; 30 seconds if zero.
 	Linger time.Duration
+
+	copyAll bool // for comparison: copy although handing over would work
 }
 
 // Run lives one session and returns the process's exit code: 0 when it ended
@@ -58,25 +60,25 @@ type Config struct {
 func Run(ctx context.Context, cfg Config) (exit int) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
-	conn, in, out, err := open(ctx, cfg)
+	s, err := open(ctx, cfg)
 	if err != nil {
 		if ctx.Err() != nil {
 			return exitDone // the client has gone while the daemon started
 		}
-		return fail(ctx, cfg, err)
+		return Fail(ctx, cfg, err)
 	}
-	defer conn.Close()
-	unhook := context.AfterFunc(ctx, func() { conn.Close() })
+	defer s.conn.Close()
+	unhook := context.AfterFunc(ctx, func() { s.conn.Close() })
 	defer unhook()
 	var c *copies
-	if in.copied() || out.copied() {
-		c = startCopies(in, out)
+	if s.in.copied() || s.out.copied() {
+		c = startCopies(s.in, s.out)
 	}
-	if err := letGo(in, out); err != nil {
+	if err := letGo(s.in, s.out); err != nil {
 		say(cfg.Err, err.Error())
 		return exitFailed
 	}
-	ended := ipc.Await(conn, func(line string) { say(cfg.Err, line) })
+	ended := s.welcome.Await(s.conn, func(line string) { say(cfg.Err, line) })
 	if c != nil {
 		c.finish(ctx)
 	}
@@ -92,31 +94,41 @@ type refusal struct{ text string }
 
 func (r *refusal) Error() string { return r.text }
 
+// session is one that the daemon has taken over.
+type session struct {
+	conn    *net.UnixConn
+	in, out *end
+	welcome ipc.Welcome
+}
+
 // open finds the daemon, starts it if it may, and hands the session over. It
 // offers copies of descriptors that the system refuses to pass.
-func open(ctx context.Context, cfg Config) (*net.UnixConn, *end, *end, error) {
-	for _, force := range []bool{false, true} {
-		conn, err := reach(ctx, cfg)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		in, out, err := ends(cfg, force)
-		if err != nil {
-			conn.Close()
-			return nil, nil, nil, err
-		}
-		err = greet(ctx, cfg, conn, in, out)
-		if err == nil {
-			return conn, in, out, nil
-		}
+func open(ctx context.Context, cfg Config) (*session, error) {
+	s, err := offer(ctx, cfg, cfg.copyAll)
+	if errors.Is(err, ipc.ErrNotPassed) && !cfg.copyAll {
+		s, err = offer(ctx, cfg, true)
+	}
+	return s, err
+}
+
+func offer(ctx context.Context, cfg Config, copyAll bool) (*session, error) {
+	conn, err := reach(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	in, out, err := ends(cfg, copyAll)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	s := &session{conn: conn, in: in, out: out}
+	if err := s.greet(ctx, cfg); err != nil {
 		conn.Close()
 		in.drop()
 		out.drop()
-		if force || !errors.Is(err, ipc.ErrNotPassed) {
-			return nil, nil, nil, err
-		}
+		return nil, err
 	}
-	return nil, nil, nil, errors.New("the session could not be handed to the guard daemon")
+	return s, nil
 }
 
 // reach connects to the daemon and, if none answers, starts it once.
@@ -134,17 +146,17 @@ func reach(ctx context.Context, cfg Config) (*net.UnixConn, error) {
 	return ipc.Dial(ctx, cfg.Paths.AgentSocket())
 }
 
-func greet(ctx context.Context, cfg Config, conn *net.UnixConn, in, out *end) error {
+func (s *session) greet(ctx context.Context, cfg Config) error {
 	hello := ipc.NewHello(cfg.Server, cfg.Version)
-	hello.Copied = in.copied() || out.copied()
-	w, err := ipc.Offer(ctx, conn, hello, in.theirs, out.theirs)
-	if err != nil {
+	hello.Copied = s.in.copied() || s.out.copied()
+	var err error
+	if s.welcome, err = ipc.Offer(ctx, s.conn, hello, s.in.theirs, s.out.theirs); err != nil {
 		return err
 	}
-	if !w.OK {
-		return &refusal{w.Error}
+	if !s.welcome.OK {
+		return &refusal{s.welcome.Error}
 	}
-	for _, line := range w.Notices {
+	for _, line := range s.welcome.Notices {
 		say(cfg.Err, line)
 	}
 	return nil
