@@ -48,6 +48,7 @@ var layers = []string{
 	"internal/diff",
 	"internal/jsonrpc",
 	"internal/ipc",
+	"internal/version",
 	"configs",
 }
 

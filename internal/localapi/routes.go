@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,13 +71,20 @@ func (a *API) routes() http.Handler {
 
 	for path, allowed := range methods {
 		list := strings.Join(allowed, ", ")
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		refuse := func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", list)
 			writeProblem(w, &client.Problem{
 				Status: http.StatusMethodNotAllowed, Code: client.CodeMethod, Title: "Method not allowed",
 				Detail: fmt.Sprintf("this address takes %s", list),
 			})
-		})
+		}
+		// One pattern for each method: one for all of them would conflict with
+		// the paths that have a wildcard.
+		for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
+			if !slices.Contains(allowed, m) {
+				mux.HandleFunc(m+" "+path, refuse)
+			}
+		}
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, &client.Problem{

@@ -8,16 +8,60 @@
 package faststart
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/shim"
+	"github.com/mcpguard/mcpguard/internal/version"
 )
 
 func init() {
-	if len(os.Args) >= 3 && os.Args[1] == "stdio" && filepath.Base(os.Args[0]) == "mcpguardd" {
-		if code, done := shim.Main(os.Args[2:], os.Stdin, os.Stdout, os.Stderr); done {
-			os.Exit(code)
+	if len(os.Args) < 3 || os.Args[1] != "stdio" || filepath.Base(os.Args[0]) != "mcpguardd" {
+		return
+	}
+	if server, autostart, ok := parse(os.Args[2:]); ok {
+		os.Exit(Stdio(server, autostart, os.Stdin, os.Stdout, os.Stderr))
+	}
+}
+
+// parse reads the command's arguments; what it does not know is left to the
+// ordinary way, which explains itself.
+func parse(args []string) (server string, autostart, ok bool) {
+	autostart = true
+	for _, a := range args {
+		switch {
+		case a == "--no-autostart":
+			autostart = false
+		case server == "" && a != "" && !strings.HasPrefix(a, "-"):
+			server = a
+		default:
+			return "", false, false
 		}
 	}
+	return server, autostart, server != ""
+}
+
+// Stdio is the body of `mcpguardd stdio SERVER`. It returns the exit code.
+func Stdio(server string, autostart bool, in, out *os.File, stderr io.Writer) int {
+	cfg := shim.Config{Server: server, Version: version.Number, In: in, Out: out, Err: stderr}
+	paths, err := ipc.DefaultPaths()
+	if err != nil {
+		_, _ = io.WriteString(stderr, "mcpguardd: "+err.Error()+"\n")
+		return 1
+	}
+	cfg.Paths = paths
+	if autostart {
+		cfg.Autostart = func(ctx context.Context) error {
+			exe, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			return shim.StartDaemon(ctx, paths, exe)
+		}
+	}
+	return shim.Run(context.Background(), cfg)
 }

@@ -1,0 +1,155 @@
+package mcpguardd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/daemon"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/onboard"
+	"github.com/mcpguard/mcpguard/internal/policy"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/version"
+)
+
+func (a *app) accept() *cobra.Command {
+	var show bool
+	var tier string
+	c := &cobra.Command{
+		Use:   "accept SERVER[/TOOL]",
+		Short: "accept new or changed tool definitions, shown as a diff",
+		Long: `Starts the server once, shows how its tool definitions differ from the accepted
+ones, and accepts them. A tool that the policy does not name yet gets a proposed
+tier, written with a mark where it is only the server's claim. Run it with --show
+first to only look.`,
+		Example: `  mcpguardd accept files --show
+  mcpguardd accept files/write_file
+  mcpguardd accept crm/export_contacts --tier NEVER`,
+		GroupID: "setup",
+		Args:    exactly(1, "SERVER or SERVER/TOOL"),
+		RunE: func(c *cobra.Command, args []string) error {
+			server, tool, _ := strings.Cut(args[0], "/")
+			var forced guard.Tier
+			if tier != "" {
+				var err error
+				if forced, err = guard.ParseTier(tier); err != nil || tool == "" {
+					return coded(exitUsage, fmt.Errorf("--tier takes one of T0_READ … NEVER, and needs SERVER/TOOL"))
+				}
+			}
+			return a.runAccept(c.Context(), server, tool, forced, show)
+		},
+	}
+	c.Flags().BoolVar(&show, "show", false, "show the differences and accept nothing")
+	c.Flags().StringVar(&tier, "tier", "", "tier of a tool that the policy does not name yet")
+	return c
+}
+
+func (a *app) runAccept(ctx context.Context, server, tool string, tier guard.Tier, show bool) error {
+	p, err := paths()
+	if err != nil {
+		return err
+	}
+	set, err := daemon.ReadPolicy(p)
+	if err != nil {
+		return err
+	}
+	sv, ok := set.Server(server)
+	if !ok {
+		return fmt.Errorf("no server %q is configured; run `mcpguardd add %s -- COMMAND`", server, server)
+	}
+	recorded, err := config.LoadEnvironment(p.EnvironmentFile())
+	if err != nil {
+		return err
+	}
+	lock, err := config.LoadLock(p.ToolsLock())
+	if err != nil {
+		return err
+	}
+	folder, err := os.Getwd()
+	if err != nil {
+		return fmt.Errorf("finding the current folder: %w", err)
+	}
+	r := onboard.Request{Name: server, Folder: folder, Version: version.Number,
+		Lookup: func(name string) (string, bool) { return recorded.Lookup(server, name) }}
+	diffs, err := onboard.Compare(ctx, r, sv.Config, recorded, lock)
+	if err != nil {
+		return err
+	}
+	chosen := diffs[:0]
+	for _, d := range diffs {
+		if tool == "" || d.Tool.Name == tool {
+			chosen = append(chosen, d)
+		}
+	}
+	if len(chosen) == 0 {
+		fmt.Fprintln(a.out, "Nothing waits for acceptance: the definitions are the accepted ones.")
+		return nil
+	}
+	a.printDifferences(chosen)
+	if show {
+		return nil
+	}
+	editor, err := config.OpenEditor(p.ConfigFile())
+	if err != nil {
+		return err
+	}
+	for _, d := range chosen {
+		if d.Gone {
+			lock.Remove(server, d.Tool.Name)
+			continue
+		}
+		if err := onboard.Accept(lock, server, []onboard.Tool{d.Tool}, userName(), time.Now()); err != nil {
+			return err
+		}
+		if err := a.nameTool(editor, sv, d.Tool, tier); err != nil {
+			return err
+		}
+	}
+	if err := editor.Save(); err != nil {
+		return err
+	}
+	if err := lock.Save(p.ToolsLock()); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "\nAccepted in %s. A running daemon uses them at once; the client lists its tools again by itself or at its next start.\n", p.ToolsLock())
+	return nil
+}
+
+// nameTool writes a tier for a tool that the policy does not name.
+func (a *app) nameTool(e *config.Editor, sv *policy.Server, t onboard.Tool, tier guard.Tier) error {
+	if _, ok := sv.Config.Tools[t.Name]; ok {
+		return nil
+	}
+	proposal := onboard.Propose([]onboard.Tool{t}, nil)[0]
+	if tier.Valid() {
+		proposal.Tier, proposal.Claimed, proposal.Reason = tier, false, "as you said"
+	}
+	fmt.Fprintf(a.out, "\n%s is new here: %s (%s)\n", safetext.Identity(t.Name), proposal.Tier, proposal.Reason)
+	return e.SetTool(sv.Name, config.ToolEntry{Name: t.Name, Tier: proposal.Tier, Claimed: proposal.Claimed,
+		Opaque: proposal.Tier >= guard.T2IrreversibleWrite && proposal.Tier != guard.Never})
+}
+
+func (a *app) printDifferences(list []onboard.Difference) {
+	for i, d := range list {
+		if i > 0 {
+			fmt.Fprintln(a.out)
+		}
+		state := "changed"
+		switch {
+		case d.New:
+			state = "new"
+		case d.Gone:
+			state = "no longer offered"
+		}
+		fmt.Fprintf(a.out, "%s: %s\n", safetext.Identity(d.Tool.Name), state)
+		for _, l := range safetext.Lines(d.Diff) {
+			fmt.Fprintf(a.out, "  %s\n", l)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package mcpguardd
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/onboard"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/version"
+)
+
+func (a *app) add() *cobra.Command {
+	var preset, builtin, from string
+	var env, secrets, workspaces []string
+	var dry bool
+	c := &cobra.Command{
+		Use:   "add NAME [flags] -- COMMAND [ARG…]",
+		Short: "guard a server: start it once, list its tools, propose tiers, pin definitions",
+		Long: `Starts the server once, lists its tools, proposes a tier for each, accepts their
+definitions as they are now, and writes all of it into config.yaml and
+tools.lock. A tier that rests on the server's own word is marked in the file;
+look those over. Then it prints the line that makes Claude Code use the guard.`,
+		Example: `  mcpguardd add files -- node /opt/mcp/server-filesystem/dist/index.js "$PWD"
+  mcpguardd add work --builtin workspace
+  mcpguardd add crm --secret API_TOKEN=file:~/.secrets/crm -- /opt/crm/crm-mcp
+  mcpguardd add github --from .mcp.json`,
+		GroupID: "setup",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) >= 1 && (len(args) > 1) == (builtin == "" && from == "") {
+				return nil
+			}
+			return coded(exitUsage, fmt.Errorf("a name is needed, and after -- the server's command (or --builtin, or --from)\nsee: mcpguardd add --help"))
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := paths()
+			if err != nil {
+				return err
+			}
+			r, err := a.request(args, from)
+			if err != nil {
+				return err
+			}
+			r.Preset, r.Builtin, r.Workspaces = preset, builtin, workspaces
+			r.Env = append(r.Env, env...)
+			for _, s := range secrets {
+				name, ref, ok := strings.Cut(s, "=")
+				if !ok {
+					return coded(exitUsage, fmt.Errorf("--secret takes NAME=file:PATH, NAME=env:VARIABLE or NAME=cmd:COMMAND"))
+				}
+				r.Secrets[name] = ref
+			}
+			plan, err := onboard.NewPlan(c.Context(), r)
+			if err != nil {
+				return err
+			}
+			a.printPlan(plan, p)
+			if dry {
+				fmt.Fprintln(a.out, "\nNothing was written (--dry-run).")
+				return nil
+			}
+			if err := plan.Apply(p); err != nil {
+				return err
+			}
+			return a.printNext(plan, p)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&preset, "preset", "", "tiers, effects and rules for a known server (default: found by its package)")
+	f.StringVar(&builtin, "builtin", "", `"workspace": the server that is part of mcpguardd, instead of a command`)
+	f.StringVar(&from, "from", "", "take command, arguments and environment from the entry NAME of this .mcp.json")
+	f.StringArrayVar(&env, "env", nil, "pass on this environment variable, with the value it has now (repeatable)")
+	f.StringArrayVar(&secrets, "secret", nil, "NAME=file:PATH, NAME=env:VARIABLE or NAME=cmd:COMMAND (repeatable)")
+	f.StringArrayVar(&workspaces, "workspace", nil, `folder the server may touch (repeatable; default: "client", the client's own)`)
+	f.BoolVar(&dry, "dry-run", false, "show what would be written, and write nothing")
+	return c
+}
+
+// request collects what add needs to know of this shell.
+func (a *app) request(args []string, from string) (onboard.Request, error) {
+	folder, err := os.Getwd()
+	if err != nil {
+		return onboard.Request{}, fmt.Errorf("finding the current folder: %w", err)
+	}
+	if folder, err = filepath.EvalSymlinks(folder); err != nil {
+		return onboard.Request{}, fmt.Errorf("finding the current folder: %w", err)
+	}
+	r := onboard.Request{
+		Name: args[0], Secrets: map[string]string{}, Folder: folder, Lookup: os.LookupEnv,
+		User: userName(), Version: version.Number, Now: time.Now(),
+	}
+	if len(args) > 1 {
+		r.Command, r.Args = args[1], args[2:]
+	}
+	if from != "" {
+		if err := r.TakeFrom(from); err != nil {
+			return onboard.Request{}, err
+		}
+	}
+	return r, nil
+}
+
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprint(os.Getuid())
+}
+
+func (a *app) printPlan(plan onboard.Plan, p ipc.Paths) {
+	l := plan.Listing
+	fmt.Fprintf(a.out, "%s: %s %s, %d tools", safetext.Identity(plan.Request.Name), safetext.Text(l.Name), safetext.Text(l.Version), len(l.Tools))
+	if plan.Entry.Preset != "" {
+		fmt.Fprintf(a.out, ", preset %s", safetext.Identity(plan.Entry.Preset))
+	}
+	fmt.Fprintln(a.out)
+	width := 0
+	for _, t := range plan.Proposals {
+		width = max(width, safetext.Identity(t.Tool).Width())
+	}
+	for _, t := range plan.Proposals {
+		mark := " "
+		if t.Claimed {
+			mark = "?"
+		}
+		fmt.Fprintf(a.out, "  %s %s  %-22s %s\n", mark, safetext.Identity(t.Tool).Pad(width), t.Tier, t.Reason)
+	}
+	if slices.ContainsFunc(plan.Proposals, func(t onboard.Proposal) bool { return t.Claimed }) {
+		fmt.Fprintf(a.out, "\n? is the server's own word or the lack of one. Look these over in %s.\n", p.ConfigFile())
+	}
+	if len(plan.NoPreset) > 0 {
+		fmt.Fprintf(a.out, "\nThe preset also knows tools that this server does not have: %s.\n", strings.Join(plan.NoPreset, ", "))
+	}
+}
+
+// printNext says what was written and how to use it.
+func (a *app) printNext(plan onboard.Plan, p ipc.Paths) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	entry := map[string]any{"type": "stdio", "command": exe, "args": []string{"stdio", plan.Request.Name}}
+	if home, ok := os.LookupEnv(ipc.EnvHome); ok {
+		entry["env"] = map[string]string{ipc.EnvHome: home}
+	}
+	line, err := json.Marshal(entry)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "\nWritten to %s and %s.\n", p.ConfigFile(), p.ToolsLock())
+	fmt.Fprintf(a.out, "\nFor Claude Code:\n\n    claude mcp add-json %s %s\n\nThen keep `approve` at hand in another pane.\n", plan.Request.Name, shellQuote(string(line)))
+	return nil
+}
+
+// shellQuote quotes a word for a POSIX shell.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

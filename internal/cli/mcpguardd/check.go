@@ -1,0 +1,60 @@
+package mcpguardd
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/daemon"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+)
+
+func (a *app) check() *cobra.Command {
+	return &cobra.Command{
+		Use:     "check [FILE]",
+		Short:   "validate the configuration; every problem with its line and column",
+		GroupID: "setup",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) <= 1 {
+				return nil
+			}
+			return coded(exitUsage, fmt.Errorf("check takes at most one file\nsee: mcpguardd check --help"))
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := paths()
+			if err != nil {
+				return err
+			}
+			file := p.ConfigFile()
+			if len(args) == 1 {
+				file = args[0]
+			}
+			cfg, err := config.Load(file)
+			if err != nil {
+				return err
+			}
+			set, err := daemon.Compile(cfg, p)
+			if err != nil {
+				return err
+			}
+			tools, waiting := 0, 0
+			for _, s := range set.Servers() {
+				for _, t := range s.Tools() {
+					tools++
+					if _, ok := t.Pin(); !ok {
+						waiting++
+					}
+				}
+			}
+			for _, n := range cfg.Notes {
+				fmt.Fprintf(a.err, "%s\n", safetext.Text(n.String()))
+			}
+			fmt.Fprintf(a.out, "%s: %d servers, %d tools, no problems\n", safetext.Text(file), len(set.Servers()), tools)
+			if waiting > 0 {
+				fmt.Fprintf(a.out, "%d of the tools have no accepted definition and are blocked; see: mcpguardd doctor\n", waiting)
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,166 @@
+package mcpguardd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/daemon"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/policy"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/version"
+)
+
+func (a *app) doctor() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "what is protected, at which level, and every weakness that remains",
+		Long: `Checks folders, sockets, daemon, configuration, accepted definitions and what this
+system offers, and prints the security level in force with every weakness that
+remains. Exit 1 if something does not work.`,
+		GroupID: "look",
+		Args:    exactly(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			d := &diagnosis{app: a}
+			d.run(c.Context())
+			if d.broken > 0 {
+				return fmt.Errorf("%d things do not work", d.broken)
+			}
+			return nil
+		},
+	}
+}
+
+// diagnosis prints one line for each thing that was looked at.
+type diagnosis struct {
+	*app
+	broken int
+}
+
+func (d *diagnosis) ok(format string, args ...any)   { d.line("ok", fmt.Sprintf(format, args...)) }
+func (d *diagnosis) weak(format string, args ...any) { d.line("weak", fmt.Sprintf(format, args...)) }
+func (d *diagnosis) note(format string, args ...any) { d.line("note", fmt.Sprintf(format, args...)) }
+func (d *diagnosis) bad(format string, args ...any) {
+	d.broken++
+	d.line("BAD", fmt.Sprintf(format, args...))
+}
+
+func (d *diagnosis) line(mark, text string) {
+	for i, l := range safetext.Lines([]byte(text)) {
+		if i > 0 {
+			mark = ""
+		}
+		fmt.Fprintf(d.out, "%-5s %s\n", mark, l)
+	}
+}
+
+func (d *diagnosis) run(ctx context.Context) {
+	p, err := ipc.DefaultPaths()
+	if err != nil {
+		d.bad("%v", err)
+		return
+	}
+	d.folders(p)
+	set := d.configuration(p)
+	d.daemon(ctx, p)
+	d.programs()
+	fmt.Fprintf(d.out, "\nlevel %s: %s\n", daemon.Level, daemon.LevelClaim)
+	if set != nil {
+		for _, w := range daemon.Weaknesses(set.Config()) {
+			d.weak("%s", w)
+		}
+	}
+	d.note("what a client does with its own tools (Edit, Write, Bash in Claude Code) passes no MCP server and so not this guard")
+}
+
+func (d *diagnosis) folders(p ipc.Paths) {
+	for _, dir := range []string{p.Config, p.State} {
+		st, err := os.Lstat(dir)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			d.note("%s does not exist yet; it is made at the first start", dir)
+		case err != nil:
+			d.bad("%s: %v", dir, err)
+		case !st.IsDir() || st.Mode().Perm() != 0o700:
+			d.bad("%s is not a folder that only you can enter; run: chmod 700 %q", dir, dir)
+		default:
+			d.ok("%s is yours alone", dir)
+		}
+		if p.Config == p.State {
+			break
+		}
+	}
+	if err := ipc.CheckSocketPath(p.ApproverSocket()); err != nil {
+		d.bad("%v", err)
+	}
+}
+
+func (d *diagnosis) configuration(p ipc.Paths) *policy.Set {
+	if _, err := os.Stat(p.ConfigFile()); errors.Is(err, os.ErrNotExist) {
+		d.note("%s does not exist: no server is guarded yet; run `mcpguardd add`", p.ConfigFile())
+		return nil
+	}
+	set, err := daemon.ReadPolicy(p)
+	if err != nil {
+		d.bad("the configuration does not load:\n%v", err)
+		return nil
+	}
+	d.ok("%s loads: %d servers", p.ConfigFile(), len(set.Servers()))
+	for _, s := range set.Servers() {
+		waiting := 0
+		for _, t := range s.Tools() {
+			if _, ok := t.Pin(); !ok {
+				waiting++
+			}
+		}
+		if waiting > 0 {
+			d.note("%s: %d tools have no accepted definition and are blocked; run `mcpguardd accept %s`", s.Name, waiting, s.Name)
+		}
+	}
+	return set
+}
+
+func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
+	api := client.New(p.ApproverSocket())
+	defer api.Close()
+	s, err := api.Status(ctx)
+	switch {
+	case errors.Is(err, client.ErrUnreachable):
+		d.note("the daemon does not run; a client or approve starts it")
+		return
+	case err != nil:
+		d.bad("the daemon: %v", err)
+		return
+	}
+	d.ok("the daemon runs: version %s, process %d", s.Version, s.PID)
+	if s.Version != version.Number {
+		d.note("the daemon has version %s, this program %s; run `mcpguardd stop` to let the new one start", s.Version, version.Number)
+	}
+	if s.PolicyProblem != "" {
+		d.bad("the daemon runs with an older policy:\n%s", s.PolicyProblem)
+	}
+	if s.StoreProblem != "" {
+		d.bad("the database: %s", s.StoreProblem)
+	}
+	if s.Alerts > 0 {
+		d.note("%d alerts wait to be acknowledged: approve --list", s.Alerts)
+	}
+}
+
+// programs looks whether approve and mcpguardd come from one place.
+func (d *diagnosis) programs() {
+	exe, err := os.Executable()
+	if err != nil {
+		d.bad("finding this program: %v", err)
+		return
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(exe), "approve")); err != nil {
+		d.note("approve does not stand beside %s", exe)
+	}
+}

@@ -1,0 +1,136 @@
+// Package mcpguardd is the command line of the daemon: serve and what surrounds
+// it, onboarding of servers, explanations, the audit log and the demo. Each
+// command stands in a file of its own. It decides nothing about calls; the
+// commands ask the packages that do.
+package mcpguardd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/version"
+)
+
+// Exit codes of every command, the same as those of approve.
+const (
+	exitDone        = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitUnreachable = 3
+	exitRefused     = 4
+)
+
+// exitError carries a code of its own.
+type codeError struct {
+	code int
+	err  error
+}
+
+func (e *codeError) Error() string { return e.err.Error() }
+func (e *codeError) Unwrap() error { return e.err }
+
+// coded gives err an exit code.
+func coded(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &codeError{code, err}
+}
+
+// app is what the commands share.
+type app struct {
+	in       *os.File
+	out, err io.Writer
+}
+
+// Main runs one command and returns the exit code.
+func Main(args []string, in *os.File, out, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{in: in, out: out, err: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	// What goes wrong can quote a configuration or a server: it is made safe line by line.
+	for i, l := range safetext.Lines([]byte(err.Error())) {
+		if i == 0 {
+			fmt.Fprintf(stderr, "mcpguardd: %s\n", l)
+		} else {
+			fmt.Fprintf(stderr, "  %s\n", l)
+		}
+	}
+	var c *codeError
+	switch {
+	case errors.As(err, &c):
+		return c.code
+	case errors.Is(err, ipc.ErrNoDaemon):
+		return exitUnreachable
+	}
+	return exitError
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mcpguardd",
+		Short: "hold an agent's writes until you have seen what they would change",
+		Long: `mcpguardd stands between a coding agent and its MCP servers. Reads pass, writes
+wait: for each waiting write it computes what would change, and only what you
+approve with "approve" is executed, once, if it is still exactly that change.`,
+		Example: `  mcpguardd demo                                  see it work, without touching anything
+  mcpguardd add files --preset filesystem -- node server-filesystem/dist/index.js .
+  mcpguardd doctor                                what is protected, and what is not`,
+		Version:       version.Number,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetVersionTemplate("mcpguardd {{.Version}}\n")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return coded(exitUsage, fmt.Errorf("%w\nsee: %s --help", err, c.CommandPath()))
+	})
+	root.AddGroup(
+		&cobra.Group{ID: "run", Title: "Running:"},
+		&cobra.Group{ID: "setup", Title: "Setting up:"},
+		&cobra.Group{ID: "look", Title: "Looking:"},
+	)
+	root.AddCommand(
+		a.serve(), a.stop(), a.status(), a.stdio(), a.demo(),
+		a.add(), a.accept(), a.check(),
+		a.explain(), a.audit(), a.replay(), a.doctor(),
+	)
+	root.SetHelpCommandGroupID("look")
+	root.SetCompletionCommandGroupID("setup")
+	return root
+}
+
+// paths returns the folders of this user's guard.
+func paths() (ipc.Paths, error) {
+	p, err := ipc.DefaultPaths()
+	if err != nil {
+		return ipc.Paths{}, fmt.Errorf("finding the guard's folders: %w", err)
+	}
+	return p, nil
+}
+
+// exactly is cobra.ExactArgs with our exit code and a sentence.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		return coded(exitUsage, fmt.Errorf("%s takes %s\nsee: %s --help", c.CommandPath(), what, c.CommandPath()))
+	}
+}

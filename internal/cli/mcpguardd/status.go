@@ -1,0 +1,47 @@
+package mcpguardd
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+)
+
+func (a *app) status() *cobra.Command {
+	return &cobra.Command{
+		Use:     "status",
+		Short:   "whether the daemon runs, its version and its security level",
+		GroupID: "look",
+		Args:    exactly(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			p, err := paths()
+			if err != nil {
+				return err
+			}
+			api := client.New(p.ApproverSocket())
+			defer api.Close()
+			s, err := api.Status(c.Context())
+			if err != nil {
+				return reached(err)
+			}
+			fmt.Fprintf(a.out, "running   mcpguardd %s, process %d, since %s\n", safetext.Text(s.Version), s.PID, s.StartedAt.Local().Format(time.DateTime))
+			fmt.Fprintf(a.out, "folder    %s\n", safetext.Text(s.Folder))
+			fmt.Fprintf(a.out, "level     %s: %s\n", safetext.Text(s.Level), safetext.Text(s.Claim))
+			fmt.Fprintf(a.out, "sessions  %d\nwaiting   %d\n", s.Sessions, s.Pending)
+			if s.Alerts > 0 {
+				fmt.Fprintf(a.out, "alerts    %d not acknowledged; see: approve --list\n", s.Alerts)
+			}
+			for _, problem := range []string{s.PolicyProblem, s.StoreProblem} {
+				for _, l := range safetext.Lines([]byte(problem)) {
+					if l.String() != "" {
+						fmt.Fprintf(a.out, "problem   %s\n", l)
+					}
+				}
+			}
+			return nil
+		},
+	}
+}

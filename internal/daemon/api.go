@@ -1,0 +1,163 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/localapi"
+	"github.com/mcpguard/mcpguard/internal/policy"
+)
+
+// serveAPI answers on the approver socket. The returned function ends it and
+// waits, at most apiTimeout.
+func (d *daemon) serveAPI(l *net.UnixListener) (stop func()) {
+	api := localapi.New(localapi.Config{
+		Store: d.store, Desk: d.desk, Live: live{d}, Clock: d.clock, Version: d.cfg.Version,
+		Watch:    func() localapi.Watcher { return d.store.Watch() },
+		Unsigned: func() string { return d.policy.Load().Config().Approvers.Unsigned },
+		Clients:  d.clients,
+		UserName: userName,
+		Log:      d.log,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { // ends in stop
+		defer close(done)
+		if err := api.Serve(ctx, l, apiTimeout); err != nil {
+			d.log.Error("serving the control API", "error", err)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+func userName(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
+// clients returns every process that was a client since the machine started,
+// and the wrappers of those that are served now. Neither they nor what they
+// started may decide, whether they still have a session or not.
+func (d *daemon) clients() []ipc.ClientRef {
+	out := d.sessions.clients()
+	runs, err := d.store.Runs()
+	if err != nil {
+		d.log.Error("loading the known clients", "error", err)
+		// fail closed: process 1 is everybody's ancestor, so nobody may decide
+		return append(out, initProcess())
+	}
+	boot := d.clock.Now().BootID
+	for _, r := range runs {
+		if r.BootID == boot {
+			out = append(out, ipc.ClientRef{PID: r.Origin.PID, StartTime: r.Origin.StartTime})
+		}
+	}
+	return out
+}
+
+func initProcess() ipc.ClientRef {
+	p, err := ipc.Inspect(1)
+	if err != nil {
+		return ipc.ClientRef{PID: os.Getpid()}
+	}
+	return p.Ref()
+}
+
+// live implements localapi.Live.
+type live struct{ *daemon }
+
+// Sessions implements localapi.Live.
+func (l live) Sessions() []client.Session {
+	out := []client.Session{}
+	for _, s := range l.sessions.all() {
+		v := s.state()
+		out = append(out, client.Session{
+			ID: string(v.ID), RunID: string(v.RunID), Tenant: v.Tenant, Environment: v.Environment, Workflow: v.Workflow,
+			Profile: v.Profile, Server: v.Server, Origin: requester(v.Origin), OpenedAt: v.OpenedAt,
+			UpstreamPID: v.UpstreamPID, Problem: v.Problem, Notices: v.Notices,
+		})
+	}
+	return out
+}
+
+func requester(o guard.Origin) client.Requester {
+	return client.Requester{Actor: "agent", User: o.User, Client: o.Client, Version: o.Version, PID: o.PID, Executable: o.Executable, Folder: o.Folder}
+}
+
+// Servers implements localapi.Live.
+func (l live) Servers() []client.Server {
+	out := []client.Server{}
+	sessions := l.sessions.all()
+	for _, sv := range l.policy.Load().Servers() {
+		v := client.Server{Name: sv.Name, Preset: sv.Config.Preset, Command: l.command(sv), Health: client.HealthIdle, Tools: []client.ServerTool{}}
+		for _, t := range sv.Tools() {
+			_, accepted := t.Pin()
+			v.Tools = append(v.Tools, client.ServerTool{Name: t.Name, Tier: t.Tier.String(), Accepted: accepted})
+		}
+		for _, s := range sessions {
+			if s.Server == sv.Name {
+				describe(&v, s)
+			}
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// describe adds one session to its server.
+func describe(v *client.Server, s *session) {
+	now := s.state()
+	v.Sessions = append(v.Sessions, string(now.ID))
+	if v.Health != client.HealthFailed {
+		v.Health = client.HealthRunning
+	}
+	if now.Problem != "" {
+		v.Health, v.Problem = client.HealthFailed, now.Problem
+	}
+	if now.UpstreamPID > 0 {
+		v.PIDs = append(v.PIDs, now.UpstreamPID)
+	}
+	v.Stderr = append(v.Stderr, now.Stderr...)
+	for _, w := range now.Waiting {
+		if !slices.ContainsFunc(v.Waiting, func(x client.DefinitionDiff) bool { return x.Tool == w.Tool }) {
+			v.Waiting = append(v.Waiting, w)
+		}
+	}
+}
+
+// command is the command line for people; arguments pass the redactor, since
+// some put keys there.
+func (l live) command(sv *policy.Server) string {
+	if sv.Config.Builtin != "" {
+		return "built in: " + sv.Config.Builtin
+	}
+	words := append([]string{sv.Config.Command}, sv.Config.Args...)
+	return string(l.secrets.text([]byte(strings.Join(words, " "))))
+}
+
+// Status implements localapi.Live.
+func (l live) Status() client.Status {
+	set := l.policy.Load()
+	s := client.Status{
+		Version: l.cfg.Version, PID: os.Getpid(), StartedAt: l.started, Folder: filepath.Clean(l.cfg.Paths.State),
+		Level: Level, Claim: LevelClaim, Weaknesses: Weaknesses(set.Config()), PolicyHash: set.Hash(),
+	}
+	if p := l.problem.Load(); p != nil {
+		s.PolicyProblem = *p
+	}
+	if l.store.Indeterminate() {
+		s.StoreProblem = "a write failed and its outcome is not known; nothing executes until the database was read again"
+	}
+	return s
+}

@@ -1,0 +1,259 @@
+// Package daemon wires the parts of the guard together and holds the order in
+// which they start and stop; nothing else knows all of them. It contains no
+// rule about calls: what is allowed is decided in policy and enforced in proxy.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/approval"
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/clock"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/policy"
+	"github.com/mcpguard/mcpguard/internal/proxy"
+	"github.com/mcpguard/mcpguard/internal/store"
+)
+
+// Config is what a daemon is started with. Paths and Version are required.
+type Config struct {
+	Paths   ipc.Paths
+	Version string
+	// Stderr gets warnings in the foreground; nil when detached.
+	Stderr io.Writer
+	// Ready is called once: with nil when both sockets answer, or with what
+	// kept the daemon from starting.
+	Ready func(error)
+	// Clock may be nil: the system's clocks.
+	Clock clock.Clock
+	// Hook lets tests stop the store at named points; nil otherwise.
+	Hook func(store.Point) error
+}
+
+// Bounds of the stop.
+const (
+	drainTimeout = 12 * time.Second // for sessions to record what they held
+	apiTimeout   = 2 * time.Second  // for requests under way
+)
+
+// daemon is one running daemon. Fields are set before the sockets are bound
+// and do not change afterwards, but for those that guard themselves.
+type daemon struct {
+	cfg      Config
+	log      *slog.Logger
+	clock    clock.Clock
+	started  time.Time
+	store    *store.Store
+	desk     *approval.Desk
+	locks    *proxy.Locks
+	meter    *proxy.Meter
+	secrets  *secrets
+	policy   atomic.Pointer[policy.Set]
+	problem  atomic.Pointer[string] // why the newest configuration is not in force
+	reloads  sync.Mutex
+	sessions *registry
+	stop     context.CancelCauseFunc
+}
+
+// errStopped is the cause of an ordinary end.
+var errStopped = errors.New("stopped")
+
+// Run is the daemon's life. It returns when ctx ends, on SIGTERM or SIGINT, or
+// when it could not start.
+func Run(ctx context.Context, c Config) error {
+	ready := sync.OnceFunc(func() {})
+	if c.Ready != nil {
+		report := c.Ready
+		var once sync.Once
+		c.Ready = func(err error) { once.Do(func() { report(err) }) }
+	} else {
+		c.Ready = func(error) { ready() }
+	}
+	err := run(ctx, c)
+	c.Ready(err) // only heard where the start itself failed
+	return err
+}
+
+func run(ctx context.Context, c Config) error {
+	if c.Clock == nil {
+		c.Clock = clock.System()
+	}
+	if err := c.Paths.Prepare(); err != nil {
+		return err
+	}
+	d := &daemon{cfg: c, clock: c.Clock, started: c.Clock.Now().Wall, secrets: newSecrets(), sessions: newRegistry()}
+	closeLog := d.openLog()
+	defer closeLog()
+	if err := ipc.Nondumpable(); err != nil {
+		d.log.Warn("this process can be read by others of the same user", "error", err)
+	}
+	ctx, d.stop = context.WithCancelCause(ctx)
+	defer d.stop(errStopped)
+	ctx, unnotify := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer unnotify()
+
+	st, err := d.openStore()
+	if err != nil {
+		return err
+	}
+	d.store = st
+	defer func() {
+		if err := st.Close(); err != nil {
+			d.log.Error("closing the database", "error", err)
+		}
+	}()
+	return d.serve(ctx)
+}
+
+func (d *daemon) openLog() (closeLog func()) {
+	log, file := openLog(d.cfg.Paths.Log(), d.secrets.text)
+	if d.cfg.Stderr != nil {
+		log = slog.New(tee{log.Handler(), slog.NewTextHandler(&cleanWriter{d.cfg.Stderr, d.secrets.text}, &slog.HandlerOptions{Level: slog.LevelWarn})})
+	}
+	d.log = log
+	return func() { _ = file.Close() }
+}
+
+func (d *daemon) openStore() (*store.Store, error) {
+	_, err := os.Stat(d.cfg.Paths.DB())
+	st, err := store.Open(store.Options{
+		Path: d.cfg.Paths.DB(), Clock: d.clock, Log: d.log, Hook: d.cfg.Hook,
+		CreateNew: errors.Is(err, fs.ErrNotExist),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", d.cfg.Paths.DB(), err)
+	}
+	return st, nil
+}
+
+// serve runs from an open store to the end of the last session.
+func (d *daemon) serve(ctx context.Context) error {
+	found, err := d.store.Startup(ctx)
+	if err != nil {
+		return fmt.Errorf("recovering what an earlier daemon left: %w", err)
+	}
+	if err := d.loadPolicy(ctx); err != nil {
+		return err
+	}
+	if err := d.record(ctx, audit.Daemon(audit.DaemonStarted, d.cfg.Version, os.Getpid(), recovered(found), d.now())); err != nil {
+		return err
+	}
+	d.locks, d.meter = &proxy.Locks{}, &proxy.Meter{}
+	d.desk = approval.New(approval.Config{Store: d.store, Clock: d.clock, Log: d.log})
+	// Background work keeps running while sessions drain; it ends with this function.
+	work, endWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer endWork()
+	if err := d.desk.Start(work); err != nil {
+		return err
+	}
+	defer d.desk.Stop()
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer endWork()
+	recovery, err := proxy.Recover(ctx, proxy.RecoveryConfig{Store: d.store, Locks: d.locks, Clock: d.clock, Alive: d.alive, Log: d.log})
+	if err != nil {
+		return err
+	}
+	background.Go(func() { recovery.Run(work) }) // these three end with work
+	background.Go(func() { d.watchPolicy(work) })
+	background.Go(func() { d.prune(work) })
+
+	agents, err := ipc.Listen(d.cfg.Paths.AgentSocket())
+	if err != nil {
+		return err
+	}
+	defer agents.Close()
+	approvers, err := ipc.Listen(d.cfg.Paths.ApproverSocket())
+	if err != nil {
+		return err
+	}
+	defer approvers.Close()
+
+	api := d.serveAPI(approvers)
+	sessions := d.acceptAgents(ctx, agents)
+	d.log.Info("ready", "version", d.cfg.Version, "pid", os.Getpid(), "folder", d.cfg.Paths.State)
+	d.cfg.Ready(nil)
+
+	<-ctx.Done()
+	return d.shutdown(agents, sessions, api)
+}
+
+// shutdown ends things in the order that loses nothing: no new sessions, the
+// held ones record how they end, then the control API, then the last record.
+func (d *daemon) shutdown(agents net.Listener, sessions *sync.WaitGroup, stopAPI func()) error {
+	d.log.Info("stopping")
+	_ = agents.Close()
+	drained := make(chan struct{})
+	go func() { sessions.Wait(); close(drained) }() // ends with the last session
+	select {
+	case <-drained:
+	case <-time.After(drainTimeout):
+		d.log.Error("sessions did not end in time; what they were executing is unknown until the next start")
+	}
+	stopAPI()
+	return d.record(context.Background(), audit.Daemon(audit.DaemonStopped, d.cfg.Version, os.Getpid(), "", d.now()))
+}
+
+// alive reports whether an upstream that an earlier daemon started still runs.
+func (d *daemon) alive(u guard.UpstreamRef) bool {
+	if u.PID == 0 || u.BootID != d.clock.Now().BootID {
+		return false // the built-in server, or before the machine started
+	}
+	p, err := ipc.Inspect(u.PID)
+	if errors.Is(err, ipc.ErrGone) {
+		return false
+	}
+	// fail closed: in doubt it lives, and its target stays locked
+	return err != nil || p.StartTime == u.StartTime
+}
+
+func (d *daemon) now() time.Time { return d.clock.Now().Wall }
+
+func (d *daemon) record(ctx context.Context, e audit.Event) error {
+	if err := d.store.Record(ctx, e); err != nil {
+		return fmt.Errorf("recording %s: %w", e.Event, err)
+	}
+	return nil
+}
+
+// recovered says in a sentence what an earlier daemon left, or nothing.
+func recovered(r store.Recovered) string {
+	if len(r.Sessions)+len(r.Calls)+len(r.Unknown)+len(r.Cancelled)+len(r.Ended) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the daemon before did not stop in order: %d sessions, %d calls and %d approvals ended, %d outcomes unknown",
+		len(r.Sessions), len(r.Calls), len(r.Cancelled)+len(r.Ended), len(r.Unknown))
+}
+
+// pruneEvery is how often the contents of old approvals are looked for.
+const pruneEvery = time.Hour
+
+func (d *daemon) prune(ctx context.Context) {
+	tick := time.NewTicker(pruneEvery)
+	defer tick.Stop()
+	for {
+		if keep := time.Duration(d.policy.Load().Config().Retention.Payloads); keep > 0 {
+			if _, err := d.store.Prune(ctx, d.now().Add(-keep)); err != nil && ctx.Err() == nil {
+				d.log.Error("removing the contents of old approvals", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

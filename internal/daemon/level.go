@@ -1,0 +1,54 @@
+package daemon
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+)
+
+// Level is the security level that this version reaches, and what may be
+// claimed for it; docs/security.md says more.
+const (
+	Level      = "L0"
+	LevelClaim = "stops accidents and the obvious command; a process of the same user that sets out to deceive can get around it"
+)
+
+// Weaknesses lists, in sentences, what remains open on this machine and with
+// this configuration.
+func Weaknesses(c *config.Config) []string {
+	var out []string
+	for _, p := range ipc.Capabilities() {
+		if !p.OK {
+			out = append(out, p.Note)
+		}
+	}
+	if c.Approvers.Unsigned == "any" {
+		out = append(out, "approvers.unsigned is any: every process of this user may approve, the agent's too; meant for closed test set-ups")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Servers)) {
+		s := c.Servers[name]
+		if !s.Proven() {
+			out = append(out, fmt.Sprintf("server %s: its version is not one that the preset was proven with; the effects of its writes are not computed", name))
+		}
+		for _, tool := range slices.Sorted(maps.Keys(s.Tools)) {
+			t := s.Tools[tool]
+			at := name + "/" + tool
+			switch {
+			case t.Tier == guard.T3Execute && t.Sandbox == "none":
+				out = append(out, at+": runs commands without a sandbox (sandbox: none)")
+			case t.Tier == guard.T4IdentityMoneyOutbound && bool(t.Signed):
+				out = append(out, at+": may be approved without a signature (signed: no)")
+			case t.Tier == guard.T1ReversibleWrite && t.Approval.Required != nil && !*t.Approval.Required:
+				out = append(out, at+": writes without an approval (approval.required: false)")
+			}
+		}
+	}
+	for _, at := range c.Unconfirmed() {
+		out = append(out, at+": its tier is only the server's own claim; confirm it by removing the comment")
+	}
+	return out
+}

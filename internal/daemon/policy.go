@@ -1,0 +1,189 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/policy"
+	"github.com/mcpguard/mcpguard/internal/store"
+)
+
+// ReadPolicy compiles the configuration and the accepted definitions of a
+// folder. Without a configuration the set is empty: nothing is allowed.
+func ReadPolicy(p ipc.Paths) (*policy.Set, error) {
+	cfg, err := config.Load(p.ConfigFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		cfg, err = config.Parse(p.ConfigFile(), []byte("version: 1\n"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return Compile(cfg, p)
+}
+
+// Compile compiles cfg with the accepted definitions of a folder.
+func Compile(cfg *config.Config, p ipc.Paths) (*policy.Set, error) {
+	lock, err := config.LoadLock(p.ToolsLock())
+	if err != nil {
+		return nil, err
+	}
+	return policy.Compile(cfg, lock)
+}
+
+// loadPolicy reads the policy at the start of the daemon. A file that does not
+// load leaves an empty policy in force, which denies everything; the developer
+// is told by status, doctor and approve.
+func (d *daemon) loadPolicy(ctx context.Context) error {
+	set, err := ReadPolicy(d.cfg.Paths)
+	if err != nil {
+		d.refusePolicy(err)
+		cfg, perr := config.Parse(d.cfg.Paths.ConfigFile(), []byte("version: 1\n"))
+		if perr != nil {
+			return perr
+		}
+		if set, err = policy.Compile(cfg, nil); err != nil {
+			return err
+		}
+	}
+	before, _ := ReadPolicy(d.lastPolicy()) // what the daemon before this one ran with
+	return d.adopt(ctx, before, set)
+}
+
+// reload reads the policy again. One that does not load changes nothing.
+func (d *daemon) reload(ctx context.Context) error {
+	d.reloads.Lock()
+	defer d.reloads.Unlock()
+	set, err := ReadPolicy(d.cfg.Paths)
+	if err != nil {
+		d.refusePolicy(err)
+		return err
+	}
+	d.problem.Store(nil)
+	if set.Hash() == d.policy.Load().Hash() {
+		d.policy.Store(set)
+		return nil
+	}
+	return d.adopt(ctx, d.policy.Load(), set)
+}
+
+func (d *daemon) refusePolicy(err error) {
+	text := err.Error()
+	if old := d.problem.Swap(&text); old == nil || *old != text {
+		d.log.Error("the configuration does not load; the policy in force stays", "error", text)
+	}
+}
+
+// adopt puts set into force: recorded first, with what it changed; what widens
+// permission raises an alert that stays until a human has seen it.
+func (d *daemon) adopt(ctx context.Context, before, set *policy.Set) error {
+	var lines, wider []string
+	if before != nil {
+		for _, c := range policy.Changes(before, set) {
+			lines = append(lines, c.Text)
+			if c.Widens {
+				wider = append(wider, c.Text)
+			}
+		}
+	}
+	summary := string(d.secrets.text([]byte(strings.Join(lines, "\n"))))
+	if err := d.record(ctx, audit.PolicyRead(set.Hash(), d.cfg.Paths.ConfigFile(), summary, d.now())); err != nil {
+		return err // fail closed: a policy that is not recorded does not come into force
+	}
+	if len(wider) > 0 {
+		err := d.store.RaiseAlert(ctx, store.Alert{
+			Kind: "policy_widened", Key: set.Hash(),
+			Text:   fmt.Sprintf("the policy allows more than before (%d changes)", len(wider)),
+			Detail: strings.Join(wider, "\n"),
+		})
+		if err != nil {
+			return fmt.Errorf("recording that the policy was widened: %w", err)
+		}
+	}
+	d.policy.Store(set)
+	d.keepLast()
+	d.log.Info("policy in force", "hash", set.Hash(), "changes", len(lines), "wider", len(wider))
+	return nil
+}
+
+// lastPolicy is where a copy of the files in force is kept, so that a change
+// made while no daemon ran is noticed at the next start.
+func (d *daemon) lastPolicy() ipc.Paths {
+	dir := filepath.Join(d.cfg.Paths.State, "policy-in-force")
+	return ipc.Paths{Config: dir, State: dir}
+}
+
+func (d *daemon) keepLast() {
+	to := d.lastPolicy()
+	if err := os.MkdirAll(to.Config, 0o700); err != nil {
+		d.log.Warn("keeping a copy of the policy", "error", err)
+		return
+	}
+	for from, to := range map[string]string{
+		d.cfg.Paths.ConfigFile(): to.ConfigFile(),
+		d.cfg.Paths.ToolsLock():  to.ToolsLock(),
+	} {
+		data, err := os.ReadFile(from)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = os.Remove(to)
+			if errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
+		} else if err == nil {
+			err = os.WriteFile(to, data, 0o600)
+		}
+		if err != nil {
+			d.log.Warn("keeping a copy of the policy", "error", err)
+		}
+	}
+}
+
+// settle is how long a changed file must rest before it is read.
+const settle = 100 * time.Millisecond
+
+// watchPolicy reloads on SIGHUP and when a file of the configuration changes.
+func (d *daemon) watchPolicy(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	var events <-chan fsnotify.Event
+	if w, err := fsnotify.NewWatcher(); err != nil {
+		d.log.Warn("changes of the configuration are not noticed by themselves; send SIGHUP", "error", err)
+	} else {
+		defer w.Close()
+		if err := w.Add(d.cfg.Paths.Config); err != nil {
+			d.log.Warn("changes of the configuration are not noticed by themselves; send SIGHUP", "error", err)
+		}
+		events = w.Events
+	}
+	rest := time.NewTimer(0)
+	<-rest.C
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			rest.Reset(0)
+		case e := <-events:
+			if e.Name == d.cfg.Paths.ConfigFile() || e.Name == d.cfg.Paths.ToolsLock() {
+				rest.Reset(settle)
+			}
+		case <-rest.C:
+			if err := d.reload(ctx); err != nil && ctx.Err() == nil {
+				d.log.Error("reloading the configuration", "error", err)
+			}
+		}
+	}
+}

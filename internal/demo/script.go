@@ -1,0 +1,285 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+)
+
+// step is one proposal of the agent, and what the reviewer does with it when
+// nobody else is there.
+type step struct {
+	title  string
+	tool   string
+	args   map[string]any
+	review func(ctx context.Context, g *guard, a client.Detail) error
+	want   string // status of the last approval
+}
+
+// steps is the script.
+var steps = []step{
+	{
+		title: "The agent edits a file. The reviewer reads the diff and approves.",
+		tool:  "edit_file",
+		args: map[string]any{"path": "src/prices.py", "edits": []map[string]any{
+			{"old_text": "    return net - net * percent / 100\n", "new_text": "    if not 0 <= percent <= 100:\n        raise ValueError(\"percent\")\n    return round(net * (100 - percent) / 100, 2)\n"},
+		}},
+		review: approve("bounds are right, tests follow"), want: client.Executed,
+	},
+	{
+		title:  "A new file.",
+		tool:   "write_file",
+		args:   map[string]any{"path": "docs/refunds.md", "content": "# Refunds\n\nWithin 14 days, to the card that paid.\n"},
+		review: approve("matches the terms"), want: client.Executed,
+	},
+	{
+		title:  "A delete. The reviewer says no, and the agent is told why.",
+		tool:   "delete_file",
+		args:   map[string]any{"path": "notes/backup-codes.txt"},
+		review: deny("those codes are still in use; leave the file"), want: client.Denied,
+	},
+	{
+		title:  "A move.",
+		tool:   "move_file",
+		args:   map[string]any{"source": "notes/draft.md", "destination": "docs/draft.md"},
+		review: approve("belongs there"), want: client.Executed,
+	},
+	{
+		title: "A JSON change, shown as a patch beside the text.",
+		tool:  "patch_document",
+		args: map[string]any{"path": "config/app.json", "patch": []map[string]any{
+			{"op": "replace", "path": "/payment/retries", "value": 5},
+			{"op": "add", "path": "/features/-", "value": "refunds"},
+		}},
+		review: approve("five retries as agreed"), want: client.Executed,
+	},
+	{
+		title:  "Nobody decides in time: the approval expires and nothing happens.",
+		tool:   "append_file",
+		args:   map[string]any{"path": "README.md", "content": "\nDeployed by hand.\n"},
+		review: wait, want: client.Expired,
+	},
+	{
+		title: "The file changes while the reviewer thinks: the approval is stale, and a fresh one shows the true change.",
+		tool:  "edit_file",
+		args: map[string]any{"path": "README.md", "edits": []map[string]any{
+			{"old_text": "# Shop", "new_text": "# The Shop"},
+		}},
+		review: approveLate, want: client.Executed,
+	},
+}
+
+func approve(reason string) func(context.Context, *guard, client.Detail) error {
+	return func(ctx context.Context, g *guard, a client.Detail) error {
+		return g.decide(ctx, a, client.Allow, reason)
+	}
+}
+
+func deny(reason string) func(context.Context, *guard, client.Detail) error {
+	return func(ctx context.Context, g *guard, a client.Detail) error {
+		return g.decide(ctx, a, client.Deny, reason)
+	}
+}
+
+func wait(context.Context, *guard, client.Detail) error { return nil }
+
+// approveLate changes the target after the reviewer has seen the diff.
+func approveLate(ctx context.Context, g *guard, a client.Detail) error {
+	g.say("someone else", "changes README.md meanwhile")
+	path := filepath.Join(g.workspace, "README.md")
+	if err := os.WriteFile(path, []byte("# Shop\n\nA small shop, open all day.\n"), 0o644); err != nil {
+		return err
+	}
+	if err := g.decide(ctx, a, client.Allow, "a better title"); err != nil {
+		return err
+	}
+	fresh, err := g.follow(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	g.say("guard", "the approval is stale; "+fresh.ID+" shows what would change now")
+	g.show(fresh)
+	return g.decide(ctx, fresh, client.Allow, "still a better title")
+}
+
+func (g *guard) decide(ctx context.Context, a client.Detail, word, reason string) error {
+	if _, err := g.api.Decide(ctx, a.ID, client.Word{Decision: word, Digest: a.Digest, Reason: reason}); err != nil {
+		return fmt.Errorf("deciding on %s: %w", a.ID, err)
+	}
+	g.say("reviewer", fmt.Sprintf("%s: %s", map[string]string{client.Allow: "approves", client.Deny: "denies"}[word], reason))
+	return nil
+}
+
+// play runs the script, one proposal at a time.
+func (g *guard) play(ctx context.Context) error {
+	fmt.Fprintf(g.Out, "A guard in %s\nA workspace in %s\n", g.paths.State, g.workspace)
+	if g.Interactive {
+		fmt.Fprintf(g.Out, "\nYou are the reviewer. In another pane:\n\n    MCPGUARD_HOME=%s %s --list\n\n(allow ID --digest D --reason TEXT, or deny ID --reason TEXT; Ctrl-C here ends the demo)\n", g.paths.State, g.Approve)
+	}
+	tools, err := g.agent.Tools(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(g.Out, "The agent sees %d tools: %s\n", len(tools), strings.Join(tools, ", "))
+	read, err := g.agent.Call(ctx, "read_file", map[string]any{"path": "src/prices.py"})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(g.Out, "A read passes at once: read_file src/prices.py, %d bytes\n", len(read.Text))
+	for i, s := range steps {
+		fmt.Fprintf(g.Out, "\n── %d. %s\n", i+1, s.title)
+		if err := g.step(ctx, s); err != nil {
+			return fmt.Errorf("step %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// step lets the agent propose and follows the approval to its end.
+func (g *guard) step(ctx context.Context, s step) error {
+	type outcome struct {
+		answer Answer
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() { // ends with the answer, or with the agent's connection
+		a, err := g.agent.Call(ctx, s.tool, s.args)
+		done <- outcome{a, err}
+	}()
+	a, err := g.waiting(ctx)
+	if err != nil {
+		return err
+	}
+	g.say("agent", "proposes "+a.Summary)
+	g.show(a)
+	if !g.Interactive {
+		if err := s.review(ctx, g, a); err != nil {
+			return err
+		}
+	}
+	out := <-done
+	if out.err != nil {
+		return out.err
+	}
+	end, err := g.last(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	g.say("guard", ending(end))
+	g.say("agent", "reads: "+oneLine(out.answer.Text))
+	if !g.Interactive && end.Status != s.want {
+		return fmt.Errorf("%s ended as %s, not as %s", end.ID, end.Status, s.want)
+	}
+	return nil
+}
+
+// patience bounds how long the demo waits for what must come.
+const patience = 20 * time.Second
+
+// until looks after every change until it has seen what it waits for.
+func (g *guard) until(ctx context.Context, look func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, err := range g.api.Watch(ctx) {
+		if err != nil {
+			return err
+		}
+		if seen, err := look(); seen || err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// waiting returns the approval that waits now. The demo has one at a time.
+func (g *guard) waiting(ctx context.Context) (a client.Detail, err error) {
+	err = g.until(ctx, func() (bool, error) {
+		page, err := g.api.List(ctx, client.Filter{Status: []string{client.Pending}})
+		if err != nil || len(page.Approvals) == 0 {
+			return false, err
+		}
+		a, err = g.api.Get(ctx, page.Approvals[0].ID)
+		return true, err
+	})
+	if err != nil {
+		return a, fmt.Errorf("waiting for the proposal: %w", err)
+	}
+	return a, nil
+}
+
+// follow returns the fresh approval that takes the place of a stale one.
+func (g *guard) follow(ctx context.Context, id string) (a client.Detail, err error) {
+	err = g.until(ctx, func() (bool, error) {
+		old, err := g.api.Get(ctx, id)
+		if err != nil || old.ReplacedBy == "" {
+			return false, err
+		}
+		a, err = g.api.Get(ctx, old.ReplacedBy)
+		return true, err
+	})
+	if err != nil {
+		return a, fmt.Errorf("waiting for %s to go stale: %w", id, err)
+	}
+	return a, nil
+}
+
+// last follows stale approvals to the one that ended.
+func (g *guard) last(ctx context.Context, id string) (client.Detail, error) {
+	for {
+		a, err := g.api.Get(ctx, id)
+		if err != nil || a.ReplacedBy == "" {
+			return a, err
+		}
+		id = a.ReplacedBy
+	}
+}
+
+func (g *guard) say(who, what string) {
+	fmt.Fprintf(g.Out, "%12s  %s\n", who, safetext.Text(what))
+}
+
+// show prints what a reviewer reads.
+func (g *guard) show(a client.Detail) {
+	fmt.Fprintf(g.Out, "              %s  %s  digest %s\n", a.ID, a.Tier, short(a.Digest))
+	for _, s := range a.SideEffects {
+		fmt.Fprintf(g.Out, "              · %s\n", safetext.Text(s))
+	}
+	for _, h := range a.Hazards {
+		fmt.Fprintf(g.Out, "              ! %s\n", safetext.Text(h.Text))
+	}
+	for _, l := range safetext.Lines([]byte(strings.TrimSuffix(string(a.Diff.Bytes()), "\n"))) {
+		fmt.Fprintf(g.Out, "                %s\n", l)
+	}
+	if len(a.Diff.Patch) > 0 && a.Tool == "patch_document" {
+		fmt.Fprintf(g.Out, "              as a patch: %s\n", safetext.Bytes(a.Diff.Patch))
+	}
+}
+
+func ending(a client.Detail) string {
+	text := a.ID + " is " + a.Status
+	if a.Receipt != nil {
+		text += ", " + a.Receipt.ReadBack + " by reading the target back"
+	}
+	if a.Why != "" {
+		text += ": " + a.Why
+	}
+	return text
+}
+
+func short(digest string) string { return digest[:min(len(digest), len("sha256:")+12)] }
+
+func oneLine(s string) string {
+	var guardWord struct{ Status, Reason string }
+	if json.Unmarshal([]byte(s), &guardWord) == nil && guardWord.Status != "" {
+		return guardWord.Status + ": " + guardWord.Reason
+	}
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}

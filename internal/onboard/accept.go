@@ -1,0 +1,86 @@
+package onboard
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
+
+// Difference is one tool whose definition is not the accepted one.
+type Difference struct {
+	Tool Tool
+	// New is true where no definition was accepted before; Gone where the server
+	// no longer has the tool, which then carries its name alone.
+	New, Gone bool
+	Diff      []byte // unified, of the definitions with one member a line
+}
+
+// Compare starts a configured server and returns how its definitions differ
+// from the accepted ones, in the server's order; tools that are gone come last.
+// r carries name, folder, environment lookup and version.
+func Compare(ctx context.Context, r Request, s *config.Server, recorded *config.Environment, lock *config.Lock) ([]Difference, error) {
+	l, err := ask(ctx, r, s, recorded)
+	if err != nil {
+		return nil, err
+	}
+	var out []Difference
+	offered := map[string]bool{}
+	for _, t := range l.Tools {
+		offered[t.Name] = true
+		pin, ok := lock.Pin(s.Name, t.Name)
+		if ok && pin.SHA256 == t.SHA256 {
+			continue
+		}
+		d := Difference{Tool: t, New: !ok}
+		if d.Diff, err = definitionDiff(t.Name, pin.Definition, t.Definition); err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	for _, pin := range lock.Pins() {
+		if pin.Server != s.Name || offered[pin.Tool] {
+			continue
+		}
+		d := Difference{Tool: Tool{Name: pin.Tool}, Gone: true}
+		if d.Diff, err = definitionDiff(pin.Tool, pin.Definition, nil); err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// definitionDiff shows two definitions as a diff of indented JSON; nil means
+// that there is none on that side.
+func definitionDiff(tool string, before, after []byte) ([]byte, error) {
+	a, err := indented(before)
+	if err != nil {
+		return nil, err
+	}
+	b, err := indented(after)
+	if err != nil {
+		return nil, err
+	}
+	path := tool + ".json"
+	text, _ := diff.Unified(
+		diff.File{Path: path, Data: a, Mode: 0o644, Exists: before != nil},
+		diff.File{Path: path, Data: b, Mode: 0o644, Exists: after != nil},
+		diff.Options{})
+	return text, nil
+}
+
+func indented(raw []byte) ([]byte, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, raw, "", "  "); err != nil {
+		return nil, fmt.Errorf("reading a tool definition: %w", err)
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
+}

@@ -1,0 +1,250 @@
+package onboard
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/mcpguard/mcpguard/configs"
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/upstream"
+	"github.com/mcpguard/mcpguard/internal/workspace"
+)
+
+// Request is what a person wants to have guarded.
+type Request struct {
+	Name       string
+	Preset     string // empty: found by the package, if a preset knows it
+	Builtin    string // "workspace" instead of a command
+	Command    string
+	Args       []string
+	Env        []string          // names to pass on besides DefaultEnv
+	Secrets    map[string]string // environment name → file:, env: or cmd:
+	Workspaces []string
+	Folder     string // where the client will work; becomes a root
+	Lookup     func(name string) (string, bool)
+	User       string // who accepts the definitions
+	Version    string // of this program
+	Now        time.Time
+}
+
+// DefaultEnv is what nearly every server needs and what holds no secret.
+var defaultEnv = [...]string{"HOME", "LANG", "PATH", "TMPDIR"}
+
+// Plan is what adding a server would write.
+type Plan struct {
+	Request   Request
+	Listing   Listing
+	Proposals []Proposal
+	Entry     config.ServerEntry
+	Missing   []string // names in Env that have no value here
+	NoPreset  []string // tools of the preset that the server does not have
+}
+
+var nameRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+
+// NewPlan starts the server once, asks what it offers and stops it. Nothing is
+// written.
+func NewPlan(ctx context.Context, r Request) (Plan, error) {
+	if !nameRule.MatchString(r.Name) {
+		return Plan{}, fmt.Errorf("%q cannot be a server's name: letters, digits, '_', '-' and '.', at most 64", r.Name)
+	}
+	server := &config.Server{Name: r.Name, Builtin: r.Builtin, Command: r.Command, Args: r.Args, Preset: r.Preset}
+	if r.Preset == "" {
+		r.Preset = presetFor(server)
+	}
+	p := Plan{Request: r}
+	names := slices.Clone(r.Env)
+	for _, n := range defaultEnv {
+		if _, ok := r.Lookup(n); ok && r.Builtin == "" {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	p.Entry = config.ServerEntry{
+		Preset: r.Preset, Builtin: r.Builtin, Command: r.Command, Args: r.Args, Env: names,
+		Secrets: r.Secrets, Workspaces: r.Workspaces,
+	}
+	known, err := p.parse()
+	if err != nil {
+		return Plan{}, err
+	}
+	recorded := &config.Environment{}
+	p.Missing = recorded.Record(r.Name, names, r.Lookup)
+	if len(p.Missing) > 0 {
+		return Plan{}, fmt.Errorf("the environment variables %v are not set here; set them, or name them as secrets", p.Missing)
+	}
+	if p.Listing, err = ask(ctx, r, known, recorded); err != nil {
+		return Plan{}, err
+	}
+	tiers := map[string]guard.Tier{}
+	offered := map[string]bool{}
+	for _, t := range p.Listing.Tools {
+		offered[t.Name] = true
+	}
+	for name, t := range known.Tools {
+		tiers[name] = t.Tier
+		if !offered[name] {
+			p.NoPreset = append(p.NoPreset, name)
+		}
+	}
+	slices.Sort(p.NoPreset)
+	p.Proposals = Propose(p.Listing.Tools, tiers)
+	for _, t := range p.Proposals {
+		if !t.Preset {
+			p.Entry.Tools = append(p.Entry.Tools, config.ToolEntry{Name: t.Tool, Tier: t.Tier, Claimed: t.Claimed, Opaque: t.Tier >= guard.T2IrreversibleWrite})
+		}
+	}
+	return p, nil
+}
+
+// parse reads the entry as the configuration would, preset and all.
+func (p *Plan) parse() (*config.Server, error) {
+	e, err := config.NewEditor("config.yaml", []byte("version: 1\n"))
+	if err != nil {
+		return nil, err
+	}
+	entry := p.Entry
+	entry.Tools = nil
+	if err := e.AddServer(p.Request.Name, entry); err != nil {
+		return nil, err
+	}
+	c, err := config.Parse("config.yaml", e.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("what would be written does not load: %w", err)
+	}
+	return c.Servers[p.Request.Name], nil
+}
+
+// presetFor returns the preset whose package the command starts, or nothing.
+func presetFor(s *config.Server) string {
+	if s.Builtin != "" {
+		return s.Builtin
+	}
+	pkg, ok := config.DetectPackage(s)
+	if !ok {
+		return ""
+	}
+	for _, name := range configs.Presets() {
+		c, err := config.Parse("preset", []byte("version: 1\nservers:\n  x:\n    preset: "+name+"\n    command: x\n"))
+		if err == nil && c.Servers["x"].Package == pkg.Name {
+			return name
+		}
+	}
+	return ""
+}
+
+// stopTimeout bounds the end of a server that was only asked.
+const stopTimeout = 10 * time.Second
+
+// ask starts the server as the daemon would, and probes it.
+func ask(ctx context.Context, r Request, s *config.Server, recorded *config.Environment) (Listing, error) {
+	conn, err := start(ctx, r, s, recorded)
+	if err != nil {
+		return Listing{}, err
+	}
+	l, err := Probe(ctx, conn)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if serr := conn.Stop(stop); err == nil && serr != nil {
+		err = fmt.Errorf("ending the server: %w", serr)
+	}
+	if p, ok := conn.(*upstream.Process); ok && err != nil {
+		for _, line := range tail(p.Stderr(), 5) {
+			err = fmt.Errorf("%w\nits standard error: %s", err, line)
+		}
+	}
+	return l, err
+}
+
+func tail(lines []string, n int) []string { return lines[max(0, len(lines)-n):] }
+
+func start(ctx context.Context, r Request, s *config.Server, recorded *config.Environment) (upstream.Conn, error) {
+	if s.Builtin != "" {
+		return workspace.Open(workspace.Config{Roots: []string{r.Folder}, Version: r.Version})
+	}
+	lookup := func(name string) (string, bool) { return r.Lookup(name) }
+	values, err := s.ResolveSecrets(ctx, lookup)
+	if err != nil {
+		return nil, err
+	}
+	environ, _ := s.Environ(recorded, values)
+	return upstream.Start(ctx, upstream.Spec{Name: r.Name, Command: s.Command, Args: s.Args, Env: environ, Dir: r.Folder})
+}
+
+// Apply writes the plan: recorded environment and accepted definitions first,
+// the configuration last, since a running daemon acts on that.
+func (p Plan) Apply(paths ipc.Paths) error {
+	if err := paths.Prepare(); err != nil {
+		return err
+	}
+	e, err := config.OpenEditor(paths.ConfigFile())
+	if err != nil {
+		return err
+	}
+	if err := e.AddServer(p.Request.Name, p.Entry); err != nil {
+		if errors.Is(err, config.ErrExists) {
+			return fmt.Errorf("a server %q is in %s already; choose another name, or edit it there", p.Request.Name, paths.ConfigFile())
+		}
+		return err
+	}
+	if _, err := e.AddRoot(p.Request.Folder); err != nil {
+		return err
+	}
+	if _, err := config.Parse(paths.ConfigFile(), e.Bytes()); err != nil {
+		return fmt.Errorf("what would be written does not load, so nothing was written: %w", err)
+	}
+	recorded, err := config.LoadEnvironment(paths.EnvironmentFile())
+	if err != nil {
+		return err
+	}
+	recorded.Record(p.Request.Name, p.Entry.Env, p.Request.Lookup)
+	if err := recorded.Save(paths.EnvironmentFile()); err != nil {
+		return err
+	}
+	lock, err := config.LoadLock(paths.ToolsLock())
+	if err != nil {
+		return err
+	}
+	lock.Remove(p.Request.Name, "")
+	if err := Accept(lock, p.Request.Name, p.Listing.Tools, p.Request.User, p.Request.Now); err != nil {
+		return err
+	}
+	if err := lock.Save(paths.ToolsLock()); err != nil {
+		return err
+	}
+	if err := writeSchema(paths); err != nil {
+		return err
+	}
+	return e.Save()
+}
+
+// writeSchema puts the JSON Schema beside the configuration, where its first
+// line names it for editors.
+func writeSchema(paths ipc.Paths) error {
+	path := filepath.Join(paths.Config, "mcpguard.schema.json")
+	if err := os.WriteFile(path, configs.Schema(), 0o600); err != nil {
+		return fmt.Errorf("writing the schema for editors: %w", err)
+	}
+	return nil
+}
+
+// Accept pins tool definitions as they are now.
+func Accept(lock *config.Lock, server string, tools []Tool, user string, now time.Time) error {
+	for _, t := range tools {
+		pin := guard.Pin{Server: server, Tool: t.Name, Definition: t.Definition, AcceptedAt: now, AcceptedBy: cmp.Or(user, "unknown")}
+		if err := lock.Put(pin); err != nil {
+			return err
+		}
+	}
+	return nil
+}

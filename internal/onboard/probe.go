@@ -1,0 +1,260 @@
+// Package onboard finds out what a server offers and proposes a policy for it:
+// it starts the server once, lists its tools and suggests a tier for each from
+// a preset or, unconfirmed, from the server's own annotations. It decides
+// nothing: what it proposes is written down by a command that a person runs.
+package onboard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/upstream"
+)
+
+// Bounds of a probe.
+const (
+	probeTimeout = 60 * time.Second // a package runner may download first
+	maxPages     = 100
+)
+
+// Tool is one definition as the server gave it.
+type Tool struct {
+	Name       string
+	Definition []byte // its untouched bytes
+	SHA256     diff.Digest
+	ReadOnly   bool // readOnlyHint: the server's claim
+	Idempotent bool
+	// Destructive is the server's destructiveHint; true where it says nothing,
+	// as the protocol has it.
+	Destructive bool
+	OpenWorld   bool
+}
+
+// Listing is what a server said of itself.
+type Listing struct {
+	Name, Version, Protocol string
+	Tools                   []Tool
+	// Prompts and Resources report whether the server offers them.
+	Prompts, Resources bool
+}
+
+// Modern and legacy protocol versions that the probe speaks.
+const (
+	modern = "2026-07-28"
+	legacy = "2025-11-25"
+)
+
+// Probe asks a freshly started server what it offers, in the legacy era and,
+// where that is refused, in the modern one. The caller stops the server.
+func Probe(ctx context.Context, conn upstream.Conn) (Listing, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	p := &probe{conn: conn}
+	l, err := p.initialize(ctx)
+	if err != nil {
+		var refused *refusal
+		if !errors.As(err, &refused) {
+			return Listing{}, fmt.Errorf("asking the server what it offers: %w", err)
+		}
+		if l, err = p.discover(ctx); err != nil {
+			return Listing{}, fmt.Errorf("the server speaks neither protocol era that the guard knows: %w", err)
+		}
+	}
+	if l.Tools, err = p.list(ctx); err != nil {
+		var refused *refusal
+		if !errors.As(err, &refused) {
+			return Listing{}, fmt.Errorf("listing the tools: %w", err)
+		}
+		l.Tools = nil // a server without tools may refuse to list them
+	}
+	return l, nil
+}
+
+// refusal is a JSON-RPC error of the server.
+type refusal struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("the server answered: %s (%d)", r.Message, r.Code)
+}
+
+type probe struct {
+	conn upstream.Conn
+	next int64
+	meta map[string]any // of each request, in the modern era
+}
+
+func (p *probe) initialize(ctx context.Context) (Listing, error) {
+	raw, err := p.request(ctx, "initialize", map[string]any{
+		"protocolVersion": legacy,
+		"capabilities":    map[string]any{},
+		"clientInfo":      map[string]any{"name": "mcpguard", "version": "1"},
+	})
+	if err != nil {
+		return Listing{}, err
+	}
+	if err := p.conn.Write(jsonrpc.Notify("notifications/initialized", nil)); err != nil {
+		return Listing{}, err
+	}
+	return listing(raw, legacy)
+}
+
+func (p *probe) discover(ctx context.Context) (Listing, error) {
+	p.meta = map[string]any{
+		"io.modelcontextprotocol/protocolVersion":    modern,
+		"io.modelcontextprotocol/clientInfo":         map[string]any{"name": "mcpguard", "version": "1"},
+		"io.modelcontextprotocol/clientCapabilities": map[string]any{},
+	}
+	raw, err := p.request(ctx, "server/discover", map[string]any{})
+	if err != nil {
+		return Listing{}, err
+	}
+	return listing(raw, modern)
+}
+
+func listing(raw []byte, protocol string) (Listing, error) {
+	var r struct {
+		ProtocolVersion string `json:"protocolVersion"`
+		ServerInfo      struct {
+			Name    string `json:"name"`
+			Version string `json:"version"`
+		} `json:"serverInfo"`
+		Capabilities map[string]json.RawMessage `json:"capabilities"`
+	}
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return Listing{}, fmt.Errorf("reading what the server says of itself: %w", err)
+	}
+	if r.ProtocolVersion != "" {
+		protocol = r.ProtocolVersion
+	}
+	_, prompts := r.Capabilities["prompts"]
+	_, resources := r.Capabilities["resources"]
+	return Listing{Name: r.ServerInfo.Name, Version: r.ServerInfo.Version, Protocol: protocol, Prompts: prompts, Resources: resources}, nil
+}
+
+func (p *probe) list(ctx context.Context) ([]Tool, error) {
+	var tools []Tool
+	seen := map[string]bool{}
+	params := map[string]any{}
+	for range maxPages {
+		raw, err := p.request(ctx, "tools/list", params)
+		if err != nil {
+			return nil, err
+		}
+		var page struct {
+			Tools      []json.RawMessage `json:"tools"`
+			NextCursor string            `json:"nextCursor"`
+		}
+		if err := json.Unmarshal(raw, &page); err != nil {
+			return nil, fmt.Errorf("reading the list of tools: %w", err)
+		}
+		for _, def := range page.Tools {
+			t, err := tool(def)
+			if err != nil {
+				return nil, err
+			}
+			if seen[t.Name] {
+				return nil, fmt.Errorf("the server lists the tool %q twice", t.Name)
+			}
+			seen[t.Name] = true
+			tools = append(tools, t)
+		}
+		if page.NextCursor == "" {
+			return tools, nil
+		}
+		params = map[string]any{"cursor": page.NextCursor}
+	}
+	return nil, fmt.Errorf("the list of tools has more than %d pages", maxPages)
+}
+
+func tool(def []byte) (Tool, error) {
+	var d struct {
+		Name        string `json:"name"`
+		Annotations struct {
+			ReadOnly    bool  `json:"readOnlyHint"`
+			Idempotent  bool  `json:"idempotentHint"`
+			Destructive *bool `json:"destructiveHint"`
+			OpenWorld   *bool `json:"openWorldHint"`
+		} `json:"annotations"`
+	}
+	if err := json.Unmarshal(def, &d); err != nil || d.Name == "" {
+		return Tool{}, errors.New("the server lists a tool whose definition cannot be read")
+	}
+	hash, err := config.DefinitionHash(def)
+	if err != nil {
+		return Tool{}, fmt.Errorf("the definition of the tool %q cannot be pinned: %w", d.Name, err)
+	}
+	a := d.Annotations
+	return Tool{
+		Name: d.Name, Definition: def, SHA256: hash, ReadOnly: a.ReadOnly, Idempotent: a.Idempotent,
+		Destructive: a.Destructive == nil || *a.Destructive, OpenWorld: a.OpenWorld == nil || *a.OpenWorld,
+	}, nil
+}
+
+// request sends one request and reads until its answer; what else the server
+// says meanwhile is refused or passed over.
+func (p *probe) request(ctx context.Context, method string, params map[string]any) (json.RawMessage, error) {
+	p.next++
+	id := jsonrpc.IntID(p.next)
+	if p.meta != nil {
+		params["_meta"] = p.meta
+	}
+	if err := p.conn.Write(jsonrpc.NewRequest(id, method, params)); err != nil {
+		return nil, err
+	}
+	type reply struct {
+		raw []byte
+		err error
+	}
+	answer := make(chan reply, 1)
+	go func() { // ends with the answer, or with the server, which the caller stops
+		raw, err := p.await(id)
+		answer <- reply{raw, err}
+	}()
+	select {
+	case r := <-answer:
+		return r.raw, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s was not answered within %s", method, probeTimeout)
+	}
+}
+
+func (p *probe) await(id jsonrpc.ID) (json.RawMessage, error) {
+	for {
+		frame, err := p.conn.Next()
+		var bad *jsonrpc.FrameError
+		if errors.As(err, &bad) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		m, err := jsonrpc.Admit(frame, jsonrpc.Limits{})
+		if err != nil {
+			continue // lines that are no messages: some servers greet on standard output
+		}
+		switch {
+		case m.Kind == jsonrpc.Request:
+			if err := p.conn.Write(jsonrpc.ErrorReply(m.ID, -32601, "not available while the server is being added", nil)); err != nil {
+				return nil, err
+			}
+		case m.Kind == jsonrpc.Response && m.ID == id:
+			if e := m.ErrorRaw(); e != nil {
+				r := &refusal{}
+				if err := json.Unmarshal(e, r); err != nil {
+					return nil, errors.New("the server answered with an error that cannot be read")
+				}
+				return nil, r
+			}
+			return m.ResultRaw(), nil
+		}
+	}
+}
