@@ -27,6 +27,10 @@ func Load(path string) (*Config, error) {
 	return c, nil
 }
 
+// maxRead bounds what is read of any file, in bytes; a lock holds many
+// definitions.
+const maxRead = 64 << 20
+
 // readOwned reads a file that only its owner, this user or root, may write.
 // Links are followed; what they lead to is held to the same rule.
 func readOwned(path string) ([]byte, error) {
@@ -48,12 +52,12 @@ func readOwned(path string) ([]byte, error) {
 	if err := checkFolders(path); err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile*8+1))
+	data, err := io.ReadAll(io.LimitReader(f, maxRead+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > maxFile*8 {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxFile*8)
+	if len(data) > maxRead {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxRead)
 	}
 	return data, nil
 }

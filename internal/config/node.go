@@ -16,6 +16,7 @@ import (
 // Bounds of a file.
 const (
 	maxFile  = 1 << 20 // bytes
+	maxLines = 20_000  // the parser's work grows with their square
 	maxDepth = 32      // nesting of values
 )
 
@@ -112,6 +113,9 @@ func admissible(data []byte) string {
 	}
 	if bytes.IndexByte(data, 0) >= 0 {
 		return "the file contains a NUL byte"
+	}
+	if n := bytes.Count(data, []byte("\n")); n > maxLines {
+		return fmt.Sprintf("the file has %d lines; at most %d are read", n, maxLines)
 	}
 	depth := 0
 	for line := range bytes.Lines(data) {

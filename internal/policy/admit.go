@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/expr"
@@ -247,6 +248,11 @@ func views(v *expr.Vars, p *guard.Preview) []view {
 		out = append(out, x)
 	}
 	named := func(x guard.Target) bool { return x.Path != "" }
+	seen := func(x guard.Target) bool {
+		return slices.ContainsFunc(out, func(v view) bool {
+			return v.vars.Target != nil && v.vars.Target.Kind == x.Kind && v.vars.Target.Key == x.Key
+		})
+	}
 	if p != nil {
 		for i := range p.Effects {
 			e := &p.Effects[i]
@@ -260,7 +266,7 @@ func views(v *expr.Vars, p *guard.Preview) []view {
 		}
 	}
 	for i := range v.Targets {
-		if named(v.Targets[i]) {
+		if named(v.Targets[i]) && !seen(v.Targets[i]) {
 			add(&v.Targets[i], firstEffect(p))
 		}
 	}
@@ -281,8 +287,8 @@ func firstEffect(p *guard.Preview) *guard.Effect {
 	return &p.Effects[0]
 }
 
-// broken is the answer when an expression cannot be evaluated. Which one it was
-// stands in the rule, for people; the agent learns nothing of it.
+// broken is the answer when an expression cannot be evaluated. It does not say
+// which one, nor why: that would tell the agent what the policy looks at.
 func (t *Tool) broken() guard.Decision {
 	return t.deny(guard.RuleExpression, "a rule of this tool's policy could not be evaluated for this call", "check that all arguments are given, or ask the user")
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/workspace"
 )
 
 // packageServer compiles a configuration that starts the package of a preset
@@ -161,4 +162,65 @@ func TestPresetsCompile(t *testing.T) {
 		compile(t, "version: 1\nroots: [/w]\nservers:\n  s: {preset: "+name+", command: /bin/x}\n")
 	}
 	compile(t, string(configs.Example()))
+}
+
+// TestPresetWorkspace compares the preset with the built-in server itself.
+func TestPresetWorkspace(t *testing.T) {
+	sv, _ := compile(t, "version: 1\nroots: [/w]\nservers:\n  s: {builtin: workspace}\n").Server("s")
+	conn, err := workspace.Open(workspace.Config{Roots: []string{t.TempDir()}, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Stop(t.Context())
+	ask := func(frame string) []byte {
+		t.Helper()
+		if err := conn.Write([]byte(frame)); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := conn.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	ask(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
+	var list struct {
+		Result struct {
+			Tools []struct {
+				Name        string
+				InputSchema json.RawMessage
+				Annotations struct{ ReadOnlyHint, DestructiveHint bool }
+			}
+		}
+	}
+	if err := json.Unmarshal(ask(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`), &list); err != nil {
+		t.Fatal(err)
+	}
+	specs := workspace.Specs()
+	var names []string
+	for _, d := range list.Result.Tools {
+		names = append(names, d.Name)
+		x, ok := sv.Tool(d.Name)
+		if !ok {
+			t.Errorf("%s is not in the preset", d.Name)
+			continue
+		}
+		if d.Annotations.ReadOnlyHint != (x.Tier == guard.T0Read) {
+			t.Errorf("%s: read only is %v, tier %s", d.Name, d.Annotations.ReadOnlyHint, x.Tier)
+		}
+		if _, err := compileSchema(d.InputSchema); err != nil {
+			t.Errorf("%s: %v", d.Name, err)
+		}
+		if spec, ok := specs[d.Name]; ok && (x.effect.Kind != spec.Kind || !maps.Equal(x.effect.Params, spec.Params)) {
+			t.Errorf("%s: the preset binds %+v, the server does %+v", d.Name, x.effect, spec)
+		}
+	}
+	slices.Sort(names)
+	var preset []string
+	for _, x := range sv.Tools() {
+		preset = append(preset, x.Name)
+	}
+	if !slices.Equal(names, preset) {
+		t.Errorf("the server lists %q, the preset names %q", names, preset)
+	}
 }

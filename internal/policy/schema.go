@@ -313,20 +313,3 @@ func measure(v any, unique bool) (n int, tooLong bool) {
 	}
 	return n, tooLong
 }
-
-// explain names where the arguments do not fit: the deepest cause, its place
-// and the keyword, never a value.
-func explain(err error) string {
-	var v *jsonschema.ValidationError
-	if !errors.As(err, &v) {
-		return "the arguments do not fit the tool's schema"
-	}
-	for len(v.Causes) > 0 {
-		v = v.Causes[0]
-	}
-	where := "the arguments"
-	if len(v.InstanceLocation) > 0 {
-		where = "the argument " + quoteName(strings.Join(v.InstanceLocation, "."))
-	}
-	return where + " " + describe(v)
-}

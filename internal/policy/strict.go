@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
 // walker is a schema as a graph, references resolved. It answers two questions
@@ -464,39 +462,4 @@ func (c *counter) count(n *snode, v any) int {
 	total = min(total, maxVisits+1)
 	c.memo[key] = total
 	return total
-}
-
-// describe says which demand is not met, in words of the schema alone.
-func describe(v *jsonschema.ValidationError) string {
-	switch k := v.ErrorKind.(type) {
-	case *kind.Type:
-		return "must be " + strings.Join(k.Want, " or ")
-	case *kind.Required:
-		names := make([]string, 0, len(k.Missing))
-		for _, m := range k.Missing {
-			names = append(names, quoteName(m))
-		}
-		return "must have " + strings.Join(names, ", ")
-	case *kind.AdditionalProperties:
-		names := make([]string, 0, len(k.Properties))
-		for _, p := range slices.Sorted(slices.Values(k.Properties)) {
-			names = append(names, quoteName(p))
-		}
-		return "must not have " + clipText(strings.Join(names, ", "))
-	case *kind.Enum:
-		if b, err := json.Marshal(k.Want); err == nil {
-			return "must be one of " + clipText(string(b))
-		}
-	}
-	if path := v.ErrorKind.KeywordPath(); len(path) > 0 {
-		return "must fit the keyword " + quoteName(path[0]) + " of the tool's schema"
-	}
-	return "do not fit the tool's schema"
-}
-
-func clipText(s string) string {
-	if r := []rune(s); len(r) > 300 {
-		return string(r[:300]) + "…"
-	}
-	return s
 }
