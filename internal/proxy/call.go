@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/approval"
@@ -30,6 +31,8 @@ type call struct {
 	usage   toolKey // entered in the meter
 	metered bool
 	meter   reading
+
+	held *Held // the lock, until the execution begins
 
 	// For the record.
 	recorded  bool // the store has opened the call
@@ -58,11 +61,29 @@ func (s *session) newCall(r *request, m jsonrpc.Message) *call {
 // call follows one tools/call to its answer and its last record.
 func (s *session) call(ctx context.Context, c *call) {
 	defer s.unmeter(c)
+	defer s.recovered(c)
 	frame, err := s.follow(ctx, c)
 	if err != nil {
 		frame = s.refuse(c, err)
 	}
 	s.reply(c.req, frame)
+}
+
+// recovered keeps a panic over one call from ending every session. The call
+// gets a no; once its execution has begun, its intent stays open and its target
+// locked, as after a crash.
+func (s *session) recovered(c *call) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	s.cfg.Log.Error("a call panicked inside the guard", "session", s.cfg.Session.ID, "call", c.tc.ID, "tool", c.tc.Tool,
+		"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if c.held != nil {
+		c.held.Release()
+	}
+	s.reply(c.req, ownResult(c, word{Status: wordError, Rule: guard.RulePreviewFailed,
+		Reason: "the guard failed on this call", Repair: "read the target before you go on; ask the user to look at the guard's log"}))
 }
 
 // follow is the straight line of a call: each step adds one value, and what it
@@ -395,10 +416,11 @@ func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, previ
 
 // timeout is how long the upstream may take.
 func (s *session) timeout(tool *policy.Tool) time.Duration {
-	if tool != nil {
-		if d := timeoutOf(tool); d > 0 {
-			return d
-		}
+	if tool != nil && tool.Limits.Timeout > 0 {
+		return tool.Limits.Timeout
+	}
+	if server, ok := s.cfg.Policy().Server(s.cfg.Session.Server); ok && server.Config.Timeout > 0 {
+		return time.Duration(server.Config.Timeout)
 	}
 	return defaultTimeout
 }

@@ -37,6 +37,7 @@ func (s *session) lock(ctx context.Context, c *call, t *approval.Ticket, b bound
 	held, err := s.cfg.Locks.Acquire(wait, c.tc.ID, c.tc.Session.Server, targets)
 	switch {
 	case err == nil:
+		c.held = held
 		return held, nil
 	case errors.Is(err, ErrUnknownOutcome):
 		return nil, broken(guard.RuleUnknownOutcome, "an earlier call on this target has no known outcome yet",
@@ -46,7 +47,7 @@ func (s *session) lock(ctx context.Context, c *call, t *approval.Ticket, b bound
 	case ctx.Err() != nil:
 		return nil, gaveUp(context.Cause(ctx))
 	case t != nil:
-		return nil, s.decided(c, t.Result())
+		return nil, s.lost(c, t)
 	}
 	return nil, fmt.Errorf("locking the targets of a call: %w", err)
 }
@@ -61,7 +62,7 @@ var errStale = errors.New("the call is stale")
 func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approved bound) (bound, guard.Intent, error) {
 	if t != nil {
 		if err := t.Claim(); err != nil {
-			return bound{}, guard.Intent{}, s.decided(c, t.Result())
+			return bound{}, guard.Intent{}, s.lost(c, t)
 		}
 	}
 	now, err := s.lookAgain(ctx, c)
@@ -88,6 +89,7 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 		s.uncommit(c.req)
 		return bound{}, guard.Intent{}, s.notBegun(c, t, err)
 	}
+	c.held = nil // from here on the outcome decides about the lock
 	if t != nil {
 		t.Begun()
 	}
@@ -226,7 +228,7 @@ func (s *session) execute(c *call, b bound, in guard.Intent, held *Held) []byte 
 			Repair: "Read the target to see what became of it; ask the user to look at the guard."})
 	case receipt.Outcome == guard.OutcomeOK || receipt.Outcome == guard.OutcomeError:
 		held.Release()
-		if receipt.ReadBack == guard.Diverged {
+		if receipt.ReadBack == guard.Diverged || receipt.ReadBack == guard.Untouched && receipt.Outcome == guard.OutcomeOK {
 			s.diverged(&e, receipt)
 		}
 	case e.end.final:

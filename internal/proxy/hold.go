@@ -151,6 +151,15 @@ func (s *session) decided(c *call, r approval.Result) error {
 	return &refusal{status: status, word: w}
 }
 
+// lost says why a call lost its place at the desk; it is never nil.
+func (s *session) lost(c *call, t *approval.Ticket) error {
+	if err := s.decided(c, t.Result()); err != nil {
+		return err
+	}
+	// fail closed: whatever the desk last said, the place is gone
+	return s.decided(c, approval.Result{Status: guard.Executing})
+}
+
 // progress tells a client that asked for progress what it waits for. The values
 // are negative and rise towards zero, below whatever the upstream may send
 // later, since progress must only rise.

@@ -248,22 +248,22 @@ func (s *session) compare(page map[string]definition) {
 	if !ok {
 		return
 	}
-	waiting := 0
 	for name, d := range page {
-		tool, ok := server.Tool(name)
-		if !ok || tool.Tier == guard.Never {
-			continue
-		}
-		pin, pinned := tool.Pin()
-		if pinned && pin.SHA256 == d.hash {
-			continue
-		}
-		waiting++
-		if pinned {
-			s.definitionChanged(name, pin, d)
+		if tool, ok := server.Tool(name); ok && tool.Tier != guard.Never {
+			if pin, pinned := tool.Pin(); pinned && pin.SHA256 != d.hash {
+				s.definitionChanged(name, pin, d)
+			}
 		}
 	}
+	waiting := 0
 	s.defs.mu.Lock()
+	for name, d := range s.defs.known {
+		if tool, ok := server.Tool(name); ok && tool.Tier != guard.Never {
+			if pin, pinned := tool.Pin(); !pinned || pin.SHA256 != d.hash {
+				waiting++
+			}
+		}
+	}
 	told := s.defs.waiting
 	s.defs.waiting = waiting
 	s.defs.mu.Unlock()

@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/store"
 )
 
 func TestPromise1_OnlyAcceptedToolsAreListed(t *testing.T) {
@@ -52,12 +55,12 @@ func TestPromise1_WhatNoPolicyNamesIsNotCallable(t *testing.T) {
 			{"read", `{"path":"/etc/passwd"}`, guard.RulePath},
 			{"write", `{"path":"/etc/passwd","content":"x"}`, guard.RulePath},
 			{"write", `{"path":"` + r.file("a") + `","content":"x","more":1}`, guard.RuleSchema},
-			{"write", `{"path":"` + r.file("a") + `"}`, guard.RulePreviewFailed},
+			{"edit", `{"path":"` + r.file("a") + `"}`, guard.RulePreviewFailed},
 			{"edit", `{"path":"` + r.file("missing") + `","old":"a","new":"b"}`, guard.RulePreviewFailed},
 			{"write", `[]`, guard.RuleSchema},
 		} {
 			w := p.word(p.call(c.tool, c.args))
-			if w.Status != wordDenied || w.Rule != c.rule && !(c.rule == guard.RulePreviewFailed && w.Rule == guard.RuleExpression) {
+			if w.Status != wordDenied || w.Rule != c.rule {
 				t.Errorf("%s %s: got %+v, want %s", c.tool, c.args, w, c.rule)
 			}
 		}
@@ -318,5 +321,94 @@ func TestPromise8_SecretsAreTakenOutOfAnswers(t *testing.T) {
 				t.Errorf("the log holds the secret: %s", raw)
 			}
 		}
+	})
+}
+
+func TestPromise2_AToolThatChangedWhileItWaitedDoesNotRun(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("patient")
+		defer p.end()
+		id := p.write("write", "a.txt", "new\n")
+		a := r.one(guard.Pending)
+		p.server.mu.Lock()
+		p.server.list = func(string) string {
+			return strings.Replace(listOf(toolNames...), "does write", "does more than write", 1)
+		}
+		p.server.mu.Unlock()
+		p.server.send(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+		p.frame()
+		r.decide(a, true)
+		p.wantWord(id, wordDenied, guard.RulePinChanged)
+		r.wantContent("a.txt", "old\n")
+		r.one(guard.Stale)
+	})
+}
+
+// TestPromise4_AFailingDiskStopsWrites lets the store fail at each commit of a
+// write in turn. The server never sees a write without a durable intent, and a
+// write whose receipt cannot be kept leaves its target locked.
+func TestPromise4_AFailingDiskStopsWrites(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		at      int // of the commits since the call came in
+		reached bool
+	}{{"the request", 1, false}, {"the intent", 2, false}, {"the receipt", 3, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &rig{TB: t}
+				var n atomic.Int64
+				armed := atomic.Bool{}
+				r.hook = func(p store.Point) error {
+					if p == store.PointBeforeCommit && armed.Load() && n.Add(1) >= int64(c.at) {
+						return errors.New("disk full")
+					}
+					return nil
+				}
+				r.setup()
+				defer r.stop()
+				r.put("a.txt", "old\n")
+				p := r.session("patient")
+				p.send(`{"jsonrpc":"2.0","id":"list","method":"tools/list"}`)
+				p.frame()
+				r.events()
+				armed.Store(true)
+				w := p.word(p.write("scratch", "a.txt", "new\n"))
+				if w.Rule != guard.RuleStoreFailed {
+					t.Errorf("got %+v", w)
+				}
+				armed.Store(false)
+				if got := len(p.server.received("tools/call")) == 1; got != c.reached {
+					t.Errorf("the server was reached: %v", got)
+				}
+				if !c.reached {
+					r.wantContent("a.txt", "old\n")
+				} else if _, err := r.locks.Acquire(context.Background(), "call_x", "files", []guard.Target{file(r.file("a.txt"))}); !errors.Is(err, ErrUnknownOutcome) {
+					t.Errorf("the target is free: %v", err)
+				}
+				p.end()
+			})
+		})
+	}
+}
+
+func TestPromise4_AReadThatCannotBeRecordedHasNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{TB: t}
+		armed := atomic.Bool{}
+		r.hook = func(p store.Point) error {
+			if p == store.PointBeforeCommit && armed.Load() {
+				return errors.New("disk full")
+			}
+			return nil
+		}
+		r.setup()
+		defer r.stop()
+		p := r.session("patient")
+		armed.Store(true)
+		p.wantWord(p.call("look", `{}`), wordDenied, guard.RuleStoreFailed)
+		p.quiet()
+		armed.Store(false)
+		p.end()
 	})
 }

@@ -107,6 +107,7 @@ func (s *session) methodRead(ctx context.Context, c *call) {
 	}
 	c.tier = guard.T0Read
 	c.decision = guard.Decision{Verdict: guard.Allow, Rule: guard.RuleMethod}
+	defer s.recovered(c)
 	frame, err := s.read(ctx, c, nil, math.MaxInt)
 	if err != nil {
 		frame = s.refuse(c, err)

@@ -77,6 +77,7 @@ type rig struct {
 	meter  *Meter
 	policy atomic.Pointer[policy.Set]
 	path   string
+	hook   func(store.Point) error
 }
 
 // inBubble runs a test with a rig whose time is the bubble's.
@@ -91,19 +92,25 @@ func inBubble(t *testing.T, f func(*rig)) {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	root, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
+	r := &rig{TB: t}
+	r.setup()
+	return r
+}
+
+func (r *rig) setup() {
+	r.Helper()
+	var err error
+	if r.root, err = filepath.EvalSymlinks(r.TempDir()); err != nil {
+		r.Fatal(err)
 	}
-	r := &rig{TB: t, root: root, locks: &Locks{}, meter: &Meter{}, path: filepath.Join(t.TempDir(), "guard.db")}
+	r.locks, r.meter, r.path = &Locks{}, &Meter{}, filepath.Join(r.TempDir(), "guard.db")
 	r.setPolicy(testConfig)
 	r.open()
-	return r
 }
 
 func (r *rig) open() {
 	r.Helper()
-	st, err := store.Open(store.Options{Path: r.path, Clock: bubbleClock{}, CreateNew: true})
+	st, err := store.Open(store.Options{Path: r.path, Clock: bubbleClock{}, CreateNew: true, Hook: r.hook})
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -18,8 +18,6 @@ func callLimit(t *policy.Tool) int {
 	return t.Limits.CallsPerRun
 }
 
-func timeoutOf(t *policy.Tool) time.Duration { return t.Limits.Timeout }
-
 func outputLimit(v policy.Verdict) int {
 	if v.Output <= 0 || v.Output > math.MaxInt {
 		return math.MaxInt
