@@ -58,8 +58,7 @@ func (d *daemon) loadPolicy(ctx context.Context) error {
 			return err
 		}
 	}
-	before, _ := ReadPolicy(d.lastPolicy()) // what the daemon before this one ran with
-	return d.adopt(ctx, before, set)
+	return d.adopt(ctx, d.policyBefore(), set)
 }
 
 // reload reads the policy again. One that does not load changes nothing.
@@ -123,6 +122,23 @@ func (d *daemon) adopt(ctx context.Context, before, set *policy.Set) error {
 func (d *daemon) lastPolicy() ipc.Paths {
 	dir := filepath.Join(d.cfg.Paths.State, "policy-in-force")
 	return ipc.Paths{Config: dir, State: dir}
+}
+
+// policyBefore returns what the daemon before this one ran with, or nil where
+// there was none. A copy that does not load counts as an empty policy.
+func (d *daemon) policyBefore() *policy.Set {
+	if _, err := os.Stat(d.lastPolicy().Config); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	set, err := ReadPolicy(d.lastPolicy())
+	if err == nil {
+		return set
+	}
+	d.log.Warn("the copy of the earlier policy does not load; everything that is allowed now counts as new", "error", err)
+	if set, err = ReadPolicy(ipc.Paths{Config: filepath.Join(d.lastPolicy().Config, "none")}); err != nil {
+		return nil
+	}
+	return set
 }
 
 func (d *daemon) keepLast() {

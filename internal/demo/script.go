@@ -36,7 +36,7 @@ var steps = []step{
 	{
 		title:  "A new file.",
 		tool:   "write_file",
-		args:   map[string]any{"path": "docs/refunds.md", "content": "# Refunds\n\nWithin 14 days, to the card that paid.\n"},
+		args:   map[string]any{"path": "notes/refunds.md", "content": "# Refunds\n\nWithin 14 days, to the card that paid.\n"},
 		review: approve("matches the terms"), want: client.Executed,
 	},
 	{
@@ -48,7 +48,7 @@ var steps = []step{
 	{
 		title:  "A move.",
 		tool:   "move_file",
-		args:   map[string]any{"source": "notes/draft.md", "destination": "docs/draft.md"},
+		args:   map[string]any{"source": "notes/draft.md", "destination": "draft.md"},
 		review: approve("belongs there"), want: client.Executed,
 	},
 	{
@@ -149,11 +149,14 @@ func (g *guard) step(ctx context.Context, s step) error {
 		err    error
 	}
 	done := make(chan outcome, 1)
+	proposing, answered := context.WithCancelCause(ctx)
+	defer answered(nil)
 	go func() { // ends with the answer, or with the agent's connection
 		a, err := g.agent.Call(ctx, s.tool, s.args)
 		done <- outcome{a, err}
+		answered(fmt.Errorf("the call was answered at once: %s", oneLine(a.Text)))
 	}()
-	a, err := g.waiting(ctx)
+	a, err := g.waiting(proposing)
 	if err != nil {
 		return err
 	}
@@ -195,7 +198,7 @@ func (g *guard) until(ctx context.Context, look func() (bool, error)) error {
 			return err
 		}
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 // waiting returns the approval that waits now. The demo has one at a time.
