@@ -418,13 +418,19 @@ type duplex struct {
 func (d duplex) Close() error { d.close(); return nil }
 
 // session serves a session with a fake server.
-func (r *rig) session(client string) *peer { return r.sessionWith(client, newFakeServer()) }
+func (r *rig) session(client string) *peer {
+	r.Helper()
+	f := newFakeServer()
+	p := r.sessionWith(client, "files", f)
+	p.server = f
+	return p
+}
 
-func (r *rig) sessionWith(client string, server *fakeServer) *peer {
+func (r *rig) sessionWith(client, name string, server upstream.Conn) *peer {
 	r.Helper()
 	ses := guard.Session{
 		ID: guard.NewSessionID(), RunID: "run_00000000000000000000000001", Tenant: "local", Environment: "dev", Profile: "default",
-		Server: "files", Origin: guard.Origin{Client: client, PID: 42, User: "1000", Folder: r.root}, OpenedAt: time.Now(),
+		Server: name, Origin: guard.Origin{Client: client, PID: 42, User: "1000", Folder: r.root}, OpenedAt: time.Now(),
 	}
 	if _, err := r.store.OpenRun(context.Background(), guard.Run{ID: ses.RunID, Tenant: "local", Environment: "dev", StartedAt: time.Now()},
 		store.RunKey{BootID: "boot", PID: 42, StartTime: 1}); err != nil {
@@ -435,7 +441,7 @@ func (r *rig) sessionWith(client string, server *fakeServer) *peer {
 	}
 	fromClient, toGuard := io.Pipe()
 	fromGuard, toClient := io.Pipe()
-	p := &peer{rig: r, server: server, id: ses.ID, in: toGuard, frames: make(chan string, 10_000), served: make(chan error, 1)}
+	p := &peer{rig: r, id: ses.ID, in: toGuard, frames: make(chan string, 10_000), served: make(chan error, 1)}
 	cfg := Config{
 		Session: ses,
 		Client: duplex{fromClient, toClient, func() {
