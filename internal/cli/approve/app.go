@@ -1,0 +1,145 @@
+package approve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/colorprofile"
+	"github.com/charmbracelet/x/term"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/shim"
+	"github.com/mcpguard/mcpguard/internal/version"
+)
+
+// app is what the commands share. One goroutine uses it.
+type app struct {
+	in       *os.File
+	out, err io.Writer
+	terminal bool // out is one
+	colours  bool
+	width    int // columns of out, where it is a terminal
+	safe     safetext.Style
+	zone     *time.Location
+	now      func() time.Time
+	paths    ipc.Paths
+	// start starts the daemon.
+	start       func(ctx context.Context) error
+	noAutostart bool
+	client      *client.Client
+	// poll is how often `log --follow` asks for more.
+	poll time.Duration
+}
+
+func newApp(in *os.File, out, stderr io.Writer, environ []string) (*app, error) {
+	paths, err := ipc.DefaultPaths()
+	if err != nil {
+		return nil, fmt.Errorf("finding the guard's folders: %w", err)
+	}
+	a := &app{in: in, out: out, err: stderr, zone: time.Local, now: time.Now, paths: paths, poll: 500 * time.Millisecond}
+	a.start = func(ctx context.Context) error { return autostart(ctx, paths) }
+	env := func(name string) string {
+		for _, kv := range environ {
+			if v, ok := strings.CutPrefix(kv, name+"="); ok {
+				return v
+			}
+		}
+		return ""
+	}
+	if f, ok := out.(term.File); ok && term.IsTerminal(f.Fd()) {
+		a.terminal, a.width = true, 80
+		if w, _, err := term.GetSize(f.Fd()); err == nil && w > 0 {
+			a.width = w
+		}
+		if w, err := strconv.Atoi(env("COLUMNS")); err == nil && w > 0 {
+			a.width = w
+		}
+		// The library takes only words such as "1" and "true" for NO_COLOR; the
+		// convention is any value. It is asked about the environment alone: what
+		// else it can do starts other programs.
+		a.colours = env("NO_COLOR") == "" && colorprofile.Env(environ) >= colorprofile.ANSI
+	}
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := env(name); v != "" { // the first that is set counts
+			a.safe.ASCII = v == "C" || v == "POSIX"
+			break
+		}
+	}
+	return a, nil
+}
+
+// autostart starts the daemon that stands beside this program, else the one in
+// PATH.
+func autostart(ctx context.Context, p ipc.Paths) error {
+	const name = "mcpguardd"
+	exe, err := os.Executable()
+	if err == nil {
+		if real, err := filepath.EvalSymlinks(exe); err == nil {
+			exe = real
+		}
+		beside := filepath.Join(filepath.Dir(exe), name)
+		if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return shim.StartDaemon(ctx, p, beside)
+		}
+	}
+	found, err := exec.LookPath(name)
+	if err == nil {
+		found, err = filepath.Abs(found)
+	}
+	if err != nil {
+		return errors.New("no daemon is running, and mcpguardd was found neither beside approve nor in PATH")
+	}
+	return shim.StartDaemon(ctx, p, found)
+}
+
+// connect returns the client of the daemon; nothing is sent yet.
+func (a *app) connect() *client.Client {
+	if a.client == nil {
+		a.client = client.New(a.paths.ApproverSocket())
+		a.client.Version = version.Number
+	}
+	a.client.Autostart = a.start
+	if a.noAutostart {
+		a.client.Autostart = nil
+	}
+	return a.client
+}
+
+// reading runs a command that only reads: it goes on where the audit log is not
+// what it was, says so, and ends with an error.
+func (a *app) reading(ctx context.Context, do func(*client.Client) error) error {
+	c := a.connect()
+	alarm := a.vouch(ctx, c)
+	if errors.Is(alarm, client.ErrUnreachable) || errors.Is(alarm, client.ErrVersion) || ctx.Err() != nil {
+		return alarm
+	}
+	if alarm != nil {
+		a.warn(alarm)
+	}
+	if err := do(c); err != nil {
+		return err
+	}
+	if isAlarm(alarm) {
+		return &codeError{code: exitError} // it was said above
+	}
+	return nil
+}
+
+// warn prints an error and goes on.
+func (a *app) warn(err error) {
+	if l := (*logAlarm)(nil); errors.As(err, &l) {
+		a.note(l.Error(), l.remedy())
+		return
+	}
+	a.note(err.Error())
+}

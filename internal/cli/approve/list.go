@@ -1,0 +1,284 @@
+package approve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+)
+
+// statuses are the words of --status, in the order of an approval's life.
+var statuses = []string{
+	client.Pending, client.Approved, client.Executing, client.Executed, client.Failed, client.Unknown,
+	client.Stale, client.Lapsed, client.Denied, client.Expired, client.Cancelled,
+}
+
+// allStatuses is the word for all of them.
+const allStatuses = "all"
+
+// listOptions are the flags of `approve --list`.
+type listOptions struct {
+	list, watch, count, exitStatus bool
+	json                           fields
+	status                         []string
+	run                            string
+	limit                          int
+}
+
+func (o *listOptions) flags(a *app, c *cobra.Command) {
+	f := c.Flags()
+	f.BoolVarP(&o.list, "list", "l", false, "list approvals: those that are pending, or --status")
+	f.Var(&o.json, "json", "with --list: print JSON, all fields or the ones named (--json=id,status)")
+	f.Lookup("json").NoOptDefVal = allFields
+	f.StringSliceVar(&o.status, "status", nil, "with --list: only in these statuses ("+strings.Join(statuses, ", ")+"), or all")
+	f.StringVar(&o.run, "run", "", "with --list: only of this run")
+	f.IntVar(&o.limit, "limit", 0, "with --list: at most so many, the newest")
+	f.BoolVar(&o.watch, "watch", false, "with --list: go on, with a line for each change")
+	f.BoolVar(&o.count, "count", false, "with --list: print how many there are")
+	f.BoolVar(&o.exitStatus, "exit-status", false, "with --list: exit with 8 if something is pending")
+	_ = c.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(append(slices.Clone(statuses), allStatuses), cobra.ShellCompDirectiveNoFileComp))
+}
+
+// check refuses flags that do not go together, before anything is asked for.
+func (o *listOptions) check(c *cobra.Command) error {
+	if !o.list {
+		for _, name := range []string{"json", "status", "run", "limit", "watch", "count", "exit-status"} {
+			if c.Flags().Changed(name) {
+				return usage(c, "--%s belongs to --list", name)
+			}
+		}
+		return nil
+	}
+	for _, s := range o.status {
+		if s != allStatuses && !slices.Contains(statuses, s) {
+			return usage(c, "%q is not a status; they are %s, and all", s, strings.Join(statuses, ", "))
+		}
+	}
+	if err := check[client.Approval](o.json); err != nil {
+		return usage(c, "--json: %w", err)
+	}
+	switch {
+	case o.count && (o.json.on || o.watch || o.limit != 0):
+		return usage(c, "--count prints a number; it does not go with --json, --watch or --limit")
+	case o.watch && (o.exitStatus || o.limit != 0):
+		return usage(c, "--watch has no end; it does not go with --exit-status or --limit")
+	case o.limit < 0:
+		return usage(c, "--limit is a number above zero")
+	}
+	return nil
+}
+
+// filter is what to ask for.
+func (o *listOptions) filter() client.Filter {
+	f := client.Filter{Run: o.run, Status: o.status, Limit: o.limit}
+	if len(f.Status) == 0 {
+		f.Status = []string{client.Pending}
+	}
+	if slices.Contains(f.Status, allStatuses) {
+		f.Status = nil
+	}
+	return f
+}
+
+// list is `approve --list`.
+func (a *app) list(ctx context.Context, o listOptions) error {
+	return a.reading(ctx, func(c *client.Client) error {
+		a.notices(ctx, c)
+		switch {
+		case o.watch:
+			return a.watch(ctx, c, o)
+		case o.count:
+			n, err := c.Count(ctx, o.filter())
+			if err != nil {
+				return fmt.Errorf("counting approvals: %w", err)
+			}
+			p := a.page()
+			p.line(a.words(plain, "%d", n))
+			return errors.Join(p.flush(), a.pendingStatus(ctx, c, o, nil))
+		}
+		list, err := c.ListAll(ctx, o.filter())
+		if err != nil {
+			return fmt.Errorf("listing approvals: %w", err)
+		}
+		slices.Reverse(list) // the one that has waited longest comes first
+		p := a.page()
+		if o.json.on {
+			if err := array(p, o.json, list); err != nil {
+				return err
+			}
+		} else {
+			a.rows(p, list, o)
+		}
+		return errors.Join(p.flush(), a.pendingStatus(ctx, c, o, list))
+	})
+}
+
+// pendingStatus is what --exit-status asks for: whether anything of the run is
+// pending, whichever statuses are listed.
+func (a *app) pendingStatus(ctx context.Context, c *client.Client, o listOptions, list []client.Approval) error {
+	if !o.exitStatus {
+		return nil
+	}
+	pending := &codeError{code: exitPending}
+	if slices.ContainsFunc(list, func(v client.Approval) bool { return v.Status == client.Pending }) {
+		return pending
+	}
+	n, err := c.Count(ctx, client.Filter{Status: []string{client.Pending}, Run: o.run})
+	if err != nil {
+		return fmt.Errorf("counting approvals: %w", err)
+	}
+	if n > 0 {
+		return pending
+	}
+	return nil
+}
+
+// notices says on standard error what a reviewer must know before deciding
+// anything: alerts, a configuration that does not load, a store that cannot
+// write, switches. Where it cannot be asked for, the list itself will say so.
+func (a *app) notices(ctx context.Context, c *client.Client) {
+	s, err := c.Status(ctx)
+	if err != nil {
+		return
+	}
+	if s.PolicyProblem != "" {
+		a.note("the newest configuration does not load, the one before stays in force:\n"+s.PolicyProblem, "`mcpguardd check` shows it in full")
+	}
+	if s.StoreProblem != "" {
+		a.note("nothing executes at the moment: "+s.StoreProblem, "denying still works; `mcpguardd doctor` tells more")
+	}
+	if s.Alerts == 0 {
+		return
+	}
+	alerts, err := c.Alerts(ctx, false)
+	if err != nil {
+		return
+	}
+	for _, v := range alerts {
+		text := "ALERT " + shortID(v.ID) + ": " + v.Text
+		if v.Detail != "" {
+			text += "\n" + v.Detail
+		}
+		a.note(text, "once you have seen it: approve ack "+shortID(v.ID))
+	}
+}
+
+// rows prints approvals as a table on a terminal, else as tab-separated values.
+func (a *app) rows(p *page, list []client.Approval, o listOptions) {
+	if !a.terminal {
+		for _, v := range list {
+			a.tsv(p, v)
+		}
+		return
+	}
+	if len(list) == 0 {
+		if len(o.status) == 0 {
+			p.line(a.text(dim, "nothing waits for you"))
+		} else {
+			p.line(a.text(dim, "there is nothing to list"))
+		}
+		return
+	}
+	a.table(p, list)
+}
+
+// tsv prints one approval as tab-separated values; the columns are part of the
+// command's help.
+func (a *app) tsv(p *page, v client.Approval) {
+	p.tsv(
+		a.name(plain, v.ID), a.name(plain, v.Status), a.name(plain, v.Tier), a.words(plain, "%d", v.SecondsLeft),
+		a.name(plain, v.Server), a.name(plain, v.Tool), cell{text: a.safe.Text(v.Summary)}, a.name(plain, v.Digest), a.name(plain, v.RunID),
+	)
+}
+
+// table prints approvals in columns.
+func (a *app) table(p *page, list []client.Approval) {
+	const change = 5
+	ids := make([]string, len(list))
+	for i, v := range list {
+		ids[i] = v.ID
+	}
+	var rows [][]cell
+	for i, v := range list {
+		summary := a.safe.Text(v.Summary)
+		look := plain
+		if n := len(v.Hazards); n > 0 {
+			summary, look = a.safe.Text(hazardBadge(n)+v.Summary), red
+		}
+		remaining := a.text(timeLook(v), left(v.SecondsLeft))
+		if v.Status != client.Pending && v.Status != client.Approved {
+			remaining = a.text(dim, ago(a.now().Sub(v.UpdatedAt)))
+		}
+		remaining.right = true
+		rows = append(rows, []cell{
+			a.name(bold, distinct(ids, i)), a.name(statusLook(v.Status), v.Status), a.name(tierLook(v.Tier), tierWord(v.Tier)), remaining,
+			a.name(plain, v.Server+"/"+v.Tool), {text: summary, look: look},
+		})
+	}
+	p.table([]string{"ID", "STATUS", "TIER", "LEFT", "TOOL", "CHANGE"}, change, rows)
+}
+
+func hazardBadge(n int) string {
+	if n == 1 {
+		return "[1 hazard] "
+	}
+	return "[" + strconv.Itoa(n) + " hazards] "
+}
+
+// distinct returns the shortest end of an identifier, of at least eight
+// characters, that no other in the list shares.
+func distinct(ids []string, i int) string {
+	for n := 8; n < len(ids[i]); n++ {
+		end := ids[i][len(ids[i])-n:]
+		alone := true
+		for j, other := range ids {
+			alone = alone && (i == j || other == ids[i] || !strings.HasSuffix(other, end))
+		}
+		if alone {
+			return end
+		}
+	}
+	return ids[i]
+}
+
+// tierWord is the tier's number with its kind of risk left out.
+func tierWord(tier string) string {
+	number, _, _ := strings.Cut(tier, "_")
+	return number
+}
+
+func tierLook(tier string) look {
+	switch tierWord(tier) {
+	case "T0", "T1":
+		return green
+	case "T2":
+		return yellow
+	}
+	return red
+}
+
+func statusLook(status string) look {
+	switch status {
+	case client.Pending:
+		return yellow
+	case client.Approved, client.Executing, client.Executed:
+		return green
+	case client.Failed, client.Unknown:
+		return red
+	}
+	return dim
+}
+
+// timeLook warns of what runs out within a minute.
+func timeLook(v client.Approval) look {
+	if v.SecondsLeft < 60 {
+		return red
+	}
+	return plain
+}
