@@ -60,6 +60,9 @@ func (b *Binding) contentHazards(c content, r diff.Result, text int) []guard.Haz
 	if !r.Binary && utf8.Valid(c.before) && !utf8.Valid(c.after) {
 		add(HazardInvalidUTF8, "the file will not be valid UTF-8")
 	}
+	if shown := len(c.hazards) > 0; !shown && !r.Binary && len(r.Hunks) > 0 && !utf8.Valid(c.before) {
+		add(HazardInvalidUTF8, "the file holds bytes that are not valid UTF-8; where they are shown they cannot be told apart")
+	}
 	if before, after := crlfCount(c.before), crlfCount(c.after); len(c.before) > 0 && !r.Binary {
 		switch {
 		case before > 0 && after == 0 && len(c.after) > 0:

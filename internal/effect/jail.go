@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,6 +98,17 @@ func (p place) rel() string {
 		return "."
 	}
 	return strings.Join(p.names, "/")
+}
+
+// shown is the relative path on one line, for texts that people read: a name
+// with a line break or another control character is quoted.
+func (p place) shown() string { return oneLine(p.rel()) }
+
+func oneLine(name string) string {
+	if utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl) && !strings.ContainsAny(name, "\u2028\u2029") {
+		return name
+	}
+	return strconv.QuoteToASCII(name)
 }
 
 // stat is the part of a file's status that this package uses.

@@ -32,7 +32,7 @@ func (b *Binding) planMove(ctx context.Context, src, dst place) (guard.Preview, 
 	e := guard.Effect{Kind: FileMove, Resource: src.target(true), Dest: &dest, Before: before, After: after}
 	out := guard.Preview{
 		Change:  guard.Change{Type: guard.ChangeUnified},
-		Summary: "move " + src.rel() + " → " + dst.rel(),
+		Summary: "move " + src.shown() + " → " + dst.shown(),
 	}
 	if before.Kind == stateDir {
 		out.Change.Text = moveListing(src, dst, listing)
@@ -87,13 +87,13 @@ func checkMove(src, dst place) error {
 // holds.
 func moveListing(src, dst place, listing []string) string {
 	var w strings.Builder
-	fmt.Fprintf(&w, "rename from %s/\nrename to %s/\n%d entries move with it\n", src.rel(), dst.rel(), len(listing))
+	fmt.Fprintf(&w, "rename from %s/\nrename to %s/\n%d entries move with it\n", src.shown(), dst.shown(), len(listing))
 	for i, name := range listing {
 		if i == maxListed {
 			fmt.Fprintf(&w, "… and %d more\n", len(listing)-i)
 			break
 		}
-		fmt.Fprintf(&w, "  %s\n", name)
+		fmt.Fprintf(&w, "  %s\n", oneLine(name))
 	}
 	return w.String()
 }

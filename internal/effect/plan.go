@@ -108,9 +108,9 @@ func pathList(places []place) string {
 	case 0:
 		return ""
 	case 1:
-		return " " + places[0].rel()
+		return " " + places[0].shown()
 	}
-	return fmt.Sprintf(" %s and %d more", places[0].rel(), len(places)-1)
+	return fmt.Sprintf(" %s and %d more", places[0].shown(), len(places)-1)
 }
 
 // planContent is the preview of everything that gives one file new content.
@@ -290,7 +290,7 @@ func (b *Binding) contentSummary(c content, r diff.Result, same bool) string {
 	verb := "edit"
 	switch {
 	case same:
-		return "no change to " + c.rel()
+		return "no change to " + c.shown()
 	case !c.exists:
 		verb = "create"
 	case b.kind == FileWrite:
@@ -298,7 +298,7 @@ func (b *Binding) contentSummary(c content, r diff.Result, same bool) string {
 	case b.kind == FileAppend:
 		verb = "append to"
 	}
-	return verb + " " + c.rel() + counts(r)
+	return verb + " " + c.shown() + counts(r)
 }
 
 // counts is "(+3 −1)", with a real minus sign.

@@ -16,13 +16,13 @@ func (b *Binding) planDelete(ctx context.Context, p place) (guard.Preview, error
 		return guard.Preview{}, err
 	}
 	e := guard.Effect{Kind: FileDelete, Resource: p.target(true), Before: st, After: guard.State{Computed: true}}
-	out := guard.Preview{Change: guard.Change{Type: guard.ChangeUnified}, Summary: "delete " + p.rel()}
+	out := guard.Preview{Change: guard.Change{Type: guard.ChangeUnified}, Summary: "delete " + p.shown()}
 	switch {
 	case st.Kind == stateDir:
-		out.Change.Text = "delete empty folder " + p.rel() + "\n"
-		out.Summary = "delete empty folder " + p.rel()
+		out.Change.Text = "delete empty folder " + p.shown() + "\n"
+		out.Summary = "delete empty folder " + p.shown()
 	case st.Size > MaxText:
-		out.Change.Text = fmt.Sprintf("delete %s\nbefore: %d bytes, %s\n", p.rel(), st.Size, st.SHA256)
+		out.Change.Text = fmt.Sprintf("delete %s\nbefore: %d bytes, %s\n", p.shown(), st.Size, st.SHA256)
 		out.Hazards = append(out.Hazards, guard.Hazard{Kind: HazardLarge, Text: fmt.Sprintf("the file has %d bytes; its content is not shown", st.Size)})
 	default:
 		data, now, err := p.read(MaxText)
@@ -84,7 +84,7 @@ func (b *Binding) planFolder(p place) (guard.Preview, error) {
 		}
 		st := guard.State{Exists: true, Kind: stateDir, Mode: p.stat.perm(), Computed: true}
 		out.Effects = []guard.Effect{{Kind: DirCreate, Resource: p.target(true), Before: st, After: st, Diff: diff.Sum(nil)}}
-		out.Summary = "no change: folder " + p.rel() + " is there"
+		out.Summary = "no change: folder " + p.shown() + " is there"
 		return out, nil
 	}
 	mode := uint32(0)
@@ -93,7 +93,7 @@ func (b *Binding) planFolder(p place) (guard.Preview, error) {
 	}
 	var text strings.Builder
 	for _, part := range p.missingFolders() {
-		line := "new folder " + part.rel() + "\n"
+		line := "new folder " + part.shown() + "\n"
 		text.WriteString(line)
 		out.Effects = append(out.Effects, guard.Effect{
 			Kind: DirCreate, Resource: part.target(true),
@@ -103,7 +103,7 @@ func (b *Binding) planFolder(p place) (guard.Preview, error) {
 		})
 	}
 	out.Change.Text = text.String()
-	out.Summary = "create folder " + p.rel()
+	out.Summary = "create folder " + p.shown()
 	if p.missing > 1 {
 		out.Summary += fmt.Sprintf(" (%d new folders)", p.missing)
 	}

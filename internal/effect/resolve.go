@@ -137,14 +137,10 @@ func (b *Binding) absolute(p string, in Input) (string, error) {
 		return "", err
 	}
 	abs, err := nodeAbsolute(p, in.Home, nodeFolders(in.Roots))
-	if err != nil || in.ServerRoots == nil {
+	if err != nil || len(in.ServerRoots) == 0 || filepath.IsAbs(p) {
 		return abs, err
 	}
-	theirs, err := nodeAbsolute(p, in.Home, nodeFolders(in.ServerRoots))
-	if err != nil {
-		return "", err
-	}
-	if theirs != abs {
+	if theirs, err := nodeAbsolute(p, in.Home, nodeFolders(in.ServerRoots)); err != nil || theirs != abs {
 		// fail closed: the server would take another file
 		return "", refusePath(useAbsolute, "a relative path could mean more than one file")
 	}
