@@ -20,6 +20,9 @@ func checkEditWork(size int, edits []edit) error {
 	work := 0
 	for _, e := range edits {
 		grown += len(e.new)
+		if e.all {
+			grown = max(grown, MaxText) // it may grow to the limit at once
+		}
 		work += grown + len(e.old)
 		if work > maxEditWork {
 			return refusePlan("send fewer edits in one call", "%d edits of a file of %d bytes are too much work for one preview", len(edits), size)
