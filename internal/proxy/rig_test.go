@@ -78,6 +78,8 @@ type rig struct {
 	policy atomic.Pointer[policy.Set]
 	path   string
 	hook   func(store.Point) error
+
+	redactor Redactor
 }
 
 // inBubble runs a test with a rig whose time is the bubble's.
@@ -104,6 +106,7 @@ func (r *rig) setup() {
 		r.Fatal(err)
 	}
 	r.locks, r.meter, r.path = &Locks{}, &Meter{}, filepath.Join(r.TempDir(), "guard.db")
+	r.redactor = redact.New(redact.Config{})
 	r.setPolicy(testConfig)
 	r.open()
 }
@@ -450,7 +453,7 @@ func (r *rig) sessionWith(client, name string, server upstream.Conn) *peer {
 		}},
 		Upstream: func(context.Context) (upstream.Conn, error) { return server, nil },
 		Policy:   r.policy.Load, Store: r.store, Desk: r.desk, Locks: r.locks, Meter: r.meter,
-		Redactor: redact.New(redact.Config{}), Clock: bubbleClock{}, Roots: []string{r.root},
+		Redactor: r.redactor, Clock: bubbleClock{}, Roots: []string{r.root},
 		Notice: func(line string) { p.notes = append(p.notes, line) },
 	}
 	go func() { p.served <- Serve(context.Background(), cfg) }() // ends with the session

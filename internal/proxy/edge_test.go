@@ -1,0 +1,317 @@
+package proxy
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/redact"
+)
+
+// TestWhatHappensToACallThatWaitsForALock: an approved call whose target is in
+// use can still be cancelled, superseded, or lapse.
+func TestWhatHappensToACallThatWaitsForALock(t *testing.T) {
+	for name, c := range map[string]struct {
+		do   func(p *peer, id int)
+		want guard.Status
+		word string
+	}{
+		"cancelled": {func(p *peer, id int) {
+			p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, id)
+		}, guard.Cancelled, ""},
+		"lapsed": {func(*peer, int) { time.Sleep(3 * time.Minute) }, guard.Lapsed, wordLapsed},
+		"superseded": {func(p *peer, _ int) {
+			p.write("write", "a.txt", "second\n")
+		}, guard.Approved, wordSuperseded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(r *rig) {
+				r.put("a.txt", "old\n")
+				r.setPolicy(strings.Replace(testConfig, "timeout: 30s", "timeout: 1h", 1))
+				p := r.session("patient")
+				got := p.silent("scratch", true)
+				p.write("scratch", "a.txt", "first\n")
+				m := <-got
+				id := p.write("write", "a.txt", "second\n")
+				r.decide(r.one(guard.Pending), true)
+				p.quiet()
+				c.do(p, id)
+				r.one(c.want)
+				if c.word != "" {
+					if w := p.word(id); w.Status != c.word {
+						t.Errorf("got %+v", w)
+					}
+				}
+				p.quiet()
+				r.wantContent("a.txt", "first\n")
+				p.server.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}`, m.ID.Raw())
+				p.frame()
+				p.end()
+				if len(r.locks.claims) != 0 {
+					t.Errorf("%d locks are left", len(r.locks.claims))
+				}
+			})
+		})
+	}
+}
+
+// TestACancelInTheLastMoment cancels a call under the lock, before its intent.
+func TestACancelInTheLastMoment(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("patient")
+		defer p.end()
+		id := p.write("write", "a.txt", "new\n")
+		a := r.one(guard.Pending)
+		// The second look lists the tools again; that is the moment.
+		p.server.send(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+		p.frame()
+		asked := make(chan jsonrpc.Message, 1)
+		p.server.set(func(_ *fakeServer, m jsonrpc.Message) bool {
+			if m.Method == "tools/list" {
+				asked <- m
+			}
+			return m.Method == "tools/list"
+		})
+		r.decide(a, true)
+		m := <-asked
+		p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, id)
+		p.server.send(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID.Raw(), listOf(toolNames...))
+		r.one(guard.Cancelled)
+		p.quiet()
+		r.wantContent("a.txt", "old\n")
+		r.wantCompleted("write", audit.StatusCancelled)
+		if len(r.locks.claims) != 0 {
+			t.Errorf("%d locks are left", len(r.locks.claims))
+		}
+	})
+}
+
+func TestReadsThatAreNotAnswered(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		got := p.silent("look", false)
+		slow := p.call("look", `{}`)
+		<-got
+		w := p.wantWord(slow, wordError, "")
+		if w.Reason != "the server did not answer within 30s" {
+			t.Errorf("got %+v", w)
+		}
+		synctest.Wait()
+		if n := len(p.server.received("notifications/cancelled")); n != 1 {
+			t.Errorf("the server heard of %d cancels", n)
+		}
+		cancelled := p.call("look", `{}`)
+		<-got
+		p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, cancelled)
+		p.quiet()
+		p.server.set(func(*fakeServer, jsonrpc.Message) bool { return true })
+		p.call("look", `{}`)
+		p.send(`{"jsonrpc":"2.0","id":"x","method":"ping"}`)
+		synctest.Wait()
+		p.server.die()
+		for range 2 {
+			if got := p.frame(); !strings.Contains(got, "has ended") {
+				t.Errorf("got %s", got)
+			}
+		}
+		p.end()
+		r.wantCompleted("look", audit.StatusError, audit.StatusCancelled, audit.StatusError)
+		if len(p.notes) != 2 || !strings.Contains(p.notes[1], `the server "files" has ended`) {
+			t.Errorf("the developer was told %q", p.notes)
+		}
+	})
+}
+
+// TestAHumanDecidesWhatNobodyKnows: neither as before nor as approved.
+func TestAHumanDecidesWhatNobodyKnows(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("patient")
+		got := p.silent("write", false)
+		id := p.write("write", "a.txt", "new\n")
+		r.decide(r.one(guard.Pending), true)
+		<-got
+		r.put("a.txt", "something else\n")
+		p.server.die()
+		p.wantWord(id, wordUnknown, "")
+		p.end()
+		a := r.one(guard.Unknown)
+		alerts, err := r.store.Alerts(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, al := range alerts {
+			found = found || al.Kind == "outcome_unknown" && al.Subject == a.ID
+		}
+		if !found {
+			t.Errorf("alerts: %+v", alerts)
+		}
+	})
+}
+
+func TestTheClientsOwnName(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("")
+		defer p.end()
+		p.send(`{"jsonrpc":"2.0","id":"i","method":"initialize","params":{"clientInfo":{"name":"patient","version":"9"}}}`)
+		p.frame()
+		began := time.Now()
+		p.wantWord(p.write("write", "a.txt", "x"), wordExpired, guard.RuleTimeBox) // held to the end
+		if a := r.one(guard.Expired); a.RequestedBy.Client != "patient" || a.RequestedBy.Version != "9" || time.Since(began) < 15*time.Minute {
+			t.Errorf("asked by %+v, after %s", a.RequestedBy, time.Since(began))
+		}
+	})
+}
+
+func TestTheResultOfALegacyTaskEndsIt(t *testing.T) {
+	for _, c := range []struct {
+		result string
+		do     bool
+		want   guard.Status
+	}{
+		{`{"content":[],"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t1"}}}`, true, guard.Executed},
+		{`{"content":[],"isError":true,"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t1"}}}`, false, guard.Failed},
+	} {
+		inBubble(t, func(r *rig) {
+			r.put("a.txt", "old\n")
+			p := r.session("patient")
+			defer p.end()
+			p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
+				switch m.Method {
+				case "tools/call":
+					if c.do {
+						doTool(m)
+					}
+					f.send(`{"jsonrpc":"2.0","id":%s,"result":{"task":{"taskId":"t1","status":"working"}}}`, m.ID.Raw())
+				case "tasks/result":
+					f.send(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID.Raw(), c.result)
+				default:
+					return false
+				}
+				return true
+			})
+			p.answer(p.write("scratch", "a.txt", "new\n"))
+			p.send(`{"jsonrpc":"2.0","id":"r","method":"tasks/result","params":{"taskId":"t1"}}`)
+			if got := p.frame(); !strings.Contains(got, c.result) {
+				t.Errorf("got %s", got)
+			}
+			want := audit.StatusOK
+			if c.want == guard.Failed {
+				want = audit.StatusError
+			}
+			synctest.Wait()
+			r.wantCompleted("scratch", want)
+		})
+	}
+}
+
+// explosive panics over one answer.
+type explosive struct{ Redactor }
+
+func (e explosive) JSON(v []byte) ([]byte, []redact.Finding, error) {
+	if strings.Contains(string(v), "boom") {
+		panic("boom")
+	}
+	return e.Redactor.JSON(v)
+}
+
+func TestAPanicOverOneCallEndsOnlyThat(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.redactor = explosive{redact.New(redact.Config{})}
+		p := r.session("patient")
+		defer p.end()
+		if w := p.word(p.write("scratch", "boom.txt", "x")); w.Status != wordError {
+			t.Errorf("got %+v", w)
+		}
+		p.wantDid(p.call("look", `{}`), "look")
+		if len(r.locks.claims) != 0 {
+			t.Errorf("%d locks are left", len(r.locks.claims))
+		}
+		if got := r.content("boom.txt"); !strings.Contains(got, "no such file") {
+			t.Errorf("it was written: %s", got)
+		}
+	})
+}
+
+func TestReadsThatAreAskedFor(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.setPolicy(strings.Replace(testConfig, "look: {tier: T0_READ}", "look: {tier: T0_READ, approval: {required: true}}", 1))
+		p := r.session("patient")
+		defer p.end()
+		first, second := p.call("look", `{"path":"a"}`), p.call("look", `{"path":"b"}`)
+		for _, a := range r.approvals(guard.Pending) {
+			r.decide(a, true)
+		}
+		seen := map[jsonrpc.ID]bool{}
+		for range 2 {
+			m, err := jsonrpc.Admit([]byte(p.frame()), jsonrpc.Limits{})
+			if err != nil || !strings.Contains(string(m.Raw), "did look") {
+				t.Errorf("got %s", m.Raw)
+			}
+			seen[m.ID] = true
+		}
+		if !seen[jsonrpc.IntID(int64(first))] || !seen[jsonrpc.IntID(int64(second))] {
+			t.Errorf("answers to %v", seen)
+		}
+		if got := r.approvals(guard.Executed); len(got) != 2 {
+			t.Errorf("%d were executed", len(got))
+		}
+	})
+}
+
+func TestOpaqueCallsOfAServerRunOneByOne(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p, q := r.session("patient"), r.session("patient")
+		defer p.end()
+		defer q.end()
+		got := p.silent("blackbox", false)
+		first := p.call("blackbox", `{"content":"1"}`)
+		second := q.call("blackbox", `{"content":"2"}`)
+		pending := r.approvals(guard.Pending)
+		if len(pending) != 2 || pending[0].Preview.Change.Type != guard.ChangeOpaque {
+			t.Fatalf("pending: %+v", pending)
+		}
+		for _, a := range pending {
+			if a.SessionID == p.id {
+				r.decide(a, true)
+			}
+		}
+		m := <-got
+		r.decide(r.one(guard.Pending), true)
+		q.quiet()
+		if n := len(q.server.received("tools/call")); n != 0 {
+			t.Errorf("%d opaque calls run beside another", n)
+		}
+		p.server.send(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID.Raw(), doTool(m))
+		p.wantDid(first, "blackbox")
+		q.wantDid(second, "blackbox")
+		if a := r.approvals(guard.Executed); len(a) != 2 || a[0].Receipt.ReadBack != guard.Unverifiable {
+			t.Errorf("executed: %+v", a)
+		}
+	})
+}
+
+func TestIdenticalCallsAreMentioned(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("patient")
+		defer p.end()
+		args := fmt.Sprintf(`{"path":%q,"content":"new\n"}`, r.file("a.txt"))
+		id := p.call("write", args)
+		r.decide(r.one(guard.Pending), true)
+		p.wantDid(id, "write")
+		time.Sleep(2 * time.Minute)
+		r.put("a.txt", "old\n")
+		p.call("write", args)
+		if got := fmt.Sprint(r.one(guard.Pending).Preview.SideEffects); !strings.Contains(got, "identical call ran 2 min ago") {
+			t.Errorf("side effects: %s", got)
+		}
+	})
+}
