@@ -89,11 +89,15 @@ func (d *daemon) open(ctx context.Context, h *ipc.Handover) (*session, error) {
 	set := d.policy.Load()
 	name := h.Hello.Server
 	server, ok := set.Server(name)
+	if !ok && d.reload(ctx) == nil { // it may have been added a moment ago
+		set = d.policy.Load()
+		server, ok = set.Server(name)
+	}
 	if !ok {
 		if problem := d.problem.Load(); problem != nil {
-			return nil, fmt.Errorf("mcpguard: the configuration does not load, so nothing is allowed; run `mcpguardd check`")
+			return nil, fmt.Errorf("the configuration does not load, so nothing is allowed; run `mcpguardd check`")
 		}
-		return nil, fmt.Errorf("mcpguard: no server %q is configured; run `mcpguardd add %s -- COMMAND`", name, name)
+		return nil, fmt.Errorf("no server %q is configured; run `mcpguardd add %s -- COMMAND`", name, name)
 	}
 	run, err := d.runOf(ctx, h, set)
 	if err != nil {
@@ -111,7 +115,7 @@ func (d *daemon) open(ctx context.Context, h *ipc.Handover) (*session, error) {
 	}
 	if err := d.store.OpenSession(ctx, s.Session, audit.ForSession(audit.SessionOpened, s.Session, d.now())); err != nil {
 		d.log.Error("recording a session", "error", err)
-		return nil, errors.New("mcpguard: the session could not be recorded, so it is not served; run `mcpguardd doctor`")
+		return nil, errors.New("the session could not be recorded, so it is not served; run `mcpguardd doctor`")
 	}
 	d.sessions.add(s)
 	return s, nil
@@ -128,7 +132,7 @@ func (d *daemon) runOf(ctx context.Context, h *ipc.Handover, set *policy.Set) (g
 	boot := d.clock.Now().BootID
 	runs, err := d.store.Runs()
 	if err != nil {
-		return guard.Run{}, fmt.Errorf("mcpguard: looking for the client's run failed; run `mcpguardd doctor`")
+		return guard.Run{}, fmt.Errorf("looking for the client's run failed; run `mcpguardd doctor`")
 	}
 	known := map[ipc.ClientRef]guard.Run{}
 	for _, r := range runs {
@@ -144,7 +148,7 @@ func (d *daemon) runOf(ctx context.Context, h *ipc.Handover, set *policy.Set) (g
 	folder := h.Client.Cwd
 	profile, ok := set.ProfileFor(folder)
 	if !ok {
-		return guard.Run{}, fmt.Errorf("mcpguard: the folder %s belongs to no profile; add it to `roots` in %s", folder, d.cfg.Paths.ConfigFile())
+		return guard.Run{}, fmt.Errorf("the folder %s belongs to no profile; add it to `roots` in %s", folder, d.cfg.Paths.ConfigFile())
 	}
 	run := guard.Run{
 		ID: guard.NewRunID(), Tenant: profile.Tenant, Profile: profile.Name, Environment: profile.Environment, Workflow: profile.Workflow,
@@ -153,7 +157,7 @@ func (d *daemon) runOf(ctx context.Context, h *ipc.Handover, set *policy.Set) (g
 	run, err = d.store.OpenRun(ctx, run, store.RunKey{BootID: boot, PID: h.Client.PID, StartTime: h.Client.StartTime})
 	if err != nil {
 		d.log.Error("recording a run", "error", err)
-		return guard.Run{}, errors.New("mcpguard: the run could not be recorded, so it is not served; run `mcpguardd doctor`")
+		return guard.Run{}, errors.New("the run could not be recorded, so it is not served; run `mcpguardd doctor`")
 	}
 	return run, nil
 }
@@ -171,10 +175,10 @@ func Workspaces(s *config.Server, clientFolder string) ([]string, error) {
 		}
 		real, err := filepath.EvalSymlinks(w)
 		if err != nil || !filepath.IsAbs(real) {
-			return nil, fmt.Errorf("mcpguard: the workspace folder %q of server %s cannot be used: it does not exist or cannot be read", w, s.Name)
+			return nil, fmt.Errorf("the workspace folder %q of server %s cannot be used: it does not exist or cannot be read", w, s.Name)
 		}
 		if real == "/" {
-			return nil, fmt.Errorf("mcpguard: the workspace of server %s would be the whole disk; start the client in a project's folder, or set `workspaces`", s.Name)
+			return nil, fmt.Errorf("the workspace of server %s would be the whole disk; start the client in a project's folder, or set `workspaces`", s.Name)
 		}
 		roots = append(roots, real)
 	}
@@ -222,6 +226,14 @@ func (d *daemon) startUpstream(ctx context.Context, s *session, h *ipc.Handover)
 		}
 		s.started(nil)
 		return conn, nil
+	}
+	if now, _ := config.DetectPackage(c); now != c.Detected {
+		// The package on disk is not the one that the policy was compiled for:
+		// whether its effects are proven has to be decided again.
+		if err := d.reload(ctx); err != nil {
+			s.failed(err)
+			return nil, fmt.Errorf("the server's package changed and the policy could not be read again: %w", err)
+		}
 	}
 	spec, err := UpstreamSpec(ctx, d.cfg.Paths, c, h.Client.Cwd)
 	if err != nil {
