@@ -191,11 +191,17 @@ func TestSubmitWhileOneIsOpen(t *testing.T) {
 		t.Errorf("found %v %v %v", found.ID, ok, err)
 	}
 	for _, miss := range []func() (guard.Approval, bool, error){
-		func() (guard.Approval, bool, error) { return s.FindOpen("other", v.RunID, v.Server, "write_file", a.Digest) },
-		func() (guard.Approval, bool, error) { return s.FindOpen(tenant, "run_2", v.Server, "write_file", a.Digest) },
+		func() (guard.Approval, bool, error) {
+			return s.FindOpen("other", v.RunID, v.Server, "write_file", a.Digest)
+		},
+		func() (guard.Approval, bool, error) {
+			return s.FindOpen(tenant, "run_2", v.Server, "write_file", a.Digest)
+		},
 		func() (guard.Approval, bool, error) { return s.FindOpen(tenant, v.RunID, "o", "write_file", a.Digest) },
 		func() (guard.Approval, bool, error) { return s.FindOpen(tenant, v.RunID, v.Server, "o", a.Digest) },
-		func() (guard.Approval, bool, error) { return s.FindOpen(tenant, v.RunID, v.Server, "write_file", again.ArgsRaw) },
+		func() (guard.Approval, bool, error) {
+			return s.FindOpen(tenant, v.RunID, v.Server, "write_file", again.ArgsRaw)
+		},
 	} {
 		if _, ok, _ := miss(); ok {
 			t.Error("another call found the approval")

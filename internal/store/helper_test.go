@@ -225,7 +225,9 @@ func receipt(id guard.CallID, o guard.Outcome) guard.Receipt {
 	return guard.Receipt{CallID: id, Outcome: o, ReadBack: guard.Verified, Result: diff.Sum([]byte("result")), ResultSize: 6}
 }
 
-func completed(s audit.Status) audit.Event { return audit.Event{Event: audit.ToolCallCompleted, Status: s} }
+func completed(s audit.Status) audit.Event {
+	return audit.Event{Event: audit.ToolCallCompleted, Status: s}
+}
 
 // must fails the test on an error and returns the value.
 func must[T any](v T, err error) func(testing.TB) T {
