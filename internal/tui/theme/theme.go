@@ -1,0 +1,174 @@
+// Package theme holds the console's colours and attributes, for light and dark
+// backgrounds and for every level of colour, down to none.
+//
+// A style paints safetext.Line and nothing else, so that text of others cannot
+// reach the terminal unread. The package does not lay out, does not ask the
+// terminal what it can do, and never carries meaning by colour alone: where
+// there is no colour, bold, reverse and underline stand in.
+package theme
+
+import (
+	"image/color"
+	"strings"
+
+	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/colorprofile"
+
+	"github.com/mcpguard/mcpguard/internal/safetext"
+)
+
+// Theme is the set of styles for one terminal. It is a value, safe for
+// concurrent use; New makes it.
+type Theme struct {
+	Dark    bool
+	Profile colorprofile.Profile
+
+	// The change.
+	Add, Remove, Context           Style // whole lines
+	AddWord, RemoveWord            Style // what differs inside a changed line
+	LineNumber                     Style
+	AddNumber, RemoveNumber        Style // line numbers of changed lines
+	HunkHeader, FileHeader, Fold   Style
+	Match, CurrentMatch            Style // of a search
+	Hazard                         Style // always wins over every other style
+	SideEffect, Claim              Style
+	Keyword, Name, String, Number  Style // syntax; foreground alone
+	Comment, Punctuation           Style
+	Path, OldValue, NewValue, Note Style // structural changes
+
+	// The frame around it.
+	Text, Dim, Strong, Title   Style
+	Accent                     Style
+	Key, KeyText               Style // in the key line: the key, what it does
+	KeyOff                     Style // a key that is not possible now
+	Good, Warn, Bad            Style
+	Selected                   Style // the row under the cursor; combine with On
+	Bar, Border                Style // status line, separators
+	Prompt, Input, Placeholder Style
+	Fresh                      Style // new arrivals
+	Chart, ChartBad            Style
+
+	tiers [6]Style
+}
+
+// Style is a set of attributes and colours. The zero Style paints plain text.
+type Style struct {
+	style       lipgloss.Style
+	open, close string
+}
+
+// Render returns the line, painted. An empty line stays empty.
+func (s Style) Render(l safetext.Line) string {
+	if s.open == "" || l.Width() == 0 {
+		return l.String()
+	}
+	return s.open + l.String() + s.close
+}
+
+// On returns the style laid over another one: what it does not set itself comes
+// from below.
+func (s Style) On(below Style) Style { return made(s.style.Inherit(below.style)) }
+
+// made computes the sequences once; painting then is joining strings.
+func made(st lipgloss.Style) Style {
+	const mark = "x"
+	open, end, _ := strings.Cut(st.Render(mark), mark)
+	return Style{style: st, open: open, close: end}
+}
+
+// Badge returns the style of a tier's badge. tier is the API's spelling or its
+// first two letters; an unknown one looks like the worst.
+func (t *Theme) Badge(tier string) Style {
+	if len(tier) >= 2 && tier[0] == 'T' && tier[1] >= '0' && tier[1] <= '4' {
+		return t.tiers[tier[1]-'0']
+	}
+	return t.tiers[5]
+}
+
+// hue is one colour at each level: true colour, 256 and 16. An empty level has
+// none.
+type hue struct{ full, indexed, basic string }
+
+// painter makes styles for one profile.
+type painter struct{ profile colorprofile.Profile }
+
+func (p painter) colour(h hue) color.Color {
+	var s string
+	switch p.profile {
+	case colorprofile.TrueColor:
+		s = h.full
+	case colorprofile.ANSI256:
+		s = h.indexed
+	case colorprofile.ANSI:
+		s = h.basic
+	}
+	if s == "" {
+		return nil
+	}
+	return lipgloss.Color(s)
+}
+
+// look is what a style is made of. plain replaces attributes where the terminal
+// has no colours.
+type look struct {
+	fg, bg hue
+	attr   attr
+	plain  attr
+	// basic replaces the attributes where there are 16 colours.
+	basic attr
+}
+
+type attr uint8
+
+const (
+	bold attr = 1 << iota
+	faint
+	italic
+	underline
+	reverse
+)
+
+func (p painter) style(l look) Style {
+	st := lipgloss.NewStyle()
+	a := l.attr
+	switch {
+	case p.profile <= colorprofile.ASCII:
+		a = l.plain
+	case p.profile == colorprofile.ANSI && l.basic != 0:
+		a = l.basic
+	}
+	if c := p.colour(l.fg); c != nil {
+		st = st.Foreground(c)
+	}
+	if c := p.colour(l.bg); c != nil {
+		st = st.Background(c)
+	}
+	if a&bold != 0 {
+		st = st.Bold(true)
+	}
+	if a&faint != 0 {
+		st = st.Faint(true)
+	}
+	if a&italic != 0 {
+		st = st.Italic(true)
+	}
+	if a&underline != 0 {
+		st = st.Underline(true)
+	}
+	if a&reverse != 0 {
+		st = st.Reverse(true)
+	}
+	return made(st)
+}
+
+// New returns the theme for a background and a level of colour. Pass
+// colorprofile.ASCII where NO_COLOR is set.
+func New(dark bool, p colorprofile.Profile) Theme {
+	t := Theme{Dark: dark, Profile: p}
+	c := light
+	if dark {
+		c = night
+	}
+	t.fill(painter{p}, c)
+	return t
+}
