@@ -1,0 +1,543 @@
+package localapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/store"
+)
+
+var ctx = context.Background()
+
+// TestPromise6_ForeignRequestsAreRefusedBeforeRouting sends what a browser, a
+// proxy or a sloppy program could send.
+func TestPromise6_ForeignRequestsAreRefusedBeforeRouting(t *testing.T) {
+	r := newRig(t, nil)
+	a := r.pending(r.session(), "one")
+	decision := "/v1/approvals/" + string(a.ID) + "/decision"
+	word := string(must(json.Marshal(r.word(a, client.Allow)))(t))
+	const media = "Content-Type: application/json"
+	for name, c := range map[string]struct {
+		request string
+		status  int
+		code    string
+	}{
+		"origin":           {request("GET", "/v1/approvals", "", "Origin: https://evil.example"), 403, client.CodeForeign},
+		"origin null":      {request("GET", "/v1/approvals", "", "Origin: null"), 403, client.CodeForeign},
+		"empty origin":     {request("GET", "/v1/approvals", "", "Origin:"), 403, client.CodeForeign},
+		"referer":          {request("GET", "/v1/approvals", "", "referer: http://x"), 403, client.CodeForeign},
+		"fetch metadata":   {request("GET", "/v1/approvals", "", "Sec-Fetch-Site: none"), 403, client.CodeForeign},
+		"unknown address":  {request("GET", "/nothing", "", "Origin: https://evil.example"), 403, client.CodeForeign},
+		"decision":         {request("POST", decision, word, media, "Origin: https://evil.example"), 403, client.CodeForeign},
+		"other host":       {"GET /v1/approvals HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 403, client.CodeForeign},
+		"host with port":   {"GET /v1/approvals HTTP/1.1\r\nHost: mcpguard:80\r\nConnection: close\r\n\r\n", 403, client.CodeForeign},
+		"absolute address": {"GET http://evil/v1/approvals HTTP/1.1\r\nHost: mcpguard\r\nConnection: close\r\n\r\n", 403, client.CodeForeign},
+		"no host":          {"GET /v1/approvals HTTP/1.0\r\n\r\n", 403, client.CodeForeign},
+		"method":           {request("PUT", "/v1/approvals", "x", media), 405, client.CodeMethod},
+		"head":             {request("OPTIONS", "/v1/approvals", ""), 405, client.CodeMethod},
+		"wrong method":     {request("DELETE", "/v1/approvals", ""), 405, client.CodeMethod},
+		"get a decision":   {request("GET", decision, ""), 405, client.CodeMethod},
+		"body of a get":    {request("GET", "/v1/approvals", "{}", media), 400, client.CodeBadRequest},
+		"no media type":    {request("POST", decision, word), 415, client.CodeMediaType},
+		"form":             {request("POST", decision, word, "Content-Type: application/x-www-form-urlencoded"), 415, client.CodeMediaType},
+		"text":             {request("POST", decision, word, "Content-Type: text/plain"), 415, client.CodeMediaType},
+		"encoded":          {request("POST", decision, word, media, "Content-Encoding: gzip"), 415, client.CodeMediaType},
+		"too large":        {request("POST", decision, `{"reason":"`+strings.Repeat("x", maxBody)+`"}`, media), 413, client.CodeTooLarge},
+		"not JSON":         {request("POST", decision, "{", media), 400, client.CodeBadRequest},
+		"two values":       {request("POST", decision, word+word, media), 400, client.CodeBadRequest},
+		"unknown member":   {request("POST", decision, `{"decision":"allow","all":true}`, media), 400, client.CodeBadRequest},
+		"doubled member":   {request("POST", decision, `{"decision":"deny","decision":"allow"}`, media), 400, client.CodeBadRequest},
+		"long way round":   {request("GET", "/v1/../v1/approvals", ""), 400, client.CodeBadRequest},
+		"doubled slash":    {request("GET", "//v1/approvals", ""), 400, client.CodeBadRequest},
+		"unknown":          {request("GET", "/v2/approvals", ""), 404, client.CodeNotFound},
+		"other version":    {request("GET", "/v1/approvals", "", "Mcpguard-Api: 999"), 400, client.CodeVersion},
+		"unknown query":    {request("GET", "/v1/approvals?stauts=denied", ""), 400, client.CodeBadRequest},
+		"doubled query":    {request("GET", "/v1/approvals?run=a&run=b", ""), 400, client.CodeBadRequest},
+		"bad status":       {request("GET", "/v1/approvals?status=open", ""), 400, client.CodeBadRequest},
+		"control in query": {request("GET", "/v1/approvals?tenant=a%00b", ""), 400, client.CodeBadRequest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res := r.raw(c.request)
+			p := problemIn(t, res)
+			if res.StatusCode != c.status || p.Code != c.code {
+				t.Errorf("got %d %s (%s), want %d %s", res.StatusCode, p.Code, p.Detail, c.status, c.code)
+			}
+		})
+	}
+	if now := must(r.store.Approval(a.ID))(t); now.Status != guard.Pending {
+		t.Errorf("the approval is %s", now.Status)
+	}
+}
+
+// TestPlainRequestIsServed makes sure that the refusals above are not all there is.
+func TestPlainRequestIsServed(t *testing.T) {
+	r := newRig(t, nil)
+	res := r.raw(request("GET", "/v1/approvals", ""))
+	if res.StatusCode != 200 || res.Header.Get(client.HeaderProtocol) != "1" || res.Header.Get(client.HeaderVersion) != "9.9.9" || res.Header.Get("Cache-Control") != "no-store" {
+		body, _ := io.ReadAll(res.Body)
+		t.Errorf("got %d %v %s", res.StatusCode, res.Header, body)
+	}
+}
+
+func TestListAndGet(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.session()
+	one := r.pending(s, "one")
+	r.clock.Advance(time.Second)
+	two := r.pending(s, "two")
+	r.clock.Advance(10 * time.Second)
+
+	page := must(r.c.List(ctx, client.Filter{Status: []string{client.Pending}}))(t)
+	if len(page.Approvals) != 2 || page.Approvals[0].ID != string(two.ID) || page.Next != "" {
+		t.Fatalf("got %+v, want the two, the newest first", page)
+	}
+	got := page.Approvals[1]
+	if got.SecondsLeft != 15*60-11 || got.Bucket != "write" || got.Tier != "T1_REVERSIBLE_WRITE" || got.Digest != one.Digest.String() || !got.Held ||
+		got.ApprovalID != got.ID || got.TenantID != "acme" || len(got.SideEffects) != 1 || len(got.Hazards) != 1 || got.RequestedBy.Client != "claude-code" {
+		t.Errorf("the approval reads as %+v", got)
+	}
+	// Page by page.
+	all := must(r.c.ListAll(ctx, client.Filter{Limit: 2, Oldest: true}))(t)
+	if len(all) != 2 || all[0].ID != string(one.ID) {
+		t.Errorf("the oldest first: %+v", all)
+	}
+	first := must(r.c.List(ctx, client.Filter{Limit: 1}))(t)
+	if first.Next != string(two.ID) {
+		t.Errorf("next is %q, want %s", first.Next, two.ID)
+	}
+	second := must(r.c.List(ctx, client.Filter{Limit: 1, After: first.Next}))(t)
+	if len(second.Approvals) != 1 || second.Approvals[0].ID != string(one.ID) || second.Next != "" {
+		t.Errorf("the second page is %+v", second)
+	}
+	if n := must(r.c.Count(ctx, client.Filter{Run: string(s.RunID)}))(t); n != 2 {
+		t.Errorf("count %d, want 2", n)
+	}
+
+	d := must(r.c.Get(ctx, string(one.ID)))(t)
+	if d.Diff.Text != one.Preview.Change.Text || string(d.Arguments) != string(one.Args) || d.Diff.Type != "unified" || len(d.Effects) != 1 || d.Effects[0].Key != "/ws/a.txt" {
+		t.Errorf("the detail reads as %+v", d)
+	}
+	for _, ref := range []string{string(one.ID)[23:], "appr_" + string(one.ID)[20:], string(one.ID)[5:30]} {
+		if d, err := r.c.Get(ctx, ref); err != nil || d.ID != string(one.ID) {
+			t.Errorf("Get(%q) = %s, %v", ref, d.ID, err)
+		}
+	}
+	var p *client.Problem
+	if _, err := r.c.Get(ctx, string(one.ID)[5:9]); !errors.As(err, &p) || p.Code != client.CodeAmbiguous || len(p.Candidates) != 2 || !errors.Is(err, client.ErrRequest) {
+		t.Errorf("the common beginning of both gives %v", err)
+	}
+	if _, err := r.c.Get(ctx, "zzzzzzzz"); !errors.Is(err, client.ErrNotFound) {
+		t.Errorf("an identifier that nothing has gives %v", err)
+	}
+	if _, err := r.c.Get(ctx, string(guard.NewApprovalID())); !errors.Is(err, client.ErrNotFound) {
+		t.Errorf("an identifier that nothing has gives %v", err)
+	}
+	if _, err := r.c.Get(ctx, "../.."); !errors.Is(err, client.ErrRequest) {
+		t.Errorf("no identifier gives %v", err)
+	}
+}
+
+// TestInvalidUTF8IsNotLost shows that a change that JSON cannot carry as text
+// comes through byte for byte.
+func TestPromise2_InvalidUTF8IsNotLost(t *testing.T) {
+	r := newRig(t, nil)
+	text := "@@ -1 +1 @@\n-a\xff\n+a\xfe\n"
+	a := r.pending(r.session(), "x", func(a *guard.Approval) { a.Preview.Change.Text = text })
+	d := must(r.c.Get(ctx, string(a.ID)))(t)
+	if got := string(d.Diff.Bytes()); got != text {
+		t.Errorf("got %q, want %q", got, text)
+	}
+}
+
+func TestDecide(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.session()
+	a, b := r.pending(s, "one"), r.pending(s, "two")
+
+	var p *client.Problem
+	wrong := r.word(a, client.Allow)
+	wrong.Digest = b.Digest.String()
+	if _, err := r.c.Decide(ctx, string(a.ID), wrong); !errors.As(err, &p) || p.Status != 409 || p.Code != client.CodeDigest || p.Digest != a.Digest.String() || p.Approval == nil || p.Approval.ID != string(a.ID) || !errors.Is(err, client.ErrRefused) {
+		t.Errorf("another digest gives %v %+v", err, p)
+	}
+	short := r.word(a, client.Allow)
+	short.Reason = " x "
+	if _, err := r.c.Decide(ctx, string(a.ID), short); !errors.As(err, &p) || p.Code != client.CodeBadReason {
+		t.Errorf("a short reason gives %v", err)
+	}
+	none := r.word(a, client.Allow)
+	none.Digest = ""
+	if _, err := r.c.Decide(ctx, string(a.ID), none); !errors.Is(err, client.ErrRequest) {
+		t.Errorf("no digest gives %v", err)
+	}
+	odd := r.word(a, "yes")
+	if _, err := r.c.Decide(ctx, string(a.ID), odd); !errors.Is(err, client.ErrRequest) {
+		t.Errorf("another word gives %v", err)
+	}
+	if _, err := r.c.Decide(ctx, string(a.ID)[20:], r.word(a, client.Allow)); !errors.Is(err, client.ErrRequest) {
+		t.Errorf("a shortened identifier gives %v", err)
+	}
+	if now := must(r.store.Approval(a.ID))(t); now.Status != guard.Pending {
+		t.Fatalf("after refused words the approval is %s", now.Status)
+	}
+
+	d := must(r.c.Decide(ctx, string(a.ID), r.word(a, client.Allow)))(t)
+	if d.Status != client.Approved || len(d.Decisions) != 1 || d.Decisions[0].Name != "me" || d.Decisions[0].PID == 0 || d.Decisions[0].Executable == "" || d.SecondsLeft != 120 || d.Diff.Text == "" {
+		t.Errorf("approved reads as %+v", d)
+	}
+	if _, err := r.c.Decide(ctx, string(a.ID), r.word(a, client.Deny)); !errors.As(err, &p) || p.Status != 409 || p.Code != client.CodeDecided || p.State != client.Approved {
+		t.Errorf("a second word gives %v", err)
+	}
+	d = must(r.c.Decide(ctx, string(b.ID), r.word(b, client.Deny)))(t)
+	if d.Status != client.Denied || d.Why != "as discussed" {
+		t.Errorf("denied reads as %+v", d)
+	}
+	late := r.pending(s, "three")
+	r.clock.Advance(16 * time.Minute)
+	if _, err := r.c.Decide(ctx, string(late.ID), r.word(late, client.Allow)); !errors.As(err, &p) || p.Status != 409 || p.Code != client.CodeEnded || p.State != client.Expired {
+		t.Errorf("a late word gives %v", err)
+	}
+	if _, err := r.c.Decide(ctx, string(guard.NewApprovalID()), r.word(a, client.Allow)); !errors.Is(err, client.ErrNotFound) {
+		t.Errorf("an unknown approval gives %v", err)
+	}
+}
+
+// TestStaleNamesItsSuccessor decides on what was replaced meanwhile.
+func TestStaleNamesItsSuccessor(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.session()
+	a := r.pending(s, "one")
+	fresh := r.approval(s, a.CallID, "two")
+	must(r.store.Replace(ctx, a.ID, fresh))(t)
+	var p *client.Problem
+	_, err := r.c.Decide(ctx, string(a.ID), r.word(a, client.Allow))
+	if !errors.As(err, &p) || p.Status != 409 || p.State != client.Stale || p.ReplacedBy != string(fresh.ID) || p.Digest != fresh.Digest.String() || p.Approval == nil || p.Approval.Diff.Text == "" {
+		t.Errorf("got %v %+v", err, p)
+	}
+}
+
+// TestOneWinner lets many reviewers speak at once.
+func TestPromise3_OneOfManyDecisionsWins(t *testing.T) {
+	r := newRig(t, nil)
+	a := r.pending(r.session(), "one")
+	var wg sync.WaitGroup
+	results := make([]error, 16)
+	for i := range results {
+		wg.Go(func() {
+			_, results[i] = r.c.Decide(ctx, string(a.ID), r.word(a, []string{client.Allow, client.Deny}[i%2]))
+		})
+	}
+	wg.Wait()
+	won := 0
+	for _, err := range results {
+		var p *client.Problem
+		switch {
+		case err == nil:
+			won++
+		case !errors.As(err, &p) || p.Code != client.CodeDecided:
+			t.Errorf("a loser got %v", err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d words won, want 1", won)
+	}
+}
+
+// TestPromise6_WhoMayDecide goes through the settings; what the rules
+// themselves see is tested where they stand.
+func TestPromise6_WhoMayDecide(t *testing.T) {
+	var asked []bool // requireTerminal
+	refusal := error(nil)
+	r := newRig(t, func(r *rig, a *API) {
+		a.mayDecide = func(_ *ipc.Peer, _ []ipc.ClientRef, requireTerminal bool) error {
+			asked = append(asked, requireTerminal)
+			return refusal
+		}
+	})
+	a := r.pending(r.session(), "one")
+	attempts := map[string]func() error{
+		"decide": func() error { _, err := r.c.Decide(ctx, string(a.ID), r.word(a, client.Allow)); return err },
+		"pause":  func() error { _, err := r.c.SetSwitch(ctx, "files", "looking into it"); return err },
+		"resume": func() error { _, err := r.c.ClearSwitch(ctx, "files"); return err },
+		"ack":    func() error { _, err := r.c.Acknowledge(ctx, string(guard.NewEventID())); return err },
+	}
+	for _, c := range []struct {
+		setting string
+		refusal error
+		code    string
+	}{
+		{"never", nil, client.CodeSignature},
+		{"", nil, client.CodeSignature},
+		{"yes", nil, client.CodeSignature},
+		{"terminal", &ipc.ApproverRefusal{Rule: ipc.RuleNoTerminal, Text: "no terminal"}, string(ipc.RuleNoTerminal)},
+		{"terminal", &ipc.ApproverRefusal{Rule: ipc.RuleDescends, Text: "a client started it"}, string(ipc.RuleDescends)},
+		{"any", &ipc.ApproverRefusal{Rule: ipc.RuleOtherUser, Text: "another user"}, string(ipc.RuleOtherUser)},
+	} {
+		r.mu.Lock()
+		r.unsigned = c.setting
+		r.mu.Unlock()
+		refusal = c.refusal
+		for name, try := range attempts {
+			var p *client.Problem
+			err := try()
+			if !errors.As(err, &p) || p.Status != 403 || p.Code != c.code || p.Remedy == "" || p.Setting != "approvers.unsigned: "+c.setting || !errors.Is(err, client.ErrRefused) {
+				t.Errorf("%s with %q: %v %+v", name, c.setting, err, p)
+			}
+		}
+		if _, err := r.c.List(ctx, client.Filter{}); err != nil {
+			t.Errorf("reading with %q: %v", c.setting, err)
+		}
+	}
+	if len(asked) != 3*len(attempts) || !asked[0] || asked[len(asked)-1] {
+		t.Errorf("a terminal was required: %v", asked)
+	}
+	if now := must(r.store.Approval(a.ID))(t); now.Status != guard.Pending || len(r.store.Switches()) > 0 {
+		t.Errorf("the approval is %s, switches %v", now.Status, r.store.Switches())
+	}
+	refusal = nil
+	must(r.c.Decide(ctx, string(a.ID), r.word(a, client.Allow)))(t)
+}
+
+// TestPromise6_TestProcessIsNotATerminal holds the real rule against this
+// process, once as itself and once as a client.
+func TestPromise6_AClientCannotDecide(t *testing.T) {
+	me := must(ipc.Inspect(selfPID()))(t)
+	r := newRig(t, func(r *rig, a *API) {
+		r.unsigned = "terminal"
+		a.cfg.Clients = func() []ipc.ClientRef { return []ipc.ClientRef{me.Ref()} }
+	})
+	a := r.pending(r.session(), "one")
+	var p *client.Problem
+	if _, err := r.c.Decide(ctx, string(a.ID), r.word(a, client.Allow)); !errors.As(err, &p) || p.Code != string(ipc.RuleClient) {
+		t.Errorf("got %v, want the rule %s", err, ipc.RuleClient)
+	}
+}
+
+func TestSwitches(t *testing.T) {
+	r := newRig(t, nil)
+	var p *client.Problem
+	for scope, want := range map[string]string{"fils": client.CodeUnknownScope, "files/write": client.CodeUnknownScope, "files/": client.CodeUnknownScope} {
+		if _, err := r.c.SetSwitch(ctx, scope, "looking into it"); !errors.As(err, &p) || p.Code != want {
+			t.Errorf("%q gives %v, want %s", scope, err, want)
+		}
+	}
+	if _, err := r.c.SetSwitch(ctx, "", ""); !errors.As(err, &p) || p.Code != client.CodeBadReason {
+		t.Errorf("no reason gives %v", err)
+	}
+	for _, scope := range []string{"", "files", "files/write_file"} {
+		list := must(r.c.SetSwitch(ctx, scope, "looking into it"))(t)
+		if len(list) != 1 || list[0].Scope != scope || list[0].By != "me" {
+			t.Errorf("switches are %+v", list)
+		}
+		if len(must(r.c.Switches(ctx))(t)) != 1 || !r.store.Switches()[0].Stops("files", "write_file") {
+			t.Error("the switch is not set")
+		}
+		if list := must(r.c.ClearSwitch(ctx, scope))(t); len(list) != 0 {
+			t.Errorf("after clearing: %+v", list)
+		}
+	}
+	if _, err := r.c.ClearSwitch(ctx, "files"); !errors.As(err, &p) || p.Code != client.CodeNothingToClear {
+		t.Errorf("clearing nothing gives %v", err)
+	}
+}
+
+func TestAlerts(t *testing.T) {
+	r := newRig(t, nil)
+	err := r.store.RaiseAlert(ctx, store.Alert{Kind: "policy_widened", Key: "x", Text: "the policy allows more", Detail: "+ files/delete"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := must(r.c.Alerts(ctx, false))(t)
+	if len(list) != 1 || list[0].Kind != "policy_widened" || list[0].Status != "raised" {
+		t.Fatalf("alerts are %+v", list)
+	}
+	if s := must(r.c.Status(ctx))(t); s.Alerts != 1 || s.Protocol != client.Protocol || s.Unsigned != "any" || s.Version != "9.9.9" {
+		t.Errorf("the status is %+v", s)
+	}
+	v := must(r.c.Acknowledge(ctx, list[0].ID))(t)
+	if v.Status != "acknowledged" || v.By != "me" {
+		t.Errorf("acknowledged reads as %+v", v)
+	}
+	var p *client.Problem
+	if _, err := r.c.Acknowledge(ctx, list[0].ID); !errors.As(err, &p) || p.Status != 409 {
+		t.Errorf("again gives %v", err)
+	}
+	if _, err := r.c.Acknowledge(ctx, string(guard.NewEventID())); !errors.Is(err, client.ErrNotFound) {
+		t.Errorf("an unknown alert gives %v", err)
+	}
+	if list := must(r.c.Alerts(ctx, false))(t); len(list) != 0 {
+		t.Errorf("still waiting: %+v", list)
+	}
+	if list := must(r.c.Alerts(ctx, true))(t); len(list) != 1 {
+		t.Errorf("all alerts: %+v", list)
+	}
+}
+
+func TestSessionsAndServers(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.session()
+	r.pending(s, "one")
+	r.mu.Lock()
+	r.live.sessions = []client.Session{SessionOf(s)}
+	r.mu.Unlock()
+	list := must(r.c.Sessions(ctx))(t)
+	if len(list) != 1 || list[0].Pending != 1 || list[0].Origin.PID != 42 {
+		t.Errorf("sessions are %+v", list)
+	}
+	if servers := must(r.c.Servers(ctx))(t); len(servers) != 1 || servers[0].Name != "files" {
+		t.Errorf("servers are %+v", servers)
+	}
+}
+
+// TestAuditPages reads the log in every order and part size and expects the
+// same records.
+func TestAuditPages(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.session()
+	for i := range 5 {
+		a := r.pending(s, fmt.Sprint(i))
+		if i%2 == 0 {
+			must(r.c.Decide(ctx, string(a.ID), r.word(a, client.Deny)))(t)
+		}
+	}
+	want := must(r.store.Events(store.EventFilter{Limit: 1000}))(t)
+	for _, f := range []client.AuditFilter{{}, {Types: []string{"approval_decided"}}, {Types: []string{"tool_call_requested"}}, {Server: "files"}, {Verdict: "deny"}, {Run: string(s.RunID)}} {
+		var expect []int64
+		for _, v := range want {
+			q := auditQuery{server: f.Server, verdict: f.Verdict}
+			if q.matches(v.Event) && (len(f.Types) == 0 || f.Types[0] == string(v.Event.Event)) && (f.Run == "" || string(v.Event.RunID) == f.Run) {
+				expect = append(expect, v.Index)
+			}
+		}
+		for _, size := range []int{1, 2, 3, 100} {
+			for _, oldest := range []bool{true, false} {
+				f := f
+				f.Limit, f.Oldest = size, oldest
+				var got []int64
+				for {
+					part := must(r.c.Audit(ctx, f))(t)
+					for _, rec := range part.Records {
+						got = append(got, rec.Index)
+					}
+					if part.Next < 0 || oldest && len(part.Records) == 0 {
+						break
+					}
+					f.From = part.Next
+				}
+				if !oldest {
+					for i, j := 0, len(got)-1; i < j; i, j = i+1, j-1 {
+						got[i], got[j] = got[j], got[i]
+					}
+				}
+				if fmt.Sprint(got) != fmt.Sprint(expect) {
+					t.Errorf("%+v: got %v, want %v", f, got, expect)
+				}
+			}
+		}
+	}
+}
+
+func TestCheckpointProvesConsistency(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.session()
+	r.pending(s, "one")
+	first := must(r.c.Checkpoint(ctx, 0))(t)
+	old := must(audit.OpenCheckpoint([]byte(first.Checkpoint), first.Verifier))(t)
+	r.pending(s, "two")
+	second := must(r.c.Checkpoint(ctx, old.Size))(t)
+	fresh := must(audit.OpenCheckpoint([]byte(second.Checkpoint), second.Verifier))(t)
+	if err := audit.CheckConsistency(old, fresh, treeProof(second.Hashes)); err != nil || fresh.Size <= old.Size {
+		t.Errorf("from %d to %d: %v", old.Size, fresh.Size, err)
+	}
+	old.Root[0]++
+	if err := audit.CheckConsistency(old, fresh, treeProof(second.Hashes)); err == nil {
+		t.Error("another history passes")
+	}
+	// A log that is shorter than what was seen comes without a proof.
+	if p := must(r.c.Checkpoint(ctx, 1<<40))(t); len(p.Hashes) != 0 {
+		t.Errorf("a proof of %d hashes", len(p.Hashes))
+	}
+}
+
+func TestStats(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.session()
+	a, b := r.pending(s, "one"), r.pending(s, "two")
+	r.clock.Advance(4 * time.Second)
+	must(r.c.Decide(ctx, string(a.ID), r.word(a, client.Deny)))(t)
+	r.clock.Advance(6 * time.Second)
+	must(r.c.Decide(ctx, string(b.ID), r.word(b, client.Allow)))(t)
+	done := audit.New(audit.ToolCallCompleted, r.clock.Now().Wall)
+	done.Status = audit.StatusDenied
+	if err := r.store.CloseCall(ctx, a.CallID, done); err != nil {
+		t.Fatal(err)
+	}
+	st := must(r.c.Stats(ctx, time.Time{}))(t)
+	if st.ByStatus["denied"] != 1 || st.ByStatus["approved"] != 1 || st.ByTier["T1_REVERSIBLE_WRITE"] != 2 || st.Calls != 1 || st.Denials != 1 || st.Outcomes["denied"] != 1 {
+		t.Errorf("stats are %+v", st)
+	}
+	if w := st.Waiting; w.Decided != 2 || w.MedianMS != 4000 || w.MaxMS != 10000 {
+		t.Errorf("waiting is %+v", w)
+	}
+	sum := 0
+	for _, b := range st.Over {
+		sum += b.Calls
+	}
+	if sum != 1 || len(st.Over) > 2*statsBins {
+		t.Errorf("over time: %d calls in %d bins", sum, len(st.Over))
+	}
+	if _, err := r.c.Stats(ctx, r.clock.Now().Wall.Add(time.Hour)); !errors.Is(err, client.ErrRequest) {
+		t.Errorf("the future gives %v", err)
+	}
+}
+
+// TestProblems maps every error that callers branch on, and hides the rest.
+func TestProblems(t *testing.T) {
+	a := New(Config{Watch: func() Watcher { return nil }})
+	for _, c := range []struct {
+		err    error
+		status int
+		code   string
+	}{
+		{store.ErrNotFound, 404, client.CodeNotFound},
+		{fmt.Errorf("deciding: %w", store.ErrDigest), 409, client.CodeDigest},
+		{&store.StateError{Status: guard.Expired}, 409, client.CodeEnded},
+		{fmt.Errorf("x: %w", &store.StateError{Status: guard.Executed}), 409, client.CodeDecided},
+		{store.ErrIndeterminate, 503, client.CodeIndeterminate},
+		{store.ErrNotRecorded, 503, client.CodeNotRecorded},
+		{store.ErrShut, 503, client.CodeStopping},
+		{guard.ErrTransition, 409, client.CodeTransition},
+		{context.DeadlineExceeded, 503, client.CodeTooLate},
+		{context.Canceled, 503, client.CodeStopping},
+		{&ipc.ApproverRefusal{Rule: ipc.RuleOrphaned, Text: "x"}, 403, string(ipc.RuleOrphaned)},
+		{&http.MaxBytesError{Limit: 1}, 413, client.CodeTooLarge},
+		{errors.New("secret detail"), 500, client.CodeInternal},
+	} {
+		p := a.problem(c.err)
+		if p.Status != c.status || p.Code != c.code || p.Title == "" || p.Detail == "" || strings.Contains(p.Detail, "secret") {
+			t.Errorf("%v → %+v, want %d %s", c.err, p, c.status, c.code)
+		}
+	}
+}
+
+// TestPanicIsAnswered makes a defect visible to the caller and to nobody else.
+func TestPanicIsAnswered(t *testing.T) {
+	r := newRig(t, func(_ *rig, a *API) { a.cfg.Clients = func() []ipc.ClientRef { panic("secret") }; a.cfg.Unsigned = func() string { return "terminal" } })
+	var p *client.Problem
+	if _, err := r.c.SetSwitch(ctx, "", "looking into it"); !errors.As(err, &p) || p.Code != client.CodeInternal || strings.Contains(p.Detail, "secret") {
+		t.Errorf("got %v", err)
+	}
+	must(r.c.Status(ctx))(t)
+}
