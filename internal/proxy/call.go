@@ -356,6 +356,7 @@ func (s *session) plan(ctx context.Context, c *call, tool *policy.Tool, targets 
 func (s *session) decide(c *call, tool *policy.Tool, targets []guard.Target, preview guard.Preview) (policy.Verdict, error) {
 	v := tool.Decide(s.request(c, tool, targets), preview)
 	c.decision, c.tier, c.sensitive = v.Decision, v.Tier, v.Sensitive
+	c.asked = c.asked || v.Verdict == guard.Ask
 	if v.Verdict == guard.Deny {
 		return v, denied(v.Decision)
 	}
@@ -399,9 +400,14 @@ type bound struct {
 func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, preview guard.Preview, verdict policy.Verdict) (bound, error) {
 	preview.SideEffects = append(preview.SideEffects[:len(preview.SideEffects):len(preview.SideEffects)], verdict.SideEffects...)
 	preview.Hazards = append(preview.Hazards[:len(preview.Hazards):len(preview.Hazards)], verdict.Hazards...)
+	raw, beside := c.bytesBound()
+	if beside {
+		preview.Hazards = append(preview.Hazards, guard.Hazard{Kind: "beside_arguments",
+			Text: "the call carries more than its arguments, for example answers to the server's questions"})
+	}
 	digest, err := guard.Binding{
 		Tenant: c.tc.Session.Tenant, Run: c.tc.Session.RunID, Server: c.tc.Session.Server, Tool: c.tc.Tool,
-		Definition: c.tc.Definition, Policy: tool.Hash, Args: c.tc.ArgsCanonical, ArgsRaw: c.tc.ArgsRaw,
+		Definition: c.tc.Definition, Policy: tool.Hash, Args: c.tc.ArgsCanonical, ArgsRaw: raw,
 		Effects: preview.Effects, Change: preview.Change,
 	}.Digest()
 	if err != nil {
@@ -412,6 +418,32 @@ func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, previ
 		c.diff = diff.Sum([]byte(preview.Change.Text))
 	}
 	return bound{tool: tool, targets: targets, preview: preview, verdict: verdict, digest: digest}, nil
+}
+
+// bytesBound is the digest of the bytes that a server may act on: the
+// arguments as they came and whatever else stands in params, such as the
+// answers and the state that a modern retry brings along. Metadata, which
+// differs with each retry, is left out. beside says that there is more than
+// arguments that a reviewer does not see.
+func (c *call) bytesBound() (digest diff.Digest, beside bool) {
+	h := diff.NewHasher("mcpguard/params/v1")
+	h.Field("arguments", c.tc.ArgsRaw[:])
+	more := false
+	for f := range jsonrpc.Members(c.msg.Raw, c.msg.Params) {
+		switch f.Name {
+		case "name", "arguments", "_meta":
+			continue
+		case "task": // how the answer is to come, not what is done
+		default:
+			beside = true
+		}
+		more = true
+		h.Field(f.Name, f.Value.Of(c.msg.Raw))
+	}
+	if !more {
+		return c.tc.ArgsRaw, false
+	}
+	return h.Digest(), beside
 }
 
 // timeout is how long the upstream may take.

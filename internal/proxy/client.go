@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
@@ -61,7 +62,11 @@ func (s *session) fromClient(m jsonrpc.Message) {
 
 func (s *session) clientRequest(m jsonrpc.Message) {
 	s.identify(&m)
-	if d := s.method(true, m.Method); d.Verdict != guard.Allow {
+	d := s.method(true, m.Method)
+	if strings.HasPrefix(m.Method, notificationPrefix) {
+		d = notRequest()
+	}
+	if d.Verdict != guard.Allow {
 		s.stopped(jsonrpc.FromClient, m.Method, d)
 		s.toClient(methodDenied(m.ID, m.Method, d))
 		return
@@ -103,6 +108,15 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 	}
 }
 
+// notificationPrefix begins the method of every notification of the protocol,
+// and of nothing else.
+const notificationPrefix = "notifications/"
+
+// notRequest stops requests without an id, and notifications with one.
+func notRequest() guard.Decision {
+	return guard.Decision{Rule: guard.RuleMethod, Reason: "the method and the id do not fit: it is neither a request nor a notification of the protocol"}
+}
+
 // follower returns what follows a request of its own in a goroutine, nil for
 // what only passes.
 func (s *session) follower(method string) func(context.Context, *call) {
@@ -138,6 +152,11 @@ func (s *session) method(fromClient bool, method string) guard.Decision {
 }
 
 func (s *session) clientNotification(m jsonrpc.Message) {
+	if !strings.HasPrefix(m.Method, notificationPrefix) {
+		// fail closed: a server may run a tools/call that comes without an id
+		s.stopped(jsonrpc.FromClient, m.Method, notRequest())
+		return
+	}
 	switch m.Method {
 	case "notifications/cancelled":
 		s.cancelled(m)

@@ -15,7 +15,6 @@ import (
 
 // submit asks for approval, or joins the identical call that already does.
 func (s *session) submit(ctx context.Context, c *call, b bound) (*approval.Ticket, error) {
-	c.asked = true
 	a := s.approvalOf(c, b)
 	t, err := s.cfg.Desk.Submit(ctx, a, s.requested(c, a))
 	if err != nil {

@@ -268,7 +268,11 @@ func (s *session) compare(page map[string]definition) {
 	s.defs.waiting = waiting
 	s.defs.mu.Unlock()
 	if waiting > 0 && waiting != told {
-		s.notice("mcpguard: %d tools of %s wait for acceptance: mcpguardd accept %s", waiting, s.cfg.Session.Server, s.cfg.Session.Server)
+		what := "tools wait"
+		if waiting == 1 {
+			what = "tool waits"
+		}
+		s.notice("mcpguard: %d %s for acceptance: mcpguardd accept %s", waiting, what, s.cfg.Session.Server)
 	}
 }
 

@@ -36,7 +36,7 @@ type world struct {
 	peers [2]*peer
 
 	mu      sync.Mutex
-	late    []func()       // answers that servers hold back
+	late    []func() // answers that servers hold back
 	dice    *rand.Rand
 	used    map[string]int // intents seen by servers, by call
 	problem string

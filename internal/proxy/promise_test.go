@@ -31,7 +31,7 @@ func TestPromise1_OnlyAcceptedToolsAreListed(t *testing.T) {
 				t.Errorf("the bytes of %s were changed", name)
 			}
 		}
-		if len(p.notes) != 1 || !strings.Contains(p.notes[0], "1 tools of files wait for acceptance") {
+		if len(p.notes) != 1 || !strings.Contains(p.notes[0], "1 tool waits for acceptance: mcpguardd accept files") {
 			t.Errorf("the developer was told %q", p.notes)
 		}
 		if ev := r.events(audit.ToolDefinitionChanged); len(ev) != 1 || ev[0].Tool.Name != "moved" {
@@ -72,6 +72,45 @@ func TestPromise1_WhatNoPolicyNamesIsNotCallable(t *testing.T) {
 		}
 		r.wantCompleted("extra", audit.StatusDenied)
 		r.wantCompleted("wipe", audit.StatusDenied)
+	})
+}
+
+func TestPromise1_ACallWithoutAnIDGoesNowhere(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		p.send(`{"jsonrpc":"2.0","method":"tools/call","params":{"name":"write","arguments":{"path":%q,"content":"x"}}}`, r.file("a.txt"))
+		p.send(`{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}`)
+		if got := p.frame(); !strings.Contains(got, `"error"`) {
+			t.Errorf("got %s", got)
+		}
+		p.server.send(`{"jsonrpc":"2.0","method":"sampling/createMessage","params":{}}`)
+		p.quiet()
+		p.server.mu.Lock()
+		defer p.server.mu.Unlock()
+		if len(p.server.got) != 0 {
+			t.Errorf("the server was sent %v", p.server.got)
+		}
+	})
+}
+
+func TestPromise2_WhatStandsBesideTheArgumentsIsBoundToo(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		for i, extra := range []string{``, `,"inputResponses":{"q":{"action":"accept"}}`, `,"inputResponses":{"q":{"action":"decline"}}`} {
+			p.send(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"blackbox","arguments":{"content":"x"}%s}}`, i, extra)
+		}
+		pending := r.approvals(guard.Pending)
+		if len(pending) != 3 {
+			t.Fatalf("%d are pending: they joined", len(pending))
+		}
+		for _, a := range pending {
+			hazard := fmt.Sprint(a.Preview.Hazards)
+			if strings.Contains(hazard, "beside_arguments") != (a.CallID != pending[0].CallID) {
+				t.Errorf("hazards: %s", hazard)
+			}
+		}
 	})
 }
 

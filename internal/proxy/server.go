@@ -167,7 +167,11 @@ func (s *session) upstreamRequest(m jsonrpc.Message) {
 		_ = s.toUpstream(s.rootsReply(m.ID))
 		return
 	}
-	if d := s.method(false, m.Method); d.Verdict != guard.Allow {
+	d := s.method(false, m.Method)
+	if strings.HasPrefix(m.Method, notificationPrefix) {
+		d = notRequest()
+	}
+	if d.Verdict != guard.Allow {
 		s.stopped(jsonrpc.FromServer, m.Method, d)
 		_ = s.toUpstream(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeMethodNotFound, "the guard's policy does not allow this method", nil))
 		return
@@ -186,7 +190,11 @@ func (s *session) upstreamRequest(m jsonrpc.Message) {
 }
 
 func (s *session) upstreamNotification(m jsonrpc.Message) {
-	if d := s.method(false, m.Method); d.Verdict != guard.Allow {
+	d := s.method(false, m.Method)
+	if !strings.HasPrefix(m.Method, notificationPrefix) {
+		d = notRequest()
+	}
+	if d.Verdict != guard.Allow {
 		s.stopped(jsonrpc.FromServer, m.Method, d)
 		return
 	}
