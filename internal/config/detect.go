@@ -32,14 +32,11 @@ func DetectPackage(s *Server) (Package, bool) {
 		}
 		return Package{}, false
 	case "node", "nodejs", "deno":
-		for _, a := range s.Args {
-			if strings.HasPrefix(a, "-") {
-				// fail closed: an option may load other code, or take the next word
-				return Package{}, false
-			}
-			return packageAbove(a)
+		if len(s.Args) == 0 || strings.HasPrefix(s.Args[0], "-") {
+			// fail closed: an option may load other code, or take the next word
+			return Package{}, false
 		}
-		return Package{}, false
+		return packageAbove(s.Args[0])
 	}
 	path, err := exec.LookPath(s.Command)
 	if err != nil {

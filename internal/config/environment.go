@@ -154,7 +154,7 @@ func (r SecretRef) resolve(ctx context.Context, lookup func(string) (string, boo
 	case "cmd":
 		return runSecret(ctx, r.Value)
 	}
-	return "", errors.New("it is not named by file:, env: or cmd:")
+	return "", errors.New("its name begins with none of file:, env: and cmd:, which say where it is")
 }
 
 func readSecret(path string) (string, error) {

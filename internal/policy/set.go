@@ -40,7 +40,6 @@ type Server struct {
 	tools  map[string]*Tool
 	sorted []*Tool
 	hold   config.Hold
-	hash   string
 }
 
 // Compile checks every expression and effect of cfg. The error is a

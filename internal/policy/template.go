@@ -44,16 +44,6 @@ func (c *compiler) template(t *Tool, path, src string) (out template) {
 	return out
 }
 
-// uses reports whether a variable is mentioned.
-func (t template) uses(name string) bool {
-	for _, p := range t {
-		if p.prog != nil && p.prog.Uses(name) {
-			return true
-		}
-	}
-	return false
-}
-
 // render fills the sentence. What it quotes from arguments is hostile text and
 // must be made safe before it is shown.
 func (t template) render(v *expr.Vars) (string, error) {
