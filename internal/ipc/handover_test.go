@@ -358,6 +358,42 @@ func TestClientIsWhoHoldsTheOtherEnd(t *testing.T) {
 	}
 }
 
+// TestLentSocketMakesBothClients: the socket's maker is no ancestor of the
+// shim. Who started the shim must not get away by that.
+func TestLentSocketMakesBothClients(t *testing.T) {
+	l, path := listen(t)
+	lender := helper(t, "lend", path)
+	if err := lender.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lent := accept(t, l)
+	_, files, err := RecvFiles(lent, make([]byte, 1))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	cmd := helper(t, "offer", path)
+	cmd.Stdin, cmd.Stdout = files[0], files[0]
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	h, err := Accept(t.Context(), accept(t, l))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if h.Client.PID != lender.Process.Pid || !slices.Equal(pids(h.Wrappers), []int{cmd.Process.Pid, os.Getpid()}) {
+		t.Errorf("client %d (lender %d), wrappers %v", h.Client.PID, lender.Process.Pid, pids(h.Wrappers))
+	}
+	// Once the lender has ended, the shim's parent is the client.
+	lent.Close()
+	if err := lender.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.locate(); err != nil || h.Client.PID != os.Getpid() {
+		t.Errorf("client %d, %v", h.Client.PID, err)
+	}
+}
+
 func pids(chain []Proc) []int {
 	var out []int
 	for _, p := range chain {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
+
+	"golang.org/x/sys/unix"
 )
 
 var helpers = map[string]func([]string) error{
@@ -14,6 +17,7 @@ var helpers = map[string]func([]string) error{
 	"wrap":    wrap,
 	"pid":     func([]string) error { fmt.Println(os.Getpid()); return nil },
 	"harden":  harden,
+	"lend":    lend,
 }
 
 // offer is a shim: it hands its standard input and output over and waits for
@@ -46,5 +50,23 @@ func harden([]string) error {
 	}
 	fmt.Println("ready")
 	_, err := io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// lend makes a socket pair, passes one end on, and lives as long as the
+// connection over which it did.
+func lend(args []string) error {
+	c, err := net.Dial("unix", args[0])
+	if err != nil {
+		return err
+	}
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	if err := SendFiles(c.(*net.UnixConn), []byte("x"), os.NewFile(uintptr(fds[0]), "lent")); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, c)
 	return err
 }

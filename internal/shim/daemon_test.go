@@ -85,7 +85,8 @@ type client struct {
 func launch(t testing.TB, p ipc.Paths, in, out *os.File, args ...string) *client {
 	t.Helper()
 	c := &client{t: t, cmd: exec.Command(os.Args[0], append([]string{"stdio"}, args...)...)}
-	c.cmd.Env = append(os.Environ(), p.Environ()...)
+	// A race detector makes each process wait for a second at its end.
+	c.cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), p.Environ()...)
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = in, out, &c.stderr
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
