@@ -67,13 +67,25 @@ func (c *Client) List(ctx context.Context, f Filter) (Page, error) {
 // ListAll returns every approval that f selects, page by page; f.Limit bounds
 // the whole where it is set.
 func (c *Client) ListAll(ctx context.Context, f Filter) ([]Approval, error) {
+	return listAll[Approval](ctx, c, f)
+}
+
+// ListRaw is like ListAll and returns the approvals as the daemon wrote them.
+func (c *Client) ListRaw(ctx context.Context, f Filter) ([]json.RawMessage, error) {
+	return listAll[json.RawMessage](ctx, c, f)
+}
+
+func listAll[T any](ctx context.Context, c *Client, f Filter) ([]T, error) {
 	limit := f.Limit
-	var all []Approval
+	all := []T{}
 	for {
 		if limit > 0 {
-			f.Limit = limit - len(all)
+			f.Limit = min(limit-len(all), maxPage)
 		}
-		page, err := c.List(ctx, f)
+		page, err := get[struct {
+			Approvals []T    `json:"approvals"`
+			Next      string `json:"next"`
+		}](ctx, c, "/v1/approvals", f.query())
 		if err != nil {
 			return nil, err
 		}
@@ -85,8 +97,12 @@ func (c *Client) ListAll(ctx context.Context, f Filter) ([]Approval, error) {
 	}
 }
 
+// maxPage is the most approvals that the daemon sends at once.
+const maxPage = 1000
+
 // Count returns how many approvals f selects; its Limit and After do not count.
 func (c *Client) Count(ctx context.Context, f Filter) (int, error) {
+	f.Fields, f.Limit, f.After = nil, 0, ""
 	n, err := get[struct {
 		Count int `json:"count"`
 	}](ctx, c, "/v1/approvals/count", f.query())
@@ -205,6 +221,7 @@ func (f Filter) query() url.Values {
 	set(q, "server", f.Server)
 	set(q, "tenant", f.Tenant)
 	set(q, "after", f.After)
+	set(q, "fields", strings.Join(f.Fields, ","))
 	setTime(q, "since", f.Since)
 	if f.Limit > 0 {
 		q.Set("limit", strconv.Itoa(f.Limit))

@@ -208,6 +208,8 @@ type Filter struct {
 	After  string // continues behind this identifier
 	Limit  int    // 0 is the server's limit
 	Oldest bool   // the oldest first
+	// Fields names the members to be sent, in order; none means all.
+	Fields []string
 }
 
 // Page is one part of a list of approvals.

@@ -22,10 +22,8 @@ const (
 	minRef     = 4     // characters of a shortened identifier
 )
 
-var filterNames = []string{"status", "run", "server", "tenant", "since", "after", "limit", "order"}
-
-func (a *API) filter(r *http.Request) (store.Filter, error) {
-	q := query(r, filterNames...)
+func (a *API) filter(r *http.Request, more ...string) (store.Filter, error) {
+	q := query(r, append(more, "status", "run", "server", "tenant", "since", "after", "limit", "order")...)
 	f := store.Filter{
 		Tenant: q.text("tenant"), Server: q.text("server"), Run: guard.RunID(q.text("run")),
 		Since: q.time("since"), After: guard.ApprovalID(q.text("after")),
@@ -67,7 +65,11 @@ func statusList() string {
 }
 
 func (a *API) list(r *http.Request) (any, error) {
-	f, err := a.filter(r)
+	f, err := a.filter(r, "fields")
+	if err != nil {
+		return nil, err
+	}
+	only, err := selected(r.URL.Query().Get("fields"))
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +87,9 @@ func (a *API) list(r *http.Request) (any, error) {
 			break
 		}
 		page.Approvals = append(page.Approvals, approvalOf(v, now))
+	}
+	if only != nil {
+		return only.page(page)
 	}
 	return page, nil
 }

@@ -15,10 +15,27 @@ func BenchmarkList1000(b *testing.B) {
 	for i := range 1000 {
 		r.pending(s, fmt.Sprint(i))
 	}
-	for b.Loop() {
-		list, err := r.c.ListAll(ctx, client.Filter{Status: []string{client.Pending}})
-		if err != nil || len(list) != 1000 {
-			b.Fatal(len(list), err)
+	f := client.Filter{Status: []string{client.Pending}}
+	b.Run("all", func(b *testing.B) {
+		for b.Loop() {
+			if list, err := r.c.ListAll(ctx, f); err != nil || len(list) != 1000 {
+				b.Fatal(len(list), err)
+			}
 		}
-	}
+	})
+	b.Run("raw", func(b *testing.B) {
+		for b.Loop() {
+			if list, err := r.c.ListRaw(ctx, f); err != nil || len(list) != 1000 {
+				b.Fatal(len(list), err)
+			}
+		}
+	})
+	f.Fields = []string{"id", "status", "tier", "server", "tool", "summary", "hazards", "secondsLeft", "digest", "runId", "updatedAt"}
+	b.Run("rows", func(b *testing.B) {
+		for b.Loop() {
+			if list, err := r.c.ListAll(ctx, f); err != nil || len(list) != 1000 {
+				b.Fatal(len(list), err)
+			}
+		}
+	})
 }

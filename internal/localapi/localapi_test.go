@@ -149,7 +149,20 @@ func TestListAndGet(t *testing.T) {
 	}
 }
 
-// TestInvalidUTF8IsNotLost shows that a change that JSON cannot carry as text
+func TestListWithSomeFields(t *testing.T) {
+	r := newRig(t, nil)
+	a := r.pending(r.session(), "one", func(a *guard.Approval) { a.Preview.Summary = "<b>\xff\x1b" })
+	list := must(r.c.ListRaw(ctx, client.Filter{Fields: []string{"status", "id", "useBy", "hazards", "summary"}}))(t)
+	want := `{"status":"pending","id":"` + string(a.ID) + `","useBy":null,"hazards":[{"kind":"coarse_diff","text":"the diff is coarse"}],"summary":"<b>\ufffd\u001b"}`
+	if len(list) != 1 || string(list[0]) != want {
+		t.Errorf("got %s, want %s", list, want)
+	}
+	if _, err := r.c.ListRaw(ctx, client.Filter{Fields: []string{"id", "arguments"}}); !errors.Is(err, client.ErrRequest) {
+		t.Errorf("an unknown member gives %v", err)
+	}
+}
+
+// TestPromise2_InvalidUTF8IsNotLost shows that a change that JSON cannot carry as text
 // comes through byte for byte.
 func TestPromise2_InvalidUTF8IsNotLost(t *testing.T) {
 	r := newRig(t, nil)
@@ -228,7 +241,7 @@ func TestStaleNamesItsSuccessor(t *testing.T) {
 	}
 }
 
-// TestOneWinner lets many reviewers speak at once.
+// TestPromise3_OneOfManyDecisionsWins lets many reviewers speak at once.
 func TestPromise3_OneOfManyDecisionsWins(t *testing.T) {
 	r := newRig(t, nil)
 	a := r.pending(r.session(), "one")
@@ -310,8 +323,8 @@ func TestPromise6_WhoMayDecide(t *testing.T) {
 	must(r.c.Decide(ctx, string(a.ID), r.word(a, client.Allow)))(t)
 }
 
-// TestPromise6_TestProcessIsNotATerminal holds the real rule against this
-// process, once as itself and once as a client.
+// TestPromise6_AClientCannotDecide holds the real rule against this
+// process as a client.
 func TestPromise6_AClientCannotDecide(t *testing.T) {
 	me := must(ipc.Inspect(selfPID()))(t)
 	r := newRig(t, func(r *rig, a *API) {
@@ -534,7 +547,10 @@ func TestProblems(t *testing.T) {
 
 // TestPanicIsAnswered makes a defect visible to the caller and to nobody else.
 func TestPanicIsAnswered(t *testing.T) {
-	r := newRig(t, func(_ *rig, a *API) { a.cfg.Clients = func() []ipc.ClientRef { panic("secret") }; a.cfg.Unsigned = func() string { return "terminal" } })
+	r := newRig(t, func(_ *rig, a *API) {
+		a.cfg.Clients = func() []ipc.ClientRef { panic("secret") }
+		a.cfg.Unsigned = func() string { return "terminal" }
+	})
 	var p *client.Problem
 	if _, err := r.c.SetSwitch(ctx, "", "looking into it"); !errors.As(err, &p) || p.Code != client.CodeInternal || strings.Contains(p.Detail, "secret") {
 		t.Errorf("got %v", err)

@@ -102,21 +102,39 @@ func (a *app) list(ctx context.Context, o listOptions) error {
 			p.line(a.words(plain, "%d", n))
 			return errors.Join(p.flush(), a.pendingStatus(ctx, c, o, nil))
 		}
-		list, err := c.ListAll(ctx, o.filter())
+		p := a.page()
+		if o.json.on {
+			return a.listJSON(ctx, c, o, p)
+		}
+		f := o.filter()
+		f.Fields = shownFields
+		list, err := c.ListAll(ctx, f)
 		if err != nil {
 			return fmt.Errorf("listing approvals: %w", err)
 		}
 		slices.Reverse(list) // the one that has waited longest comes first
-		p := a.page()
-		if o.json.on {
-			if err := array(p, o.json, list); err != nil {
-				return err
-			}
-		} else {
-			a.rows(p, list, o)
-		}
+		a.rows(p, list, o)
 		return errors.Join(p.flush(), a.pendingStatus(ctx, c, o, list))
 	})
+}
+
+// shownFields are the members that a table or its tab-separated values need.
+var shownFields = []string{"id", "status", "tier", "server", "tool", "summary", "hazards", "secondsLeft", "digest", "runId", "updatedAt"}
+
+// listJSON prints what the daemon wrote, with the fields asked for, safe for a
+// terminal.
+func (a *app) listJSON(ctx context.Context, c *client.Client, o listOptions, p *page) error {
+	f := o.filter()
+	f.Fields = o.json.only
+	list, err := c.ListRaw(ctx, f)
+	if err != nil {
+		return fmt.Errorf("listing approvals: %w", err)
+	}
+	slices.Reverse(list)
+	if err := p.array(list); err != nil {
+		return err
+	}
+	return errors.Join(p.flush(), a.pendingStatus(ctx, c, o, nil))
 }
 
 // pendingStatus is what --exit-status asks for: whether anything of the run is

@@ -141,7 +141,15 @@ func (a *app) readLog(ctx context.Context, c *client.Client, o logOptions) error
 	}
 	p := a.page()
 	if o.json && !o.follow {
-		if err := array(p, fields{}, list); err != nil {
+		raw := make([]json.RawMessage, 0, len(list))
+		for _, r := range list {
+			one, err := fields{}.encode(r)
+			if err != nil {
+				return err
+			}
+			raw = append(raw, one)
+		}
+		if err := p.array(raw); err != nil {
 			return err
 		}
 		return p.flush()
