@@ -241,8 +241,9 @@ func (s *session) upstreamEnded() {
 	var following []*request
 	var own []chan answer
 	var tasks []chan taskEnd
+	early := false
 	s.update(func(in *inflight) {
-		in.gone = true
+		in.gone, early = true, !in.closing
 		for _, r := range in.client {
 			switch {
 			case r.received || r.stage == stageHeld:
@@ -262,6 +263,9 @@ func (s *session) upstreamEnded() {
 			delete(in.tasks, id)
 		}
 	})
+	if early {
+		s.notice("mcpguard: the server %q has ended; what it last said is in the guard's log", s.cfg.Session.Server)
+	}
 	for _, r := range following {
 		r.answer <- answer{err: errUpstreamGone}
 	}

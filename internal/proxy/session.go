@@ -78,7 +78,6 @@ func Serve(ctx context.Context, cfg Config) error {
 	case <-ctx.Done():
 	case <-clientGone:
 	case <-upstreamGone:
-		s.notice("mcpguard: the server %q has ended; what it last said is in the guard's log", cfg.Session.Server)
 	}
 	s.close(ctx, upstreamGone)
 	<-clientGone
