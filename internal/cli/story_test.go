@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -109,7 +108,6 @@ func end(env *testscript.Env, home string) {
 // process.
 type agents struct {
 	env   *testscript.Env
-	mu    sync.Mutex
 	open  map[string]*agent
 	calls map[string]*call
 }

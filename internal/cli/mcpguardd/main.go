@@ -29,22 +29,22 @@ const (
 	exitRefused     = 4
 )
 
-// exitError carries a code of its own.
+// codeError carries an exit code of its own.
 type codeError struct {
 	code int
 	err  error
 }
 
-func (e *codeError) Error() string { return e.err.Error() }
+func (e *codeError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
 func (e *codeError) Unwrap() error { return e.err }
 
-// coded gives err an exit code.
-func coded(code int, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &codeError{code, err}
-}
+// coded gives err an exit code; a nil err says nothing.
+func coded(code int, err error) error { return &codeError{code, err} }
 
 // app is what the commands share.
 type app struct {
@@ -67,6 +67,9 @@ func Main(args []string, in *os.File, out, stderr io.Writer) int {
 	}
 	// What goes wrong can quote a configuration or a server: it is made safe line by line.
 	for i, l := range safetext.Lines([]byte(err.Error())) {
+		if err.Error() == "" {
+			break
+		}
 		if i == 0 {
 			fmt.Fprintf(stderr, "mcpguardd: %s\n", l)
 		} else {

@@ -1,14 +1,19 @@
 package mcpguardd
 
 import (
+	"context"
 	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/mcpguard/mcpguard/internal/shim/faststart"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/shim"
+	"github.com/mcpguard/mcpguard/internal/version"
 )
 
+// stdio is the ordinary way of the command. Where a daemon answers,
+// internal/shim/express has handed the session over before it came to this.
 func (a *app) stdio() *cobra.Command {
 	var noAutostart bool
 	c := &cobra.Command{
@@ -23,12 +28,32 @@ func (a *app) stdio() *cobra.Command {
 			if !ok {
 				return errors.New("standard output is not a file descriptor")
 			}
-			if code := faststart.Stdio(args[0], !noAutostart, a.in, out, a.err); code != exitDone {
-				return coded(code, errors.New("the session ended with an error"))
+			cfg := shim.Config{Server: args[0], Version: version.Number, In: a.in, Out: out, Err: a.err}
+			if code := session(c.Context(), cfg, !noAutostart); code != exitDone {
+				return coded(code, nil) // the shim has said what happened
 			}
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&noAutostart, "no-autostart", false, "do not start a daemon where none answers")
 	return c
+}
+
+// session lives one session and returns the exit code.
+func session(ctx context.Context, cfg shim.Config, autostart bool) int {
+	paths, err := ipc.DefaultPaths()
+	if err != nil {
+		return shim.Fail(ctx, cfg, err)
+	}
+	cfg.Paths = paths
+	if autostart {
+		cfg.Autostart = func(ctx context.Context) error {
+			exe, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			return shim.StartDaemon(ctx, paths, exe)
+		}
+	}
+	return shim.Run(ctx, cfg)
 }
