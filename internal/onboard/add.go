@@ -109,7 +109,7 @@ func NewPlan(ctx context.Context, r Request) (Plan, error) {
 
 // parse reads the entry as the configuration would, preset and all.
 func (p *Plan) parse() (*config.Server, error) {
-	e, err := config.NewEditor("config.yaml", []byte("version: 1\n"))
+	e, err := config.NewEditor("config.yaml", []byte("version: 1\nroots: [/nowhere]\n")) // a file needs a folder; this one is not written
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func presetFor(s *config.Server) string {
 		return ""
 	}
 	for _, name := range configs.Presets() {
-		c, err := config.Parse("preset", []byte("version: 1\nservers:\n  x:\n    preset: "+name+"\n    command: x\n"))
+		c, err := config.Parse("preset", []byte("version: 1\nroots: [/nowhere]\nservers:\n  x:\n    preset: "+name+"\n    command: x\n"))
 		if err == nil && c.Servers["x"].Package == pkg.Name {
 			return name
 		}

@@ -92,10 +92,25 @@ type probe struct {
 	meta map[string]any // of each request, in the modern era
 }
 
+// everyCapability is what the probe says that it can do, though it does nothing
+// of it: servers offer some tools only to clients that can, and every tool has
+// to be seen before it can be accepted.
+func everyCapability() map[string]any {
+	return map[string]any{
+		"roots":       map[string]any{"listChanged": true},
+		"sampling":    map[string]any{},
+		"elicitation": map[string]any{"form": map[string]any{}, "url": map[string]any{}},
+		"tasks": map[string]any{"requests": map[string]any{
+			"sampling":    map[string]any{"createMessage": map[string]any{}},
+			"elicitation": map[string]any{"create": map[string]any{}},
+		}},
+	}
+}
+
 func (p *probe) initialize(ctx context.Context) (Listing, error) {
 	raw, err := p.request(ctx, "initialize", map[string]any{
 		"protocolVersion": legacy,
-		"capabilities":    map[string]any{},
+		"capabilities":    everyCapability(),
 		"clientInfo":      map[string]any{"name": "mcpguard", "version": "1"},
 	})
 	if err != nil {
@@ -111,7 +126,7 @@ func (p *probe) discover(ctx context.Context) (Listing, error) {
 	p.meta = map[string]any{
 		"io.modelcontextprotocol/protocolVersion":    modern,
 		"io.modelcontextprotocol/clientInfo":         map[string]any{"name": "mcpguard", "version": "1"},
-		"io.modelcontextprotocol/clientCapabilities": map[string]any{},
+		"io.modelcontextprotocol/clientCapabilities": everyCapability(),
 	}
 	raw, err := p.request(ctx, "server/discover", map[string]any{})
 	if err != nil {
