@@ -14,6 +14,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 )
 
 // ErrLocked means that another process has the database open.
@@ -36,8 +37,10 @@ func openFile(path string, readOnly bool, timeout time.Duration) (db *bolt.DB, e
 	var file *os.File
 	defer func() {
 		if p := recover(); p != nil {
-			// A panic leaves the file, and with it the lock, to nobody.
+			// A panic leaves the file to nobody. Closing it is not enough: the
+			// mapping, which cannot be reached any more, would keep the lock.
 			if file != nil {
+				_ = unix.Flock(int(file.Fd()), unix.LOCK_UN)
 				_ = file.Close()
 			}
 			db, err = nil, fmt.Errorf("opening %s: %w: %v", path, ErrMissing, p)
@@ -70,16 +73,23 @@ func openFile(path string, readOnly bool, timeout time.Duration) (db *bolt.DB, e
 // Layout of a bbolt file (version 2): page 0 and 1 are meta pages, each with a
 // header of 16 bytes.
 const (
-	boltMagic      = 0xED0CDAED
-	boltVersion    = 2
-	pageHeader     = 16
-	metaSize       = 64
-	metaPageCount  = 40 // offset of the high water mark
-	metaChecksumAt = 56
+	boltMagic   = 0xED0CDAED
+	boltVersion = 2
+	pageHeader  = 16
+	metaSize    = 64
+	noFreelist  = 1<<64 - 1
 )
 
-// checkFile refuses what is no regular file, is empty, has no valid meta page,
-// or is shorter than the smaller of its meta pages says.
+// meta is what a meta page says.
+type meta struct {
+	pageSize, root, pages int64 // pages: the high water mark
+	tx                    uint64
+	freelist              bool // the free pages are listed
+}
+
+// checkFile refuses what is no regular file, is empty, has no valid meta page or
+// is shorter than that says, and a file that was not closed and has damaged
+// pages.
 func checkFile(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -104,48 +114,56 @@ func checkFile(path string) error {
 		return err
 	}
 	defer f.Close()
-	pages, size := int64(-1), int64(0)
-	for _, at := range metaOffsets(f) {
-		n, pageSize, ok := readMeta(f, at)
-		if ok && n > pages {
-			pages, size = n, pageSize
-		}
-	}
-	if pages < 0 {
+	m, ok := newestMeta(f)
+	if !ok {
 		return fmt.Errorf("%w: it has no valid meta page", ErrMissing)
 	}
-	if info.Size() < pages*size {
-		return fmt.Errorf("%w: the file has %d bytes, its meta page speaks of %d", ErrMissing, info.Size(), pages*size)
+	if info.Size() < m.pages*m.pageSize {
+		return fmt.Errorf("%w: the file has %d bytes, its meta page speaks of %d", ErrMissing, info.Size(), m.pages*m.pageSize)
+	}
+	if m.freelist {
+		return nil
+	}
+	if err := checkPages(f, m); err != nil {
+		return fmt.Errorf("%w: %w", ErrMissing, err)
 	}
 	return nil
 }
 
-// metaOffsets returns where the meta pages are. The second follows the first
-// by one page, whose size the first may no longer tell.
-func metaOffsets(f *os.File) []int64 {
-	out := []int64{0}
-	if _, size, ok := readMeta(f, 0); ok {
-		return append(out, size)
+// newestMeta returns the valid meta page that was written last.
+func newestMeta(f *os.File) (best meta, ok bool) {
+	offsets := []int64{0}
+	if m, ok := readMeta(f, 0); ok {
+		offsets = append(offsets, m.pageSize)
+	} else {
+		// The second follows the first by one page, whose size nobody can tell.
+		for size := int64(1 << 10); size <= 64<<10; size <<= 1 {
+			offsets = append(offsets, size)
+		}
 	}
-	for size := int64(1 << 10); size <= 64<<10; size <<= 1 {
-		out = append(out, size)
+	for _, at := range offsets {
+		if m, valid := readMeta(f, at); valid && (!ok || m.tx > best.tx) {
+			best, ok = m, true
+		}
 	}
-	return out
+	return best, ok
 }
 
-func readMeta(f *os.File, at int64) (pages, pageSize int64, ok bool) {
+func readMeta(f *os.File, at int64) (meta, bool) {
 	var b [pageHeader + metaSize]byte
 	if _, err := f.ReadAt(b[:], at); err != nil {
-		return 0, 0, false
+		return meta{}, false
 	}
-	m := b[pageHeader:]
+	d, e := b[pageHeader:], binary.NativeEndian
 	sum := fnv.New64a()
-	sum.Write(m[:metaChecksumAt])
-	e := binary.NativeEndian
-	pageSize, pages = int64(e.Uint32(m[8:])), int64(e.Uint64(m[metaPageCount:]))
-	ok = e.Uint32(m) == boltMagic && e.Uint32(m[4:]) == boltVersion && e.Uint64(m[metaChecksumAt:]) == sum.Sum64() &&
-		pageSize >= 1<<9 && pageSize <= 1<<20 && pages > 0 && pages < 1<<40
-	return pages, pageSize, ok
+	sum.Write(d[:56])
+	m := meta{
+		pageSize: int64(e.Uint32(d[8:])), root: int64(e.Uint64(d[16:])), pages: int64(e.Uint64(d[40:])),
+		freelist: e.Uint64(d[32:]) != noFreelist, tx: e.Uint64(d[48:]),
+	}
+	ok := e.Uint32(d) == boltMagic && e.Uint32(d[4:]) == boltVersion && e.Uint64(d[56:]) == sum.Sum64() &&
+		m.pageSize >= 1<<9 && m.pageSize <= 1<<20 && m.pages > 0 && m.pages < 1<<40
+	return m, ok
 }
 
 // createFile makes a new database. It appears at once and whole, or not at all;

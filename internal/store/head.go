@@ -139,15 +139,14 @@ func (s *Store) sealHead() error {
 	if err != nil {
 		return err
 	}
-	if c.size == 0 {
-		return nil
-	}
+	// With this transaction the free pages are listed in the file, so that the
+	// next start need not look for them.
+	s.db.NoFreelistSync = false
 	return s.db.Update(func(tx *bolt.Tx) error {
-		b := tx.Bucket([]byte(bucketCheckpoints))
-		if b.Get(number(c.size)) != nil {
+		if c.size == 0 {
 			return nil
 		}
-		return b.Put(number(c.size), c.note)
+		return tx.Bucket([]byte(bucketCheckpoints)).Put(number(c.size), c.note)
 	})
 }
 
