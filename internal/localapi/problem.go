@@ -91,6 +91,10 @@ func stateProblem(s *store.StateError) *client.Problem {
 	switch s.Status {
 	case guard.Approved, guard.Denied, guard.Executing, guard.Executed, guard.Failed, guard.Unknown:
 		p.Code, p.Title = client.CodeDecided, "Already decided"
+		p.Detail = fmt.Sprintf("approval %s is already %s", s.ID, s.Status)
+		if s.Why != "" {
+			p.Detail += ": " + s.Why
+		}
 		p.Remedy = fmt.Sprintf("see who decided, and what became of it, with `approve show %s`", s.ID)
 	case guard.Stale:
 		p.Remedy = "its target changed; if the call still waits, a fresh approval took its place"

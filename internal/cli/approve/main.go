@@ -66,7 +66,7 @@ func usage(c *cobra.Command, format string, args ...any) error {
 
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	err := root.ExecuteContext(ctx)
@@ -98,6 +98,9 @@ func (a *app) fail(err error) int {
 		for _, id := range p.Candidates {
 			remedies = append(remedies, id)
 		}
+	}
+	if errors.Is(err, client.ErrRequest) && len(remedies) == 0 {
+		remedies = append(remedies, "see: approve --help")
 	}
 	if errors.Is(err, client.ErrUnreachable) && len(remedies) == 0 {
 		remedies = append(remedies, "start it with `mcpguardd serve`, or leave out --no-autostart; `mcpguardd status` tells more")
@@ -173,7 +176,7 @@ is pending (with --exit-status).`,
   approve --list --json=id,server,tool,summary | jq .
   approve --list --watch --json                     one object per line, as things change
   approve --list --count --status pending,unknown
-  until approve --list --exit-status >/dev/null; do approve; sleep 30; done`,
+  approve --list --exit-status >/dev/null; [ $? -eq 8 ] && echo "something waits"`,
 		Version:       version.Number,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -193,6 +196,7 @@ is pending (with --exit-status).`,
 			return a.list(c.Context(), o)
 		},
 	}
+	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate("approve {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, "%w", err) })
 	root.CompletionOptions.HiddenDefaultCmd = false

@@ -55,6 +55,9 @@ func (a *app) vouch(ctx context.Context, c *client.Client) error {
 		since = old.Size
 	}
 	proof, err := c.Checkpoint(ctx, since)
+	if errors.Is(err, client.ErrUnreachable) || errors.Is(err, client.ErrVersion) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("asking for the state of the audit log: %w", err)
 	}
