@@ -182,13 +182,15 @@ func (a *API) Serve(ctx context.Context, l *net.UnixListener, grace time.Duratio
 	case <-ctx.Done():
 	}
 	endStreams()
+	_ = l.Close() // whoever connects from now on would be kept waiting
+	peers.hangUp()
 	stop, cancel := context.WithTimeout(work, grace)
 	defer cancel()
 	err := srv.Shutdown(stop)
 	if err != nil {
 		err = srv.Close() // whoever is still at it has had its time
 	}
-	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
+	if e := <-served; !errors.Is(e, http.ErrServerClosed) && !errors.Is(e, net.ErrClosed) {
 		err = errors.Join(err, e)
 	}
 	return err

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -556,4 +558,22 @@ func TestPanicIsAnswered(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	must(r.c.Status(ctx))(t)
+}
+
+// TestQuietConnectionDoesNotDelayTheEnd holds a connection open without a word,
+// as `mcpguardd stop` does while it waits for the end.
+func TestQuietConnectionDoesNotDelayTheEnd(t *testing.T) {
+	r := newRig(t, nil)
+	conn := must(net.Dial("unix", r.path))(t)
+	defer conn.Close()
+	must(r.c.Status(ctx))(t) // the connection before it was taken in, too
+	began := time.Now()
+	r.stop()
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("the end took %s", took)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the connection is still open: %d, %v", n, err)
+	}
 }

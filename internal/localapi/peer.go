@@ -26,7 +26,12 @@ type identityKey struct{}
 // peers holds the process at the other end of each open connection.
 type peers struct {
 	mu   sync.Mutex
-	open map[net.Conn]*ipc.Peer
+	open map[net.Conn]*held
+}
+
+type held struct {
+	peer  *ipc.Peer // nil where it is not known
+	quiet bool      // no request has come yet
 }
 
 // identify is http.Server.ConnContext.
@@ -35,36 +40,53 @@ func (p *peers) identify(ctx context.Context, c net.Conn) context.Context {
 	if u, ok := c.(*net.UnixConn); ok {
 		id.peer, id.err = ipc.PeerOf(u)
 	}
-	if id.err == nil {
-		p.mu.Lock()
-		if p.open == nil {
-			p.open = map[net.Conn]*ipc.Peer{}
-		}
-		p.open[c] = id.peer
-		p.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open == nil {
+		p.open = map[net.Conn]*held{}
 	}
+	p.open[c] = &held{peer: id.peer, quiet: true}
 	return context.WithValue(ctx, identityKey{}, id)
 }
 
 // state is http.Server.ConnState.
 func (p *peers) state(c net.Conn, s http.ConnState) {
-	if s != http.StateClosed {
-		return
-	}
 	p.mu.Lock()
-	peer := p.open[c]
-	delete(p.open, c)
-	p.mu.Unlock()
-	if peer != nil {
-		_ = peer.Close() // only releases a descriptor
+	defer p.mu.Unlock()
+	h := p.open[c]
+	switch {
+	case h == nil:
+	case s == http.StateActive:
+		h.quiet = false
+	case s == http.StateClosed:
+		delete(p.open, c)
+		h.close()
+	}
+}
+
+func (h *held) close() {
+	if h.peer != nil {
+		_ = h.peer.Close() // only releases a descriptor
+	}
+}
+
+// hangUp closes the connections that have asked for nothing yet. The server's
+// own orderly end would wait for them.
+func (p *peers) hangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c, h := range p.open {
+		if h.quiet {
+			_ = c.Close()
+		}
 	}
 }
 
 func (p *peers) closeAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for c, peer := range p.open {
-		_ = peer.Close()
+	for c, h := range p.open {
+		h.close()
 		delete(p.open, c)
 	}
 }

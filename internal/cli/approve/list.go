@@ -236,7 +236,7 @@ func (a *app) table(p *page, list []client.Approval) {
 		remaining.right = true
 		rows = append(rows, []cell{
 			a.name(bold, distinct(ids, i)), a.name(statusLook(v.Status), v.Status), a.name(tierLook(v.Tier), tierWord(v.Tier)), remaining,
-			a.name(plain, v.Server+"/"+v.Tool), {text: summary, look: look},
+			{text: a.safe.Identity(v.Server + "/" + v.Tool).Truncate(max(20, a.width/3))}, {text: summary, look: look},
 		})
 	}
 	p.table([]string{"ID", "STATUS", "TIER", "LEFT", "TOOL", "CHANGE"}, change, rows)

@@ -202,8 +202,10 @@ func (p *page) change(d client.Diff) {
 	if p.values(d.Preview) {
 		return
 	}
+	// Set in, so that no line of it can pass for one of this program's own. The
+	// lines of a unified diff begin with their signs.
 	for _, l := range a.safe.Lines(d.Bytes()) {
-		p.line(cell{text: l})
+		p.line(a.text(plain, "  "), cell{text: l})
 	}
 }
 
@@ -274,12 +276,12 @@ func (p *page) values(preview json.RawMessage) bool {
 	}
 	a := p.app
 	for _, v := range list {
-		p.line(a.words(cyan, "%s ", v.Op), a.text(bold, v.Path))
+		p.line(a.words(cyan, "  %s ", v.Op), a.text(bold, v.Path))
 		if len(v.From) > 0 {
-			p.line(a.words(red, "- %s", string(escape(v.From))))
+			p.line(a.words(red, "  - %s", escape(v.From)))
 		}
 		if len(v.To) > 0 {
-			p.line(a.words(green, "+ %s", string(escape(v.To))))
+			p.line(a.words(green, "  + %s", escape(v.To)))
 		}
 	}
 	return true
