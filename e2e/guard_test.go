@@ -120,12 +120,13 @@ func mustJSON(v any) []byte {
 	return b
 }
 
-// environ is the environment of the programs.
+// environ is the environment of the programs: the test's own, without what would
+// lead them to another guard or home folder.
 func (g *guard) environ(extra ...string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
-		return strings.HasPrefix(kv, "MCPGUARD_") || strings.HasPrefix(kv, "XDG_") || strings.HasPrefix(kv, "CLAUDE")
+		return strings.HasPrefix(kv, "HOME=") || strings.HasPrefix(kv, "MCPGUARD_") || strings.HasPrefix(kv, "XDG_") || strings.HasPrefix(kv, "CLAUDE")
 	})
-	return append(append(env, ipc.EnvHome+"="+g.home, "NO_COLOR=1"), extra...)
+	return append(append(env, "HOME="+filepath.Dir(g.home), ipc.EnvHome+"="+g.home, "NO_COLOR=1"), extra...)
 }
 
 // run runs one of the programs in the workspace, to its end.
@@ -151,6 +152,14 @@ func (g *guard) must(name string, args ...string) string {
 		g.t.Fatal(out)
 	}
 	return out.out
+}
+
+// addWith onboards a server with more in the environment.
+func (g *guard) addWith(env []string, name string, command ...string) {
+	g.t.Helper()
+	if out := g.run(env, "mcpguardd", append([]string{"add", name}, command...)...); out.code != 0 {
+		g.t.Fatal(out)
+	}
 }
 
 // add onboards a server: mcpguardd add NAME FLAG… -- COMMAND ARG….

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,8 +65,8 @@ func (g *guard) wire(server string) *wire {
 // bare starts the same server without the guard, with exactly the environment
 // that the guard gives it.
 func (g *guard) bare(command ...string) *wire {
-	env := []string{}
-	for _, name := range []string{"HOME", "LANG", "PATH", "TMPDIR"} {
+	env := []string{"HOME=" + filepath.Dir(g.home)}
+	for _, name := range []string{"LANG", "PATH", "TMPDIR"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}
