@@ -4,6 +4,7 @@ package cli_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -53,6 +55,7 @@ func TestStories(t *testing.T) {
 			"killall": cmdKill,
 			"status":  cmdStatus,
 			"alert":   cmdAlert,
+			"run":     cmdRun,
 		},
 	})
 }
@@ -156,6 +159,8 @@ func (s *agent) close() {
 //	agent start ID NAME TOOL ARGS call without waiting
 //	agent wait ID                 wait for it; the answer into ID.answer
 //	agent close NAME              end the session
+//	agent crowd N SERVER          start N sessions at once: crowd1 …, and say in
+//	                              crowd.out how many daemons there are
 //
 // and, negated, expects a call to be answered with an error.
 func cmdAgent(ts *testscript.TestScript, neg bool, args []string) {
@@ -183,6 +188,8 @@ func cmdAgent(ts *testscript.TestScript, neg bool, args []string) {
 		all.calls[args[1]] = all.call(all.open[args[2]], args[3], args[4])
 	case "wait":
 		all.calls[args[1]].finish(ts, neg, args[1])
+	case "crowd":
+		all.crowd(ts, args[1], args[2])
 	case "close":
 		all.open[args[1]].close()
 		delete(all.open, args[1])
@@ -216,6 +223,27 @@ func (a *agents) start(ts *testscript.TestScript, server string) (*agent, error)
 		return nil, err
 	}
 	return s, nil
+}
+
+// crowd starts sessions at once, where no daemon runs yet.
+func (a *agents) crowd(ts *testscript.TestScript, count, server string) {
+	n, err := strconv.Atoi(count)
+	ts.Check(err)
+	started := make([]*agent, n)
+	errs := make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { started[i], errs[i] = a.start(ts, server) })
+	}
+	all.Wait()
+	for i, s := range started {
+		if s != nil {
+			a.open["crowd"+strconv.Itoa(i+1)] = s
+		}
+	}
+	ts.Check(errors.Join(errs...))
+	daemons := len(daemonsOf(ts.Getenv("MCPGUARD_HOME")))
+	ts.Check(os.WriteFile(ts.MkAbs("crowd.out"), []byte(fmt.Sprintf("%d daemon\n", daemons)), 0o644))
 }
 
 func (a *agents) call(s *agent, tool, args string) *call {
@@ -357,4 +385,33 @@ func cmdAlert(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("no alert of kind %s", args[0])
+}
+
+// cmdRun sets RUN to the run of the newest session.
+func cmdRun(ts *testscript.TestScript, neg bool, args []string) {
+	api := client.New(filepath.Join(ts.Getenv("MCPGUARD_HOME"), "approver.sock"))
+	defer api.Close()
+	list, err := api.Sessions(context.Background())
+	ts.Check(err)
+	for _, s := range list {
+		ts.Setenv("RUN", s.RunID)
+	}
+}
+
+// daemonsOf returns the daemons that logged a start in a home.
+func daemonsOf(home string) (pids []int) {
+	data, err := os.ReadFile(filepath.Join(home, "guard.log"))
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(data)) {
+		var record struct {
+			Msg string `json:"msg"`
+			PID int    `json:"pid"`
+		}
+		if json.Unmarshal([]byte(line), &record) == nil && record.Msg == "ready" {
+			pids = append(pids, record.PID)
+		}
+	}
+	return pids
 }
