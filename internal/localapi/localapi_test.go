@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -575,5 +576,34 @@ func TestQuietConnectionDoesNotDelayTheEnd(t *testing.T) {
 	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if n, err := conn.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the connection is still open: %d, %v", n, err)
+	}
+}
+
+// TestPromise6_UnknownPeersSeeNothing asks over connections whose other end is
+// not known, or belongs to somebody else.
+func TestPromise6_UnknownPeersSeeNothing(t *testing.T) {
+	a := New(Config{Watch: func() Watcher { return nil }})
+	for code, id := range map[string]any{
+		client.CodePeer:      identity{err: errors.New("it has ended")},
+		client.CodeOtherUser: identity{peer: &ipc.Peer{UID: os.Geteuid() + 1, PID: os.Getpid()}},
+	} {
+		for _, r := range []*http.Request{
+			httptest.NewRequest("GET", "/v1/approvals", nil).WithContext(context.WithValue(ctx, identityKey{}, id)),
+			httptest.NewRequest("GET", "/nothing", nil).WithContext(context.WithValue(ctx, identityKey{}, id)),
+		} {
+			r.Host = client.Host
+			w := httptest.NewRecorder()
+			a.handler.ServeHTTP(w, r)
+			if p := problemIn(t, w.Result()); p.Status != 403 || p.Code != code {
+				t.Errorf("%s: got %d %s", r.URL.Path, p.Status, p.Code)
+			}
+		}
+	}
+	r := httptest.NewRequest("GET", "/v1/approvals", nil)
+	r.Host = client.Host
+	w := httptest.NewRecorder()
+	a.handler.ServeHTTP(w, r)
+	if p := problemIn(t, w.Result()); p.Code != client.CodePeer {
+		t.Errorf("without a peer: got %s", p.Code)
 	}
 }

@@ -115,8 +115,8 @@ func (a *app) connect() *client.Client {
 	return a.client
 }
 
-// reading runs a command that only reads: it goes on where the audit log is not
-// what it was, says so, and ends with an error.
+// reading runs a command that lets nothing run: it goes on where the audit log
+// is not what it was, says so, and ends with an error.
 func (a *app) reading(ctx context.Context, do func(*client.Client) error) error {
 	c := a.connect()
 	alarm := a.vouch(ctx, c)

@@ -30,7 +30,7 @@ not run; what runs already is not interrupted. It holds until "approve resume".`
 				return usage(c, "--reason: %w", err)
 			}
 			ctx := c.Context()
-			return a.acting(ctx, func(c *client.Client) error {
+			return a.reading(ctx, func(c *client.Client) error {
 				list, err := c.SetSwitch(ctx, scopeOf(args), reason)
 				if err != nil {
 					return elsewhere(err)
@@ -53,7 +53,7 @@ func (a *app) resume() *cobra.Command {
 		ValidArgsFunction: a.completePaused,
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
-			return a.acting(ctx, func(c *client.Client) error {
+			return a.reading(ctx, func(c *client.Client) error {
 				list, err := c.ClearSwitch(ctx, scopeOf(args))
 				if err != nil {
 					return elsewhere(err)
@@ -85,12 +85,6 @@ func scopeOf(args []string) string {
 		return ""
 	}
 	return args[0]
-}
-
-// acting runs a command that changes something but lets nothing run that was
-// not approved: what the audit log says does not stand in its way.
-func (a *app) acting(ctx context.Context, do func(*client.Client) error) error {
-	return a.reading(ctx, do)
 }
 
 // switches prints what is paused.
@@ -152,7 +146,7 @@ its continuation.`,
 			if len(args) == 1 && args[0] == ackLog {
 				return a.acceptLog(ctx)
 			}
-			return a.acting(ctx, func(c *client.Client) error {
+			return a.reading(ctx, func(c *client.Client) error {
 				list, err := c.Alerts(ctx, false)
 				if err != nil {
 					return fmt.Errorf("reading alerts: %w", err)
