@@ -1,11 +1,9 @@
 package audit
 
 import (
-	"bytes"
-	"encoding/json"
+	"encoding/hex"
 	"fmt"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
@@ -23,7 +21,7 @@ func (e Event) Encode() ([]byte, error) {
 	if err := e.check(); err != nil {
 		return nil, fmt.Errorf("encoding audit event: %w", err)
 	}
-	w := writer{make([]byte, 0, 1024)}
+	w := writer{make([]byte, 0, 1536)}
 	w.open("actor")
 	w.str("{", "user_id", e.Actor.UserID)
 	w.str(",", "workspace_id", e.Actor.WorkspaceID)
@@ -64,7 +62,8 @@ func (e Event) Encode() ([]byte, error) {
 	w.str(",", "session_id", string(e.SessionID))
 	w.str(",", "status", string(e.Status))
 	w.str(",", "tenant_id", e.TenantID)
-	w.str(",", "timestamp", e.Timestamp.Format(timestampFormat))
+	w.name(",", "timestamp")
+	w.b = append(e.Timestamp.AppendFormat(append(w.b, '"'), timestampFormat), '"')
 	w.digest(`,"tool":{`, "definition_sha256", e.Tool.DefinitionSHA256)
 	w.str(",", "name", e.Tool.Name)
 	w.str(",", "server", e.Tool.Server)
@@ -79,32 +78,6 @@ func (e Event) Encode() ([]byte, error) {
 // MarshalJSON returns the canonical form, so that an export shows what was
 // recorded and not a second spelling of it.
 func (e Event) MarshalJSON() ([]byte, error) { return e.Encode() }
-
-// Decode reads what Encode wrote and nothing else: unknown or missing members,
-// other orders, blanks and other spellings of the same value are errors. A
-// record that decodes is the only encoding of its event.
-func Decode(data []byte) (Event, error) {
-	type plain Event // without the methods
-	var p plain
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
-		return Event{}, fmt.Errorf("decoding audit event: %w", err)
-	}
-	e := Event(p)
-	if len(e.Receipts) == 0 {
-		e.Receipts = nil
-	}
-	e.Timestamp = e.Timestamp.In(time.UTC)
-	again, err := e.Encode()
-	if err != nil {
-		return Event{}, fmt.Errorf("decoding audit event: %w", err)
-	}
-	if !bytes.Equal(again, data) {
-		return Event{}, fmt.Errorf("decoding audit event %s: not in canonical form", clip(string(e.EventID), maxName))
-	}
-	return e, nil
-}
 
 // writer appends canonical JSON. Names are plain ASCII; values are valid UTF-8.
 type writer struct{ b []byte }
@@ -136,9 +109,9 @@ func (w *writer) digest(before, name string, d diff.Digest) {
 		w.raw("null")
 		return
 	}
-	w.b = append(w.b, '"')
-	w.b = append(w.b, d.String()...)
-	w.b = append(w.b, '"')
+	w.raw(`"sha256:`) // as diff.Digest spells itself
+	w.b = hex.AppendEncode(w.b, d[:])
+	w.raw(`"`)
 }
 
 func (w *writer) payload(name string, p Payload) {

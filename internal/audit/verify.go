@@ -90,7 +90,7 @@ func Verify(ctx context.Context, src Source, o VerifyOptions) (Report, error) {
 		if err := ctx.Err(); err != nil {
 			return v.r, fmt.Errorf("verifying the audit log: %w", err)
 		}
-		stop, err := v.chunk(min(chunk, int(min(chunk, records-v.r.Size))))
+		stop, err := v.chunk(int(min(chunk, records-v.r.Size)))
 		if err != nil {
 			return v.r, fmt.Errorf("verifying the audit log: %w", err)
 		}
