@@ -212,12 +212,7 @@ func (d *daemon) alive(u guard.UpstreamRef) bool {
 	if u.PID == 0 || u.BootID != d.clock.Now().BootID {
 		return false // the built-in server, or before the machine started
 	}
-	p, err := ipc.Inspect(u.PID)
-	if errors.Is(err, ipc.ErrGone) {
-		return false
-	}
-	// fail closed: in doubt it lives, and its target stays locked
-	return err != nil || p.StartTime == u.StartTime
+	return ipc.Running(u.PID, u.StartTime) // in doubt it does, and its target stays locked
 }
 
 func (d *daemon) now() time.Time { return d.clock.Now().Wall }

@@ -52,6 +52,13 @@ func identify(uid, pid int) (*Peer, error) {
 
 func pidfdAlive(int) bool { return false } // never reached: there is no pidfd
 
+// Running reports whether the process with this pid and start time still runs.
+// In doubt it does.
+func Running(pid int, start uint64) bool {
+	found, err := StartTime(pid)
+	return !errors.Is(err, ErrGone) && (err != nil || found == start)
+}
+
 // SocketPeer returns the process that made the other end of a socket, if fd is
 // a unix socket and that process still runs. Close the result.
 func SocketPeer(fd int) (*Peer, error) {

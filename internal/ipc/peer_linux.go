@@ -87,6 +87,25 @@ func pidfdAlive(fd int) bool {
 	}
 }
 
+// Running reports whether the process with this pid and start time still runs.
+// One that has ended and was not reaped does not: where the first process of a
+// container reaps nobody, that is for ever. In doubt it runs.
+func Running(pid int, start uint64) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return false
+	}
+	if err == nil {
+		defer unix.Close(fd)
+	}
+	// The pid means the same process until here, as long as pidfdAlive says so.
+	found, serr := StartTime(pid)
+	if errors.Is(serr, ErrGone) || serr == nil && found != start {
+		return false
+	}
+	return err != nil || pidfdAlive(fd)
+}
+
 // ticksPerSecond is USER_HZ, which is 100 on every architecture that Go runs on.
 const ticksPerSecond = 100
 
