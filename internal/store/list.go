@@ -64,7 +64,6 @@ func (s *Store) Approvals(f Filter) ([]guard.Approval, error) {
 	if len(status) == 0 {
 		status = guard.Statuses[:]
 	}
-	var out []guard.Approval
 	var final []guard.Status
 	for _, st := range status {
 		if st.Final() {
@@ -75,34 +74,37 @@ func (s *Store) Approvals(f Filter) ([]guard.Approval, error) {
 	if err != nil {
 		return nil, err
 	}
-	if out, err = s.finished(f, final, after); err != nil {
+	found, err := s.finished(f, final, after)
+	if err != nil {
 		return nil, err
 	}
-	out = append(out, s.unfinished(f, status, after)...)
-	slices.SortFunc(out, f.order)
-	if f.Limit > 0 && len(out) > f.Limit {
-		out = out[:f.Limit]
+	found = append(found, s.unfinished(f, status, after)...)
+	slices.SortFunc(found, f.order)
+	if f.Limit > 0 && len(found) > f.Limit {
+		found = found[:f.Limit]
 	}
-	if f.Full {
-		for i := range out {
-			if out[i], err = s.Approval(out[i].ID); err != nil {
-				return nil, err
-			}
+	out := make([]guard.Approval, len(found))
+	for i, a := range found {
+		if out[i] = copied(*a); !f.Full {
+			continue
+		}
+		if out[i], err = s.Approval(a.ID); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
 }
 
 // order compares two approvals by time and id.
-func (f Filter) order(a, b guard.Approval) int {
-	c := cmp.Or(cmp.Compare(stamp(a.RequestedAt), stamp(b.RequestedAt)), cmp.Compare(a.ID, b.ID))
+func (f Filter) order(a, b *guard.Approval) int {
+	c := cmp.Or(cmp.Compare(a.RequestedAt.UnixMilli(), b.RequestedAt.UnixMilli()), cmp.Compare(a.ID, b.ID))
 	if f.Newest {
 		return -c
 	}
 	return c
 }
 
-func (f Filter) matches(a guard.Approval) bool {
+func (f Filter) matches(a *guard.Approval) bool {
 	return (f.Tenant == "" || a.Tenant == f.Tenant) && (f.Run == "" || a.RunID == f.Run) &&
 		(f.Server == "" || a.Server == f.Server) && (f.Since.IsZero() || !a.RequestedAt.Before(f.Since))
 }
@@ -130,30 +132,27 @@ func (s *Store) after(f Filter) (*guard.Approval, error) {
 	return out, nil
 }
 
-// unfinished lists from memory, and with it what was refused there.
-func (s *Store) unfinished(f Filter, status []guard.Status, after *guard.Approval) []guard.Approval {
+// unfinished lists from memory, and with it what was refused there. Rows in
+// memory are replaced, never changed.
+func (s *Store) unfinished(f Filter, status []guard.Status, after *guard.Approval) []*guard.Approval {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	var out []guard.Approval
+	var out []*guard.Approval
 	for id, r := range s.mem.open {
-		a, refused := s.mem.refused[id]
-		if !refused {
-			a = r.Approval
+		a := &r.Approval
+		if refused, ok := s.mem.refused[id]; ok {
+			a = &refused
 		}
-		if !slices.Contains(status, a.Status) || !f.matches(a) || after != nil && f.order(a, *after) <= 0 {
-			continue
+		if slices.Contains(status, a.Status) && f.matches(a) && (after == nil || f.order(a, after) > 0) {
+			out = append(out, a)
 		}
-		if !refused {
-			a = r.approval()
-		}
-		out = append(out, a)
 	}
 	return out
 }
 
 // finished lists from the file. Keys are in the order of time within a tenant
 // and status, so each contributes at most the limit.
-func (s *Store) finished(f Filter, status []guard.Status, after *guard.Approval) ([]guard.Approval, error) {
+func (s *Store) finished(f Filter, status []guard.Status, after *guard.Approval) ([]*guard.Approval, error) {
 	if len(status) == 0 {
 		return nil, nil
 	}
@@ -161,7 +160,7 @@ func (s *Store) finished(f Filter, status []guard.Status, after *guard.Approval)
 	if f.Tenant != "" {
 		tenants = []string{f.Tenant}
 	}
-	var out []guard.Approval
+	var out []*guard.Approval
 	err := s.view(func(tx *bolt.Tx) error {
 		rows := tx.Bucket([]byte(bucketApprovals))
 		for _, t := range tenants {
@@ -172,11 +171,11 @@ func (s *Store) finished(f Filter, status []guard.Status, after *guard.Approval)
 					if err != nil {
 						return false, err
 					}
-					a := r.approval()
+					a := &r.Approval
 					if !f.matches(a) {
 						return true, nil
 					}
-					if after == nil || f.order(a, *after) > 0 {
+					if after == nil || f.order(a, after) > 0 {
 						out = append(out, a)
 						n++
 					}

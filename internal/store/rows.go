@@ -55,8 +55,10 @@ func (s *Store) split(a guard.Approval) (*row, []blob) {
 }
 
 // approval returns a copy without the contents.
-func (r *row) approval() guard.Approval {
-	a := r.Approval
+func (r *row) approval() guard.Approval { return copied(r.Approval) }
+
+// copied returns a with its own decisions and receipt.
+func copied(a guard.Approval) guard.Approval {
 	a.Signoffs = slices.Clone(a.Signoffs)
 	if a.Receipt != nil {
 		receipt := *a.Receipt
