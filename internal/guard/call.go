@@ -145,6 +145,9 @@ type Binding struct {
 	Run        RunID
 	Server     string
 	Tool       string
+	Tier       Tier     // with conditions applied
+	Folder     string   // the client's, which the server may be started in
+	Roots      []string // the workspace folders of the session
 	Definition diff.Digest
 	Policy     string // hash of the policy in force for the tool
 	Args       []byte // canonical
@@ -154,7 +157,7 @@ type Binding struct {
 }
 
 // bindingDomain separates these digests from all others and versions them.
-const bindingDomain = "mcpguard/binding/v1"
+const bindingDomain = "mcpguard/binding/v2"
 
 // Digest covers every field of b, each with its length, and the version of the
 // diff algorithm. Two bindings with one digest execute the same change.
@@ -167,12 +170,19 @@ func (b Binding) Digest() (diff.Digest, error) {
 	if err != nil {
 		return diff.Digest{}, err
 	}
+	roots, err := json.Marshal(b.Roots)
+	if err != nil {
+		return diff.Digest{}, err
+	}
 	h := diff.NewHasher(bindingDomain)
 	h.Field("algorithm", []byte{diff.AlgorithmVersion})
 	h.Field("tenant", []byte(b.Tenant))
 	h.Field("run", []byte(b.Run))
 	h.Field("server", []byte(b.Server))
 	h.Field("tool", []byte(b.Tool))
+	h.Field("tier", []byte(b.Tier.String()))
+	h.Field("folder", []byte(b.Folder))
+	h.Field("roots", roots)
 	h.Field("definition", b.Definition[:])
 	h.Field("policy", []byte(b.Policy))
 	h.Field("args", b.Args)

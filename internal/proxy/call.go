@@ -124,7 +124,7 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 			return nil, err
 		}
 	}
-	for {
+	for round := 0; ; round++ {
 		if err := s.hold(ctx, c, ticket); err != nil { // only on ask: a human decides
 			return nil, err
 		}
@@ -136,8 +136,7 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 		if errors.Is(err, errStale) {                      // it is not what was approved: ask again
 			held.Release()
 			ready = now
-			ticket, err = s.resubmit(ctx, c, ticket, ready)
-			if err == nil {
+			if ticket, err = s.resubmit(ctx, c, ticket, ready, round); err == nil {
 				continue
 			}
 			return nil, err
@@ -407,6 +406,7 @@ func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, previ
 	}
 	digest, err := guard.Binding{
 		Tenant: c.tc.Session.Tenant, Run: c.tc.Session.RunID, Server: c.tc.Session.Server, Tool: c.tc.Tool,
+		Tier: verdict.Tier, Folder: c.tc.Session.Origin.Folder, Roots: s.cfg.Roots,
 		Definition: c.tc.Definition, Policy: tool.Hash, Args: c.tc.ArgsCanonical, ArgsRaw: raw,
 		Effects: preview.Effects, Change: preview.Change,
 	}.Digest()
@@ -422,8 +422,9 @@ func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, previ
 
 // bytesBound is the digest of the bytes that a server may act on: the
 // arguments as they came and whatever else stands in params, such as the
-// answers and the state that a modern retry brings along. Metadata, which
-// differs with each retry, is left out. beside says that there is more than
+// answers and the state that a modern retry brings along. Of the metadata only
+// what the protocol itself defines is left out: it differs with each retry, and
+// says nothing about what is done. beside says that there is more than
 // arguments that a reviewer does not see.
 func (c *call) bytesBound() (digest diff.Digest, beside bool) {
 	h := diff.NewHasher("mcpguard/params/v1")
@@ -431,7 +432,15 @@ func (c *call) bytesBound() (digest diff.Digest, beside bool) {
 	more := false
 	for f := range jsonrpc.Members(c.msg.Raw, c.msg.Params) {
 		switch f.Name {
-		case "name", "arguments", "_meta":
+		case "name", "arguments":
+			continue
+		case "_meta":
+			for meta := range jsonrpc.Members(c.msg.Raw, f.Value) {
+				if !protocolMeta(meta.Name) {
+					more, beside = true, true
+					h.Field("_meta."+meta.Name, meta.Value.Of(c.msg.Raw))
+				}
+			}
 			continue
 		case "task": // how the answer is to come, not what is done
 		default:
@@ -444,6 +453,17 @@ func (c *call) bytesBound() (digest diff.Digest, beside bool) {
 		return c.tc.ArgsRaw, false
 	}
 	return h.Digest(), beside
+}
+
+// protocolMeta reports whether a member of _meta is the protocol's own, or a
+// label for records; a server has no business acting on those.
+func protocolMeta(name string) bool {
+	switch name {
+	case "progressToken", "traceparent", "tracestate", "baggage", metaToolUse, metaProtocolVersion, metaClientInfo,
+		"io.modelcontextprotocol/clientCapabilities", "io.modelcontextprotocol/logLevel":
+		return true
+	}
+	return false
 }
 
 // timeout is how long the upstream may take.

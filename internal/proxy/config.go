@@ -126,6 +126,8 @@ const (
 	ownListPages    = 100
 	defaultTimeout  = 60 * time.Second // of a call, where the policy names none
 	readGrace       = 2 * time.Second  // for reads at the end of the session
+	maxInFlight     = 1024             // requests of one client that are not settled
+	maxAsked        = 256              // requests of one upstream that the client has not answered
 	keptLine        = 1 << 20          // bytes of the buffer towards the client that stay allocated
 	stopTimeout     = 15 * time.Second // for the upstream to be gone
 	readBackTimeout = 30 * time.Second // of one read-back

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mcpguard/mcpguard/internal/approval"
 	"github.com/mcpguard/mcpguard/internal/audit"
@@ -73,7 +74,10 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 		s.outdate(ctx, t, err)
 		return bound{}, guard.Intent{}, err
 	}
-	if t != nil && now.digest != approved.digest || t == nil && now.verdict.Verdict != guard.Allow {
+	switch {
+	case t != nil && now.digest != approved.digest,
+		t == nil && now.verdict.Verdict != guard.Allow,
+		!slices.Equal(now.targets, approved.targets): // the lock is on other targets
 		return now, guard.Intent{}, errStale
 	}
 	if err := s.commit(c.req); err != nil {

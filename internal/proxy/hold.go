@@ -176,10 +176,16 @@ func (s *session) progress(c *call, a guard.Approval, n int) {
 
 func rawID(id jsonrpc.ID) json.RawMessage { return id.Raw() }
 
-// resubmit asks again for a call that went stale under its lock.
-func (s *session) resubmit(ctx context.Context, c *call, t *approval.Ticket, b bound) (*approval.Ticket, error) {
-	if t == nil {
+// resubmit asks again for a call that went stale under its lock. One that
+// needs no approval only goes back to the lock, on the targets it has now.
+func (s *session) resubmit(ctx context.Context, c *call, t *approval.Ticket, b bound, round int) (*approval.Ticket, error) {
+	switch {
+	case t == nil && b.verdict.Verdict != guard.Allow:
 		return s.submit(ctx, c, b)
+	case t == nil && round < maxMoved:
+		return nil, nil
+	case t == nil:
+		return nil, keepsMoving(c.approval)
 	}
 	rec, cancel := durably(ctx)
 	defer cancel()
@@ -187,14 +193,22 @@ func (s *session) resubmit(ctx context.Context, c *call, t *approval.Ticket, b b
 	next, err := t.Replace(rec, a, s.requested(c, a))
 	switch {
 	case errors.Is(err, approval.ErrStaleRounds):
-		return nil, &refusal{status: audit.StatusDenied, word: word{
-			Status: wordStale, Rule: guard.RuleStaleRounds, ApprovalID: t.ID(),
-			Reason: "the target changed each time between approval and execution",
-			Repair: "Find out with the user what else changes the target, then make the call again.",
-		}}
+		return nil, keepsMoving(t.ID())
 	case err != nil:
 		return nil, s.notRecorded(c, err)
 	}
 	c.approval = next.ID()
 	return next, nil
+}
+
+// maxMoved is how often a call that needs no approval may find its targets
+// elsewhere.
+const maxMoved = 3
+
+func keepsMoving(id guard.ApprovalID) error {
+	return &refusal{status: audit.StatusDenied, word: word{
+		Status: wordStale, Rule: guard.RuleStaleRounds, ApprovalID: id,
+		Reason: "the target changed each time before the call could run",
+		Repair: "Find out with the user what else changes the target, then make the call again.",
+	}}
 }

@@ -92,6 +92,8 @@ func (s *session) register(r *request) (why string) {
 			why = "a request with this id is in flight already"
 		case in.gone || in.closing:
 			why = "the session is ending"
+		case len(in.client) >= maxInFlight:
+			why = "too many requests are in flight; wait for answers"
 		default:
 			in.client[r.id] = r
 			if r.answer != nil {

@@ -79,7 +79,8 @@ type rig struct {
 	path   string
 	hook   func(store.Point) error
 
-	redactor Redactor
+	redactor  Redactor
+	elsewhere func(*Config) // changes the next sessions; may be nil
 }
 
 // inBubble runs a test with a rig whose time is the bubble's.
@@ -455,6 +456,9 @@ func (r *rig) sessionWith(client, name string, server upstream.Conn) *peer {
 		Policy:   r.policy.Load, Store: r.store, Desk: r.desk, Locks: r.locks, Meter: r.meter,
 		Redactor: r.redactor, Clock: bubbleClock{}, Roots: []string{r.root},
 		Notice: func(line string) { p.notes = append(p.notes, line) },
+	}
+	if r.elsewhere != nil {
+		r.elsewhere(&cfg)
 	}
 	go func() { p.served <- Serve(context.Background(), cfg) }() // ends with the session
 	go func() {                                                  // ends when Serve closes the client

@@ -176,14 +176,20 @@ func (s *session) upstreamRequest(m jsonrpc.Message) {
 		_ = s.toUpstream(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeMethodNotFound, "the guard's policy does not allow this method", nil))
 		return
 	}
-	open := false
+	why := ""
 	s.update(func(in *inflight) {
-		if _, open = in.server[m.ID]; !open {
+		_, open := in.server[m.ID]
+		switch {
+		case open:
+			why = "a request with this id is in flight already"
+		case len(in.server) >= maxAsked:
+			why = "too many requests are in flight"
+		default:
 			in.server[m.ID] = m.Method
 		}
 	})
-	if open {
-		_ = s.toUpstream(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "a request with this id is in flight already", nil))
+	if why != "" {
+		_ = s.toUpstream(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, why, nil))
 		return
 	}
 	s.toClient(m.Raw)
