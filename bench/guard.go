@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+)
+
+// guard is a guard in a folder of its own. This process is its clients' client,
+// and works in the folder that the guard serves.
+type guard struct {
+	home string
+	bin  string
+	env  []string
+	api  *client.Client
+}
+
+// servers is the configuration of the servers: nothing is limited, and writes of
+// the echo server wait.
+const servers = `
+roots: [%q]
+servers:
+  echo:
+    command: %q
+    tools:
+      echo: {tier: T0_READ}
+      note: {tier: T1_REVERSIBLE_WRITE, effect: opaque, limits: {rate: 100000/m}}
+  work:
+    builtin: workspace
+    preset: workspace
+  everything:
+    preset: everything
+    command: node
+    args: [%q]
+    env: [PATH]
+`
+
+// newGuard makes a guard with the given way of recording reads and onboards the
+// servers. The first session starts the daemon.
+func newGuard(bin, base, reads, everything string) (*guard, error) {
+	g := &guard{home: filepath.Join(base, reads), bin: bin}
+	if err := os.Mkdir(g.home, 0o700); err != nil {
+		return nil, err
+	}
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "MCPGUARD_") {
+			g.env = append(g.env, kv)
+		}
+	}
+	g.env = append(g.env, ipc.EnvHome+"="+g.home)
+	// add pins the definitions; what it writes as the policy is replaced.
+	for _, args := range [][]string{
+		{"add", "echo", "--", g.program("echo")},
+		{"add", "work", "--builtin", "workspace"},
+		{"add", "everything", "--preset", "everything", "--", "node", everything},
+	} {
+		if out, err := g.run("mcpguardd", args...); err != nil {
+			return nil, fmt.Errorf("%s: %w\n%s", args, err, out)
+		}
+	}
+	folder, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	paths := ipc.Paths{Config: g.home, State: g.home}
+	config := "version: 1\napprovers: {unsigned: any}\nhold: {default: wait}\naudit: {reads: " + reads + "}" +
+		fmt.Sprintf(servers, folder, g.program("echo"), everything)
+	if err := os.WriteFile(paths.ConfigFile(), []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	if out, err := g.run("mcpguardd", "check"); err != nil {
+		return nil, fmt.Errorf("checking the configuration: %w\n%s", err, out)
+	}
+	g.api = client.New(paths.ApproverSocket())
+	return g, nil
+}
+
+func (g *guard) program(name string) string { return filepath.Join(g.bin, name) }
+
+// run runs one of the programs to its end.
+func (g *guard) run(name string, args ...string) ([]byte, error) {
+	cmd := exec.Command(g.program(name), args...)
+	cmd.Env = g.env
+	return cmd.CombinedOutput()
+}
+
+// session opens a session with a server behind the guard; the first one starts
+// the daemon.
+func (g *guard) session(server string) (*wire, error) {
+	return open(g.env, g.program("mcpguardd"), "stdio", server)
+}
+
+// pending waits until n approvals wait, and returns them.
+func (g *guard) pending(ctx context.Context, n int) ([]client.Approval, error) {
+	for _, err := range g.api.Watch(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		count, err := g.api.Count(ctx, client.Filter{Status: []string{client.Pending}})
+		if err != nil {
+			return nil, err
+		}
+		if count >= n {
+			return g.api.ListAll(ctx, client.Filter{Status: []string{client.Pending}})
+		}
+	}
+	return nil, ctx.Err()
+}
+
+func (g *guard) stop() error {
+	g.api.Close()
+	out, err := g.run("mcpguardd", "stop")
+	if err != nil {
+		return fmt.Errorf("stopping the daemon: %w\n%s", err, out)
+	}
+	return nil
+}
