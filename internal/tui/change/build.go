@@ -1,0 +1,354 @@
+package change
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
+
+// textOf returns the text of a change without loss.
+func textOf(d client.Diff) string {
+	if len(d.Raw) > 0 {
+		return string(d.Raw)
+	}
+	return d.Text
+}
+
+// plainDiff reports whether a change is a unified diff and nothing beside it.
+func plainDiff(d client.Diff) bool {
+	return d.Type == "unified" && d.Text != "" && !d.Pruned && !present(d.Preview) && !present(d.Patch)
+}
+
+func present(raw []byte) bool { return len(raw) > 0 && string(raw) != "null" && string(raw) != "[]" }
+
+// build makes one of the texts of an approval.
+func build(d client.Detail, which int) *doc {
+	b := &builder{doc: &doc{}}
+	text := textOf(d.Diff)
+	if which != docShown && text == "" {
+		text = string(arguments(d))
+	}
+	switch {
+	case d.Diff.Pruned:
+		b.note("the content is no longer kept")
+	case tooLong(text):
+		// fail closed: what cannot be shown must not look like nothing
+		b.warn("the change is too long to be shown; do not approve it unread")
+	case which == docRaw && text != "", which == docDocument && text != "" && d.Diff.Type != "unified" && !looksUnified(text):
+		b.plainText(text)
+	case which == docDocument && text != "":
+		b.unifiedText(text)
+	case which != docShown:
+		b.empty = true
+		b.note("the change has no text")
+	default:
+		b.shown(d, text)
+	}
+	return b.done()
+}
+
+func arguments(d client.Detail) []byte {
+	if present(d.Arguments) {
+		return d.Arguments
+	}
+	return nil
+}
+
+func looksUnified(text string) bool {
+	return strings.HasPrefix(text, "diff --git ") || strings.HasPrefix(text, "--- ") || strings.HasPrefix(text, "@@ -")
+}
+
+// shown makes the text that is meant for reading.
+func (b *builder) shown(d client.Detail, text string) {
+	rows := b.rows(d.Diff)
+	switch d.Diff.Type {
+	case "unified", "json_patch", "json_diff":
+		if text != "" && (!rows || d.Diff.Type == "unified") {
+			if looksUnified(text) || d.Diff.Type == "unified" {
+				b.unifiedText(text)
+			} else {
+				b.value(text)
+			}
+		}
+		if text == "" && !rows {
+			b.note("no line changes")
+			b.effects(d.Effects)
+		}
+	case "exec":
+		b.command(text)
+	case "message":
+		b.letter(text)
+	case "http":
+		b.request(text)
+	case "sql":
+		b.lang = dashed
+		b.plainText(text)
+	default:
+		b.warn("effect not computed; you approve the arguments:")
+		if text == "" {
+			text = string(arguments(d))
+		}
+		b.value(text)
+	}
+	if len(b.off) == 0 && b.rest == "" {
+		b.note("nothing is known of what would change")
+		b.value(string(arguments(d)))
+	}
+}
+
+// effects lists what would happen to which resource.
+func (b *builder) effects(list []client.Effect) {
+	for _, e := range list {
+		b.field(e.Kind+": ", pathText(e.Key))
+		if e.Dest != "" {
+			b.field("to: ", pathText(e.Dest))
+		}
+		if e.Before.Mode != "" && e.After.Mode != "" && e.Before.Mode != e.After.Mode {
+			b.field("mode: ", e.Before.Mode+" to "+e.After.Mode)
+		}
+	}
+}
+
+// builder makes a text out of lines.
+type builder struct {
+	*doc
+	out  strings.Builder
+	rest string // what follows the lines made, to be read as a unified diff
+}
+
+func (b *builder) done() *doc {
+	d := b.doc
+	from := b.out.Len()
+	d.made = len(d.off)
+	switch {
+	case from == 0:
+		d.text = b.rest
+	default:
+		d.text = b.out.String() + b.rest
+	}
+	if b.rest != "" {
+		d.unified(from)
+	}
+	d.finish()
+	return d
+}
+
+// line adds a line. A newline in s begins another one that continues it.
+func (b *builder) line(k kind, sign byte, s string) {
+	for {
+		part, rest, more := strings.Cut(s, "\n")
+		b.add(b.out.Len(), k, sign, 0, 0)
+		if sign != 0 {
+			b.out.WriteByte(sign)
+		}
+		b.out.WriteString(part)
+		b.out.WriteByte('\n')
+		if !more {
+			return
+		}
+		s = rest
+		if k == kindField || k == kindRow || k == kindText {
+			k = kindMore
+		}
+	}
+}
+
+func (b *builder) title(s string) { b.line(kindTitle, 0, s) }
+func (b *builder) note(s string)  { b.line(kindNote, 0, s) }
+func (b *builder) warn(s string)  { b.line(kindWarn, 0, s) }
+
+// field adds a line with a name in front.
+func (b *builder) field(label, value string) {
+	b.cuts = append(b.cuts, cut{line: uint32(len(b.off)), label: uint32(len(label)), value: uint32(len(label))})
+	b.line(kindField, 0, label+value)
+}
+
+// plainText adds a text as it is.
+func (b *builder) plainText(text string) {
+	for line := range strings.Lines(text) {
+		b.line(kindText, 0, strings.TrimSuffix(line, "\n"))
+	}
+}
+
+func (b *builder) unifiedText(text string) { b.rest = text }
+
+// changed adds all lines of two texts, with what differs marked.
+func (b *builder) changed(old, new string) {
+	r := diff.Compute([]byte(old), []byte(new), diff.Options{Context: 1 << 20})
+	if len(r.Hunks) == 0 { // one side counts as binary, or they are equal: show both
+		b.all('-', old)
+		b.all('+', new)
+		return
+	}
+	for _, h := range r.Hunks {
+		for _, l := range h.Lines {
+			switch l.Kind {
+			case diff.Delete:
+				b.line(kindChange, '-', string(l.Text))
+			case diff.Insert:
+				b.line(kindChange, '+', string(l.Text))
+			default:
+				b.line(kindContext, ' ', string(l.Text))
+			}
+			b.ends(l.NoEOL)
+		}
+	}
+}
+
+// all adds all lines of a text as changed.
+func (b *builder) all(sign byte, text string) {
+	for line := range strings.Lines(text) {
+		whole, ended := strings.CutSuffix(line, "\n")
+		b.line(kindChange, sign, whole)
+		b.ends(!ended)
+	}
+}
+
+// maxRow is how many bytes of path and values stand on one row.
+const maxRow = 160
+
+// rows adds the rows of a patch and reports whether there are any.
+func (b *builder) rows(d client.Diff) bool {
+	list := previewRows(d.Preview)
+	if list == nil {
+		list = patchRows(d.Patch)
+	}
+	if len(list) == 0 {
+		return false
+	}
+	b.json = true
+	b.title(count(len(list), "value changes", "values change"))
+	for _, r := range list {
+		b.row(r)
+	}
+	if textOf(d) != "" && d.Type == "unified" {
+		b.title("the same as text")
+	}
+	return true
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+// change is one row of a patch.
+type change struct {
+	op, path, from string
+	old, new       diff.Value
+}
+
+// previewRows reads [{op, path, from, to}]; nil if raw is not that.
+func previewRows(raw []byte) []change {
+	if !present(raw) {
+		return nil
+	}
+	v, err := diff.Decode(raw)
+	if err != nil || v.Type() != diff.TypeArray {
+		return nil
+	}
+	var out []change
+	for _, e := range v.Elems() {
+		out = append(out, change{
+			op: e.Member("op").Text(), path: e.Member("path").Text(), from: e.Member("fromPath").Text(),
+			old: e.Member("from"), new: e.Member("to"),
+		})
+	}
+	return out
+}
+
+// patchRows reads an RFC 6902 patch. The value that an operation takes away is
+// known where a test for it stands before it.
+func patchRows(raw []byte) []change {
+	if !present(raw) {
+		return nil
+	}
+	ops, err := diff.ParsePatch(raw)
+	if err != nil {
+		return nil
+	}
+	var out []change
+	for i, o := range ops {
+		c := change{op: o.Op, path: o.Path, from: o.From, new: o.Value}
+		if i > 0 && ops[i-1].Op == diff.OpTest && ops[i-1].Path == o.Path && (o.Op == diff.OpReplace || o.Op == diff.OpRemove) {
+			c.old = ops[i-1].Value
+			out = out[:len(out)-1]
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// signs of operations; a test and whatever is unknown are named in full.
+var operations = map[string]string{diff.OpAdd: "+ ", diff.OpRemove: "- ", diff.OpReplace: "~ ", diff.OpMove: "> ", diff.OpCopy: "> "}
+
+// row adds one row of a patch, on one line where it fits.
+func (b *builder) row(c change) {
+	sign := operations[c.op]
+	if sign == "" {
+		sign = c.op + " "
+	}
+	head := sign + pathText(c.path)
+	if c.from != "" || c.op == diff.OpMove || c.op == diff.OpCopy {
+		head = sign + c.op + " " + pathText(c.from) + " to " + pathText(c.path)
+		c.old, c.new = diff.Value{}, onlyPresent(c.new, c.old)
+	}
+	b.header()
+	old, new := scalar(c.old), scalar(c.new)
+	if len(head)+len(old)+len(new) <= maxRow && (old != "" || !c.old.Present()) && (new != "" || !c.new.Present()) {
+		b.cuts = append(b.cuts, cut{line: uint32(len(b.off)), label: uint32(len(head)), value: uint32(len(head) + len(old))})
+		b.line(kindRow, 0, head+old+new)
+		return
+	}
+	texts := (lines(c.old) || lines(c.new)) && textual(c.old) && textual(c.new)
+	if texts {
+		head += "  (text)"
+	}
+	b.hunks[len(b.hunks)-1].asText = texts
+	b.line(kindHunk, 0, head)
+	b.changed(spelled(c.old, texts), spelled(c.new, texts))
+}
+
+// textual reports whether a value is a string, or none.
+func textual(v diff.Value) bool { return v.Type() == diff.TypeString || !v.Present() }
+
+func onlyPresent(a, b diff.Value) diff.Value {
+	if a.Present() {
+		return a
+	}
+	return b
+}
+
+// scalar returns a value on one line, "" if it is none or reads better on
+// several.
+func scalar(v diff.Value) string {
+	if !v.Present() || lines(v) || (v.Type() == diff.TypeArray || v.Type() == diff.TypeObject) && v.Len() > 3 {
+		return ""
+	}
+	raw := v.Encode()
+	if len(raw) > maxRow {
+		return ""
+	}
+	return string(raw)
+}
+
+// lines reports whether a value is a text of several lines.
+func lines(v diff.Value) bool {
+	return v.Type() == diff.TypeString && strings.Contains(strings.TrimSuffix(v.Text(), "\n"), "\n")
+}
+
+// spelled returns a value for reading: a text as it is, all else as JSON, nothing
+// for none.
+func spelled(v diff.Value, asText bool) string {
+	switch {
+	case !v.Present():
+		return ""
+	case asText:
+		return v.Text()
+	}
+	return jsonLines(v)
+}

@@ -1,0 +1,288 @@
+package change
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
+
+// pathText returns a name as it is, or as a JSON string if it could be taken for
+// more than a name.
+func pathText(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == '"' || c == '\\' || c >= 0x7f {
+			return quoted8(s)
+		}
+	}
+	if s == "" {
+		return `""`
+	}
+	return s
+}
+
+// quoted8 returns s as a JSON string; bytes that are not UTF-8 stay as they are.
+func quoted8(s string) string {
+	if v, err := diff.String(s); err == nil {
+		return string(v.Encode())
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
+}
+
+// jsonLine returns a value on one line.
+func jsonLine(v diff.Value) string { return string(v.Encode()) }
+
+// jsonLines returns a value over several lines, each with its newline.
+func jsonLines(v diff.Value) string {
+	var b strings.Builder
+	spread(v, "", "", "", func(_ int, s string, _ bool) {
+		b.WriteString(s)
+		b.WriteByte('\n')
+	})
+	return b.String()
+}
+
+// maxInline is how long an array of scalars may be to stand on one line.
+const maxInline = 60
+
+// spread yields the lines of a value, indented. A string that holds newlines
+// goes on on a further line after the escape of each; more marks these. named is
+// how many bytes of a line are indentation and member name, 0 without a name.
+func spread(v diff.Value, indent, name, tail string, yield func(named int, s string, more bool)) {
+	head, named := indent+name, 0
+	if name != "" {
+		named = len(head)
+	}
+	open, end := "{", "}"
+	if v.Type() == diff.TypeArray {
+		open, end = "[", "]"
+	}
+	switch {
+	case v.Type() == diff.TypeString:
+		for i, part := range stringParts(string(v.Encode()) + tail) {
+			if i > 0 {
+				yield(0, part, true)
+			} else {
+				yield(named, head+part, false)
+			}
+		}
+		return
+	case v.Type() != diff.TypeArray && v.Type() != diff.TypeObject, v.Len() == 0, short(v):
+		yield(named, head+string(v.Encode())+tail, false)
+		return
+	}
+	yield(named, head+open, false)
+	n := 0
+	comma := func() string {
+		if n++; n < v.Len() {
+			return ","
+		}
+		return ""
+	}
+	for key, m := range v.Members() {
+		spread(m, indent+"  ", quoted8(key)+": ", comma(), yield)
+	}
+	for _, e := range v.Elems() {
+		spread(e, indent+"  ", "", comma(), yield)
+	}
+	yield(0, indent+end+tail, false)
+}
+
+// short reports whether v is an array that fits on a line.
+func short(v diff.Value) bool {
+	if v.Type() != diff.TypeArray || v.Len() > maxInline/2 {
+		return false
+	}
+	for _, e := range v.Elems() {
+		if e.Type() == diff.TypeArray || e.Type() == diff.TypeObject || lines(e) {
+			return false
+		}
+	}
+	return len(v.Encode()) <= maxInline
+}
+
+// stringParts cuts an encoded string after the escape of each newline, the one
+// at its end excepted.
+func stringParts(s string) []string {
+	var out []string
+	from := 0
+	for i := 0; i+1 < len(s); i++ {
+		if s[i] != '\\' {
+			continue
+		}
+		i++
+		if s[i] == 'n' && i+1 < len(s) && s[i+1] != '"' {
+			out = append(out, s[from:i+1])
+			from = i + 1
+		}
+	}
+	return append(out, s[from:])
+}
+
+// value adds a JSON text, pretty printed; what is not JSON as it is.
+func (b *builder) value(text string) {
+	v, err := diff.Decode([]byte(text))
+	if err != nil {
+		b.plainText(text)
+		return
+	}
+	b.jsonValue(v)
+}
+
+func (b *builder) jsonValue(v diff.Value) {
+	b.json = true
+	spread(v, "", "", "", func(named int, s string, more bool) {
+		switch {
+		case more:
+			b.line(kindMore, 0, s)
+		case named > 0:
+			b.field(s[:named], s[named:])
+		default:
+			b.line(kindText, 0, s)
+		}
+	})
+}
+
+// list adds a member of a record: its items on a line each, where there are
+// several.
+func (b *builder) list(name string, v diff.Value) {
+	switch {
+	case v.Type() == diff.TypeArray && v.Len() > 0:
+		b.field(name+" ("+strconv.Itoa(v.Len())+"): ", "")
+		for _, e := range v.Elems() {
+			b.line(kindText, 0, "  "+word1(e))
+		}
+	case v.Type() == diff.TypeObject && v.Len() > 0:
+		b.field(name+": ", "")
+		for key, m := range v.Members() {
+			b.field("  "+pathText(key)+": ", word1(m))
+		}
+	default:
+		b.field(name+": ", word1(v))
+	}
+}
+
+// word1 returns a value on one line, a string without quotes where nothing in it
+// could be misread.
+func word1(v diff.Value) string {
+	s := v.Text()
+	if v.Type() != diff.TypeString || s == "" || strings.ContainsAny(s, "\"\\\n\r\t") || strings.TrimSpace(s) != s {
+		return jsonLine(v)
+	}
+	return s
+}
+
+// record adds an object: the members named first in this order, then all others,
+// then those in bodies as text. It reports whether text is an object.
+func (b *builder) record(text string, first, bodies []string) bool {
+	v, err := diff.Decode([]byte(text))
+	if err != nil || v.Type() != diff.TypeObject {
+		return false
+	}
+	b.json = true
+	for _, name := range first {
+		if m := v.Member(name); m.Present() {
+			b.list(name, m)
+		}
+	}
+	for name, m := range v.Members() {
+		if !slices.Contains(first, name) && !slices.Contains(bodies, name) {
+			b.list(pathText(name), m)
+		}
+	}
+	for _, name := range bodies {
+		m := v.Member(name)
+		if !m.Present() {
+			continue
+		}
+		if m.Type() != diff.TypeString {
+			b.field(name+": ", "")
+			b.jsonValue(m)
+			continue
+		}
+		b.header()
+		b.hunks[len(b.hunks)-1].asText = true
+		b.title(name)
+		b.plainText(m.Text())
+	}
+	return true
+}
+
+// letter adds a message: who, about what, then the text.
+func (b *builder) letter(text string) {
+	if !b.record(text, []string{"from", "to", "cc", "bcc", "replyTo", "reply_to", "subject", "date", "attachments"}, []string{"body", "text", "html", "content", "message"}) {
+		b.headed(text)
+	}
+}
+
+// request adds an HTTP request: method and address, headers, then the body.
+func (b *builder) request(text string) {
+	if !b.record(text, []string{"method", "url", "scheme", "host", "path", "query", "headers"}, []string{"body"}) {
+		b.headed(text)
+	}
+}
+
+// headed adds a text that begins with "Name: value" lines up to an empty one.
+func (b *builder) headed(text string) {
+	head := true
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		head = head && strings.TrimSuffix(line, "\r") != ""
+		if i := strings.Index(line, ": "); head && i > 0 && !strings.ContainsAny(line[:i], " \t") {
+			b.field(line[:i+2], line[i+2:])
+			continue
+		}
+		b.line(kindText, 0, line)
+	}
+}
+
+// command adds a command: its arguments one by one, then what is set around it.
+func (b *builder) command(text string) {
+	v, err := diff.Decode([]byte(text))
+	if err != nil {
+		b.plainText(text)
+		return
+	}
+	argv := v
+	names := []string{"argv", "command", "cmd", "args"}
+	if v.Type() == diff.TypeObject {
+		argv = diff.Value{}
+		for _, name := range names {
+			if m := v.Member(name); m.Type() == diff.TypeArray {
+				argv = m
+				names = []string{name}
+				break
+			}
+		}
+	}
+	if argv.Type() != diff.TypeArray {
+		b.jsonValue(v)
+		return
+	}
+	b.json = true
+	if command := v.Member("command"); names[0] == "args" && command.Present() {
+		b.field("command: ", argument(command))
+	}
+	b.title(count(argv.Len(), "argument", "arguments"))
+	for i, a := range argv.Elems() {
+		b.field("["+strconv.Itoa(i)+"] ", argument(a))
+	}
+	for name, m := range v.Members() {
+		if name != names[0] && (names[0] != "args" || name != "command") {
+			b.list(pathText(name), m)
+		}
+	}
+}
+
+// argument returns one argument: as it is if a shell would take it as one word,
+// else as a JSON string.
+func argument(v diff.Value) string {
+	s := v.Text()
+	if v.Type() != diff.TypeString || s == "" || strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"'`\\$&|;<>(){}[]*?!#~", r)
+	}) {
+		return jsonLine(v)
+	}
+	return s
+}

@@ -1,0 +1,285 @@
+package change
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/mcpguard/mcpguard/internal/safetext"
+)
+
+// class says what a stretch of a line is. A later class wins over an earlier one
+// where both apply.
+type class uint8
+
+const (
+	plain class = iota
+	keyword
+	name
+	str
+	number
+	comment
+	label    // path or name of a value
+	oldValue // of a row with both
+	newValue
+	ours     // a sign of our own: tab, end of a file
+	word     // differs from the other line of the pair
+	trailing // blanks at the end
+	match
+	currentMatch
+	hazard
+	classes
+)
+
+// piece is safe text of one class. It stands for the bytes [from, to) of its
+// line; a piece that stands for none is our own.
+type piece struct {
+	line     safetext.Line
+	class    class
+	from, to int
+	// splits says that the text is ASCII without markers, a column and a byte of
+	// the line for each of its bytes, so that the piece can be cut anywhere.
+	splits bool
+}
+
+// plainASCII reports whether s is printable ASCII and tabs.
+func plainASCII(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// marked reports whether safetext marks anything in s other than tabs.
+func marked(s string) bool {
+	for i := 0; i < len(s); {
+		if c := s[i]; c == '\t' || ' ' <= c && c < 0x7f && !joins(s[i+1:]) {
+			i++
+			continue
+		}
+		u := unit(s[i:])
+		if hostile(s[i : i+u]) {
+			return true
+		}
+		i += u
+	}
+	return false
+}
+
+// hostile reports whether safetext marks a unit on any terminal.
+func hostile(u string) bool { return safetext.Text(u).String() != u }
+
+// joins reports whether s begins with a mark, which joins the rune before it.
+func joins(s string) bool {
+	if s == "" || s[0] < utf8.RuneSelf {
+		return false
+	}
+	r, _ := utf8.DecodeRuneInString(s)
+	return joining(r)
+}
+
+// joining reports whether r shares a cell with the rune before it.
+func joining(r rune) bool {
+	return r >= 0x300 && (unicode.Is(unicode.M, r) || r == 0x0e33 || r == 0x0eb3)
+}
+
+// ties reports whether r, a mark, ties the next letter to its own.
+func ties(r rune) bool {
+	switch r {
+	case 0x094d, 0x09cd, 0x0acd, 0x0b4d, 0x0c4d, 0x0d4d:
+		return true
+	}
+	return false
+}
+
+// maxUnit bounds the bytes of a unit. An honest one has a fraction of that; the
+// marks of a longer one begin another, where safetext marks them.
+const maxUnit = 48
+
+// unit returns the length of what must stay together at the start of s: a rune
+// with its marks, and letters that these tie to it.
+func unit(s string) int {
+	_, n := utf8.DecodeRuneInString(s)
+	tied := false
+	for n < len(s) && n < maxUnit {
+		if s[n] < utf8.RuneSelf {
+			break
+		}
+		r, size := utf8.DecodeRuneInString(s[n:])
+		switch {
+		case joining(r):
+			tied = ties(r)
+		case tied && unicode.IsLetter(r):
+			tied = false
+		default:
+			return n
+		}
+		n += size
+	}
+	return n
+}
+
+// maxRun bounds the bytes of a piece, and so what it costs to cut one.
+const maxRun = 256
+
+// breakable returns the next place from i on where s can be cut without
+// separating what belongs together, looking a little way only.
+func breakable(s string, i int) int {
+	const way = maxUnit
+	for j := i; j < min(len(s), i+way); j++ {
+		if s[j] < utf8.RuneSelf || utf8.RuneStart(s[j]) && !joins(s[j:]) {
+			return j
+		}
+	}
+	return min(i, len(s))
+}
+
+// speller turns a line into pieces.
+type speller struct {
+	st  safetext.Style
+	tab int // columns
+}
+
+// spell yields the pieces of s in order, until yield returns false. classes
+// holds the class of each byte. base is the offset of s in its line and col the
+// column at which it begins. ends says that s ends its line.
+func (sp speller) spell(s string, classes []class, base, col int, ends bool, yield func(piece) bool) {
+	emit := func(l safetext.Line, c class, from, to int, splits bool) bool {
+		col += l.Width()
+		return yield(piece{line: l, class: c, from: base + from, to: base + to, splits: splits})
+	}
+	for i := 0; i < len(s); {
+		c, cls := s[i], classes[i]
+		switch {
+		case c == '\t':
+			if !emit(sp.tabAt(col), max(ours, cls), i, i+1, false) {
+				return
+			}
+			i++
+		case ' ' <= c && c < 0x7f && !joins(s[i+1:]):
+			j := i + 1
+			for j < min(len(s), i+maxRun) && ' ' <= s[j] && s[j] < 0x7f && classes[j] == cls && !(s[j] == '<' && sp.st.ASCII) {
+				j++
+			}
+			if j < len(s) && joins(s[j:]) && j > i+1 {
+				j-- // the mark belongs to the last letter
+			}
+			l := sp.st.Text(s[i:j])
+			if l.Width() != j-i { // a "<" on an ASCII terminal
+				j = i + 1
+				l = sp.st.Text(s[i:j])
+			}
+			if !emit(l, cls, i, j, l.Width() == j-i && !sp.st.ASCII) {
+				return
+			}
+			i = j
+		default:
+			n := unit(s[i:])
+			switch {
+			case c == '\r' && ends && i+1 == len(s):
+				cls = max(ours, cls)
+			case hostile(s[i : i+n]):
+				cls = hazard
+			}
+			if !emit(sp.st.Text(s[i:i+n]), cls, i, i+n, false) {
+				return
+			}
+			i += n
+		}
+	}
+}
+
+// tabAt returns the sign for a tab at a column, up to the next stop.
+func (sp speller) tabAt(col int) safetext.Line {
+	sign := sp.st.Text("\t")
+	if sp.st.ASCII {
+		sign = sign.Wrap(len("<TAB>"))[0]
+	} else {
+		sign = sign.Wrap(1)[0]
+	}
+	end := col + sign.Width()
+	return sign.Pad(sign.Width() + (sp.tab-end%sp.tab)%sp.tab)
+}
+
+// maxWords bounds how many look-alike words of one line are told apart from the
+// rest of it; beyond, all that is not ASCII counts as one.
+const maxWords = 16
+
+// overlayHazards marks the words and letters that look like something else or
+// change the direction of text.
+func overlayHazards(s string, classes []class) {
+	for at, words := 0, 0; at < len(s); {
+		if words++; words > maxWords {
+			for i := at; i < len(s); i++ {
+				if s[i] >= utf8.RuneSelf {
+					paint(classes, i, i+1, hazard)
+				}
+			}
+			break
+		}
+		next := len(s)
+		for _, f := range safetext.Scan([]byte(s[at:])) {
+			if f.Kind != safetext.Homoglyph {
+				continue
+			}
+			from := at + f.Offset
+			next = wordEnd(s, from)
+			paint(classes, from, next, hazard)
+		}
+		at = next
+	}
+	for i, r := range s {
+		if rightToLeft(r) {
+			paint(classes, i, i+utf8.RuneLen(r), hazard)
+		}
+	}
+}
+
+func wordEnd(s string, from int) int {
+	for i, r := range s[from:] {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && !unicode.Is(unicode.M, r) {
+			return from + max(i, 1)
+		}
+	}
+	return len(s)
+}
+
+// rightToLeft reports whether terminals may reorder a text with r.
+func rightToLeft(r rune) bool {
+	return r >= 0x590 && unicode.In(r, unicode.Hebrew, unicode.Arabic, unicode.Syriac, unicode.Thaana, unicode.Nko,
+		unicode.Samaritan, unicode.Mandaic, unicode.Adlam)
+}
+
+// paint gives the bytes [from, to) a class, where they have no stronger one.
+func paint(classes []class, from, to int, c class) {
+	for i := max(0, from); i < min(to, len(classes)); i++ {
+		classes[i] = max(classes[i], c)
+	}
+}
+
+// overlayTrailing marks blanks at the end of a line, also before its carriage
+// return.
+func overlayTrailing(s string, classes []class) {
+	end := len(strings.TrimSuffix(s, "\r"))
+	paint(classes, len(strings.TrimRight(s[:end], " \t")), end, trailing)
+}
+
+// overlayEscapes marks the escapes of JSON that stand for a character that would
+// itself be marked.
+func overlayEscapes(s string, classes []class) {
+	for i := 0; i+1 < len(s); i++ {
+		if s[i] != '\\' {
+			continue
+		}
+		if s[i+1] == 'u' || s[i+1] == 'b' || s[i+1] == 'f' {
+			n := 2
+			if s[i+1] == 'u' {
+				n = 6
+			}
+			paint(classes, i, i+n, hazard)
+		}
+		i++
+	}
+}
