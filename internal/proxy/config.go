@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/approval"
 	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/policy"
@@ -100,6 +101,21 @@ type Config struct {
 	// Identified is told the client's own name and version once they are known.
 	// May be nil.
 	Identified func(client, version string)
+	// Waiting is told which of the server's tools wait for acceptance, sorted by
+	// name, whenever that changed. It must not wait for anything. May be nil.
+	Waiting func([]Waiting)
+	// Changed gets a value whenever another policy is in force. The client is then
+	// told where it would see another list of tools. May be nil.
+	Changed <-chan struct{}
+}
+
+// Waiting is a tool that is not callable because its definition is not the
+// accepted one.
+type Waiting struct {
+	Tool       string
+	SHA256     diff.Digest // of Definition; zero where it cannot be accepted
+	Definition []byte      // as the server lists it; nil where it does so twice
+	Accepted   []byte      // nil where none was
 }
 
 func (c Config) withDefaults() Config {
@@ -111,6 +127,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Identified == nil {
 		c.Identified = func(string, string) {}
+	}
+	if c.Waiting == nil {
+		c.Waiting = func([]Waiting) {}
 	}
 	if c.Grace <= 0 {
 		c.Grace = 10 * time.Second

@@ -24,6 +24,7 @@ type inflight struct {
 	tasks   map[string]chan taskEnd // tasks that calls began, until they end
 	gone    bool                    // the upstream has ended
 	closing bool                    // the session is ending: nothing new begins
+	modern  bool                    // the client speaks the era without initialize
 	idle    chan struct{}           // while closing: closed when no request only passes any more
 }
 
@@ -31,9 +32,12 @@ type inflight struct {
 type request struct {
 	id     jsonrpc.ID
 	method string
+	modern bool // of the era without initialize
 	token  jsonrpc.ID
 	cancel context.CancelCauseFunc // of the goroutine that follows it; nil if it only passes
 	answer chan answer             // for that goroutine, holds one
+
+	listens bool // subscribed to changes of the list of tools
 
 	stage     stage
 	received  bool   // the upstream has answered
@@ -96,6 +100,7 @@ func (s *session) register(r *request) (why string) {
 			why = "too many requests are in flight; wait for answers"
 		default:
 			in.client[r.id] = r
+			in.modern = r.modern
 			if r.answer != nil {
 				s.calls.Add(1) // here, so that none is added once close waits
 			}

@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
@@ -21,8 +24,9 @@ import (
 type tools struct {
 	mu       sync.Mutex
 	known    map[string]definition
-	complete bool // the guard itself has listed all since the last change
-	waiting  int  // how many wait for acceptance, as last told
+	complete bool            // the guard itself has listed all since the last change
+	waiting  []Waiting       // for acceptance, as last told
+	shown    map[string]bool // whether the client's last list had it; nil before the first
 	alerted  map[string]diff.Digest
 	listing  sync.Mutex // one list of the guard's own at a time
 }
@@ -224,7 +228,9 @@ func (s *session) filterList(m *jsonrpc.Message) []byte {
 			return true
 		}
 		d, _, _ := s.defs.get(name)
-		return !s.offered(name, d)
+		yes := s.offered(name, d)
+		s.defs.show(name, yes)
+		return !yes
 	})
 	if out == nil {
 		return jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInternalError, "mcpguard could not filter the server's list of tools", nil)
@@ -255,25 +261,38 @@ func (s *session) compare(page map[string]definition) {
 			}
 		}
 	}
-	waiting := 0
-	s.defs.mu.Lock()
-	for name, d := range s.defs.known {
-		if tool, ok := server.Tool(name); ok && tool.Tier != guard.Never {
-			if pin, pinned := tool.Pin(); !pinned || pin.SHA256 != d.hash {
-				waiting++
-			}
-		}
-	}
-	told := s.defs.waiting
-	s.defs.waiting = waiting
-	s.defs.mu.Unlock()
-	if waiting > 0 && waiting != told {
+	if waiting, more := s.waiting(server); more {
 		what := "tools wait"
 		if waiting == 1 {
 			what = "tool waits"
 		}
 		s.notice("mcpguard: %d %s for acceptance: mcpguardd accept %s", waiting, what, s.cfg.Session.Server)
 	}
+}
+
+// waiting counts the tools that wait for acceptance, and passes them on where
+// they are others than before. more says that the developer has to be told.
+func (s *session) waiting(server *policy.Server) (n int, more bool) {
+	s.defs.mu.Lock()
+	defer s.defs.mu.Unlock()
+	var list []Waiting
+	for name, d := range s.defs.known {
+		if tool, ok := server.Tool(name); ok && tool.Tier != guard.Never {
+			if pin, pinned := tool.Pin(); !pinned || pin.SHA256 != d.hash {
+				list = append(list, Waiting{Tool: name, SHA256: d.hash, Definition: d.raw, Accepted: pin.Definition})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b Waiting) int { return strings.Compare(a.Tool, b.Tool) })
+	told := s.defs.waiting
+	same := slices.EqualFunc(list, told, func(a, b Waiting) bool {
+		return a.Tool == b.Tool && a.SHA256 == b.SHA256 && bytes.Equal(a.Accepted, b.Accepted)
+	})
+	s.defs.waiting = list
+	if !same {
+		s.cfg.Waiting(slices.Clone(list))
+	}
+	return len(list), len(list) > 0 && len(list) != len(told)
 }
 
 // definitionChanged records once per session that a tool is not what was

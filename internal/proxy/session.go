@@ -64,6 +64,11 @@ func Serve(ctx context.Context, cfg Config) error {
 	}
 	s.conn = conn
 
+	s.settling.Add(1)
+	go func() { // ends with the session, when close begins
+		defer s.settling.Done()
+		s.watchPolicy()
+	}()
 	clientGone := make(chan struct{})
 	go func() { // ends with the client's stream, which Serve closes
 		defer close(clientGone)
@@ -253,6 +258,7 @@ const (
 	metaProtocolVersion = "io.modelcontextprotocol/protocolVersion"
 	metaClientInfo      = "io.modelcontextprotocol/clientInfo"
 	metaServerInfo      = "io.modelcontextprotocol/serverInfo"
+	metaSubscription    = "io.modelcontextprotocol/subscriptionId"
 	metaToolUse         = "claudecode/toolUseId"
 )
 

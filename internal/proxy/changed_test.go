@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+const (
+	legacyList = `{"jsonrpc":"2.0","id":"list","method":"tools/list"}`
+	modernList = `{"jsonrpc":"2.0","id":"list","method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`
+	listen     = `{"jsonrpc":"2.0","id":"listen:0","method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`
+)
+
+// TestAnotherPolicyRefreshesTheClientsList goes through both eras: the client
+// hears of another policy where it would see other tools, and only there.
+func TestAnotherPolicyRefreshesTheClientsList(t *testing.T) {
+	without := strings.Replace(testConfig, "      look: {tier: T0_READ}\n", "", 1)
+	for name, c := range map[string]struct {
+		first []string
+		want  string // "" for nothing
+	}{
+		"legacy":                 {[]string{legacyList}, `{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`},
+		"modern":                 {[]string{listen, modernList}, `{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":"listen:0"}}}`},
+		"modern without subscription": {[]string{modernList}, ""},
+		"never listed":           {nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(r *rig) {
+				changed := make(chan struct{})
+				r.elsewhere = func(c *Config) { c.Changed = changed }
+				p := r.session("patient")
+				defer p.end()
+				p.server.set(func(_ *fakeServer, m jsonrpc.Message) bool { return m.Method == "subscriptions/listen" })
+				for _, frame := range c.first {
+					p.send("%s", frame)
+				}
+				for _, frame := range c.first {
+					if frame != listen {
+						p.frame()
+					}
+				}
+				changed <- struct{}{} // the same policy
+				p.quiet()
+				r.setPolicy(without)
+				changed <- struct{}{}
+				if c.want == "" {
+					p.quiet()
+					return
+				}
+				if got := p.frame(); got != c.want {
+					t.Errorf("got  %s\nwant %s", got, c.want)
+				}
+				p.quiet()
+			})
+		})
+	}
+}
+
+func TestWhatWaitsForAcceptanceIsHandedOn(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		var told [][]Waiting
+		changed := make(chan struct{})
+		r.elsewhere = func(c *Config) {
+			c.Changed = changed
+			c.Waiting = func(w []Waiting) { told = append(told, w) }
+		}
+		p := r.session("patient")
+		defer p.end()
+		for range 2 {
+			p.send(legacyList)
+			p.frame()
+		}
+		synctest.Wait()
+		if len(told) != 1 || len(told[0]) != 1 {
+			t.Fatalf("told %v, want one tool, once", told)
+		}
+		w := told[0][0]
+		if w.Tool != "moved" || string(w.Definition) != definitionOf("moved") || !strings.Contains(string(w.Accepted), "once did moved") {
+			t.Errorf("told %+v", w)
+		}
+		r.setPolicy(strings.Replace(testConfig, "      moved: {tier: T0_READ}\n", "", 1))
+		changed <- struct{}{}
+		synctest.Wait()
+		if len(told) != 2 || len(told[1]) != 0 {
+			t.Errorf("told %v, want that nothing waits any more", told)
+		}
+	})
+}
