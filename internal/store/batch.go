@@ -22,6 +22,7 @@ type batch struct {
 	log     *slog.Logger
 	now     guard.Now // of the operation that runs
 	writes  int       // puts and deletes so far
+	redo    []byte    // the same, for the journal
 	size    int64     // records of the log, with those of this batch
 	tenants []string  // with those of this batch
 	mem     *memory   // as of the last commit; only the writer changes what a batch reads of it
@@ -54,7 +55,11 @@ func (b *batch) bucket(name string) *bolt.Bucket { return b.tx.Bucket([]byte(nam
 func (b *batch) get(bucket string, k []byte) []byte { return b.bucket(bucket).Get(k) }
 
 func (b *batch) put(bucket string, k, v []byte) error {
+	if v == nil {
+		v = []byte{} // within the transaction, nil would read as if the key were not there
+	}
 	b.writes++
+	b.redo = appendRedo(b.redo, redoPut, bucket, k, v)
 	if err := b.bucket(bucket).Put(k, v); err != nil {
 		return fmt.Errorf("writing to %s: %w", bucket, err)
 	}
@@ -71,6 +76,7 @@ func (b *batch) putJSON(bucket string, k []byte, v any) error {
 
 func (b *batch) delete(bucket string, k []byte) error {
 	b.writes++
+	b.redo = appendRedo(b.redo, redoDelete, bucket, k, nil)
 	if err := b.bucket(bucket).Delete(k); err != nil {
 		return fmt.Errorf("deleting from %s: %w", bucket, err)
 	}
@@ -137,14 +143,13 @@ func (b *batch) append(records ...[]byte) (int64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("continuing the audit log at %d: %w", b.size, err)
 		}
-		b.writes++
-		if err := leaves.Put(number(b.size), data); err != nil {
-			return 0, fmt.Errorf("appending to the audit log: %w", err)
+		if err := b.put(bucketLeaves, number(b.size), data); err != nil {
+			return 0, err
 		}
 		at := tlog.StoredHashIndex(0, b.size)
 		for i, h := range stored {
-			if err := hashes.Put(number(at+int64(i)), slices.Clone(h[:])); err != nil {
-				return 0, fmt.Errorf("appending to the audit log: %w", err)
+			if err := b.put(bucketHashes, number(at+int64(i)), slices.Clone(h[:])); err != nil {
+				return 0, err
 			}
 		}
 		b.size++

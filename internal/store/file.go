@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -193,6 +194,7 @@ func createFile(path, verifier string, now time.Time) error {
 			{metaSchema, strconv.Itoa(schemaVersion)},
 			{metaCreated, now.UTC().Format(time.RFC3339)},
 			{metaVerifier, verifier},
+			{metaJournalID, rand.Text()},
 		} {
 			if err := meta.Put([]byte(kv[0]), []byte(kv[1])); err != nil {
 				return err
@@ -241,6 +243,27 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// viewFile turns what a damaged file does to bbolt into an error.
+func viewFile(db *bolt.DB, fn func(*bolt.Tx) error) (err error) {
+	defer recovered(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	return db.View(fn)
+}
+
+// updateFile is viewFile for a transaction that writes.
+func updateFile(db *bolt.DB, fn func(*bolt.Tx) error) (err error) {
+	defer recovered(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	return db.Update(fn)
+}
+
+// recovered is deferred where a damaged file may lead to a panic.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: bbolt panicked: %v", ErrMissing, p)
+	}
 }
 
 // readSmall reads a file of at most limit bytes that is not a link.

@@ -142,7 +142,7 @@ func (s *Store) sealHead() error {
 	// With this transaction the free pages are listed in the file, so that the
 	// next start need not look for them.
 	s.db.NoFreelistSync = false
-	return s.db.Update(func(tx *bolt.Tx) error {
+	return updateFile(s.db, func(tx *bolt.Tx) error {
 		if c.size == 0 {
 			return nil
 		}
@@ -247,7 +247,7 @@ func (s *Store) swapVerifier() (other string, err error) {
 	if err != nil || other == now {
 		return "", err
 	}
-	return other, s.db.Update(func(tx *bolt.Tx) error {
+	return other, updateFile(s.db, func(tx *bolt.Tx) error {
 		// Checkpoints of the other key can no longer be checked with this one.
 		if err := tx.DeleteBucket([]byte(bucketCheckpoints)); err != nil {
 			return err
@@ -265,12 +265,9 @@ func (s *Store) raiseAll(alerts []Alert, distrust string) error {
 	if len(alerts) == 0 {
 		return nil
 	}
-	tx, err := s.db.Begin(true)
-	if err != nil {
-		return fmt.Errorf("raising an alert: %w", err)
-	}
-	b := s.newBatch(tx)
-	err = b.run(func(b *batch) error {
+	var b *batch
+	err := updateFile(s.db, func(tx *bolt.Tx) error {
+		b = s.newBatch(tx)
 		for _, a := range alerts {
 			if _, err := b.raise(a); err != nil {
 				return err
@@ -282,10 +279,6 @@ func (s *Store) raiseAll(alerts []Alert, distrust string) error {
 		return nil
 	})
 	if err != nil {
-		rollback(tx)
-		return fmt.Errorf("raising an alert: %w", err)
-	}
-	if err := s.flush(tx); err != nil {
 		return fmt.Errorf("raising an alert: %w", err)
 	}
 	s.publish(b)

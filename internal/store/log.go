@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
 	bolt "go.etcd.io/bbolt"
@@ -263,6 +265,9 @@ func OpenLog(o Options) (*Log, error) {
 	if timeout <= 0 {
 		timeout = defaultLockTimeout
 	}
+	if err := catchUp(o.Path, timeout); err != nil {
+		return nil, fmt.Errorf("opening the audit log: %w", err)
+	}
 	db, err := openFile(o.Path, true, timeout)
 	if err != nil {
 		return nil, fmt.Errorf("opening the audit log: %w", err)
@@ -273,6 +278,43 @@ func OpenLog(o Options) (*Log, error) {
 		return nil, errors.Join(fmt.Errorf("opening the audit log: %w", err), db.Close())
 	}
 	return l, nil
+}
+
+// catchUp takes into the database what a daemon that was killed left in its
+// journal. A database that was closed is not written to.
+func catchUp(path string, timeout time.Duration) error {
+	db, err := openFile(path, true, timeout)
+	if err != nil {
+		return err
+	}
+	n := 0
+	err = viewFile(db, func(tx *bolt.Tx) error {
+		id, applied, err := journalState(tx)
+		if err != nil {
+			return err
+		}
+		f, err := os.Open(path + ".journal")
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		j := &journal{f: f, id: id}
+		n = len(j.missing(applied))
+		return j.close()
+	})
+	if err = errors.Join(err, db.Close()); err != nil || n == 0 {
+		return err
+	}
+	if db, err = openFile(path, false, timeout); err != nil {
+		return err
+	}
+	j, _, err := replay(db, path+".journal")
+	if err == nil {
+		err = j.close()
+	}
+	return errors.Join(err, db.Close())
 }
 
 func (l *Log) publicKey(keyPath string) (verifier string, err error) {

@@ -167,13 +167,13 @@ func TestRolledBackDatabase(t *testing.T) {
 	v := session(t, s)
 	ready, waiting := approved(t, s, v, "ready"), pending(t, s, v, "waiting")
 	shut(t, s)
-	old := must(os.ReadFile(o.Path))(t)
+	old, oldJournal := must(os.ReadFile(o.Path))(t), must(os.ReadFile(o.Path+".journal"))(t)
 	s = open(t, o)
 	if err := s.Begin(ctx, intentFor(ready)); err != nil {
 		t.Fatal(err)
 	}
 	shut(t, s)
-	if err := os.WriteFile(o.Path, old, 0o600); err != nil {
+	if err := errors.Join(os.WriteFile(o.Path, old, 0o600), os.WriteFile(o.Path+".journal", oldJournal, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	l := must(OpenLog(o))(t)

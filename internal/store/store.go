@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -37,6 +36,14 @@ type Store struct {
 
 	dbMu sync.RWMutex // held for reading by each View, for writing while the file is opened again
 	db   *bolt.DB     // nil while it could not be opened again
+
+	// The writer's own: the open transaction, and the records of the journal
+	// that it contains.
+	tx       *bolt.Tx
+	journal  *journal
+	since    time.Time // the first of them
+	contains [][]byte
+	unread   atomic.Bool // there are any: a reader asks for a commit first
 
 	mu  sync.RWMutex // guards mem
 	mem memory
@@ -77,11 +84,11 @@ func Open(o Options) (*Store, error) {
 	if err := s.prepare(o, headFile); err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
-	if s.db, err = openFile(s.path, false, s.lockTimeout); err != nil {
+	if err := s.openFiles(); err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
 	removeLeftovers(s.path)
-	if err := s.begin(headFile); err != nil {
+	if err := s.takeUp(headFile); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the store: %w", err), s.closeFile())
 	}
 	go s.write()    // owned by the store; ends when Close has closed the queue and all is written
@@ -156,9 +163,26 @@ func (h *head) loadKey() (*audit.Key, error) {
 	return audit.ParseKey(string(data))
 }
 
-// begin brings the file to the current schema, loads what is kept in memory and
+// openFiles opens database and journal, and brings the one up to the other.
+func (s *Store) openFiles() error {
+	db, err := openFile(s.path, false, s.lockTimeout)
+	if err != nil {
+		return err
+	}
+	j, n, err := replay(db, s.path+".journal")
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	if n > 0 {
+		s.log.Info("the database was brought up to its journal", "records", n)
+	}
+	s.db, s.journal = db, j
+	return nil
+}
+
+// takeUp brings the file to the current schema, loads what is kept in memory and
 // compares the log with the head.
-func (s *Store) begin(headFile []byte) error {
+func (s *Store) takeUp(headFile []byte) error {
 	if err := migrate(s.db); err != nil {
 		return err
 	}
@@ -188,20 +212,35 @@ func (s *Store) Close() error {
 func (s *Store) closeFile() error {
 	s.dbMu.Lock()
 	defer s.dbMu.Unlock()
-	db := s.db
-	s.db = nil
+	db, j := s.db, s.journal
+	s.db, s.journal = nil, nil
 	if db == nil {
 		return nil
 	}
-	if err := db.Close(); err != nil {
+	s.dropTx()
+	if err := errors.Join(db.Close(), j.close()); err != nil {
 		return fmt.Errorf("closing the database: %w", err)
 	}
 	return nil
 }
 
-// view reads in a transaction of its own. It must be short: a reader holds up
-// the writer when the file has to be mapped again. What fn keeps, it copies.
+// view reads in a transaction of its own, all that was published before. It
+// must be short: a reader holds up the writer when the file has to be mapped
+// again. What fn keeps, it copies. The writer itself uses viewNow.
 func (s *Store) view(fn func(*bolt.Tx) error) error {
+	if s.unread.Load() {
+		err := s.wait("bringing the file up to date", &op{flush: true, done: make(chan struct{})})
+		if errors.Is(err, ErrShut) {
+			<-s.written // the writer's last act is the same
+		} else if err != nil {
+			return err
+		}
+	}
+	return s.viewNow(fn)
+}
+
+// viewNow reads what the file has.
+func (s *Store) viewNow(fn func(*bolt.Tx) error) error {
 	s.dbMu.RLock()
 	defer s.dbMu.RUnlock()
 	if s.db == nil {
@@ -215,24 +254,13 @@ func (s *Store) view(fn func(*bolt.Tx) error) error {
 	return viewFile(s.db, fn)
 }
 
-// viewFile turns what a damaged file does to bbolt into an error.
-func viewFile(db *bolt.DB, fn func(*bolt.Tx) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: reading panicked: %v", ErrMissing, p)
-		}
-	}()
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	return db.View(fn)
-}
-
 // load reads into memory what is kept there.
 func (s *Store) load() error {
 	m := memory{
 		open: map[guard.ApprovalID]*row{}, sessions: map[guard.SessionID]guard.Session{},
 		alerts: map[guard.EventID]Alert{}, refused: map[guard.ApprovalID]guard.Approval{},
 	}
-	err := s.view(func(tx *bolt.Tx) error {
+	err := s.viewNow(func(tx *bolt.Tx) error {
 		if err := checkBuckets(tx); err != nil {
 			return fmt.Errorf("%w: %w", ErrMissing, err)
 		}
@@ -270,16 +298,7 @@ func (s *Store) reload() (committed bool, err error) {
 	if err := s.hook(PointRecover); err != nil {
 		return false, err
 	}
-	s.dbMu.Lock()
-	if s.db != nil {
-		rollbackClose(s.db)
-		s.db = nil
-	}
-	dropCache(s.path)
-	db, err := openFile(s.path, false, s.lockTimeout)
-	s.db = db
-	s.dbMu.Unlock()
-	if err != nil {
+	if err := s.reopen(); err != nil {
 		return false, err
 	}
 	if err := s.load(); err != nil {
@@ -287,11 +306,7 @@ func (s *Store) reload() (committed bool, err error) {
 	}
 	cause := errors.New("asked for")
 	if d := s.doubt; d != nil {
-		var id int
-		if err := s.view(func(tx *bolt.Tx) error { id = tx.ID(); return nil }); err != nil {
-			return false, err
-		}
-		committed, cause = id >= d.id, d.cause
+		committed, cause = s.journal.seq >= d.seq, d.cause
 		if !committed {
 			for _, o := range d.ops {
 				o.state.Store(opQueued)
@@ -310,36 +325,46 @@ func (s *Store) reload() (committed bool, err error) {
 	return committed, nil
 }
 
-// rollbackClose closes a database on which a commit failed.
-func rollbackClose(db *bolt.DB) {
-	defer func() { _ = recover() }() // whatever state it is in, it is given up
-	_ = db.Close()
+// reopen closes database and journal, whatever state they are in, and opens
+// them again.
+func (s *Store) reopen() error {
+	s.dbMu.Lock()
+	defer s.dbMu.Unlock()
+	s.dropTx()
+	if s.db != nil {
+		var ignored error // a database on which a write failed may not even close; it is given up
+		func() {
+			defer recovered(&ignored)
+			_ = s.db.Close()
+		}()
+		_ = s.journal.close()
+		s.db, s.journal = nil, nil
+	}
+	dropCache(s.path)
+	dropCache(s.path + ".journal")
+	if err := s.openFiles(); err != nil {
+		return err
+	}
+	s.contains = nil
+	s.unread.Store(false)
+	return nil
 }
 
 // noteRecovery raises an alert, in a transaction of its own.
 func (s *Store) noteRecovery(cause error) error {
-	tx, err := s.db.Begin(true)
-	if err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
-	}
-	b := s.newBatch(tx)
-	err = b.run(func(b *batch) error {
-		_, err := b.raise(Alert{Kind: AlertWriteFailed, Text: "A write to the database failed; its state was read again from disk.", Detail: cause.Error()})
-		return err
-	})
-	if err != nil {
-		rollback(tx)
-		return err
-	}
-	if b.writes == 0 { // an earlier alert is still open
-		if err := b.put(bucketMeta, []byte("recovered"), []byte(strconv.FormatInt(b.now.Wall.UnixMilli(), 10))); err != nil {
-			rollback(tx)
+	var b *batch
+	err := updateFile(s.db, func(tx *bolt.Tx) error {
+		b = s.newBatch(tx)
+		if _, err := b.raise(Alert{
+			Kind: AlertWriteFailed, Text: "A write to the database failed; its state was read again from disk.", Detail: cause.Error(),
+		}); err != nil {
 			return err
 		}
-	}
-	if err := tx.Commit(); err != nil {
-		rollback(tx)
-		return err
+		// Also where the same alert still waits, this is a write.
+		return b.put(bucketMeta, []byte("recovered"), strconv.AppendInt(nil, b.now.Wall.UnixMilli(), 10))
+	})
+	if err != nil {
+		return fmt.Errorf("writing to the database again: %w", err)
 	}
 	s.publish(b)
 	return nil

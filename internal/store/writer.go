@@ -2,19 +2,20 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 const (
 	maxBatch  = 256                    // operations in one transaction
 	maxSoon   = 4096                   // relaxed operations that may wait before callers do
 	soonDelay = 20 * time.Millisecond  // how long a relaxed operation waits for company
+	flushIdle = 100 * time.Millisecond // without work, until the database is committed
+	flushMax  = time.Second            // with work, likewise
 	retry     = 250 * time.Millisecond // between attempts to read the state again
 )
 
@@ -22,11 +23,12 @@ const (
 type op struct {
 	run  func(*batch) error
 	soon bool // nobody waits for it; it is kept until it is durable
-	// recover asks for the state to be read again; run is nil.
-	recover bool
-	done    chan struct{} // closed once err is set
-	err     error
-	state   atomic.Int32
+	// recover asks for the state to be read again, flush for the database to be
+	// committed; run is nil then.
+	recover, flush bool
+	done           chan struct{} // closed once err is set
+	err            error
+	state          atomic.Int32
 }
 
 // The states of an op, so that a caller who gives up in time leaves no trace.
@@ -211,6 +213,9 @@ func (s *Store) write() {
 		lost := s.indeterminate.Load()
 		switch {
 		case closed && !waiting && (len(ops) == 0 || !lost):
+			if !lost {
+				s.flush()
+			}
 			return
 		case closed && lost && !s.queue.durable():
 			if _, err := s.reload(); err != nil {
@@ -231,10 +236,13 @@ func (s *Store) write() {
 // has waited long enough.
 func (s *Store) rest(waiting, lost bool) (force bool) {
 	var timeout <-chan time.Time
-	if waiting || lost {
+	if waiting || lost || s.tx != nil {
 		delay := soonDelay
-		if lost {
+		switch {
+		case lost:
 			delay = retry
+		case !waiting:
+			delay = flushIdle
 		}
 		timer := time.NewTimer(delay)
 		defer timer.Stop()
@@ -245,9 +253,12 @@ func (s *Store) rest(waiting, lost bool) (force bool) {
 		return false
 	case <-timeout:
 	}
-	if lost {
+	switch {
+	case lost:
 		// An error is logged where it arises; the next round tries again.
 		_, _ = s.reload()
+	case !waiting:
+		s.flush()
 	}
 	return true
 }
@@ -309,68 +320,145 @@ func (s *Store) refuse(ops []*op) []*op {
 	return nil
 }
 
-// attempt runs operations in one transaction. It returns the operation that
-// left something behind when it failed, with its error; the transaction is
-// undone then, and nobody answered.
+// attempt runs operations as one batch. It returns the operation that left
+// something behind when it failed, with its error; the batch is undone then,
+// and nobody answered.
 func (s *Store) attempt(ops []*op) (*op, error) {
-	tx, err := s.db.Begin(true)
-	if err != nil {
-		s.failed(ops, nil, 0, fmt.Errorf("beginning a transaction: %w", err))
+	seq := s.journal.seq + 1
+	if err := s.beginTx(); err != nil {
+		s.failed(ops, nil, seq, err)
 		return nil, nil
 	}
-	b := s.newBatch(tx)
+	b := s.newBatch(s.tx)
 	results := make([]error, len(ops))
 	for i, o := range ops {
-		if o.recover {
-			continue // it was read again, or there was no need
+		if o.run == nil {
+			continue // it was read again, or there was no need; or it asks for what comes last
 		}
 		before := b.writes
 		b.now = s.clock.Now()
 		if results[i] = b.run(o.run); results[i] != nil && b.writes != before {
-			rollback(tx)
+			s.dropTx()
 			return o, results[i]
 		}
 	}
-	if b.writes == 0 {
-		rollback(tx)
-	} else {
+	if b.writes > 0 {
 		s.keepCheckpoint(b)
-		id := tx.ID()
-		if err := s.flush(tx); err != nil {
-			s.failed(ops, results, id, err)
+		if err := s.keep(b); err != nil {
+			s.failed(ops, results, seq, err)
 			return nil, nil
 		}
 	}
 	s.publish(b)
+	flush := len(s.contains) > 0 && (s.journal.at >= journalHigh || time.Since(s.since) >= flushMax)
 	for i, o := range ops {
-		o.answer(results[i])
+		if !o.flush {
+			o.answer(results[i])
+		}
+		flush = flush || o.flush
+	}
+	if flush {
+		err := s.flush()
+		for _, o := range ops {
+			if o.flush {
+				o.answer(err)
+			}
+		}
 	}
 	return nil, nil
 }
 
-// flush commits tx, or undoes it.
-func (s *Store) flush(tx *bolt.Tx) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("committing panicked: %v", p)
+// beginTx makes sure that there is an open transaction with everything in it that
+// was acknowledged.
+func (s *Store) beginTx() (err error) {
+	if s.tx != nil {
+		return nil
+	}
+	defer recovered(&err)
+	if s.tx, err = s.db.Begin(true); err != nil {
+		s.tx = nil
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	for _, payload := range s.contains { // of a transaction that was undone
+		if err := redo(s.tx, payload); err != nil {
+			return err
 		}
-		if err != nil {
-			rollback(tx)
-		}
-	}()
+	}
+	return nil
+}
+
+// dropTx undoes the open transaction. What was acknowledged is in the journal.
+func (s *Store) dropTx() {
+	if s.tx == nil {
+		return
+	}
+	tx := s.tx
+	s.tx = nil
+	var ignored error // a transaction that failed may not even be undone; the file is opened again then
+	defer recovered(&ignored)
+	_ = tx.Rollback()
+}
+
+// keep makes a batch durable: in the journal, or where that has no room by
+// committing the database.
+func (s *Store) keep(b *batch) error {
 	if err := s.hook(PointBeforeCommit); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
+	err := s.journal.append(b.redo)
+	switch {
+	case errors.Is(err, errJournalFull):
+		s.journal.seq++
+		if err := s.commitTx(); err != nil {
+			s.journal.seq--
+			return err
+		}
+	case err != nil:
 		return err
+	default:
+		if len(s.contains) == 0 {
+			s.since = time.Now()
+		}
+		s.contains = append(s.contains, b.redo)
+		s.unread.Store(true)
 	}
 	return s.hook(PointAfterCommit)
 }
 
-// rollback undoes a transaction in whatever state it is.
-func rollback(tx *bolt.Tx) {
-	defer func() { _ = recover() }() // a transaction that failed may not even be undone; the file is opened again then
-	_ = tx.Rollback()
+// commitTx commits the open transaction to the database and lets the journal
+// begin again.
+func (s *Store) commitTx() (err error) {
+	defer recovered(&err)
+	if err := s.hook(PointBeforeFlush); err != nil {
+		return err
+	}
+	if err := putJournal(s.tx, s.journal.seq); err != nil {
+		return err
+	}
+	tx := s.tx
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	s.tx, s.contains = nil, nil
+	s.journal.restart(s.journal.seq)
+	s.unread.Store(false)
+	return s.hook(PointAfterFlush)
+}
+
+// flush brings the database up to the journal. Everything in it is durable
+// already; if this fails the state is read again like after any other failure.
+func (s *Store) flush() error {
+	if len(s.contains) == 0 {
+		s.dropTx() // nothing was written
+		return nil
+	}
+	if err := s.commitTx(); err != nil {
+		s.failed(nil, nil, s.journal.seq, err)
+		if s.indeterminate.Load() {
+			return ErrIndeterminate
+		}
+	}
+	return nil
 }
 
 func (s *Store) hook(p Point) error {
@@ -395,11 +483,12 @@ func (s *Store) publish(b *batch) {
 	}
 }
 
-// failed deals with a commit of which nobody knows whether it happened. The
-// state is read again at once; if that succeeds, the transaction's number says
-// whether it is in the file, and each operation gets a definite answer.
-func (s *Store) failed(ops []*op, results []error, id int, cause error) {
-	s.log.Error("a commit failed; reading the state again", "error", cause)
+// failed deals with a write of which nobody knows whether it happened. The state
+// is read again at once; if that succeeds, the number of the last record says
+// whether the batch, which has the number seq, is among them, and each operation
+// gets a definite answer.
+func (s *Store) failed(ops []*op, results []error, seq uint64, cause error) {
+	s.log.Error("a write failed; reading the state again", "error", cause)
 	s.indeterminate.Store(true)
 	var kept []*op // relaxed
 	for _, o := range ops {
@@ -407,11 +496,14 @@ func (s *Store) failed(ops []*op, results []error, id int, cause error) {
 			kept = append(kept, o)
 		}
 	}
-	s.doubt = &doubt{id: id, ops: kept, cause: cause}
+	s.doubt = &doubt{seq: seq, ops: kept, cause: cause}
+	s.settle()
 	committed, err := s.reload()
 	for i, o := range ops {
 		switch {
 		case o.soon:
+		case o.run == nil && err == nil:
+			o.answer(nil)
 		case err != nil:
 			o.answer(fmt.Errorf("%w (%w)", ErrIndeterminate, cause))
 		case committed:
@@ -422,9 +514,32 @@ func (s *Store) failed(ops []*op, results []error, id int, cause error) {
 	}
 }
 
-// doubt is a transaction that may or may not have been committed.
+// settle commits to the database what was acknowledged before the write that
+// failed, so that readers see it as long as the state cannot be read again. It
+// leaves the journal as it is, which alone can tell about that write.
+func (s *Store) settle() {
+	s.dropTx()
+	if len(s.contains) == 0 || s.beginTx() != nil {
+		return
+	}
+	var err error
+	func() {
+		defer recovered(&err)
+		if err = putJournal(s.tx, s.journal.seq); err == nil {
+			err = s.tx.Commit()
+		}
+	}()
+	if err != nil {
+		s.log.Error("what was acknowledged is in the journal only", "error", err)
+		return
+	}
+	s.tx, s.contains = nil, nil
+	s.unread.Store(false)
+}
+
+// doubt is a batch that may or may not be in the journal.
 type doubt struct {
-	id    int
-	ops   []*op // relaxed ones, to be run again if it was not
+	seq   uint64
+	ops   []*op // relaxed ones, to be run again if it is not
 	cause error
 }

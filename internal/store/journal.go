@@ -1,0 +1,249 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// A bbolt commit syncs twice. What a caller waits for is instead one record in
+// a journal beside the database, synced once; the transaction itself stays open
+// and is committed when there is time, at the latest after a second, or when
+// somebody reads from the file. A record holds the puts and deletes of one
+// batch, so it is there as a whole or not at all, and applying it twice does
+// nothing more. The journal is a ring of one turn: after each commit of the
+// database it begins at its start again, and numbers tell old records from new.
+//
+// Rejected: syncing bbolt once, after data and meta page together. On power
+// loss the meta page may then name pages that never arrived.
+const (
+	journalSize   = 1 << 20
+	journalHigh   = journalSize * 3 / 4 // the database is committed when this much is used
+	journalAlign  = 4096                // a record never shares a page with one that is acknowledged
+	journalHeader = 48
+	journalMagic  = 0x6d676a31
+)
+
+// metaJournal and metaJournalID are the number of the last record that the
+// database contains, and what binds a journal to its database.
+const (
+	metaJournal   = "journal"
+	metaJournalID = "journal_id"
+)
+
+var errJournalFull = errors.New("the journal has no room")
+
+// journal belongs to the goroutine that commits.
+type journal struct {
+	path string
+	f    *os.File
+	id   []byte
+	at   int64  // where the next record goes
+	seq  uint64 // of the last record
+}
+
+// openJournal opens the journal of a database, or makes one. All of it is
+// written once, so that a record later changes no metadata of the file.
+func openJournal(path string, id []byte) (*journal, error) {
+	info, err := os.Lstat(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("opening the journal: %w", err)
+	}
+	if err != nil || info.Size() != journalSize || !info.Mode().IsRegular() {
+		if err := writeFile(path, make([]byte, journalSize)); err != nil {
+			return nil, fmt.Errorf("making the journal: %w", err)
+		}
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening the journal: %w", err)
+	}
+	if err := f.Chmod(fileMode); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the journal: %w", err), f.Close())
+	}
+	return &journal{path: path, f: f, id: id}, nil
+}
+
+func (j *journal) sum(seq uint64, payload []byte) []byte {
+	h := sha256.New()
+	h.Write(j.id)
+	h.Write(binary.BigEndian.AppendUint64(nil, seq))
+	h.Write(payload)
+	return h.Sum(nil)
+}
+
+// append makes a record durable. An error other than errJournalFull leaves it
+// unknown whether it is.
+func (j *journal) append(payload []byte) error {
+	size := int64(journalHeader+len(payload)+journalAlign-1) &^ (journalAlign - 1)
+	if j.at+size > journalSize {
+		return errJournalFull
+	}
+	b := make([]byte, size)
+	binary.BigEndian.PutUint32(b, journalMagic)
+	binary.BigEndian.PutUint32(b[4:], uint32(len(payload)))
+	binary.BigEndian.PutUint64(b[8:], j.seq+1)
+	copy(b[16:], j.sum(j.seq+1, payload))
+	copy(b[journalHeader:], payload)
+	if _, err := j.f.WriteAt(b, j.at); err != nil {
+		return fmt.Errorf("writing to the journal: %w", err)
+	}
+	if err := syncData(j.f); err != nil {
+		return fmt.Errorf("syncing the journal: %w", err)
+	}
+	j.at += size
+	j.seq++
+	return nil
+}
+
+// read returns the record at an offset, and where the next one would be. ok is
+// false where there is none, or one that was cut short.
+func (j *journal) read(at int64) (seq uint64, payload []byte, next int64, ok bool) {
+	var header [journalHeader]byte
+	if _, err := j.f.ReadAt(header[:], at); err != nil {
+		return 0, nil, 0, false
+	}
+	n := int64(binary.BigEndian.Uint32(header[4:]))
+	if binary.BigEndian.Uint32(header[:]) != journalMagic || at+journalHeader+n > journalSize {
+		return 0, nil, 0, false
+	}
+	payload = make([]byte, n)
+	if _, err := j.f.ReadAt(payload, at+journalHeader); err != nil && !errors.Is(err, io.EOF) {
+		return 0, nil, 0, false
+	}
+	seq = binary.BigEndian.Uint64(header[8:])
+	if !bytes.Equal(header[16:], j.sum(seq, payload)) {
+		return 0, nil, 0, false
+	}
+	return seq, payload, at + (journalHeader+n+journalAlign-1)&^(journalAlign-1), true
+}
+
+// missing returns the records that follow the one with number applied. Records
+// of an earlier turn have lower numbers and end the search.
+func (j *journal) missing(applied uint64) (payloads [][]byte) {
+	last := uint64(0)
+	for at := int64(0); at+journalHeader <= journalSize; {
+		seq, payload, next, ok := j.read(at)
+		if !ok || last != 0 && seq != last+1 || last == 0 && seq > applied+1 {
+			break
+		}
+		if seq > applied {
+			payloads = append(payloads, payload)
+		}
+		last, at = seq, next
+	}
+	return payloads
+}
+
+// restart lets the journal begin again: the database contains all of it.
+func (j *journal) restart(applied uint64) { j.at, j.seq = 0, applied }
+
+func (j *journal) close() error { return j.f.Close() }
+
+// The kinds of change in a record.
+const (
+	redoPut    = 1
+	redoDelete = 2
+)
+
+func appendRedo(b []byte, kind byte, bucket string, k, v []byte) []byte {
+	b = append(b, kind)
+	for _, part := range [][]byte{[]byte(bucket), k, v} {
+		b = binary.AppendUvarint(b, uint64(len(part)))
+		b = append(b, part...)
+	}
+	return b
+}
+
+// redo applies a record to a transaction.
+func redo(tx *bolt.Tx, payload []byte) error {
+	for len(payload) > 0 {
+		kind := payload[0]
+		payload = payload[1:]
+		var parts [3][]byte
+		for i := range parts {
+			n, w := binary.Uvarint(payload)
+			if w <= 0 || n > uint64(len(payload)-w) {
+				return errors.New("a record of the journal is malformed")
+			}
+			parts[i], payload = payload[w:w+int(n)], payload[w+int(n):]
+		}
+		b, err := tx.CreateBucketIfNotExists(parts[0])
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case redoPut:
+			err = b.Put(parts[1], parts[2])
+		case redoDelete:
+			err = b.Delete(parts[1])
+		default:
+			err = fmt.Errorf("a record of the journal has the unknown kind %d", kind)
+		}
+		if err != nil {
+			return fmt.Errorf("applying the journal: %w", err)
+		}
+	}
+	return nil
+}
+
+// journalState reads what a database says of its journal.
+func journalState(tx *bolt.Tx) (id []byte, applied uint64, err error) {
+	meta := tx.Bucket([]byte(bucketMeta))
+	if meta == nil {
+		return nil, 0, fmt.Errorf("%w: it is a database, but not of this program", ErrMissing)
+	}
+	id = bytes.Clone(meta.Get([]byte(metaJournalID)))
+	if v := meta.Get([]byte(metaJournal)); v != nil {
+		if applied, err = strconv.ParseUint(string(v), 10, 64); err != nil {
+			return nil, 0, fmt.Errorf("%w: the number of its journal is malformed", ErrMissing)
+		}
+	}
+	return id, applied, nil
+}
+
+func putJournal(tx *bolt.Tx, seq uint64) error {
+	return tx.Bucket([]byte(bucketMeta)).Put([]byte(metaJournal), strconv.AppendUint(nil, seq, 10))
+}
+
+// replay opens the journal of an open database and brings the database up to
+// it. applied is how many records that were.
+func replay(db *bolt.DB, path string) (j *journal, applied int, err error) {
+	var id []byte
+	var seq uint64
+	if err := viewFile(db, func(tx *bolt.Tx) (err error) {
+		id, seq, err = journalState(tx)
+		return err
+	}); err != nil {
+		return nil, 0, err
+	}
+	if len(id) == 0 {
+		return nil, 0, fmt.Errorf("%w: it has no journal", ErrMissing)
+	}
+	if j, err = openJournal(path, id); err != nil {
+		return nil, 0, err
+	}
+	payloads := j.missing(seq)
+	j.restart(seq + uint64(len(payloads)))
+	if len(payloads) == 0 {
+		return j, 0, nil
+	}
+	if err := updateFile(db, func(tx *bolt.Tx) error {
+		for _, p := range payloads {
+			if err := redo(tx, p); err != nil {
+				return err
+			}
+		}
+		return putJournal(tx, j.seq)
+	}); err != nil {
+		return nil, 0, errors.Join(err, j.close())
+	}
+	return j, len(payloads), nil
+}
