@@ -76,7 +76,7 @@ func params(kind string) (list []param, ok bool) {
 	case FileWrite, FileAppend:
 		return []param{path, {name: "content", want: expr.String}, dry}, true
 	case FileEdit:
-		return []param{path, {"edits", expr.Dyn, true}, {"old", expr.String, true}, {"new", expr.String, true}, dry}, true
+		return []param{path, {"edits", expr.Dyn, true}, {"old", expr.String, true}, {"new", expr.String, true}, {"all", expr.Bool, true}, dry}, true
 	case FileMove:
 		return []param{{name: "source", want: expr.String}, {name: "destination", want: expr.String}, dry}, true
 	case FileDelete, DirCreate:
@@ -85,13 +85,17 @@ func params(kind string) (list []param, ok bool) {
 		return []param{path, {name: "patch", want: expr.Dyn}, dry}, true
 	case Opaque:
 		return []param{{"path", expr.StringList, true}, dry}, true
+	case Exec:
+		return execParams(), true
+	case HTTP:
+		return httpParams(), true
 	}
 	return nil, false
 }
 
 // Kinds lists the kinds that Compile knows, for messages and schemas.
 func Kinds() []string {
-	return []string{FileRead, FileWrite, FileAppend, FileEdit, FileMove, FileDelete, DirCreate, DocumentPatch, Opaque}
+	return []string{FileRead, FileWrite, FileAppend, FileEdit, FileMove, FileDelete, DirCreate, DocumentPatch, Exec, HTTP, Opaque}
 }
 
 // Params lists the parameters of a kind and which of them may be left out.
@@ -124,7 +128,7 @@ func Compile(env *expr.Env, s Spec) (*Binding, error) {
 		return nil, fmt.Errorf("unknown effect %q; known are %s", s.Kind, strings.Join(Kinds(), ", "))
 	}
 	switch s.Dialect {
-	case DialectGeneric, DialectWorkspace, DialectFilesystem:
+	case DialectGeneric, DialectWorkspace, DialectFilesystem, DialectClaude:
 	default:
 		return nil, fmt.Errorf("unknown dialect %q of effect %s", s.Dialect, s.Kind)
 	}
@@ -154,10 +158,15 @@ func Compile(env *expr.Env, s Spec) (*Binding, error) {
 			return nil, fmt.Errorf("effect %s has no parameter %q", s.Kind, name)
 		}
 	}
-	if s.Kind == FileEdit {
-		if err := checkEditParams(b.params); err != nil {
-			return nil, err
-		}
+	var err error
+	switch s.Kind {
+	case FileEdit:
+		err = checkEditParams(b.params)
+	case Exec:
+		err = checkExecParams(b.params)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return b, nil
 }
@@ -167,6 +176,9 @@ func checkEditParams(p map[string]*expr.Program) error {
 	_, edits := p["edits"]
 	_, old := p["old"]
 	_, repl := p["new"]
+	if _, all := p["all"]; all && edits {
+		return errors.New(`effect file.edit takes "all" beside "old" and "new" only`)
+	}
 	if edits == old || old != repl {
 		return errors.New(`effect file.edit needs either "edits", or "old" and "new"`)
 	}
@@ -241,7 +253,16 @@ func (b *Binding) edits(in Input) ([]edit, error) {
 			return nil, err
 		}
 		repl, err := b.text(in, "new")
-		return []edit{{old: old, new: repl}}, err
+		if err != nil {
+			return nil, err
+		}
+		e := edit{old: old, new: repl}
+		if prog, ok := b.params["all"]; ok {
+			if e.all, err = prog.Bool(in.Vars); err != nil {
+				return nil, fmt.Errorf("effect %s, all: %w", b.kind, err)
+			}
+		}
+		return []edit{e}, nil
 	}
 	v, err := b.params["edits"].Any(in.Vars)
 	if err != nil {
@@ -273,10 +294,10 @@ func oneEdit(i int, v any) (e edit, err error) {
 	var old, repl bool
 	for name, v := range m {
 		switch name {
-		case "oldText", "old_text":
+		case "oldText", "old_text", "old_string":
 			old = !old
 			e.old, ok = v.(string)
-		case "newText", "new_text":
+		case "newText", "new_text", "new_string":
 			repl = !repl
 			e.new, ok = v.(string)
 		case "replaceAll", "replace_all":

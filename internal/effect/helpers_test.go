@@ -27,8 +27,10 @@ func spec(kind, dialect string) Spec {
 		s.Params["edits"] = "args.edits"
 	case FileRead:
 		s.Params["path"] = "args.path"
+	case Exec:
+		s.Params["command"] = "args.command"
 	}
-	if kind != FileRead && kind != Opaque {
+	if kind != FileRead && kind != Opaque && kind != Exec && kind != HTTP {
 		s.Params["dry_run"] = "has(args.dryRun) && args.dryRun"
 	}
 	return s

@@ -31,6 +31,10 @@ func (b *Binding) Plan(ctx context.Context, in Input, targets []guard.Target) (g
 		return guard.Preview{}, err
 	case b.Kind() == Opaque:
 		p, err = b.planOpaque(in, places)
+	case b.kind == Exec:
+		return b.planExec(in, targets)
+	case b.kind == HTTP:
+		return b.planHTTP(in, targets)
 	case !changes:
 		p, err = b.planNothing(in, places)
 	case b.kind == FileMove:
@@ -168,8 +172,11 @@ func (b *Binding) checkContentTarget(p place) error {
 	switch {
 	case p.exists && p.stat.isDir():
 		return refusePlan("name a file", "%q is a folder", p.rel())
-	case p.missing > 1:
+	case p.exists && p.stat.isLink():
+		return refusePlan("write to what it leads to", "%q is a symbolic link, which the tool does not write", p.rel())
+	case p.missing > 1 && b.dialect != DialectClaude:
 		return refusePlan("create the folder first", "the folder %q is not there", path.Dir(p.rel()))
+	case !p.exists && b.kind == FileEdit && b.dialect == DialectClaude: // an edit without old text makes the file
 	case !p.exists && b.kind != FileWrite && (b.kind != FileAppend || b.dialect == DialectFilesystem):
 		return refusePlan(listFirst, "%q is not there", p.rel())
 	case b.dialect == DialectFilesystem && p.exists && len(p.names[len(p.names)-1])+nodeTemp > maxName:
@@ -184,6 +191,10 @@ func (b *Binding) fill(in Input, c *content) error {
 	case FileWrite, FileAppend:
 		s, err := b.text(in, "content")
 		if err != nil {
+			return err
+		}
+		if b.dialect == DialectClaude {
+			c.after, err = claudeWrite(s, *c)
 			return err
 		}
 		c.after = []byte(s)
@@ -205,6 +216,13 @@ func (b *Binding) fillEdit(in Input, c *content) error {
 		return err
 	}
 	if err := checkEditWork(len(c.before), edits); err != nil {
+		return err
+	}
+	if b.dialect == DialectClaude {
+		if !c.exists && (len(edits) != 1 || edits[0].old != "") {
+			return refusePlan(listFirst, "%q is not there", c.rel())
+		}
+		c.after, err = claudeEdits(*c, edits)
 		return err
 	}
 	if b.dialect != DialectFilesystem {
@@ -240,6 +258,11 @@ func (b *Binding) modeAfter(p place, st stat) uint32 {
 			return st.perm()
 		}
 		return NewFileMode
+	case DialectClaude:
+		if p.exists {
+			return st.perm()
+		}
+		return 0 // depends on the client's umask
 	}
 	return 0
 }
@@ -278,11 +301,16 @@ func (b *Binding) present(c content) (guard.Preview, error) {
 		}
 	}
 	change.Patch, change.Preview = s.patch, s.preview
+	var sides []guard.SideEffect
+	if c.missing > 1 {
+		sides = append(sides, guard.SideEffect{Text: "creates the folder " + oneLine(path.Dir(name))})
+	}
 	return guard.Preview{
-		Effects: []guard.Effect{e},
-		Change:  change,
-		Hazards: append(s.hazards, b.contentHazards(c, result, len(text))...),
-		Summary: b.contentSummary(c, result, len(text) == 0),
+		SideEffects: sides,
+		Effects:     []guard.Effect{e},
+		Change:      change,
+		Hazards:     append(s.hazards, b.contentHazards(c, result, len(text))...),
+		Summary:     b.contentSummary(c, result, len(text) == 0),
 	}, nil
 }
 

@@ -56,6 +56,9 @@ func (b *Binding) targets(in Input, places []place) []guard.Target {
 			out = append(out, t)
 		}
 	}
+	if b.kind == Exec || b.kind == HTTP {
+		return []guard.Target{runTarget(b.kind, in)}
+	}
 	if b.Kind() == Opaque {
 		// Nobody knows what else an opaque call touches: one at a time per server.
 		out = append(out, guard.Target{Kind: TargetOpaque, Key: in.Call.Session.Server, Write: true})
@@ -69,6 +72,9 @@ func (p place) target(write bool) guard.Target {
 
 // places resolves every path of the call.
 func (b *Binding) places(ctx context.Context, in Input) ([]place, error) {
+	if b.kind == Exec || b.kind == HTTP {
+		return nil, nil // they name no file
+	}
 	paths, err := b.paths(in)
 	if err != nil {
 		return nil, err
@@ -96,10 +102,7 @@ func (b *Binding) places(ctx context.Context, in Input) ([]place, error) {
 			return nil, err
 		}
 		node := b.dialect == DialectFilesystem
-		// A server of unknown habits may move or delete a link or what it
-		// leads to; the link itself is shown, and refused by the plan.
-		follow := node || (b.kind != FileMove && b.kind != FileDelete)
-		p, err := j.place(abs, node, follow)
+		p, err := j.place(abs, node, b.follows())
 		if err != nil {
 			return nil, err
 		}
@@ -109,6 +112,21 @@ func (b *Binding) places(ctx context.Context, in Input) ([]place, error) {
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// follows reports whether a link at the end of a path is followed.
+func (b *Binding) follows() bool {
+	switch {
+	case b.dialect == DialectFilesystem:
+		return true
+	case b.kind == FileMove, b.kind == FileDelete:
+		// A server of unknown habits may move or delete a link or what it
+		// leads to; the link itself is shown, and refused by the plan.
+		return false
+	case b.dialect == DialectClaude:
+		return b.kind != FileWrite && b.kind != FileEdit // it refuses to write links
+	}
+	return true
 }
 
 // place resolves a clean absolute path.
@@ -122,6 +140,10 @@ func (j *jail) place(abs string, equal, follow bool) (place, error) {
 
 // absolute returns the absolute path that the server would make of p.
 func (b *Binding) absolute(p string, in Input) (string, error) {
+	if b.dialect == DialectClaude && !filepath.IsAbs(p) {
+		// fail closed: which folder the tool is in by now is not known
+		return "", refusePath(useAbsolute, "the path is not absolute")
+	}
 	if b.dialect != DialectFilesystem {
 		if b.dialect == DialectGeneric && len(in.Roots) > 1 && !filepath.IsAbs(p) {
 			// fail closed: to which folder the server goes is not known

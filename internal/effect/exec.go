@@ -1,0 +1,279 @@
+package effect
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/expr"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Exec runs a command. Nothing of its outcome is predicted: the preview says
+// what is run, where, and what can be told from the text.
+const Exec = "exec"
+
+// The hazards of commands.
+const (
+	HazardNotParsed   = "command_not_parsed"
+	HazardIndirect    = "indirect_execution"
+	HazardPrivileges  = "privileges"
+	HazardUnconfined  = "unconfined"
+	HazardClientShell = "client_sandbox"
+)
+
+func execParams() []param {
+	return []param{
+		{"command", expr.String, true},  // a line for a shell
+		{"argv", expr.StringList, true}, // or the words of one program
+		{"folder", expr.String, true},
+		{"background", expr.Bool, true},
+		{"unconfined", expr.Bool, true}, // asks to run outside of the client's sandbox
+	}
+}
+
+// checkExecParams demands either a line or its words.
+func checkExecParams(p map[string]*expr.Program) error {
+	_, line := p["command"]
+	_, words := p["argv"]
+	if line == words {
+		return errors.New(`effect exec needs either "command" or "argv"`)
+	}
+	return nil
+}
+
+// command is what an exec effect runs.
+type command struct {
+	line                   string   // for a shell
+	argv                   []string // where there is no line
+	folder                 string
+	background, unconfined bool
+}
+
+func (b *Binding) command(in Input) (c command, err error) {
+	if prog, ok := b.params["argv"]; ok {
+		if c.argv, err = prog.Strings(in.Vars); err != nil {
+			return c, fmt.Errorf("effect %s, argv: %w", b.kind, err)
+		}
+		if len(c.argv) == 0 {
+			return c, refusePlan("name a program", "the command has no words")
+		}
+	} else if c.line, err = b.text(in, "command"); err != nil {
+		return c, err
+	}
+	if _, ok := b.params["folder"]; ok {
+		if c.folder, err = b.text(in, "folder"); err != nil {
+			return c, err
+		}
+	}
+	for name, to := range map[string]*bool{"background": &c.background, "unconfined": &c.unconfined} {
+		if prog, ok := b.params[name]; ok {
+			if *to, err = prog.Bool(in.Vars); err != nil {
+				return c, fmt.Errorf("effect %s, %s: %w", b.kind, name, err)
+			}
+		}
+	}
+	return c, nil
+}
+
+// runTarget stands for what is not a file. Identical calls of one run share it,
+// others do not wait for each other.
+func runTarget(kind string, in Input) guard.Target {
+	sum := diff.Sum(in.Call.ArgsCanonical)
+	return guard.Target{Kind: TargetOpaque, Key: kind + ":" + string(in.Call.Session.RunID) + ":" + sum.String(), Write: true}
+}
+
+// planExec shows the command. The lines above it cannot be forged by it.
+func (b *Binding) planExec(in Input, targets []guard.Target) (guard.Preview, error) {
+	c, err := b.command(in)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	var out strings.Builder
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&out, "%-9s %s\n", name, oneLine(value))
+		}
+	}
+	row("folder", cmp.Or(c.folder, "the server's own"))
+	var hazards []guard.Hazard
+	name := ""
+	if c.argv != nil {
+		row("argv", fmt.Sprintf("%q", c.argv))
+		name = c.argv[0]
+		hazards = runsOthers([]string{path.Base(c.argv[0])})
+	} else {
+		s := readShell(c.line)
+		row("run by", b.shell())
+		row("programs", strings.Join(s.programs, ", "))
+		row("writes", strings.Join(s.writes, ", "))
+		hazards = s.hazards
+		name = firstLine(c.line)
+	}
+	if c.background {
+		row("waits", "no: it goes on in the background")
+	}
+	if c.line != "" {
+		out.WriteString("command\n" + c.line)
+		if !strings.HasSuffix(c.line, "\n") {
+			out.WriteByte('\n')
+		}
+	}
+	if c.unconfined {
+		hazards = append(hazards, guard.Hazard{Kind: HazardUnconfined, Text: "asks to run outside of the client's sandbox"})
+	} else if b.dialect == DialectClaude {
+		hazards = append(hazards, guard.Hazard{Kind: HazardClientShell, Text: "confined by the client's own sandbox alone, where that is switched on; the guard does not see whether it is"})
+	}
+	text := out.String()
+	return guard.Preview{
+		Effects: []guard.Effect{{Kind: Exec, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
+		Change:  guard.Change{Type: guard.ChangeExec, Text: text},
+		Hazards: append(hazards, textHazards([]byte(text))...),
+		Summary: "run " + oneLine(name),
+	}, nil
+}
+
+func (b *Binding) shell() string {
+	if b.dialect == DialectClaude {
+		return "the client's shell (bash or zsh), with the client's environment"
+	}
+	return "a shell of the server"
+}
+
+// firstLine is the beginning of a command, for a summary.
+func firstLine(s string) string {
+	line, _, more := strings.Cut(strings.TrimSpace(s), "\n")
+	const limit = 100
+	if r := []rune(line); len(r) > limit {
+		line, more = string(r[:limit]), true
+	}
+	if more {
+		line += " …"
+	}
+	return line
+}
+
+// shellText is what can be told of a line for a shell.
+type shellText struct {
+	programs, writes []string
+	hazards          []guard.Hazard
+}
+
+// maxCommand bounds what is parsed, in bytes.
+const maxCommand = 64 << 10
+
+// readShell names the programs that a line starts and the files that it
+// redirects to. It is help for the reader: what it does not find may still run.
+func readShell(line string) (s shellText) {
+	unread := func() shellText {
+		return shellText{hazards: []guard.Hazard{{Kind: HazardNotParsed, Text: "the command cannot be taken apart; read it as it stands"}}}
+	}
+	if len(line) > maxCommand {
+		return unread()
+	}
+	f, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(line), "")
+	if err != nil {
+		return unread()
+	}
+	computed := false
+	add := func(list *[]string, v string) {
+		if !slices.Contains(*list, v) && len(*list) < 50 {
+			*list = append(*list, v)
+		}
+	}
+	syntax.Walk(f, func(n syntax.Node) bool {
+		switch n := n.(type) {
+		case *syntax.CallExpr:
+			if len(n.Args) > 0 {
+				if word, ok := literal(n.Args[0]); ok {
+					add(&s.programs, word)
+				} else {
+					computed = true
+				}
+			}
+		case *syntax.Redirect:
+			switch n.Op {
+			case syntax.RdrOut, syntax.AppOut, syntax.RdrClob, syntax.RdrAll, syntax.AppAll, syntax.RdrInOut:
+				if word, ok := literal(n.Word); ok {
+					add(&s.writes, word)
+				} else {
+					add(&s.writes, "a file whose name is computed")
+				}
+			}
+		}
+		return true
+	})
+	if computed {
+		s.hazards = append(s.hazards, guard.Hazard{Kind: HazardIndirect, Text: "the name of a program is computed when the command runs"})
+	}
+	bases := make([]string, len(s.programs))
+	for i, p := range s.programs {
+		bases[i] = path.Base(p)
+	}
+	s.hazards = append(s.hazards, runsOthers(bases)...)
+	return s
+}
+
+// literal returns a word without expansions, as the shell would read it.
+func literal(w *syntax.Word) (string, bool) {
+	var out strings.Builder
+	var parts func([]syntax.WordPart) bool
+	parts = func(list []syntax.WordPart) bool {
+		for _, p := range list {
+			switch p := p.(type) {
+			case *syntax.Lit:
+				if strings.ContainsAny(p.Value, "\\*?[{~") {
+					return false
+				}
+				out.WriteString(p.Value)
+			case *syntax.SglQuoted:
+				if p.Dollar {
+					return false
+				}
+				out.WriteString(p.Value)
+			case *syntax.DblQuoted:
+				if !parts(p.Parts) {
+					return false
+				}
+			default:
+				return false
+			}
+		}
+		return true
+	}
+	ok := w != nil && parts(w.Parts)
+	return out.String(), ok
+}
+
+// Programs that run what their arguments or their input say, and those that
+// run it as somebody else.
+var (
+	runners = []string{".", "ash", "awk", "bash", "builtin", "bun", "command", "csh", "dash", "deno", "env", "eval", "exec", "find", "fish", "gawk", "ksh",
+		"make", "nice", "node", "nohup", "npx", "osascript", "parallel", "perl", "php", "pwsh", "python", "python3", "ruby", "setsid", "sh", "source",
+		"ssh", "stdbuf", "tclsh", "timeout", "trap", "uvx", "watch", "xargs", "zsh"}
+	raisers = []string{"doas", "pkexec", "su", "sudo", "runuser", "chroot", "nsenter"}
+)
+
+func runsOthers(names []string) []guard.Hazard {
+	var out []guard.Hazard
+	pick := func(kind, does string, from []string) {
+		var hit []string
+		for _, n := range names {
+			if slices.Contains(from, n) {
+				hit = append(hit, n)
+			}
+		}
+		if len(hit) > 0 {
+			out = append(out, guard.Hazard{Kind: kind, Text: does + ": " + strings.Join(hit, ", ")})
+		}
+	}
+	pick(HazardIndirect, "runs what its arguments or its input say", runners)
+	pick(HazardPrivileges, "runs as another user", raisers)
+	return out
+}

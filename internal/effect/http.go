@@ -1,0 +1,152 @@
+package effect
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/idna"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/expr"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// HTTP sends a request. What the other side makes of it is not predicted.
+const HTTP = "http"
+
+// The hazards of requests.
+const (
+	HazardPlainHTTP = "not_encrypted"
+	HazardUserinfo  = "credentials_in_address"
+	HazardAddress   = "local_address"
+	HazardHost      = "host_name"
+	HazardURLData   = "data_in_address"
+)
+
+func httpParams() []param {
+	return []param{{name: "url", want: expr.String}, {"method", expr.String, true}, {"body", expr.String, true}}
+}
+
+// urlData is from how many bytes on a query or a path segment is named as data
+// that leaves the machine.
+const urlData = 100
+
+// planHTTP shows the request by its parts.
+func (b *Binding) planHTTP(in Input, targets []guard.Target) (guard.Preview, error) {
+	raw, err := b.text(in, "url")
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	method, body := "GET", ""
+	if _, ok := b.params["method"]; ok {
+		if method, err = b.text(in, "method"); err != nil {
+			return guard.Preview{}, err
+		}
+	}
+	if _, ok := b.params["body"]; ok {
+		if body, err = b.text(in, "body"); err != nil {
+			return guard.Preview{}, err
+		}
+	}
+	u, host, err := address(raw)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	var out strings.Builder
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&out, "%-7s %s\n", name, oneLine(value))
+		}
+	}
+	row("method", method)
+	row("scheme", u.Scheme)
+	row("host", host)
+	row("port", u.Port())
+	row("path", u.EscapedPath())
+	row("query", u.RawQuery)
+	row("as sent", raw)
+	if body != "" {
+		out.WriteString("body\n" + body + "\n")
+	}
+	text := out.String()
+	return guard.Preview{
+		Effects: []guard.Effect{{Kind: HTTP, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
+		Change:  guard.Change{Type: guard.ChangeHTTP, Text: text},
+		Hazards: append(addressHazards(u, host), textHazards([]byte(text))...),
+		Summary: oneLine(method + " " + u.Scheme + "://" + host),
+	}, nil
+}
+
+// address takes a URL apart. host is in the form that is looked up.
+func address(raw string) (u *url.URL, host string, err error) {
+	const repair = "give a plain https address"
+	for _, r := range raw {
+		if r <= ' ' || r == 0x7f || r == '\\' {
+			// fail closed: readers of addresses disagree about these
+			return nil, "", refusePlan(repair, "the address holds a blank, a control character or a backslash")
+		}
+	}
+	u, perr := url.Parse(raw)
+	if perr != nil {
+		return nil, "", refusePlan(repair, "the address cannot be read")
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" || u.Hostname() == "" {
+		return nil, "", refusePlan(repair, "the address is not one of http or https with a host")
+	}
+	name := strings.TrimSuffix(u.Hostname(), ".")
+	if _, aerr := netip.ParseAddr(name); aerr == nil {
+		return u, name, nil
+	}
+	host, perr = idna.Lookup.ToASCII(name)
+	if perr != nil {
+		return nil, "", refusePlan(repair, "the host's name is not a valid one")
+	}
+	return u, host, nil
+}
+
+func addressHazards(u *url.URL, host string) []guard.Hazard {
+	var out []guard.Hazard
+	add := func(kind, format string, args ...any) {
+		out = append(out, guard.Hazard{Kind: kind, Text: fmt.Sprintf(format, args...)})
+	}
+	if u.Scheme == "http" {
+		add(HazardPlainHTTP, "the request is not encrypted")
+	}
+	if u.User != nil {
+		add(HazardUserinfo, "the address carries a user name or password")
+	}
+	if host != strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")) {
+		add(HazardHost, "the host's name has letters beyond ASCII; it is looked up as %s", host)
+	} else if strings.Contains(host, "xn--") {
+		add(HazardHost, "the host's name stands for one with letters beyond ASCII")
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "localhost" || strings.HasSuffix(host, ".localhost") || strings.HasSuffix(host, ".local") || strings.HasSuffix(host, ".internal") || !strings.Contains(host, ".") && err != nil:
+		add(HazardAddress, "the host is this machine or one of its own network")
+	case err == nil && (ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsUnspecified()):
+		add(HazardAddress, "the address is this machine or one of its own network")
+	case err == nil || numeric(host):
+		add(HazardAddress, "the host is a bare address without a name")
+	}
+	longest := len(u.RawQuery)
+	for _, s := range strings.Split(u.EscapedPath(), "/") {
+		longest = max(longest, len(s))
+	}
+	if first, _, _ := strings.Cut(host, "."); len(first) > 40 {
+		longest = max(longest, urlData)
+	}
+	if longest >= urlData {
+		add(HazardURLData, "the address carries much text, which the other side gets to read")
+	}
+	return out
+}
+
+// numeric reports whether a host could be read as an address in another
+// notation, such as 0x7f000001 or 2130706433.
+func numeric(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	return last != "" && last[0] >= '0' && last[0] <= '9'
+}
