@@ -145,6 +145,7 @@ func play(t *testing.T, w *wire, approve func()) (answers map[string]string, oth
 	w.respond = companion()
 	answers = map[string]string{"initialize": w.initialize("e2e", capabilities).raw}
 	w.frame("notifications/tools/list_changed") // the tools for capable clients are there
+	w.frame("Roots updated")                    // it asks for them after a while, and numbers its requests in one row
 	task := ""
 	for _, f := range everythingFrames {
 		frame := strings.ReplaceAll(f.frame, "$TASK", task)
