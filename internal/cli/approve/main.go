@@ -150,6 +150,7 @@ func (a *app) note(text string, remedies ...string) {
 
 func (a *app) root() *cobra.Command {
 	var o listOptions
+	var plain bool
 	root := &cobra.Command{
 		Use:   "approve",
 		Short: "see what an agent wants to change, and let it or not",
@@ -157,7 +158,9 @@ func (a *app) root() *cobra.Command {
 the daemon from the real files, and for how long it still waits. A write runs
 after your word, once, and only if it is still exactly the change you saw.
 
-Without a command it says what waits and how to decide.
+Without a command it opens the console, where you read a change and decide on it;
+? there shows the keys. --plain does the same in sentences and line prompts, for
+screen readers. Without a terminal it says what waits and how to decide.
 
 An ID may be shortened to its last characters, as lists show it. A digest may be
 shortened to its first 12 digits; it ties your word to what you saw.
@@ -169,7 +172,8 @@ run. --json prints everything.
 Exit codes: 0 done, 1 error, 2 usage, 3 daemon not reachable, 4 refused (already
 decided, expired, digest differs, not permitted), 5 no such approval, 8 something
 is pending (with --exit-status).`,
-		Example: `  approve --list                                    what waits
+		Example: `  approve                                           the console
+  approve --list                                    what waits
   approve show 4x7k2mqa                             the change, in full
   approve allow 4x7k2mqa --digest 9f86d081884c --reason "as discussed"
   approve deny 4x7k2mqa --reason "wrong branch: use feature/tax"
@@ -191,7 +195,7 @@ is pending (with --exit-status).`,
 				return err
 			}
 			if !o.list {
-				return a.home(c.Context())
+				return a.console(c.Context(), plain)
 			}
 			return a.list(c.Context(), o)
 		},
@@ -202,6 +206,7 @@ is pending (with --exit-status).`,
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.PersistentFlags().BoolVar(&a.noAutostart, "no-autostart", false, "do not start the daemon if none answers")
 	o.flags(a, root)
+	root.Flags().BoolVar(&plain, "plain", false, "the console as sentences and line prompts, for screen readers")
 	root.AddGroup(&cobra.Group{ID: "decide", Title: "Deciding:"}, &cobra.Group{ID: "look", Title: "Looking:"}, &cobra.Group{ID: "other", Title: "Other:"})
 	for group, commands := range map[string][]*cobra.Command{
 		"decide": {a.allow(), a.deny()},

@@ -65,6 +65,9 @@ func (s Style) Render(l safetext.Line) string {
 	return s.open + l.String() + s.close
 }
 
+// IsZero reports whether the style paints plain text.
+func (s Style) IsZero() bool { return s.open == "" }
+
 // On returns the style laid over another one: what it does not set itself comes
 // from below.
 func (s Style) On(below Style) Style { return made(s.style.Inherit(below.style)) }

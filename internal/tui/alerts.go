@@ -1,0 +1,66 @@
+package tui
+
+import (
+	"charm.land/bubbles/v2/key"
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/tui/theme"
+)
+
+// alertsView is what a human must see.
+type alertsView struct {
+	list
+	raised []client.Alert
+}
+
+func (a *alertsView) take(list []client.Alert) {
+	a.raised = list
+	a.resize(len(list))
+}
+
+func (m *Model) alertsKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
+	a := &m.alerts
+	if m.listKey(k, &a.list) || a.n == 0 {
+		return nil
+	}
+	switch {
+	case key.Matches(k, m.keys.Act) && hasty != "":
+		m.say(warn, "%s", hasty)
+	case key.Matches(k, m.keys.Act):
+		return m.call.acknowledge(a.raised[a.cursor].ID)
+	case key.Matches(k, m.keys.Open) && a.raised[a.cursor].Subject != "":
+		return m.openStory(a.raised[a.cursor].Subject)
+	}
+	return nil
+}
+
+func (m *Model) alertsRows(w, h int) []string {
+	a := &m.alerts
+	out := []string{m.tabs(w), m.rule(row{{m.th.Dim, m.pen.say("%s not acknowledged", plural(a.n, "alert"))}}, nil, w)}
+	if a.n == 0 {
+		out = append(out, row{m.gap(1), {m.th.Good, m.pen.text(m.sign.check + " nothing to see")}}.fit(w))
+		return block(out, w, h)
+	}
+	room := min(a.n, max(1, (h-3)/2))
+	from, to := a.window(room)
+	for i := from; i < to; i++ {
+		lead, below := m.gap(1), theme.Style{}
+		if i == a.cursor {
+			lead, below = seg{m.th.Accent, m.pen.text(m.sign.cursor)}, m.th.Selected
+		}
+		al := a.raised[i]
+		left := row{lead, m.gap(1), {m.th.Hazard, m.pen.text(" " + m.sign.hazard + " ")}, m.gap(1), {m.th.Text, m.pen.text(al.Text)}}
+		out = append(out, ends(left, row{m.gap(1), {m.th.Dim, m.pen.text(m.stamp(al.At))}, m.gap(1)}, w).fitOn(w, below))
+	}
+	al := a.raised[a.cursor]
+	s := &sheet{m: m, w: w}
+	s.item("kind", m.th.Text, m.pen.name(al.Kind))
+	s.item("what", m.th.Text, m.pen.text(al.Text))
+	for _, l := range m.pen.safe.Lines([]byte(clip(al.Detail, 16<<10))) {
+		s.item("detail", m.th.Dim, l)
+	}
+	s.item("about", m.th.Text, m.pen.name(al.Subject))
+	out = append(out, m.rule(nil, nil, w))
+	return block(append(out, s.rows...), w, h)
+}

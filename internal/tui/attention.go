@@ -1,0 +1,98 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// quiet is the least time between two notifications.
+const quiet = 10 * time.Second
+
+// attention calls the reviewer, only while the terminal is known not to be
+// looked at. What it writes holds counts and tiers, never text of others: a
+// title and a notification are read by programs that trust them.
+type attention struct {
+	blurred bool
+	last    time.Time
+	tmux    bool
+	kind    int // of notification: 9, 99, 777; 0 is the bell alone
+}
+
+func newAttention(environ []string) attention {
+	env := map[string]string{}
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		env[name] = value
+	}
+	a := attention{tmux: env["TMUX"] != ""}
+	program, term := env["TERM_PROGRAM"], env["TERM"]
+	switch {
+	case env["KITTY_WINDOW_ID"] != "" || strings.Contains(term, "kitty"):
+		a.kind = 99
+	case program == "iTerm.app" || program == "WezTerm" || program == "ghostty" || env["WEZTERM_PANE"] != "" ||
+		env["GHOSTTY_RESOURCES_DIR"] != "" || env["ITERM_SESSION_ID"] != "" || env["ConEmuPID"] != "" || env["WT_SESSION"] != "":
+		a.kind = 9
+	case env["VTE_VERSION"] != "" || strings.HasPrefix(term, "foot") || strings.HasPrefix(term, "rxvt"):
+		a.kind = 777
+	}
+	return a
+}
+
+// arrived rings for something new.
+func (a *attention) arrived(c census, now time.Time) tea.Cmd {
+	if !a.blurred || !a.last.IsZero() && now.Sub(a.last) < quiet {
+		return nil
+	}
+	a.last = now
+	return tea.Raw(a.sequence(c))
+}
+
+// sequence is the bell and the notification for what waits.
+func (a *attention) sequence(c census) string {
+	text := summary(c)
+	var osc string
+	switch a.kind {
+	case 9:
+		osc = "\x1b]9;mcpguard: " + text + "\x07"
+	case 99:
+		osc = "\x1b]99;i=mcpguard:d=0;mcpguard\x1b\\\x1b]99;i=mcpguard:p=body;" + text + "\x1b\\"
+	case 777:
+		osc = "\x1b]777;notify;mcpguard;" + text + "\x07"
+	}
+	if osc != "" && a.tmux {
+		osc = "\x1bPtmux;" + strings.ReplaceAll(osc, "\x1b", "\x1b\x1b") + "\x1b\\"
+	}
+	return osc + "\a"
+}
+
+// summary says what waits in counts and tiers.
+func summary(c census) string {
+	if c.total == 0 {
+		return "nothing waits"
+	}
+	text := fmt.Sprintf("%d waiting", c.total)
+	for i := len(c.tiers) - 1; i >= 0; i-- {
+		switch {
+		case c.tiers[i] == 0:
+		case i == 5:
+			text += fmt.Sprintf(", %d other", c.tiers[i])
+		default:
+			text += fmt.Sprintf(", %d T%d", c.tiers[i], i)
+		}
+	}
+	return text
+}
+
+// title is the window's title.
+func title(c census, live bool) string {
+	if !live {
+		return "mcpguard: no daemon"
+	}
+	if c.total == 0 {
+		return "mcpguard"
+	}
+	return fmt.Sprintf("mcpguard: %d waiting", c.total)
+}

@@ -1,0 +1,187 @@
+package tui
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"charm.land/bubbles/v2/key"
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/tui/theme"
+)
+
+// record is what the console shows of one record of the audit log.
+type record struct {
+	index int64
+	Event string    `json:"event"`
+	At    time.Time `json:"timestamp"`
+	Run   string    `json:"run_id"`
+	Call  string    `json:"call_id"`
+	Tool  struct {
+		Server string `json:"server"`
+		Name   string `json:"name"`
+	} `json:"tool"`
+	Gates struct {
+		Approval string `json:"approval_id"`
+	} `json:"gates"`
+	Verdict string `json:"verdict"`
+	Rule    string `json:"rule"`
+	Reason  string `json:"reason"`
+	Status  string `json:"status"`
+	Took    int64  `json:"duration_ms"`
+	bad     bool   // it could not be read
+}
+
+func readRecord(r client.Record) record {
+	out := record{}
+	if err := json.Unmarshal(r.Event, &out); err != nil {
+		out = record{bad: true, Event: "a record that cannot be read"}
+	}
+	out.index = r.Index
+	return out
+}
+
+// text is what a filter looks at.
+func (r record) text() string {
+	return strings.ToLower(strings.Join([]string{r.Event, r.Run, r.Call, r.Tool.Server, r.Tool.Name, r.Gates.Approval, r.Verdict, r.Rule, r.Reason, r.Status}, " "))
+}
+
+// auditView is the audit log, the newest first.
+type auditView struct {
+	list
+	gen     int
+	all     []record
+	shown   []int
+	next    int64
+	kind    int
+	input   *editor
+	text    string
+	loading bool
+	err     string
+}
+
+var auditKinds = []struct {
+	name  string
+	types []string
+}{
+	{"all", nil},
+	{"decisions", []string{"approval_requested", "approval_decided", "approval_ended"}},
+	{"calls", []string{"tool_call_requested", "tool_call_authorized", "tool_call_denied", "tool_call_completed", "tool_call_reconciled"}},
+	{"refused calls", []string{"tool_call_denied"}},
+	{"policy and definitions", []string{"policy_loaded", "tool_definition_changed", "switch_changed"}},
+	{"alerts", []string{"alert_raised", "alert_acknowledged", "alert_resolved"}},
+	{"daemon and sessions", []string{"daemon_started", "daemon_stopped", "session_opened", "session_closed"}},
+}
+
+func (a *auditView) ask(m *Model) tea.Cmd {
+	a.gen++
+	a.loading = true
+	return m.call.audit(a.gen, client.AuditFilter{Types: auditKinds[a.kind].types, Limit: pageSize})
+}
+
+func (a *auditView) take(_ *Model, msg auditMsg) {
+	if msg.gen != a.gen {
+		return
+	}
+	a.loading, a.err = false, ""
+	if msg.err != nil {
+		a.err = msg.err.Error()
+		return
+	}
+	if !msg.more {
+		a.all = nil
+	}
+	for _, r := range msg.records.Records {
+		a.all = append(a.all, readRecord(r))
+	}
+	a.next = msg.records.Next
+	a.sift()
+}
+
+func (a *auditView) sift() {
+	a.shown = a.shown[:0]
+	want := strings.ToLower(a.text)
+	for i, r := range a.all {
+		if want == "" || strings.Contains(r.text(), want) {
+			a.shown = append(a.shown, i)
+		}
+	}
+	a.resize(len(a.shown))
+}
+
+func (m *Model) auditKey(k tea.KeyPressMsg) tea.Cmd {
+	a := &m.audit
+	if m.listKey(k, &a.list) {
+		return nil
+	}
+	switch {
+	case key.Matches(k, m.keys.Filter):
+		a.kind = (a.kind + 1) % len(auditKinds)
+		return a.ask(m)
+	case key.Matches(k, m.keys.Search):
+		a.input = &editor{max: 100}
+		a.input.set(a.text)
+	case key.Matches(k, m.keys.More) && a.next > 0 && !a.loading:
+		a.loading = true
+		return m.call.audit(a.gen, client.AuditFilter{Types: auditKinds[a.kind].types, Limit: pageSize, From: a.next})
+	case key.Matches(k, m.keys.Open) && a.n > 0:
+		r := a.all[a.shown[a.cursor]]
+		if r.Gates.Approval == "" {
+			m.say(info, "this record is about no approval")
+			return nil
+		}
+		return m.openStory(r.Gates.Approval)
+	}
+	return nil
+}
+
+func (m *Model) auditRows(w, h int) []string {
+	v := &m.audit
+	out := []string{m.tabs(w), m.filterRow(auditKinds[v.kind].name, v.text, v.input, len(v.shown), v.next > 0, v.loading, w)}
+	if v.err != "" {
+		return block(append(out, m.wrapped(m.th.Bad, v.err, w)...), w, h)
+	}
+	from, to := v.window(h - len(out))
+	for i := from; i < to; i++ {
+		out = append(out, m.recordRow(v.all[v.shown[i]], i == v.cursor, w))
+	}
+	return block(out, w, h)
+}
+
+// recordRow is one record of the log.
+func (m *Model) recordRow(r record, here bool, w int) string {
+	lead, below := m.gap(1), theme.Style{}
+	if here {
+		lead, below = seg{m.th.Accent, m.pen.text(m.sign.cursor)}, m.th.Selected
+	}
+	st := m.th.Text
+	switch {
+	case r.bad || r.Event == "tool_call_denied" || r.Event == "alert_raised" || r.Verdict == "deny":
+		st = m.th.Bad
+	case r.Event == "approval_decided" || r.Event == "tool_call_completed" && r.Status == "ok":
+		st = m.th.Good
+	case r.Event == "policy_loaded" || r.Event == "tool_definition_changed" || r.Event == "switch_changed" || r.Event == "approval_ended":
+		st = m.th.Warn
+	}
+	out := row{lead, {m.th.Border, m.pen.say("%d", r.index).PadLeft(5)}, m.gap(1), {m.th.Dim, m.pen.text(r.At.In(m.cfg.Zone).Format("Jan 02 15:04:05"))}, m.gap(1),
+		{st, m.pen.name(strings.ReplaceAll(r.Event, "_", " ")).Fit(21)}, m.gap(1)}
+	add := func(st theme.Style, s string) {
+		if s != "" {
+			out = append(out, seg{st, m.pen.text(s)}, m.gap(1))
+		}
+	}
+	if r.Tool.Name != "" {
+		out = append(out, seg{m.th.Text, m.pen.name(r.Tool.Server + "/" + r.Tool.Name)}, m.gap(1))
+	} else if r.Tool.Server != "" {
+		out = append(out, seg{m.th.Text, m.pen.name(r.Tool.Server)}, m.gap(1))
+	}
+	add(m.look(r.Status), r.Status)
+	if r.Event != "tool_call_completed" {
+		add(m.th.Dim, r.Verdict)
+	}
+	add(m.th.Dim, r.Rule)
+	add(m.th.Dim, clip(r.Reason, 500))
+	return out.fitOn(w, below)
+}

@@ -1,0 +1,154 @@
+package tui
+
+import (
+	"fmt"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/tui/theme"
+)
+
+// dialogRows are the rows of the open dialog, and where its cursor is.
+func (m *Model) dialogRows(w int) (rows []string, cursor *spot) {
+	d := m.dialog
+	title := m.dialogTitle(d)
+	var right row
+	if n := len(d.steps); n > 1 {
+		at := 0
+		for i, s := range d.steps {
+			if s == d.step {
+				at = i
+			}
+		}
+		right = row{{m.th.Dim, m.pen.say("step %d of %d", at+1, n)}}
+	}
+	rows = append(rows, m.rule(title, right, w))
+	label, ask := d.question(m)
+	for _, r := range ask {
+		rows = append(rows, r.fit(w))
+	}
+	if d.sent {
+		rows = append(rows, row{m.gap(1), {m.th.Dim, m.pen.text("sending" + m.sign.ellipsis)}}.fit(w))
+		return rows, nil
+	}
+	if d.step != stepConfirm {
+		lead := row{m.gap(1), {m.th.Prompt, m.pen.text(label + " ")}}
+		text, at := d.input.show(m.pen, max(1, w-lead.width()-1))
+		cursor = &spot{lead.width() + at, len(rows)}
+		st := m.th.Input
+		if text.Width() == 0 && d.step == stepReason {
+			st, text = m.th.Placeholder, m.pen.text("why, in a few words")
+		}
+		rows = append(rows, append(lead, seg{st, text}).fit(w))
+	}
+	if d.step == stepReason {
+		rows = append(rows, m.choiceRow(d, w))
+	}
+	if d.why != "" {
+		rows = append(rows, row{m.gap(1), {m.th.Warn, m.pen.text(d.why)}}.fit(w))
+	}
+	return rows, cursor
+}
+
+func (m *Model) dialogTitle(d *dialog) row {
+	good, word := m.th.Good, "APPROVE"
+	if d.word == client.Deny {
+		good, word = m.th.Bad, "DENY"
+	}
+	title := row{{good.On(m.th.Strong), m.pen.text(word)}, m.gap(1)}
+	switch d.purpose {
+	case forPause:
+		return row{{m.th.Bad, m.pen.text("PAUSE ")}, {m.th.Title, m.scopeName(d.scope)}}
+	case forResume:
+		return row{{m.th.Good, m.pen.text("RUN AGAIN ")}, {m.th.Title, m.scopeName(d.scope)}}
+	case forBatch:
+		return append(title, seg{m.th.Title, m.pen.say("%d together", len(d.batch))})
+	}
+	title = append(title, m.badge(d.row.Tier), m.gap(1), seg{m.th.Title, m.pen.name(d.row.Tool)}, seg{m.th.Dim, m.pen.text(" " + m.sign.arrow + " ")})
+	return append(title, seg{m.th.Title, keepEnd(m.pen.name(d.row.Target), max(8, m.w-title.width()-24))})
+}
+
+// question is the prompt of a step, and what stands above it.
+func (d *dialog) question(m *Model) (label string, rows []row) {
+	p := m.pen
+	line := func(st theme.Style, l safetext.Line) { rows = append(rows, row{m.gap(1), {st, l}}) }
+	switch d.step {
+	case stepUnread:
+		line(m.th.Warn, p.say("%d %% of this change was never on the screen. pgdown reads on.", d.unread))
+		line(m.th.Text, p.say("To go on without, type unread: the record will say \"%s\".", unreadNote(d.unread)))
+		return "type unread:", rows
+	case stepCount:
+		line(m.th.Text, p.text(m.sum(d.batch)))
+		return fmt.Sprintf("type their number (%d):", len(d.batch)), rows
+	case stepTarget:
+		line(m.th.Warn, p.text("This leaves your machine or cannot be taken back. Type the target to approve:"))
+		line(m.th.Title, p.name(d.wanted()))
+		return "target:", rows
+	case stepConfirm:
+		switch {
+		case d.purpose == forResume:
+			line(m.th.Warn, p.text("Calls that were stopped run again. Enter lets them, Esc goes back."))
+		case d.purpose == forBatch:
+			line(m.th.Warn, p.say("%s. Enter approves each of them, Esc goes back.", m.sum(d.batch)))
+		default:
+			what := "This cannot simply be taken back."
+			if short(d.row.Tier) == "T3" {
+				what = "This runs a program."
+			}
+			line(m.th.Warn, p.say("%s Enter approves it, Esc goes back.", what))
+		}
+		line(m.th.Dim, safetext.Concat(p.text("reason: "), p.text(d.reason)))
+		return "", rows
+	}
+	switch {
+	case d.purpose == forPause:
+		return "reason:", rows
+	case d.word == client.Deny:
+		return "the agent reads:", rows
+	}
+	return "reason:", rows
+}
+
+// choiceRow offers earlier reasons.
+func (m *Model) choiceRow(d *dialog, w int) string {
+	r := row{m.gap(1), {m.th.Key, m.pen.text("↑↓")}, {m.th.Dim, m.pen.text(" ")}}
+	if m.cfg.ASCII {
+		r[1].text = m.pen.text("up/down")
+	}
+	for i, c := range d.choices {
+		st := m.th.Dim
+		if i == d.choice {
+			st = m.th.Accent
+		}
+		if i > 0 {
+			r = append(r, seg{m.th.Border, m.pen.text(" " + m.sign.bar + " ")})
+		}
+		r = append(r, seg{st, m.pen.text(c)})
+	}
+	return r.fit(w)
+}
+
+// batchFrame shows all members of a batch, and the dialog below.
+func (m *Model) batchFrame() (rows []string, cursor *spot, shown bool) {
+	d := m.dialog
+	body := m.h - 3
+	dialog, at := m.dialogRows(m.w)
+	list := []string{m.rule(row{{m.th.Title, m.pen.say("%s, each with its own digest", plural(len(d.batch), "change"))}}, nil, m.w)}
+	for _, s := range d.batch {
+		e := m.queue.all[s.id]
+		if e == nil {
+			continue
+		}
+		left := row{m.gap(1), m.badge(e.Tier), m.gap(1), {m.th.Text, m.pen.name(e.Tool)}, {m.th.Dim, m.pen.text(" " + m.sign.arrow + " ")}}
+		right := row{m.gap(1), {m.th.Good, m.pen.say("+%d", e.Added)}, m.gap(1), {m.th.Bad, m.pen.say("-%d", e.Removed)}, m.gap(1), {m.th.Dim, m.pen.name(digits(s.digest))}, m.gap(1)}
+		left = append(left, seg{m.th.Text, keepEnd(m.pen.name(e.Target), m.w-left.width()-right.width())})
+		list = append(list, ends(left, right, m.w).fit(m.w))
+	}
+	room := body - len(dialog)
+	d.drawn = len(list) == len(d.batch)+1 && len(list) <= room
+	rows = append(block(list, m.w, max(0, room)), dialog...)
+	if at != nil {
+		cursor = &spot{at.x, at.y + 1 + max(0, room)}
+	}
+	return rows, cursor, false
+}

@@ -1,0 +1,209 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/tui/theme"
+)
+
+// clock spells a time that is left.
+func clock(d time.Duration) string {
+	s := int(d / time.Second)
+	if s < 3600 {
+		return fmt.Sprintf("%d:%02d", s/60, s%60)
+	}
+	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+}
+
+// timeLook is the style of a time that is left.
+func (m *Model) timeLook(d time.Duration) theme.Style {
+	switch {
+	case d < 20*time.Second:
+		return m.th.Bad
+	case d < time.Minute:
+		return m.th.Warn
+	}
+	return m.th.Dim
+}
+
+// state is what an entry's last column says: the time left, else its status.
+func (m *Model) state(e *entry) seg {
+	now := m.now()
+	switch {
+	case e.gone && e.Status == client.Pending:
+		return seg{m.th.Dim, m.pen.text("ended")}
+	case e.Status == client.Pending && !now.Before(e.deadline):
+		return seg{m.th.Warn, m.pen.text("time is up")}
+	case e.Status == client.Pending:
+		return seg{m.timeLook(e.left(now)), m.pen.text(clock(e.left(now)))}
+	case e.Status == client.Executed:
+		return seg{m.th.Good, m.pen.text(m.sign.check + " " + e.Status)}
+	}
+	return seg{m.look(e.Status), m.pen.text(e.Status)}
+}
+
+// badge is a tier's badge.
+func (m *Model) badge(tier string) seg {
+	s := short(tier)
+	if s == "NEVER" {
+		s = "T?"
+	}
+	return seg{m.th.Badge(tier), m.pen.text(" " + s + " ")}
+}
+
+func (m *Model) gap(n int) seg { return seg{theme.Style{}, safetext.Line{}.Pad(n)} }
+
+// headRows are the rows above the change, at most limit of them.
+func (m *Model) headRows(w, limit int, tiny bool) []string {
+	e := m.item.row
+	b := m.badge(e.Tier)
+	st := m.state(e)
+	title := row{b, m.gap(1), {m.th.Title, m.pen.name(e.Tool)}, {m.th.Dim, m.pen.text(" " + m.sign.arrow + " ")}}
+	room := w - title.width() - st.text.Width() - 8
+	title = append(title, seg{m.th.Title, keepEnd(m.pen.name(e.Target), room)})
+	rows := []string{m.rule(title, row{st}, w)}
+	if !tiny {
+		rows = append(rows, m.metaRow(e, w))
+	}
+	rest := m.noteRows(e, w)
+	if room := limit - len(rows); len(rest) > room {
+		more := len(rest) - max(0, room-1)
+		rest = append(rest[:max(0, room-1)], row{{m.th.Warn, m.pen.say("   %s more: %s shows all", plural(more, "row"), first(m.keys.Info))}}.fit(w))
+	}
+	return append(rows, rest...)
+}
+
+// keepEnd cuts a line at its beginning: the end of a path tells more.
+func keepEnd(l safetext.Line, cols int) safetext.Line {
+	if l.Width() <= cols || cols < 8 {
+		return l.Truncate(cols)
+	}
+	dots := safetext.Text("…")
+	return safetext.Concat(dots, l.Skip(l.Width()-cols+1))
+}
+
+// metaRow says for whom the change is, and which digest a decision carries.
+func (m *Model) metaRow(e *entry, w int) string {
+	sep := seg{m.th.Border, m.pen.text(" " + m.sign.dot + " ")}
+	env := seg{m.th.Dim, m.pen.name(e.Environment)}
+	if e.Environment == "prod" {
+		env.style = m.th.Bad
+	}
+	left := row{m.gap(1), {m.th.Dim, m.pen.name(e.Server)}, sep, {m.th.Dim, m.pen.name(e.Tenant)}, sep, env, sep, {m.th.Dim, m.pen.text("run ")}, {m.th.Dim, m.pen.name(tail(e.RunID))}}
+	if c := strings.TrimSpace(e.RequestedBy.Client); c != "" {
+		left = append(left, sep, seg{m.th.Dim, m.pen.text(c)})
+	}
+	left = append(left, sep, seg{m.th.Good, m.pen.say("+%d", e.Added)}, m.gap(1), seg{m.th.Bad, m.pen.say("-%d", e.Removed)})
+	right := row{{m.th.Border, m.pen.text("digest ")}, {m.th.Dim, m.pen.name(digits(e.Digest))}, m.gap(1)}
+	if w < 100 {
+		right = row{{m.th.Dim, m.pen.name(digits(e.Digest))}, m.gap(1)}
+	}
+	return ends(left, right, w).fit(w)
+}
+
+// digits are the first twelve of a digest.
+func digits(digest string) string {
+	d := strings.TrimPrefix(digest, "sha256:")
+	return d[:min(len(d), 12)]
+}
+
+// noteRows are hazards, side effects, what became of it, and the agent's claim.
+func (m *Model) noteRows(e *entry, w int) []string {
+	var rows []string
+	note := func(sign seg, st theme.Style, text safetext.Line) {
+		indent := sign.text.Width() + 2
+		for i, l := range text.Wrap(max(8, w-indent-1)) {
+			if i == 0 {
+				rows = append(rows, row{m.gap(1), sign, m.gap(1), {st, l}}.fit(w))
+				continue
+			}
+			rows = append(rows, row{m.gap(indent), {st, l}}.fit(w))
+		}
+	}
+	for _, h := range e.Hazards {
+		note(seg{m.th.Hazard, m.pen.text(" " + m.sign.hazard + " ")}, m.th.Bad, m.pen.text(h.Text))
+	}
+	for _, s := range e.SideEffects {
+		note(seg{m.th.SideEffect, m.pen.text(m.sign.bullet)}, m.th.SideEffect, m.pen.text(s))
+	}
+	if e.Replaces != "" {
+		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, m.pen.say("takes the place of %s, whose target moved: %s shows the difference", tail(e.Replaces), first(m.keys.Compare)))
+	}
+	if e.ReplacedBy != "" {
+		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, m.pen.say("the target moved; %s took its place: %s shows the difference", tail(e.ReplacedBy), first(m.keys.Compare)))
+	} else if e.Status != client.Pending && e.Why != "" {
+		note(seg{m.look(e.Status), m.pen.text(m.sign.bullet)}, m.look(e.Status), m.pen.text(e.Why))
+	}
+	if it := m.item; it.loaded {
+		if r := it.detail.Receipt; r != nil {
+			st := m.th.Good
+			if r.Outcome != "ok" || r.ReadBack == "diverged" {
+				st = m.th.Bad
+			}
+			note(seg{st, m.pen.text(m.sign.bullet)}, st, m.pen.say("receipt: %s, %s", r.Outcome, r.ReadBack))
+		}
+		if c := it.detail.Claim; c != "" {
+			line := row{m.gap(1), {m.th.Dim, m.pen.text("the agent claims: ")}, {m.th.Claim, m.pen.text(c)}}
+			rows = append(rows, line.fit(w))
+		}
+	}
+	return rows
+}
+
+// paneRule stands between head and change, and says where in it one is.
+func (m *Model) paneRule(w int) string {
+	it := m.item
+	v := it.view()
+	if m.pane.search != nil {
+		return m.rule(row{{m.th.Prompt, m.pen.text("/")}, {m.th.Input, m.pen.text(m.pane.search.value())}, {m.th.Prompt, m.pen.text("_")}}, nil, w)
+	}
+	name := map[string]string{"unified": "diff", "json_patch": "changed values", "json_diff": "changed values", "exec": "command", "message": "message", "http": "request", "sql": "statement"}[it.detail.Diff.Type]
+	st := m.th.Dim
+	switch {
+	case !it.loaded || it.err != "":
+		return m.rule(nil, nil, w)
+	case m.pane.info:
+		name = "all there is to know"
+	case it.between != nil:
+		name, st = "what moved between the two changes: not what you decide on", m.th.Warn
+	case m.pane.raw:
+		name = "raw"
+	case m.pane.document:
+		name = "document"
+	case it.detail.Diff.Type == "opaque":
+		name, st = "effect not computed; you approve the arguments", m.th.Warn
+	}
+	title := row{{st, m.pen.text(name)}}
+	if m.pane.focus {
+		title = append(row{{m.th.Accent, m.pen.text(m.sign.cursor)}}, title...)
+	}
+	if m.pane.pattern != "" {
+		title = append(title, seg{m.th.Dim, m.pen.say(" %s %s for %q", m.sign.dot, plural2(m.pane.matches, "match", "matches"), m.pane.pattern)})
+	}
+	var right row
+	if v != nil && !m.pane.info {
+		line, total := v.Position()
+		hunk, hunks, percent, last := v.Seen()
+		text := fmt.Sprintf("%d/%d", line, total)
+		if hunks > 1 && w >= 70 {
+			text = fmt.Sprintf("%d of %d hunks seen %s %s", hunk, hunks, m.sign.dot, text)
+		}
+		look := m.th.Dim
+		if !last || percent < 100 {
+			text += fmt.Sprintf(" %s %d %% seen", m.sign.dot, percent)
+		}
+		right = row{{look, m.pen.text(text)}}
+	}
+	return m.rule(title, right, w)
+}
+
+func plural2(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -1,0 +1,204 @@
+package tui
+
+import (
+	"charm.land/bubbles/v2/key"
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+)
+
+// hint is one entry of the key line.
+type hint struct {
+	b   key.Binding
+	say string
+	on  bool
+}
+
+// keyRow is the last row: what is possible now.
+func (m *Model) keyRow() string {
+	r := row{m.gap(1)}
+	for _, h := range m.hints() {
+		k, t := m.th.Key, m.th.KeyText
+		if !h.on {
+			k, t = m.th.KeyOff, m.th.KeyOff
+		}
+		name := h.b.Help().Key
+		if keys := h.b.Keys(); len(keys) > 0 {
+			name = show(keys[:1])
+		}
+		part := row{{k, m.pen.text(name)}, m.gap(1), {t, m.pen.text(h.say)}}
+		if r.width()+part.width()+2 > m.w {
+			break
+		}
+		r = append(append(r, part...), m.gap(2))
+	}
+	return r.fit(m.w)
+}
+
+// fixed is a hint for a key that is not in the map: those of an input line.
+func fixed(keys, say string) hint {
+	return hint{key.NewBinding(key.WithKeys(keys)), say, true}
+}
+
+func (m *Model) hints() []hint {
+	k := m.keys
+	quit := hint{k.Quit, "quit", true}
+	help := hint{k.Help, "all keys", true}
+	if d := m.dialog; d != nil {
+		return m.dialogHints(d)
+	}
+	switch {
+	case m.helping:
+		return []hint{{k.Back, "back", true}, {k.Down, "down", true}, {k.Up, "up", true}, quit}
+	case m.pane.search != nil || m.filtering() != nil:
+		return []hint{fixed("enter", "find"), fixed("esc", "back")}
+	case m.story != nil:
+		return []hint{{k.Back, "back", true}, {k.PageDown, "on", true}, help, quit}
+	case m.view == viewQueue:
+		return m.queueHints(help, quit)
+	}
+	hints := []hint{{k.Back, "queue", true}}
+	switch m.view {
+	case viewHistory:
+		hints = append(hints, hint{k.Open, "its story", m.history.n > 0}, hint{k.Filter, "kind", true}, hint{k.Search, "filter", true}, hint{k.More, "older", m.history.next != ""})
+	case viewAudit:
+		hints = append(hints, hint{k.Open, "its story", m.audit.n > 0}, hint{k.Filter, "kind", true}, hint{k.Search, "filter", true}, hint{k.More, "older", m.audit.next > 0})
+	case viewServers:
+		hints = append(hints, hint{k.PageDown, "on", true}, hint{k.Refresh, "again", true})
+	case viewSwitches:
+		say := "pause"
+		if m.switches.here().set {
+			say = "run again"
+		}
+		hints = append(hints, hint{k.Act, say, m.link.live})
+	case viewFigures:
+		hints = append(hints, hint{k.Filter, "span", true})
+	case viewAlerts:
+		hints = append(hints, hint{k.Act, "acknowledge", len(m.alerts.raised) > 0 && m.link.live})
+	}
+	return append(hints, help, quit)
+}
+
+func (m *Model) queueHints(help, quit hint) []hint {
+	k := m.keys
+	can := m.item != nil && m.refusal(client.Deny) == ""
+	hints := []hint{{k.Approve, "approve", can && m.refusal(client.Allow) == ""}, {k.Deny, "deny", can}}
+	if m.item == nil {
+		hints = nil
+	}
+	if n := len(m.queue.fresh); n > 0 {
+		hints = append(hints, hint{k.Merge, "show new", true})
+	}
+	if len(m.queue.marked) > 0 {
+		hints = append(hints, hint{k.ApproveMarked, "approve marked", true}, hint{k.DenyMarked, "deny marked", true})
+	}
+	if it := m.item; it != nil {
+		if it.row.Replaces != "" || it.row.ReplacedBy != "" || it.between != nil {
+			hints = append(hints, hint{k.Compare, "what moved", true})
+		}
+		if m.pane.pattern != "" {
+			hints = append(hints, hint{k.NextMatch, "next match", true})
+		}
+		if !it.row.waits(m.now()) {
+			hints = append(hints, hint{k.Open, "its story", true}, hint{k.Next, "next waiting", true})
+		} else if m.pane.focus {
+			hints = append(hints, hint{k.Back, "queue", true})
+		} else {
+			hints = append(hints, hint{k.Down, "next", m.queue.index() < len(m.queue.order)-1})
+		}
+		hints = append(hints, hint{k.PageDown, "read on", true}, hint{k.NextHunk, "hunk", true}, hint{k.Zoom, "zoom", true}, hint{k.Mark, "mark", true})
+	}
+	hints = append(hints, hint{k.History, "history", true})
+	return append([]hint{}, append(hints, help, quit)...)
+}
+
+func (m *Model) dialogHints(d *dialog) []hint {
+	if d.sent {
+		return []hint{{m.keys.Quit, "quit", false}}
+	}
+	say := "go on"
+	if d.step == d.steps[len(d.steps)-1] {
+		say = map[purpose]string{forItem: "approve", forBatch: "approve them", forPause: "pause", forResume: "run again"}[d.purpose]
+		if d.word == client.Deny {
+			say = "deny"
+		}
+	}
+	enter := fixed("enter", say)
+	enter.on = d.left(m.now()) == 0
+	hints := []hint{enter, fixed("esc", "leave, nothing is sent")}
+	if d.step == stepReason && len(d.choices) > 0 {
+		hints = append(hints, fixed("down", "earlier reasons"))
+	}
+	if d.purpose == forItem {
+		hints = append(hints, fixed("pgdown", "read on"))
+	}
+	return hints
+}
+
+func (m *Model) helpKey(k tea.KeyPressMsg) tea.Cmd {
+	switch {
+	case key.Matches(k, m.keys.Back, m.keys.Help):
+		m.helping = false
+		m.arm.rearm()
+	case key.Matches(k, m.keys.Down, m.keys.LineDown):
+		m.help.move(1)
+	case key.Matches(k, m.keys.Up, m.keys.LineUp):
+		m.help.move(-1)
+	case key.Matches(k, m.keys.PageDown):
+		m.help.move(m.h - 4)
+	case key.Matches(k, m.keys.PageUp):
+		m.help.move(4 - m.h)
+	case key.Matches(k, m.keys.Quit):
+		m.quitting = true
+		return tea.Quit
+	}
+	return nil
+}
+
+// helpRows list the key map, in two columns where there is room.
+func (m *Model) helpRows(w, h int) []string {
+	var rows []row
+	section := ""
+	for _, n := range m.keys.table() {
+		if len(n.binding.Keys()) == 0 {
+			continue
+		}
+		if n.section != section {
+			if section != "" {
+				rows = append(rows, row{})
+			}
+			section = n.section
+			rows = append(rows, row{m.gap(2), {m.th.Title, m.pen.text(section)}})
+		}
+		help := n.binding.Help()
+		rows = append(rows, row{m.gap(2), {m.th.Key, m.pen.text(help.Key).Fit(14)}, m.gap(1), {m.th.Text, m.pen.text(help.Desc)}})
+	}
+	rows = append(rows, row{}, row{m.gap(2), {m.th.Dim, m.pen.text("Enter and Esc never decide here. A change can be decided once it has stood")}},
+		row{m.gap(2), {m.th.Dim, m.pen.text("on the screen for a moment: 0.4 s, at T3 and T4 a second.")}},
+		row{m.gap(2), {m.th.Dim, m.pen.text("Keys are changed in keys.yaml beside the configuration: approve: [a]")}})
+	out := []string{m.rule(row{{m.th.Title, m.pen.text("keys")}}, nil, w)}
+	if w >= 100 {
+		half := (len(rows) + 1) / 2
+		for half < len(rows) && len(rows[half]) > 0 { // between sections
+			half++
+		}
+		left, right := rows[:half], rows[min(half+1, len(rows)):]
+		m.help.resize(max(1, max(len(left), len(right))-(h-2)))
+		for i := range max(len(left), len(right)) {
+			var l, r row
+			if i < len(left) {
+				l = left[i]
+			}
+			if i < len(right) {
+				r = right[i]
+			}
+			out = append(out, l.fit(w/2)+r.fit(w-w/2))
+		}
+	} else {
+		m.help.resize(max(1, len(rows)-(h-2)))
+		for _, r := range rows {
+			out = append(out, r.fit(w))
+		}
+	}
+	return block(append(out[:1:1], out[1+min(m.help.cursor, len(out)-1):]...), w, h)
+}

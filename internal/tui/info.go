@@ -1,0 +1,168 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/tui/theme"
+)
+
+// stamp spells a time.
+func (m *Model) stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.In(m.cfg.Zone).Format("2006-01-02 15:04:05")
+}
+
+// sheet collects labelled rows.
+type sheet struct {
+	m    *Model
+	w    int
+	rows []string
+}
+
+const labelWidth = 13
+
+// item adds a label and its text, wrapped.
+func (s *sheet) item(label string, st theme.Style, text safetext.Line) {
+	if text.Width() == 0 {
+		return
+	}
+	for i, l := range text.Wrap(max(8, s.w-labelWidth-2)) {
+		if i > 0 {
+			label = ""
+		}
+		s.rows = append(s.rows, row{s.m.gap(1), {s.m.th.Dim, s.m.pen.text(label).Fit(labelWidth)}, {st, l}}.fit(s.w))
+	}
+}
+
+func (s *sheet) blank() { s.rows = append(s.rows, row(nil).fit(s.w)) }
+
+// infoRows is all there is to know about the item.
+func (m *Model) infoRows(w, h int) []string {
+	s := sheet{m: m, w: w}
+	m.describe(&s, m.item.detail)
+	return m.cut(s.rows, w, h)
+}
+
+// cut keeps what fits and says that there is more.
+func (m *Model) cut(rows []string, w, h int) []string {
+	if len(rows) > h && h > 0 {
+		more := len(rows) - h + 1
+		rows = append(rows[:h-1:h-1], row{{m.th.Dim, m.pen.say(" %s more: enlarge the window, or approve show %s", plural(more, "row"), tail(m.item.id))}}.fit(w))
+	}
+	return block(rows, w, h)
+}
+
+// describe lists everything but the change.
+func (m *Model) describe(s *sheet, d client.Detail) {
+	t, p := m.th, m.pen
+	for _, h := range d.Hazards {
+		s.item("HAZARD", t.Bad, safetext.Concat(p.text(h.Text), p.text(" ("), p.name(h.Kind), p.text(")")))
+	}
+	for _, e := range d.SideEffects {
+		s.item("side effect", t.SideEffect, p.text(e))
+	}
+	s.item("summary", t.Text, p.text(d.Summary))
+	s.item("id", t.Text, p.name(d.ID))
+	s.item("digest", t.Text, p.name(d.Digest))
+	s.item("status", m.look(d.Status), p.text(d.Status))
+	s.item("why", t.Text, p.text(d.Why))
+	s.item("tier", t.Text, p.name(d.Tier))
+	s.item("asked because", t.Text, p.text(d.Rule))
+	s.item("tool", t.Text, p.name(d.Server+"/"+d.Tool))
+	s.item("server says", t.Dim, p.text(d.ServerVersion))
+	s.item("tenant", t.Text, p.name(d.Tenant+", "+d.Environment+", "+d.Workflow))
+	by := d.RequestedBy
+	s.item("asked by", t.Text, safetext.Concat(p.text(strings.TrimSpace(by.Client+" "+by.Version)), p.say(", process %d, user ", by.PID), p.name(by.User)))
+	s.item("program", t.Text, p.name(by.Executable))
+	s.item("folder", t.Text, p.name(by.Folder))
+	s.item("asked at", t.Text, p.text(m.stamp(d.RequestedAt)))
+	s.item("run", t.Text, p.name(d.RunID))
+	s.item("session", t.Text, p.name(d.SessionID))
+	s.item("call", t.Text, p.name(d.CallID))
+	s.item("agent claims", t.Claim, p.text(d.Claim))
+	s.item("replaces", t.Text, p.name(d.Replaces))
+	s.item("replaced by", t.Text, p.name(d.ReplacedBy))
+	for _, e := range d.Effects {
+		line := safetext.Concat(p.name(e.Kind), p.text(" "), p.name(e.Key))
+		if e.Key == "" {
+			line = safetext.Concat(p.name(e.Kind), p.text(" "), p.name(e.Path))
+		}
+		if e.Dest != "" {
+			line = safetext.Concat(line, p.text(" to "), p.name(e.Dest))
+		}
+		s.item("effect", t.Text, line)
+		s.item("  before", t.Dim, p.text(state(e.Before)))
+		s.item("  after", t.Dim, p.text(state(e.After)))
+	}
+	s.item("definition", t.Dim, p.name(d.Definition))
+	s.item("policy", t.Dim, p.name(d.PolicyHash))
+	if len(d.Arguments) > 0 {
+		s.item("arguments", t.Dim, p.text(clip(string(d.Arguments), 2000)))
+	}
+}
+
+// clip bounds what is made safe of a long text that is shown in passing.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n] + " …"
+}
+
+func state(s client.State) string {
+	switch {
+	case !s.Computed:
+		return "not computed"
+	case !s.Exists:
+		return "does not exist"
+	}
+	text := fmt.Sprintf("%s, %d bytes", s.Kind, s.Size)
+	if s.Mode != "" {
+		text += ", mode " + s.Mode
+	}
+	if s.SHA256 != "" {
+		text += ", sha256 " + digits(s.SHA256)
+	}
+	return text
+}
+
+// outcome lists the words about an approval and its receipt.
+func (m *Model) outcome(s *sheet, d client.Detail) {
+	t, p := m.th, m.pen
+	for _, w := range d.Decisions {
+		st, label := t.Good, "allowed"
+		if w.Decision != client.Allow {
+			st, label = t.Bad, "denied"
+		}
+		s.item(label, st, p.text(w.Reason))
+		who := w.Name
+		if who == "" {
+			who = "user " + w.User
+		}
+		s.item("  by", t.Dim, safetext.Concat(p.text(who), p.say(" at %s, process %d, ", m.stamp(w.At), w.PID), p.name(w.Terminal)))
+		s.item("  digest", t.Dim, p.name(w.Digest))
+	}
+	r := d.Receipt
+	if r == nil {
+		return
+	}
+	st := t.Good
+	if r.Outcome != "ok" || r.ReadBack == "diverged" {
+		st = t.Bad
+	}
+	s.item("receipt", st, p.say("%s, %s", r.Outcome, r.ReadBack))
+	s.item("", t.Text, p.text(r.Detail))
+	s.item("  ran", t.Dim, p.say("%s, %s", m.stamp(r.StartedAt), r.EndedAt.Sub(r.StartedAt).Round(time.Millisecond)))
+	for _, a := range r.After {
+		s.item("  read back", t.Dim, p.text(state(a)))
+	}
+	if r.Reconciled {
+		s.item("", t.Dim, p.text("found out by reading the target back afterwards"))
+	}
+}

@@ -1,0 +1,203 @@
+package tui
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"charm.land/bubbles/v2/key"
+	"github.com/goccy/go-yaml"
+)
+
+// KeyMap is every key of the console. Help is made from it.
+type KeyMap struct {
+	Up, Down, Open, Back, Focus    key.Binding
+	Approve, Deny                  key.Binding
+	Merge, Next, Mark              key.Binding
+	ApproveMarked, DenyMarked      key.Binding
+	Compare, Info, Zoom            key.Binding
+	PageUp, PageDown, HalfUp       key.Binding
+	HalfDown, Top, Bottom          key.Binding
+	LineUp, LineDown               key.Binding
+	NextHunk, PrevHunk             key.Binding
+	Search, NextMatch, PrevMatch   key.Binding
+	Fold, UnfoldAll                key.Binding
+	Wrap, Split, Raw, Document     key.Binding
+	Queue, History, Audit, Servers key.Binding
+	Switches, Figures, Alerts      key.Binding
+	Filter, More, Act              key.Binding
+	Mouse, Refresh, Help, Suspend  key.Binding
+	Quit                           key.Binding
+}
+
+// named is one key of the map, under the name that the file uses.
+type named struct {
+	name    string
+	section string
+	binding *key.Binding
+	say     string // what it does, in a few words
+	keys    []string
+}
+
+// table lists the keys in the order of the help. It is the one place where
+// their names, words and defaults stand.
+func (k *KeyMap) table() []named {
+	return []named{
+		{"up", "move", &k.Up, "up", []string{"k", "up"}},
+		{"down", "move", &k.Down, "down", []string{"j", "down"}},
+		{"open", "move", &k.Open, "into the change, or the whole story", []string{"enter"}},
+		{"back", "move", &k.Back, "back", []string{"esc"}},
+		{"focus", "move", &k.Focus, "between queue and change", []string{"tab"}},
+		{"next", "move", &k.Next, "the next one that waits", []string{"."}},
+
+		{"approve", "decide", &k.Approve, "approve, with a reason", []string{"a"}},
+		{"deny", "decide", &k.Deny, "deny, in words that the agent reads", []string{"d"}},
+		{"mark", "decide", &k.Mark, "mark for deciding together", []string{"x"}},
+		{"approve_marked", "decide", &k.ApproveMarked, "approve the marked ones", []string{"A"}},
+		{"deny_marked", "decide", &k.DenyMarked, "deny the marked ones", []string{"D"}},
+		{"merge", "decide", &k.Merge, "show what is new, drop what has ended", []string{"m"}},
+		{"compare", "decide", &k.Compare, "what moved since the change before", []string{"c"}},
+
+		{"page_down", "change", &k.PageDown, "page down", []string{"space", "pgdown"}},
+		{"page_up", "change", &k.PageUp, "page up", []string{"b", "pgup"}},
+		{"half_down", "change", &k.HalfDown, "half a page down", []string{"ctrl+d"}},
+		{"half_up", "change", &k.HalfUp, "half a page up", []string{"ctrl+u"}},
+		{"line_down", "change", &k.LineDown, "one line down", []string{"J", "shift+down"}},
+		{"line_up", "change", &k.LineUp, "one line up", []string{"K", "shift+up"}},
+		{"top", "change", &k.Top, "to the top", []string{"g", "home"}},
+		{"bottom", "change", &k.Bottom, "to the end", []string{"G", "end"}},
+		{"next_hunk", "change", &k.NextHunk, "next hunk", []string{"]", "right"}},
+		{"prev_hunk", "change", &k.PrevHunk, "previous hunk", []string{"[", "left"}},
+		{"search", "change", &k.Search, "search", []string{"/"}},
+		{"next_match", "change", &k.NextMatch, "next match", []string{"n"}},
+		{"prev_match", "change", &k.PrevMatch, "previous match", []string{"N"}},
+		{"fold", "change", &k.Fold, "open or close a fold", []string{"f"}},
+		{"unfold_all", "change", &k.UnfoldAll, "open all folds", []string{"F"}},
+		{"wrap", "change", &k.Wrap, "wrap long lines", []string{"w"}},
+		{"split", "change", &k.Split, "side by side", []string{"s"}},
+		{"raw", "change", &k.Raw, "raw text of the change", []string{"r"}},
+		{"document", "change", &k.Document, "the whole document", []string{"o"}},
+		{"info", "change", &k.Info, "all there is to know about it", []string{"i"}},
+		{"zoom", "change", &k.Zoom, "the change alone", []string{"z"}},
+
+		{"queue", "views", &k.Queue, "queue", []string{"1"}},
+		{"history", "views", &k.History, "history", []string{"2"}},
+		{"audit", "views", &k.Audit, "audit", []string{"3"}},
+		{"servers", "views", &k.Servers, "servers", []string{"4"}},
+		{"switches", "views", &k.Switches, "switches", []string{"5"}},
+		{"figures", "views", &k.Figures, "figures", []string{"6"}},
+		{"alerts", "views", &k.Alerts, "alerts", []string{"7", "!"}},
+		{"filter", "views", &k.Filter, "filter by kind", []string{"t"}},
+		{"more", "views", &k.More, "older ones", []string{"+"}},
+		{"act", "views", &k.Act, "pause, resume, acknowledge", []string{"p"}},
+
+		{"mouse", "console", &k.Mouse, "mouse on or off; it never decides", []string{"M"}},
+		{"refresh", "console", &k.Refresh, "read everything again", []string{"R", "ctrl+l"}},
+		{"help", "console", &k.Help, "keys", []string{"?"}},
+		{"suspend", "console", &k.Suspend, "to the shell, back with fg", []string{"ctrl+z"}},
+		{"quit", "console", &k.Quit, "quit", []string{"q", "ctrl+c"}},
+	}
+}
+
+// DefaultKeys returns the keys as they are without a file.
+func DefaultKeys() *KeyMap {
+	k := &KeyMap{}
+	for _, n := range k.table() {
+		bind(n, n.keys)
+	}
+	return k
+}
+
+func bind(n named, keys []string) {
+	*n.binding = key.NewBinding(key.WithKeys(keys...), key.WithHelp(show(keys), n.say))
+}
+
+// show spells keys for people.
+func show(keys []string) string {
+	var out []string
+	for _, k := range keys {
+		switch k {
+		case "up":
+			k = "↑"
+		case "down":
+			k = "↓"
+		case "left":
+			k = "←"
+		case "right":
+			k = "→"
+		}
+		out = append(out, k)
+	}
+	return strings.Join(out, " ")
+}
+
+// first spells the first key of a binding, for the key line.
+func first(b key.Binding) string {
+	if k := b.Keys(); len(k) > 0 {
+		return show(k[:1])
+	}
+	return ""
+}
+
+// never lists the keys that cannot be given a decision: they are pressed
+// without thinking.
+var never = []string{"enter", "esc", "space", "tab", "backspace", "up", "down", "left", "right"}
+
+// LoadKeys reads a key map from a YAML file of "name: [keys]"; what it does not
+// name stays as it is. A file that does not exist gives the default. Errors say
+// what is wrong with the file; then the default is to be used.
+func LoadKeys(path string) (*KeyMap, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return DefaultKeys(), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the keys: %w", err)
+	}
+	return parseKeys(path, b)
+}
+
+func parseKeys(path string, b []byte) (*KeyMap, error) {
+	var file map[string][]string
+	if len(bytes.TrimSpace(b)) > 0 {
+		if err := yaml.UnmarshalWithOptions(b, &file, yaml.Strict()); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	k := DefaultKeys()
+	var unknown []string
+	for name := range file {
+		if !slices.ContainsFunc(k.table(), func(n named) bool { return n.name == name }) {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		return nil, fmt.Errorf("%s: there is no key called %s; `?` in the console lists them", path, strings.Join(unknown, ", "))
+	}
+	owner := map[string]string{}
+	for _, n := range k.table() {
+		keys := n.keys
+		if given, ok := file[n.name]; ok {
+			keys = given
+			bind(n, keys)
+		}
+		for _, s := range keys {
+			if n.section == "decide" && slices.Contains(never, s) {
+				return nil, fmt.Errorf("%s: %s cannot be %q, which is pressed without thinking", path, n.name, s)
+			}
+			if other, taken := owner[s]; taken {
+				return nil, fmt.Errorf("%s: %q is both %s and %s", path, s, other, n.name)
+			}
+			owner[s] = n.name
+		}
+	}
+	if len(k.Quit.Keys()) == 0 {
+		return nil, fmt.Errorf("%s: quit needs a key", path)
+	}
+	return k, nil
+}

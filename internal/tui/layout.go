@@ -1,0 +1,81 @@
+package tui
+
+import "github.com/mcpguard/mcpguard/internal/tui/change"
+
+// Sizes of the screen.
+const (
+	minWidth  = 60 // below, or below minHeight: one item, no queue
+	minHeight = 16
+	wideFrom  = 140 // queue beside the change
+	minSplit  = change.MinSplit // columns of the change for two sides
+)
+
+// layout is where things stand on a screen of a size.
+type layout struct {
+	tiny, wide     bool
+	queueW, queueH int // 0: not shown
+	itemW, itemH   int
+	head           []string
+	pane           int // rows of the change
+	dialog         []string
+	cursor         *spot // of the input, relative to the dialog
+	bodyH          int
+}
+
+// spot is a cell.
+type spot struct{ x, y int }
+
+// splitWidth is how many columns the change has.
+func (m *Model) splitWidth() int {
+	l := m.sizes()
+	return l.itemW
+}
+
+// sizes computes the columns and rows that do not depend on the item.
+func (m *Model) sizes() layout {
+	l := layout{tiny: m.w < minWidth || m.h < minHeight, wide: m.w >= wideFrom}
+	l.bodyH = max(0, m.h-3) // status line, notice, keys
+	l.itemW, l.itemH = m.w, l.bodyH
+	rows := len(m.queue.rows)
+	switch {
+	case l.tiny || m.pane.zoom || rows == 0:
+	case l.wide:
+		l.queueW = min(max(m.w*3/10, 42), 64)
+		l.queueH = l.bodyH
+		l.itemW = m.w - l.queueW - 1
+	default:
+		l.queueW = m.w
+		l.queueH = min(rows, max(4, l.bodyH/4))
+		l.itemH = l.bodyH - l.queueH
+	}
+	return l
+}
+
+// lay computes the whole layout of the queue's view.
+func (m *Model) lay() layout {
+	l := m.sizes()
+	if m.dialog != nil {
+		l.dialog, l.cursor = m.dialogRows(m.w)
+		n := min(len(l.dialog), max(0, l.bodyH-2))
+		l.dialog = l.dialog[:n]
+		l.bodyH -= n
+		if l.wide && l.queueH > 0 {
+			l.queueH = l.bodyH
+			l.itemH = l.bodyH
+		} else {
+			// The queue gives way first: the change has to stay in view.
+			l.itemH -= n
+			if want := 8; l.itemH < want && l.queueH > 0 {
+				give := min(l.queueH, want-l.itemH)
+				l.queueH -= give
+				l.itemH += give
+			}
+		}
+	}
+	if m.item == nil {
+		return l
+	}
+	l.head = m.headRows(l.itemW, max(2, min(l.itemH/2, 12)), l.tiny)
+	l.pane = max(0, l.itemH-len(l.head)-1)
+	return l
+}

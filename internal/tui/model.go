@@ -1,0 +1,141 @@
+// Package tui is the console: what waits, what it would change, and the word
+// that lets it run or not, on one screen.
+//
+// One Bubble Tea model holds the state and one function changes it; all input
+// and output happens in commands. A decision carries the digest of what the
+// last frame showed and nothing else: see arm.go. The package computes no
+// change, decides nothing about who may approve, and writes no text of others
+// to the terminal but as a safetext.Line.
+package tui
+
+import (
+	"context"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/tui/theme"
+)
+
+// view is what the screen shows.
+type view uint8
+
+const (
+	viewQueue view = iota
+	viewHistory
+	viewAudit
+	viewServers
+	viewSwitches
+	viewFigures
+	viewAlerts
+	views
+)
+
+// Model is the console's state. The program's loop alone uses it.
+type Model struct {
+	cfg  Config
+	call caller
+	keys *KeyMap
+	th   theme.Theme
+	pen  pen
+	sign marks
+	now  func() time.Time
+
+	w, h    int
+	view    view
+	help    list // of the help, where it is open
+	helping bool
+	mouse   bool
+
+	link   link
+	status client.Status
+	known  bool // status was read
+	paused []client.Switch
+
+	queue  queue
+	item   *item // under the cursor; nil where nothing is
+	items  itemCache
+	pane   paneState
+	arm    arming
+	dialog *dialog // open reason line; nil while browsing
+	press  pressing
+	batch  batchResult
+	notice notice
+
+	history  historyView
+	audit    auditView
+	story    *storyView // open over history, audit or queue
+	servers  serversView
+	switches switchesView
+	figures  figuresView
+	alerts   alertsView
+
+	attention attention
+	reasons   reasons
+	branches  map[string]string // by folder; present once asked for
+	hits      []hit             // what a click on the last frame selects
+	quitting  bool
+}
+
+// notice is one sentence for the reviewer, shown until it is old.
+type notice struct {
+	text  safetext.Line
+	level level
+	until time.Time
+}
+
+type level uint8
+
+const (
+	info level = iota
+	good
+	warn
+	bad
+)
+
+// New returns a console. ctx ends its commands.
+func New(ctx context.Context, cfg Config) *Model {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Keys == nil {
+		cfg.Keys = DefaultKeys()
+	}
+	if cfg.Profile == colorprofile.Unknown {
+		cfg.Profile = colorprofile.TrueColor
+	}
+	if cfg.Zone == nil {
+		cfg.Zone = time.Local
+	}
+	m := &Model{
+		cfg: cfg, call: caller{ctx: ctx, api: cfg.API, now: cfg.Now, vouch: cfg.Vouch, later: after},
+		keys: cfg.Keys, th: theme.New(!cfg.Light, cfg.Profile),
+		pen: pen{safetext.Style{ASCII: cfg.ASCII}}, sign: marksFor(cfg.ASCII), now: cfg.Now,
+		mouse: cfg.Mouse, branches: map[string]string{}, reasons: newReasons(), w: 80, h: 24,
+	}
+	m.queue.init()
+	m.items.init()
+	m.attention = newAttention(cfg.Environ)
+	m.link.clock = m.now()
+	for _, n := range cfg.Notices {
+		m.say(warn, "%s", n)
+	}
+	return m
+}
+
+// Init starts the stream and asks for the background.
+func (m *Model) Init() tea.Cmd {
+	return tea.Batch(m.startStream(), m.call.later(tickEvery, tickMsg{}), tea.RequestBackgroundColor, m.call.loadReasons(m.cfg.ReasonsFile))
+}
+
+// say shows a sentence for a while.
+func (m *Model) say(l level, format string, args ...any) {
+	d := 8 * time.Second
+	if l == bad || l == warn {
+		d = 20 * time.Second
+	}
+	m.notice = notice{m.pen.say(format, args...), l, m.now().Add(d)}
+}

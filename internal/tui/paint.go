@@ -1,0 +1,144 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/tui/theme"
+)
+
+// seg is a piece of one row.
+type seg struct {
+	style theme.Style
+	text  safetext.Line
+}
+
+// row is one row of the screen, from left to right.
+type row []seg
+
+func (r row) width() int {
+	n := 0
+	for _, s := range r {
+		n += s.text.Width()
+	}
+	return n
+}
+
+// fit paints exactly cols cells.
+func (r row) fit(cols int) string { return r.fitOn(cols, theme.Style{}) }
+
+// fitOn paints exactly cols cells over a style, such as that of the selection.
+func (r row) fitOn(cols int, below theme.Style) string {
+	var b strings.Builder
+	plain := below.IsZero()
+	left := cols
+	for _, s := range r {
+		if left <= 0 {
+			break
+		}
+		t := s.text.Truncate(left)
+		left -= t.Width()
+		st := s.style
+		if !plain {
+			st = st.On(below)
+		}
+		b.WriteString(st.Render(t))
+	}
+	if left > 0 {
+		b.WriteString(below.Render(safetext.Line{}.Pad(left)))
+	}
+	return b.String()
+}
+
+// ends puts right at the right end of cols cells; left gives way.
+func ends(left, right row, cols int) row {
+	w := right.width()
+	if w >= cols {
+		return right
+	}
+	out := row{}
+	room := cols - w
+	for _, s := range left {
+		t := s.text.Truncate(room)
+		if t.Width() == 0 && s.text.Width() > 0 {
+			break
+		}
+		room -= t.Width()
+		out = append(out, seg{s.style, t})
+	}
+	out = append(out, seg{theme.Style{}, safetext.Line{}.Pad(room)})
+	return append(out, right...)
+}
+
+// pen makes lines of text. Everything that is shown passes through it.
+type pen struct{ safe safetext.Style }
+
+// text makes any text safe.
+func (p pen) text(s string) safetext.Line { return p.safe.Text(s) }
+
+// name makes an identifier safe: tool, path, tenant, server.
+func (p pen) name(s string) safetext.Line { return p.safe.Identity(s) }
+
+// say formats the program's own words; what is put into them is made safe, too.
+func (p pen) say(format string, args ...any) safetext.Line {
+	return p.safe.Text(fmt.Sprintf(format, args...))
+}
+
+// marks are the signs that the console draws.
+type marks struct {
+	rule, bar, cursor, dot, arrow, bullet, hazard, live, check, cross, mark, ellipsis string
+	ticks                                                                             []string // of small charts, from low to high
+}
+
+func marksFor(ascii bool) marks {
+	if ascii {
+		return marks{"-", "|", ">", "-", "->", "*", "!", "*", "ok", "x", "+", "...", []string{" ", ".", ":", "-", "=", "+", "*", "#"}}
+	}
+	return marks{"─", "│", "▌", "·", "→", "•", "!", "●", "✓", "✗", "◆", "…", []string{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"}}
+}
+
+// rule is a line across cols cells with a title in it.
+func (m *Model) rule(title row, right row, cols int) string {
+	if cols <= 0 {
+		return ""
+	}
+	r := row{}
+	if len(title) > 0 {
+		r = append(r, seg{m.th.Border, m.pen.text(m.sign.rule + " ")})
+		r = append(r, title...)
+		r = append(r, seg{m.th.Border, m.pen.text(" ")})
+	}
+	w := 0
+	if len(right) > 0 {
+		w = right.width() + 3
+	}
+	if gap := cols - r.width() - w; gap > 0 {
+		r = append(r, seg{m.th.Border, m.pen.text(strings.Repeat(m.sign.rule, gap))})
+	}
+	if len(right) > 0 {
+		r = append(r, seg{m.th.Border, m.pen.text(" ")})
+		r = append(r, right...)
+		r = append(r, seg{m.th.Border, m.pen.text(" " + m.sign.rule)})
+	}
+	return r.fit(cols)
+}
+
+// block pads or cuts rows to exactly h, each of w cells already.
+func block(rows []string, w, h int) []string {
+	if h <= 0 {
+		return nil
+	}
+	for len(rows) < h {
+		rows = append(rows, row(nil).fit(w))
+	}
+	return rows[:h]
+}
+
+// plural counts a noun.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

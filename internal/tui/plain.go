@@ -1,0 +1,325 @@
+package tui
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+)
+
+// plain is the console as a conversation: sentences and line prompts, no
+// colours, no repaint, nothing that depends on time or place on a screen. A
+// decision is made by typing the identifier of what was read.
+type plain struct {
+	cfg   Config
+	pen   pen
+	out   *bufio.Writer
+	lines chan string
+	// read is what was printed in full, by identifier: the digest that a
+	// decision carries.
+	read map[string]client.Detail
+}
+
+// RunPlain talks on In and Out until the end of the input, "quit", or ctx.
+func RunPlain(ctx context.Context, cfg Config) error {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Zone == nil {
+		cfg.Zone = time.Local
+	}
+	if cfg.In == nil {
+		cfg.In = os.Stdin
+	}
+	if cfg.Out == nil {
+		cfg.Out = os.Stdout
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p := &plain{cfg: cfg, pen: pen{safetext.Style{ASCII: cfg.ASCII}}, out: bufio.NewWriter(cfg.Out),
+		lines: make(chan string), read: map[string]client.Detail{}}
+	// Ends with the input, or with ctx once it has a line; a read that blocks on
+	// the terminal ends with the program.
+	go p.scan(ctx, cfg.In)
+	for _, n := range cfg.Notices {
+		p.say("Notice: %s", n)
+	}
+	if err := p.list(ctx); err != nil {
+		return err
+	}
+	p.say("Type help for the commands.")
+	for {
+		line, ok := p.ask(ctx, "Command: ")
+		if !ok {
+			p.say("Bye.")
+			return p.out.Flush()
+		}
+		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		rest = strings.TrimSpace(rest)
+		var err error
+		switch word {
+		case "", "list", "l":
+			err = p.list(ctx)
+		case "show", "s":
+			err = p.show(ctx, rest)
+		case "approve", "a":
+			err = p.decide(ctx, client.Allow, rest)
+		case "deny", "d":
+			err = p.decide(ctx, client.Deny, rest)
+		case "status":
+			err = p.status(ctx)
+		case "quit", "q", "exit":
+			p.say("Bye.")
+			return p.out.Flush()
+		case "help", "h", "?":
+			p.help()
+		default:
+			p.say("There is no command %s. Type help for the commands.", word)
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return p.out.Flush()
+			}
+			p.failed(err)
+		}
+	}
+}
+
+func (p *plain) scan(ctx context.Context, in io.Reader) {
+	defer close(p.lines)
+	s := bufio.NewScanner(in)
+	for s.Scan() {
+		select {
+		case p.lines <- s.Text():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ask prints a prompt and waits for a line.
+func (p *plain) ask(ctx context.Context, prompt string) (string, bool) {
+	fmt.Fprint(p.out, p.pen.text(prompt))
+	if p.out.Flush() != nil {
+		return "", false
+	}
+	select {
+	case line, ok := <-p.lines:
+		return line, ok
+	case <-ctx.Done():
+		return "", false
+	}
+}
+
+// say prints one sentence; what stands in it is made safe as a whole.
+func (p *plain) say(format string, args ...any) {
+	fmt.Fprintln(p.out, p.pen.say(format, args...))
+}
+
+// name prints a label and an identifier, with every unusual letter marked.
+func (p *plain) name(label, value string) {
+	if value != "" {
+		fmt.Fprintln(p.out, safetext.Concat(p.pen.text(label+": "), p.pen.name(value)))
+	}
+}
+
+func (p *plain) failed(err error) {
+	p.say("Error: %v.", err)
+	var problem *client.Problem
+	if errors.As(err, &problem) && problem.Remedy != "" {
+		p.say("What to do: %s.", problem.Remedy)
+	}
+}
+
+func (p *plain) help() {
+	for _, s := range []string{
+		"list: what waits.",
+		"show ID: one change, in full. The last letters of the identifier are enough.",
+		"approve ID: let the change run, after you have shown it. You are asked for a reason, and to type its identifier.",
+		"deny ID: refuse the change. The agent reads your reason.",
+		"status: the daemon's word about itself.",
+		"quit: leave.",
+	} {
+		p.say("%s", s)
+	}
+}
+
+func (p *plain) list(ctx context.Context) error {
+	list, err := caller{ctx: ctx, api: p.cfg.API}.all(ctx, client.Filter{Status: []string{client.Pending}, Oldest: true})
+	if err != nil {
+		return fmt.Errorf("listing what waits: %w", err)
+	}
+	if len(list) == 0 {
+		p.say("Nothing waits for you.")
+		return nil
+	}
+	p.say("%s for you.", waits(len(list)))
+	for i, a := range list {
+		fmt.Fprintln(p.out, safetext.Concat(p.pen.say("%d. Identifier %s. Tier %s. Tool ", i+1, tail(a.ID), short(a.Tier)), p.pen.name(a.Tool),
+			p.pen.text(", target "), p.pen.name(a.Target), p.pen.say(". %s left. %s.", spoken(a.SecondsLeft), plural(len(a.Hazards), "hazard"))))
+	}
+	return nil
+}
+
+func waits(n int) string {
+	if n == 1 {
+		return "1 change waits"
+	}
+	return strconv.Itoa(n) + " changes wait"
+}
+
+func spoken(seconds int) string {
+	if seconds >= 120 {
+		return plural(seconds/60, "minute")
+	}
+	return plural(seconds, "second")
+}
+
+func (p *plain) status(ctx context.Context) error {
+	s, err := p.cfg.API.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("asking for the status: %w", err)
+	}
+	p.say("Daemon %s, level %s: %s.", s.Version, s.Level, strings.TrimSuffix(s.Claim, "."))
+	p.say("%s open, %s.", plural(s.Sessions, "session"), plural(s.Alerts, "alert"))
+	if s.StoreProblem != "" {
+		p.say("Nothing executes at the moment: %s.", s.StoreProblem)
+	}
+	if s.PolicyProblem != "" {
+		p.say("The newest configuration is not in force: %s.", s.PolicyProblem)
+	}
+	return nil
+}
+
+// show prints one change in full.
+func (p *plain) show(ctx context.Context, ref string) error {
+	if ref == "" {
+		p.say("Which one? Type show and the identifier, as list says it.")
+		return nil
+	}
+	d, err := p.cfg.API.Get(ctx, ref)
+	if err != nil {
+		return fmt.Errorf("reading it: %w", err)
+	}
+	p.read[d.ID] = d
+	p.name("Identifier", d.ID)
+	p.say("Status: %s.", d.Status)
+	if d.Status == client.Pending {
+		p.say("Time left: %s.", spoken(d.SecondsLeft))
+	}
+	p.say("Tier: %s.", d.Tier)
+	p.name("Tool", d.Server+"/"+d.Tool)
+	p.name("Target", d.Target)
+	p.name("Tenant", d.Tenant)
+	p.name("Environment", d.Environment)
+	p.name("Run", d.RunID)
+	p.say("Asked by: %s %s, in:", d.RequestedBy.Client, d.RequestedBy.Version)
+	p.name("Folder", d.RequestedBy.Folder)
+	for _, h := range d.Hazards {
+		p.say("Hazard: %s.", strings.TrimSuffix(h.Text, "."))
+	}
+	for _, s := range d.SideEffects {
+		p.say("Side effect: %s.", strings.TrimSuffix(s, "."))
+	}
+	if d.Claim != "" {
+		p.say("The agent claims, and nobody checked: %s", d.Claim)
+	}
+	p.name("Digest", d.Digest)
+	p.change(d.Diff)
+	return nil
+}
+
+func (p *plain) change(d client.Diff) {
+	if d.Pruned {
+		p.say("The content is no longer kept.")
+		return
+	}
+	if d.Type == "opaque" {
+		p.say("The effect is not computed. You approve the arguments.")
+	}
+	lines := p.pen.safe.Lines(d.Bytes())
+	p.say("Change, %s, %d added, %d removed:", plural(len(lines), "line"), d.Added, d.Removed)
+	for _, l := range lines {
+		fmt.Fprintln(p.out, l)
+	}
+	p.say("End of the change.")
+}
+
+// decide asks for all that a decision needs and says the word about the digest
+// that was printed.
+func (p *plain) decide(ctx context.Context, word, ref string) error {
+	d, ok := p.shown(ref)
+	if !ok {
+		p.say("Show it first: type show and the identifier.")
+		return nil
+	}
+	verb := "approve"
+	if word == client.Deny {
+		verb = "deny"
+	}
+	p.say("To %s: %s, tier %s.", verb, d.Summary, short(d.Tier))
+	prompt := "Reason, it is recorded: "
+	if word == client.Deny {
+		prompt = "Reason, the agent reads it: "
+	}
+	line, ok := p.ask(ctx, prompt)
+	if !ok {
+		return nil
+	}
+	reason, err := guard.CheckReason(line)
+	if err != nil {
+		p.say("Nothing was sent: %v.", err)
+		return nil
+	}
+	want := tail(d.ID)
+	if tier := short(d.Tier); word == client.Allow && tier != "T0" && tier != "T1" && tier != "T2" && tier != "T3" {
+		want = (&dialog{row: &entry{Approval: d.Approval}}).wanted()
+		p.name("This leaves your machine or cannot be taken back. The target is", want)
+		line, ok = p.ask(ctx, "Type the target to approve, or nothing to leave: ")
+	} else {
+		line, ok = p.ask(ctx, fmt.Sprintf("Type %s to %s, or nothing to leave: ", want, verb))
+	}
+	if !ok {
+		return nil
+	}
+	if typed := strings.TrimSpace(line); typed != want && typed != d.ID {
+		p.say("Nothing was sent: that is not it.")
+		return nil
+	}
+	if word == client.Allow && p.cfg.Vouch != nil {
+		if err := p.cfg.Vouch(ctx); err != nil {
+			// fail closed: what was printed may come from a forged or old database.
+			return fmt.Errorf("nothing is allowed: %w", err)
+		}
+	}
+	after, err := p.cfg.API.Decide(ctx, d.ID, client.Word{Decision: word, Digest: d.Digest, Reason: reason})
+	if err != nil {
+		delete(p.read, d.ID)
+		return fmt.Errorf("it was not taken: %w", err)
+	}
+	delete(p.read, d.ID)
+	p.say("Done. It is %s now.", after.Status)
+	return nil
+}
+
+// shown finds what was printed, by the whole identifier or its end.
+func (p *plain) shown(ref string) (client.Detail, bool) {
+	var found client.Detail
+	n := 0
+	for id, d := range p.read {
+		if ref != "" && (id == ref || len(ref) >= 4 && strings.HasSuffix(id, ref)) {
+			found = d
+			n++
+		}
+	}
+	return found, n == 1
+}

@@ -1,0 +1,157 @@
+package tui
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/mcpguard/mcpguard/internal/tui/theme"
+)
+
+// queueRows are the rows of the queue that fit into h.
+func (m *Model) queueRows(w, h, x, y int) []string {
+	from, to := m.queue.window(h)
+	out := make([]string, 0, h)
+	for i := from; i < to; i++ {
+		r := m.queue.rows[i]
+		if r.id == "" {
+			out = append(out, m.groupRow(m.queue.groups[r.group], w))
+			continue
+		}
+		m.hits = append(m.hits, hit{x, y + i - from, w, r.id})
+		out = append(out, m.entryRow(m.queue.all[r.id], w))
+	}
+	return block(out, w, h)
+}
+
+// groupRow is the title of a run: client, worktree, branch.
+func (m *Model) groupRow(g group, w int) string {
+	e := m.queue.all[m.queue.order[g.from]]
+	by := e.RequestedBy
+	sep := seg{m.th.Border, m.pen.text(" " + m.sign.dot + " ")}
+	name := by.Client
+	if name == "" {
+		name = "unknown client"
+	}
+	left := row{m.gap(1), {m.th.Strong, m.pen.text(name)}}
+	if by.Folder != "" {
+		left = append(left, sep, seg{m.th.Text, m.pen.name(filepath.Base(by.Folder))})
+		if b := m.branches[by.Folder]; b != "" {
+			left = append(left, sep, seg{m.th.Accent, m.pen.name(b)})
+		}
+	}
+	left = append(left, sep, seg{m.th.Dim, m.pen.text("run ")}, seg{m.th.Dim, m.pen.name(tail(g.run))})
+	return ends(left, row{{m.th.Dim, m.pen.say("%d ", g.n)}}, w).fit(w)
+}
+
+// entryRow is one item of the queue.
+func (m *Model) entryRow(e *entry, w int) string {
+	here := e.ID == m.queue.cursor
+	lead := row{m.gap(1)}
+	if here {
+		st := m.th.Dim
+		if !m.pane.focus {
+			st = m.th.Accent
+		}
+		lead = row{{st, m.pen.text(m.sign.cursor)}}
+	}
+	if _, on := m.queue.marked[e.ID]; on {
+		lead = append(lead, seg{m.th.Fresh, m.pen.text(m.sign.mark)})
+	} else {
+		lead = append(lead, m.gap(1))
+	}
+	text, dim := m.th.Text, m.th.Dim
+	b := m.badge(e.Tier)
+	if !e.waits(m.now()) {
+		text, b.style = m.th.Dim, m.th.Dim
+	}
+	left := append(lead, b, m.gap(1), seg{text, m.pen.name(e.Tool)}, seg{dim, m.pen.text(" " + m.sign.arrow + " ")})
+	st := m.state(e)
+	right := row{m.gap(1)}
+	if len(e.Hazards) > 0 {
+		right = append(right, seg{m.th.Hazard, m.pen.say(" %s%d ", m.sign.hazard, len(e.Hazards))}, m.gap(1))
+	}
+	if w >= 60 && (e.Added > 0 || e.Removed > 0) {
+		right = append(right, seg{m.th.Good, m.pen.say("+%d", e.Added)}, m.gap(1), seg{m.th.Bad, m.pen.say("-%d", e.Removed)}, m.gap(1))
+	}
+	right = append(right, seg{st.style, st.text.PadLeft(6)}, m.gap(1))
+	room := w - left.width() - right.width()
+	left = append(left, seg{text, keepEnd(m.pen.name(e.Target), room)})
+	below := theme.Style{}
+	if here {
+		below = m.th.Selected
+	}
+	return ends(left, right, w).fitOn(w, below)
+}
+
+// statusRow is the first row: what waits, what is new, the daemon.
+func (m *Model) statusRow() string {
+	now := m.now()
+	c := m.queue.census(now)
+	sep := seg{m.th.Border, m.pen.text(" " + m.sign.dot + " ")}
+	left := row{m.gap(1), {m.th.Title, m.pen.text("mcpguard")}, m.gap(2)}
+	tiny := m.w < minWidth
+	if tiny {
+		left = left[:1]
+	}
+	switch {
+	case m.link.fatal != "" || !m.queue.ready:
+	case c.total == 0:
+		left = append(left, seg{m.th.Dim, m.pen.text("nothing waits")})
+	default:
+		left = append(left, seg{m.th.Strong, m.pen.say("%d waiting", c.total)})
+		for i, n := range c.tiers {
+			if n == 0 || tiny {
+				continue
+			}
+			tier := fmt.Sprintf("T%d", i)
+			if i == 5 {
+				tier = ""
+			}
+			left = append(left, m.gap(1), m.badge(tier), seg{m.th.Text, m.pen.say(" %d", n)})
+		}
+		d := c.next.Sub(now)
+		left = append(left, sep, seg{m.timeLook(d), m.pen.text("next " + clock(d))})
+	}
+	if n := len(m.queue.fresh); n > 0 {
+		left = append(left, sep, seg{m.th.Fresh, m.pen.say("%d new", n)}, seg{m.th.Dim, m.pen.say(" (%s)", first(m.keys.Merge))})
+	}
+	if n := len(m.queue.marked); n > 0 {
+		left = append(left, sep, seg{m.th.Accent, m.pen.say("%d marked", n)})
+	}
+	if m.known && !tiny {
+		if n := len(m.alerts.raised); n > 0 {
+			left = append(left, sep, seg{m.th.Bad, m.pen.say("%s (%s)", plural(n, "alert"), first(m.keys.Alerts))})
+		}
+		if len(m.paused) > 0 {
+			left = append(left, sep, seg{m.th.Warn, m.pen.say("paused (%s)", first(m.keys.Switches))})
+		}
+		if m.status.StoreProblem != "" {
+			left = append(left, sep, seg{m.th.Bad, m.pen.text("nothing executes")})
+		} else if m.status.PolicyProblem != "" {
+			left = append(left, sep, seg{m.th.Warn, m.pen.text("old policy")})
+		}
+	}
+	return ends(left, m.linkSegs(tiny), m.w).fit(m.w)
+}
+
+// linkSegs say how true the screen is.
+func (m *Model) linkSegs(tiny bool) row {
+	var r row
+	if m.known && !tiny {
+		r = append(r, seg{m.th.Dim, m.pen.name(m.status.Level)}, m.gap(1))
+	}
+	switch {
+	case m.link.fatal != "":
+		r = append(r, seg{m.th.Bad, m.pen.text(m.sign.cross + " refused")})
+	case m.link.live && m.link.syncing:
+		r = append(r, seg{m.th.Dim, m.pen.text(m.sign.live + " reading")})
+	case m.link.live:
+		r = append(r, seg{m.th.Good, m.pen.text(m.sign.live)}, seg{m.th.Dim, m.pen.text(" live")})
+	case m.link.since.IsZero():
+		r = append(r, seg{m.th.Dim, m.pen.text(m.sign.live + " connecting")})
+	default:
+		r = append(r, seg{m.th.Bad, m.pen.say("%s no daemon for %s, trying", m.sign.cross, clock(m.now().Sub(m.link.since)))})
+	}
+	return append(r, m.gap(1))
+}
+

@@ -1,0 +1,41 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// Run opens the console on the terminal and returns when the reviewer leaves
+// it, or ctx ends. The terminal is as it was before, after a panic too.
+func Run(ctx context.Context, cfg Config) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the stream and every request
+	m := New(ctx, cfg)
+	options := []tea.ProgramOption{
+		tea.WithContext(ctx),
+		tea.WithColorProfile(m.cfg.Profile), // asking the library starts other programs
+		tea.WithFPS(120),                    // halves the time from key to frame
+	}
+	if cfg.In != nil {
+		options = append(options, tea.WithInput(cfg.In))
+	}
+	if cfg.Out != nil {
+		options = append(options, tea.WithOutput(cfg.Out))
+	}
+	if cfg.Environ != nil {
+		options = append(options, tea.WithEnvironment(cfg.Environ))
+	}
+	_, err := tea.NewProgram(m, options...).Run()
+	switch {
+	case err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return nil
+	case errors.Is(err, tea.ErrInterrupted):
+		return nil
+	case errors.Is(err, tea.ErrProgramPanic):
+		return fmt.Errorf("the console failed; nothing was decided by that: %w", err)
+	}
+	return fmt.Errorf("running the console: %w", err)
+}

@@ -1,0 +1,157 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+
+	"charm.land/bubbles/v2/key"
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/tui/theme"
+)
+
+// serversView is the configured servers and the sessions that they serve.
+type serversView struct {
+	list
+	servers  []client.Server
+	sessions []client.Session
+	loaded   bool
+	err      string
+	top      int // of the part about the server
+}
+
+func (s *serversView) take(msg serversMsg) {
+	s.loaded, s.err = true, ""
+	if msg.err != nil {
+		s.err = msg.err.Error()
+		return
+	}
+	s.servers, s.sessions = msg.servers, msg.sessions
+	s.resize(len(s.servers))
+}
+
+func (m *Model) serversKey(k tea.KeyPressMsg) tea.Cmd {
+	s := &m.servers
+	is := func(b key.Binding) bool { return key.Matches(k, b) }
+	switch {
+	case is(m.keys.Down):
+		s.move(1)
+		s.top = 0
+	case is(m.keys.Up):
+		s.move(-1)
+		s.top = 0
+	case is(m.keys.LineDown):
+		s.top++
+	case is(m.keys.LineUp):
+		s.top--
+	case is(m.keys.PageDown):
+		s.top += max(1, m.h/2)
+	case is(m.keys.PageUp):
+		s.top -= max(1, m.h/2)
+	}
+	return nil
+}
+
+func (m *Model) serversRows(w, h int) []string {
+	s := &m.servers
+	out := []string{m.tabs(w)}
+	switch {
+	case s.err != "":
+		return block(append(out, m.wrapped(m.th.Bad, s.err, w)...), w, h)
+	case !s.loaded:
+		return block(append(out, row{m.gap(1), {m.th.Dim, m.pen.text("reading" + m.sign.ellipsis)}}.fit(w)), w, h)
+	case s.n == 0:
+		return block(append(out, row{m.gap(1), {m.th.Dim, m.pen.text("No server is configured; mcpguardd add does it.")}}.fit(w)), w, h)
+	}
+	room := min(s.n, max(1, (h-2)/3))
+	from, to := s.window(room)
+	out = append(out, m.rule(row{{m.th.Dim, m.pen.say("%s, %s", plural(s.n, "server"), plural(len(s.sessions), "session"))}}, nil, w))
+	for i := from; i < to; i++ {
+		out = append(out, m.serverRow(s.servers[i], i == s.cursor, w))
+	}
+	sv := s.servers[s.cursor]
+	out = append(out, m.rule(row{{m.th.Title, m.pen.name(sv.Name)}}, nil, w))
+	about := m.aboutServer(sv, w)
+	left := h - len(out)
+	s.top = max(0, min(s.top, len(about)-left))
+	return block(append(out, about[s.top:]...), w, h)
+}
+
+func (m *Model) serverRow(sv client.Server, here bool, w int) string {
+	lead, below := m.gap(1), theme.Style{}
+	if here {
+		lead, below = seg{m.th.Accent, m.pen.text(m.sign.cursor)}, m.th.Selected
+	}
+	st := map[string]theme.Style{client.HealthRunning: m.th.Good, client.HealthFailed: m.th.Bad}[sv.Health]
+	if sv.Health == client.HealthIdle {
+		st = m.th.Dim
+	}
+	left := row{lead, m.gap(1), {st, m.pen.text(m.sign.live)}, m.gap(1), {m.th.Text, m.pen.name(sv.Name)}, m.gap(2), {st, m.pen.text(sv.Health)}, m.gap(2), {m.th.Dim, m.pen.text(sv.Command)}}
+	right := row{m.gap(1)}
+	if n := len(sv.Waiting); n > 0 {
+		right = append(right, seg{m.th.Warn, m.pen.say("%s to accept", plural(n, "definition"))}, m.gap(1))
+	}
+	right = append(right, seg{m.th.Dim, m.pen.text(plural(len(sv.Sessions), "session"))}, m.gap(1))
+	return ends(left, right, w).fitOn(w, below)
+}
+
+// aboutServer is all about one server.
+func (m *Model) aboutServer(sv client.Server, w int) []string {
+	s := &sheet{m: m, w: w}
+	t, p := m.th, m.pen
+	s.item("problem", t.Bad, p.text(sv.Problem))
+	s.item("preset", t.Text, p.name(sv.Preset))
+	s.item("command", t.Text, p.text(sv.Command))
+	var pids []string
+	for _, pid := range sv.PIDs {
+		pids = append(pids, fmt.Sprint(pid))
+	}
+	s.item("processes", t.Dim, p.text(strings.Join(pids, ", ")))
+	for _, d := range sv.Waiting {
+		s.item("to accept", t.Warn, p.say("%s definition of %s: mcpguardd accept %s/%s", d.Change, d.Tool, sv.Name, d.Tool))
+		for i, line := range p.safe.Lines([]byte(clip(d.Diff, 32<<10))) {
+			if i == 200 {
+				s.item("", t.Dim, p.text("the rest is shown by mcpguardd accept"))
+				break
+			}
+			st := t.Context
+			switch text := line.String(); {
+			case strings.HasPrefix(text, "+"):
+				st = t.Add
+			case strings.HasPrefix(text, "-"):
+				st = t.Remove
+			case strings.HasPrefix(text, "@@"):
+				st = t.HunkHeader
+			}
+			s.rows = append(s.rows, row{m.gap(3), {st, line}}.fit(w))
+		}
+	}
+	for _, ses := range m.servers.sessions {
+		if ses.Server != sv.Name {
+			continue
+		}
+		s.item("session", t.Text, p.say("%s %s, since %s, %s waiting", ses.Origin.Client, ses.Origin.Version, m.stamp(ses.OpenedAt), plural(ses.Pending, "change")))
+		s.item("", t.Dim, p.name(ses.Origin.Folder))
+		s.item("", t.Bad, p.text(ses.Problem))
+		for _, n := range ses.Notices {
+			s.item("", t.Warn, p.text(n))
+		}
+	}
+	var tools []string
+	for _, tool := range sv.Tools {
+		name := tool.Name + " " + short(tool.Tier)
+		if !tool.Accepted {
+			name += " (not accepted)"
+		}
+		tools = append(tools, name)
+	}
+	s.item("tools", t.Dim, p.text(strings.Join(tools, ", ")))
+	if len(sv.Stderr) > 0 {
+		s.item("stderr", t.Dim, p.say("the last %s", plural(len(sv.Stderr), "line")))
+		for _, l := range sv.Stderr {
+			s.rows = append(s.rows, row{m.gap(3), {t.Dim, p.text(clip(l, 2000))}}.fit(w))
+		}
+	}
+	return s.rows
+}

@@ -1,0 +1,238 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+)
+
+// Bounds of following the daemon.
+const (
+	// maxBurst is how many changes become one frame.
+	maxBurst = 256
+	// pingEvery is how often a daemon that is gone is asked for, so that the
+	// screen is true again within a second of its return, however long the
+	// stream itself would wait.
+	pingEvery = 500 * time.Millisecond
+	// jump is how far wall and monotonic clock may part between two ticks before
+	// everything is read again: the machine slept, or its clock was set.
+	jump = 2 * time.Second
+	// tickEvery is how often times left are painted again.
+	tickEvery = time.Second
+	// askFor bounds one request.
+	askFor = 20 * time.Second
+)
+
+// link is the connection to the daemon.
+type link struct {
+	gen     int // of the stream
+	sync    int // of the reading of everything
+	live    bool
+	syncing bool
+	since   time.Time // when it was lost
+	why     string
+	fatal   string // it will not come back: another version, a refusal
+	cancel  context.CancelFunc
+	events  chan eventsMsg
+	clock   time.Time // of the last tick
+}
+
+// startStream follows the daemon's changes, from now on under a new number.
+func (m *Model) startStream() tea.Cmd {
+	if m.link.cancel != nil {
+		m.link.cancel()
+	}
+	m.link.gen++
+	ctx, cancel := context.WithCancel(m.call.ctx)
+	m.link.cancel = cancel
+	m.link.events = make(chan eventsMsg)
+	go pump(ctx, m.call.api, m.link.gen, m.link.events) // ends with ctx or with the stream; owned by this stream
+	return m.waitEvents()
+}
+
+// pump hands the changes on, as many at once as have come meanwhile.
+func pump(ctx context.Context, feed Feed, gen int, out chan<- eventsMsg) {
+	defer close(out)
+	in := make(chan client.Event)
+	var end error
+	go func() { // ends with the stream, which ends with ctx
+		defer close(in)
+		for e, err := range feed.Watch(ctx) {
+			if err != nil {
+				end = err
+				return
+			}
+			select {
+			case in <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	var batch []client.Event
+	for {
+		var send chan<- eventsMsg
+		if len(batch) > 0 {
+			send = out
+		}
+		from := in
+		if len(batch) >= maxBurst {
+			from = nil
+		}
+		select {
+		case e, ok := <-from:
+			if ok {
+				batch = append(batch, e)
+				continue
+			}
+			if end == nil && ctx.Err() == nil {
+				end = errors.New("the stream of changes ended")
+			}
+			select {
+			case out <- eventsMsg{gen, batch, end}:
+			case <-ctx.Done():
+			}
+			return
+		case send <- eventsMsg{gen: gen, events: batch}:
+			batch = nil
+		case <-ctx.Done():
+			for range in { // until the reader has seen the end
+			}
+			return
+		}
+	}
+}
+
+// waitEvents waits for the next changes.
+func (m *Model) waitEvents() tea.Cmd {
+	events := m.link.events
+	return func() tea.Msg {
+		msg, ok := <-events
+		if !ok {
+			return nil
+		}
+		return msg
+	}
+}
+
+// onEvents takes changes in.
+func (m *Model) onEvents(msg eventsMsg) tea.Cmd {
+	if msg.gen != m.link.gen {
+		return nil
+	}
+	var cmds []tea.Cmd
+	for _, e := range msg.events {
+		switch e.Kind {
+		case client.EventResync:
+			cmds = append(cmds, m.resync())
+		case client.EventLost:
+			cmds = append(cmds, m.lost(e.Error))
+		case client.EventApproval:
+			if e.Approval != nil {
+				cmds = append(cmds, m.take(*e.Approval))
+			}
+		case client.EventAlert:
+			cmds = append(cmds, m.call.alerts())
+		case client.EventSwitch:
+			cmds = append(cmds, m.call.switches())
+		case client.EventSession:
+			cmds = append(cmds, m.call.status())
+			if m.view == viewServers {
+				cmds = append(cmds, m.call.servers())
+			}
+		}
+	}
+	if msg.err != nil {
+		cmds = append(cmds, m.ended(msg.err))
+		return tea.Batch(cmds...)
+	}
+	return tea.Batch(append(cmds, m.waitEvents())...)
+}
+
+// lost says that what is on the screen may be old, and asks for the daemon.
+func (m *Model) lost(why string) tea.Cmd {
+	if !m.link.live && !m.link.since.IsZero() {
+		return nil
+	}
+	m.link.live, m.link.syncing = false, false
+	m.link.sync++ // what is under way is of the time before
+	m.link.since, m.link.why = m.now(), why
+	return m.call.later(pingEvery, askMsg{m.link.gen})
+}
+
+// ended is the stream's last word.
+func (m *Model) ended(err error) tea.Cmd {
+	if errors.Is(err, client.ErrVersion) || errors.Is(err, client.ErrRefused) || errors.Is(err, client.ErrRequest) {
+		m.link.live, m.link.fatal = false, err.Error()
+		return nil
+	}
+	return m.lost(err.Error())
+}
+
+// onPing follows again once the daemon answers.
+func (m *Model) onPing(msg pingMsg) tea.Cmd {
+	if msg.gen != m.link.gen || m.link.live || m.link.fatal != "" {
+		return nil
+	}
+	if msg.err != nil {
+		return m.call.later(pingEvery, askMsg{m.link.gen})
+	}
+	return tea.Batch(m.startStream(), m.resync())
+}
+
+// resync reads everything again.
+func (m *Model) resync() tea.Cmd {
+	m.link.sync++
+	m.link.syncing = true
+	return m.call.sync(m.link.sync)
+}
+
+// onSynced replaces the state by what was read.
+func (m *Model) onSynced(msg syncedMsg) tea.Cmd {
+	if msg.gen != m.link.sync {
+		return nil
+	}
+	m.link.syncing = false
+	if msg.err != nil {
+		return m.lost(msg.err.Error())
+	}
+	if !m.link.live {
+		m.link.live, m.link.since, m.link.why = true, time.Time{}, ""
+		m.arm.rearm()
+	}
+	m.status, m.known, m.paused = msg.status, true, msg.paused
+	m.alerts.take(msg.alerts)
+	m.switches.set(m.paused)
+	m.queue.replace(msg.pending, msg.recent, msg.asked)
+	return tea.Batch(m.settle(), m.reload(), m.askBranches())
+}
+
+// onTick keeps times true, and notices a clock that jumped.
+func (m *Model) onTick() tea.Cmd {
+	now := m.now()
+	wall := now.Round(0).Sub(m.link.clock.Round(0))
+	mono := now.Sub(m.link.clock)
+	m.link.clock = now
+	cmds := []tea.Cmd{m.call.later(tickEvery, tickMsg{})}
+	if d := wall - mono; d > jump || d < -jump {
+		cmds = append(cmds, m.wake())
+	}
+	if !m.notice.until.IsZero() && now.After(m.notice.until) {
+		m.notice = notice{}
+	}
+	m.expire()
+	return tea.Batch(cmds...)
+}
+
+// wake reads everything again after a sleep, a stop or a set clock.
+func (m *Model) wake() tea.Cmd {
+	m.arm.rearm()
+	if m.link.fatal != "" {
+		return nil
+	}
+	return tea.Batch(m.startStream(), m.resync())
+}

@@ -1,0 +1,340 @@
+package tui
+
+import (
+
+	"charm.land/bubbles/v2/key"
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/tui/theme"
+)
+
+// Update is the one function that changes the state.
+func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	cmd := m.update(msg)
+	return m, tea.Batch(cmd, m.keepArming())
+}
+
+func (m *Model) update(msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case tea.KeyPressMsg:
+		return m.onKey(msg)
+	case tea.PasteMsg:
+		return m.onPaste(msg.Content)
+	case tea.MouseClickMsg:
+		return m.onClick(msg.Mouse())
+	case tea.MouseWheelMsg:
+		return m.onWheel(msg.Mouse())
+	case tea.WindowSizeMsg:
+		if msg.Width != m.w || msg.Height != m.h {
+			m.w, m.h = msg.Width, msg.Height
+			m.arm.rearm()
+		}
+	case tea.FocusMsg:
+		m.focused(true)
+	case tea.BlurMsg:
+		m.attention.blurred = true
+	case tea.ResumeMsg:
+		return m.wake()
+	case tea.BackgroundColorMsg:
+		if dark := msg.IsDark(); dark != m.th.Dark {
+			m.th = theme.New(dark, m.cfg.Profile)
+			m.restyle()
+		}
+	case tickMsg:
+		return m.onTick()
+	case armMsg:
+		m.arm.wait = false
+	default:
+		return m.onAnswer(msg)
+	}
+	return nil
+}
+
+// onAnswer takes in what a command brought.
+func (m *Model) onAnswer(msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case eventsMsg:
+		return m.onEvents(msg)
+	case askMsg:
+		if msg.gen == m.link.gen && !m.link.live {
+			return m.call.ping(msg.gen)
+		}
+	case pingMsg:
+		return m.onPing(msg)
+	case syncedMsg:
+		return m.onSynced(msg)
+	case detailMsg:
+		return m.onDetail(msg)
+	case betweenMsg:
+		return m.onBetween(msg)
+	case decidedMsg:
+		return m.onDecided(msg)
+	case branchMsg:
+		m.branches[msg.folder] = msg.branch
+	case statusMsg:
+		if msg.err == nil {
+			m.status, m.known = msg.status, true
+		}
+	case alertsMsg:
+		if msg.err == nil {
+			m.alerts.take(msg.alerts)
+		}
+	case acknowledgedMsg:
+		if msg.err != nil {
+			m.say(bad, "not acknowledged: %v", msg.err)
+		} else {
+			m.say(good, "acknowledged")
+		}
+		return m.call.alerts()
+	case switchesMsg:
+		return m.onSwitches(msg)
+	case serversMsg:
+		m.servers.take(msg)
+		m.switches.lay(m.servers.servers, m.paused)
+	case historyMsg:
+		m.history.take(msg)
+	case auditMsg:
+		m.audit.take(m, msg)
+	case storyMsg:
+		m.story.take(m, msg)
+	case statsMsg:
+		m.figures.take(msg)
+	case reasonsMsg:
+		m.reasons.load(msg.reasons)
+	case savedMsg:
+		if msg.err != nil {
+			m.say(warn, "your reason was not kept for the next time: %v", msg.err)
+		}
+	}
+	return nil
+}
+
+// focused notes that somebody looks at the terminal (again).
+func (m *Model) focused(rearm bool) {
+	m.attention.blurred = false
+	if rearm {
+		m.arm.rearm()
+	}
+}
+
+// take takes one change of an approval in.
+func (m *Model) take(a client.Approval) tea.Cmd {
+	now := m.now()
+	_, known := m.queue.all[a.ID]
+	m.queue.take(a, now)
+	var ring tea.Cmd
+	if !known && a.Status == client.Pending {
+		ring = m.attention.arrived(m.queue.census(now), now)
+	}
+	if e := m.queue.all[a.ID]; e != nil && m.item != nil && m.item.id == a.ID {
+		m.item.row = e
+	}
+	return tea.Batch(ring, m.checkDialog(), m.settle(), m.askBranches())
+}
+
+// expire lets go of what ran out of time on this program's clock.
+func (m *Model) expire() { m.checkDialog() }
+
+// askBranches asks for the branch of each folder that is not known yet.
+func (m *Model) askBranches() tea.Cmd {
+	if m.cfg.Worktree == nil {
+		return nil
+	}
+	var cmds []tea.Cmd
+	for _, g := range m.queue.groups {
+		folder := m.queue.all[m.queue.order[g.from]].RequestedBy.Folder
+		if _, asked := m.branches[folder]; asked || folder == "" {
+			continue
+		}
+		m.branches[folder] = ""
+		cmds = append(cmds, m.call.branch(folder, m.cfg.Worktree))
+	}
+	return tea.Batch(cmds...)
+}
+
+// onPaste takes pasted text in where text is typed, and nowhere else.
+func (m *Model) onPaste(text string) tea.Cmd {
+	m.press.pasted = m.now()
+	switch {
+	case m.dialog != nil && m.dialog.step != stepConfirm && !m.dialog.sent:
+		if m.dialog.step == stepTarget || m.dialog.step == stepCount || m.dialog.step == stepUnread {
+			m.dialog.why = "this has to be typed"
+			return nil
+		}
+		m.dialog.input.insert(text)
+	case m.pane.search != nil:
+		m.pane.search.insert(text)
+	default:
+		m.say(info, "pasted text is ignored here")
+	}
+	return nil
+}
+
+// onKey handles a key press.
+func (m *Model) onKey(k tea.KeyPressMsg) tea.Cmd {
+	now := m.now()
+	hasty := m.press.note(k, now)
+	if m.attention.blurred {
+		// Some terminals lose the word that they are looked at again. A key is a
+		// sign of it, but not one to decide with.
+		m.focused(true)
+	}
+	keys := m.keys
+	switch {
+	case m.dialog != nil:
+		return m.dialogKey(k, hasty)
+	case m.pane.search != nil && m.view == viewQueue && m.story == nil:
+		return m.searchKey(k)
+	case m.filtering() != nil:
+		return m.filterKey(k)
+	case key.Matches(k, keys.Suspend):
+		return tea.Suspend
+	case m.helping:
+		return m.helpKey(k)
+	case key.Matches(k, keys.Quit):
+		m.quitting = true
+		return tea.Quit
+	case key.Matches(k, keys.Help):
+		m.helping, m.help = true, list{}
+		return nil
+	case key.Matches(k, keys.Refresh):
+		m.say(info, "reading everything again")
+		return tea.Batch(tea.ClearScreen, m.wake(), m.visit())
+	case key.Matches(k, keys.Mouse):
+		m.mouse = !m.mouse
+		if m.mouse {
+			m.say(info, "mouse on: it selects, it never decides")
+		} else {
+			m.say(info, "mouse off")
+		}
+		return nil
+	}
+	if cmd, ok := m.viewKeys(k); ok {
+		return cmd
+	}
+	if m.story != nil {
+		return m.storyKey(k)
+	}
+	switch m.view {
+	case viewHistory:
+		return m.historyKey(k)
+	case viewAudit:
+		return m.auditKey(k)
+	case viewServers:
+		return m.serversKey(k)
+	case viewSwitches:
+		return m.switchesKey(k, hasty)
+	case viewFigures:
+		return m.figuresKey(k)
+	case viewAlerts:
+		return m.alertsKey(k, hasty)
+	}
+	return m.queueKey(k, hasty)
+}
+
+// viewKeys changes the view.
+func (m *Model) viewKeys(k tea.KeyPressMsg) (tea.Cmd, bool) {
+	bindings := [views]key.Binding{m.keys.Queue, m.keys.History, m.keys.Audit, m.keys.Servers, m.keys.Switches, m.keys.Figures, m.keys.Alerts}
+	for v, b := range bindings {
+		if key.Matches(k, b) {
+			m.view, m.story = view(v), nil
+			m.arm.rearm()
+			return m.visit(), true
+		}
+	}
+	if key.Matches(k, m.keys.Back) && m.story == nil && m.view != viewQueue {
+		m.view = viewQueue
+		m.arm.rearm()
+		return nil, true
+	}
+	return nil, false
+}
+
+// visit reads what a view shows.
+func (m *Model) visit() tea.Cmd {
+	switch m.view {
+	case viewHistory:
+		return m.history.ask(m)
+	case viewAudit:
+		return m.audit.ask(m)
+	case viewServers:
+		return m.call.servers()
+	case viewSwitches:
+		return tea.Batch(m.call.servers(), m.call.switches())
+	case viewFigures:
+		return m.figures.ask(m)
+	case viewAlerts:
+		return m.call.alerts()
+	}
+	return nil
+}
+
+// queueKey handles a key while queue and change are shown.
+func (m *Model) queueKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
+	keys := m.keys
+	q := &m.queue
+	is := func(b key.Binding) bool { return key.Matches(k, b) }
+	switch {
+	case is(keys.Approve):
+		return m.decide(client.Allow, hasty)
+	case is(keys.Deny):
+		return m.decide(client.Deny, hasty)
+	case is(keys.ApproveMarked):
+		return m.decideMarked(client.Allow, hasty)
+	case is(keys.DenyMarked):
+		return m.decideMarked(client.Deny, hasty)
+	case is(keys.Mark):
+		return m.toggleMark()
+	case is(keys.Up) && !m.pane.focus:
+		q.move(-1)
+	case is(keys.Down) && !m.pane.focus:
+		q.move(1)
+	case is(keys.Next):
+		if !q.next(m.now()) && len(q.fresh) > 0 {
+			q.join()
+			q.next(m.now())
+		}
+	case is(keys.Merge):
+		q.merge(m.now())
+		return tea.Batch(m.settle(), m.askBranches())
+	case is(keys.Focus):
+		m.pane.focus = !m.pane.focus
+	case is(keys.Open):
+		if m.item != nil && !m.item.row.waits(m.now()) {
+			return m.openStory(m.item.id)
+		}
+		m.pane.focus = m.item != nil
+	case is(keys.Back):
+		m.back()
+	case is(keys.Compare):
+		return m.compare()
+	default:
+		m.paneKey(k)
+		return nil
+	}
+	return m.settle()
+}
+
+// back leaves, one thing at a time.
+func (m *Model) back() {
+	switch {
+	case m.item != nil && m.item.between != nil:
+		m.item.between = nil
+	case m.pane.info:
+		m.pane.info = false
+	case m.pane.pattern != "":
+		m.pane.pattern, m.pane.matches = "", 0
+		if m.item != nil && m.item.view() != nil {
+			m.item.view().ClearSearch()
+		}
+	case m.pane.zoom:
+		m.pane.zoom = false
+	case m.pane.focus:
+		m.pane.focus = false
+	case len(m.queue.marked) > 0:
+		clear(m.queue.marked)
+	}
+	m.notice = notice{}
+}
+

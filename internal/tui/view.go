@@ -1,0 +1,204 @@
+package tui
+
+import (
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/tui/theme"
+)
+
+// View paints a frame, and notes what can be decided from it.
+func (m *Model) View() tea.View {
+	m.hits = m.hits[:0]
+	now := m.now()
+	rows, cursor, shown := m.frame()
+	if shown {
+		m.arm.paint(subject{id: m.item.id, digest: m.item.detail.Digest, print: m.item.print, w: m.w, h: m.h, zoom: m.pane.zoom}, now)
+	} else {
+		m.arm.nothing()
+	}
+	if d := m.dialog; d != nil && d.painted.IsZero() {
+		d.painted = now
+	}
+	v := tea.NewView(strings.Join(rows, "\n"))
+	v.AltScreen = true
+	v.ReportFocus = true
+	v.KeyboardEnhancements.ReportEventTypes = true // tells a held key from a pressed one
+	v.WindowTitle = title(m.queue.census(now), m.link.live || m.link.since.IsZero())
+	if m.mouse {
+		v.MouseMode = tea.MouseModeCellMotion
+	}
+	if cursor != nil {
+		v.Cursor = tea.NewCursor(cursor.x, cursor.y)
+		v.Cursor.Blink = false
+	}
+	return v
+}
+
+// frame returns exactly h rows, the place of the input cursor, and whether the
+// change of the item is among them, so that it can be decided.
+func (m *Model) frame() (rows []string, cursor *spot, shown bool) {
+	if m.w <= 0 || m.h <= 0 {
+		return nil, nil, false
+	}
+	body := m.h - 3
+	switch {
+	case m.h < 4:
+		return block([]string{m.statusRow()}, m.w, m.h), nil, false
+	case m.helping:
+		rows = m.helpRows(m.w, body)
+	case m.story != nil:
+		rows = m.storyRows(m.w, body)
+	case m.view == viewHistory:
+		rows = m.historyRows(m.w, body)
+	case m.view == viewAudit:
+		rows = m.auditRows(m.w, body)
+	case m.view == viewServers:
+		rows = m.serversRows(m.w, body)
+	case m.view == viewSwitches:
+		rows = m.switchesRows(m.w, body)
+	case m.view == viewFigures:
+		rows = m.figuresRows(m.w, body)
+	case m.view == viewAlerts:
+		rows = m.alertsRows(m.w, body)
+	default:
+		rows, cursor, shown = m.queueFrame()
+	}
+	if m.dialog != nil && (m.view != viewQueue || m.story != nil) {
+		d, at := m.dialogRows(m.w)
+		d = d[:min(len(d), body)]
+		rows = append(block(rows, m.w, body-len(d)), d...)
+		if at != nil {
+			cursor = &spot{at.x, at.y + 1 + body - len(d)}
+		}
+	}
+	out := append(make([]string, 0, m.h), m.statusRow())
+	out = append(out, block(rows, m.w, body)...)
+	return append(out, m.noticeRow(), m.keyRow()), cursor, shown
+}
+
+// queueFrame is the queue and the item under its cursor.
+func (m *Model) queueFrame() (rows []string, cursor *spot, shown bool) {
+	if d := m.dialog; d != nil && d.purpose == forBatch {
+		return m.batchFrame()
+	}
+	l := m.lay()
+	if m.item == nil {
+		rows = m.emptyRows(m.w, l.bodyH)
+	} else {
+		var items []string
+		items, shown = m.itemRows(l)
+		switch {
+		case l.queueH > 0 && l.wide:
+			left := m.queueRows(l.queueW, l.queueH, 0, 1)
+			bar := m.th.Border.Render(m.pen.text(m.sign.bar))
+			for i := range l.bodyH {
+				rows = append(rows, left[i]+bar+items[i])
+			}
+		case l.queueH > 0:
+			rows = append(m.queueRows(l.queueW, l.queueH, 0, 1), items...)
+		default:
+			rows = items
+		}
+	}
+	rows = append(block(rows, m.w, l.bodyH), l.dialog...)
+	if l.cursor != nil {
+		cursor = &spot{l.cursor.x, l.cursor.y + 1 + l.bodyH}
+	}
+	return rows, cursor, shown
+}
+
+// itemRows are head and change of the item, and whether the change is shown.
+func (m *Model) itemRows(l layout) (rows []string, shown bool) {
+	it := m.item
+	rows = append(rows, l.head...)
+	if l.pane == 0 {
+		return block(rows, l.itemW, l.itemH), false
+	}
+	v := it.view()
+	var body []string
+	switch {
+	case it.err != "":
+		body = m.wrapped(m.th.Bad, "The change cannot be shown: "+it.err, l.itemW)
+	case v == nil:
+		body = []string{row{{m.th.Dim, m.pen.text(" reading the change" + m.sign.ellipsis)}}.fit(l.itemW)}
+	case m.pane.info:
+		body = m.infoRows(l.itemW, l.pane)
+	case it.detail.Diff.Pruned:
+		body = []string{row{{m.th.Dim, m.pen.text(" the content is no longer kept")}}.fit(l.itemW)}
+	default:
+		v.SetSize(l.itemW, l.pane)
+		body = v.Render()
+		shown = it.between == nil && l.pane >= 2
+	}
+	rows = append(rows, m.paneRule(l.itemW))
+	rows = append(rows, block(body, l.itemW, l.pane)...)
+	return block(rows, l.itemW, l.itemH), shown
+}
+
+// wrapped is a paragraph in rows of cols cells.
+func (m *Model) wrapped(st theme.Style, text string, cols int) []string {
+	var out []string
+	for _, l := range m.pen.text(text).Wrap(max(1, cols-2)) {
+		out = append(out, row{{theme.Style{}, m.pen.text(" ")}, {st, l}}.fit(cols))
+	}
+	return out
+}
+
+// emptyRows is what is shown while nothing waits.
+func (m *Model) emptyRows(w, h int) []string {
+	text := []row{}
+	add := func(st theme.Style, l safetext.Line) { text = append(text, row{{st, l}}) }
+	switch {
+	case m.link.fatal != "":
+		add(m.th.Bad, m.pen.text("The console cannot go on"))
+		for _, l := range m.pen.text(m.link.fatal).Wrap(max(1, min(w-4, 90))) {
+			add(m.th.Text, l)
+		}
+	case !m.queue.ready:
+		add(m.th.Dim, m.pen.text("asking the daemon"+m.sign.ellipsis))
+	default:
+		add(m.th.Good, m.pen.text(m.sign.check+" Nothing waits for you."))
+		add(m.th.Dim, m.pen.text("When an agent wants to change something, it appears here."))
+		if m.known {
+			add(m.th.Dim, m.pen.say("%s open, policy in force", plural(m.status.Sessions, "session")))
+		}
+	}
+	rows := make([]string, 0, h)
+	for range max(0, (h-len(text))/2) {
+		rows = append(rows, row(nil).fit(w))
+	}
+	for _, r := range text {
+		pad := safetext.Line{}.Pad(max(0, (w-r.width())/2))
+		rows = append(rows, append(row{{theme.Style{}, pad}}, r...).fit(w))
+	}
+	return block(rows, w, h)
+}
+
+// noticeRow is the line above the keys: what was said last, else a rule.
+func (m *Model) noticeRow() string {
+	n := m.notice
+	if n.text.Width() == 0 {
+		return m.rule(nil, nil, m.w)
+	}
+	st := map[level]theme.Style{info: m.th.Dim, good: m.th.Good, warn: m.th.Warn, bad: m.th.Bad}[n.level]
+	return m.rule(row{{st, n.text.Truncate(m.w - 6)}}, nil, m.w)
+}
+
+// look is the style of a status.
+func (m *Model) look(status string) theme.Style {
+	switch status {
+	case client.Pending:
+		return m.th.Accent
+	case client.Approved, client.Executing, client.Executed:
+		return m.th.Good
+	case client.Denied, client.Failed, client.Unknown:
+		return m.th.Bad
+	case client.Stale, client.Expired, client.Lapsed:
+		return m.th.Warn
+	}
+	return m.th.Dim
+}
