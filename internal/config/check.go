@@ -117,7 +117,14 @@ func (c *Config) checkServer(d *decoder, s *Server, name string) {
 	path := join("servers", name)
 	s.Path = path
 	checkName(d, path, "server", name)
-	oneOf(d, path+".builtin", "a built-in server", s.Builtin, "workspace")
+	switch {
+	case name == PermissionServer, name == NativeServer && s.Builtin != NativeServer:
+		d.errorf(path, "choose another name", "%q is a name that the guard uses itself", name)
+	case s.Builtin == NativeServer && name == NativeServer:
+		checkNative(d, s, path)
+	default:
+		oneOf(d, path+".builtin", "a built-in server", s.Builtin, "workspace")
+	}
 	switch {
 	case s.Builtin != "" && (s.Command != "" || len(s.Args) > 0):
 		d.errorf(path+".command", "remove one of them", "a built-in server has no command")

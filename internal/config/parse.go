@@ -24,9 +24,11 @@ func Parse(file string, data []byte) (*Config, error) {
 		return nil, NewError(d.diagnostics)
 	}
 	findSecrets(root, d.report)
+	liftNative(root, d)
 	applyPresets(root, d)
 	c := &Config{file: file}
 	decodeInto(d, root, c, "")
+	c.Native = c.Servers[NativeServer]
 	c.places = d.places
 	unconfirmed(c, data)
 	c.fill()

@@ -164,9 +164,9 @@ type Effect struct {
 }
 
 // effectKinds are the kinds whose preview this version computes.
-var effectKinds = []string{"file.read", "file.write", "file.append", "file.edit", "file.move", "file.delete", "dir.create", "document.patch", "opaque"}
+var effectKinds = []string{"file.read", "file.write", "file.append", "file.edit", "file.move", "file.delete", "dir.create", "document.patch", "exec", "http", "opaque"}
 
-var laterKinds = []string{"json.replace", "json.merge", "json.patch", "exec", "message", "http", "sql"}
+var laterKinds = []string{"json.replace", "json.merge", "json.patch", "message", "sql"}
 
 func (e *Effect) decodeNode(d *decoder, n *node, path string) {
 	switch {

@@ -18,6 +18,7 @@ type Config struct {
 	Roots     []string                    `yaml:"roots" doc:"Folders in which the guard serves clients when there are no profiles; the tenant is then 'local' and the environment 'dev'."`
 	Profiles  map[string]Profile          `yaml:"profiles" doc:"Who works where. Chosen by the daemon from the client's folder, never by the client."`
 	Servers   map[string]*Server          `yaml:"servers" doc:"The MCP servers behind the guard, by the name that clients use."`
+	Native    *Server                     `yaml:"native" json:"-" doc:"The client's own tools (Write, Edit, Bash …), which its hooks send through the guard; like a server, with the preset claude-native."`
 	Hold      Hold                        `yaml:"hold" doc:"How long a call is held open while it waits for an approval, before it is answered with the approval's id."`
 	Audit     Audit                       `yaml:"audit" doc:"How the audit log is kept."`
 	Approvers Approvers                   `yaml:"approvers" doc:"Who may decide."`

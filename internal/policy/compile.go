@@ -87,7 +87,11 @@ func (t *Tool) namesPaths() bool {
 		_, ok := t.effect.Params["path"]
 		return ok
 	}
-	return t.effect.Kind != ""
+	switch t.effect.Kind {
+	case "", effect.Exec, effect.HTTP:
+		return false
+	}
+	return true
 }
 
 func (c *compiler) rules(t *Tool, tc *config.Tool) {
