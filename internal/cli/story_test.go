@@ -159,6 +159,7 @@ func (s *agent) close() {
 //	agent start ID NAME TOOL ARGS call without waiting
 //	agent wait ID                 wait for it; the answer into ID.answer
 //	agent close NAME              end the session
+//	agent ended NAME              wait until the guard has ended it
 //	agent crowd N SERVER          start N sessions at once: crowd1 …, and say in
 //	                              crowd.out how many daemons there are
 //
@@ -192,6 +193,16 @@ func cmdAgent(ts *testscript.TestScript, neg bool, args []string) {
 		all.crowd(ts, args[1], args[2])
 	case "close":
 		all.open[args[1]].close()
+		delete(all.open, args[1])
+	case "ended":
+		s := all.open[args[1]]
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for err := error(nil); err == nil; {
+			_, err = s.Tools(ctx) // fails once the stream has ended
+		}
+		ts.Check(ctx.Err())
+		s.close()
 		delete(all.open, args[1])
 	default:
 		ts.Fatalf("agent: unknown verb %q", verb)

@@ -26,6 +26,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/proxy"
 	"github.com/mcpguard/mcpguard/internal/store"
+	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
 // Config is what a daemon is started with. Paths and Version are required.
@@ -64,6 +65,7 @@ type daemon struct {
 	policy   atomic.Pointer[policy.Set]
 	problem  atomic.Pointer[string] // why the newest configuration is not in force
 	reloads  sync.Mutex
+	first    bool // the database is new
 	sessions *registry
 	stop     context.CancelCauseFunc
 }
@@ -129,9 +131,10 @@ func (d *daemon) openLog() (closeLog func()) {
 
 func (d *daemon) openStore() (*store.Store, error) {
 	_, err := os.Stat(d.cfg.Paths.DB())
+	d.first = errors.Is(err, fs.ErrNotExist)
 	st, err := store.Open(store.Options{
 		Path: d.cfg.Paths.DB(), Clock: d.clock, Log: d.log, Hook: d.cfg.Hook,
-		CreateNew: errors.Is(err, fs.ErrNotExist),
+		CreateNew: d.first,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", d.cfg.Paths.DB(), err)
@@ -207,12 +210,13 @@ func (d *daemon) shutdown(agents net.Listener, sessions *sync.WaitGroup, stopAPI
 	return d.record(context.Background(), audit.Daemon(audit.DaemonStopped, d.cfg.Version, os.Getpid(), "", d.now()))
 }
 
-// alive reports whether an upstream that an earlier daemon started still runs.
+// alive reports whether an upstream that an earlier daemon started still runs,
+// or anything of its group: a launcher may have ended before its server.
 func (d *daemon) alive(u guard.UpstreamRef) bool {
 	if u.PID == 0 || u.BootID != d.clock.Now().BootID {
-		return false // the built-in server, or before the machine started
+		return false // no process, or one from before the machine started
 	}
-	return ipc.Running(u.PID, u.StartTime) // in doubt it does, and its target stays locked
+	return !upstream.Gone(u) // in doubt it lives, and its target stays locked
 }
 
 func (d *daemon) now() time.Time { return d.clock.Now().Wall }

@@ -112,6 +112,9 @@ func (d *daemon) adopt(ctx context.Context, before, set *policy.Set) error {
 		}
 	}
 	d.policy.Store(set)
+	for _, s := range d.sessions.all() {
+		s.renew(set)
+	}
 	d.keepLast()
 	d.log.Info("policy in force", "hash", set.Hash(), "changes", len(lines), "wider", len(wider))
 	return nil
@@ -125,9 +128,10 @@ func (d *daemon) lastPolicy() ipc.Paths {
 }
 
 // policyBefore returns what the daemon before this one ran with, or nil where
-// there was none. A copy that does not load counts as an empty policy.
+// there was none. A copy that does not load, or that somebody took away, counts
+// as an empty policy.
 func (d *daemon) policyBefore() *policy.Set {
-	if _, err := os.Stat(d.lastPolicy().Config); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(d.lastPolicy().Config); errors.Is(err, fs.ErrNotExist) && d.first {
 		return nil
 	}
 	set, err := ReadPolicy(d.lastPolicy())

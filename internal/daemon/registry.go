@@ -3,14 +3,18 @@ package daemon
 import (
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"sync"
 
 	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/onboard"
 	"github.com/mcpguard/mcpguard/internal/policy"
+	"github.com/mcpguard/mcpguard/internal/proxy"
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
@@ -21,12 +25,68 @@ type session struct {
 	clients []ipc.ClientRef // the client, and the wrappers between it and the shim
 	roots   []string
 	home    string
+	folder  string        // of the run, which decides its profile
+	changed chan struct{} // holds one: another policy is in force
+	over    chan struct{} // closed when the configuration ends the session
+	outdate sync.Once
 
 	mu      sync.Mutex // guards what follows
 	process *upstream.Process
 	problem string   // why the server did not start
 	notices []string // the newest last
-	waiting []client.DefinitionDiff
+	waiting []proxy.Waiting
+}
+
+// renew tells a session of the policy in force. One whose server would be
+// started otherwise now, or whose client would have another profile, ends: what
+// runs, for whom and where is what the configuration says.
+func (s *session) renew(set *policy.Set) {
+	now, ok := set.Server(s.Server)
+	if !ok || !startedAlike(s.server.Config, now.Config) || !sameProfile(set, s.folder, s.Session) {
+		s.outdate.Do(func() { close(s.over) })
+		return
+	}
+	select {
+	case s.changed <- struct{}{}:
+	default: // it has not yet looked at the one before
+	}
+}
+
+// startedAlike reports whether two configurations start the same server in the
+// same place.
+func startedAlike(a, b *config.Server) bool {
+	return a.Builtin == b.Builtin && a.Command == b.Command && a.Cwd == b.Cwd &&
+		slices.Equal(a.Args, b.Args) && slices.Equal(a.Env, b.Env) &&
+		slices.Equal(a.Workspaces, b.Workspaces) && maps.Equal(a.Secrets, b.Secrets)
+}
+
+// sameProfile reports whether the folder of a run still has the profile that
+// the run began with.
+func sameProfile(set *policy.Set, folder string, s guard.Session) bool {
+	p, ok := set.ProfileFor(folder)
+	return ok && p == policy.Profile{Name: s.Profile, Tenant: s.Tenant, Environment: s.Environment, Workflow: s.Workflow}
+}
+
+func (s *session) waits(list []proxy.Waiting) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = list
+}
+
+// definitions shows what waits for acceptance.
+func definitions(list []proxy.Waiting) []client.DefinitionDiff {
+	var out []client.DefinitionDiff
+	for _, w := range list {
+		v := client.DefinitionDiff{Tool: w.Tool, Change: "changed", SHA256: w.SHA256.String()}
+		if w.Accepted == nil {
+			v.Change = "new"
+		}
+		if text, err := onboard.DefinitionDiff(w.Tool, w.Accepted, w.Definition); err == nil {
+			v.Diff = string(text) // without it the tool still is shown as waiting
+		}
+		out = append(out, v)
+	}
+	return out
 }
 
 // maxNotices is how many lines are kept for the console.
@@ -71,11 +131,13 @@ type state struct {
 
 func (s *session) state() state {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := state{Session: s.Session, Problem: s.problem, Notices: slices.Clone(s.notices), Waiting: slices.Clone(s.waiting)}
-	if s.process != nil {
-		out.UpstreamPID = s.process.Ref().PID
-		out.Stderr = s.process.Stderr()
+	out := state{Session: s.Session, Problem: s.problem, Notices: slices.Clone(s.notices)}
+	process, waiting := s.process, s.waiting
+	s.mu.Unlock()
+	out.Waiting = definitions(waiting)
+	if process != nil {
+		out.UpstreamPID = process.Ref().PID
+		out.Stderr = process.Stderr()
 	}
 	return out
 }
@@ -88,10 +150,19 @@ type registry struct {
 
 func newRegistry() *registry { return &registry{live: map[guard.SessionID]*session{}} }
 
-func (r *registry) add(s *session) {
+// maxSessions bounds the sessions that are served at once: each has a server
+// process of its own.
+const maxSessions = 256
+
+// add enters a session, unless there are too many.
+func (r *registry) add(s *session) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.live) >= maxSessions {
+		return false
+	}
 	r.live[s.ID] = s
+	return true
 }
 
 func (r *registry) remove(s *session) {

@@ -108,16 +108,24 @@ func (d *daemon) open(ctx context.Context, h *ipc.Handover) (*session, error) {
 			ID: guard.NewSessionID(), RunID: run.ID, Tenant: run.Tenant, Environment: run.Environment, Workflow: run.Workflow,
 			Profile: run.Profile, Server: name, Origin: d.origin(h.Client), OpenedAt: d.now(),
 		},
-		server: server, clients: h.Clients(),
+		server: server, clients: h.Clients(), folder: run.Origin.Folder,
+		changed: make(chan struct{}, 1), over: make(chan struct{}),
+	}
+	if !sameProfile(set, s.folder, s.Session) {
+		return nil, fmt.Errorf("the profile of the folder %s has changed since the client started; start the client again", s.folder)
 	}
 	if s.roots, err = Workspaces(server.Config, h.Client.Cwd); err != nil {
 		return nil, err
 	}
+	if !d.sessions.add(s) {
+		return nil, fmt.Errorf("%d sessions are open, which is the most that are served at once; end some clients", maxSessions)
+	}
 	if err := d.store.OpenSession(ctx, s.Session, audit.ForSession(audit.SessionOpened, s.Session, d.now())); err != nil {
+		d.sessions.remove(s)
 		d.log.Error("recording a session", "error", err)
 		return nil, errors.New("the session could not be recorded, so it is not served; run `mcpguardd doctor`")
 	}
-	d.sessions.add(s)
+	s.renew(d.policy.Load()) // it may have changed before the session was in the registry
 	return s, nil
 }
 
@@ -191,12 +199,14 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 	defer cancel()
 	stop := make(chan struct{})
 	defer close(stop)
-	go func() { // ends with run, or when the shim is gone
+	go func() { // ends with run, or with what ends the session
 		select {
 		case <-h.Done():
-			cancel()
+		case <-s.over:
+			_ = h.Notice(fmt.Sprintf("mcpguard: the configuration of the server %q or of its folder has changed, so this session ends; connect again", s.Server))
 		case <-stop:
 		}
+		cancel()
 	}()
 	err := proxy.Serve(ctx, proxy.Config{
 		Session:  s.Session,
@@ -208,7 +218,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		Roots: s.roots, ServerRoots: FolderArgs(s.server.Config), Home: s.home,
 		Log:        d.log.With("session", s.ID, "server", s.Server),
 		Notice:     func(line string) { s.notice(line); _ = h.Notice(line) }, // the shim may be gone
-		Identified: s.identified,
+		Identified: s.identified, Waiting: s.waits, Changed: s.changed,
 	})
 	if err != nil && ctx.Err() == nil {
 		d.log.Warn("a session ended", "session", s.ID, "server", s.Server, "error", err)

@@ -36,7 +36,7 @@ func Compare(ctx context.Context, r Request, s *config.Server, recorded *config.
 			continue
 		}
 		d := Difference{Tool: t, New: !ok}
-		if d.Diff, err = definitionDiff(t.Name, pin.Definition, t.Definition); err != nil {
+		if d.Diff, err = DefinitionDiff(t.Name, pin.Definition, t.Definition); err != nil {
 			return nil, err
 		}
 		out = append(out, d)
@@ -46,7 +46,7 @@ func Compare(ctx context.Context, r Request, s *config.Server, recorded *config.
 			continue
 		}
 		d := Difference{Tool: Tool{Name: pin.Tool}, Gone: true}
-		if d.Diff, err = definitionDiff(pin.Tool, pin.Definition, nil); err != nil {
+		if d.Diff, err = DefinitionDiff(pin.Tool, pin.Definition, nil); err != nil {
 			return nil, err
 		}
 		out = append(out, d)
@@ -54,9 +54,9 @@ func Compare(ctx context.Context, r Request, s *config.Server, recorded *config.
 	return out, nil
 }
 
-// definitionDiff shows two definitions as a diff of indented JSON; nil means
+// DefinitionDiff shows two definitions as a diff of indented JSON; nil means
 // that there is none on that side.
-func definitionDiff(tool string, before, after []byte) ([]byte, error) {
+func DefinitionDiff(tool string, before, after []byte) ([]byte, error) {
 	a, err := indented(before)
 	if err != nil {
 		return nil, err

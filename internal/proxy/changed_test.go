@@ -22,10 +22,10 @@ func TestAnotherPolicyRefreshesTheClientsList(t *testing.T) {
 		first []string
 		want  string // "" for nothing
 	}{
-		"legacy":                 {[]string{legacyList}, `{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`},
-		"modern":                 {[]string{listen, modernList}, `{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":"listen:0"}}}`},
+		"legacy":                      {[]string{legacyList}, `{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`},
+		"modern":                      {[]string{listen, modernList}, `{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":"listen:0"}}}`},
 		"modern without subscription": {[]string{modernList}, ""},
-		"never listed":           {nil, ""},
+		"never listed":                {nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(r *rig) {

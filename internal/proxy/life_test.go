@@ -295,6 +295,7 @@ func TestARestartSettlesWhatItFinds(t *testing.T) {
 		crashed := r.file("../crashed.db")
 		copyFile(t, r.path, crashed)
 		copyFile(t, r.path+".key", crashed+".key")
+		copyFile(t, r.path+".journal", crashed+".journal")
 		p.server.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}`, m.ID.Raw())
 		p.end()
 		r.stop()

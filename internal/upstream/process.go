@@ -225,13 +225,15 @@ func Gone(ref guard.UpstreamRef) bool {
 	if boot == "" || ref.BootID == "" || ref.PID <= 1 || ref.StartTime == 0 {
 		return false // fail closed: the pid alone proves nothing
 	}
-	start, err := ipc.StartTime(ref.PID)
-	if err == nil {
-		// A pid is not given out again while a group of that number exists.
-		return start != ref.StartTime
+	if ipc.Running(ref.PID, ref.StartTime) {
+		return false
 	}
-	if !errors.Is(err, ipc.ErrGone) {
+	switch start, err := ipc.StartTime(ref.PID); {
+	case err == nil && start != ref.StartTime:
+		return true // a pid is not given out again while a group of that number exists
+	case err != nil && !errors.Is(err, ipc.ErrGone):
 		return false // fail closed
 	}
-	return errors.Is(unix.Kill(-ref.PID, 0), unix.ESRCH)
+	// The leader has ended, reaped or not; what it started may still run.
+	return errors.Is(unix.Kill(-ref.PID, 0), unix.ESRCH) || onlyZombies(ref.PID)
 }

@@ -37,3 +37,7 @@ func awaitExit(pid int) error {
 		return err
 	}
 }
+
+// onlyZombies reports whether nothing of a group runs any more although it
+// still exists. Here the first process reaps orphans, so that does not stay so.
+func onlyZombies(int) bool { return false }
