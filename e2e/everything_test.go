@@ -33,10 +33,10 @@ func everythingIn(t *testing.T, settings string) (g *guard, command []string) {
 
 // companion answers what the everything server asks its client, the same way in
 // every session. Sampling and elicitation that come with a task become tasks.
-func companion() func(method string, params json.RawMessage) any {
+func companion() func(method string, params []byte) any {
 	tasks := map[string]any{}
 	next := 0
-	return func(method string, params json.RawMessage) any {
+	return func(method string, params []byte) any {
 		var p struct {
 			TaskID string          `json:"taskId"`
 			Task   json.RawMessage `json:"task"`

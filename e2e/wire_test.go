@@ -24,7 +24,7 @@ type wire struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	// respond answers the server's own requests; nil refuses them.
-	respond func(method string, params json.RawMessage) any
+	respond func(method string, params []byte) any
 	// term ends the process with a signal: servers of the official SDK live on
 	// after their input has ended, as long as a timer of theirs does.
 	term   bool
