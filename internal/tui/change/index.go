@@ -63,6 +63,7 @@ type doc struct {
 	digits  int               // of the largest line number; 0 if there are none
 	json    bool              // what was built holds JSON …
 	made    int               // … in the lines before this one
+	nested  bool              // the lines have signs of their own
 	empty   bool              // it says only that there is nothing to show
 	lang    language          // of the file at hand, while indexing
 	highest uint32

@@ -111,22 +111,53 @@ func (v *View) lineRows(seg, line, k, cols int) []row {
 		w.rows[len(w.rows)-1].to = max(w.rows[len(w.rows)-1].to, to)
 		return w.rows
 	}
-	// No cell stands for more than a few bytes, so this much fills the window.
-	to := len(text)
-	if enough := (v.pan+cols+2)*16 + maxUnit; enough < to {
-		to = breakable(text, enough)
-	}
 	win := window{skip: v.pan, cols: cols}
 	if v.pan > 0 {
 		win.skip, win.cols = v.pan+1, cols-1
 	}
-	v.spell(seg, line, text, 0, to, win.put)
+	from := v.panned(seg, text)
+	if from > 0 {
+		win.col, win.before = from, true
+		win.from, win.to = from, from
+	}
+	// No cell stands for more than a few bytes, so this much fills the window.
+	to := len(text)
+	if enough := from + (win.skip-from+cols+2)*16 + maxUnit; enough < to {
+		to = breakable(text, enough)
+	}
+	v.spell(seg, line, text, from, to, win.put)
 	win.after = win.after || to < len(text)
 	right := ours
-	if win.after && hazardous(text[min(win.to, len(text)):]) {
+	switch rest := min(win.to, len(text)); {
+	case !win.after:
+	case hazardous(text[rest:]):
 		right = hazard
+	case v.changedAfter(seg, line, rest):
+		right = word
 	}
 	return []row{win.end(v.ellipsis(), right)}
+}
+
+// panned returns the byte at which a long line's window begins, where that can be
+// told without spelling what stands before it; else 0.
+func (v *View) panned(seg int, text string) int {
+	at := v.pan + 1
+	if v.pan == 0 || len(text) <= max(maxColoured, at) || v.doc.segs[seg].kind == kindRow || v.o.ASCII ||
+		!printable(text[:at]) || joins(text[at:]) {
+		return 0
+	}
+	return at
+}
+
+// changedAfter reports whether words of a line differ from its pair's beyond a
+// byte of its text.
+func (v *View) changedAfter(seg, line, at int) bool {
+	s := v.doc.segs[seg]
+	if s.kind != kindChange || v.o.Raw {
+		return false
+	}
+	spans := v.pairs.of(v.doc, s, line)
+	return len(spans) > 0 && spans[len(spans)-1].End > at
 }
 
 // ellipsis returns the sign that stands for what was cut off.
@@ -149,7 +180,7 @@ func (v *View) spell(seg, line int, text string, from, to int, yield func(piece)
 	if c, ok := v.doc.cutOf(line); ok && s.kind == kindRow && !v.o.Raw && from == 0 {
 		v.spellRow(c, part, classes, each, &stopped)
 	} else {
-		v.safe.spell(part, classes, from, 0, ends, each)
+		v.safe.spell(part, classes, from, from*min(v.pan, 1), ends, each)
 	}
 	if !stopped && ends && v.doc.unfinished(line) {
 		own(v.safe.st.Text(` \ no newline at the end`))
@@ -158,7 +189,7 @@ func (v *View) spell(seg, line int, text string, from, to int, yield func(piece)
 
 // spellRow yields a row of a patch: path, old and new value, with signs between.
 func (v *View) spellRow(c cut, text string, classes []class, yield func(piece) bool, stopped *bool) {
-	a, b := int(c.label), int(c.value)
+	a, b := min(int(c.label), len(text)), min(int(c.value), len(text))
 	col := 0
 	counted := func(p piece) bool {
 		col += p.line.Width()
@@ -212,7 +243,11 @@ func (v *View) classify(seg, line int, text string, from, to int) []class {
 		}
 	}
 	if body && !v.o.Raw && to == len(text) {
-		overlayTrailing(part, classes)
+		sign := 0
+		if v.doc.nested && from == 0 {
+			sign = min(1, len(part))
+		}
+		overlayTrailing(part[sign:], classes[sign:])
 	}
 	if v.doc.isJSON(line) {
 		overlayEscapes(part, classes)

@@ -25,24 +25,21 @@ const (
 	bases
 )
 
-// look is a style, once made.
-type look struct {
-	style theme.Style
-	made  bool
-}
-
+// style returns the style of a class in a row. Each is made when first needed.
 func (v *View) style(b base, c class) theme.Style {
-	l := &v.looks[b][c]
-	if !l.made {
-		*l = look{v.newStyle(b, c), true}
+	st := v.looks[b][c]
+	if st == nil {
+		made := v.newStyle(b, c)
+		st = &made
+		v.looks[b][c] = st
 	}
-	return l.style
+	return *st
 }
 
 func (v *View) newStyle(b base, c class) theme.Style {
 	t := &v.o.Theme
 	below := [bases]theme.Style{
-		baseContext: t.Context, baseAdd: t.Add, baseRemove: t.Remove, baseFile: t.FileHeader, baseMeta: t.Dim,
+		baseContext: t.Context, baseAdd: t.Add, baseRemove: t.Remove, baseFile: t.FileHeader, baseMeta: t.Context,
 		baseHunk: t.HunkHeader, baseTitle: t.Title, baseNote: t.Note, baseWarn: t.Warn, baseFold: t.Fold,
 	}[b]
 	changed := t.Selected

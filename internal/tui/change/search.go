@@ -58,6 +58,9 @@ func (d *doc) lineAt(from, at int) int {
 // searched returns which bytes of the text are searched for a line.
 func (v *View) searched(line int) (start, end int) {
 	seg := v.doc.segmentOf(line)
+	if v.doc.segs[seg].kind == kindHidden && !v.o.Raw {
+		return 0, 0
+	}
 	text := v.text(seg, line)
 	start = int(v.doc.off[line]) + v.offset(seg, line)
 	return start, start + len(text)

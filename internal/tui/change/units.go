@@ -60,7 +60,7 @@ func marked(s string) bool {
 			continue
 		}
 		u := unit(s[i:])
-		if hostile(s[i : i+u]) {
+		if markedUnit(s[i : i+u]) {
 			return true
 		}
 		i += u
@@ -68,8 +68,8 @@ func marked(s string) bool {
 	return false
 }
 
-// hostile reports whether safetext marks a unit on any terminal.
-func hostile(u string) bool { return safetext.Text(u).String() != u }
+// markedUnit reports whether safetext marks a unit on any terminal.
+func markedUnit(u string) bool { return safetext.Text(u).String() != u }
 
 // joins reports whether s begins with a mark, which joins the rune before it.
 func joins(s string) bool {
@@ -159,19 +159,13 @@ func (sp speller) spell(s string, classes []class, base, col int, ends bool, yie
 			}
 			i++
 		case ' ' <= c && c < 0x7f && !joins(s[i+1:]):
-			j := i + 1
-			for j < min(len(s), i+maxRun) && ' ' <= s[j] && s[j] < 0x7f && classes[j] == cls && !(s[j] == '<' && sp.st.ASCII) {
-				j++
-			}
-			if j < len(s) && joins(s[j:]) && j > i+1 {
-				j-- // the mark belongs to the last letter
-			}
+			j := i + sp.run(s[i:], classes[i:])
 			l := sp.st.Text(s[i:j])
-			if l.Width() != j-i { // a "<" on an ASCII terminal
+			if l.Width() != j-i { // a "<" that would begin a marker
 				j = i + 1
 				l = sp.st.Text(s[i:j])
 			}
-			if !emit(l, cls, i, j, l.Width() == j-i && !sp.st.ASCII) {
+			if !emit(l, cls, i, j, l.Width() == j-i && !(sp.st.ASCII && c == '<')) {
 				return
 			}
 			i = j
@@ -180,7 +174,7 @@ func (sp speller) spell(s string, classes []class, base, col int, ends bool, yie
 			switch {
 			case c == '\r' && ends && i+1 == len(s):
 				cls = max(ours, cls)
-			case hostile(s[i : i+n]):
+			case markedUnit(s[i : i+n]):
 				cls = hazard
 			}
 			if !emit(sp.st.Text(s[i:i+n]), cls, i, i+n, false) {
@@ -189,6 +183,24 @@ func (sp speller) spell(s string, classes []class, base, col int, ends bool, yie
 			i += n
 		}
 	}
+}
+
+// run returns how many bytes at the start of s, which begins with printable
+// ASCII, are more of it and of one class. Where a "<" can begin a marker it
+// begins a short run of its own, long enough to tell.
+func (sp speller) run(s string, classes []class) int {
+	most := min(len(s), maxRun)
+	if sp.st.ASCII && s[0] == '<' {
+		most = min(len(s), 8)
+	}
+	n := 1
+	for n < most && ' ' <= s[n] && s[n] < 0x7f && classes[n] == classes[0] && !(sp.st.ASCII && s[n] == '<') {
+		n++
+	}
+	if n > 1 && joins(s[n:]) {
+		n-- // the mark belongs to the last letter
+	}
+	return n
 }
 
 // tabAt returns the sign for a tab at a column, up to the next stop.

@@ -48,7 +48,7 @@ type View struct {
 	pan    int    // columns that are scrolled away at the left
 
 	safe   speller
-	looks  [bases][classes]look
+	looks  [bases][classes]*theme.Style
 	pairs  pairs
 	search search
 	buf    []class
@@ -90,7 +90,7 @@ func (v *View) SetOptions(o Options) {
 	o.TabWidth = min(o.TabWidth, 16)
 	v.o = o
 	v.safe = speller{st: safetext.Style{ASCII: o.ASCII}, tab: o.TabWidth}
-	v.looks = [bases][classes]look{}
+	v.looks = [bases][classes]*theme.Style{}
 	if v.doc != nil {
 		v.show()
 	}
@@ -138,9 +138,9 @@ func (v *View) show() {
 	if fresh {
 		clear(v.pairs)
 		v.pan = 0
-		if v.search.pattern != "" {
-			v.Search(v.search.pattern)
-		}
+	}
+	if v.search.pattern != "" && (fresh || v.lay.raw != v.o.Raw) {
+		v.Search(v.search.pattern)
 	}
 	v.relay()
 	v.top = place{item: v.lay.itemOf(line)}
@@ -171,26 +171,43 @@ func (v *View) Lines() int {
 }
 
 // Position returns the number of the last line in the window, from 1, and how
-// many lines there are; the two are equal when the end is in view.
+// many lines there are.
 func (v *View) Position() (line, total int) {
 	v.ready()
 	total = v.doc.lines()
 	if v.lay.total == 0 {
 		return 0, total
 	}
-	p := v.top
-	for range v.h - 1 {
-		next, ok := v.down(p)
-		if !ok {
-			return total, total
-		}
-		p = next
-	}
-	if _, more := v.down(p); !more {
+	p, more := v.lowest()
+	if !more {
 		return total, total
 	}
 	it := v.lay.at(p.item)
 	return max(it.left, it.right) + 1, total
+}
+
+// AtEnd reports whether the end of the change is in the window.
+func (v *View) AtEnd() bool {
+	v.ready()
+	_, more := v.lowest()
+	return !more
+}
+
+// lowest returns the last row of the window, and whether there are more below.
+func (v *View) lowest() (p place, more bool) {
+	p = v.top
+	if v.lay.total == 0 {
+		return p, false
+	}
+	for range v.h - 1 {
+		next, ok := v.down(p)
+		if !ok {
+			return p, false
+		}
+		p = next
+	}
+	_, more = v.down(p)
+	return p, more
 }
 
 // Scroll moves the window by rows, down if delta is positive.
@@ -241,7 +258,7 @@ func (v *View) Pan(delta int) {
 	}
 }
 
-const maxPan = 10_000
+const maxPan = 20_000
 
 // NextHunk moves the next hunk to the top.
 func (v *View) NextHunk() {

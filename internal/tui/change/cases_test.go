@@ -1,0 +1,143 @@
+package change
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
+
+// edited returns the diff of a file, as the daemon makes it.
+func edited(name, before, after string, modes ...uint32) client.Detail {
+	old, new := uint32(0o644), uint32(0o644)
+	if len(modes) == 2 {
+		old, new = modes[0], modes[1]
+	}
+	text, r := diff.Unified(
+		diff.File{Path: name, Data: []byte(before), Exists: before != "", Mode: old},
+		diff.File{Path: name, Data: []byte(after), Exists: after != "", Mode: new}, diff.Options{})
+	d := client.Detail{Diff: client.NewDiff("unified", string(text))}
+	d.Diff.Added, d.Diff.Removed = r.Added, r.Removed
+	return d
+}
+
+func of(kind, text string) client.Detail { return client.Detail{Diff: client.NewDiff(kind, text)} }
+
+const goBefore = `package shop
+
+import "fmt"
+
+// Total sums.
+func Total(a, b int) int {
+	sum := a + b
+	if sum > 10 {
+		return sum * 2
+	}
+	return sum
+}
+
+func main() { fmt.Println(Total(1, 2)) }
+
+var name = "shop"`
+
+const goAfter = "package shop\n\nimport \"fmt\"\n\n// Total sums up.  \nfunc Total(a, b, c int) int {\n\tsum := a + b + c\n" +
+	"\tif sum > 12 { // access\u202e txt.exe\n\t\tfmt.Println(\"sum\", sum)\r\n\t\treturn sum * 2\n\t}\n\treturn sum\n}\n\n" +
+	"func main() { fmt.Println(Total(1, 2)) }\n\nvar r\u0430yp\u0430l = \"日本語\" // שלום\n"
+
+// folded is a diff with all of its context.
+func folded() client.Detail {
+	var a, b strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&a, "line %d\n", i)
+		switch i {
+		case 5, 50:
+			fmt.Fprintf(&b, "LINE %d\n", i)
+		default:
+			fmt.Fprintf(&b, "line %d\n", i)
+		}
+	}
+	hidden := strings.ReplaceAll(a.String(), "line 30\n", "li\u200bne 30\n")
+	text, _ := diff.Unified(diff.File{Path: "f.txt", Data: []byte(hidden), Exists: true},
+		diff.File{Path: "f.txt", Data: []byte(strings.ReplaceAll(b.String(), "line 30\n", "li\u200bne 30\n")), Exists: true}, diff.Options{Context: 100})
+	return of("unified", string(text))
+}
+
+const rowsPreview = `[{"op":"replace","path":"/version","from":"1.0","to":"1.1‮"},` +
+	`{"op":"add","path":"/a b/~1x","to":{"k":[1,2,3],"list":[{"a":true},null],"long":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx","t":"a\nb\nc"}},` +
+	`{"op":"remove","path":"/gone","from":null},{"op":"move","path":"/new","fromPath":"/old","from":1,"to":1},` +
+	`{"op":"replace","path":"/script","from":"one\ntwo\nthree","to":"one\n2\nthree\n"}]`
+
+func withPreview(d client.Detail, kind, preview string) client.Detail {
+	d.Diff.Type, d.Diff.Preview = kind, []byte(preview)
+	return d
+}
+
+type namedCase struct {
+	name string
+	d    client.Detail
+	o    Options
+}
+
+func cases() []namedCase {
+	edit := edited("src/total.go", goBefore, goAfter, 0o644, 0o755)
+	long := edited("long.txt", "short\n"+strings.Repeat("0123456789 ", 30)+"end\n", "short\n"+strings.Repeat("0123456789 ", 30)+"END\n")
+	move := of("unified", "diff --git a/old.go b/new.go\nrename from old.go\nrename to new.go\n")
+	moved := edited("src/total.go", strings.Replace("// new first line\n"+goBefore, "sum * 2", "sum * 3", 1), strings.Replace("// new first line\n"+goAfter, "sum * 2", "sum * 3", 1), 0o644, 0o755)
+	edit.Hazards = []client.Hazard{{Kind: "bidi_control", Text: "1 character that reorders text, on line 8"}}
+	edit.Effects = []client.Effect{{Kind: "file.write", Key: "/w/src/total.go", Before: client.State{Exists: true, Kind: "file", SHA256: "sha256:aa", Computed: true}}}
+	moved.Effects = []client.Effect{{Kind: "file.write", Key: "/w/src/total.go", Before: client.State{Exists: true, Kind: "file", SHA256: "sha256:bb", Computed: true}}}
+	_ = moved
+	return []namedCase{
+		{"edit", edit, Options{}},
+		{"edit-wrap", edit, Options{Wrap: true}},
+		{"edit-split", edit, Options{Split: true}},
+		{"edit-raw", edit, Options{Raw: true}},
+		{"edit-tabs-8", edit, Options{TabWidth: 8}},
+		{"edit-ascii", edit, Options{ASCII: true}},
+		{"create", edited("conf/app.yaml", "", "# settings\nname: shop # the name\nport: 80\n"), Options{}},
+		{"delete", edited("old.sql", "select 1; -- one\n", ""), Options{}},
+		{"crlf", edited("a.txt", "one\ntwo\n", "one\r\ntwo\r\n"), Options{}},
+		{"binary", edited("a.bin", "a\x00b", "a\x00c"), Options{}},
+		{"rename", move, Options{}},
+		{"folds", folded(), Options{}},
+		{"folds-split", folded(), Options{Split: true}},
+		{"long-lines", long, Options{}},
+		{"long-lines-wrap", long, Options{Wrap: true}},
+		{"patch", withPreview(client.Detail{}, "json_patch", rowsPreview), Options{}},
+		{"patch-split", withPreview(client.Detail{}, "json_patch", rowsPreview), Options{Split: true}},
+		{"patch-ascii", withPreview(client.Detail{}, "json_patch", rowsPreview), Options{ASCII: true}},
+		{"patch-and-text", withPreview(edited("package.json", "{\n  \"version\": \"1.0\"\n}\n", "{\n  \"version\": \"1.1\"\n}\n"), "unified", `[{"op":"replace","path":"/version","from":"1.0","to":"1.1"}]`), Options{}},
+		{"patch-document", withPreview(edited("package.json", "{\n  \"version\": \"1.0\"\n}\n", "{\n  \"version\": \"1.1\"\n}\n"), "unified", `[{"op":"replace","path":"/version","from":"1.0","to":"1.1"}]`), Options{Document: true}},
+		{"opaque", of("opaque", `{"content":"package main\n\nfunc main() {}\n","n":[1,2,{"a":"\u001b[31m"}],"path":"x.go"}`), Options{}},
+		{"message", of("message", `{"to":["a@x.org","b@y.org"],"from":"me@x.org","subject":"Hello","body":"Dear you,\n\nhere it is.  \n\nMe","priority":1}`), Options{}},
+		{"letter", of("message", "From: me@x.org\nTo: you@x.org\nSubject: hi\n\nbody: here\n"), Options{}},
+		{"exec", of("exec", `{"argv":["git","push","--force","a b","$(rm)",""],"cwd":"/home/me","env":["PATH","HOME"]}`), Options{}},
+		{"http", of("http", `{"method":"POST","url":"https://xn--e1a.org/","headers":{"A":"b"},"body":"{\"x\":1}"}`), Options{}},
+		{"sql", of("sql", "select * from users -- all\nwhere id = 1"), Options{}},
+		{"effects", client.Detail{Diff: client.Diff{Type: "unified"}, Effects: []client.Effect{{Kind: "file.move", Key: "/a b", Dest: "/c", Before: client.State{Mode: "0644"}, After: client.State{Mode: "0755"}}}}, Options{}},
+		{"pruned", client.Detail{Diff: client.Diff{Type: "unified", Pruned: true}}, Options{}},
+	}
+}
+
+// betweens are pairs of changes.
+func betweens() map[string][2]client.Detail {
+	edit := cases()[0].d
+	shifted := edited("src/total.go", "// first\n"+goBefore, "// first\n"+goAfter, 0o644, 0o755)
+	other := edited("src/total.go", strings.Replace(goBefore, "sum * 2", "sum * 3", 1), strings.Replace(goAfter, "sum * 2", "sum * 3", 1), 0o644, 0o755)
+	other.Hazards = append([]client.Hazard{{Kind: "coarse_diff", Text: "the diff is coarse"}}, edit.Hazards...)
+	other.Effects = []client.Effect{{Kind: "file.write", Key: "/w/src/total.go", Before: client.State{Exists: true, Kind: "file", SHA256: "sha256:bb", Computed: true}}}
+	return map[string][2]client.Detail{
+		"same":    {edit, edit},
+		"shifted": {withHazards(edit, nil), shifted},
+		"other":   {edit, other},
+		"opaque":  {of("opaque", `{"a":1,"b":[1,2]}`), of("opaque", `{"a":1,"b":[1,3]}`)},
+		"nul":     {of("opaque", "x\x00\n1\n"), of("opaque", "x\x00\n2\n")},
+		"pruned":  {edit, client.Detail{Diff: client.Diff{Type: "unified", Pruned: true}}},
+	}
+}
+
+func withHazards(d client.Detail, h []client.Hazard) client.Detail {
+	d.Hazards, d.Effects = h, nil
+	return d
+}
