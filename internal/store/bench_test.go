@@ -137,7 +137,15 @@ func BenchmarkVerify(b *testing.B) {
 	b.ReportMetric(float64(s.Size())*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
 
-func BenchmarkOpen(b *testing.B) {
+// BenchmarkOpen opens a log of 100,000 records that was closed.
+func BenchmarkOpen(b *testing.B) { benchOpen(b, func(string) {}) }
+
+// BenchmarkOpenKilled opens one whose daemon was killed.
+func BenchmarkOpenKilled(b *testing.B) {
+	benchOpen(b, func(path string) { forgetFreelist(b, path) })
+}
+
+func benchOpen(b *testing.B, before func(path string)) {
 	o := options(b)
 	s := must(Open(o))(b)
 	for range 100_000 {
@@ -147,6 +155,9 @@ func BenchmarkOpen(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
+		b.StopTimer()
+		before(o.Path)
+		b.StartTimer()
 		s := must(Open(o))(b)
 		if err := s.Close(); err != nil {
 			b.Fatal(err)

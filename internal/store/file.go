@@ -211,12 +211,18 @@ func createFile(path, verifier string, now time.Time) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// removeLeftovers removes what an interrupted createFile left. The lock of the
-// database is held.
-func removeLeftovers(path string) {
-	names, _ := filepath.Glob(path + ".new-*") // the pattern is well-formed, or there is nothing to remove
-	for _, n := range names {
-		_ = os.Remove(n)
+// removeLeftovers removes what an interrupted createFile or writeFile left. The
+// lock of the database is held.
+func removeLeftovers(path string, others ...string) {
+	patterns := []string{path + ".new-*", path + ".*.tmp-*"}
+	for _, o := range others {
+		patterns = append(patterns, o+".tmp-*")
+	}
+	for _, p := range patterns {
+		names, _ := filepath.Glob(p) // the pattern is well-formed, or there is nothing to remove
+		for _, n := range names {
+			_ = os.Remove(n)
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ type pageWalk struct {
 // checkPages reads the tree of a database file.
 func checkPages(f *os.File, m meta) error {
 	w := &pageWalk{f: f, pageSize: m.pageSize, pages: m.pages, seen: make([]byte, m.pages/8+1)}
-	return w.page(m.root, 0)
+	return w.page(m.root, 0, nil, nil)
 }
 
 func (w *pageWalk) bad(id int64, why string) error {
@@ -44,7 +44,8 @@ func (w *pageWalk) bad(id int64, why string) error {
 }
 
 // page reads one page with those that it flows over to, and what is below it.
-func (w *pageWalk) page(id int64, depth int) error {
+// Its keys are to be from low on and before high, where these are not nil.
+func (w *pageWalk) page(id int64, depth int, low, high []byte) error {
 	if id < 2 || id >= w.pages || depth > maxDepth {
 		return w.bad(id, "out of bounds")
 	}
@@ -70,11 +71,11 @@ func (w *pageWalk) page(id int64, depth int) error {
 	if _, err := w.f.ReadAt(data, id*w.pageSize); err != nil {
 		return fmt.Errorf("reading page %d: %w", id, err)
 	}
-	return w.elements(id, data, depth)
+	return w.elements(id, data, depth, low, high)
 }
 
 // elements checks what stands in a page, or in a bucket that is kept inline.
-func (w *pageWalk) elements(id int64, data []byte, depth int) error {
+func (w *pageWalk) elements(id int64, data []byte, depth int, low, high []byte) error {
 	e := binary.NativeEndian
 	flags, count := e.Uint16(data[8:]), int(e.Uint16(data[10:]))
 	if flags != pageBranch && flags != pageLeaf {
@@ -83,7 +84,7 @@ func (w *pageWalk) elements(id int64, data []byte, depth int) error {
 	if pageHeader+count*pageElement > len(data) || flags == pageBranch && count == 0 {
 		return w.bad(id, "its elements do not fit")
 	}
-	var before []byte
+	keys, values := make([][]byte, count), make([][]byte, count)
 	for i := range count {
 		at := pageHeader + i*pageElement
 		el := data[at : at+pageElement]
@@ -95,17 +96,24 @@ func (w *pageWalk) elements(id int64, data []byte, depth int) error {
 		if from < int64(pageHeader+count*pageElement) || from+ksize+vsize > int64(len(data)) {
 			return w.bad(id, "an element lies outside")
 		}
-		k, v := data[from:from+ksize], data[from+ksize:from+ksize+vsize]
-		if i > 0 && bytes.Compare(before, k) >= 0 {
+		keys[i], values[i] = data[from:from+ksize], data[from+ksize:from+ksize+vsize]
+		if i > 0 && bytes.Compare(keys[i-1], keys[i]) >= 0 || low != nil && bytes.Compare(keys[i], low) < 0 ||
+			high != nil && bytes.Compare(keys[i], high) >= 0 {
 			return w.bad(id, "its keys are out of order")
 		}
-		before = k
+	}
+	for i := range count {
+		el := data[pageHeader+i*pageElement:]
 		var err error
 		switch {
 		case flags == pageBranch:
-			err = w.page(int64(e.Uint64(el[8:])), depth+1)
+			next := high
+			if i+1 < count {
+				next = keys[i+1]
+			}
+			err = w.page(int64(e.Uint64(el[8:])), depth+1, keys[i], next)
 		case e.Uint32(el)&leafIsBucket != 0:
-			err = w.bucket(id, v, depth+1)
+			err = w.bucket(id, values[i], depth+1)
 		}
 		if err != nil {
 			return err
@@ -120,10 +128,10 @@ func (w *pageWalk) bucket(id int64, v []byte, depth int) error {
 		return w.bad(id, "a bucket is cut short")
 	}
 	if root := int64(binary.NativeEndian.Uint64(v)); root != 0 {
-		return w.page(root, depth)
+		return w.page(root, depth, nil, nil)
 	}
 	if depth > maxDepth || len(v) < bucketHeader+pageHeader {
 		return w.bad(id, "a bucket is cut short")
 	}
-	return w.elements(id, v[bucketHeader:], depth)
+	return w.elements(id, v[bucketHeader:], depth, nil, nil)
 }

@@ -87,7 +87,7 @@ func Open(o Options) (*Store, error) {
 	if err := s.openFiles(); err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
-	removeLeftovers(s.path)
+	removeLeftovers(s.path, s.head.path, s.head.keyPath)
 	if err := s.takeUp(headFile); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the store: %w", err), s.closeFile())
 	}
