@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -60,6 +62,7 @@ func (b *bench) run(only string) (err error) {
 	if b.relaxed, err = newGuard(b.bin, b.base, "relaxed", b.everything); err != nil {
 		return err
 	}
+	machine()
 	ctx := context.Background()
 	for _, m := range []struct {
 		name    string
@@ -84,6 +87,15 @@ func (b *bench) run(only string) (err error) {
 		}
 	}
 	return err
+}
+
+// machine says what the figures were taken on; how busy it was counts most.
+func machine() {
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		load = []byte("unknown")
+	}
+	fmt.Printf("%s/%s, %d processors, %s, load %s\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), strings.TrimSpace(string(load)))
 }
 
 // times is what was measured of one side.

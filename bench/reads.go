@@ -134,12 +134,19 @@ const inFlight = 16
 // throughput measures calls per second with many in flight.
 func (b *bench) throughput(context.Context) error {
 	fmt.Printf("Reads per second, %d in flight, through the smallest possible upstream\n", inFlight)
-	sides, end, err := b.sides("echo", b.strict.program("echo"))
+	if err := b.flooded("echo", 2000, b.strict.program("echo")); err != nil {
+		return err
+	}
+	fmt.Printf("Reads per second, %d in flight, through the real everything server\n", inFlight)
+	return b.flooded("everything", 500, "node", b.everything)
+}
+
+func (b *bench) flooded(server string, block int, direct ...string) error {
+	sides, end, err := b.sides(server, direct...)
 	if err != nil {
 		return err
 	}
 	defer end()
-	const block = 2000
 	spent := make([]time.Duration, len(sides))
 	for range b.scale {
 		for i, s := range sides {

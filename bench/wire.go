@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strconv"
 	"syscall"
@@ -14,15 +13,16 @@ import (
 // wire is an MCP client over the pipes of a process it has started. One
 // goroutine uses it.
 type wire struct {
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  *bufio.Reader
-	next int
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *bufio.Reader
+	stderr bytes.Buffer // read once the process has ended
+	next   int
 }
 
 func dial(env []string, command ...string) (*wire, error) {
 	w := &wire{cmd: exec.Command(command[0], command[1:]...), next: 1}
-	w.cmd.Env, w.cmd.Stderr = env, os.Stderr
+	w.cmd.Env, w.cmd.Stderr = env, &w.stderr
 	var err error
 	if w.in, err = w.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func open(env []string, command ...string) (*wire, error) {
 	}
 	if err != nil {
 		w.close()
-		return nil, fmt.Errorf("opening a session with %s: %w", command, err)
+		return nil, fmt.Errorf("opening a session with %s: %w\n%s", command, err, w.stderr.String())
 	}
 	return w, nil
 }
