@@ -56,7 +56,7 @@ func (m *Model) alertsRows(w, h int) []string {
 	al := a.raised[a.cursor]
 	s := &sheet{m: m, w: w}
 	s.item("kind", m.th.Text, m.pen.name(al.Kind))
-	s.item("what", m.th.Text, m.pen.text(al.Text))
+	s.prose("what", m.th.Text, al.Text)
 	for _, l := range m.pen.safe.Lines([]byte(clip(al.Detail, 16<<10))) {
 		s.item("detail", m.th.Dim, l)
 	}

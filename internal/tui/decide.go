@@ -408,6 +408,7 @@ func (m *Model) onDecided(msg decidedMsg) tea.Cmd {
 	if msg.err == nil {
 		m.takeDetail(msg.detail)
 		if msg.word == client.Allow {
+			m.mine[msg.id] = true
 			m.say(good, "approved: it runs once, if it is still exactly this")
 		} else {
 			m.say(good, "denied: the agent is told your reason")
@@ -449,4 +450,17 @@ func (m *Model) takeDetail(d client.Detail) {
 		return
 	}
 	m.queue.take(d.Approval, m.now())
+}
+
+// tell says what became of an approval that this reviewer let run.
+func (m *Model) tell(a client.Approval) {
+	if !m.mine[a.ID] || a.Status == client.Pending || a.Status == client.Approved || a.Status == client.Executing {
+		return
+	}
+	delete(m.mine, a.ID)
+	if a.Status == client.Executed {
+		m.say(good, "done: %s", a.Summary)
+		return
+	}
+	m.say(bad, "%s: %s. %s", a.Status, a.Summary, a.Why)
 }

@@ -3,6 +3,7 @@ package tui
 import (
 	"fmt"
 	"sort"
+	"strings"
 	"time"
 
 	"charm.land/bubbles/v2/key"
@@ -76,7 +77,7 @@ func (m *Model) figuresRows(w, h int) []string {
 	line(row{m.gap(1), {m.th.Dim, m.pen.text("refused").Fit(labelWidth)}, {m.th.ChartBad, m.pen.text(m.spark(denials, room))}, {m.th.Dim, m.pen.say(" max %d", top(denials))}})
 	if len(s.Over) > 0 {
 		from, to := s.Over[0].From.In(m.cfg.Zone).Format("Jan 02 15:04"), s.Until.In(m.cfg.Zone).Format("15:04")
-		width := min(room, len(s.Over))
+		width := min(room, len(s.Over)) * max(1, min(3, room/len(s.Over)))
 		line(row{m.gap(1 + labelWidth), {m.th.Border, m.pen.text(from)}, m.gap(max(1, width-len(from)-len(to))), {m.th.Border, m.pen.text(to)}})
 	}
 	line(nil)
@@ -103,6 +104,7 @@ func (m *Model) spark(n []int, cols int) string {
 		}
 		n = folded
 	}
+	wide := max(1, min(3, cols/len(n)))
 	most := top(n)
 	out := ""
 	for _, v := range n {
@@ -110,7 +112,7 @@ func (m *Model) spark(n []int, cols int) string {
 		if most > 0 && v > 0 {
 			i = max(1, v*(len(m.sign.ticks)-1)/most)
 		}
-		out += m.sign.ticks[i]
+		out += strings.Repeat(m.sign.ticks[i], wide)
 	}
 	return out
 }
@@ -139,7 +141,7 @@ func (m *Model) bars(label string, counts map[string]int, w int, look func(strin
 	})
 	var out []string
 	full := m.sign.ticks[len(m.sign.ticks)-1]
-	room := max(4, w-labelWidth-40)
+	room := max(4, min(40, w-labelWidth-40))
 	for i, k := range names {
 		if i == 6 {
 			break

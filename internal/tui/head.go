@@ -64,7 +64,7 @@ func (m *Model) headRows(w, limit int, tiny bool) []string {
 	st := m.state(e)
 	title := row{b, m.gap(1), {m.th.Title, m.pen.name(e.Tool)}, {m.th.Dim, m.pen.text(" " + m.sign.arrow + " ")}}
 	room := w - title.width() - st.text.Width() - 8
-	title = append(title, seg{m.th.Title, keepEnd(m.pen.name(e.Target), room)})
+	title = append(title, seg{m.th.Title, m.pen.keepEnd(m.pen.name(e.Target), room)})
 	rows := []string{m.rule(title, row{st}, w)}
 	if !tiny {
 		rows = append(rows, m.metaRow(e, w))
@@ -78,11 +78,14 @@ func (m *Model) headRows(w, limit int, tiny bool) []string {
 }
 
 // keepEnd cuts a line at its beginning: the end of a path tells more.
-func keepEnd(l safetext.Line, cols int) safetext.Line {
+func (p pen) keepEnd(l safetext.Line, cols int) safetext.Line {
 	if l.Width() <= cols || cols < 8 {
 		return l.Truncate(cols)
 	}
-	dots := safetext.Text("…")
+	dots := p.text("…")
+	if p.safe.ASCII {
+		dots = p.text("~")
+	}
 	return safetext.Concat(dots, l.Skip(l.Width()-cols+1))
 }
 
@@ -114,9 +117,9 @@ func digits(digest string) string {
 // noteRows are hazards, side effects, what became of it, and the agent's claim.
 func (m *Model) noteRows(e *entry, w int) []string {
 	var rows []string
-	note := func(sign seg, st theme.Style, text safetext.Line) {
+	note := func(sign seg, st theme.Style, text string) {
 		indent := sign.text.Width() + 2
-		for i, l := range text.Wrap(max(8, w-indent-1)) {
+		for i, l := range m.pen.wrap(text, max(8, w-indent-1)) {
 			if i == 0 {
 				rows = append(rows, row{m.gap(1), sign, m.gap(1), {st, l}}.fit(w))
 				continue
@@ -125,18 +128,18 @@ func (m *Model) noteRows(e *entry, w int) []string {
 		}
 	}
 	for _, h := range e.Hazards {
-		note(seg{m.th.Hazard, m.pen.text(" " + m.sign.hazard + " ")}, m.th.Bad, m.pen.text(h.Text))
+		note(seg{m.th.Hazard, m.pen.text(" " + m.sign.hazard + " ")}, m.th.Bad, h.Text)
 	}
 	for _, s := range e.SideEffects {
-		note(seg{m.th.SideEffect, m.pen.text(m.sign.bullet)}, m.th.SideEffect, m.pen.text(s))
+		note(seg{m.th.SideEffect, m.pen.text(m.sign.bullet)}, m.th.SideEffect, s)
 	}
 	if e.Replaces != "" {
-		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, m.pen.say("takes the place of %s, whose target moved: %s shows the difference", tail(e.Replaces), first(m.keys.Compare)))
+		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, fmt.Sprintf("takes the place of %s, whose target moved: %s shows the difference", tail(e.Replaces), first(m.keys.Compare)))
 	}
 	if e.ReplacedBy != "" {
-		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, m.pen.say("the target moved; %s took its place: %s shows the difference", tail(e.ReplacedBy), first(m.keys.Compare)))
+		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, fmt.Sprintf("the target moved; %s took its place: %s shows the difference", tail(e.ReplacedBy), first(m.keys.Compare)))
 	} else if e.Status != client.Pending && e.Why != "" {
-		note(seg{m.look(e.Status), m.pen.text(m.sign.bullet)}, m.look(e.Status), m.pen.text(e.Why))
+		note(seg{m.look(e.Status), m.pen.text(m.sign.bullet)}, m.look(e.Status), e.Why)
 	}
 	if it := m.item; it.loaded {
 		if r := it.detail.Receipt; r != nil {
@@ -144,7 +147,7 @@ func (m *Model) noteRows(e *entry, w int) []string {
 			if r.Outcome != "ok" || r.ReadBack == "diverged" {
 				st = m.th.Bad
 			}
-			note(seg{st, m.pen.text(m.sign.bullet)}, st, m.pen.say("receipt: %s, %s", r.Outcome, r.ReadBack))
+			note(seg{st, m.pen.text(m.sign.bullet)}, st, fmt.Sprintf("receipt: %s, %s", r.Outcome, r.ReadBack))
 		}
 		if c := it.detail.Claim; c != "" {
 			line := row{m.gap(1), {m.th.Dim, m.pen.text("the agent claims: ")}, {m.th.Claim, m.pen.text(c)}}

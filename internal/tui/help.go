@@ -12,69 +12,77 @@ type hint struct {
 	b   key.Binding
 	say string
 	on  bool
+	// stays keeps it in the line however little room there is.
+	stays bool
 }
 
 // keyRow is the last row: what is possible now.
 func (m *Model) keyRow() string {
-	r := row{m.gap(1)}
-	for _, h := range m.hints() {
+	hints := m.hints()
+	paint := func(h hint) row {
 		k, t := m.th.Key, m.th.KeyText
 		if !h.on {
 			k, t = m.th.KeyOff, m.th.KeyOff
 		}
-		name := h.b.Help().Key
-		if keys := h.b.Keys(); len(keys) > 0 {
-			name = show(keys[:1])
-		}
-		part := row{{k, m.pen.text(name)}, m.gap(1), {t, m.pen.text(h.say)}}
-		if r.width()+part.width()+2 > m.w {
+		return row{{k, m.pen.text(m.first(h.b))}, m.gap(1), {t, m.pen.text(h.say)}, m.gap(2)}
+	}
+	// The last ones stay where there is not room for all: help and the way out.
+	var end row
+	for len(hints) > 0 && hints[len(hints)-1].stays {
+		end = append(paint(hints[len(hints)-1]), end...)
+		hints = hints[:len(hints)-1]
+	}
+	r := row{m.gap(1)}
+	for _, h := range hints {
+		part := paint(h)
+		if r.width()+part.width()+end.width() > m.w {
 			break
 		}
-		r = append(append(r, part...), m.gap(2))
+		r = append(r, part...)
 	}
-	return r.fit(m.w)
+	return append(r, end...).fit(m.w)
 }
 
 // fixed is a hint for a key that is not in the map: those of an input line.
 func fixed(keys, say string) hint {
-	return hint{key.NewBinding(key.WithKeys(keys)), say, true}
+	return hint{b: key.NewBinding(key.WithKeys(keys)), say: say, on: true}
 }
 
 func (m *Model) hints() []hint {
 	k := m.keys
-	quit := hint{k.Quit, "quit", true}
-	help := hint{k.Help, "all keys", true}
+	quit := hint{k.Quit, "quit", true, true}
+	help := hint{k.Help, "keys", true, true}
 	if d := m.dialog; d != nil {
 		return m.dialogHints(d)
 	}
 	switch {
 	case m.helping:
-		return []hint{{k.Back, "back", true}, {k.Down, "down", true}, {k.Up, "up", true}, quit}
+		return []hint{{b: k.Back, say: "back", on: true}, {b: k.Down, say: "down", on: true}, {b: k.Up, say: "up", on: true}, quit}
 	case m.pane.search != nil || m.filtering() != nil:
 		return []hint{fixed("enter", "find"), fixed("esc", "back")}
 	case m.story != nil:
-		return []hint{{k.Back, "back", true}, {k.PageDown, "on", true}, help, quit}
+		return []hint{{b: k.Back, say: "back", on: true}, {b: k.PageDown, say: "on", on: true}, help, quit}
 	case m.view == viewQueue:
 		return m.queueHints(help, quit)
 	}
-	hints := []hint{{k.Back, "queue", true}}
+	hints := []hint{{b: k.Back, say: "queue", on: true}}
 	switch m.view {
 	case viewHistory:
-		hints = append(hints, hint{k.Open, "its story", m.history.n > 0}, hint{k.Filter, "kind", true}, hint{k.Search, "filter", true}, hint{k.More, "older", m.history.next != ""})
+		hints = append(hints, hint{b: k.Open, say: "its story", on: m.history.n > 0}, hint{b: k.Filter, say: "kind", on: true}, hint{b: k.Search, say: "filter", on: true}, hint{b: k.More, say: "older", on: m.history.next != ""})
 	case viewAudit:
-		hints = append(hints, hint{k.Open, "its story", m.audit.n > 0}, hint{k.Filter, "kind", true}, hint{k.Search, "filter", true}, hint{k.More, "older", m.audit.next > 0})
+		hints = append(hints, hint{b: k.Open, say: "its story", on: m.audit.n > 0}, hint{b: k.Filter, say: "kind", on: true}, hint{b: k.Search, say: "filter", on: true}, hint{b: k.More, say: "older", on: m.audit.next > 0})
 	case viewServers:
-		hints = append(hints, hint{k.PageDown, "on", true}, hint{k.Refresh, "again", true})
+		hints = append(hints, hint{b: k.PageDown, say: "on", on: true}, hint{b: k.Refresh, say: "again", on: true})
 	case viewSwitches:
 		say := "pause"
 		if m.switches.here().set {
 			say = "run again"
 		}
-		hints = append(hints, hint{k.Act, say, m.link.live})
+		hints = append(hints, hint{b: k.Act, say: say, on: m.link.live})
 	case viewFigures:
-		hints = append(hints, hint{k.Filter, "span", true})
+		hints = append(hints, hint{b: k.Filter, say: "span", on: true})
 	case viewAlerts:
-		hints = append(hints, hint{k.Act, "acknowledge", len(m.alerts.raised) > 0 && m.link.live})
+		hints = append(hints, hint{b: k.Act, say: "acknowledge", on: len(m.alerts.raised) > 0 && m.link.live})
 	}
 	return append(hints, help, quit)
 }
@@ -82,39 +90,39 @@ func (m *Model) hints() []hint {
 func (m *Model) queueHints(help, quit hint) []hint {
 	k := m.keys
 	can := m.item != nil && m.refusal(client.Deny) == ""
-	hints := []hint{{k.Approve, "approve", can && m.refusal(client.Allow) == ""}, {k.Deny, "deny", can}}
+	hints := []hint{{b: k.Approve, say: "approve", on: can && m.refusal(client.Allow) == ""}, {b: k.Deny, say: "deny", on: can}}
 	if m.item == nil {
 		hints = nil
 	}
 	if n := len(m.queue.fresh); n > 0 {
-		hints = append(hints, hint{k.Merge, "show new", true})
+		hints = append(hints, hint{b: k.Merge, say: "show new", on: true})
 	}
 	if len(m.queue.marked) > 0 {
-		hints = append(hints, hint{k.ApproveMarked, "approve marked", true}, hint{k.DenyMarked, "deny marked", true})
+		hints = append(hints, hint{b: k.ApproveMarked, say: "approve marked", on: true}, hint{b: k.DenyMarked, say: "deny marked", on: true})
 	}
 	if it := m.item; it != nil {
 		if it.row.Replaces != "" || it.row.ReplacedBy != "" || it.between != nil {
-			hints = append(hints, hint{k.Compare, "what moved", true})
+			hints = append(hints, hint{b: k.Compare, say: "what moved", on: true})
 		}
 		if m.pane.pattern != "" {
-			hints = append(hints, hint{k.NextMatch, "next match", true})
+			hints = append(hints, hint{b: k.NextMatch, say: "next match", on: true})
 		}
 		if !it.row.waits(m.now()) {
-			hints = append(hints, hint{k.Open, "its story", true}, hint{k.Next, "next waiting", true})
+			hints = append(hints, hint{b: k.Open, say: "its story", on: true}, hint{b: k.Next, say: "next waiting", on: true})
 		} else if m.pane.focus {
-			hints = append(hints, hint{k.Back, "queue", true})
+			hints = append(hints, hint{b: k.Back, say: "queue", on: true})
 		} else {
-			hints = append(hints, hint{k.Down, "next", m.queue.index() < len(m.queue.order)-1})
+			hints = append(hints, hint{b: k.Down, say: "next", on: m.queue.index() < len(m.queue.order)-1})
 		}
-		hints = append(hints, hint{k.PageDown, "read on", true}, hint{k.NextHunk, "hunk", true}, hint{k.Zoom, "zoom", true}, hint{k.Mark, "mark", true})
+		hints = append(hints, hint{b: k.PageDown, say: "read on", on: true}, hint{b: k.NextHunk, say: "hunk", on: true}, hint{b: k.Zoom, say: "zoom", on: true}, hint{b: k.Mark, say: "mark", on: true})
 	}
-	hints = append(hints, hint{k.History, "history", true})
+	hints = append(hints, hint{b: k.History, say: "history", on: true})
 	return append([]hint{}, append(hints, help, quit)...)
 }
 
 func (m *Model) dialogHints(d *dialog) []hint {
 	if d.sent {
-		return []hint{{m.keys.Quit, "quit", false}}
+		return nil
 	}
 	say := "go on"
 	if d.step == d.steps[len(d.steps)-1] {
@@ -171,7 +179,7 @@ func (m *Model) helpRows(w, h int) []string {
 			rows = append(rows, row{m.gap(2), {m.th.Title, m.pen.text(section)}})
 		}
 		help := n.binding.Help()
-		rows = append(rows, row{m.gap(2), {m.th.Key, m.pen.text(help.Key).Fit(14)}, m.gap(1), {m.th.Text, m.pen.text(help.Desc)}})
+		rows = append(rows, row{m.gap(2), {m.th.Key, m.pen.text(m.spell(n.binding.Keys())).Fit(14)}, m.gap(1), {m.th.Text, m.pen.text(help.Desc)}})
 	}
 	rows = append(rows, row{}, row{m.gap(2), {m.th.Dim, m.pen.text("Enter and Esc never decide here. A change can be decided once it has stood")}},
 		row{m.gap(2), {m.th.Dim, m.pen.text("on the screen for a moment: 0.4 s, at T3 and T4 a second.")}},

@@ -40,6 +40,17 @@ func (s *sheet) item(label string, st theme.Style, text safetext.Line) {
 	}
 }
 
+// prose adds a label and a text, wrapped between words.
+func (s *sheet) prose(label string, st theme.Style, text string) {
+	if text == "" {
+		return
+	}
+	for _, l := range s.m.pen.wrap(text, max(8, s.w-labelWidth-2)) {
+		s.rows = append(s.rows, row{s.m.gap(1), {s.m.th.Dim, s.m.pen.text(label).Fit(labelWidth)}, {st, l}}.fit(s.w))
+		label = ""
+	}
+}
+
 func (s *sheet) blank() { s.rows = append(s.rows, row(nil).fit(s.w)) }
 
 // infoRows is all there is to know about the item.
@@ -65,13 +76,13 @@ func (m *Model) describe(s *sheet, d client.Detail) {
 		s.item("HAZARD", t.Bad, safetext.Concat(p.text(h.Text), p.text(" ("), p.name(h.Kind), p.text(")")))
 	}
 	for _, e := range d.SideEffects {
-		s.item("side effect", t.SideEffect, p.text(e))
+		s.prose("side effect", t.SideEffect, e)
 	}
-	s.item("summary", t.Text, p.text(d.Summary))
+	s.prose("summary", t.Text, d.Summary)
 	s.item("id", t.Text, p.name(d.ID))
 	s.item("digest", t.Text, p.name(d.Digest))
 	s.item("status", m.look(d.Status), p.text(d.Status))
-	s.item("why", t.Text, p.text(d.Why))
+	s.prose("why", t.Text, d.Why)
 	s.item("tier", t.Text, p.name(d.Tier))
 	s.item("asked because", t.Text, p.text(d.Rule))
 	s.item("tool", t.Text, p.name(d.Server+"/"+d.Tool))
@@ -85,7 +96,7 @@ func (m *Model) describe(s *sheet, d client.Detail) {
 	s.item("run", t.Text, p.name(d.RunID))
 	s.item("session", t.Text, p.name(d.SessionID))
 	s.item("call", t.Text, p.name(d.CallID))
-	s.item("agent claims", t.Claim, p.text(d.Claim))
+	s.prose("agent claims", t.Claim, d.Claim)
 	s.item("replaces", t.Text, p.name(d.Replaces))
 	s.item("replaced by", t.Text, p.name(d.ReplacedBy))
 	for _, e := range d.Effects {
@@ -140,7 +151,7 @@ func (m *Model) outcome(s *sheet, d client.Detail) {
 		if w.Decision != client.Allow {
 			st, label = t.Bad, "denied"
 		}
-		s.item(label, st, p.text(w.Reason))
+		s.prose(label, st, w.Reason)
 		who := w.Name
 		if who == "" {
 			who = "user " + w.User
@@ -157,7 +168,7 @@ func (m *Model) outcome(s *sheet, d client.Detail) {
 		st = t.Bad
 	}
 	s.item("receipt", st, p.say("%s, %s", r.Outcome, r.ReadBack))
-	s.item("", t.Text, p.text(r.Detail))
+	s.prose("", t.Text, r.Detail)
 	s.item("  ran", t.Dim, p.say("%s, %s", m.stamp(r.StartedAt), r.EndedAt.Sub(r.StartedAt).Round(time.Millisecond)))
 	for _, a := range r.After {
 		s.item("  read back", t.Dim, p.text(state(a)))

@@ -135,6 +135,22 @@ func show(keys []string) string {
 	return strings.Join(out, " ")
 }
 
+// spell spells keys as this terminal can show them.
+func (m *Model) spell(keys []string) string {
+	if m.cfg.ASCII {
+		return strings.Join(keys, " ")
+	}
+	return show(keys)
+}
+
+// first spells the first key of a binding as this terminal can show it.
+func (m *Model) first(b key.Binding) string {
+	if k := b.Keys(); len(k) > 0 {
+		return m.spell(k[:1])
+	}
+	return ""
+}
+
 // first spells the first key of a binding, for the key line.
 func first(b key.Binding) string {
 	if k := b.Keys(); len(k) > 0 {

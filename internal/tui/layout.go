@@ -6,7 +6,7 @@ import "github.com/mcpguard/mcpguard/internal/tui/change"
 const (
 	minWidth  = 60 // below, or below minHeight: one item, no queue
 	minHeight = 16
-	wideFrom  = 140 // queue beside the change
+	wideFrom  = 140             // queue beside the change
 	minSplit  = change.MinSplit // columns of the change for two sides
 )
 

@@ -75,6 +75,7 @@ type Model struct {
 
 	attention attention
 	reasons   reasons
+	mine      map[string]bool   // approved here, outcome not told yet
 	branches  map[string]string // by folder; present once asked for
 	hits      []hit             // what a click on the last frame selects
 	quitting  bool
@@ -114,7 +115,7 @@ func New(ctx context.Context, cfg Config) *Model {
 		cfg: cfg, call: caller{ctx: ctx, api: cfg.API, now: cfg.Now, vouch: cfg.Vouch, later: after},
 		keys: cfg.Keys, th: theme.New(!cfg.Light, cfg.Profile),
 		pen: pen{safetext.Style{ASCII: cfg.ASCII}}, sign: marksFor(cfg.ASCII), now: cfg.Now,
-		mouse: cfg.Mouse, branches: map[string]string{}, reasons: newReasons(), w: 80, h: 24,
+		mouse: cfg.Mouse, branches: map[string]string{}, mine: map[string]bool{}, reasons: newReasons(), w: 80, h: 24,
 	}
 	m.queue.init()
 	m.items.init()

@@ -80,6 +80,30 @@ func (p pen) text(s string) safetext.Line { return p.safe.Text(s) }
 // name makes an identifier safe: tool, path, tenant, server.
 func (p pen) name(s string) safetext.Line { return p.safe.Identity(s) }
 
+// wrap cuts a text into lines of at most cols columns, between words where that
+// is possible. Nothing of it is dropped but the space at which a line ends.
+func (p pen) wrap(s string, cols int) []safetext.Line {
+	if all := p.text(s); all.Width() <= cols {
+		return []safetext.Line{all}
+	}
+	var out []safetext.Line
+	var line safetext.Line
+	space := p.text(" ")
+	for i, w := range strings.Split(s, " ") {
+		word := p.text(w)
+		if i > 0 && line.Width()+1+word.Width() <= cols {
+			line = safetext.Concat(line, space, word)
+			continue
+		}
+		if i > 0 {
+			out = append(out, line)
+		}
+		parts := word.Wrap(cols)
+		out, line = append(out, parts[:len(parts)-1]...), parts[len(parts)-1]
+	}
+	return append(out, line)
+}
+
 // say formats the program's own words; what is put into them is made safe, too.
 func (p pen) say(format string, args ...any) safetext.Line {
 	return p.safe.Text(fmt.Sprintf(format, args...))

@@ -43,7 +43,7 @@ type queue struct {
 	cursor string
 	top    int
 	marked map[string]mark // by id
-	ready  bool // read once
+	ready  bool            // read once
 }
 
 // mark is what was painted of an item when it was marked.

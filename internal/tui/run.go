@@ -9,13 +9,15 @@ import (
 )
 
 // Run opens the console on the terminal and returns when the reviewer leaves
-// it, or ctx ends. The terminal is as it was before, after a panic too.
+// it, or ctx ends, which is how signals reach it. The terminal is as it was before, after a panic too.
 func Run(ctx context.Context, cfg Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the stream and every request
 	m := New(ctx, cfg)
 	options := []tea.ProgramOption{
-		tea.WithContext(ctx),
+		// The library's own handler of signals hangs for ever when its context ends
+		// with the same signal; ctx brings the signals.
+		tea.WithoutSignalHandler(),
 		tea.WithColorProfile(m.cfg.Profile), // asking the library starts other programs
 		tea.WithFPS(120),                    // halves the time from key to frame
 	}
@@ -28,9 +30,19 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Environ != nil {
 		options = append(options, tea.WithEnvironment(cfg.Environ))
 	}
-	_, err := tea.NewProgram(m, options...).Run()
+	program := tea.NewProgram(m, options...)
+	left := make(chan struct{})
+	defer close(left)
+	go func() { // ends with Run
+		select {
+		case <-ctx.Done():
+			program.Quit() // leaves the terminal as it was; does nothing once it has ended
+		case <-left:
+		}
+	}()
+	_, err := program.Run()
 	switch {
-	case err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()):
+	case err == nil:
 		return nil
 	case errors.Is(err, tea.ErrInterrupted):
 		return nil

@@ -100,7 +100,7 @@ func (m *Model) serverRow(sv client.Server, here bool, w int) string {
 func (m *Model) aboutServer(sv client.Server, w int) []string {
 	s := &sheet{m: m, w: w}
 	t, p := m.th, m.pen
-	s.item("problem", t.Bad, p.text(sv.Problem))
+	s.prose("problem", t.Bad, sv.Problem)
 	s.item("preset", t.Text, p.name(sv.Preset))
 	s.item("command", t.Text, p.text(sv.Command))
 	var pids []string
@@ -133,9 +133,9 @@ func (m *Model) aboutServer(sv client.Server, w int) []string {
 		}
 		s.item("session", t.Text, p.say("%s %s, since %s, %s waiting", ses.Origin.Client, ses.Origin.Version, m.stamp(ses.OpenedAt), plural(ses.Pending, "change")))
 		s.item("", t.Dim, p.name(ses.Origin.Folder))
-		s.item("", t.Bad, p.text(ses.Problem))
+		s.prose("", t.Bad, ses.Problem)
 		for _, n := range ses.Notices {
-			s.item("", t.Warn, p.text(n))
+			s.prose("", t.Warn, n)
 		}
 	}
 	var tools []string
@@ -146,7 +146,7 @@ func (m *Model) aboutServer(sv client.Server, w int) []string {
 		}
 		tools = append(tools, name)
 	}
-	s.item("tools", t.Dim, p.text(strings.Join(tools, ", ")))
+	s.prose("tools", t.Dim, strings.Join(tools, ", "))
 	if len(sv.Stderr) > 0 {
 		s.item("stderr", t.Dim, p.say("the last %s", plural(len(sv.Stderr), "line")))
 		for _, l := range sv.Stderr {

@@ -1,7 +1,6 @@
 package tui
 
 import (
-
 	"charm.land/bubbles/v2/key"
 	tea "charm.land/bubbletea/v2"
 
@@ -123,6 +122,7 @@ func (m *Model) take(a client.Approval) tea.Cmd {
 	now := m.now()
 	_, known := m.queue.all[a.ID]
 	m.queue.take(a, now)
+	m.tell(a)
 	var ring tea.Cmd
 	if !known && a.Status == client.Pending {
 		ring = m.attention.arrived(m.queue.census(now), now)
@@ -337,4 +337,3 @@ func (m *Model) back() {
 	}
 	m.notice = notice{}
 }
-

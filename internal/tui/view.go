@@ -142,7 +142,7 @@ func (m *Model) itemRows(l layout) (rows []string, shown bool) {
 // wrapped is a paragraph in rows of cols cells.
 func (m *Model) wrapped(st theme.Style, text string, cols int) []string {
 	var out []string
-	for _, l := range m.pen.text(text).Wrap(max(1, cols-2)) {
+	for _, l := range m.pen.wrap(text, max(1, cols-2)) {
 		out = append(out, row{{theme.Style{}, m.pen.text(" ")}, {st, l}}.fit(cols))
 	}
 	return out
@@ -155,7 +155,7 @@ func (m *Model) emptyRows(w, h int) []string {
 	switch {
 	case m.link.fatal != "":
 		add(m.th.Bad, m.pen.text("The console cannot go on"))
-		for _, l := range m.pen.text(m.link.fatal).Wrap(max(1, min(w-4, 90))) {
+		for _, l := range m.pen.wrap(m.link.fatal, max(1, min(w-4, 90))) {
 			add(m.th.Text, l)
 		}
 	case !m.queue.ready:
