@@ -60,6 +60,7 @@ type Approval struct {
 	Added         int       `json:"added"`   // lines
 	Removed       int       `json:"removed"` // lines
 	RequestedBy   Requester `json:"requestedBy"`
+	Context       Context   `json:"context,omitzero"`
 	RequestedAt   time.Time `json:"requestedAt"`
 	ExpiresAt     time.Time `json:"expiresAt"`       // to decide
 	UseBy         time.Time `json:"useBy,omitzero"`  // to execute, once approved
@@ -74,6 +75,15 @@ type Approval struct {
 	UpdatedAt     time.Time `json:"updatedAt"`
 	EndedAt       time.Time `json:"endedAt,omitzero"`
 	Version       uint64    `json:"version"` // grows with each change
+}
+
+// Context says what a call belongs to on the client's side, where the client
+// tells: labels, its claim only.
+type Context struct {
+	ClientSession string `json:"clientSession,omitempty"` // the conversation
+	Worktree      string `json:"worktree,omitempty"`
+	Branch        string `json:"branch,omitempty"`
+	PromptSHA256  string `json:"promptSha256,omitempty"` // of the user's words that led to it
 }
 
 // Detail is one approval with everything that its reviewer reads.

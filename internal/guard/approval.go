@@ -115,6 +115,7 @@ type Approval struct {
 	Preview       Preview     `json:"preview"`
 	Rule          Rule        `json:"rule"` // why it was asked
 	RequestedBy   Origin      `json:"requested_by"`
+	Context       Context     `json:"context,omitzero"`
 	Claim         string      `json:"claim,omitempty"` // the agent's stated reason, its claim only
 	RequestedAt   time.Time   `json:"requested_at"`
 	Box           TimeBox     `json:"box"`

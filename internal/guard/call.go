@@ -58,6 +58,16 @@ type ToolCall struct {
 	ArgsRaw       diff.Digest     // digest of Args as received
 	Definition    diff.Digest     // of the tool definition in force
 	RequestedAt   time.Time
+	Context       Context
+}
+
+// Context says what a call belongs to on the client's side, as far as the
+// client has told it through its hooks. These are labels and decide nothing.
+type Context struct {
+	ClientSession string      `json:"client_session,omitempty"` // the conversation
+	Worktree      string      `json:"worktree,omitempty"`       // top folder of the repository that the client works in
+	Branch        string      `json:"branch,omitempty"`         // checked out there
+	Prompt        diff.Digest `json:"prompt,omitzero"`          // of the user's words that led to it
 }
 
 // Target is a resource that a call names, resolved. For files Key is the

@@ -29,6 +29,10 @@ func approvalOf(a guard.Approval, now guard.Now) client.Approval {
 		UpdatedAt: a.UpdatedAt.UTC(), EndedAt: utc(a.EndedAt), Version: a.Version,
 	}
 	out.UseBy = utc(a.UseBy.Wall)
+	out.Context = client.Context{ClientSession: a.Context.ClientSession, Worktree: a.Context.Worktree, Branch: a.Context.Branch}
+	if !a.Context.Prompt.IsZero() {
+		out.Context.PromptSHA256 = a.Context.Prompt.String()
+	}
 	for _, s := range a.Preview.SideEffects {
 		out.SideEffects = append(out.SideEffects, s.Text)
 	}

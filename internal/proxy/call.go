@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/approval"
@@ -52,7 +53,7 @@ func (s *session) newCall(r *request, m jsonrpc.Message) *call {
 	c.tc.CorrelationID = string(c.tc.ID)
 	if at, ok := jsonrpc.Lookup(m.Raw, m.Params, "_meta", metaToolUse); ok {
 		if id, ok := jsonrpc.String(m.Raw, at); ok && id != "" && len(id) <= maxLabel {
-			c.tc.CorrelationID = id
+			c.tc.CorrelationID, c.tc.Context = id, s.cfg.Context(id)
 		}
 	}
 	return c
@@ -207,6 +208,11 @@ func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, erro
 	if !ok || c.tc.Tool == "" {
 		return nil, broken(guard.RuleSchema, "the call names no tool", "give the tool's name")
 	}
+	if len(c.tc.Tool) > maxLabel {
+		// No policy names it, and the record does not have to hold all of it.
+		c.tc.Tool = strings.ToValidUTF8(c.tc.Tool[:maxLabel], "") + "…"
+		return nil, notListed()
+	}
 	c.tc.Args = []byte("{}")
 	if at, ok := c.msg.Param("arguments"); ok {
 		c.tc.Args = at.Of(c.msg.Raw)
@@ -254,8 +260,12 @@ func (s *session) toolInForce(c *call) (*policy.Tool, error) {
 			return tool, nil
 		}
 	}
-	// Default deny: nobody named it.
-	return nil, broken(guard.RuleNotListed, "the policy does not name this tool", "use one of the tools that are listed")
+	return nil, notListed()
+}
+
+// notListed is the default: nobody named the tool.
+func notListed() error {
+	return broken(guard.RuleNotListed, "the policy does not name this tool", "use one of the tools that are listed")
 }
 
 func (s *session) input(c *call) effect.Input {

@@ -95,6 +95,10 @@ type Config struct {
 	Grace  time.Duration  // for executions at the end of the session; zero: 10 s
 	Log    *slog.Logger   // may be nil
 
+	// Context says what a call belongs to on the client's side, by the client's
+	// tool-use id. May be nil.
+	Context func(toolUseID string) guard.Context
+
 	// Notice shows one line to the developer, on the shim's standard error. May
 	// be nil.
 	Notice func(line string)
@@ -124,6 +128,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Notice == nil {
 		c.Notice = func(string) {}
+	}
+	if c.Context == nil {
+		c.Context = func(string) guard.Context { return guard.Context{} }
 	}
 	if c.Identified == nil {
 		c.Identified = func(string, string) {}

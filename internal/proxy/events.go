@@ -44,7 +44,7 @@ func (s *session) callEvent(c *call, t audit.Type) audit.Event {
 	if c.tier.Valid() {
 		e.Risk = c.tier.Risk(c.sensitive)
 	}
-	e.DiffSHA256 = c.diff
+	e.DiffSHA256, e.PromptSHA256 = c.diff, c.tc.Context.Prompt
 	return e
 }
 

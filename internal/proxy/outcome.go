@@ -102,12 +102,25 @@ func (s *session) ending(c *call, b bound, a answer, limit time.Duration) ending
 		unknown.Reason = "the server ended before it answered; whether it made the change is not known yet"
 		return ending{outcome: guard.OutcomeUnknown, detail: unknown.Reason, frame: ownResult(c, unknown)}
 	}
+	if s.unreported(c) {
+		unknown.Reason = "the client did not report how the tool ended, so whether it made the change is not known from it"
+		return ending{outcome: guard.OutcomeUnknown, final: true, detail: unknown.Reason, frame: ownResult(c, unknown)}
+	}
 	end := ending{outcome: outcomeOf(&a.msg), final: a.task == nil, raw: payload(&a.msg)}
 	if end.outcome == guard.OutcomeIncomplete {
 		end.detail = "the server asks for more input before it goes on"
 	}
 	end.frame, end.clean = s.release(c, &a.msg, outputLimit(b.verdict), "The call was executed; only its answer is held back. ")
 	return end
+}
+
+// reporter is an upstream that learns from somebody else how a call ended, and
+// perhaps never does: the client's own tools. Its answer then says nothing.
+type reporter interface{ Unreported(id jsonrpc.ID) bool }
+
+func (s *session) unreported(c *call) bool {
+	r, ok := s.conn.(reporter)
+	return ok && r.Unreported(c.req.id)
 }
 
 // outcomeOf reads an answer of the upstream.
@@ -170,6 +183,9 @@ func (s *session) settleLate(e *execution, held *Held) {
 	case a := <-e.call.req.answer:
 		if a.err == nil {
 			e.end.outcome, e.end.final, e.end.raw = outcomeOf(&a.msg), true, payload(&a.msg)
+			if s.unreported(e.call) {
+				e.end.outcome, e.end.raw = guard.OutcomeUnknown, nil
+			}
 			break
 		}
 		<-s.conn.Done()
