@@ -34,6 +34,8 @@ type Request struct {
 	User       string // who accepts the definitions
 	Version    string // of this program
 	Now        time.Time
+
+	values map[string]string // of Secrets, where their files are not written yet
 }
 
 // DefaultEnv is what nearly every server needs and what holds no secret.
@@ -54,6 +56,18 @@ var nameRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 // NewPlan starts the server once, asks what it offers and stops it. Nothing is
 // written.
 func NewPlan(ctx context.Context, r Request) (Plan, error) {
+	p, err := newPlan(r)
+	if err != nil {
+		return Plan{}, err
+	}
+	if err := p.listen(ctx); err != nil {
+		return Plan{}, err
+	}
+	return p, nil
+}
+
+// newPlan makes the plan as far as it goes without asking the server.
+func newPlan(r Request) (Plan, error) {
 	if !nameRule.MatchString(r.Name) {
 		return Plan{}, fmt.Errorf("%q cannot be a server's name: letters, digits, '_', '-' and '.', at most 64", r.Name)
 	}
@@ -74,17 +88,26 @@ func NewPlan(ctx context.Context, r Request) (Plan, error) {
 		Preset: r.Preset, Builtin: r.Builtin, Command: r.Command, Args: r.Args, Env: names,
 		Secrets: r.Secrets, Workspaces: r.Workspaces,
 	}
-	known, err := p.parse()
-	if err != nil {
+	if _, err := p.parse(); err != nil {
 		return Plan{}, err
 	}
-	recorded := &config.Environment{}
-	p.Missing = recorded.Record(r.Name, names, r.Lookup)
+	p.Missing = (&config.Environment{}).Record(r.Name, names, r.Lookup)
 	if len(p.Missing) > 0 {
 		return Plan{}, fmt.Errorf("the environment variables %v are not set here; set them, or name them as secrets", p.Missing)
 	}
-	if p.Listing, err = ask(ctx, r, known, recorded); err != nil {
-		return Plan{}, err
+	return p, nil
+}
+
+// listen starts the server once and completes the plan with what it offers.
+func (p *Plan) listen(ctx context.Context) error {
+	known, err := p.parse()
+	if err != nil {
+		return err
+	}
+	recorded := &config.Environment{}
+	recorded.Record(p.Request.Name, p.Entry.Env, p.Request.Lookup)
+	if p.Listing, err = ask(ctx, p.Request, known, recorded); err != nil {
+		return err
 	}
 	tiers := map[string]guard.Tier{}
 	offered := map[string]bool{}
@@ -104,7 +127,7 @@ func NewPlan(ctx context.Context, r Request) (Plan, error) {
 			p.Entry.Tools = append(p.Entry.Tools, config.ToolEntry{Name: t.Tool, Tier: t.Tier, Claimed: t.Claimed, Opaque: t.Tier >= guard.T2IrreversibleWrite})
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // parse reads the entry as the configuration would, preset and all.
@@ -134,13 +157,7 @@ func presetFor(s *config.Server) string {
 	if !ok {
 		return ""
 	}
-	for _, name := range configs.Presets() {
-		c, err := config.Parse("preset", []byte("version: 1\nroots: [/nowhere]\nservers:\n  x:\n    preset: "+name+"\n    command: x\n"))
-		if err == nil && c.Servers["x"].Package == pkg.Name {
-			return name
-		}
-	}
-	return ""
+	return presetOf(pkg.Name)
 }
 
 // stopTimeout bounds the end of a server that was only asked.
@@ -173,9 +190,12 @@ func start(ctx context.Context, r Request, s *config.Server, recorded *config.En
 		return workspace.Open(workspace.Config{Roots: []string{r.Folder}, Version: r.Version})
 	}
 	lookup := func(name string) (string, bool) { return r.Lookup(name) }
-	values, err := s.ResolveSecrets(ctx, lookup)
-	if err != nil {
-		return nil, err
+	values := r.values
+	if values == nil {
+		var err error
+		if values, err = s.ResolveSecrets(ctx, lookup); err != nil {
+			return nil, err
+		}
 	}
 	environ, _ := s.Environ(recorded, values)
 	return upstream.Start(ctx, upstream.Spec{Name: r.Name, Command: s.Command, Args: s.Args, Env: environ, Dir: r.Folder})
@@ -183,7 +203,11 @@ func start(ctx context.Context, r Request, s *config.Server, recorded *config.En
 
 // Apply writes the plan: recorded environment and accepted definitions first,
 // the configuration last, since a running daemon acts on that.
-func (p Plan) Apply(paths ipc.Paths) error {
+func (p Plan) Apply(paths ipc.Paths) error { return apply(paths, []Plan{p}, nil) }
+
+// apply writes plans in one go, and the folders in which clients are served
+// besides those of the plans.
+func apply(paths ipc.Paths, plans []Plan, roots []string) error {
 	if err := paths.Prepare(); err != nil {
 		return err
 	}
@@ -191,32 +215,28 @@ func (p Plan) Apply(paths ipc.Paths) error {
 	if err != nil {
 		return err
 	}
-	if err := e.AddServer(p.Request.Name, p.Entry); err != nil {
-		if errors.Is(err, config.ErrExists) {
-			return fmt.Errorf("a server %q is in %s already; choose another name, or edit it there", p.Request.Name, paths.ConfigFile())
-		}
-		return err
-	}
-	if _, err := e.AddRoot(p.Request.Folder); err != nil {
-		return err
-	}
-	if _, err := config.Parse(paths.ConfigFile(), e.Bytes()); err != nil {
-		return fmt.Errorf("what would be written does not load, so nothing was written: %w", err)
-	}
 	recorded, err := config.LoadEnvironment(paths.EnvironmentFile())
 	if err != nil {
-		return err
-	}
-	recorded.Record(p.Request.Name, p.Entry.Env, p.Request.Lookup)
-	if err := recorded.Save(paths.EnvironmentFile()); err != nil {
 		return err
 	}
 	lock, err := config.LoadLock(paths.ToolsLock())
 	if err != nil {
 		return err
 	}
-	lock.Remove(p.Request.Name, "")
-	if err := Accept(lock, p.Request.Name, p.Listing.Tools, p.Request.User, p.Request.Now); err != nil {
+	for _, p := range plans {
+		if err := p.into(e, recorded, lock, paths); err != nil {
+			return err
+		}
+	}
+	for _, dir := range roots {
+		if _, err := e.AddRoot(dir); err != nil {
+			return err
+		}
+	}
+	if _, err := config.Parse(paths.ConfigFile(), e.Bytes()); err != nil {
+		return fmt.Errorf("what would be written does not load, so nothing was written: %w", err)
+	}
+	if err := recorded.Save(paths.EnvironmentFile()); err != nil {
 		return err
 	}
 	if err := lock.Save(paths.ToolsLock()); err != nil {
@@ -226,6 +246,22 @@ func (p Plan) Apply(paths ipc.Paths) error {
 		return err
 	}
 	return e.Save()
+}
+
+// into adds one server to the three files in memory.
+func (p Plan) into(e *config.Editor, recorded *config.Environment, lock *config.Lock, paths ipc.Paths) error {
+	if err := e.AddServer(p.Request.Name, p.Entry); err != nil {
+		if errors.Is(err, config.ErrExists) {
+			return fmt.Errorf("a server %q is in %s already; choose another name, or edit it there", p.Request.Name, paths.ConfigFile())
+		}
+		return err
+	}
+	if _, err := e.AddRoot(p.Request.Folder); err != nil {
+		return err
+	}
+	recorded.Record(p.Request.Name, p.Entry.Env, p.Request.Lookup)
+	lock.Remove(p.Request.Name, "")
+	return Accept(lock, p.Request.Name, p.Listing.Tools, p.Request.User, p.Request.Now)
 }
 
 // writeSchema puts the JSON Schema beside the configuration, where its first

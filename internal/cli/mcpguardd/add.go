@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -86,12 +85,9 @@ look those over. Then it prints the line that makes Claude Code use the guard.`,
 
 // request collects what add needs to know of this shell.
 func (a *app) request(args []string, from string) (onboard.Request, error) {
-	folder, err := os.Getwd()
+	folder, err := here()
 	if err != nil {
-		return onboard.Request{}, fmt.Errorf("finding the current folder: %w", err)
-	}
-	if folder, err = filepath.EvalSymlinks(folder); err != nil {
-		return onboard.Request{}, fmt.Errorf("finding the current folder: %w", err)
+		return onboard.Request{}, err
 	}
 	r := onboard.Request{
 		Name: args[0], Secrets: map[string]string{}, Folder: folder, Lookup: os.LookupEnv,
@@ -122,6 +118,17 @@ func (a *app) printPlan(plan onboard.Plan, p ipc.Paths) {
 		fmt.Fprintf(a.out, ", preset %s", safetext.Identity(plan.Entry.Preset))
 	}
 	fmt.Fprintln(a.out)
+	a.printTiers(plan, "  ")
+	if slices.ContainsFunc(plan.Proposals, func(t onboard.Proposal) bool { return t.Claimed }) {
+		fmt.Fprintf(a.out, "\n? is the server's own word or the lack of one. Look these over in %s.\n", p.ConfigFile())
+	}
+	if len(plan.NoPreset) > 0 {
+		fmt.Fprintf(a.out, "\nThe preset also knows tools that this server does not have: %s.\n", strings.Join(plan.NoPreset, ", "))
+	}
+}
+
+// printTiers prints what is proposed for each tool.
+func (a *app) printTiers(plan onboard.Plan, indent string) {
 	width := 0
 	for _, t := range plan.Proposals {
 		width = max(width, safetext.Identity(t.Tool).Width())
@@ -131,13 +138,7 @@ func (a *app) printPlan(plan onboard.Plan, p ipc.Paths) {
 		if t.Claimed {
 			mark = "?"
 		}
-		fmt.Fprintf(a.out, "  %s %s  %-22s %s\n", mark, safetext.Identity(t.Tool).Pad(width), t.Tier, t.Reason)
-	}
-	if slices.ContainsFunc(plan.Proposals, func(t onboard.Proposal) bool { return t.Claimed }) {
-		fmt.Fprintf(a.out, "\n? is the server's own word or the lack of one. Look these over in %s.\n", p.ConfigFile())
-	}
-	if len(plan.NoPreset) > 0 {
-		fmt.Fprintf(a.out, "\nThe preset also knows tools that this server does not have: %s.\n", strings.Join(plan.NoPreset, ", "))
+		fmt.Fprintf(a.out, "%s%s %s  %-22s %s\n", indent, mark, safetext.Identity(t.Tool).Pad(width), t.Tier, t.Reason)
 	}
 }
 
@@ -157,6 +158,10 @@ func (a *app) printNext(plan onboard.Plan, p ipc.Paths) error {
 	}
 	fmt.Fprintf(a.out, "\nWritten to %s and %s.\n", p.ConfigFile(), p.ToolsLock())
 	fmt.Fprintf(a.out, "\nFor Claude Code:\n\n    claude mcp add-json %s %s\n\nThen keep `approve` at hand in another pane.\n", plan.Request.Name, shellQuote(string(line)))
+	r := plan.Request
+	for _, where := range onboard.Unguarded(r.Folder, os.LookupEnv, r.Name, r.Command, r.Args) {
+		fmt.Fprintf(a.out, "\nWARNING: %s still starts this server past the guard; remove it, or run `mcpguardd import`.\n", safetext.Text(where))
+	}
 	return nil
 }
 

@@ -111,7 +111,7 @@ approve with "approve" is executed, once, if it is still exactly that change.`,
 	)
 	root.AddCommand(
 		a.serve(), a.stop(), a.status(), a.stdio(), a.demo(),
-		a.add(), a.accept(), a.check(),
+		a.add(), a.imports(), a.accept(), a.check(),
 		a.explain(), a.audit(), a.replay(), a.doctor(),
 	)
 	root.SetHelpCommandGroupID("look")

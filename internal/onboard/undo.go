@@ -1,0 +1,271 @@
+package onboard
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/redact"
+)
+
+// UndoRequest says which import to take back.
+type UndoRequest struct {
+	Paths ipc.Paths
+	// File is a client's file that the import changed; empty means the newest
+	// import.
+	File string
+	// KeepChanges puts back the entries alone where a file was changed since, and
+	// keeps its other changes.
+	KeepChanges bool
+	Now         time.Time
+}
+
+// Undone is what an undo did.
+type Undone struct {
+	Restored []string // files that are byte for byte what they were
+	Entries  []string // files in which the entries alone were put back
+	Kept     []string // sentences about what stays, and why
+}
+
+// ChangedError says that a client's file is not what the import left.
+type ChangedError struct {
+	Path string
+	Diff []byte // unified, from what the import wrote to what is there; without secrets
+}
+
+func (e *ChangedError) Error() string {
+	return fmt.Sprintf("%s was changed since the import, so it is not put back as a whole; nothing was changed", e.Path)
+}
+
+// ErrNoImport is the error of an undo without an import to take back.
+var ErrNoImport = errors.New("there is no import to take back")
+
+// Undo takes an import back. The client's files become what they were, byte for
+// byte; the guard's own do too where nobody has changed them since.
+func Undo(r UndoRequest) (*Undone, error) {
+	rec, err := findRecord(r)
+	if err != nil {
+		return nil, err
+	}
+	type change struct {
+		file FileRecord
+		data []byte
+		kind *[]string
+	}
+	out := &Undone{}
+	var todo []change
+	for _, f := range rec.Clients {
+		before, err := rec.copyOf(f, ".before", f.Before)
+		if err != nil {
+			return nil, err
+		}
+		now, err := os.ReadFile(f.Path)
+		if err != nil {
+			return nil, fmt.Errorf("putting %s back: %w", f.Path, err)
+		}
+		switch {
+		case sum(now) == f.Before:
+			out.Kept = append(out.Kept, f.Path+" is what it was already")
+		case sum(now) == f.After:
+			todo = append(todo, change{f, before, &out.Restored})
+		case r.KeepChanges:
+			data, notes, err := rec.putEntries(f, before, now)
+			if err != nil {
+				return nil, err
+			}
+			out.Kept = append(out.Kept, notes...)
+			todo = append(todo, change{f, data, &out.Entries})
+		default:
+			after, err := rec.copyOf(f, ".after", f.After)
+			if err != nil {
+				return nil, err
+			}
+			return nil, &ChangedError{Path: f.Path, Diff: withoutSecrets(f.Path, after, now)}
+		}
+	}
+	for _, c := range todo {
+		if err := restoreFile(c.file, c.data); err != nil {
+			return nil, fmt.Errorf("putting %s back: %w", c.file.Path, err)
+		}
+		*c.kind = append(*c.kind, c.file.Path)
+	}
+	if err := rec.undoGuard(out); err != nil {
+		return nil, err
+	}
+	rec.Undone = r.Now.UTC()
+	return out, rec.save()
+}
+
+// restoreFile writes a client's file, under Claude Code's lock where it is its.
+func restoreFile(f FileRecord, data []byte) error {
+	if filepath.Base(f.Named) == ".claude.json" {
+		lock, err := lockClaude(f.Named)
+		if err != nil {
+			return err
+		}
+		defer os.Remove(lock)
+	}
+	return replaceFile(f.Path, data, f.Mode)
+}
+
+// findRecord returns the newest import that was not taken back.
+func findRecord(r UndoRequest) (*Record, error) {
+	list, err := os.ReadDir(importsFolder(r.Paths))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("looking for imports: %w", err)
+	}
+	want := r.File
+	if real, err := filepath.EvalSymlinks(want); err == nil && want != "" {
+		want = real
+	}
+	for _, e := range slices.Backward(list) {
+		rec := &Record{dir: filepath.Join(importsFolder(r.Paths), e.Name())}
+		data, err := os.ReadFile(filepath.Join(rec.dir, "record.json"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it ended before it had changed anything
+		}
+		if err == nil {
+			err = json.Unmarshal(data, rec)
+		}
+		if err == nil && rec.Version != 1 {
+			err = fmt.Errorf("it has version %d; this program reads version 1", rec.Version)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the record of the import in %s: %w", rec.dir, err)
+		}
+		if rec.Undone.IsZero() && (want == "" || slices.ContainsFunc(rec.Clients, func(f FileRecord) bool { return f.Path == want })) {
+			return rec, nil
+		}
+	}
+	if want != "" {
+		return nil, fmt.Errorf("taking back what was done to %s: %w", r.File, ErrNoImport)
+	}
+	return nil, ErrNoImport
+}
+
+// copyOf reads a kept copy and checks that it is what was kept.
+func (r *Record) copyOf(f FileRecord, ending, want string) ([]byte, error) {
+	path := filepath.Join(r.dir, f.Copy+ending)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the original of %s: %w", f.Path, err)
+	}
+	if sum(data) != want {
+		// fail closed: what is written back is exactly what was there
+		return nil, fmt.Errorf("%s, the original of %s, was changed; nothing was put back", path, f.Path)
+	}
+	return data, nil
+}
+
+// putEntries puts the original entries into a file that was changed since.
+func (r *Record) putEntries(f FileRecord, before, now []byte) ([]byte, []string, error) {
+	old, err := parseClientFile(f.Path, before)
+	if err != nil {
+		return nil, nil, err
+	}
+	cur, err := parseClientFile(f.Path, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	var notes []string
+	var edits []jsonrpc.Edit
+	for _, id := range r.Entries {
+		if id.Path != f.Path {
+			continue
+		}
+		was, is := old.entry(id), cur.entry(id)
+		if was == nil || is == nil {
+			notes = append(notes, fmt.Sprintf("%s is not in %s any more", id.Name, f.Path))
+			continue
+		}
+		if server, ok := is.guarded(); !ok || server != id.Server {
+			notes = append(notes, fmt.Sprintf("%s in %s is not what the import left, and stays as it is", id.Name, f.Path))
+			continue
+		}
+		edits = append(edits, jsonrpc.Edit{Span: is.value, With: was.value.Of(old.json())})
+	}
+	data, err := cur.with(edits)
+	return data, notes, err
+}
+
+func (f *ClientFile) entry(id EntryID) *Entry {
+	for _, e := range f.Entries {
+		// The scope follows from the project: a file that lost its projects would
+		// be read as another client's.
+		if e.Name == id.Name && e.Project == id.Project {
+			return e
+		}
+	}
+	return nil
+}
+
+// undoGuard takes back what the import did to the guard's own files, as far as
+// nobody has changed them since. A secret's file goes with the configuration
+// that names it.
+func (r *Record) undoGuard(out *Undone) error {
+	whole := true
+	for _, f := range r.Guard {
+		now, err := os.ReadFile(f.Path)
+		if errors.Is(err, fs.ErrNotExist) && !f.Existed {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("putting %s back: %w", f.Path, err)
+		}
+		if was := sum(now); !(f.Existed && was == f.Before) && (f.After == "" || was != f.After) {
+			whole = false
+			out.Kept = append(out.Kept, fmt.Sprintf("%s was changed since and stays as it is; what is there about %s can be removed by hand", f.Path, strings.Join(r.Servers, ", ")))
+		}
+	}
+	if !whole {
+		return nil
+	}
+	for _, f := range r.Guard {
+		if !f.Existed {
+			if err := os.Remove(f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("putting %s back: %w", f.Path, err)
+			}
+			continue
+		}
+		before, err := r.copyOf(f, ".before", f.Before)
+		if err != nil {
+			return err
+		}
+		if err := replaceFile(f.Path, before, f.Mode); err != nil {
+			return fmt.Errorf("putting %s back: %w", f.Path, err)
+		}
+		out.Restored = append(out.Restored, f.Path)
+	}
+	for _, path := range r.Secrets {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing a secret's file: %w", err)
+		}
+		_ = os.Remove(filepath.Dir(path)) // where it was the last one
+	}
+	return nil
+}
+
+// withoutSecrets is the difference of two JSON files, for people. Where the
+// secrets in them cannot be told from the rest it says so instead.
+func withoutSecrets(path string, before, after []byte) []byte {
+	r := redact.New(redact.Config{MaxScan: maxClientFile})
+	a, _ := r.Text(before)
+	b, _ := r.Text(after)
+	if bytes.Equal(a, b) {
+		return []byte("the files differ in a secret alone, which is not shown\n")
+	}
+	text, _ := diff.Unified(
+		diff.File{Path: path, Data: a, Mode: 0o600, Exists: true},
+		diff.File{Path: path, Data: b, Mode: 0o600, Exists: true}, diff.Options{})
+	return text
+}
