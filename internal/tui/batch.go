@@ -128,8 +128,8 @@ func (m *Model) sum(batch []subject) string {
 // sendBatch says the word about each member, each with its own digest.
 func (m *Model) sendBatch() tea.Cmd {
 	d := m.dialog
-	if cmd := m.checkDialog(); m.dialog == nil {
-		return cmd
+	if m.checkDialog(); d.broken != "" {
+		return nil
 	}
 	if !m.link.live || !d.drawn {
 		d.why = "not all of them are on the screen"

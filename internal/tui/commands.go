@@ -16,7 +16,9 @@ type caller struct {
 	api   API
 	now   func() time.Time
 	vouch func(ctx context.Context) error
-	later func(d time.Duration, msg tea.Msg) tea.Cmd
+	// later and follow are timers and the stream; tests have their own.
+	later  func(d time.Duration, msg tea.Msg) tea.Cmd
+	follow func(ctx context.Context, gen int) <-chan eventsMsg
 }
 
 // ask runs one request with its own deadline.

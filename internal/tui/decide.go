@@ -61,7 +61,8 @@ type dialog struct {
 	after   time.Duration
 	why     string // why the last key did nothing
 	sent    bool
-	drawn   bool // the last frame showed all of a batch
+	broken  string // its subject is no longer what it was opened for; only Esc is left
+	drawn   bool   // the last frame showed all of a batch
 }
 
 // left is how long the present step has to stand before Enter counts.
@@ -192,6 +193,10 @@ func (m *Model) dialogKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
 		return nil
 	}
 	switch s := k.String(); {
+	case d.broken != "" && s != "esc" && s != "ctrl+c":
+		// What is still being typed was meant for the reason line: as keys of the
+		// queue it could do anything.
+		return nil
 	case s == "ctrl+c":
 		m.close()
 		return nil
@@ -254,10 +259,11 @@ func (m *Model) close() {
 	m.dialog = nil
 }
 
-// checkDialog closes a dialog whose subject is no longer what was opened.
+// checkDialog breaks a dialog whose subject is no longer what it was opened
+// for: nothing can come of it, and the reviewer is told why.
 func (m *Model) checkDialog() tea.Cmd {
 	d := m.dialog
-	if d == nil || d.sent {
+	if d == nil || d.sent || d.broken != "" {
 		return nil
 	}
 	why := ""
@@ -276,10 +282,9 @@ func (m *Model) checkDialog() tea.Cmd {
 	if why == "" {
 		return nil
 	}
-	m.close()
-	m.say(bad, "nothing was sent: %s", why)
+	d.broken = why
 	if d.purpose == forItem && d.row.Status == client.Stale && d.row.ReplacedBy != "" {
-		m.say(bad, "nothing was sent: the target moved meanwhile. %s shows the difference", first(m.keys.Compare))
+		d.broken = "the target moved meanwhile; " + first(m.keys.Compare) + " shows the difference"
 	}
 	return nil
 }
@@ -367,7 +372,7 @@ func (m *Model) send() tea.Cmd {
 		return m.sendBatch()
 	}
 	if why := m.moved(d); why != "" {
-		return m.checkDialog()
+		return m.checkDialog() // fail closed: the subject is gone
 	}
 	if why := m.refusal(d.word); why != "" {
 		d.why = why

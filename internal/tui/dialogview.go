@@ -13,7 +13,7 @@ func (m *Model) dialogRows(w int) (rows []string, cursor *spot) {
 	d := m.dialog
 	title := m.dialogTitle(d)
 	var right row
-	if n := len(d.steps); n > 1 {
+	if n := len(d.steps); n > 1 && d.broken == "" {
 		at := 0
 		for i, s := range d.steps {
 			if s == d.step {
@@ -23,6 +23,11 @@ func (m *Model) dialogRows(w int) (rows []string, cursor *spot) {
 		right = row{{m.th.Dim, m.pen.say("step %d of %d", at+1, n)}}
 	}
 	rows = append(rows, m.rule(title, right, w))
+	if d.broken != "" {
+		rows = append(rows, m.wrapped(m.th.Bad, "nothing was sent: "+d.broken, w)...)
+		rows = append(rows, row{m.gap(1), {m.th.Key, m.pen.text("esc")}, {m.th.Dim, m.pen.text(" goes back; what you typed is kept")}}.fit(w))
+		return rows, nil
+	}
 	label, ask := d.question(m)
 	for _, r := range ask {
 		rows = append(rows, r.fit(w))

@@ -234,6 +234,7 @@ type desk struct {
 	last tea.View
 	quit bool
 	// hold keeps answers back until release is called.
+	set  time.Duration // how far the wall clock was set
 	hold bool
 	held []tea.Msg
 	raw  []string // written past the frame
@@ -250,8 +251,14 @@ func newDesk(t testing.TB, f *fakeDaemon, options ...deskOption) *desk {
 	}
 	d.m = New(t.Context(), cfg)
 	d.m.call.later = func(time.Duration, tea.Msg) tea.Cmd { return nil }
-	d.m.link.events = make(chan eventsMsg)
-	close(d.m.link.events)
+	d.m.call.follow = func(context.Context, int) <-chan eventsMsg {
+		none := make(chan eventsMsg)
+		close(none)
+		return none
+	}
+	d.m.clocks = func() (time.Time, time.Duration) { return d.now.Add(d.set), d.now.Sub(start) }
+	d.m.link.wall, d.m.link.mono = d.m.clocks()
+	d.m.startStream()
 	d.size(80, 24)
 	// The stream is handed in by events; this is its first word.
 	d.events(client.Event{Kind: client.EventResync})
@@ -283,7 +290,7 @@ func (d *desk) run(cmd tea.Cmd) {
 		d.quit = true
 	case tea.RawMsg:
 		d.raw = append(d.raw, fmt.Sprint(msg.Msg))
-	case statusMsg, alertsMsg, switchesMsg, serversMsg, historyMsg, auditMsg, storyMsg, statsMsg, syncedMsg, detailMsg, betweenMsg, decidedMsg, branchMsg, acknowledgedMsg, savedMsg, reasonsMsg:
+	case pingMsg, statusMsg, alertsMsg, switchesMsg, serversMsg, historyMsg, auditMsg, storyMsg, statsMsg, syncedMsg, detailMsg, betweenMsg, decidedMsg, branchMsg, acknowledgedMsg, savedMsg, reasonsMsg:
 		if d.hold {
 			d.held = append(d.held, msg)
 			return
@@ -323,10 +330,8 @@ func (d *desk) wait(t time.Duration) {
 	d.f.mu.Lock()
 	d.f.now = d.f.now.Add(t)
 	d.f.mu.Unlock()
-	d.m.link.clock = d.now
 	d.send(armMsg{})
-	d.m.expire()
-	d.last = d.m.View()
+	d.send(tickMsg{})
 }
 
 // press presses keys as a person does, with time between them.

@@ -124,6 +124,9 @@ func (m *Model) dialogHints(d *dialog) []hint {
 	if d.sent {
 		return nil
 	}
+	if d.broken != "" {
+		return []hint{fixed("esc", "back")}
+	}
 	say := "go on"
 	if d.step == d.steps[len(d.steps)-1] {
 		say = map[purpose]string{forItem: "approve", forBatch: "approve them", forPause: "pause", forResume: "run again"}[d.purpose]

@@ -43,6 +43,8 @@ type Model struct {
 	pen  pen
 	sign marks
 	now  func() time.Time
+	// clocks is the wall clock and one that nobody sets.
+	clocks func() (time.Time, time.Duration)
 
 	w, h    int
 	view    view
@@ -120,7 +122,9 @@ func New(ctx context.Context, cfg Config) *Model {
 	m.queue.init()
 	m.items.init()
 	m.attention = newAttention(cfg.Environ)
-	m.link.clock = m.now()
+	m.call.follow = m.call.stream
+	m.clocks = clocks()
+	m.link.wall, m.link.mono = m.clocks()
 	for _, n := range cfg.Notices {
 		m.say(warn, "%s", n)
 	}

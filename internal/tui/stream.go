@@ -37,8 +37,9 @@ type link struct {
 	why     string
 	fatal   string // it will not come back: another version, a refusal
 	cancel  context.CancelFunc
-	events  chan eventsMsg
-	clock   time.Time // of the last tick
+	events  <-chan eventsMsg
+	wall    time.Time     // at the last tick
+	mono    time.Duration // likewise, by the clock that nobody sets
 }
 
 // startStream follows the daemon's changes, from now on under a new number.
@@ -49,9 +50,15 @@ func (m *Model) startStream() tea.Cmd {
 	m.link.gen++
 	ctx, cancel := context.WithCancel(m.call.ctx)
 	m.link.cancel = cancel
-	m.link.events = make(chan eventsMsg)
-	go pump(ctx, m.call.api, m.link.gen, m.link.events) // ends with ctx or with the stream; owned by this stream
+	m.link.events = m.call.follow(ctx, m.link.gen)
 	return m.waitEvents()
+}
+
+// stream starts to follow the daemon.
+func (c caller) stream(ctx context.Context, gen int) <-chan eventsMsg {
+	out := make(chan eventsMsg)
+	go pump(ctx, c.api, gen, out) // ends with ctx or with the stream; owned by this stream
+	return out
 }
 
 // pump hands the changes on, as many at once as have come meanwhile.
@@ -211,16 +218,26 @@ func (m *Model) onSynced(msg syncedMsg) tea.Cmd {
 	return tea.Batch(m.settle(), m.reload(), m.askBranches())
 }
 
+// clocks returns a reader of the wall clock and of one that is never set. A
+// machine that slept, or whose clock was set, shows in their difference.
+func clocks() func() (time.Time, time.Duration) {
+	base := time.Now()
+	return func() (time.Time, time.Duration) {
+		now := time.Now()
+		return now.Round(0), now.Sub(base)
+	}
+}
+
 // onTick keeps times true, and notices a clock that jumped.
 func (m *Model) onTick() tea.Cmd {
-	now := m.now()
-	wall := now.Round(0).Sub(m.link.clock.Round(0))
-	mono := now.Sub(m.link.clock)
-	m.link.clock = now
+	wall, mono := m.clocks()
+	gap := wall.Sub(m.link.wall) - (mono - m.link.mono)
+	m.link.wall, m.link.mono = wall, mono
 	cmds := []tea.Cmd{m.call.later(tickEvery, tickMsg{})}
-	if d := wall - mono; d > jump || d < -jump {
+	if gap > jump || gap < -jump {
 		cmds = append(cmds, m.wake())
 	}
+	now := m.now()
 	if !m.notice.until.IsZero() && now.After(m.notice.until) {
 		m.notice = notice{}
 	}

@@ -106,3 +106,51 @@ func BenchmarkSearch(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkHostile paints windows that cost as much as possible.
+func BenchmarkHostile(b *testing.B) {
+	lines := func(old, new string) client.Detail {
+		var before, after strings.Builder
+		for i := range 60 {
+			fmt.Fprintf(&before, "%d%s\n", i, old)
+			fmt.Fprintf(&after, "%d%s\n", i, new)
+		}
+		return edited("x.go", before.String(), after.String())
+	}
+	alphabet := func(from rune, n int) string {
+		var s strings.Builder
+		for i := range n {
+			s.WriteRune(from + rune(i*7919%n))
+		}
+		return s.String()
+	}
+	for name, d := range map[string]client.Detail{
+		"unlike":     lines(alphabet('!', 90)+alphabet('!', 85), alphabet('!', 83)+alphabet('!', 88)),
+		"homoglyphs": lines(strings.Repeat("p\u0430ypal ", 800), strings.Repeat("p\u0430ypaI ", 800)),
+		"marks":      lines(strings.Repeat("e\u0301\u0302\u0303", 900), strings.Repeat("e\u0301\u0302\u0304", 900)),
+		"controls":   lines(strings.Repeat("\x1b\x00", 4000), strings.Repeat("\x00\x1b", 4000)),
+		"wide":       lines(strings.Repeat("世界", 1300), strings.Repeat("世間", 1300)),
+	} {
+		for _, wrap := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s wrap=%v", name, wrap), func(b *testing.B) {
+				opt := options()
+				opt.Wrap = wrap
+				v := New(d, opt)
+				v.SetSize(140, 50)
+				for b.Loop() {
+					clear(v.pairs)
+					v.Render()
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkBetween(b *testing.B) {
+	old, new := long(100_000), long(100_010)
+	for b.Loop() {
+		v := Between(old, new, options())
+		v.SetSize(140, 50)
+		v.Render()
+	}
+}

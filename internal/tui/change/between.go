@@ -1,7 +1,6 @@
 package change
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -138,10 +137,28 @@ func readable(d client.Detail) string {
 	return build(d, docShown).text
 }
 
-var hunkHeader = regexp.MustCompile(`(?m)^@@ -[0-9,]+ \+[0-9,]+ @@`)
-
 // moved returns a diff without the line numbers of its hunks.
-func moved(text string) string { return hunkHeader.ReplaceAllString(text, "@@ .. @@") }
+func moved(text string) string {
+	const mark = "\n@@ -"
+	var b strings.Builder
+	for {
+		i := strings.Index(text, mark)
+		if i < 0 {
+			b.WriteString(text)
+			return b.String()
+		}
+		b.WriteString(text[:i+1])
+		text = text[i+1:]
+		line, _, _ := strings.Cut(text, "\n")
+		if _, _, _, _, ok := hunkRanges(line); ok {
+			b.WriteString("@@ .. @@")
+			text = text[strings.Index(text, " @@")+len(" @@"):]
+		} else {
+			b.WriteString(mark[1:])
+			text = text[len(mark)-1:]
+		}
+	}
+}
 
 // compared adds the lines in which two texts differ, with their context.
 func (b *builder) compared(before, after string) {

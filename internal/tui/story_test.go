@@ -1,0 +1,479 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+)
+
+// two returns a daemon with a harmless and an irreversible change.
+func two() *fakeDaemon {
+	f := newFake()
+	f.put(sample(1, t1, "edit_file", "src/tax.go"))
+	d := sample(2, t2, "delete_file", "config/shop.yaml")
+	d.SideEffects = []string{"NOT reversible"}
+	f.put(d)
+	return f
+}
+
+func (d *desk) said(n int) []said {
+	d.t.Helper()
+	d.f.mu.Lock()
+	defer d.f.mu.Unlock()
+	if len(d.f.words) != n {
+		d.t.Fatalf("%d decisions were sent, want %d: %+v\n%s", len(d.f.words), n, d.f.words, d.screen())
+	}
+	return d.f.words
+}
+
+func TestStoryReviewAndApprove(t *testing.T) {
+	d := newDesk(t, two())
+	d.sees("2 waiting", "edit_file → src/tax.go", "rate, ok := rates[country]", "a approve", "live")
+	d.press("a")
+	d.sees("APPROVE", "reason:", "enter approve")
+	d.write("fine, thanks")
+	d.press("enter")
+	w := d.said(1)[0]
+	if w.id != sample(1, t1, "", "").ID || w.Decision != client.Allow || w.Reason != "fine, thanks" || w.Digest != sample(1, t1, "", "").Digest {
+		t.Fatalf("got %+v", w)
+	}
+	d.sees("approved", "1 waiting")
+	f := d.f.items[w.id]
+	f.Status = client.Executed
+	f.Receipt = &client.Receipt{Outcome: "ok", ReadBack: "verified"}
+	d.f.put(*f)
+	d.changed(w.id)
+	d.sees("✓ executed", "receipt: ok, verified", "done: edit_file src/tax.go")
+}
+
+func TestStoryDenyCarriesFeedback(t *testing.T) {
+	d := newDesk(t, two())
+	d.press("d")
+	d.sees("DENY", "the agent reads:")
+	d.write("use the branch feature/tax")
+	d.press("enter")
+	if w := d.said(1)[0]; w.Decision != client.Deny || w.Reason != "use the branch feature/tax" {
+		t.Fatalf("got %+v", w)
+	}
+	d.sees("denied: the agent is told your reason")
+}
+
+func TestStoryIrreversibleWantsEnterOnceMore(t *testing.T) {
+	d := newDesk(t, two())
+	d.press("down", "a")
+	d.sees("step 1 of 2")
+	d.press("down", "enter") // the first preset
+	d.said(0)
+	d.sees("step 2 of 2", "Enter approves it")
+	d.press("esc")
+	d.said(0)
+	d.press("a", "enter") // the draft is still there
+	d.press("enter")
+	if w := d.said(1)[0]; w.id != sample(2, t2, "", "").ID {
+		t.Fatalf("got %+v", w)
+	}
+}
+
+func TestStoryExpiresWhileLooking(t *testing.T) {
+	d := newDesk(t, two())
+	d.press("a")
+	d.write("almost there")
+	d.wait(15 * time.Minute)
+	d.sees("nothing was sent: its time ran out", "time is up")
+	d.write("and adding")
+	d.press("enter", "d", "a")
+	d.sees("nothing was sent: its time ran out")
+	d.press("esc", "a")
+	d.said(0)
+	d.sees("its time is up")
+}
+
+func TestStoryStaleWhileTypingTheReason(t *testing.T) {
+	d := newDesk(t, two())
+	d.press("a")
+	d.write("looks right")
+	old := *d.f.items[sample(1, t1, "", "").ID]
+	next := sample(3, t1, "edit_file", "src/tax.go")
+	next.Replaces = old.ID
+	next.Diff.Text = strings.ReplaceAll(next.Diff.Text, "rates[country]", "rates[home]")
+	old.Status, old.ReplacedBy = client.Stale, next.ID
+	d.f.put(old)
+	d.f.put(next)
+	d.changed(old.ID)
+	d.changed(next.ID)
+	d.sees("nothing was sent: the target moved meanwhile", "stale", "1 new")
+	d.press("enter")
+	d.said(0)
+	d.press("esc", "c")
+	d.sees("what moved between the two changes")
+	d.press("a")
+	d.said(0)
+	d.sees("this is what moved, not the change")
+	d.press("c", "a")
+	d.write("the new one is right, too")
+	d.press("enter")
+	if w := d.said(1)[0]; w.id != next.ID || w.Digest != next.Digest {
+		t.Fatalf("got %+v", w)
+	}
+}
+
+func TestStoryOtherDigestIsRefusedAndShown(t *testing.T) {
+	d := newDesk(t, two())
+	d.press("a")
+	d.write("looks right")
+	// The change moves on the daemon's side and no event has come yet.
+	moved := *d.f.items[sample(1, t1, "", "").ID]
+	moved.Digest = "sha256:" + strings.Repeat("ab", 32)
+	moved.Diff.Text = strings.ReplaceAll(moved.Diff.Text, "rates[country]", "rates[elsewhere]")
+	d.f.put(moved)
+	d.press("enter")
+	if w := d.said(1)[0]; w.Digest == moved.Digest {
+		t.Fatal("the digest of a change that was never shown was sent")
+	}
+	d.sees("the change is another one now", "rates[elsewhere]")
+	d.key("a")
+	d.seesNot("APPROVE")
+}
+
+func TestStoryDecidedElsewhere(t *testing.T) {
+	d := newDesk(t, two())
+	d.press("a")
+	d.write("mine")
+	id := sample(1, t1, "", "").ID
+	other := *d.f.items[id]
+	other.Status, other.Why = client.Denied, "denied by the reviewer"
+	d.f.put(other)
+	d.changed(id)
+	d.sees("nothing was sent: it is denied meanwhile")
+	d.press("esc", "a")
+	d.said(0)
+	d.sees("this one is denied already")
+}
+
+func TestStoryUnreadAtT3IsRecorded(t *testing.T) {
+	f := newFake()
+	run := sample(1, t3, "run", "make deploy")
+	run.Diff = client.NewDiff("unified", "--- a/x\n+++ b/x\n@@ -0,0 +1,200 @@\n"+strings.Repeat("+line\n", 200))
+	f.put(run)
+	d := newDesk(t, f)
+	d.press("a")
+	d.sees("was never on the screen", "type unread:")
+	d.press("enter")
+	d.said(0)
+	d.write("unread")
+	d.press("enter")
+	d.write("trusted script")
+	d.press("enter", "enter")
+	w := d.said(1)[0]
+	var percent int
+	if _, err := fmt.Sscanf(w.Reason, "trusted script [unread %d %%]", &percent); err != nil || percent < 50 || percent > 99 {
+		t.Fatalf("the reason is %q", w.Reason)
+	}
+}
+
+func TestStoryT3ReadToTheEnd(t *testing.T) {
+	f := newFake()
+	run := sample(1, t3, "run", "make deploy")
+	run.Diff = client.NewDiff("unified", "--- a/x\n+++ b/x\n@@ -0,0 +1,60 @@\n"+strings.Repeat("+line\n", 60))
+	f.put(run)
+	d := newDesk(t, f)
+	for range 8 {
+		d.press("space")
+	}
+	d.press("a")
+	d.sees("step 1 of 2", "reason:")
+	d.write("read it all")
+	d.press("enter", "enter")
+	if w := d.said(1)[0]; w.Reason != "read it all" {
+		t.Fatalf("the reason is %q", w.Reason)
+	}
+}
+
+func TestStoryT4WantsTheTargetTyped(t *testing.T) {
+	f := newFake()
+	f.put(sample(1, t4, "send_mail", "billing@example.com"))
+	d := newDesk(t, f)
+	d.press("space", "a")
+	d.write("agreed with finance")
+	d.press("enter")
+	d.sees("billing@example.com", "target:")
+	d.send(tea.PasteMsg{Content: "billing@example.com"})
+	d.sees("this has to be typed")
+	d.write("billing@example.org")
+	d.press("enter")
+	d.sees("that is not the target")
+	d.said(0)
+	d.send(codes["ctrl+u"])
+	d.write("billing@example.com")
+	d.press("enter")
+	d.said(1)
+}
+
+func TestStoryBatch(t *testing.T) {
+	f := newFake()
+	for i := range 5 {
+		f.put(sample(i+1, t1, "edit_file", fmt.Sprintf("src/f%d.go", i)))
+	}
+	odd := sample(9, t1, "write_file", "src/other.go")
+	f.put(odd)
+	bad := sample(10, t1, "edit_file", "src/bad.go")
+	bad.Hazards = append(bad.Hazards, clientHazard())
+	f.put(bad)
+	d := newDesk(t, f)
+	d.press("x", "x", "x")
+	d.sees("3 marked")
+	d.press("down", "down", "x")
+	d.sees("not marked: it is of another tool")
+	d.press("down", "x")
+	d.sees("not marked: it has hazards")
+	d.press("A")
+	d.sees("3 changes, each with its own digest", "type their number (3)", "+9 -6 lines")
+	d.write("2")
+	d.press("enter")
+	d.sees("type 3")
+	d.send(codes["ctrl+u"])
+	d.write("3")
+	d.press("enter")
+	d.write("the same rename everywhere")
+	d.press("enter", "enter")
+	seen := map[string]bool{}
+	for i, w := range d.said(3) {
+		want := sample(i+1, t1, "", "")
+		if w.id != want.ID || w.Digest != want.Digest || seen[w.Digest] {
+			t.Fatalf("got %+v", w)
+		}
+		seen[w.Digest] = true
+	}
+	d.sees("3 of 3 approved")
+}
+
+func TestBatchFallsWhenOneMemberMoves(t *testing.T) {
+	f := newFake()
+	for i := range 3 {
+		f.put(sample(i+1, t1, "edit_file", fmt.Sprintf("src/f%d.go", i)))
+	}
+	d := newDesk(t, f)
+	d.press("x", "x", "A")
+	d.write("2")
+	d.press("enter")
+	gone := *d.f.items[sample(2, t1, "", "").ID]
+	gone.Status = client.Cancelled
+	d.f.put(gone)
+	d.changed(gone.ID)
+	d.sees("nothing was sent: one of the marked ones changed or ended")
+	d.press("enter", "enter")
+	d.said(0)
+}
+
+// TestPromise2_KeysThatNeverDecide holds the console to its word: none of
+// these brings a decision about.
+func TestPromise2_KeysThatNeverDecide(t *testing.T) {
+	t.Run("enter and esc while browsing", func(t *testing.T) {
+		d := newDesk(t, two())
+		for range 20 {
+			d.press("enter", "esc", "space", "tab")
+		}
+		d.said(0)
+		if d.m.dialog != nil {
+			t.Fatal("a dialog is open")
+		}
+	})
+	t.Run("before it was looked at", func(t *testing.T) {
+		d := newDesk(t, two())
+		d.key("a")
+		d.sees("look at it for a moment: 0.4 s")
+		d.wait(300 * time.Millisecond)
+		d.key("d")
+		d.sees("look at it for a moment: 0.1 s")
+		d.wait(2 * time.Second)
+		d.key("a")
+		d.sees("APPROVE")
+	})
+	t.Run("T3 takes a second", func(t *testing.T) {
+		f := newFake()
+		f.put(sample(1, t3, "run", "make"))
+		d := newDesk(t, f)
+		d.wait(900 * time.Millisecond)
+		d.key("a")
+		d.sees("look at it for a moment: 0.1 s")
+	})
+	for name, disturb := range map[string]func(d *desk){
+		"resize": func(d *desk) { d.size(90, 30) },
+		"focus":  func(d *desk) { d.send(tea.FocusMsg{}) },
+		"resume": func(d *desk) { d.send(tea.ResumeMsg{}) },
+		"moving": func(d *desk) { d.key("down") },
+		"view":   func(d *desk) { d.key("2"); d.key("1") },
+		"zoom":   func(d *desk) { d.key("z") },
+		"hazard": func(d *desk) {
+			v := *d.f.items[d.m.item.id]
+			v.Hazards = append(v.Hazards, clientHazard())
+			d.f.put(v)
+			d.changed(v.ID)
+		},
+	} {
+		t.Run("after "+name, func(t *testing.T) {
+			d := newDesk(t, two())
+			d.wait(2 * time.Second)
+			disturb(d)
+			d.wait(100 * time.Millisecond)
+			d.key("a")
+			d.sees("look at it for a moment")
+			d.wait(2 * time.Second)
+			d.key("a")
+			d.sees("APPROVE")
+		})
+	}
+	t.Run("a held key", func(t *testing.T) {
+		d := newDesk(t, two())
+		d.wait(2 * time.Second)
+		d.send(tea.KeyPressMsg{Code: 'a', Text: "a", IsRepeat: true})
+		d.sees("a held key never decides")
+		d.press("a")
+		d.write("held down")
+		d.wait(time.Second)
+		for range 40 { // Enter is held: at most the step it was pressed for
+			d.key("enter")
+			d.wait(30 * time.Millisecond)
+		}
+		d.said(1) // T1 has one step
+		d.press("esc", "esc", "esc", "down", "a", "down")
+		d.wait(time.Second)
+		for range 40 {
+			d.key("enter")
+			d.wait(30 * time.Millisecond)
+		}
+		d.said(1) // T2 has two, the second wants a fresh press
+		d.press("enter")
+		d.said(2)
+	})
+	t.Run("a paste without brackets", func(t *testing.T) {
+		d := newDesk(t, two())
+		d.wait(2 * time.Second)
+		for _, k := range []string{"x", "a", "o", "k", "a", "y", "enter", "enter"} {
+			d.key(k)
+			d.wait(time.Millisecond)
+		}
+		d.said(0)
+	})
+	t.Run("a paste", func(t *testing.T) {
+		d := newDesk(t, two())
+		d.wait(2 * time.Second)
+		d.send(tea.PasteMsg{Content: "a\nlooks good\n\n"})
+		d.said(0)
+		d.sees("pasted text is ignored here")
+		d.press("a")
+		d.send(tea.PasteMsg{Content: "looks good\n\n"})
+		d.wait(450 * time.Millisecond)
+		d.key("enter")
+		d.said(0)
+		d.sees("right after a paste")
+		d.press("enter")
+		if w := d.said(1)[0]; w.Reason != "looks good" {
+			t.Fatalf("got %q", w.Reason)
+		}
+	})
+	t.Run("without a daemon", func(t *testing.T) {
+		d := newDesk(t, two())
+		d.wait(2 * time.Second)
+		d.events(client.Event{Kind: client.EventLost, Error: "connection refused"})
+		d.press("a")
+		d.said(0)
+		d.sees("the daemon does not answer", "no daemon for")
+	})
+	t.Run("with a log that is not the one seen before", func(t *testing.T) {
+		d := newDesk(t, two(), func(c *Config) {
+			c.Vouch = func(context.Context) error { return errors.New("ALARM: the audit log does not continue") }
+		})
+		d.press("a")
+		d.write("fine")
+		d.press("enter")
+		d.said(0)
+		d.sees("ALARM")
+		d.press("d")
+		d.write("no matter what")
+		d.press("enter")
+		d.said(1)
+	})
+	t.Run("a click", func(t *testing.T) {
+		d := newDesk(t, two(), func(c *Config) { c.Mouse = true })
+		for y := range 24 {
+			for x := 0; x < 80; x += 4 {
+				d.send(tea.MouseClickMsg{X: x, Y: y, Button: tea.MouseLeft})
+			}
+		}
+		d.said(0)
+		if d.m.queue.cursor != sample(2, t2, "", "").ID {
+			t.Error("a click selects nothing")
+		}
+	})
+}
+
+func TestArrivalsDisturbNothing(t *testing.T) {
+	d := newDesk(t, two())
+	d.press("down")
+	before := strings.Split(d.screen(), "\n")
+	for i := range 3 {
+		v := sample(20+i, t1, "edit_file", fmt.Sprintf("new/f%d.go", i))
+		v.RequestedAt = start.Add(-time.Hour) // would sort first
+		v.RunID = "run_01jq000000000000000000aaaa"
+		d.f.put(v)
+		d.changed(v.ID)
+	}
+	after := strings.Split(d.screen(), "\n")
+	for i := 1; i < len(before); i++ {
+		if before[i] != after[i] && i != len(before)-1 {
+			t.Errorf("row %d changed:\n%s\n%s", i, before[i], after[i])
+		}
+	}
+	d.sees("5 waiting", "3 new")
+	d.press("m")
+	d.seesNot("3 new")
+	if d.m.queue.cursor != sample(2, t2, "", "").ID {
+		t.Error("the cursor moved")
+	}
+}
+
+func TestDaemonRestart(t *testing.T) {
+	d := newDesk(t, two())
+	d.f.down = errors.New("connection refused")
+	d.events(client.Event{Kind: client.EventLost, Error: "connection refused"})
+	d.sees("no daemon")
+	d.wait(500 * time.Millisecond)
+	d.send(askMsg{d.m.link.gen})
+	d.sees("no daemon")
+	// Meanwhile one ended and one is new.
+	ended := *d.f.items[sample(1, t1, "", "").ID]
+	ended.Status = client.Cancelled
+	d.f.put(ended)
+	d.f.put(sample(5, t1, "write_file", "notes.md"))
+	d.f.down = nil
+	d.wait(400 * time.Millisecond)
+	d.send(askMsg{d.m.link.gen})
+	d.sees("live", "cancelled", "1 new", "2 waiting")
+}
+
+func TestClockThatJumpsReadsAgain(t *testing.T) {
+	for _, by := range []time.Duration{time.Hour, -time.Hour} {
+		d := newDesk(t, two())
+		d.wait(time.Second)
+		ended := *d.f.items[sample(1, t1, "", "").ID]
+		ended.Status = client.Cancelled
+		d.f.put(ended) // while the machine slept; no event came
+		d.wait(time.Second)
+		d.seesNot("cancelled")
+		d.set = by
+		d.wait(time.Second)
+		d.sees("cancelled")
+		d.press("down")
+		d.wait(2 * time.Second)
+		d.key("a")
+		d.sees("APPROVE")
+	}
+}
