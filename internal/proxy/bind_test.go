@@ -144,3 +144,26 @@ func TestFloodsAreRefused(t *testing.T) {
 		}
 	})
 }
+
+// What a server may not ask the client for it may not ask by way of a task.
+func TestPromise1_ATaskDoesNotAskForWhatIsNotAllowed(t *testing.T) {
+	const questions = `"taskId":"t1","status":"input_required","inputRequests":{"q":{"method":"sampling/createMessage","params":{}}}`
+	for name, result := range map[string]string{"task": `{` + questions + `}`, "member": `{"task":{` + questions + `}}`} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(r *rig) {
+				p := r.session("patient")
+				defer p.end()
+				p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
+					f.send(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID.Raw(), result)
+					return true
+				})
+				p.send(`{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"t1"}}`)
+				if got := p.frame(); !strings.Contains(got, `"error"`) || strings.Contains(got, "sampling") {
+					t.Errorf("got %s", got)
+				}
+				p.server.send(`{"jsonrpc":"2.0","method":"notifications/tasks/status","params":%s}`, result)
+				p.quiet()
+			})
+		})
+	}
+}

@@ -366,6 +366,43 @@ func TestPromise8_SecretsAreTakenOutOfAnswers(t *testing.T) {
 	})
 }
 
+func TestPromise8_SecretsAreTakenOutOfWhatPasses(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		const token = "ghp_abcdefghijklmnopqrstuvwxyz0123456789"
+		p.server.send(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x %s y",  "n":1.0}}`, token)
+		if got := p.frame(); got != `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x [REDACTED:github_token] y",  "n":1.0}}` {
+			t.Errorf("got %s", got)
+		}
+		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
+			f.send(`{"jsonrpc":"2.0","id":%s,"result":{"completion":{"values":["%s"]}}}`, m.ID.Raw(), token)
+			return true
+		})
+		p.send(`{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{}}`)
+		if got := p.frame(); strings.Contains(got, token) || !strings.Contains(got, "[REDACTED:") {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// What an agent calls a tool or a method must not fill the disk.
+func TestNamesAreBoundedInTheLog(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		long := strings.Repeat("é", 1<<20)
+		p.wantWord(p.call(long, `{}`), wordDenied, guard.RuleNotListed)
+		p.send(`{"jsonrpc":"2.0","id":"m","method":%q}`, long)
+		p.frame()
+		for _, e := range r.events() {
+			if raw, _ := e.Encode(); len(raw) > 4096 {
+				t.Errorf("a record has %d bytes", len(raw))
+			}
+		}
+	})
+}
+
 func TestPromise2_AToolThatChangedWhileItWaitedDoesNotRun(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")

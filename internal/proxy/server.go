@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -127,19 +128,39 @@ func (s *session) passing(r *request, m jsonrpc.Message) []byte {
 		s.serverInfo(&m)
 	case "tasks/get", "tasks/result", "tasks/cancel":
 		s.taskAnswer(r, &m)
-		frame, _ := s.redacted(&m)
-		return frame
 	}
 	if why := s.foreignInput(&m); why != "" {
 		return jsonrpc.ErrorReply(m.ID, jsonrpc.CodeMethodNotFound, why, nil)
 	}
-	return m.Raw
+	if r.method == "initialize" || r.method == "server/discover" {
+		return m.Raw // it says what the server is, and holds no data
+	}
+	frame, _ := s.redacted(&m)
+	return frame
 }
 
-// foreignInput says why an answer of the modern era that asks the client for
-// something may not pass: the policy does not let the server ask for it.
+// foreignInput says why a message of the modern era that asks the client for
+// something may not pass: the policy does not let the server ask for it. The
+// questions stand in an answer, or in a task that it or a notification is about.
 func (s *session) foreignInput(m *jsonrpc.Message) string {
-	for f := range jsonrpc.Members(m.Raw, m.Result) {
+	for _, obj := range []jsonrpc.Span{m.Result, m.Params} {
+		if obj.IsZero() {
+			continue
+		}
+		if why := s.foreignQuestions(m, obj); why != "" {
+			return why
+		}
+		if task, ok := jsonrpc.Member(m.Raw, obj, "task"); ok {
+			if why := s.foreignQuestions(m, task); why != "" {
+				return why
+			}
+		}
+	}
+	return ""
+}
+
+func (s *session) foreignQuestions(m *jsonrpc.Message, obj jsonrpc.Span) string {
+	for f := range jsonrpc.Members(m.Raw, obj) {
 		if !strings.EqualFold(f.Name, "inputRequests") {
 			continue
 		}
@@ -217,12 +238,37 @@ func (s *session) upstreamNotification(m jsonrpc.Message) {
 		if s.forged(&m) {
 			return
 		}
+	case "notifications/message":
+		if m = s.cleanLog(m); m.Raw == nil {
+			return
+		}
 	default:
 		if strings.HasPrefix(m.Method, "notifications/tasks") {
 			s.taskStatus(&m)
+			if s.foreignInput(&m) != "" {
+				return // recorded there
+			}
 		}
 	}
 	s.toClient(m.Raw)
+}
+
+// cleanLog takes secrets out of a log message of the server; one that could not
+// be searched completely goes nowhere.
+func (s *session) cleanLog(m jsonrpc.Message) jsonrpc.Message {
+	if m.Params.IsZero() {
+		return m
+	}
+	params := m.ParamsRaw()
+	clean, _, err := s.cfg.Redactor.JSON(params)
+	switch {
+	case err != nil || clean == nil:
+		// fail closed: what was not searched may hold secrets
+		m.Raw = nil
+	case !bytes.Equal(clean, params):
+		m.Raw = jsonrpc.ReplaceSpans(m.Raw, []jsonrpc.Edit{{Span: m.Params, With: clean}})
+	}
+	return m
 }
 
 // forged reports whether a progress notification is about a call that the

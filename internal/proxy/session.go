@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -277,6 +278,9 @@ func durably(ctx context.Context) (context.Context, context.CancelFunc) {
 // stopped records a frame that could not be admitted, or a message that a
 // method's policy stopped.
 func (s *session) stopped(side jsonrpc.Side, method string, d guard.Decision) {
+	if len(method) > maxLabel {
+		method = strings.ToValidUTF8(method[:maxLabel], "") + "…"
+	}
 	e := s.event(audit.ToolCallDenied)
 	e.Tool = audit.Tool{Server: s.cfg.Session.Server, Name: method, Version: s.serverVersion()}
 	e.Verdict, e.Rule, e.Reason = d.Verdict.String(), d.Rule, d.Reason
