@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/ipc"
@@ -113,11 +116,47 @@ func (g *guard) pending(ctx context.Context, n int) ([]client.Approval, error) {
 	return nil, ctx.Err()
 }
 
+// stop ends the daemon, where a measurement has started one.
 func (g *guard) stop() error {
-	g.api.Close()
+	defer g.api.Close()
+	if _, err := g.api.Status(context.Background()); errors.Is(err, client.ErrUnreachable) {
+		return nil
+	}
 	out, err := g.run("mcpguardd", "stop")
 	if err != nil {
 		return fmt.Errorf("stopping the daemon: %w\n%s", err, out)
 	}
 	return nil
+}
+
+// used returns the processor time that the daemon has used so far; zero where
+// that cannot be read.
+func (g *guard) used() time.Duration {
+	s, err := g.api.Status(context.Background())
+	if err != nil {
+		return 0
+	}
+	return used(s.PID)
+}
+
+// used reads the processor time of a process from /proc/PID/stat (proc(5)), in
+// hundredths of a second.
+func used(pid int) time.Duration {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(fields) < 13 {
+		return 0
+	}
+	var ticks time.Duration
+	for _, f := range fields[11:13] {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			return 0
+		}
+		ticks += time.Duration(n)
+	}
+	return ticks * (time.Second / 100)
 }
