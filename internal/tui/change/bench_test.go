@@ -128,7 +128,7 @@ func BenchmarkHostile(b *testing.B) {
 		"unlike":     lines(alphabet('!', 90)+alphabet('!', 85), alphabet('!', 83)+alphabet('!', 88)),
 		"homoglyphs": lines(strings.Repeat("p\u0430ypal ", 800), strings.Repeat("p\u0430ypaI ", 800)),
 		"marks":      lines(strings.Repeat("e\u0301\u0302\u0303", 900), strings.Repeat("e\u0301\u0302\u0304", 900)),
-		"controls":   lines(strings.Repeat("\x1b\x00", 4000), strings.Repeat("\x00\x1b", 4000)),
+		"controls":   lines(strings.Repeat("\x1b\x01", 4000), strings.Repeat("\x01\x1b", 4000)),
 		"wide":       lines(strings.Repeat("世界", 1300), strings.Repeat("世間", 1300)),
 	} {
 		for _, wrap := range []bool{false, true} {

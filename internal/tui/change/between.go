@@ -13,7 +13,7 @@ import (
 // about the two, then compares their texts line by line. Where hunks only moved,
 // their headers count as equal. Both details are kept, as by New.
 func Between(old, new client.Detail, o Options) *View {
-	v := &View{detail: new, plain: true, build: func(int) *doc { return between(old, new) }}
+	v := &View{plain: true, build: func(int) *doc { return between(old, new) }}
 	v.start(o)
 	return v
 }

@@ -101,9 +101,9 @@ func (b *builder) shown(d client.Detail, text string) {
 // effects lists what would happen to which resource.
 func (b *builder) effects(list []client.Effect) {
 	for _, e := range list {
-		b.field(e.Kind+": ", pathText(e.Key))
+		b.identity(e.Kind+": ", pathText(e.Key))
 		if e.Dest != "" {
-			b.field("to: ", pathText(e.Dest))
+			b.identity("to: ", pathText(e.Dest))
 		}
 		if e.Before.Mode != "" && e.After.Mode != "" && e.Before.Mode != e.After.Mode {
 			b.field("mode: ", e.Before.Mode+" to "+e.After.Mode)
@@ -163,6 +163,14 @@ func (b *builder) warn(s string)  { b.line(kindWarn, 0, s) }
 func (b *builder) field(label, value string) {
 	b.cuts = append(b.cuts, cut{line: uint32(len(b.off)), label: uint32(len(label)), value: uint32(len(label))})
 	b.line(kindField, 0, label+value)
+}
+
+// identity adds a line whose value names something that must not look like
+// something else.
+func (b *builder) identity(label, value string) {
+	n := len(b.cuts)
+	b.field(label, value)
+	b.cuts[n].identity = true
 }
 
 // plainText adds a text as it is.
@@ -283,15 +291,25 @@ func patchRows(raw []byte) []change {
 	return out
 }
 
-// signs of operations; a test and whatever is unknown are named in full.
-var operations = map[string]string{diff.OpAdd: "+ ", diff.OpRemove: "- ", diff.OpReplace: "~ ", diff.OpMove: "> ", diff.OpCopy: "> "}
+// operationSign returns what stands before a row of a patch: a sign, or the name of
+// a test and of whatever is unknown.
+func operationSign(op string) string {
+	switch op {
+	case diff.OpAdd:
+		return "+ "
+	case diff.OpRemove:
+		return "- "
+	case diff.OpReplace:
+		return "~ "
+	case diff.OpMove, diff.OpCopy:
+		return "> "
+	}
+	return pathText(op) + " "
+}
 
 // row adds one row of a patch, on one line where it fits.
 func (b *builder) row(c change) {
-	sign := operations[c.op]
-	if sign == "" {
-		sign = c.op + " "
-	}
+	sign := operationSign(c.op)
 	head := sign + pathText(c.path)
 	if c.from != "" || c.op == diff.OpMove || c.op == diff.OpCopy {
 		head = sign + c.op + " " + pathText(c.from) + " to " + pathText(c.path)

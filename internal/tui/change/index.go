@@ -41,7 +41,10 @@ type segment struct {
 func (s segment) lines() int { return int(s.n + s.ins) }
 
 // cut says where the parts of a line end: its label and its first value.
-type cut struct{ line, label, value uint32 }
+type cut struct {
+	line, label, value uint32
+	identity           bool // the value names a person, host, program or file
+}
 
 // hunk is the unit in which a change is read: a hunk of a diff, or one row of a
 // patch with its values.

@@ -111,22 +111,7 @@ func (v *View) lineRows(seg, line, k, cols int) []row {
 		w.rows[len(w.rows)-1].to = max(w.rows[len(w.rows)-1].to, to)
 		return w.rows
 	}
-	win := window{skip: v.pan, cols: cols}
-	if v.pan > 0 {
-		win.skip, win.cols = v.pan+1, cols-1
-	}
-	from := v.panned(seg, text)
-	if from > 0 {
-		win.col, win.before = from, true
-		win.from, win.to = from, from
-	}
-	// No cell stands for more than a few bytes, so this much fills the window.
-	to := len(text)
-	if enough := from + (win.skip-from+cols+2)*16 + maxUnit; enough < to {
-		to = breakable(text, enough)
-	}
-	v.spell(seg, line, text, from, to, win.put)
-	win.after = win.after || to < len(text)
+	win := v.windowOf(seg, line, text, cols)
 	right := ours
 	switch rest := min(win.to, len(text)); {
 	case !win.after:
@@ -136,6 +121,32 @@ func (v *View) lineRows(seg, line, k, cols int) []row {
 		right = word
 	}
 	return []row{win.end(v.ellipsis(), right)}
+}
+
+// windowOf fills the window of a line that is not wrapped. It reads a few bytes
+// of the line for each column, and more only where they do not fill the window.
+func (v *View) windowOf(seg, line int, text string, cols int) window {
+	start := window{skip: v.pan, cols: cols}
+	if v.pan > 0 {
+		start.skip, start.cols = v.pan+1, cols-1
+	}
+	from := v.panned(seg, text)
+	if from > 0 {
+		start.col, start.before = from, true
+		start.from, start.to = from, from
+	}
+	for each := 3; ; each *= 4 {
+		to := len(text)
+		if enough := from + (start.skip-from+cols+2)*each + maxUnit; enough < to {
+			to = breakable(text, enough)
+		}
+		win := start
+		v.spell(seg, line, text, from, to, win.put)
+		if win.after || to == len(text) || each > maxUnit {
+			win.after = win.after || to < len(text)
+			return win
+		}
+	}
 }
 
 // panned returns the byte at which a long line's window begins, where that can be
@@ -177,14 +188,29 @@ func (v *View) spell(seg, line int, text string, from, to int, yield func(piece)
 		return !stopped
 	}
 	own := func(l safetext.Line) { each(piece{line: l, class: ours, from: to, to: to}) }
-	if c, ok := v.doc.cutOf(line); ok && s.kind == kindRow && !v.o.Raw && from == 0 {
+	c, ok := v.doc.cutOf(line)
+	sp := v.safe
+	sp.identity = v.identity(seg, line)
+	if ok && s.kind == kindRow && !v.o.Raw && from == 0 {
 		v.spellRow(c, part, classes, each, &stopped)
 	} else {
-		v.safe.spell(part, classes, from, from*min(v.pan, 1), ends, each)
+		sp.spell(part, classes, from, from*min(v.pan, 1), ends, each)
 	}
 	if !stopped && ends && v.doc.unfinished(line) {
 		own(v.safe.st.Text(` \ no newline at the end`))
 	}
+}
+
+// identity reports whether a line names something.
+func (v *View) identity(seg, line int) bool {
+	c, _ := v.doc.cutOf(line)
+	k := v.doc.segs[seg].kind
+	return c.identity || k == kindFile || k == kindMeta || k == kindHidden
+}
+
+// hazardous reports whether a line is marked as such at the start of its row.
+func (v *View) hazardous(seg, line int, text string) bool {
+	return hazardous(text) || v.identity(seg, line) && !plainASCII(text)
 }
 
 // spellRow yields a row of a patch: path, old and new value, with signs between.

@@ -277,7 +277,7 @@ func (v *View) paintAcross(it item, chunk int) []painted {
 	rows := v.lineRows(it.seg, it.left, chunk, v.w-width)
 	out := make([]painted, len(rows))
 	for k, r := range rows {
-		g := gutterRow{base: b, sign: sign, more: k > 0 || chunk > 0, hazard: k == 0 && chunk == 0 && hazardous(text)}
+		g := gutterRow{base: b, sign: sign, more: k > 0 || chunk > 0, hazard: k == 0 && chunk == 0 && v.hazardous(it.seg, it.left, text)}
 		g.sign, g.joined = sign, s.kind == kindMore
 		if v.numbered(v.w, 2) && signed(s.kind) && s.old+s.new > 0 {
 			g.numbers[0], g.numbers[1] = numbersOf(s, it.left)
@@ -303,7 +303,7 @@ func (v *View) paintHalf(seg, line, chunk, width int, left bool) []painted {
 		old = new
 	}
 	for k, r := range rows {
-		g := gutterRow{base: b, sign: sign, more: k > 0 || chunk > 0, hazard: k == 0 && chunk == 0 && hazardous(text)}
+		g := gutterRow{base: b, sign: sign, more: k > 0 || chunk > 0, hazard: k == 0 && chunk == 0 && v.hazardous(seg, line, text)}
 		g.numbers[0] = old
 		r.pieces = append(r.pieces, piece{line: safetext.Line{}.Pad(max(0, width-gutter-r.width))})
 		r.width = max(r.width, width-gutter)

@@ -13,7 +13,7 @@ import (
 func pathText(s string) string {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c == '"' || c == '\\' || c >= 0x7f {
-			return quoted8(s)
+			return quoteJSON(s)
 		}
 	}
 	if s == "" {
@@ -22,8 +22,8 @@ func pathText(s string) string {
 	return s
 }
 
-// quoted8 returns s as a JSON string; bytes that are not UTF-8 stay as they are.
-func quoted8(s string) string {
+// quoteJSON returns s as a JSON string; bytes that are not UTF-8 stay as they are.
+func quoteJSON(s string) string {
 	if v, err := diff.String(s); err == nil {
 		return string(v.Encode())
 	}
@@ -81,7 +81,7 @@ func spread(v diff.Value, indent, name, tail string, yield func(named int, s str
 		return ""
 	}
 	for key, m := range v.Members() {
-		spread(m, indent+"  ", quoted8(key)+": ", comma(), yield)
+		spread(m, indent+"  ", quoteJSON(key)+": ", comma(), yield)
 	}
 	for _, e := range v.Elems() {
 		spread(e, indent+"  ", "", comma(), yield)
@@ -144,22 +144,35 @@ func (b *builder) jsonValue(v diff.Value) {
 	})
 }
 
+// namesOne reports whether a member of a record names somebody or something.
+func namesOne(member string) bool {
+	switch strings.ToLower(member) {
+	case "from", "to", "cc", "bcc", "replyto", "reply-to", "reply_to", "method", "url", "scheme", "host", "path", "cwd", "folder":
+		return true
+	}
+	return false
+}
+
 // list adds a member of a record: its items on a line each, where there are
 // several.
 func (b *builder) list(name string, v diff.Value) {
+	add := b.field
+	if namesOne(name) {
+		add = b.identity
+	}
 	switch {
 	case v.Type() == diff.TypeArray && v.Len() > 0:
 		b.field(name+" ("+strconv.Itoa(v.Len())+"): ", "")
 		for _, e := range v.Elems() {
-			b.line(kindText, 0, "  "+word1(e))
+			add("  ", word1(e))
 		}
 	case v.Type() == diff.TypeObject && v.Len() > 0:
 		b.field(name+": ", "")
 		for key, m := range v.Members() {
-			b.field("  "+pathText(key)+": ", word1(m))
+			add("  "+pathText(key)+": ", word1(m))
 		}
 	default:
-		b.field(name+": ", word1(v))
+		add(name+": ", word1(v))
 	}
 }
 
@@ -230,7 +243,11 @@ func (b *builder) headed(text string) {
 		line = strings.TrimSuffix(line, "\n")
 		head = head && strings.TrimSuffix(line, "\r") != ""
 		if i := strings.Index(line, ": "); head && i > 0 && !strings.ContainsAny(line[:i], " \t") {
-			b.field(line[:i+2], line[i+2:])
+			add := b.field
+			if namesOne(line[:i]) {
+				add = b.identity
+			}
+			add(line[:i+2], line[i+2:])
 			continue
 		}
 		b.line(kindText, 0, line)
@@ -245,13 +262,12 @@ func (b *builder) command(text string) {
 		return
 	}
 	argv := v
-	names := []string{"argv", "command", "cmd", "args"}
+	source := ""
 	if v.Type() == diff.TypeObject {
 		argv = diff.Value{}
-		for _, name := range names {
+		for _, name := range []string{"argv", "command", "cmd", "args"} {
 			if m := v.Member(name); m.Type() == diff.TypeArray {
-				argv = m
-				names = []string{name}
+				argv, source = m, name
 				break
 			}
 		}
@@ -261,15 +277,20 @@ func (b *builder) command(text string) {
 		return
 	}
 	b.json = true
-	if command := v.Member("command"); names[0] == "args" && command.Present() {
-		b.field("command: ", argument(command))
+	command := v.Member("command")
+	if source == "args" && command.Present() {
+		b.identity("command: ", argument(command))
 	}
 	b.title(count(argv.Len(), "argument", "arguments"))
 	for i, a := range argv.Elems() {
-		b.field("["+strconv.Itoa(i)+"] ", argument(a))
+		add := b.field
+		if i == 0 && source != "args" {
+			add = b.identity // the program
+		}
+		add("["+strconv.Itoa(i)+"] ", argument(a))
 	}
 	for name, m := range v.Members() {
-		if name != names[0] && (names[0] != "args" || name != "command") {
+		if name != source && (source != "args" || name != "command") {
 			b.list(pathText(name), m)
 		}
 	}

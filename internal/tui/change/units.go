@@ -138,8 +138,9 @@ func breakable(s string, i int) int {
 
 // speller turns a line into pieces.
 type speller struct {
-	st  safetext.Style
-	tab int // columns
+	st       safetext.Style
+	tab      int  // columns
+	identity bool // the text names something: whatever is not ASCII is marked
 }
 
 // spell yields the pieces of s in order, until yield returns false. classes
@@ -171,13 +172,18 @@ func (sp speller) spell(s string, classes []class, base, col int, ends bool, yie
 			i = j
 		default:
 			n := unit(s[i:])
+			u := s[i : i+n]
+			l := sp.st.Text(u)
+			if sp.identity {
+				l = sp.st.Identity(u)
+			}
 			switch {
 			case c == '\r' && ends && i+1 == len(s):
 				cls = max(ours, cls)
-			case markedUnit(s[i : i+n]):
+			case l.String() != u && (!sp.st.ASCII || sp.identity || markedUnit(u)):
 				cls = hazard
 			}
-			if !emit(sp.st.Text(s[i:i+n]), cls, i, i+n, false) {
+			if !emit(l, cls, i, i+n, false) {
 				return
 			}
 			i += n
@@ -215,32 +221,18 @@ func (sp speller) tabAt(col int) safetext.Line {
 	return sign.Pad(sign.Width() + (sp.tab-end%sp.tab)%sp.tab)
 }
 
-// maxWords bounds how many look-alike words of one line are told apart from the
-// rest of it; beyond, all that is not ASCII counts as one.
-const maxWords = 16
-
 // overlayHazards marks the words and letters that look like something else or
 // change the direction of text.
 func overlayHazards(s string, classes []class) {
-	for at, words := 0, 0; at < len(s); {
-		if words++; words > maxWords {
-			for i := at; i < len(s); i++ {
-				if s[i] >= utf8.RuneSelf {
-					paint(classes, i, i+1, hazard)
-				}
+	if hasHomoglyph(s) {
+		for i := 0; i < len(s); {
+			end := wordEnd(s, i)
+			// Beside Latin text, as it stands here, a word of look-alikes is one, too.
+			if w := s[i:end]; !plainASCII(w) && hasHomoglyph("a "+w) {
+				paint(classes, i, end, hazard)
 			}
-			break
+			i = end
 		}
-		next := len(s)
-		for _, f := range safetext.Scan([]byte(s[at:])) {
-			if f.Kind != safetext.Homoglyph {
-				continue
-			}
-			from := at + f.Offset
-			next = wordEnd(s, from)
-			paint(classes, from, next, hazard)
-		}
-		at = next
 	}
 	for i, r := range s {
 		if rightToLeft(r) {
@@ -249,6 +241,17 @@ func overlayHazards(s string, classes []class) {
 	}
 }
 
+func hasHomoglyph(s string) bool {
+	for _, f := range safetext.Scan([]byte(s)) {
+		if f.Kind == safetext.Homoglyph {
+			return true
+		}
+	}
+	return false
+}
+
+// wordEnd returns where the word ends that starts at from; what belongs to no
+// word is one by itself.
 func wordEnd(s string, from int) int {
 	for i, r := range s[from:] {
 		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && !unicode.Is(unicode.M, r) {

@@ -32,11 +32,10 @@ const (
 
 // View shows one change. New makes it.
 type View struct {
-	detail client.Detail
-	build  func(which int) *doc // makes a text when it is first asked for
-	plain  bool                 // there is one text only
-	o      Options
-	w, h   int
+	build func(which int) *doc // makes a text when it is first asked for
+	plain bool                 // there is one text only
+	o     Options
+	w, h  int
 
 	doc    *doc
 	which  int
@@ -71,7 +70,7 @@ func (p place) before(q place) bool {
 // any more. The text is read when it is first needed; that takes time linear in
 // its length, and nothing is styled then.
 func New(d client.Detail, o Options) *View {
-	v := &View{detail: d, plain: plainDiff(d.Diff), build: func(which int) *doc { return build(d, which) }}
+	v := &View{plain: plainDiff(d.Diff), build: func(which int) *doc { return build(d, which) }}
 	v.start(o)
 	return v
 }

@@ -80,7 +80,7 @@ func drawDetail(t *rapid.T) client.Detail {
 	default:
 		d.Diff = client.NewDiff(kind, after)
 		if rapid.Bool().Draw(t, "as JSON") {
-			d.Diff = client.NewDiff(kind, `{"argv":[`+quoted8(strings.ToValidUTF8(before, "?"))+`],"body":`+quoted8(strings.ToValidUTF8(after, "?"))+`}`)
+			d.Diff = client.NewDiff(kind, `{"argv":[`+quoteJSON(strings.ToValidUTF8(before, "?"))+`],"body":`+quoteJSON(strings.ToValidUTF8(after, "?"))+`}`)
 		}
 	}
 	d.Arguments = []byte(`{"a":"b\u202e"}`)
@@ -88,7 +88,7 @@ func drawDetail(t *rapid.T) client.Detail {
 }
 
 func preview(before, after string) []byte {
-	b, a := quoted8(strings.ToValidUTF8(before, "?")), quoted8(strings.ToValidUTF8(after, "?"))
+	b, a := quoteJSON(strings.ToValidUTF8(before, "?")), quoteJSON(strings.ToValidUTF8(after, "?"))
 	return []byte(`[{"op":"replace","path":` + b + `,"from":` + b + `,"to":` + a + `},{"op":"add","path":"/x","to":{` + a + `:[` + b + `,1,null]}},{"op":"move","path":"/y","fromPath":` + a + `,"from":1,"to":1}]`)
 }
 
@@ -163,11 +163,11 @@ func TestPromise7_EveryFrame(t *testing.T) {
 func TestPromise7_Corpus(t *testing.T) {
 	dark := options().Theme
 	for _, c := range hostile.Corpus() {
-		q := quoted8(strings.ToValidUTF8(c.Text, "?"))
+		q := quoteJSON(strings.ToValidUTF8(c.Text, "?"))
 		details := []client.Detail{
 			edited("a.go", "x\n"+c.Text+"\ny\n", "x\n"+c.Text+c.Text+"\nz\n"), edited(c.Text+"n", "a", "b"),
 			of("unified", c.Text), of("opaque", c.Text), of("opaque", `{`+q+`:`+q+`}`), of("exec", `[`+q+`]`), of("sql", c.Text),
-			of("message", `{"to":[`+q+`],"subject":`+q+`,`+quoted8("x"+strings.ToValidUTF8(c.Text, "?"))+`:1,"body":`+q+`}`), of("http", c.Text),
+			of("message", `{"to":[`+q+`],"subject":`+q+`,`+quoteJSON("x"+strings.ToValidUTF8(c.Text, "?"))+`:1,"body":`+q+`}`), of("http", c.Text),
 			withPreview(client.Detail{}, "json_patch", string(preview(c.Text, c.Text+"x"))), of(c.Text, c.Text),
 			{Diff: client.Diff{Type: "unified"}, Effects: []client.Effect{{Kind: c.Text, Key: c.Text, Dest: c.Text, Before: client.State{Mode: c.Text}, After: client.State{Mode: "x" + c.Text}}}},
 		}
