@@ -32,6 +32,7 @@ const maxClientFile = 64 << 20
 type ClientFile struct {
 	Path    string // as it was named
 	Entries []*Entry
+	Notes   []string // what a plan says about the file as a whole
 
 	real string // with links resolved; this is what is written
 	data []byte
@@ -331,7 +332,8 @@ func (e *Entry) edits(program, server, home string) ([]jsonrpc.Edit, error) {
 		return nil, fmt.Errorf("changing %s in %s: it has no command", e.Name, e.File.Path)
 	}
 	words := `["stdio", ` + string(jsonrpc.QuoteString(server)) + `]`
-	behind := jsonrpc.Span{Start: e.command.End, End: e.command.End}
+	last := max(e.command.End, e.args.End)
+	behind := jsonrpc.Span{Start: last, End: last}
 	edits := []jsonrpc.Edit{{Span: e.command, With: jsonrpc.QuoteString(program)}}
 	if e.args.IsZero() {
 		edits = append(edits, jsonrpc.Edit{Span: behind, With: []byte(`, "args": ` + words)})

@@ -34,6 +34,10 @@ type ImportRequest struct {
 	User      string
 	Version   string
 	Now       time.Time
+
+	// What tests answer themselves; nil asks this machine.
+	which func(program string) (string, error)
+	image func(program, image string) []string
 }
 
 // Import is the plan for the servers of a client. It has changed nothing.
@@ -74,6 +78,12 @@ const starters = 3
 // NewImport reads the files and plans. It starts the servers to ask for their
 // tools unless told not to, and writes nothing.
 func NewImport(ctx context.Context, r ImportRequest) (*Import, error) {
+	if r.which == nil {
+		r.which = exec.LookPath
+	}
+	if r.image == nil {
+		r.image = repoDigests
+	}
 	im := &Import{Request: r}
 	known, err := im.open()
 	if err != nil {
@@ -99,6 +109,7 @@ func NewImport(ctx context.Context, r ImportRequest) (*Import, error) {
 			im.Items = append(im.Items, p.item(e))
 		}
 	}
+	im.noteFiles()
 	p.ask(ctx)
 	im.warn(known)
 	return im, nil
@@ -243,6 +254,24 @@ func (p *planner) mayNotStart(e *Entry) string {
 	return fmt.Sprintf("it was not started: Claude Code has not been told to start it here; `mcpguardd import %s` says that you trust that file", e.File.Path)
 }
 
+// noteFiles says what follows from where the entries stand.
+func (im *Import) noteFiles() {
+	for _, f := range im.Files {
+		has := func(s Scope) bool {
+			return slices.ContainsFunc(im.Items, func(it *Item) bool { return it.Entry.File == f && it.Entry.Scope == s && it.Guarded() })
+		}
+		if has(Project) {
+			f.Notes = append(f.Notes, "this file may be shared: who has no mcpguardd loses these servers with the change")
+		}
+		if has(User) && len(im.Request.Roots) == 0 {
+			f.Notes = append(f.Notes, fmt.Sprintf("the user scope holds in every project, and the guard serves clients in %s; name further folders with --root", im.Request.Folder))
+		}
+		if has(File) {
+			f.Notes = append(f.Notes, fmt.Sprintf("the guard serves clients in %s; if this client starts its servers elsewhere, name that folder with --root and set workspaces", im.Request.Folder))
+		}
+	}
+}
+
 // warn tells of entries for the same server that stay unguarded.
 func (im *Import) warn(known []*ClientFile) {
 	for _, it := range im.Items {
@@ -251,7 +280,7 @@ func (im *Import) warn(known []*ClientFile) {
 		}
 		for _, o := range known {
 			for _, e := range o.Entries {
-				if im.covers(e) || !it.sameAs(e) {
+				if im.covers(e) || !im.same(it, e) {
 					continue
 				}
 				where := string(e.Scope) + " scope"
@@ -277,18 +306,18 @@ func (im *Import) covers(e *Entry) bool {
 	})
 }
 
-// sameAs reports whether an entry is for the server that the item guards: by
-// its name, or by the package that it starts.
-func (i *Item) sameAs(e *Entry) bool {
-	if e.Name == i.Entry.Name {
+// same reports whether an entry is for the server that the item guards: by its
+// name, or by the package that it starts.
+func (im *Import) same(it *Item, e *Entry) bool {
+	if e.Name == it.Entry.Name {
 		return true
 	}
-	if i.Launch.Name == "" || !strings.HasSuffix(i.Launch.Kind, "package") {
+	if it.Launch.Name == "" || !strings.HasSuffix(it.Launch.Kind, "package") {
 		return false
 	}
-	g := ground{lookup: func(string) (string, bool) { return "", false }, which: exec.LookPath, image: func(string, string) []string { return nil }}
+	g := ground{lookup: im.Request.Lookup, which: im.Request.which, image: func(string, string) []string { return nil }}
 	l := g.launchOf(e.Command, e.Args)
-	return l.Kind == i.Launch.Kind && l.Name == i.Launch.Name
+	return l.Kind == it.Launch.Kind && l.Name == it.Launch.Name
 }
 
 // Unguarded returns the entries of Claude Code, as sentences, that start a

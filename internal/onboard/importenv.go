@@ -16,6 +16,8 @@ type Handling struct {
 	Secret bool   // into a file of its own, 0600; else into the recorded environment
 	Reason string // why it is taken for a secret, or where the value came from
 	value  string
+	// elsewhere is true where the file only refers to the value.
+	elsewhere bool
 }
 
 var (
@@ -61,11 +63,11 @@ func handlings(r *redact.Redactor, vars []Variable, lookup func(string) (string,
 		if !envName.MatchString(v.Name) {
 			return nil, fmt.Errorf("%q cannot be the name of an environment variable", v.Name)
 		}
-		if missing := unset(v.Value, lookup); len(missing) > 0 {
-			return nil, fmt.Errorf("%s refers to ${%s}, which is not set in this shell; run it where it is set", v.Name, missing[0])
-		}
 		if m := input.FindString(v.Value); m != "" {
 			return nil, fmt.Errorf("%s refers to %s, which only its own client can fill in", v.Name, m)
+		}
+		if missing := unset(v.Value, lookup); len(missing) > 0 {
+			return nil, fmt.Errorf("%s refers to ${%s}, which is not set in this shell; run it where it is set", v.Name, missing[0])
 		}
 		h := Handling{Name: v.Name, value: expandVars(v.Value, lookup)}
 		if strings.ContainsRune(h.value, 0) {
@@ -77,7 +79,9 @@ func handlings(r *redact.Redactor, vars []Variable, lookup func(string) (string,
 			h.Secret, h.Reason = true, reason
 		}
 		if m := reference.FindStringSubmatch(v.Value); m != nil && m[0] == v.Value {
-			h.Reason = strings.TrimPrefix(h.Reason+", with the value that "+m[1]+" has in this shell", ", ")
+			if _, set := lookup(m[1]); set {
+				h.Reason, h.elsewhere = strings.TrimPrefix(h.Reason+", with the value that "+m[1]+" has in this shell", ", "), true
+			}
 		}
 		out = append(out, h)
 	}

@@ -31,7 +31,7 @@ type planner struct {
 func (p *planner) ground() ground {
 	r := p.im.Request
 	home, _ := r.Lookup("HOME")
-	return ground{folder: r.Folder, home: home, lookup: r.Lookup, which: exec.LookPath, image: repoDigests}
+	return ground{folder: r.Folder, home: home, lookup: r.Lookup, which: r.which, image: r.image}
 }
 
 // imageTimeout bounds one question to the container engine of this machine.
@@ -82,9 +82,11 @@ func (p *planner) item(e *Entry) *Item {
 	}
 	it.Launch = p.ground().launchOf(it.command, args)
 	p.name(it)
-	p.notes(it)
-	if it.Same == "" {
+	if it.Same == "" && it.Refused == "" {
 		p.plan(it)
+	}
+	if it.Refused == "" {
+		p.notes(it)
 	}
 	return it
 }
@@ -120,11 +122,11 @@ func (p *planner) refuse(e *Entry) string {
 		return fmt.Sprintf("%q belongs to Windows; the guard starts servers on Linux and macOS (in WSL: with the Linux command and /mnt/c/… paths)", word)
 	}
 	for _, w := range append([]string{e.Command}, e.Args...) {
-		if missing := unset(w, lookup); len(missing) > 0 {
-			return fmt.Sprintf("its command line refers to ${%s}, which is not set in this shell; run it where it is set", missing[0])
-		}
 		if m := input.FindString(w); m != "" {
 			return fmt.Sprintf("its command line refers to %s, which only its own client can fill in", m)
+		}
+		if missing := unset(w, lookup); len(missing) > 0 {
+			return fmt.Sprintf("its command line refers to ${%s}, which is not set in this shell; run it where it is set", missing[0])
 		}
 	}
 	return ""
@@ -214,16 +216,8 @@ func (p *planner) notes(it *Item) {
 	if it.Entry.Timeout > 0 && it.Entry.Timeout < (20*time.Minute).Milliseconds() {
 		note("the entry's timeout of %s ends a call that still waits for you; take it out, or raise it", time.Duration(it.Entry.Timeout)*time.Millisecond)
 	}
-	switch it.Entry.Scope {
-	case User:
-		if len(p.im.Request.Roots) == 0 {
-			note("it is used in every project, and the guard serves clients in %s; name further folders with --root", p.im.Request.Folder)
-		}
-	case Project:
-		note("%s may be shared: who does not have mcpguardd loses this server with the change", filepath.Base(it.Entry.File.Path))
-		if slices.ContainsFunc(it.Env, func(h Handling) bool { return h.Secret && !strings.Contains(h.Reason, " in this shell") }) {
-			note("if that file was ever committed with the secret in it, replace the secret")
-		}
+	if it.Entry.Scope == Project && slices.ContainsFunc(it.Env, func(h Handling) bool { return h.Secret && !h.elsewhere }) {
+		note("if %s was ever committed with the secret in it, replace the secret", filepath.Base(it.Entry.File.Path))
 	}
 }
 

@@ -190,6 +190,9 @@ func (a *app) printImport(im *onboard.Import) {
 		if !any {
 			fmt.Fprintln(a.out, "  no servers")
 		}
+		for _, n := range f.Notes {
+			fmt.Fprintf(a.out, "  note: %s\n", safetext.Text(n))
+		}
 	}
 }
 
