@@ -38,6 +38,9 @@ type ImportRequest struct {
 	// What tests answer themselves; nil asks this machine.
 	which func(program string) (string, error)
 	image func(program, image string) []string
+	// patience is how long Claude Code may keep its configuration locked; zero is
+	// lockPatience.
+	patience time.Duration
 }
 
 // Import is the plan for the servers of a client. It has changed nothing.

@@ -2,6 +2,7 @@ package onboard
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -149,7 +150,7 @@ func (im *Import) hold() (release func(), err error) {
 	}
 	for _, f := range im.Files {
 		if filepath.Base(f.Path) == ".claude.json" {
-			lock, err := lockClaude(f.Path)
+			lock, err := lockClaude(f.Path, cmp.Or(im.Request.patience, lockPatience))
 			if err != nil {
 				release()
 				return nil, err
@@ -175,9 +176,9 @@ const (
 )
 
 // lockClaude takes the lock under which Claude Code writes its configuration.
-func lockClaude(path string) (string, error) {
+func lockClaude(path string, patience time.Duration) (string, error) {
 	lock := path + ".lock"
-	deadline := time.Now().Add(lockPatience)
+	deadline := time.Now().Add(patience)
 	for {
 		err := os.Mkdir(lock, 0o700)
 		if err == nil {

@@ -109,7 +109,7 @@ func Undo(r UndoRequest) (*Undone, error) {
 // restoreFile writes a client's file, under Claude Code's lock where it is its.
 func restoreFile(f FileRecord, data []byte) error {
 	if filepath.Base(f.Named) == ".claude.json" {
-		lock, err := lockClaude(f.Named)
+		lock, err := lockClaude(f.Named, lockPatience)
 		if err != nil {
 			return err
 		}
