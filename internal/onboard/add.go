@@ -170,17 +170,36 @@ func ask(ctx context.Context, r Request, s *config.Server, recorded *config.Envi
 		return Listing{}, err
 	}
 	l, err := Probe(ctx, conn)
+	if p, ok := conn.(*upstream.Process); ok && err != nil {
+		err = ended(p, err)
+	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if serr := conn.Stop(stop); err == nil && serr != nil {
 		err = fmt.Errorf("ending the server: %w", serr)
 	}
-	if p, ok := conn.(*upstream.Process); ok && err != nil {
+	if p, ok := conn.(*upstream.Process); ok && err != nil && !errors.As(err, new(*upstream.ExitError)) { // which has them already
 		for _, line := range tail(p.Stderr(), 5) {
 			err = fmt.Errorf("%w\nits standard error: %s", err, line)
 		}
 	}
 	return l, err
+}
+
+// ended says how a server ended where that is why it did not answer.
+func ended(p *upstream.Process, err error) error {
+	soon := time.NewTimer(time.Second)
+	defer soon.Stop()
+	select {
+	case <-p.Done():
+	case <-soon.C:
+		return err // it runs, so it is something else
+	}
+	exit := p.ExitError()
+	if exit == nil {
+		return err
+	}
+	return fmt.Errorf("the server ended before it said what it offers: %w\nrun its command by itself to see why", exit)
 }
 
 func tail(lines []string, n int) []string { return lines[max(0, len(lines)-n):] }

@@ -1,12 +1,15 @@
 package mcpguardd
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
 
 	"github.com/mcpguard/mcpguard/internal/config"
@@ -19,15 +22,15 @@ import (
 )
 
 func (a *app) accept() *cobra.Command {
-	var show bool
+	var show, yes bool
 	var tier string
 	c := &cobra.Command{
 		Use:   "accept SERVER[/TOOL]",
 		Short: "accept new or changed tool definitions, shown as a diff",
 		Long: `Starts the server once, shows how its tool definitions differ from the accepted
-ones, and accepts them. A tool that the policy does not name yet gets a proposed
-tier, written with a mark where it is only the server's claim. Run it with --show
-first to only look.`,
+ones, and accepts them; on a terminal it asks before it does. A tool that the
+policy does not name yet gets a proposed tier, written with a mark where it is
+only the server's claim. Run it with --show to only look.`,
 		Example: `  mcpguardd accept files --show
   mcpguardd accept files/write_file
   mcpguardd accept crm/export_contacts --tier NEVER`,
@@ -42,15 +45,17 @@ first to only look.`,
 					return coded(exitUsage, fmt.Errorf("--tier takes one of T0_READ … NEVER, and needs SERVER/TOOL"))
 				}
 			}
-			return a.runAccept(c.Context(), server, tool, forced, show)
+			ask := !yes && term.IsTerminal(a.in.Fd())
+			return a.runAccept(c.Context(), server, tool, forced, show, ask)
 		},
 	}
 	c.Flags().BoolVar(&show, "show", false, "show the differences and accept nothing")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask, on a terminal either")
 	c.Flags().StringVar(&tier, "tier", "", "tier of a tool that the policy does not name yet")
 	return c
 }
 
-func (a *app) runAccept(ctx context.Context, server, tool string, tier guard.Tier, show bool) error {
+func (a *app) runAccept(ctx context.Context, server, tool string, tier guard.Tier, show, ask bool) error {
 	p, err := paths()
 	if err != nil {
 		return err
@@ -87,12 +92,19 @@ func (a *app) runAccept(ctx context.Context, server, tool string, tier guard.Tie
 			chosen = append(chosen, d)
 		}
 	}
+	if len(chosen) == 0 && tool != "" && !known(sv, lock, server, tool) {
+		return fmt.Errorf("the server %s has no tool %q; `mcpguardd accept %s --show` shows what waits", server, tool, server)
+	}
 	if len(chosen) == 0 {
 		fmt.Fprintln(a.out, "Nothing waits for acceptance: the definitions are the accepted ones.")
 		return nil
 	}
 	a.printDifferences(chosen)
 	if show {
+		return nil
+	}
+	if ask && !a.agreed(len(chosen)) {
+		fmt.Fprintln(a.out, "Nothing was accepted.")
 		return nil
 	}
 	editor, err := config.OpenEditor(p.ConfigFile())
@@ -119,6 +131,26 @@ func (a *app) runAccept(ctx context.Context, server, tool string, tier guard.Tie
 	}
 	fmt.Fprintf(a.out, "\nAccepted in %s. A running daemon uses them at once; the client lists its tools again by itself or at its next start.\n", p.ToolsLock())
 	return nil
+}
+
+// agreed asks whether what was shown is to be accepted. Everything but a clear
+// yes is a no.
+func (a *app) agreed(n int) bool {
+	what := "this definition"
+	if n > 1 {
+		what = fmt.Sprintf("these %d definitions", n)
+	}
+	fmt.Fprintf(a.err, "\nAccept %s? [y/N] ", what)
+	line, err := bufio.NewReader(io.LimitReader(a.in, 100)).ReadString('\n')
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return err == nil && (answer == "y" || answer == "yes")
+}
+
+// known reports whether a tool is named by the policy or accepted.
+func known(sv *policy.Server, lock *config.Lock, server, tool string) bool {
+	_, named := sv.Tool(tool)
+	_, pinned := lock.Pin(server, tool)
+	return named || pinned
 }
 
 // nameTool writes a tier for a tool that the policy does not name.

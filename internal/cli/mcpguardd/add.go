@@ -53,7 +53,7 @@ look those over. Then it prints the line that makes Claude Code use the guard.`,
 			for _, s := range secrets {
 				name, ref, ok := strings.Cut(s, "=")
 				if !ok {
-					return coded(exitUsage, fmt.Errorf("--secret takes NAME=file:PATH, NAME=env:VARIABLE or NAME=cmd:COMMAND"))
+					return coded(exitUsage, fmt.Errorf("--secret takes NAME=file:PATH, NAME=env:VARIABLE or NAME=cmd:COMMAND\nsee: mcpguardd add --help"))
 				}
 				r.Secrets[name] = ref
 			}

@@ -23,6 +23,7 @@ func (a *app) audit() *cobra.Command {
 		Use:     "audit",
 		Short:   "verify or export the audit log",
 		GroupID: "look",
+		Args:    noCommand,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.auditVerify(), a.auditExport())
@@ -132,7 +133,7 @@ func (a *app) replay() *cobra.Command {
 				return err
 			}
 			if len(events) == 0 {
-				return fmt.Errorf("the log has no record of %s", args[0])
+				return fmt.Errorf("the log has no record of %s; `approve log` shows the runs that it has", args[0])
 			}
 			start := events[0].Timestamp
 			for _, e := range events {

@@ -1,7 +1,9 @@
 package mcpguardd
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +33,9 @@ func (a *app) check() *cobra.Command {
 				file = args[0]
 			}
 			cfg, err := config.Load(file)
+			if errors.Is(err, fs.ErrNotExist) && len(args) == 0 {
+				return fmt.Errorf("%s does not exist, so no server is guarded and nothing is allowed\nguard one with: mcpguardd add NAME -- COMMAND", file)
+			}
 			if err != nil {
 				return err
 			}

@@ -99,6 +99,8 @@ approve with "approve" is executed, once, if it is still exactly that change.`,
 		Version:       version.Number,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          noCommand,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetVersionTemplate("mcpguardd {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -126,6 +128,20 @@ func paths() (ipc.Paths, error) {
 		return ipc.Paths{}, fmt.Errorf("finding the guard's folders: %w", err)
 	}
 	return p, nil
+}
+
+// noCommand refuses words where a command is expected, with those that are
+// close.
+func noCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("there is no command %q", args[0])
+	c.SuggestionsMinimumDistance = 2 // letters that may differ
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		text += fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return coded(exitUsage, fmt.Errorf("%s\nsee: %s --help", text, c.CommandPath()))
 }
 
 // exactly is cobra.ExactArgs with our exit code and a sentence.
