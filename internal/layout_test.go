@@ -33,6 +33,8 @@ var layers = []string{
 	"internal/localapi",
 	"internal/client",
 	"internal/proxy",
+	"internal/native",
+	"internal/hook",
 	"internal/workspace",
 	"internal/upstream",
 	"internal/approval",

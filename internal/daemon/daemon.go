@@ -67,6 +67,9 @@ type daemon struct {
 	reloads  sync.Mutex
 	first    bool // the database is new
 	sessions *registry
+	natives  *natives
+	serving  *sync.WaitGroup // of sessions; set before the agents' socket is served
+	base     context.Context // of sessions that no shim ends; likewise
 	stop     context.CancelCauseFunc
 }
 
@@ -96,7 +99,7 @@ func run(ctx context.Context, c Config) error {
 	if err := c.Paths.Prepare(); err != nil {
 		return err
 	}
-	d := &daemon{cfg: c, clock: c.Clock, started: c.Clock.Now().Wall, secrets: newSecrets(), sessions: newRegistry()}
+	d := &daemon{cfg: c, clock: c.Clock, started: c.Clock.Now().Wall, secrets: newSecrets(), sessions: newRegistry(), natives: newNatives()}
 	closeLog := d.openLog()
 	defer closeLog()
 	if err := ipc.Nondumpable(); err != nil {
@@ -215,6 +218,9 @@ func (d *daemon) shutdown(agents net.Listener, sessions *sync.WaitGroup, stopAPI
 func (d *daemon) alive(u guard.UpstreamRef) bool {
 	if u.PID == 0 || u.BootID != d.clock.Now().BootID {
 		return false // no process, or one from before the machine started
+	}
+	if d.natives.isQuiet(u) {
+		return false // a client that lives on, but has ended what it ran
 	}
 	return !upstream.Gone(u) // in doubt it lives, and its target stays locked
 }

@@ -40,6 +40,9 @@ func Compile(cfg *config.Config, p ipc.Paths) (*policy.Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := nativePins(cfg, lock); err != nil {
+		return nil, err
+	}
 	return policy.Compile(cfg, lock)
 }
 

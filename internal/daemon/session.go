@@ -29,6 +29,7 @@ const helloTimeout = 10 * time.Second
 // l is closed. The group is done when the last session has ended; ctx ends them.
 func (d *daemon) acceptAgents(ctx context.Context, l *net.UnixListener) *sync.WaitGroup {
 	var sessions sync.WaitGroup
+	d.serving, d.base = &sessions, ctx
 	sessions.Go(func() { // ends when l is closed
 		for {
 			c, err := l.AcceptUnix()
@@ -64,6 +65,9 @@ func (d *daemon) agent(ctx context.Context, c *net.UnixConn) {
 		return
 	}
 	defer h.Close()
+	if d.reserved(ctx, h) {
+		return
+	}
 	s, err := d.open(ctx, h)
 	if err != nil {
 		d.log.Warn("a session was refused", "server", h.Hello.Server, "client_pid", h.Client.PID, "error", err)
@@ -218,7 +222,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		Roots: s.roots, ServerRoots: FolderArgs(s.server.Config), Home: s.home,
 		Log:        d.log.With("session", s.ID, "server", s.Server),
 		Notice:     func(line string) { s.notice(line); _ = h.Notice(line) }, // the shim may be gone
-		Identified: s.identified, Waiting: s.waits, Changed: s.changed,
+		Identified: s.identified, Waiting: s.waits, Changed: s.changed, Context: d.natives.context,
 	})
 	if err != nil && ctx.Err() == nil {
 		d.log.Warn("a session ended", "session", s.ID, "server", s.Server, "error", err)

@@ -20,6 +20,13 @@ import (
 // ends of different versions can at least tell each other so.
 const Protocol = 1
 
+// What a hook of a client names in a server's place: it has a question, or a
+// report. No server can have such a name.
+const (
+	HookPre  = "hook:pre"
+	HookPost = "hook:post"
+)
+
 const (
 	maxHello     = 64 << 10 // bytes of one line
 	helloTimeout = 10 * time.Second

@@ -112,7 +112,7 @@ approve with "approve" is executed, once, if it is still exactly that change.`,
 		&cobra.Group{ID: "look", Title: "Looking:"},
 	)
 	root.AddCommand(
-		a.serve(), a.stop(), a.status(), a.stdio(), a.demo(),
+		a.serve(), a.stop(), a.status(), a.stdio(), a.hook(), a.demo(),
 		a.add(), a.imports(), a.accept(), a.check(),
 		a.explain(), a.audit(), a.replay(), a.doctor(),
 	)

@@ -1,4 +1,4 @@
-// Package express is `mcpguardd stdio` for the usual case, before anything
+// Package express is `mcpguardd stdio` and `mcpguardd hook` for the usual case, before anything
 // else of the program has initialised: a daemon answers, and the client's
 // descriptors can be handed over. Go initialises packages in the order of
 // their import paths as far as their imports allow, so that a package which
@@ -21,7 +21,18 @@ import (
 )
 
 func init() {
-	if len(os.Args) < 3 || os.Args[1] != "stdio" || base(os.Args[0]) != "mcpguardd" {
+	if len(os.Args) < 3 || base(os.Args[0]) != "mcpguardd" {
+		return
+	}
+	if os.Args[1] == "hook" {
+		if kind, seconds, ok := hook(os.Args[2:]); ok {
+			if code, done := Ask(kind, seconds, version.Number); done {
+				os.Exit(code)
+			}
+		}
+		return
+	}
+	if os.Args[1] != "stdio" {
 		return
 	}
 	server, ok := server(os.Args[2:])

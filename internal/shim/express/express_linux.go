@@ -70,3 +70,8 @@ func cwd() string {
 	}
 	return dir
 }
+
+// bounded bounds the wait for the daemon's next word.
+func bounded(fd int, seconds int64) bool {
+	return syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Sec: seconds}) == nil
+}

@@ -1,0 +1,154 @@
+// Package hook knows the form of Claude Code's hooks: what stands on a hook's
+// standard input, what it has to answer, and where hooks are written in a
+// settings file. Forms are those of version 2.1.329.
+//
+// It will not decide anything, talk to the daemon or run a tool.
+package hook
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// The events that the guard listens to.
+const (
+	PreToolUse         = "PreToolUse"
+	PostToolUse        = "PostToolUse"
+	PostToolUseFailure = "PostToolUseFailure"
+	UserPromptSubmit   = "UserPromptSubmit"
+	Stop               = "Stop"
+	SubagentStop       = "SubagentStop"
+	SessionEnd         = "SessionEnd"
+)
+
+// MaxInput bounds what is read from a hook's standard input, in bytes. A tool's
+// answer stands there too.
+const MaxInput = 32 << 20
+
+// Event is what a hook was told. All of it is the client's claim.
+type Event struct {
+	Name      string // hook_event_name
+	SessionID string // of the client's conversation
+	Cwd       string // where its next command would run
+	PromptID  string
+	AgentID   string // of a subagent; "" for the main one
+	Mode      string // permission_mode
+
+	// Of tool events.
+	Tool      string
+	ToolUseID string
+	Input     json.RawMessage // tool_input, as it came
+	Error     string          // of PostToolUseFailure
+	Interrupt bool
+
+	// Of UserPromptSubmit: never the text itself.
+	Prompt diff.Digest
+}
+
+// maxLabel bounds names that the client chose, in bytes.
+const maxLabel = 4096
+
+// Parse reads the input of a hook. A question that can be read in more than one
+// way is an error, as is an event without its members. A report is read as well
+// as it can be: it holds whatever a tool has printed, and decides nothing.
+func Parse(raw []byte) (Event, error) {
+	var e Event
+	raw = bytes.TrimSpace(raw)
+	if refusal := jsonrpc.Check(raw, jsonrpc.Limits{MaxFrame: MaxInput}); refusal != nil {
+		if e, ok := report(raw); ok {
+			return e, nil
+		}
+		return e, fmt.Errorf("reading the hook's input: %w", refusal)
+	}
+	root, ok := jsonrpc.Root(raw)
+	if !ok || jsonrpc.TypeOf(raw, root) != jsonrpc.ObjectType {
+		return e, errors.New("reading the hook's input: it is not an object")
+	}
+	text := func(name string) string {
+		at, ok := jsonrpc.Member(raw, root, name)
+		if !ok {
+			return ""
+		}
+		v, ok := jsonrpc.String(raw, at)
+		if !ok || len(v) > maxLabel {
+			return ""
+		}
+		return v
+	}
+	e.Name, e.SessionID, e.Cwd = text("hook_event_name"), text("session_id"), text("cwd")
+	e.PromptID, e.AgentID, e.Mode = text("prompt_id"), text("agent_id"), text("permission_mode")
+	switch e.Name {
+	case PreToolUse, PostToolUse, PostToolUseFailure:
+		e.Tool, e.ToolUseID = text("tool_name"), text("tool_use_id")
+		at, ok := jsonrpc.Member(raw, root, "tool_input")
+		if !ok || jsonrpc.TypeOf(raw, at) != jsonrpc.ObjectType || e.Tool == "" || e.ToolUseID == "" {
+			return e, errors.New("reading the hook's input: it names no tool, or no input or id of its use")
+		}
+		e.Input = at.Of(raw)
+		if e.Name == PostToolUseFailure {
+			e.Error = "the tool failed"
+			if at, ok := jsonrpc.Member(raw, root, "error"); ok {
+				if v, ok := jsonrpc.String(raw, at); ok {
+					e.Error = v
+				}
+			}
+			if at, ok := jsonrpc.Member(raw, root, "is_interrupt"); ok {
+				e.Interrupt, _ = jsonrpc.Bool(raw, at)
+			}
+		}
+	case UserPromptSubmit:
+		at, ok := jsonrpc.Member(raw, root, "prompt")
+		prompt, isText := jsonrpc.String(raw, at)
+		if !ok || !isText {
+			return e, errors.New("reading the hook's input: it holds no prompt")
+		}
+		e.Prompt = diff.Sum([]byte(prompt))
+	case "":
+		return e, errors.New("reading the hook's input: it names no event")
+	}
+	return e, nil
+}
+
+// report reads a report that strict reading refuses. Its input stays unknown.
+func report(raw []byte) (e Event, ok bool) {
+	var v struct {
+		Name      string `json:"hook_event_name"`
+		SessionID string `json:"session_id"`
+		AgentID   string `json:"agent_id"`
+		Tool      string `json:"tool_name"`
+		ToolUseID string `json:"tool_use_id"`
+		Error     string `json:"error"`
+		Interrupt bool   `json:"is_interrupt"`
+	}
+	if len(raw) > MaxInput || json.Unmarshal(raw, &v) != nil || v.Tool == "" || v.ToolUseID == "" {
+		return e, false
+	}
+	e = Event{Name: v.Name, SessionID: v.SessionID, AgentID: v.AgentID, Tool: v.Tool, ToolUseID: v.ToolUseID, Error: v.Error, Interrupt: v.Interrupt}
+	return e, e.Name == PostToolUse || e.Name == PostToolUseFailure
+}
+
+// Allow answers PreToolUse: the tool may run.
+func Allow(reason string) []byte { return decision("allow", reason) }
+
+// Deny answers PreToolUse: the tool must not run, and the model reads why.
+func Deny(reason string) []byte { return decision("deny", reason) }
+
+func decision(word, reason string) []byte {
+	type output struct {
+		Event    string `json:"hookEventName"`
+		Decision string `json:"permissionDecision"`
+		Reason   string `json:"permissionDecisionReason,omitempty"`
+	}
+	b, err := json.Marshal(struct {
+		Specific output `json:"hookSpecificOutput"`
+	}{output{PreToolUse, word, reason}})
+	if err != nil { // strings always encode
+		return nil
+	}
+	return append(b, '\n')
+}

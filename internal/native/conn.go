@@ -1,0 +1,249 @@
+package native
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// Conn is the upstream end of a session: the client, as far as it runs tools.
+// It implements upstream.Conn.
+type Conn struct{ s *Session }
+
+// Upstream returns the end that the proxy takes for the server.
+func (s *Session) Upstream() *Conn { return &Conn{s} }
+
+// Next returns what the client has reported, as answers to calls.
+func (c *Conn) Next() ([]byte, error) { return c.s.toUp.next() }
+
+// Ref identifies the client process.
+func (c *Conn) Ref() guard.UpstreamRef { return c.s.cfg.Ref }
+
+// Done is closed once the session has ended and no tool that it let begin can
+// change anything more: all have been reported or given up, or the client is
+// dead.
+func (c *Conn) Done() <-chan struct{} { return c.s.done }
+
+// Stop ends the session: no question is taken and no answer given any more.
+// The client itself goes on, and so does what it runs.
+func (c *Conn) Stop(context.Context) error {
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.ended = true
+		s.toUp.close()
+		s.toPEP.close()
+		close(s.stopped)
+	}
+	s.finish()
+	return nil
+}
+
+// finish closes done when nothing is open any more; mu is held.
+func (s *Session) finish() {
+	if !s.ended || s.finished {
+		return
+	}
+	for _, c := range s.uses {
+		if c.begun && !c.answered {
+			return
+		}
+	}
+	s.finished = true
+	close(s.done)
+}
+
+// Gone says that the client process is dead: whatever it ran and has not
+// reported has no known end, and changes nothing more.
+func (s *Session) Gone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.uses {
+		s.abandon(c)
+	}
+}
+
+// Expect marks the call with this id as one that changes something: it is
+// answered when the client has reported, not before.
+func (c *Conn) Expect(id jsonrpc.ID, _ []guard.State, targets []guard.Target) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if x := c.s.callOf(id); x != nil {
+		x.executes, x.readable = true, slices.ContainsFunc(targets, func(t guard.Target) bool { return t.Path != "" })
+	}
+}
+
+// Unreported reports whether the answer to a call says only that the client did
+// not say how its tool ended.
+func (c *Conn) Unreported(id jsonrpc.ID) bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	n, ok := number(id)
+	return ok && c.s.unsaid[n]
+}
+
+// Write takes one frame of the proxy.
+func (c *Conn) Write(frame []byte) error {
+	m, err := jsonrpc.Admit(frame, jsonrpc.Limits{})
+	if err != nil {
+		return fmt.Errorf("reading a frame: %w", err)
+	}
+	if m.Kind != jsonrpc.Request {
+		return nil // a cancel comes too late: the client has been told to go on
+	}
+	switch m.Method {
+	case "tools/list":
+		c.s.toUp.put(jsonrpc.Result(m.ID, map[string]any{"tools": c.s.definitions()}))
+	case "tools/call":
+		return c.s.begin(m)
+	default:
+		c.s.toUp.put(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeMethodNotFound, "the client's own tools know no such method", nil))
+	}
+	return nil
+}
+
+func (s *Session) definitions() []json.RawMessage {
+	out := []json.RawMessage{}
+	for _, name := range s.cfg.Tools() {
+		out = append(out, Definition(name))
+	}
+	return out
+}
+
+// begin lets the client go on with a call that the line has let through.
+func (s *Session) begin(m jsonrpc.Message) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.callOf(m.ID)
+	if c == nil || s.ended {
+		return errors.New("no such question is open")
+	}
+	if !c.executes {
+		s.answer(c, "", false) // it changes nothing; the proxy holds the answer until it is on record
+		return nil
+	}
+	c.begun = true
+	if c.silent && !c.readable {
+		// Nobody will say how it ended, and nothing can be read back.
+		close(c.begins)
+		s.answer(c, "", false)
+		return nil
+	}
+	patience := s.cfg.Patience
+	if c.silent {
+		patience = s.cfg.Linger
+	}
+	c.timer = time.AfterFunc(patience, func() { s.giveUp(c) })
+	close(c.begins)
+	return nil
+}
+
+// answer is the upstream's answer to a call; mu is held. failure is what the
+// client said of a tool that failed.
+func (s *Session) answer(c *call, failure string, failed bool) {
+	if c.answered {
+		return
+	}
+	c.answered = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	s.finish()
+	text := "The client says that the tool has run."
+	switch {
+	case failed:
+		text = failure
+	case c.silent:
+		text = "The client was told to run the tool. It does not report how tools end."
+	}
+	id := jsonrpc.IntID(c.id)
+	s.toUp.put(jsonrpc.Result(id, map[string]any{
+		"content": []map[string]string{{"type": "text", "text": text}}, "isError": failed,
+	}))
+}
+
+// giveUp ends the wait for a report.
+func (s *Session) giveUp(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.abandon(c)
+}
+
+// abandon answers for a client that has not; mu is held.
+func (s *Session) abandon(c *call) {
+	if c.answered || !c.begun {
+		return
+	}
+	c.unreported, s.unsaid[c.id] = true, true
+	s.answer(c, "The client did not report how the tool ended.", true)
+}
+
+// Report says how a tool ended, as the client tells it. input is what the tool
+// ran with, nil where that is not known. It reports whether the tool use is
+// one of this session.
+func (s *Session) Report(toolUseID string, input []byte, failure string, failed bool) (known bool) {
+	s.mu.Lock()
+	c := s.uses[toolUseID]
+	late := c != nil && c.begun && c.answered
+	other := false
+	if c != nil && c.begun && !c.answered {
+		if input != nil {
+			sum, err := inputSum(input)
+			other = err != nil || sum != c.input
+		}
+		switch {
+		case other:
+			// What ran is not what was approved, whatever became of it.
+			s.answer(c, "the client ran the tool with other input than was approved", true)
+		default:
+			s.answer(c, clip(failure), failed)
+		}
+	}
+	unreported := late && c.unreported
+	s.mu.Unlock()
+	switch {
+	case other:
+		s.cfg.Odd("input_changed", toolUseID, "The client ran "+c.tool+" with other input than was approved, perhaps changed by another hook. Look at what it did.")
+	case unreported && !c.silent:
+		s.cfg.Odd("late_report", toolUseID, "The client reported the end of "+c.tool+" after its outcome had been settled. Look at what it did.")
+	}
+	return c != nil && c.begun
+}
+
+// Lost says that the client was perhaps not told to go on: if no report comes
+// soon, none will.
+func (s *Session) Lost(toolUseID string) {
+	s.hasten(func(c *call) bool { return c.use == toolUseID })
+}
+
+// Idle says that the client, or one agent of it, runs no tool any more: what it
+// has not reported by now it will not.
+func (s *Session) Idle(agentID string) {
+	s.hasten(func(c *call) bool { return c.agent == agentID })
+}
+
+func (s *Session) hasten(which func(*call) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.uses {
+		if c.begun && !c.answered && which(c) {
+			c.timer.Reset(s.cfg.Linger)
+		}
+	}
+}
+
+// clip bounds a text that a tool has printed.
+func clip(text string) string {
+	if len(text) > maxAnswer {
+		text = string(bytes.ToValidUTF8([]byte(text[:maxAnswer]), nil)) + " …"
+	}
+	return text
+}

@@ -1,0 +1,51 @@
+package native
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// schemas are the tools whose arguments are known, as Claude Code 2.1.329
+// describes them to the model. A member that is not here is refused: it could
+// change what a tool does.
+func schemas() map[string]string {
+	const (
+		text   = `{"type":"string"}`
+		flag   = `{"type":"boolean"}`
+		count  = `{"type":"integer","minimum":0}`
+		edit   = `{"type":"object","properties":{"old_string":` + text + `,"new_string":` + text + `,"replace_all":` + flag + `},"required":["old_string","new_string"],"additionalProperties":false}`
+		closed = `,"additionalProperties":false}`
+	)
+	return map[string]string{
+		"Write":     `{"type":"object","properties":{"file_path":` + text + `,"content":` + text + `},"required":["file_path","content"]` + closed,
+		"Edit":      `{"type":"object","properties":{"file_path":` + text + `,"old_string":` + text + `,"new_string":` + text + `,"replace_all":` + flag + `},"required":["file_path","old_string","new_string"]` + closed,
+		"MultiEdit": `{"type":"object","properties":{"file_path":` + text + `,"edits":{"type":"array","minItems":1,"items":` + edit + `}},"required":["file_path","edits"]` + closed,
+		"NotebookEdit": `{"type":"object","properties":{"notebook_path":` + text + `,"cell_id":` + text + `,"new_source":` + text +
+			`,"cell_type":{"enum":["code","markdown"]},"edit_mode":{"enum":["replace","insert","delete"]}},"required":["notebook_path","new_source"]` + closed,
+		"Bash": `{"type":"object","properties":{"command":` + text + `,"timeout":{"type":"number"},"description":` + text + `,"run_in_background":` + flag +
+			`,"dangerouslyDisableSandbox":` + flag + `,"cwd":{"type":"string","description":"Where it runs; added by the guard"}},"required":["command"]` + closed,
+		"WebFetch":  `{"type":"object","properties":{"url":` + text + `,"prompt":` + text + `,"offset":` + count + `},"required":["url"]` + closed,
+		"WebSearch": `{"type":"object","properties":{"query":` + text + `,"allowed_domains":{"type":"array","items":` + text + `},"blocked_domains":{"type":"array","items":` + text + `}},"required":["query"]` + closed,
+		"Read":      `{"type":"object","properties":{"file_path":` + text + `,"offset":` + count + `,"limit":` + count + `,"pages":` + text + `,"allow_large":` + flag + `},"required":["file_path"]` + closed,
+	}
+}
+
+// FolderMember is what the guard adds to the arguments of a command: the folder
+// in which it runs is part of what is approved.
+const FolderMember = "cwd"
+
+// runsInFolder names the tools whose arguments get it.
+const runsInFolder = "Bash"
+
+// Definition is the description of a tool as the guard knows it. It is part of
+// the program, so nobody has to accept it. The arguments of a tool that is not
+// known are not described.
+func Definition(tool string) json.RawMessage {
+	schema, ok := schemas()[tool]
+	if !ok {
+		schema = `{"type":"object"}`
+	}
+	return fmt.Appendf(nil, `{"name":%s,"description":"A tool of the client's own.","inputSchema":%s}`, jsonrpc.QuoteString(tool), schema)
+}

@@ -1,0 +1,207 @@
+package native
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// Permission is an MCP server with one tool, approve, for Claude Code's
+// --permission-prompt-tool: mcp__NAME__approve.
+type Permission struct {
+	Version string
+	// Ask decides about one prompt; it gets the tool's input as it came.
+	Ask func(ctx context.Context, q Question) Answer
+}
+
+// permissionTool is the tool's description for clients.
+const permissionTool = `{"name":"approve","title":"Approve a tool call","description":"Asks the developer whether a tool may run. For --permission-prompt-tool; not meant for the model.",` +
+	`"inputSchema":{"type":"object","properties":{"tool_name":{"type":"string"},"input":{"type":"object"},"tool_use_id":{"type":"string"}},"required":["tool_name","input"]}}`
+
+// maxPrompts bounds the prompts that wait at once on one connection.
+const maxPrompts = 64
+
+// Serve answers one client until its stream or ctx ends; it closes rw.
+func (p Permission) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &permissionSession{Permission: p, rw: rw, calls: map[jsonrpc.ID]context.CancelFunc{}, slots: make(chan struct{}, maxPrompts)}
+	stop := context.AfterFunc(ctx, func() { rw.Close() })
+	defer func() {
+		cancel()
+		stop()
+		rw.Close()
+		s.running.Wait()
+	}()
+	r := jsonrpc.NewReader(rw, jsonrpc.Limits{})
+	for {
+		frame, err := r.Next()
+		var refused *jsonrpc.Refusal
+		if err == nil {
+			var m jsonrpc.Message
+			if m, err = jsonrpc.Admit(frame, jsonrpc.Limits{}); err == nil {
+				s.take(ctx, m)
+				continue
+			}
+		}
+		switch {
+		case errors.As(err, &refused):
+			if refused.Kind == jsonrpc.Request && !refused.ID.IsZero() {
+				s.write(jsonrpc.ErrorReply(refused.ID, refused.Reason.Code(), refused.Error(), nil))
+			}
+		case errors.Is(err, io.EOF), ctx.Err() != nil:
+			return nil
+		default:
+			return fmt.Errorf("reading a permission prompt: %w", err)
+		}
+	}
+}
+
+// permissionSession is one connection.
+type permissionSession struct {
+	Permission
+	rw      io.ReadWriteCloser
+	slots   chan struct{}
+	running sync.WaitGroup
+
+	out sync.Mutex // one frame at a time
+
+	mu    sync.Mutex
+	calls map[jsonrpc.ID]context.CancelFunc
+}
+
+func (s *permissionSession) write(frame []byte) {
+	s.out.Lock()
+	defer s.out.Unlock()
+	_, _ = s.rw.Write(append(frame, '\n')) // a client that is gone ends the reader too
+}
+
+func (s *permissionSession) take(ctx context.Context, m jsonrpc.Message) {
+	if m.Kind == jsonrpc.Notification && m.Method == "notifications/cancelled" {
+		if at, ok := m.Param("requestId"); ok {
+			id, _ := jsonrpc.IDFrom(m.Raw, at)
+			s.mu.Lock()
+			if stop := s.calls[id]; stop != nil {
+				stop()
+			}
+			s.mu.Unlock()
+		}
+	}
+	if m.Kind != jsonrpc.Request {
+		return
+	}
+	info := map[string]string{"name": "mcpguard-permission", "version": s.Version}
+	tools := map[string]any{"tools": map[string]any{}}
+	switch m.Method {
+	case "initialize":
+		version := "2025-06-18"
+		if at, ok := m.Param("protocolVersion"); ok {
+			if v, ok := jsonrpc.String(m.Raw, at); ok && (v == "2024-11-05" || v == "2025-03-26" || v == "2025-11-25") {
+				version = v
+			}
+		}
+		s.write(jsonrpc.Result(m.ID, map[string]any{"protocolVersion": version, "capabilities": tools, "serverInfo": info}))
+	case "ping":
+		s.write(jsonrpc.Result(m.ID, struct{}{}))
+	case "tools/list":
+		s.write(jsonrpc.Result(m.ID, map[string]any{"tools": []json.RawMessage{json.RawMessage(permissionTool)}}))
+	case "tools/call":
+		s.call(ctx, m)
+	default: // server/discover too: clients of the modern era fall back
+		s.write(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeMethodNotFound, "there is no such method", nil))
+	}
+}
+
+// call answers one prompt in a goroutine of its own.
+func (s *permissionSession) call(ctx context.Context, m jsonrpc.Message) {
+	q, err := prompt(m)
+	if err != nil {
+		s.write(verdict(m.ID, Answer{Reason: err.Error()}, nil))
+		return
+	}
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		s.write(verdict(m.ID, Answer{Reason: "too many permission prompts wait at once"}, nil))
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s.mu.Lock()
+	s.calls[m.ID] = cancel
+	s.mu.Unlock()
+	if at, ok := jsonrpc.Lookup(m.Raw, m.Params, "_meta", "progressToken"); ok {
+		token := json.RawMessage(at.Of(m.Raw))
+		words := make(chan string, 1)
+		q.Progress = func(message string) {
+			select {
+			case words <- message:
+			default: // the client does not read
+			}
+		}
+		s.running.Add(1)
+		go func() { // ends with the call
+			defer s.running.Done()
+			for n := 1; ; n++ {
+				select {
+				case <-ctx.Done():
+					return
+				case message := <-words:
+					s.write(jsonrpc.Notify("notifications/progress", map[string]any{"progressToken": token, "progress": n, "message": message}))
+				}
+			}
+		}()
+	}
+	s.running.Add(1)
+	go func() { // ends with the decision, or with ctx; Serve waits for it
+		defer s.running.Done()
+		defer func() {
+			cancel()
+			s.mu.Lock()
+			delete(s.calls, m.ID)
+			s.mu.Unlock()
+			<-s.slots
+		}()
+		a := s.Ask(ctx, q)
+		if ctx.Err() == nil {
+			s.write(verdict(m.ID, a, q.Input))
+		}
+	}()
+}
+
+// prompt reads the arguments of approve.
+func prompt(m jsonrpc.Message) (q Question, err error) {
+	name, _ := m.Param("name")
+	if v, _ := jsonrpc.String(m.Raw, name); v != "approve" {
+		return q, errors.New("there is no such tool")
+	}
+	text := func(member string) string {
+		at, _ := jsonrpc.Lookup(m.Raw, m.Params, "arguments", member)
+		v, _ := jsonrpc.String(m.Raw, at)
+		return v
+	}
+	q.Tool, q.ToolUseID = text("tool_name"), text("tool_use_id")
+	at, ok := jsonrpc.Lookup(m.Raw, m.Params, "arguments", "input")
+	if q.Tool == "" || !ok || jsonrpc.TypeOf(m.Raw, at) != jsonrpc.ObjectType {
+		return q, errors.New("the prompt names no tool or no input")
+	}
+	q.Input = json.RawMessage(at.Of(m.Raw))
+	return q, nil
+}
+
+// verdict is the answer in the form that the client reads: JSON as text.
+func verdict(id jsonrpc.ID, a Answer, input json.RawMessage) []byte {
+	word := map[string]any{"behavior": "deny", "message": a.Reason}
+	if a.Allow {
+		word = map[string]any{"behavior": "allow", "updatedInput": input}
+	}
+	text, err := json.Marshal(word)
+	if err != nil {
+		// fail closed: an answer that cannot be written allows nothing
+		text = []byte(`{"behavior":"deny","message":"mcpguard could not write its answer"}`)
+	}
+	return jsonrpc.Result(id, map[string]any{"content": []map[string]string{{"type": "text", "text": string(text)}}})
+}

@@ -1,0 +1,406 @@
+package native
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// Config says what a session belongs to. Ref and Tools are required.
+type Config struct {
+	// Ref is the client process: it is what runs the tools.
+	Ref guard.UpstreamRef
+	// Tools returns the names that the policy in force knows.
+	Tools func() []string
+	// Patience is how long after its beginning a tool may go unreported; zero:
+	// 15 minutes. Then its outcome counts as unknown.
+	Patience time.Duration
+	// Linger is how long one may that the client perhaps never began, or of
+	// which no report will come; zero: 5 seconds.
+	Linger time.Duration
+	// Odd is told of what a human should look at: a tool that ran with other
+	// input than was approved, or after its outcome was settled. May be nil.
+	Odd func(kind, toolUseID, text string)
+}
+
+// Bounds where Config says nothing.
+const (
+	defaultPatience = 15 * time.Minute
+	defaultLinger   = 5 * time.Second
+	maxSettled      = 512      // tool uses that are remembered after their end
+	maxAnswer       = 4 << 10  // bytes of a failure that are kept
+	maxInput        = 15 << 20 // bytes of a tool's input
+	maxUseID        = 200      // bytes of a tool use's id
+)
+
+// Session is the client's own tools in one run of the client. It is safe for
+// concurrent use; Conn's Next and the client end's Read are for one goroutine
+// each, the proxy's.
+type Session struct {
+	cfg   Config
+	toPEP *queue // what the client end says: frames with their newlines
+	toUp  *queue // what the upstream end says: frames
+	// stopped is closed when no question is taken any more, done when besides
+	// nothing runs any more.
+	stopped, done chan struct{}
+
+	mu              sync.Mutex
+	next            int64
+	calls           map[int64]*call  // in flight, by request id
+	uses            map[string]*call // the newest of each tool use, also settled ones
+	settled         []string         // keys of uses that are settled, the oldest first
+	unsaid          map[int64]bool   // calls whose client never said how they ended
+	ended, finished bool
+}
+
+// call is one question on its way.
+type call struct {
+	id        int64
+	tool, use string
+	agent     string // of a subagent
+	input     diff.Digest
+	progress  func(string)
+
+	// Guarded by the session.
+	executes   bool // it changes something: the answer waits for a report
+	readable   bool // what it changes can be read back
+	begun      bool
+	answered   bool // the upstream end has answered
+	unreported bool
+	silent     bool // no report will come
+	timer      *time.Timer
+
+	begins chan struct{} // closed when the client may go on
+	ends   chan struct{} // closed when the proxy has answered
+	frame  []byte        // its answer, set before ends is closed
+}
+
+// New makes a session. It starts nothing.
+func New(c Config) *Session {
+	if c.Patience == 0 {
+		c.Patience = defaultPatience
+	}
+	if c.Linger == 0 {
+		c.Linger = defaultLinger
+	}
+	if c.Odd == nil {
+		c.Odd = func(string, string, string) {}
+	}
+	return &Session{
+		cfg: c, toPEP: newQueue(), toUp: newQueue(), stopped: make(chan struct{}), done: make(chan struct{}),
+		calls: map[int64]*call{}, uses: map[string]*call{}, unsaid: map[int64]bool{},
+	}
+}
+
+// Question is one tool that the client wants to run.
+type Question struct {
+	Tool      string
+	ToolUseID string
+	AgentID   string
+	Input     json.RawMessage // an object that strict reading has admitted
+	Folder    string          // where a command would run
+	// Silent says that no report will follow: the client has no hooks for it.
+	Silent bool
+	// Progress is told what the question waits for; may be nil. It must not block.
+	Progress func(message string)
+}
+
+// Answer is what the client is to do.
+type Answer struct {
+	Allow  bool
+	Reason string // why not: sentences for the model
+	// Begun says that the tool counts as running until it is reported: a client
+	// that did not get the answer is told to Session.Lost.
+	Begun bool
+}
+
+// ErrEnded says that the session cannot take a question any more.
+var ErrEnded = errors.New("the guard's session for this client has ended; make the call again")
+
+// Ask sends a question down the line and waits for its end, or until the client
+// may go on. The end of ctx cancels it. A tool use that is asked for twice, by
+// a hook and by a permission prompt, is one question.
+func (s *Session) Ask(ctx context.Context, q Question) (Answer, error) {
+	c, joined, err := s.enter(q)
+	if err != nil {
+		return Answer{}, err
+	}
+	if !joined {
+		frame, err := c.request(q)
+		if err != nil {
+			s.drop(c)
+			return Answer{}, err
+		}
+		s.toPEP.put(frame)
+	}
+	select {
+	case <-c.begins:
+		return Answer{Allow: true, Begun: true}, nil
+	case <-c.ends:
+	case <-ctx.Done():
+		if !joined {
+			s.toPEP.put(cancelFrame(c.id))
+		}
+		return Answer{}, fmt.Errorf("waiting for the guard: %w", context.Cause(ctx))
+	case <-s.stopped:
+		return Answer{}, ErrEnded
+	}
+	select {
+	case <-c.begins: // both at once: its report came in the same moment
+		return Answer{Allow: true, Begun: true}, nil
+	default:
+	}
+	return read(c.frame), nil
+}
+
+// enter registers a question, or finds the one that it repeats.
+func (s *Session) enter(q Question) (c *call, joined bool, err error) {
+	if q.Tool == "" || q.ToolUseID == "" || len(q.ToolUseID) > maxUseID || len(q.Input) > maxInput {
+		return nil, false, errors.New("the question names no tool, or is too long")
+	}
+	sum, err := inputSum(q.Input)
+	if err != nil {
+		return nil, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return nil, false, ErrEnded
+	}
+	if old := s.uses[q.ToolUseID]; old != nil {
+		if old.tool != q.Tool || old.input != sum {
+			// fail closed: one id stands for one action
+			return nil, false, errors.New("this tool use was asked for with other input already; make the call again")
+		}
+		if !old.answered || old.ended() {
+			return old, true, nil
+		}
+		return nil, false, errors.New("this tool use has run already; make the call again")
+	}
+	s.next++
+	c = &call{
+		id: s.next, tool: q.Tool, use: q.ToolUseID, agent: q.AgentID, input: sum, silent: q.Silent, progress: q.Progress,
+		begins: make(chan struct{}), ends: make(chan struct{}),
+	}
+	s.calls[c.id], s.uses[c.use] = c, c
+	return c, false, nil
+}
+
+// ended reports whether the proxy has answered a call that never began.
+func (c *call) ended() bool {
+	select {
+	case <-c.ends:
+		return !c.begun
+	default:
+		return false
+	}
+}
+
+func (s *Session) drop(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.calls, c.id)
+	delete(s.uses, c.use)
+}
+
+func inputSum(input []byte) (diff.Digest, error) {
+	canonical, err := diff.Canonical(input)
+	if err != nil {
+		return diff.Digest{}, errors.New("the tool's input has no canonical form; use plain numbers and text")
+	}
+	return diff.Sum(canonical), nil
+}
+
+// request builds the tools/call. The input goes in as it came, on one line.
+func (c *call) request(q Question) ([]byte, error) {
+	var line bytes.Buffer
+	if err := json.Compact(&line, q.Input); err != nil {
+		return nil, fmt.Errorf("reading the tool's input: %w", err)
+	}
+	args := line.Bytes()
+	if q.Tool == runsInFolder {
+		root, ok := jsonrpc.Root(args)
+		if _, twice := jsonrpc.Member(args, root, FolderMember); !ok || twice {
+			return nil, errors.New("the command's input cannot be read")
+		}
+		if args = jsonrpc.SetMember(args, root, FolderMember, jsonrpc.QuoteString(q.Folder)); args == nil {
+			return nil, errors.New("the command's input cannot be read")
+		}
+	}
+	id := strconv.FormatInt(c.id, 10)
+	var out bytes.Buffer
+	out.WriteString(`{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":`)
+	out.Write(jsonrpc.QuoteString(q.Tool))
+	out.WriteString(`,"arguments":`)
+	out.Write(args)
+	out.WriteString(`,"_meta":{"progressToken":` + id + `,"claudecode/toolUseId":`)
+	out.Write(jsonrpc.QuoteString(q.ToolUseID))
+	out.WriteString("}}}\n")
+	return out.Bytes(), nil
+}
+
+func cancelFrame(id int64) []byte {
+	return append(jsonrpc.Notify("notifications/cancelled", map[string]any{"requestId": id, "reason": "the client gave up"}), '\n')
+}
+
+// word is how the guard's own answers begin; see package proxy.
+type word struct {
+	Status, Reason, Repair, Next string
+}
+
+// read turns the proxy's answer into the client's.
+func read(frame []byte) Answer {
+	m, err := jsonrpc.Admit(frame, jsonrpc.Limits{})
+	if err != nil || m.Result.IsZero() {
+		// fail closed: no result is no permission
+		return Answer{Reason: "mcpguard could not handle this call; ask the user to look at the guard's log"}
+	}
+	failed := false
+	if at, ok := jsonrpc.Member(m.Raw, m.Result, "isError"); ok {
+		v, plain := jsonrpc.Bool(m.Raw, at)
+		failed = v || !plain
+	}
+	if !failed {
+		return Answer{Allow: true}
+	}
+	reason := "mcpguard did not allow this call"
+	if at, ok := jsonrpc.Lookup(m.Raw, m.Result, "content"); ok {
+		for el := range jsonrpc.Elements(m.Raw, at) {
+			text, ok := jsonrpc.Member(m.Raw, el, "text")
+			if !ok {
+				continue
+			}
+			v, _ := jsonrpc.String(m.Raw, text)
+			reason = sentence(v)
+			break
+		}
+	}
+	return Answer{Reason: reason}
+}
+
+// sentence is a refusal of the guard as the model reads it.
+func sentence(text string) string {
+	var w word
+	if json.Unmarshal([]byte(text), &w) != nil || w.Status == "" {
+		return text
+	}
+	out := "mcpguard: " + strings.ReplaceAll(w.Status, "_", " ")
+	for i, part := range []string{w.Reason, w.Repair, w.Next} {
+		switch part = strings.TrimSpace(part); {
+		case part == "":
+		case i == 0:
+			out += ": " + part
+		default:
+			out = strings.TrimRight(out, ".") + ". " + strings.ToUpper(part[:1]) + part[1:]
+		}
+	}
+	return strings.TrimRight(out, ".") + "."
+}
+
+// Client returns the end that the proxy serves as its client.
+func (s *Session) Client() io.ReadWriteCloser { return (*clientEnd)(s) }
+
+// End ends the session from the client's side, as a client that closes its
+// stream does.
+func (s *Session) End() { s.toPEP.close() }
+
+// clientEnd is the proxy's view of the client.
+type clientEnd Session
+
+// Read returns what the client says.
+func (e *clientEnd) Read(p []byte) (int, error) { return e.toPEP.Read(p) }
+
+// Write takes frames for the client, whole ones.
+func (e *clientEnd) Write(p []byte) (int, error) {
+	for line := range bytes.Lines(p) {
+		(*Session)(e).fromPEP(bytes.TrimRight(line, "\n"))
+	}
+	return len(p), nil
+}
+
+// Close ends both directions.
+func (e *clientEnd) Close() error {
+	e.toPEP.close()
+	return nil
+}
+
+// fromPEP takes one frame of the proxy: an answer, or a word while one waits.
+func (s *Session) fromPEP(frame []byte) {
+	m, err := jsonrpc.Admit(frame, jsonrpc.Limits{})
+	if err != nil {
+		return
+	}
+	switch {
+	case m.Kind == jsonrpc.Response:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c := s.callOf(m.ID)
+		if c == nil {
+			return
+		}
+		c.frame = bytes.Clone(frame)
+		delete(s.calls, c.id)
+		s.settle(c)
+		close(c.ends)
+	case m.Kind == jsonrpc.Notification && m.Method == "notifications/progress":
+		at, ok := m.Param("progressToken")
+		said, has := m.Param("message")
+		if !ok || !has {
+			return
+		}
+		id, _ := jsonrpc.IDFrom(m.Raw, at)
+		text, _ := jsonrpc.String(m.Raw, said)
+		s.mu.Lock()
+		c := s.callOf(id)
+		s.mu.Unlock()
+		if c != nil && c.progress != nil {
+			c.progress(text)
+		}
+	}
+}
+
+// callOf finds a call in flight; mu is held.
+func (s *Session) callOf(id jsonrpc.ID) *call {
+	n, ok := number(id)
+	if !ok {
+		return nil
+	}
+	return s.calls[n]
+}
+
+func number(id jsonrpc.ID) (int64, bool) {
+	n, err := strconv.ParseInt(string(id.Raw()), 10, 64)
+	return n, err == nil
+}
+
+// settle remembers a tool use for a while after its end; mu is held.
+func (s *Session) settle(c *call) {
+	s.settled = append(s.settled, c.use)
+	for len(s.settled) > maxSettled {
+		if old := s.uses[s.settled[0]]; old != nil && !(old.begun && !old.answered) {
+			delete(s.uses, s.settled[0])
+		}
+		s.settled = s.settled[1:]
+	}
+}
+
+// Ended reports whether the session takes no questions any more.
+func (s *Session) Ended() bool {
+	select {
+	case <-s.stopped:
+		return true
+	default:
+		return false
+	}
+}
