@@ -186,7 +186,7 @@ type Limits struct {
 	Rate        Rate     `yaml:"rate" doc:"Calls per time, such as 30/m. Default for writes: 60/m."`
 	Timeout     Duration `yaml:"timeout" doc:"How long a call may take."`
 	Concurrency int      `yaml:"concurrency" doc:"Calls in flight at once."`
-	Output      Size     `yaml:"output" doc:"Size of a result, such as 1MiB; what is beyond is cut."`
+	Output      Size     `yaml:"output" doc:"Size of a result, such as 1MiB. A larger one is withheld as a whole, and the agent is told its size."`
 }
 
 func (Limits) noun() string { return "a tool's limits" }

@@ -55,9 +55,9 @@ func (a *app) check() *cobra.Command {
 			for _, n := range cfg.Notes {
 				fmt.Fprintf(a.err, "%s\n", safetext.Text(n.String()))
 			}
-			fmt.Fprintf(a.out, "%s: %d servers, %d tools, no problems\n", safetext.Text(file), len(set.Servers()), tools)
+			fmt.Fprintf(a.out, "%s: %s, %s, no problems\n", safetext.Text(file), count(len(set.Servers()), "server", "servers"), count(tools, "tool", "tools"))
 			if waiting > 0 {
-				fmt.Fprintf(a.out, "%d of the tools have no accepted definition and are blocked; see: mcpguardd doctor\n", waiting)
+				fmt.Fprintf(a.out, "without an accepted definition, and so blocked: %s; see: mcpguardd doctor\n", count(waiting, "tool", "tools"))
 			}
 			return nil
 		},

@@ -111,7 +111,7 @@ func (d *diagnosis) configuration(p ipc.Paths) *policy.Set {
 		d.bad("the configuration does not load:\n%v", err)
 		return nil
 	}
-	d.ok("%s loads: %d servers", p.ConfigFile(), len(set.Servers()))
+	d.ok("%s loads: %s", p.ConfigFile(), count(len(set.Servers()), "server", "servers"))
 	for _, s := range set.Servers() {
 		waiting := 0
 		for _, t := range s.Tools() {
