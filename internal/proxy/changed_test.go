@@ -74,18 +74,18 @@ func TestWhatWaitsForAcceptanceIsHandedOn(t *testing.T) {
 			p.frame()
 		}
 		synctest.Wait()
-		if len(told) != 1 || len(told[0]) != 1 {
-			t.Fatalf("told %v, want one tool, once", told)
+		if len(told) != 1 || len(told[0]) != 2 || told[0][0].Tool != "extra" || told[0][0].Accepted != nil {
+			t.Fatalf("told %v, want two tools, once: one that no policy names, and one that has changed", told)
 		}
-		w := told[0][0]
+		w := told[0][1]
 		if w.Tool != "moved" || string(w.Definition) != definitionOf("moved") || !strings.Contains(string(w.Accepted), "once did moved") {
 			t.Errorf("told %+v", w)
 		}
-		r.setPolicy(strings.Replace(testConfig, "      moved: {tier: T0_READ}\n", "", 1))
+		r.setPolicy(strings.Replace(testConfig, "      moved: {tier: T0_READ}\n", "      moved: {tier: NEVER}\n", 1))
 		changed <- struct{}{}
 		synctest.Wait()
-		if len(told) != 2 || len(told[1]) != 0 {
-			t.Errorf("told %v, want that nothing waits any more", told)
+		if len(told) != 2 || len(told[1]) != 1 || told[1][0].Tool != "extra" {
+			t.Errorf("told %v, want that the closed one does not wait any more", told)
 		}
 	})
 }

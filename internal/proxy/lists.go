@@ -26,6 +26,7 @@ type tools struct {
 	known    map[string]definition
 	complete bool            // the guard itself has listed all since the last change
 	waiting  []Waiting       // for acceptance, as last told
+	closed   int             // by the policy, as last told
 	shown    map[string]bool // whether the client's last list had it; nil before the first
 	alerted  map[string]diff.Digest
 	listing  sync.Mutex // one list of the guard's own at a time
@@ -261,26 +262,51 @@ func (s *session) compare(page map[string]definition) {
 			}
 		}
 	}
-	if waiting, more := s.waiting(server); more {
-		what := "tools wait"
-		if waiting == 1 {
-			what = "tool waits"
-		}
-		s.notice("mcpguard: %d %s for acceptance: mcpguardd accept %s", waiting, what, s.cfg.Session.Server)
+	if waiting, closed, more := s.waiting(server); more {
+		s.notice("%s", missing(s.cfg.Session.Server, waiting, closed))
 	}
 }
 
-// waiting counts the tools that wait for acceptance, and passes them on where
-// they are others than before. more says that the developer has to be told.
-func (s *session) waiting(server *policy.Server) (n int, more bool) {
+// missing says in one line how many of a server's tools the client does not
+// see, so that none is gone without a word.
+func missing(server string, waiting, closed int) string {
+	tools := func(n int, one, many string) string {
+		if n == 1 {
+			return "1 tool of " + server + " " + one
+		}
+		return fmt.Sprintf("%d tools of %s %s", n, server, many)
+	}
+	switch {
+	case waiting == 0:
+		return "mcpguard: " + tools(closed, "is", "are") + " closed by the policy"
+	case closed == 0:
+		return "mcpguard: " + tools(waiting, "waits", "wait") + " for acceptance: mcpguardd accept " + server
+	}
+	return fmt.Sprintf("mcpguard: %s for acceptance: mcpguardd accept %s; %d more closed by the policy", tools(waiting, "waits", "wait"), server, closed)
+}
+
+// waiting counts the tools that wait for acceptance, those that no policy names
+// included, and passes them on where they are others than before; closed are
+// those that the policy does not open to this session. more says that the
+// developer has to be told.
+func (s *session) waiting(server *policy.Server) (n, closed int, more bool) {
 	s.defs.mu.Lock()
 	defer s.defs.mu.Unlock()
 	var list []Waiting
 	for name, d := range s.defs.known {
-		if tool, ok := server.Tool(name); ok && tool.Tier != guard.Never {
-			if pin, pinned := tool.Pin(); !pinned || pin.SHA256 != d.hash {
-				list = append(list, Waiting{Tool: name, SHA256: d.hash, Definition: d.raw, Accepted: pin.Definition})
-			}
+		tool, named := server.Tool(name)
+		var pin guard.Pin
+		pinned := false
+		if named {
+			pin, pinned = tool.Pin()
+		}
+		switch {
+		case named && tool.Tier == guard.Never:
+			closed++
+		case !pinned || pin.SHA256 != d.hash:
+			list = append(list, Waiting{Tool: name, SHA256: d.hash, Definition: d.raw, Accepted: pin.Definition})
+		case !named || !tool.Listed(s.cfg.Session, d.raw):
+			closed++
 		}
 	}
 	slices.SortFunc(list, func(a, b Waiting) int { return strings.Compare(a.Tool, b.Tool) })
@@ -288,11 +314,12 @@ func (s *session) waiting(server *policy.Server) (n int, more bool) {
 	same := slices.EqualFunc(list, told, func(a, b Waiting) bool {
 		return a.Tool == b.Tool && a.SHA256 == b.SHA256 && bytes.Equal(a.Accepted, b.Accepted)
 	})
-	s.defs.waiting = list
+	more = len(list)+closed > 0 && (len(list) != len(told) || closed != s.defs.closed)
+	s.defs.waiting, s.defs.closed = list, closed
 	if !same {
 		s.cfg.Waiting(slices.Clone(list))
 	}
-	return len(list), len(list) > 0 && len(list) != len(told)
+	return len(list), closed, more
 }
 
 // definitionChanged records once per session that a tool is not what was
