@@ -107,7 +107,7 @@ func (d *daemon) adopt(ctx context.Context, before, set *policy.Set) error {
 	if len(wider) > 0 {
 		err := d.store.RaiseAlert(ctx, store.Alert{
 			Kind: "policy_widened", Key: set.Hash(),
-			Text:   fmt.Sprintf("the policy allows more than before (%d changes)", len(wider)),
+			Text:   fmt.Sprintf("the policy allows more than before (%s)", count(len(wider), "change")),
 			Detail: strings.Join(wider, "\n"),
 		})
 		if err != nil {
@@ -209,4 +209,12 @@ func (d *daemon) watchPolicy(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// count says how many there are of something.
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }

@@ -24,7 +24,6 @@ type session struct {
 	server  *policy.Server
 	clients []ipc.ClientRef // the client, and the wrappers between it and the shim
 	roots   []string
-	home    string
 	folder  string        // of the run, which decides its profile
 	changed chan struct{} // holds one: another policy is in force
 	over    chan struct{} // closed when the configuration ends the session

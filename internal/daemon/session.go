@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -219,7 +220,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		Policy:   d.policy.Load,
 		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
 		Redactor: d.secrets, Clock: d.clock,
-		Roots: s.roots, ServerRoots: FolderArgs(s.server.Config), Home: s.home,
+		Roots: s.roots, ServerRoots: FolderArgs(s.server.Config), Home: d.home(s.server.Config),
 		Log:        d.log.With("session", s.ID, "server", s.Server),
 		Notice:     func(line string) { s.notice(line); _ = h.Notice(line) }, // the shim may be gone
 		Identified: s.identified, Waiting: s.waits, Changed: s.changed, Context: d.natives.context,
@@ -266,6 +267,20 @@ func (d *daemon) startUpstream(ctx context.Context, s *session, h *ipc.Handover)
 	}
 	s.started(p)
 	return p, nil
+}
+
+// home returns the home folder that a server gets with its environment, or
+// nothing: a path that begins with ~ means what the server takes it for.
+func (d *daemon) home(c *config.Server) string {
+	if !slices.Contains(c.Env, "HOME") {
+		return ""
+	}
+	recorded, err := config.LoadEnvironment(d.cfg.Paths.EnvironmentFile())
+	if err != nil {
+		return "" // such paths are refused then; starting the server says what is wrong
+	}
+	home, _ := recorded.Lookup(c.Name, "HOME")
+	return home
 }
 
 // Spec is how a server is started, with the values of its secrets for whoever
