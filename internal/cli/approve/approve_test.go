@@ -470,3 +470,22 @@ func TestSpelling(t *testing.T) {
 		}
 	}
 }
+
+// TestUnacceptedToolsAreNotSilent: what no client sees for want of a person's
+// word is said above each list.
+func TestUnacceptedToolsAreNotSilent(t *testing.T) {
+	r := newRig(t)
+	r.servers = []client.Server{
+		{Name: "github", Tools: []client.ServerTool{{Name: "search", Accepted: true}, {Name: "merge"}, {Name: "wipe", Tier: "NEVER"}},
+			Waiting: []client.DefinitionDiff{{Tool: "merge", Change: "changed"}, {Tool: "star", Change: "new"}}},
+		{Name: "notes", Tools: []client.ServerTool{{Name: "write"}}},
+		{Name: "done", Tools: []client.ServerTool{{Name: "read", Accepted: true}}},
+	}
+	want := "approve: 2 tools of github wait for acceptance\n  look at them with `mcpguardd accept github --show`\n" +
+		"approve: 1 tool of notes waits for acceptance\n  look at them with `mcpguardd accept notes --show`\n"
+	for _, args := range [][]string{{"--list"}, {}} {
+		if _, out, stderr := r.run(mode{}, args...); stderr != want || strings.Contains(out, "github") {
+			t.Errorf("approve %v: got %q and %q, want %q", args, out, stderr, want)
+		}
+	}
+}

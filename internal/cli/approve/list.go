@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
 // statuses are the words of --status, in the order of an approval's life.
@@ -171,6 +172,7 @@ func (a *app) notices(ctx context.Context, c *client.Client) {
 	if s.StoreProblem != "" {
 		a.note("nothing executes at the moment: "+s.StoreProblem, "denying still works; `mcpguardd doctor` tells more")
 	}
+	a.unaccepted(ctx, c)
 	if s.Alerts == 0 {
 		return
 	}
@@ -184,6 +186,33 @@ func (a *app) notices(ctx context.Context, c *client.Client) {
 			text += "\n" + v.Detail
 		}
 		a.note(text, "once you have seen it: approve ack "+shortID(v.ID))
+	}
+}
+
+// unaccepted says which servers have tools that no client sees before a person
+// has accepted them.
+func (a *app) unaccepted(ctx context.Context, c *client.Client) {
+	servers, err := c.Servers(ctx)
+	if err != nil {
+		return
+	}
+	for _, v := range servers {
+		waiting := map[string]bool{}
+		for _, t := range v.Tools {
+			if !t.Accepted && t.Tier != guard.Never.String() {
+				waiting[t.Name] = true
+			}
+		}
+		for _, w := range v.Waiting {
+			waiting[w.Tool] = true
+		}
+		if n := len(waiting); n > 0 {
+			verb := "wait"
+			if n == 1 {
+				verb = "waits"
+			}
+			a.note(fmt.Sprintf("%s of %s %s for acceptance", plural(n, "tool"), v.Name, verb), "look at them with `mcpguardd accept "+v.Name+" --show`")
+		}
 	}
 }
 

@@ -42,7 +42,9 @@ type rig struct {
 	store  *store.Store
 	desk   *approval.Desk
 	status client.Status
-	stop   func()
+	// servers replaces the one server with its one accepted tool.
+	servers []client.Server
+	stop    func()
 	// shown replaces the store for reading, where a test wants values that no
 	// store would keep.
 	shown    localapi.Store
@@ -52,7 +54,10 @@ type rig struct {
 
 func (r *rig) Sessions() []client.Session { return nil }
 func (r *rig) Servers() []client.Server {
-	return []client.Server{{Name: "files", Tools: []client.ServerTool{{Name: "write_file"}}}}
+	if r.servers != nil {
+		return r.servers
+	}
+	return []client.Server{{Name: "files", Tools: []client.ServerTool{{Name: "write_file", Accepted: true}}}}
 }
 func (r *rig) Status() client.Status { return r.status }
 
