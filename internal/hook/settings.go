@@ -1,0 +1,322 @@
+package hook
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// Seconds that the settings give a hook. A client lets an allow-listed tool run
+// when a question's time is over, so its hook answers before.
+const (
+	AskSeconds    = 3600
+	AnswerSeconds = AskSeconds - 10
+	ReportSeconds = 15
+)
+
+// group is one entry of an event in the settings.
+type group struct {
+	Matcher string    `json:"matcher,omitempty"`
+	Hooks   []command `json:"hooks"`
+}
+
+type command struct {
+	Type    string `json:"type"`
+	Command string `json:"command"`
+	Timeout int    `json:"timeout"`
+}
+
+// entries are what Install adds, in its order. Whatever goes wrong with a
+// question, even that the program is gone, ends with status 2, which denies: any
+// other failure would let the tool run.
+func entries(program string) []struct {
+	event string
+	group group
+} {
+	ask := group{"*", []command{{"command", fmt.Sprintf("%s hook pre --timeout %d || exit 2", program, AnswerSeconds), AskSeconds}}}
+	report := []command{{"command", program + " hook post", ReportSeconds}}
+	out := []struct {
+		event string
+		group group
+	}{{PreToolUse, ask}}
+	for _, event := range []string{PostToolUse, PostToolUseFailure} {
+		out = append(out, struct {
+			event string
+			group group
+		}{event, group{"*", report}})
+	}
+	for _, event := range []string{UserPromptSubmit, Stop, SubagentStop, SessionEnd} {
+		out = append(out, struct {
+			event string
+			group group
+		}{event, group{"", report}})
+	}
+	return out
+}
+
+// quote makes one word of a program's path for the shell that runs hooks.
+func quote(path string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+", r)
+	}
+	if path != "" && strings.IndexFunc(path, func(r rune) bool { return !plain(r) }) < 0 {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+// Install returns the settings with the guard's hooks. All other bytes stay as
+// they are; hooks of the guard that are there already are replaced. Empty
+// settings are those of a file that is not there. program is the absolute path
+// of mcpguardd.
+func Install(settings []byte, program string) ([]byte, error) {
+	if current(settings, program) {
+		return settings, nil
+	}
+	out, err := Remove(settings)
+	if err != nil {
+		return nil, err
+	}
+	if len(bytes.TrimSpace(out)) == 0 {
+		out = []byte("{\n}\n")
+	}
+	for _, e := range entries(quote(program)) {
+		if out, err = add(out, e.event, e.group); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// current reports whether the settings hold exactly what Install would add.
+func current(settings []byte, program string) bool {
+	want := map[string]string{}
+	for _, e := range entries(quote(program)) {
+		b, err := json.Marshal(e.group)
+		if err != nil {
+			return false
+		}
+		want[e.event] = string(b)
+	}
+	good := true
+	err := each(settings, func(event string, _, at jsonrpc.Span, _ []bool) {
+		var g group
+		if json.Unmarshal(at.Of(settings), &g) != nil {
+			good = false
+			return
+		}
+		b, err := json.Marshal(g)
+		good = good && err == nil && want[event] == string(b)
+		delete(want, event)
+	})
+	return err == nil && good && len(want) == 0
+}
+
+// Installed reports whether the settings name a hook of the guard.
+func Installed(settings []byte) bool {
+	found := false
+	_ = each(settings, func(string, jsonrpc.Span, jsonrpc.Span, []bool) { found = true })
+	return found
+}
+
+var errSettings = errors.New("the settings are not the JSON that Claude Code writes; edit them by hand")
+
+// object checks settings and returns their top.
+func object(raw []byte) (jsonrpc.Span, error) {
+	if err := jsonrpc.Check(bytes.TrimSpace(raw), jsonrpc.Limits{}); err != nil {
+		return jsonrpc.Span{}, fmt.Errorf("%w: %v", errSettings, err)
+	}
+	root, ok := jsonrpc.Root(raw)
+	if !ok || jsonrpc.TypeOf(raw, root) != jsonrpc.ObjectType {
+		return jsonrpc.Span{}, errSettings
+	}
+	return root, nil
+}
+
+// add puts one group at the end of an event's list.
+func add(raw []byte, event string, g group) ([]byte, error) {
+	root, err := object(raw)
+	if err != nil {
+		return nil, err
+	}
+	hooks, ok := jsonrpc.Member(raw, root, "hooks")
+	if !ok {
+		return put(raw, root, 1, "hooks", map[string][]group{event: {g}})
+	}
+	if jsonrpc.TypeOf(raw, hooks) != jsonrpc.ObjectType {
+		return nil, errSettings
+	}
+	list, ok := jsonrpc.Member(raw, hooks, event)
+	if !ok {
+		return put(raw, hooks, 2, event, []group{g})
+	}
+	if jsonrpc.TypeOf(raw, list) != jsonrpc.ArrayType {
+		return nil, errSettings
+	}
+	return put(raw, list, 3, "", g)
+}
+
+// put adds a value at the end of a container at some depth, laid out like the
+// rest of the text. An array's value has no key.
+func put(raw []byte, at jsonrpc.Span, depth int, key string, value any) ([]byte, error) {
+	unit := indentation(raw)
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	newline := ""
+	if unit != "" {
+		newline = "\n" + strings.Repeat(unit, depth)
+		enc.SetIndent(strings.Repeat(unit, depth), unit)
+	}
+	if err := enc.Encode(value); err != nil {
+		return nil, fmt.Errorf("writing the settings: %w", err)
+	}
+	item := string(bytes.TrimRight(text.Bytes(), "\n"))
+	if key != "" {
+		colon := ":"
+		if unit != "" {
+			colon = ": "
+		}
+		item = string(jsonrpc.QuoteString(key)) + colon + item
+	}
+	end := at.End - 1 // the closing bracket
+	last := len(bytes.TrimRight(raw[:end], " \t\r\n"))
+	comma, closing := ",", string(raw[last:end])
+	if last == at.Start+1 { // empty
+		comma, closing = "", strings.TrimSuffix(newline, unit)
+	}
+	out := append([]byte{}, raw[:last]...)
+	out = append(out, comma+newline+item+closing...)
+	return append(out, raw[end:]...), nil
+}
+
+// indentation is the blanks of one level, "" for a text on one line.
+func indentation(raw []byte) string {
+	body := bytes.TrimSpace(raw)
+	for line := range bytes.Lines(body) {
+		if rest := bytes.TrimLeft(line, " \t"); len(rest) < len(line) && len(bytes.TrimSpace(rest)) > 0 {
+			return string(line[:len(line)-len(rest)])
+		}
+	}
+	if bytes.Contains(body, []byte("\n")) {
+		return "  "
+	}
+	return ""
+}
+
+// each calls f for every group that holds a hook of the guard: its event, where
+// the list and the group are, and which of the group's hooks are the guard's.
+func each(raw []byte, f func(event string, list, group jsonrpc.Span, ours []bool)) error {
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil
+	}
+	root, err := object(raw)
+	if err != nil {
+		return err
+	}
+	hooks, ok := jsonrpc.Member(raw, root, "hooks")
+	if !ok || jsonrpc.TypeOf(raw, hooks) != jsonrpc.ObjectType {
+		return nil
+	}
+	for event := range jsonrpc.Members(raw, hooks) {
+		if jsonrpc.TypeOf(raw, event.Value) != jsonrpc.ArrayType {
+			continue
+		}
+		for g := range jsonrpc.Elements(raw, event.Value) {
+			list, ok := jsonrpc.Member(raw, g, "hooks")
+			if !ok || jsonrpc.TypeOf(raw, list) != jsonrpc.ArrayType {
+				continue
+			}
+			var ours []bool
+			any := false
+			for h := range jsonrpc.Elements(raw, list) {
+				at, _ := jsonrpc.Member(raw, h, "command")
+				text, _ := jsonrpc.String(raw, at)
+				ours = append(ours, isOurs(text))
+				any = any || isOurs(text)
+			}
+			if any {
+				f(event.Name, event.Value, g, ours)
+			}
+		}
+	}
+	return nil
+}
+
+// isOurs recognises a command that Install has written.
+func isOurs(command string) bool {
+	for _, kind := range []string{" hook pre", " hook post"} {
+		if program, _, ok := strings.Cut(command, kind); ok && strings.HasSuffix(strings.Trim(program, "'\""), "mcpguardd") {
+			return true
+		}
+	}
+	return false
+}
+
+// Remove returns the settings without the guard's hooks, and without what is
+// empty then.
+func Remove(settings []byte) ([]byte, error) {
+	raw := settings
+	for { // one group at a time: each cut moves what follows
+		var event string
+		var ours []bool
+		var index int
+		found := false
+		err := each(raw, func(name string, list, group jsonrpc.Span, mark []bool) {
+			if found {
+				return
+			}
+			found, event, ours, index = true, name, mark, 0
+			for g := range jsonrpc.Elements(raw, list) {
+				if g == group {
+					break
+				}
+				index++
+			}
+		})
+		if err != nil || !found {
+			return raw, err
+		}
+		if raw = cut(raw, event, index, ours); raw == nil {
+			return nil, errSettings
+		}
+	}
+}
+
+// cut takes the marked hooks out of one group, and what is empty then; nil where
+// that cannot be done.
+func cut(raw []byte, event string, index int, ours []bool) []byte {
+	root, _ := jsonrpc.Root(raw)
+	hooks, _ := jsonrpc.Member(raw, root, "hooks")
+	list, _ := jsonrpc.Member(raw, hooks, event)
+	groups, at := 0, jsonrpc.Span{}
+	for g := range jsonrpc.Elements(raw, list) {
+		if groups == index {
+			at = g
+		}
+		groups++
+	}
+	whole := true
+	for _, o := range ours {
+		whole = whole && o
+	}
+	switch {
+	case !whole:
+		inner, _ := jsonrpc.Member(raw, at, "hooks")
+		return jsonrpc.DeleteElements(raw, inner, func(i int, _ jsonrpc.Span) bool { return ours[i] })
+	case groups > 1:
+		return jsonrpc.DeleteElements(raw, list, func(i int, _ jsonrpc.Span) bool { return i == index })
+	}
+	members := 0
+	for range jsonrpc.Members(raw, hooks) {
+		members++
+	}
+	if members > 1 {
+		return jsonrpc.DeleteMember(raw, hooks, event)
+	}
+	return jsonrpc.DeleteMember(raw, root, "hooks")
+}

@@ -1,0 +1,93 @@
+package hook
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestInstall(t *testing.T) {
+	for name, before := range map[string]string{
+		"none":     "",
+		"empty":    "{}",
+		"compact":  `{"model":"x","permissions":{"allow":["Read"]}}`,
+		"usual":    "{\n  \"model\": \"x\",\n  \"n\": 1e3,\n  \"env\": {\n    \"A\": \"\\u00e4<b>\"\n  }\n}\n",
+		"tabs":     "{\n\t\"model\": \"x\"\n}\n",
+		"no end":   "{\n    \"model\": \"x\"\n}",
+		"hooks":    "{\n  \"hooks\": {\n    \"PreToolUse\": [\n      {\n        \"matcher\": \"Bash\",\n        \"hooks\": [{\"type\": \"command\", \"command\": \"./mine.sh\"}]\n      }\n    ],\n    \"Notification\": []\n  }\n}\n",
+		"no hooks": "{\n  \"hooks\": {}\n}\n",
+	} {
+		after, err := Install([]byte(before), "/opt/my tools/mcpguardd")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var doc struct {
+			Hooks map[string][]group
+		}
+		if err := json.Unmarshal(after, &doc); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, after)
+			continue
+		}
+		for _, e := range entries("") {
+			list := doc.Hooks[e.event]
+			if len(list) == 0 || len(list[len(list)-1].Hooks) != 1 || !isOurs(list[len(list)-1].Hooks[0].Command) {
+				t.Errorf("%s: %s has %+v", name, e.event, list)
+			}
+		}
+		pre := doc.Hooks[PreToolUse]
+		if got := pre[len(pre)-1].Hooks[0]; got.Command != "'/opt/my tools/mcpguardd' hook pre --timeout 3590 || exit 2" || got.Timeout != 3600 {
+			t.Errorf("%s: %+v", name, got)
+		}
+		// Everything that was there still is, byte for byte.
+		for line := range strings.Lines(before) {
+			if l := strings.TrimRight(line, ",]}\n "); len(l) > 3 && !strings.HasSuffix(l, "[") && !bytes.Contains(after, []byte(l)) {
+				t.Errorf("%s: %q is gone:\n%s", name, l, after)
+			}
+		}
+		if again, err := Install(after, "/opt/my tools/mcpguardd"); err != nil || !bytes.Equal(again, after) {
+			t.Errorf("%s: installed twice: %v\n%s", name, err, again)
+		}
+		if moved, err := Install(after, "/elsewhere/mcpguardd"); err != nil || strings.Contains(string(moved), "my tools") || strings.Count(string(moved), "/elsewhere/mcpguardd") != len(entries("")) {
+			t.Errorf("%s: moved: %v\n%s", name, err, moved)
+		}
+		if !Installed(after) || Installed([]byte(before)) {
+			t.Errorf("%s: installed is not told", name)
+		}
+		removed, err := Remove(after)
+		want := before
+		if want == "" || name == "no hooks" {
+			want = "{}"
+		}
+		if err != nil || !sameJSON(removed, []byte(want)) {
+			t.Errorf("%s: after removing: %v\n%s", name, err, removed)
+		}
+	}
+}
+
+func sameJSON(a, b []byte) bool {
+	var x, y any
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return false
+	}
+	p, _ := json.Marshal(x)
+	q, _ := json.Marshal(y)
+	return bytes.Equal(p, q)
+}
+
+func TestRemoveKeepsOthers(t *testing.T) {
+	const mixed = `{"hooks":{"PreToolUse":[{"matcher":"*","hooks":[{"type":"command","command":"/x/mcpguardd hook pre"},{"type":"command","command":"mine hook pre"}]}]}}`
+	got, err := Remove([]byte(mixed))
+	if err != nil || !sameJSON(got, []byte(`{"hooks":{"PreToolUse":[{"matcher":"*","hooks":[{"type":"command","command":"mine hook pre"}]}]}}`)) {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+func TestRefusedSettings(t *testing.T) {
+	for _, bad := range []string{"[]", "{", "// x\n{}", `{"a":1,"a":2}`, `{"hooks":[]}`, `{"hooks":{"PreToolUse":{}}}`} {
+		if out, err := Install([]byte(bad), "/mcpguardd"); err == nil {
+			t.Errorf("%s became %s", bad, out)
+		}
+	}
+}
