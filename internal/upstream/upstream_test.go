@@ -277,6 +277,12 @@ func TestFrameOverTheLimit(t *testing.T) {
 
 func TestStderrKeepsTheLastLinesCut(t *testing.T) {
 	p := startTest(t, spec("errors"))
+	if err := p.Write([]byte(`{"a":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Next(); err != nil { // it echoes once it has printed everything
+		t.Fatal(err)
+	}
 	if err := p.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
