@@ -2,9 +2,9 @@ package tui
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/client"
-	"github.com/mcpguard/mcpguard/internal/safetext"
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
@@ -29,8 +29,8 @@ func (m *Model) dialogRows(w int) (rows []string, cursor *spot) {
 		return rows, nil
 	}
 	label, ask := d.question(m)
-	for _, r := range ask {
-		rows = append(rows, r.fit(w))
+	for _, a := range ask {
+		rows = append(rows, m.wrapped(a.style, a.text, w)...)
 	}
 	if d.sent {
 		rows = append(rows, row{m.gap(1), {m.th.Dim, m.pen.text("sending" + m.sign.ellipsis)}}.fit(w))
@@ -73,45 +73,58 @@ func (m *Model) dialogTitle(d *dialog) row {
 	return append(title, seg{m.th.Title, m.pen.keepEnd(m.pen.name(d.row.Target), max(8, m.w-title.width()-24))})
 }
 
+// sentence is a text that stands above an input.
+type sentence struct {
+	style theme.Style
+	text  string
+}
+
 // question is the prompt of a step, and what stands above it.
-func (d *dialog) question(m *Model) (label string, rows []row) {
-	p := m.pen
-	line := func(st theme.Style, l safetext.Line) { rows = append(rows, row{m.gap(1), {st, l}}) }
+func (d *dialog) question(m *Model) (label string, above []sentence) {
+	add := func(st theme.Style, format string, args ...any) {
+		above = append(above, sentence{st, fmt.Sprintf(format, args...)})
+	}
 	switch d.step {
 	case stepUnread:
-		line(m.th.Warn, p.say("%d %% of this change was never on the screen. pgdown reads on.", d.unread))
-		line(m.th.Text, p.say("To go on without, type unread: the record will say \"%s\".", unreadNote(d.unread)))
-		return "type unread:", rows
+		add(m.th.Warn, "%d %% of this change was never on the screen. pgdown reads on.", d.unread)
+		add(m.th.Text, "To go on without, type unread: the record will say \"%s\".", unreadNote(d.unread))
+		return "type unread:", above
 	case stepCount:
-		line(m.th.Text, p.text(m.sum(d.batch)))
-		return fmt.Sprintf("type their number (%d):", len(d.batch)), rows
+		add(m.th.Text, "%s", m.sum(d.batch))
+		return fmt.Sprintf("type their number (%d):", len(d.batch)), above
 	case stepTarget:
-		line(m.th.Warn, p.text("This leaves your machine or cannot be taken back. Type the target to approve:"))
-		line(m.th.Title, p.name(d.wanted()))
-		return "target:", rows
+		add(m.th.Warn, "This leaves your machine or cannot be taken back. Type the target to approve:")
+		add(m.th.Title, "%s", d.wanted())
+		return "target:", above
 	case stepConfirm:
-		switch {
-		case d.purpose == forResume:
-			line(m.th.Warn, p.text("Calls that were stopped run again. Enter lets them, Esc goes back."))
-		case d.purpose == forBatch:
-			line(m.th.Warn, p.say("%s. Enter approves each of them, Esc goes back.", m.sum(d.batch)))
+		switch d.purpose {
+		case forResume:
+			add(m.th.Warn, "Calls that were stopped run again. Enter lets them, Esc goes back.")
+			return "", above
+		case forBatch:
+			add(m.th.Warn, "%s. Enter approves each of them, Esc goes back.", m.sum(d.batch))
 		default:
-			what := "This cannot simply be taken back."
-			if short(d.row.Tier) == "T3" {
-				what = "This runs a program."
+			what := strings.Join(d.row.SideEffects, "; ")
+			switch {
+			case what != "":
+			case short(d.row.Tier) == "T3":
+				what = "this runs a program"
+			default:
+				what = "this cannot simply be taken back"
 			}
-			line(m.th.Warn, p.say("%s Enter approves it, Esc goes back.", what))
+			if n := len(d.row.Hazards); n > 0 {
+				what = plural(n, "hazard") + "; " + what
+			}
+			add(m.th.Warn, "%s. Enter approves it, Esc goes back.", what)
 		}
-		line(m.th.Dim, safetext.Concat(p.text("reason: "), p.text(d.reason)))
-		return "", rows
+		add(m.th.Dim, "reason: %s", d.reason)
+		return "", above
+	case stepReason:
+		if d.word == client.Deny {
+			return "the agent reads:", above
+		}
 	}
-	switch {
-	case d.purpose == forPause:
-		return "reason:", rows
-	case d.word == client.Deny:
-		return "the agent reads:", rows
-	}
-	return "reason:", rows
+	return "reason:", above
 }
 
 // choiceRow offers earlier reasons.

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"iter"
@@ -424,7 +425,7 @@ func sample(n int, tier, tool, target string) client.Detail {
 	d.RequestedBy = client.Requester{Actor: "agent", User: "1000", Client: "claude-code", Version: "2.1.4", PID: 4711, Executable: "/usr/bin/node", Folder: "/home/mira/src/shop"}
 	d.RequestedAt = start.Add(time.Duration(n) * time.Second)
 	d.ExpiresAt = d.RequestedAt.Add(15 * time.Minute)
-	d.Digest = fmt.Sprintf("sha256:%064x", 0x1f86d081884c0000+n)
+	d.Digest = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)}))
 	d.Rule = "tier_default"
 	d.Diff = client.NewDiff("unified", strings.ReplaceAll(sampleDiff, "src/tax.go", target))
 	d.Added, d.Removed = 3, 2

@@ -50,7 +50,7 @@ func (m *Model) state(e *entry) seg {
 func (m *Model) badge(tier string) seg {
 	s := short(tier)
 	if s == "NEVER" {
-		s = "T?"
+		s = "NEVER"
 	}
 	return seg{m.th.Badge(tier), m.pen.text(" " + s + " ")}
 }
@@ -63,9 +63,13 @@ func (m *Model) headRows(w, limit int, tiny bool) []string {
 	b := m.badge(e.Tier)
 	st := m.state(e)
 	title := row{b, m.gap(1), {m.th.Title, m.pen.name(e.Tool)}, {m.th.Dim, m.pen.text(" " + m.sign.arrow + " ")}}
-	room := w - title.width() - st.text.Width() - 8
+	right := row{st}
+	if n := len(m.queue.order); n > 1 {
+		right = row{{m.th.Dim, m.pen.say("%d of %d", m.queue.index()+1, n)}, {m.th.Border, m.pen.text(" " + m.sign.dot + " ")}, st}
+	}
+	room := w - title.width() - right.width() - 8
 	title = append(title, seg{m.th.Title, m.pen.keepEnd(m.pen.name(e.Target), room)})
-	rows := []string{m.rule(title, row{st}, w)}
+	rows := []string{m.rule(title, right, w)}
 	if !tiny {
 		rows = append(rows, m.metaRow(e, w))
 	}
@@ -97,7 +101,7 @@ func (m *Model) metaRow(e *entry, w int) string {
 		env.style = m.th.Bad
 	}
 	left := row{m.gap(1), {m.th.Dim, m.pen.name(e.Server)}, sep, {m.th.Dim, m.pen.name(e.Tenant)}, sep, env, sep, {m.th.Dim, m.pen.text("run ")}, {m.th.Dim, m.pen.name(tail(e.RunID))}}
-	if c := strings.TrimSpace(e.RequestedBy.Client); c != "" {
+	if c := strings.TrimSpace(e.RequestedBy.Client); c != "" && w >= 72 {
 		left = append(left, sep, seg{m.th.Dim, m.pen.text(c)})
 	}
 	left = append(left, sep, seg{m.th.Good, m.pen.say("+%d", e.Added)}, m.gap(1), seg{m.th.Bad, m.pen.say("-%d", e.Removed)})

@@ -25,7 +25,7 @@ type sheet struct {
 	rows []string
 }
 
-const labelWidth = 13
+const labelWidth = 14
 
 // item adds a label and its text, wrapped.
 func (s *sheet) item(label string, st theme.Style, text safetext.Line) {
@@ -57,16 +57,8 @@ func (s *sheet) blank() { s.rows = append(s.rows, row(nil).fit(s.w)) }
 func (m *Model) infoRows(w, h int) []string {
 	s := sheet{m: m, w: w}
 	m.describe(&s, m.item.detail)
-	return m.cut(s.rows, w, h)
-}
-
-// cut keeps what fits and says that there is more.
-func (m *Model) cut(rows []string, w, h int) []string {
-	if len(rows) > h && h > 0 {
-		more := len(rows) - h + 1
-		rows = append(rows[:h-1:h-1], row{{m.th.Dim, m.pen.say(" %s more: enlarge the window, or approve show %s", plural(more, "row"), tail(m.item.id))}}.fit(w))
-	}
-	return block(rows, w, h)
+	m.pane.infoTop = max(0, min(m.pane.infoTop, len(s.rows)-h))
+	return block(s.rows[m.pane.infoTop:], w, h)
 }
 
 // describe lists everything but the change.

@@ -76,17 +76,24 @@ func (c *itemCache) touch(id string) {
 
 // paneState is how changes are shown, for all items alike.
 type paneState struct {
-	wrap, split, raw, document bool
-	zoom, info                 bool
-	focus                      bool // keys go to the change, not to the queue
-	search                     *editor
-	pattern                    string
-	matches                    int
+	wrap, raw, document bool
+	split, unsplit      bool // chosen; else it goes by the width of the screen
+	zoom, info          bool
+	infoTop             int
+	focus               bool // keys go to the change, not to the queue
+	search              *editor
+	pattern             string
+	matches             int
 }
 
 func (m *Model) options() change.Options {
 	p := m.pane
-	return change.Options{Theme: m.th, Wrap: p.wrap, Split: p.split, Raw: p.raw, Document: p.document, TabWidth: 4}
+	return change.Options{Theme: m.th, ASCII: m.cfg.ASCII, Wrap: p.wrap, Split: m.twoSides(), Raw: p.raw, Document: p.document}
+}
+
+// twoSides reports whether old and new stand side by side.
+func (m *Model) twoSides() bool {
+	return m.pane.split || m.w >= wideFrom && !m.pane.unsplit
 }
 
 // settle brings the item on the screen in line with the cursor.
@@ -111,7 +118,7 @@ func (m *Model) settle() tea.Cmd {
 			m.item.between = nil
 		}
 		m.item = it
-		m.pane.search, m.pane.pattern = nil, ""
+		m.pane.search, m.pane.pattern, m.pane.infoTop = nil, "", 0
 		m.items.touch(e.ID)
 	}
 	m.item.row = e

@@ -1,13 +1,10 @@
 package tui
 
-import "github.com/mcpguard/mcpguard/internal/tui/change"
-
 // Sizes of the screen.
 const (
 	minWidth  = 60 // below, or below minHeight: one item, no queue
 	minHeight = 16
-	wideFrom  = 140             // queue beside the change
-	minSplit  = change.MinSplit // columns of the change for two sides
+	wideFrom  = 140 // queue beside the change
 )
 
 // layout is where things stand on a screen of a size.
@@ -24,12 +21,6 @@ type layout struct {
 
 // spot is a cell.
 type spot struct{ x, y int }
-
-// splitWidth is how many columns the change has.
-func (m *Model) splitWidth() int {
-	l := m.sizes()
-	return l.itemW
-}
 
 // sizes computes the columns and rows that do not depend on the item.
 func (m *Model) sizes() layout {

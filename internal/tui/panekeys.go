@@ -16,16 +16,17 @@ func (m *Model) paneKey(k tea.KeyPressMsg) {
 	case is(keys.Zoom):
 		p.zoom = !p.zoom
 	case is(keys.Info):
-		p.info = !p.info
+		p.info, p.infoTop = !p.info, 0
 	case is(keys.Wrap):
 		p.wrap = !p.wrap
 		m.restyle()
 	case is(keys.Split):
-		if m.splitWidth() < minSplit && !p.split {
-			m.say(info, "side by side needs a screen of 140 columns")
+		if m.sizes().itemW < change.MinSplit {
+			m.say(info, "side by side needs %d columns for the change", change.MinSplit)
 			return
 		}
-		p.split = !p.split
+		on := !m.twoSides()
+		p.split, p.unsplit = on, !on
 		m.restyle()
 	case is(keys.Raw):
 		p.raw, p.document = !p.raw, false
@@ -33,11 +34,33 @@ func (m *Model) paneKey(k tea.KeyPressMsg) {
 	case is(keys.Document):
 		p.document, p.raw = !p.document, false
 		m.restyle()
+	case p.info:
+		m.infoKey(k)
 	case m.item == nil || m.item.view() == nil:
 	case is(keys.Search):
 		p.search = &editor{max: 200}
 	default:
 		m.scrollKey(k, m.item.view())
+	}
+}
+
+// infoKey moves in all there is to know.
+func (m *Model) infoKey(k tea.KeyPressMsg) {
+	is := func(b ...key.Binding) bool { return key.Matches(k, b...) }
+	page := max(1, m.lay().pane-1)
+	switch {
+	case is(m.keys.LineDown, m.keys.Down):
+		m.pane.infoTop++
+	case is(m.keys.LineUp, m.keys.Up):
+		m.pane.infoTop--
+	case is(m.keys.PageDown, m.keys.HalfDown):
+		m.pane.infoTop += page
+	case is(m.keys.PageUp, m.keys.HalfUp):
+		m.pane.infoTop -= page
+	case is(m.keys.Top):
+		m.pane.infoTop = 0
+	case is(m.keys.Bottom):
+		m.pane.infoTop = 1 << 20
 	}
 }
 

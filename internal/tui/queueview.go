@@ -83,55 +83,92 @@ func (m *Model) entryRow(e *entry, w int) string {
 	return ends(left, right, w).fitOn(w, below)
 }
 
+// part is a piece of the status line; where there is not room for all, those
+// that matter least go first.
+type part struct {
+	row
+	matters int
+	first   bool // no dot before it
+}
+
 // statusRow is the first row: what waits, what is new, the daemon.
 func (m *Model) statusRow() string {
+	tiny := m.w < minWidth
+	parts := m.statusParts()
+	right := m.linkSegs(tiny)
+	sep := seg{m.th.Border, m.pen.text(" " + m.sign.dot + " ")}
+	for {
+		left := row{m.gap(1)}
+		for i, p := range parts {
+			if i > 0 && !p.first {
+				left = append(left, sep)
+			}
+			left = append(left, p.row...)
+		}
+		if left.width()+1+right.width() <= m.w || len(parts) <= 1 {
+			return ends(left, right, m.w).fit(m.w)
+		}
+		least := 0
+		for i, p := range parts {
+			if p.matters < parts[least].matters {
+				least = i
+			}
+		}
+		parts = append(parts[:least], parts[least+1:]...)
+	}
+}
+
+func (m *Model) statusParts() []part {
 	now := m.now()
 	c := m.queue.census(now)
-	sep := seg{m.th.Border, m.pen.text(" " + m.sign.dot + " ")}
-	left := row{m.gap(1), {m.th.Title, m.pen.text("mcpguard")}, m.gap(2)}
-	tiny := m.w < minWidth
-	if tiny {
-		left = left[:1]
+	parts := []part{{row: row{{m.th.Title, m.pen.text("mcpguard")}, m.gap(1)}, matters: 1}}
+	add := func(matters int, st theme.Style, format string, args ...any) {
+		parts = append(parts, part{row: row{{st, m.pen.say(format, args...)}}, matters: matters})
 	}
 	switch {
 	case m.link.fatal != "" || !m.queue.ready:
 	case c.total == 0:
-		left = append(left, seg{m.th.Dim, m.pen.text("nothing waits")})
+		add(3, m.th.Dim, "nothing waits")
+		parts[1].first = true
 	default:
-		left = append(left, seg{m.th.Strong, m.pen.say("%d waiting", c.total)})
+		add(9, m.th.Strong, "%d waiting", c.total)
+		parts[1].first = true
+		tiers := part{matters: 4, first: true}
 		for i, n := range c.tiers {
-			if n == 0 || tiny {
+			if n == 0 {
 				continue
 			}
 			tier := fmt.Sprintf("T%d", i)
 			if i == 5 {
 				tier = ""
 			}
-			left = append(left, m.gap(1), m.badge(tier), seg{m.th.Text, m.pen.say(" %d", n)})
+			tiers.row = append(tiers.row, m.gap(1), m.badge(tier), seg{m.th.Text, m.pen.say(" %d", n)})
 		}
+		parts = append(parts, tiers)
 		d := c.next.Sub(now)
-		left = append(left, sep, seg{m.timeLook(d), m.pen.text("next " + clock(d))})
+		add(6, m.timeLook(d), "next %s", clock(d))
 	}
 	if n := len(m.queue.fresh); n > 0 {
-		left = append(left, sep, seg{m.th.Fresh, m.pen.say("%d new", n)}, seg{m.th.Dim, m.pen.say(" (%s)", first(m.keys.Merge))})
+		add(10, m.th.Fresh, "%d new (%s)", n, first(m.keys.Merge))
 	}
 	if n := len(m.queue.marked); n > 0 {
-		left = append(left, sep, seg{m.th.Accent, m.pen.say("%d marked", n)})
+		add(5, m.th.Accent, "%d marked", n)
 	}
-	if m.known && !tiny {
-		if n := len(m.alerts.raised); n > 0 {
-			left = append(left, sep, seg{m.th.Bad, m.pen.say("%s (%s)", plural(n, "alert"), first(m.keys.Alerts))})
-		}
-		if len(m.paused) > 0 {
-			left = append(left, sep, seg{m.th.Warn, m.pen.say("paused (%s)", first(m.keys.Switches))})
-		}
-		if m.status.StoreProblem != "" {
-			left = append(left, sep, seg{m.th.Bad, m.pen.text("nothing executes")})
-		} else if m.status.PolicyProblem != "" {
-			left = append(left, sep, seg{m.th.Warn, m.pen.text("old policy")})
-		}
+	if !m.known {
+		return parts
 	}
-	return ends(left, m.linkSegs(tiny), m.w).fit(m.w)
+	if n := len(m.alerts.raised); n > 0 {
+		add(8, m.th.Bad, "%s (%s)", plural(n, "alert"), first(m.keys.Alerts))
+	}
+	if len(m.paused) > 0 {
+		add(7, m.th.Warn, "paused (%s)", first(m.keys.Switches))
+	}
+	if m.status.StoreProblem != "" {
+		add(9, m.th.Bad, "nothing executes")
+	} else if m.status.PolicyProblem != "" {
+		add(5, m.th.Warn, "old policy")
+	}
+	return parts
 }
 
 // linkSegs say how true the screen is.

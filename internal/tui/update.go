@@ -26,7 +26,11 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 		return m.onWheel(msg.Mouse())
 	case tea.WindowSizeMsg:
 		if msg.Width != m.w || msg.Height != m.h {
+			sides := m.twoSides()
 			m.w, m.h = msg.Width, msg.Height
+			if m.twoSides() != sides {
+				m.restyle()
+			}
 			m.arm.rearm()
 		}
 	case tea.FocusMsg:
