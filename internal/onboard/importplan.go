@@ -154,6 +154,9 @@ func (p *planner) name(it *Item) {
 		candidates = append(candidates, fmt.Sprintf("%s-%d", base, n))
 	}
 	for _, name := range candidates {
+		if name == config.NativeServer || name == config.PermissionServer {
+			continue // the guard's own
+		}
 		if s, ok := p.cfg.Servers[name]; ok {
 			if p.configured(s, it) {
 				it.Server, it.Same = name, "config.yaml"
