@@ -32,6 +32,7 @@ const (
 	hookTimeout  = 10 * time.Second // to hand over the input, and to take the answer
 	clientLook   = 2 * time.Second  // between two looks whether a client still runs
 	nativeGrace  = time.Second      // for what runs in a client when its session ends
+	nativeDrain  = 3 * time.Second  // for its session to have recorded that, at the end of the daemon
 	maxUses      = 4096             // tool uses whose context is remembered
 	maxPromptIDs = 64               // prompts that are remembered per client
 )
@@ -443,15 +444,26 @@ func (d *daemon) serveNative(ctx context.Context, r *nativeRun, client ipc.Proc)
 			}
 		}
 	}()
-	err := proxy.Serve(ctx, proxy.Config{
-		Session: r.Session, Client: r.tools.Client(),
-		Upstream: func(context.Context) (upstream.Conn, error) { return r.tools.Upstream(), nil },
-		Policy:   d.policy.Load,
-		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
-		Redactor: d.secrets, Clock: d.clock, Roots: r.roots, Grace: nativeGrace,
-		Log:    d.log.With("session", r.ID, "server", r.Server),
-		Notice: r.notice, Waiting: r.waits, Changed: r.changed, Context: d.natives.context,
-	})
+	ended := make(chan error, 1)
+	go func() { // ends with the session; at the end of the daemon with the process, where the client still runs something
+		ended <- d.proxyNative(ctx, r)
+	}()
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		wait := time.NewTimer(nativeDrain)
+		defer wait.Stop()
+		left := wait.C
+		if d.base.Err() == nil {
+			left = nil // the daemon lives on: what runs is settled when it ends
+		}
+		select {
+		case err = <-ended:
+		case <-left:
+			d.log.Warn("a client still runs what was approved; its outcome is unknown until the next start", "session", r.ID)
+		}
+	}
 	if err != nil && ctx.Err() == nil {
 		d.log.Warn("a session ended", "session", r.ID, "server", r.Server, "error", err)
 	}
@@ -464,6 +476,18 @@ func (d *daemon) serveNative(ctx context.Context, r *nativeRun, client ipc.Proc)
 	if err := d.store.CloseSession(end, r.ID, d.now(), audit.ForSession(audit.SessionClosed, r.Session, d.now())); err != nil {
 		d.log.Error("recording the end of a session", "session", r.ID, "error", err)
 	}
+}
+
+func (d *daemon) proxyNative(ctx context.Context, r *nativeRun) error {
+	return proxy.Serve(ctx, proxy.Config{
+		Session: r.Session, Client: r.tools.Client(),
+		Upstream: func(context.Context) (upstream.Conn, error) { return r.tools.Upstream(), nil },
+		Policy:   d.policy.Load,
+		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
+		Redactor: d.secrets, Clock: d.clock, Roots: r.roots, Grace: nativeGrace,
+		Log:    d.log.With("session", r.ID, "server", r.Server),
+		Notice: r.notice, Waiting: r.waits, Changed: r.changed, Context: d.natives.context,
+	})
 }
 
 func (n *natives) forget(r *nativeRun, client ipc.ClientRef) {
