@@ -121,6 +121,12 @@ func (c *Client) Decide(ctx context.Context, id string, w Word) (Detail, error) 
 	return send[Detail](ctx, c, http.MethodPost, "/v1/approvals/"+url.PathEscape(id)+"/decision", nil, w)
 }
 
+// Settle says what became of an execution whose outcome is unknown, and returns
+// the approval as it is now.
+func (c *Client) Settle(ctx context.Context, id string, w Settlement) (Detail, error) {
+	return send[Detail](ctx, c, http.MethodPost, "/v1/approvals/"+url.PathEscape(id)+"/settlement", nil, w)
+}
+
 // Sessions returns the sessions that are served now.
 func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 	v, err := get[struct {

@@ -208,6 +208,13 @@ type Word struct {
 	Reason   string `json:"reason"`   // 3 to 500 characters
 }
 
+// Settlement is a human's word for what became of an execution whose outcome is
+// unknown.
+type Settlement struct {
+	Ran    bool   `json:"ran"`
+	Reason string `json:"reason"` // 3 to 500 characters
+}
+
 // Filter selects approvals; the zero value selects all, the newest first.
 type Filter struct {
 	Status []string

@@ -193,12 +193,9 @@ func (a *API) decide(r *http.Request, by guard.Approver) (any, error) {
 	if w.Decision != client.Allow && w.Decision != client.Deny {
 		return nil, badRequest("the decision is %q or %q", client.Allow, client.Deny)
 	}
-	reason, err := guard.CheckReason(w.Reason)
+	reason, err := reasonOf(w.Reason)
 	if err != nil {
-		return nil, &client.Problem{
-			Status: http.StatusUnprocessableEntity, Code: client.CodeBadReason, Title: "Reason not accepted", Detail: err.Error(),
-			Remedy: fmt.Sprintf("say in %d to %d characters why", guard.MinReason, guard.MaxReason),
-		}
+		return nil, err
 	}
 	digest, err := diff.ParseDigest(w.Digest)
 	if err != nil {
@@ -222,6 +219,59 @@ func (a *API) decide(r *http.Request, by guard.Approver) (any, error) {
 }
 
 const decideTimeout = 25 * time.Second
+
+// settle takes a human's word for what became of an execution whose outcome
+// nothing else could tell.
+func (a *API) settle(r *http.Request, by guard.Approver) (any, error) {
+	id := r.PathValue("id")
+	if err := guard.CheckID(guard.ApprovalPrefix, id); err != nil {
+		return nil, badRequest("%v", err)
+	}
+	var w client.Settlement
+	if err := decode(r, &w); err != nil {
+		return nil, err
+	}
+	reason, err := reasonOf(w.Reason)
+	if err != nil {
+		return nil, err
+	}
+	v, err := a.cfg.Store.Approval(guard.ApprovalID(id))
+	if err != nil {
+		return nil, err
+	}
+	if v.Status != guard.Unknown {
+		return nil, &store.StateError{ID: v.ID, Status: v.Status, Why: v.Why}
+	}
+	receipt := guard.Receipt{
+		Outcome: guard.OutcomeError, ReadBack: guard.Unverifiable, EndedAt: a.cfg.Clock.Now().Wall,
+		Detail: fmt.Sprintf("user %s says that it did not run: %s", by.User, reason),
+	}
+	if w.Ran {
+		receipt.Outcome, receipt.Detail = guard.OutcomeOK, fmt.Sprintf("user %s says that it ran: %s", by.User, reason)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), decideTimeout)
+	defer cancel()
+	if _, err := a.cfg.Store.Reconcile(ctx, v.CallID, receipt); err != nil {
+		return nil, a.refused(v.ID, err)
+	}
+	a.log.Info("an outcome was settled", "approval", id, "ran", w.Ran, "user", by.User, "pid", by.PID)
+	if v, err = a.cfg.Store.Approval(v.ID); err != nil {
+		return nil, err
+	}
+	return detailOf(v, a.cfg.Clock.Now()), nil
+}
+
+// reasonOf returns the trimmed reason, or the problem with it.
+func reasonOf(text string) (string, error) {
+	reason, err := guard.CheckReason(text)
+	if err != nil {
+		return "", &client.Problem{
+			Status: http.StatusUnprocessableEntity, Code: client.CodeBadReason, Title: "Reason not accepted", Detail: err.Error(),
+			Remedy: fmt.Sprintf("say in %d to %d characters why", guard.MinReason, guard.MaxReason),
+		}
+	}
+	return reason, nil
+}
 
 // refused adds to a refused decision what is there now: the content that has
 // another digest, or the approval that took this one's place.

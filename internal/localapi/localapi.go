@@ -18,13 +18,16 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// Approvals reads approvals.
+// Approvals reads approvals, and settles those of which nobody else knows the
+// outcome.
 type Approvals interface {
 	// Approval returns one in full; the error is store.ErrNotFound where there
 	// is none.
 	Approval(id guard.ApprovalID) (guard.Approval, error)
 	Approvals(f store.Filter) ([]guard.Approval, error)
 	Count(f store.Filter) (int, error)
+	// Reconcile settles an execution whose outcome is unknown.
+	Reconcile(ctx context.Context, call guard.CallID, r guard.Receipt) (guard.Approval, error)
 }
 
 // Switchboard keeps the switches.

@@ -57,6 +57,7 @@ func (a *API) routes() http.Handler {
 	read("/v1/approvals/count", a.count)
 	read("/v1/approvals/{id}", a.get)
 	decide(http.MethodPost, "/v1/approvals/{id}/decision", a.decide)
+	decide(http.MethodPost, "/v1/approvals/{id}/settlement", a.settle)
 	add(http.MethodGet, "/v1/events", a.events)
 	read("/v1/sessions", a.sessions)
 	read("/v1/servers", a.servers)
