@@ -257,9 +257,8 @@ func (d *daemon) startUpstream(ctx context.Context, s *session, h *ipc.Handover)
 	}
 	d.secrets.learn(spec.Secrets)
 	spec.Redact = d.secrets.text
-	spec.OnStderr = func(line []byte) {
-		d.log.Info("stderr of the server", "session", s.ID, "server", s.Server, "line", string(line))
-	}
+	stderr := newStderrLog(d.log.With("session", s.ID, "server", s.Server))
+	spec.OnStderr = func(line []byte) { stderr.line(line, d.now()) }
 	p, err := upstream.Start(ctx, spec.Spec)
 	if err != nil {
 		s.failed(err)
