@@ -76,7 +76,7 @@ func TestKindsOfFailure(t *testing.T) {
 		"refused version":   {problem(400, CodeVersion), ErrVersion, "a sentence"},
 		"indeterminate":     {problem(503, CodeIndeterminate), ErrServer, "a sentence"},
 		"error without why": {func(w http.ResponseWriter, _ *http.Request) { speaks(w); w.WriteHeader(500) }, ErrServer, "500"},
-		"redirect":          {func(w http.ResponseWriter, r *http.Request) { speaks(w); http.Redirect(w, r, "/x", 302) }, ErrServer, "302"},
+		"redirect":          {func(w http.ResponseWriter, r *http.Request) { speaks(w); http.Redirect(w, r, "/x", http.StatusFound) }, ErrServer, "302"},
 		"not JSON":          {func(w http.ResponseWriter, _ *http.Request) { speaks(w); io.WriteString(w, "<html>") }, ErrServer, "answer"},
 		"other version": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set(HeaderProtocol, "7")

@@ -192,7 +192,7 @@ func lockClaude(path string, patience time.Duration) (string, error) {
 			continue
 		}
 		if time.Now().After(deadline) {
-			return "", fmt.Errorf("Claude Code is writing %s right now; try again", path)
+			return "", fmt.Errorf("another program, most likely Claude Code, is writing %s right now; try again", path)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

@@ -95,9 +95,7 @@ func (a *app) fail(err error) int {
 		if p.Remedy != "" {
 			remedies = append(remedies, p.Remedy)
 		}
-		for _, id := range p.Candidates {
-			remedies = append(remedies, id)
-		}
+		remedies = append(remedies, p.Candidates...)
 	}
 	if errors.Is(err, client.ErrRequest) && len(remedies) == 0 {
 		remedies = append(remedies, "see: approve --help")

@@ -63,7 +63,7 @@ func folded() client.Detail {
 	return of("unified", string(text))
 }
 
-const rowsPreview = `[{"op":"replace","path":"/version","from":"1.0","to":"1.1‮"},` +
+const rowsPreview = `[{"op":"replace","path":"/version","from":"1.0","to":"1.1\u202e"},` +
 	`{"op":"add","path":"/a b/~1x","to":{"k":[1,2,3],"list":[{"a":true},null],"long":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx","t":"a\nb\nc"}},` +
 	`{"op":"remove","path":"/gone","from":null},{"op":"move","path":"/new","fromPath":"/old","from":1,"to":1},` +
 	`{"op":"replace","path":"/script","from":"one\ntwo\nthree","to":"one\n2\nthree\n"}]`
