@@ -94,7 +94,8 @@ func handlings(r *redact.Redactor, vars []Variable, lookup func(string) (string,
 func containerSecrets(r *redact.Redactor, args []string, image int) (words []string, vars []Variable) {
 	words = slices.Clone(args)
 	for i := 1; i < image; i++ {
-		flag, value, joined := "", words[i], false
+		var flag, value string
+		joined := false
 		switch {
 		case (words[i] == "-e" || words[i] == "--env") && i+1 < image:
 			i++
