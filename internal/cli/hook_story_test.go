@@ -341,6 +341,38 @@ func TestHooksStale(t *testing.T) {
 	u.wait(true, "")
 }
 
+// TestHooksContested: two that wait to change one file are shown as such, both.
+func TestHooksContested(t *testing.T) {
+	c := newClaude(t)
+	path := c.write("a.txt", "one\ntwo\n")
+	one := c.ask("Edit", fields{"file_path": path, "old_string": "one", "new_string": "1"})
+	first := c.pending(1)
+	if len(first.Hazards) != 0 {
+		t.Errorf("%+v", first.Hazards)
+	}
+	two := c.ask("Edit", fields{"file_path": path, "old_string": "two", "new_string": "2"})
+	second := c.pending(2)
+	list, err := c.api.ListAll(t.Context(), client.Filter{Status: []string{client.Pending}})
+	if err != nil || len(list) != 2 {
+		t.Fatal(list, err)
+	}
+	for _, a := range list {
+		if len(a.Hazards) != 1 || a.Hazards[0].Kind != "contested" {
+			t.Errorf("%+v", a.Hazards)
+		}
+	}
+	if len(second.Hazards) != 1 || !strings.Contains(second.Hazards[0].Text, first.ID) {
+		t.Errorf("%+v", second.Hazards)
+	}
+	c.decide(first, "deny")
+	one.wait(false, "")
+	if d := c.pending(1); len(d.Hazards) != 0 {
+		t.Errorf("%+v", d.Hazards)
+	}
+	c.decide(second, "deny")
+	two.wait(false, "")
+}
+
 // TestHooksExpire: nobody decides in the approval's time, or in the hook's own.
 func TestHooksExpire(t *testing.T) {
 	c := newClaude(t, "time_boxes: {T1_REVERSIBLE_WRITE: {ttl: 5s}}")

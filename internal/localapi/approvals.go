@@ -80,13 +80,13 @@ func (a *API) list(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("listing approvals: %w", err)
 	}
 	page := client.Page{Approvals: make([]client.Approval, 0, min(len(found), limit))}
-	now := a.cfg.Clock.Now()
+	now, rivals := a.cfg.Clock.Now(), a.rivals()
 	for i, v := range found {
 		if i == limit {
 			page.Next = string(found[i-1].ID)
 			break
 		}
-		page.Approvals = append(page.Approvals, approvalOf(v, now))
+		page.Approvals = append(page.Approvals, contested(approvalOf(v, now), rivals))
 	}
 	if only != nil {
 		return only.page(page)
@@ -119,7 +119,7 @@ func (a *API) get(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, about(id, err)
 	}
-	return detailOf(v, a.cfg.Clock.Now()), nil
+	return a.detail(v), nil
 }
 
 // about names the approval in the error that is answered for it.
@@ -215,7 +215,7 @@ func (a *API) decide(r *http.Request, by guard.Approver) (any, error) {
 	if full, err := a.cfg.Store.Approval(v.ID); err == nil {
 		v = full // what was decided comes without its contents; it may also run already
 	}
-	return detailOf(v, a.cfg.Clock.Now()), nil
+	return a.detail(v), nil
 }
 
 const decideTimeout = 25 * time.Second
@@ -258,7 +258,7 @@ func (a *API) settle(r *http.Request, by guard.Approver) (any, error) {
 	if v, err = a.cfg.Store.Approval(v.ID); err != nil {
 		return nil, err
 	}
-	return detailOf(v, a.cfg.Clock.Now()), nil
+	return a.detail(v), nil
 }
 
 // reasonOf returns the trimmed reason, or the problem with it.
@@ -294,7 +294,7 @@ func (a *API) refused(id guard.ApprovalID, err error) error {
 			p.Remedy = fmt.Sprintf("its target changed; look at the fresh approval with `approve show %s`", fresh.ID)
 		}
 	}
-	d := detailOf(now, a.cfg.Clock.Now())
+	d := a.detail(now)
 	p.Approval, p.Digest = &d, d.Digest
 	return p
 }

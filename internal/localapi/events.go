@@ -116,7 +116,7 @@ func (s *stream) event(c store.Change) client.Event {
 		e.Kind, e.ApprovalID, e.Status = client.EventApproval, string(c.ApprovalID), string(c.Status)
 		e.RunID, e.SessionID = string(c.RunID), string(c.SessionID)
 		if v, err := s.api.cfg.Store.Approval(c.ApprovalID); err == nil {
-			list := approvalOf(v, s.api.cfg.Clock.Now())
+			list := contested(approvalOf(v, s.api.cfg.Clock.Now()), s.api.rivals())
 			e.Approval = &list
 		} else {
 			s.api.log.Warn("reading an approval for a stream", "approval", c.ApprovalID, "error", err)
