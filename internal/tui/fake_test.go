@@ -331,7 +331,7 @@ func (d *desk) wait(t time.Duration) {
 	d.f.mu.Lock()
 	d.f.now = d.f.now.Add(t)
 	d.f.mu.Unlock()
-	d.send(armMsg{})
+	d.m.arm.wait = false
 	d.send(tickMsg{})
 }
 

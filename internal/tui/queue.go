@@ -44,6 +44,8 @@ type queue struct {
 	top    int
 	marked map[string]mark // by id
 	ready  bool            // read once
+	count  census
+	stale  bool // count is
 }
 
 // mark is what was painted of an item when it was marked.
@@ -61,6 +63,7 @@ func (q *queue) init() {
 
 // put takes an approval in, unless a newer state of it is known.
 func (q *queue) put(a client.Approval, asked time.Time) *entry {
+	q.stale = true
 	e := q.all[a.ID]
 	switch {
 	case e == nil:
@@ -82,13 +85,17 @@ func (q *queue) put(a client.Approval, asked time.Time) *entry {
 
 // take takes in a change; arrivals are kept apart until they are asked for.
 func (q *queue) take(a client.Approval, asked time.Time) {
+	q.admit(a, asked)
+	q.prune()
+}
+
+func (q *queue) admit(a client.Approval, asked time.Time) {
 	_, known := q.all[a.ID]
 	e := q.put(a, asked)
 	if known || e.Status != client.Pending {
 		if !known {
 			delete(q.all, a.ID) // ended before it was shown
 		}
-		q.prune()
 		return
 	}
 	q.fresh = append(q.fresh, a.ID)
@@ -98,7 +105,7 @@ func (q *queue) take(a client.Approval, asked time.Time) {
 func (q *queue) prune() {
 	q.fresh = slices.DeleteFunc(q.fresh, func(id string) bool {
 		e := q.all[id]
-		if e != nil && e.Status == client.Pending {
+		if e != nil && e.Status == client.Pending && !e.gone {
 			return false
 		}
 		delete(q.all, id)
@@ -111,12 +118,12 @@ func (q *queue) replace(pending, recent []client.Approval, asked time.Time) {
 	seen := make(map[string]bool, len(pending))
 	for _, a := range pending {
 		seen[a.ID] = true
-		q.take(a, asked)
+		q.admit(a, asked)
 	}
 	for _, a := range recent {
 		if !seen[a.ID] && q.all[a.ID] != nil {
 			seen[a.ID] = true
-			q.take(a, asked)
+			q.admit(a, asked)
 		}
 	}
 	for id, e := range q.all {
@@ -125,13 +132,8 @@ func (q *queue) replace(pending, recent []client.Approval, asked time.Time) {
 			delete(q.marked, id)
 		}
 	}
-	q.fresh = slices.DeleteFunc(q.fresh, func(id string) bool {
-		if e := q.all[id]; e == nil || e.gone {
-			delete(q.all, id)
-			return true
-		}
-		return false
-	})
+	q.stale = true
+	q.prune()
 	if !q.ready {
 		q.ready = true
 		q.merge(asked)
@@ -170,13 +172,24 @@ func (q *queue) merge(now time.Time) {
 			oldest[e.RunID] = e.RequestedAt
 		}
 	}
-	slices.SortStableFunc(q.order, func(a, b string) int {
-		x, y := q.all[a], q.all[b]
-		if x.RunID != y.RunID {
-			return cmp.Or(oldest[x.RunID].Compare(oldest[y.RunID]), cmp.Compare(x.RunID, y.RunID))
+	type place struct {
+		e   *entry
+		run time.Time
+	}
+	places := make([]place, 0, len(q.order))
+	for _, id := range q.order {
+		e := q.all[id]
+		places = append(places, place{e, oldest[e.RunID]})
+	}
+	slices.SortFunc(places, func(x, y place) int {
+		if x.e.RunID != y.e.RunID {
+			return cmp.Or(x.run.Compare(y.run), cmp.Compare(x.e.RunID, y.e.RunID))
 		}
-		return cmp.Or(x.RequestedAt.Compare(y.RequestedAt), cmp.Compare(x.ID, y.ID))
+		return cmp.Or(x.e.RequestedAt.Compare(y.e.RequestedAt), cmp.Compare(x.e.ID, y.e.ID))
 	})
+	for i, p := range places {
+		q.order[i] = p.e.ID
+	}
 	q.lay()
 }
 
@@ -262,6 +275,9 @@ type census struct {
 }
 
 func (q *queue) census(now time.Time) census {
+	if !q.stale && (q.count.total == 0 || now.Before(q.count.next)) {
+		return q.count // nothing came, changed or ran out since
+	}
 	var c census
 	for _, e := range q.all {
 		if !e.waits(now) {
@@ -277,5 +293,6 @@ func (q *queue) census(now time.Time) census {
 			c.next = e.deadline
 		}
 	}
+	q.count, q.stale = c, false
 	return c
 }
