@@ -19,13 +19,12 @@ import (
 // claude stands for a Claude Code whose settings have the guard's hooks: it runs
 // them as processes, and then does itself what they let it do.
 type claude struct {
-	t         *testing.T
-	home, ws  string
-	env       []string
-	api       *client.Client
-	config    string
-	next      int
-	autostart bool
+	t        *testing.T
+	home, ws string
+	env      []string
+	api      *client.Client
+	config   string
+	next     int
 }
 
 func newClaude(t *testing.T, lines ...string) *claude {

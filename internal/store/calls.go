@@ -288,7 +288,10 @@ func (b *batch) closeCall(id guard.CallID, completed audit.Event, executed bool)
 // completion makes e the completion of c: what it leaves out is taken from the
 // record of the request.
 func (b *batch) completion(c *callRow, e audit.Event) audit.Event {
-	t := b.template(c)
+	t := audit.Event{RunID: c.RunID, SessionID: c.SessionID}
+	if !whole(e) {
+		t = b.template(c) // reads and decodes a record; what proxy completes has it all
+	}
 	e.Event = audit.ToolCallCompleted
 	if e.EventID == "" {
 		e.EventID = guard.NewEventID()
@@ -325,6 +328,13 @@ func (b *batch) completion(c *callRow, e audit.Event) audit.Event {
 		e.DurationMS = max(0, e.Timestamp.Sub(t.Timestamp).Milliseconds())
 	}
 	return e
+}
+
+// whole reports whether a completion leaves out nothing that the record of the
+// request would tell.
+func whole(e audit.Event) bool {
+	return e.CorrelationID != "" && e.Environment != "" && e.Actor != audit.Actor{} && e.Origin != audit.Origin{} && e.Tool != audit.Tool{} &&
+		!e.ArgsSHA256.IsZero() && !e.Input.SHA256.IsZero()
 }
 
 // template returns what is known of a call, as an event: the record of its
