@@ -30,9 +30,19 @@ func (c caller) ask(do func(ctx context.Context) tea.Msg) tea.Cmd {
 	}
 }
 
-// after sends a message later; tests put their own clock in its place.
-func after(d time.Duration, msg tea.Msg) tea.Cmd {
-	return tea.Tick(d, func(time.Time) tea.Msg { return msg })
+// after sends a message later, unless the program has ended by then; tests put
+// their own clock in its place.
+func (c caller) after(d time.Duration, msg tea.Msg) tea.Cmd {
+	return func() tea.Msg {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			return msg
+		case <-c.ctx.Done():
+			return nil
+		}
+	}
 }
 
 // ping asks whether the daemon is there.

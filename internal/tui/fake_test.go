@@ -39,7 +39,6 @@ type fakeDaemon struct {
 	down     error
 	feed     chan client.Event
 	version  uint64
-	broken   bool // answers with nothing
 }
 
 type said struct {

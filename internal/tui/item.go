@@ -23,7 +23,6 @@ type item struct {
 	print   string // of what stands beside the digest
 
 	between *change.View // what moved since the change before, while it is shown
-	comes   bool         // between is under way
 }
 
 func (i *item) tier() string { return i.row.Tier }

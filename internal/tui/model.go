@@ -114,7 +114,7 @@ func New(ctx context.Context, cfg Config) *Model {
 		cfg.Zone = time.Local
 	}
 	m := &Model{
-		cfg: cfg, call: caller{ctx: ctx, api: cfg.API, now: cfg.Now, vouch: cfg.Vouch, later: after},
+		cfg: cfg, call: caller{ctx: ctx, api: cfg.API, now: cfg.Now, vouch: cfg.Vouch},
 		keys: cfg.Keys, th: theme.New(!cfg.Light, cfg.Profile),
 		pen: pen{safetext.Style{ASCII: cfg.ASCII}}, sign: marksFor(cfg.ASCII), now: cfg.Now,
 		mouse: cfg.Mouse, branches: map[string]string{}, mine: map[string]bool{}, reasons: newReasons(), w: 80, h: 24,
@@ -122,7 +122,7 @@ func New(ctx context.Context, cfg Config) *Model {
 	m.queue.init()
 	m.items.init()
 	m.attention = newAttention(cfg.Environ)
-	m.call.follow = m.call.stream
+	m.call.follow, m.call.later = m.call.stream, m.call.after
 	m.clocks = clocks()
 	m.link.wall, m.link.mono = m.clocks()
 	for _, n := range cfg.Notices {

@@ -182,7 +182,7 @@ func TestPlainStory(t *testing.T) {
 	id1, id2 := tail(sample(1, t1, "", "").ID), tail(sample(2, t2, "", "").ID)
 	var out bytes.Buffer
 	in := strings.Join([]string{
-		"approve " + id1, // not shown yet
+		"approve " + id1,                      // not shown yet
 		"show " + id1, "approve " + id1, "ok", // too short
 		"approve " + id1, "fine with me", "yes", // not the identifier
 		"approve " + id1, "fine with me", id1,

@@ -26,7 +26,6 @@ type world struct {
 	t      *testing.T
 	r      *rand.Rand
 	n      int
-	tokens map[string]string // by identifier and digest
 	frames []shownFrame
 	right  int
 	// members says that the decision was one of several in a list.
