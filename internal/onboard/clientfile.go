@@ -326,6 +326,14 @@ func (e *Entry) guarded() (server string, ok bool) {
 	return e.Args[1], true
 }
 
+// where says in which scope the entry holds.
+func (e *Entry) where() string {
+	if e.Scope == Local {
+		return "local scope of " + e.Project
+	}
+	return string(e.Scope) + " scope"
+}
+
 // edits make the entry start the guard; every other byte of it stays.
 func (e *Entry) edits(program, server, home string) ([]jsonrpc.Edit, error) {
 	if e.command.IsZero() {

@@ -286,11 +286,7 @@ func (im *Import) warn(known []*ClientFile) {
 				if im.covers(e) || !im.same(it, e) {
 					continue
 				}
-				where := string(e.Scope) + " scope"
-				if e.Scope == Local {
-					where += " of " + e.Project
-				}
-				w := fmt.Sprintf("%s is also in %s (%s), and stays unguarded there: whatever starts that entry goes past the guard", e.Name, e.File.Path, where)
+				w := fmt.Sprintf("%s is also in %s (%s), and stays unguarded there: whatever starts that entry goes past the guard", e.Name, e.File.Path, e.where())
 				if !slices.Contains(im.Warnings, w) {
 					im.Warnings = append(im.Warnings, w)
 				}
@@ -335,7 +331,7 @@ func Unguarded(folder string, lookup func(string) (string, bool), name, command 
 			_, guarded := e.guarded()
 			same := e.Name == name || (command != "" && e.Command == command && slices.Equal(e.Args, args))
 			if !guarded && same {
-				found = append(found, fmt.Sprintf("%s in %s (%s scope)", e.Name, e.File.Path, e.Scope))
+				found = append(found, fmt.Sprintf("%s in %s (%s)", e.Name, e.File.Path, e.where()))
 			}
 		}
 	}

@@ -70,6 +70,7 @@ func (d *diagnosis) run(ctx context.Context) {
 	set := d.configuration(p)
 	d.daemon(ctx, p)
 	d.programs()
+	d.unguarded(set)
 	fmt.Fprintf(d.out, "\nlevel %s: %s\n", daemon.Level, daemon.LevelClaim)
 	if set != nil {
 		for _, w := range daemon.Weaknesses(set.Config()) {

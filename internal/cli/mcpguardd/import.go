@@ -13,6 +13,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/onboard"
+	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/redact"
 	"github.com/mcpguard/mcpguard/internal/safetext"
 	"github.com/mcpguard/mcpguard/internal/version"
@@ -294,4 +295,18 @@ func (a *app) undoImport(p ipc.Paths, files []string, keep bool) error {
 	}
 	fmt.Fprintln(a.out, "Claude Code starts its servers without the guard from its next start on.")
 	return nil
+}
+
+// unguarded names the entries of Claude Code that start a guarded server past
+// the guard, as it would see them from here.
+func (d *diagnosis) unguarded(set *policy.Set) {
+	folder, err := here()
+	if set == nil || err != nil {
+		return
+	}
+	for _, s := range set.Servers() {
+		for _, where := range onboard.Unguarded(folder, os.LookupEnv, s.Name, s.Config.Command, s.Config.Args) {
+			d.weak("%s still starts %s past the guard; remove it, or run `mcpguardd import`", where, s.Name)
+		}
+	}
 }
