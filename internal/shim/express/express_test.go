@@ -32,6 +32,18 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(code)
 	}
+	if len(os.Args) > 2 && os.Args[1] == "hook" {
+		time.AfterFunc(time.Minute, func() { os.Exit(99) })
+		kind, seconds, ok := hook(os.Args[2:])
+		code, done := 0, false
+		if ok {
+			code, done = Ask(kind, seconds, "0.1")
+		}
+		if !done {
+			code = notDone
+		}
+		os.Exit(code)
+	}
 	goleak.VerifyTestMain(m)
 }
 
