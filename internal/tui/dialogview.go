@@ -8,8 +8,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// dialogRows are the rows of the open dialog, and where its cursor is.
-func (m *Model) dialogRows(w int) (rows []string, cursor *spot) {
+// dialogRows are the rows of the open dialog, at most limit of them, and where
+// its cursor is. Where there is not room for all, what explains gives way to
+// the input, and both to the change above.
+func (m *Model) dialogRows(w, limit int) (rows []string, cursor *spot) {
 	d := m.dialog
 	title := m.dialogTitle(d)
 	var right row
@@ -29,9 +31,15 @@ func (m *Model) dialogRows(w int) (rows []string, cursor *spot) {
 		return rows, nil
 	}
 	label, ask := d.question(m)
-	for _, a := range ask {
-		rows = append(rows, m.wrapped(a.style, a.text, w)...)
+	need := 1 // the input
+	if d.why != "" {
+		need++
 	}
+	var above []string
+	for _, a := range ask {
+		above = append(above, m.wrapped(a.style, a.text, w)...)
+	}
+	rows = append(rows, above[:max(0, min(len(above), limit-need-1))]...)
 	if d.sent {
 		rows = append(rows, row{m.gap(1), {m.th.Dim, m.pen.text("sending" + m.sign.ellipsis)}}.fit(w))
 		return rows, nil
@@ -46,7 +54,7 @@ func (m *Model) dialogRows(w int) (rows []string, cursor *spot) {
 		}
 		rows = append(rows, append(lead, seg{st, text}).fit(w))
 	}
-	if d.step == stepReason {
+	if d.step == stepReason && len(rows)+need <= limit {
 		rows = append(rows, m.choiceRow(d, w))
 	}
 	if d.why != "" {
@@ -150,7 +158,7 @@ func (m *Model) choiceRow(d *dialog, w int) string {
 func (m *Model) batchFrame() (rows []string, cursor *spot, shown bool) {
 	d := m.dialog
 	body := m.h - 3
-	dialog, at := m.dialogRows(m.w)
+	dialog, at := m.dialogRows(m.w, body)
 	list := []string{m.rule(row{{m.th.Title, m.pen.say("%s, each with its own digest", plural(len(d.batch), "change"))}}, nil, m.w)}
 	for _, s := range d.batch {
 		e := m.queue.all[s.id]

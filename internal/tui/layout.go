@@ -5,6 +5,7 @@ const (
 	minWidth  = 60 // below, or below minHeight: one item, no queue
 	minHeight = 16
 	wideFrom  = 140 // queue beside the change
+	minItem   = 4   // rows of head and change that stay in view beside a dialog
 )
 
 // layout is where things stand on a screen of a size.
@@ -46,7 +47,7 @@ func (m *Model) sizes() layout {
 func (m *Model) lay() layout {
 	l := m.sizes()
 	if m.dialog != nil {
-		l.dialog, l.cursor = m.dialogRows(m.w)
+		l.dialog, l.cursor = m.dialogRows(m.w, max(3, l.bodyH-minItem))
 		n := min(len(l.dialog), max(0, l.bodyH-2))
 		l.dialog = l.dialog[:n]
 		l.bodyH -= n
@@ -66,7 +67,7 @@ func (m *Model) lay() layout {
 	if m.item == nil {
 		return l
 	}
-	l.head = m.headRows(l.itemW, max(2, min(l.itemH/2, 12)), l.tiny)
+	l.head = m.headRows(l.itemW, max(1, min(l.itemH/2, l.itemH-3, 12)), l.tiny)
 	l.pane = max(0, l.itemH-len(l.head)-1)
 	return l
 }

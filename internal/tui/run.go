@@ -19,7 +19,6 @@ func Run(ctx context.Context, cfg Config) error {
 		// with the same signal; ctx brings the signals.
 		tea.WithoutSignalHandler(),
 		tea.WithColorProfile(m.cfg.Profile), // asking the library starts other programs
-		tea.WithFPS(120),                    // halves the time from key to frame
 	}
 	if cfg.In != nil {
 		options = append(options, tea.WithInput(cfg.In))

@@ -68,7 +68,7 @@ func (m *Model) frame() (rows []string, cursor *spot, shown bool) {
 		rows, cursor, shown = m.queueFrame()
 	}
 	if m.dialog != nil && (m.view != viewQueue || m.story != nil) {
-		d, at := m.dialogRows(m.w)
+		d, at := m.dialogRows(m.w, body)
 		d = d[:min(len(d), body)]
 		rows = append(block(rows, m.w, body-len(d)), d...)
 		if at != nil {
@@ -164,7 +164,11 @@ func (m *Model) emptyRows(w, h int) []string {
 		add(m.th.Good, m.pen.text(m.sign.check+" Nothing waits for you."))
 		add(m.th.Dim, m.pen.text("When an agent wants to change something, it appears here."))
 		if m.known {
-			add(m.th.Dim, m.pen.say("%s open, policy in force", plural(m.status.Sessions, "session")))
+			add(m.th.Text, safetext.Line{})
+			add(m.th.Dim, m.pen.say("%s open, level %s", plural(m.status.Sessions, "session"), m.status.Level))
+			for _, l := range m.pen.wrap(m.status.Claim, max(1, min(w-4, 72))) {
+				add(m.th.Dim, l)
+			}
 		}
 	}
 	rows := make([]string, 0, h)
