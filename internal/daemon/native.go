@@ -45,9 +45,9 @@ type natives struct {
 	mu      sync.Mutex
 	runs    map[guard.RunID][]*nativeRun // the newest last
 	clients map[ipc.ClientRef]*nativeRun // the newest
-	uses    map[string]*use              // by tool-use id
-	order   []string                     // keys of uses, the oldest first
-	quiet   map[guard.UpstreamRef]bool   // clients that run nothing of an earlier daemon's any more
+	uses    map[useKey]*use
+	order   []useKey                   // keys of uses, the oldest first
+	quiet   map[guard.UpstreamRef]bool // clients that run nothing of an earlier daemon's any more
 }
 
 // nativeRun is one such session.
@@ -61,6 +61,12 @@ type nativeRun struct {
 	recent  []string
 }
 
+// useKey names a tool use: its id is the client's own word.
+type useKey struct {
+	run guard.RunID
+	id  string
+}
+
 // use is what is known of one tool use.
 type use struct {
 	context guard.Context
@@ -71,42 +77,44 @@ type use struct {
 func newNatives() *natives {
 	return &natives{
 		runs: map[guard.RunID][]*nativeRun{}, clients: map[ipc.ClientRef]*nativeRun{},
-		uses: map[string]*use{}, quiet: map[guard.UpstreamRef]bool{},
+		uses: map[useKey]*use{}, quiet: map[guard.UpstreamRef]bool{},
 	}
 }
 
 // remember keeps what a hook said of a tool use.
-func (n *natives) remember(id string, u use) {
+func (n *natives) remember(k useKey, u use) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, known := n.uses[id]; !known {
-		n.order = append(n.order, id)
+	if _, known := n.uses[k]; !known {
+		n.order = append(n.order, k)
 	}
-	n.uses[id] = &u
+	n.uses[k] = &u
 	for len(n.order) > maxUses {
 		delete(n.uses, n.order[0])
 		n.order = n.order[1:]
 	}
 }
 
-// context implements proxy.Config.Context.
-func (n *natives) context(id string) guard.Context {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	u := n.uses[id]
-	if u == nil {
-		return guard.Context{}
+// context returns proxy.Config.Context for the sessions of a run.
+func (n *natives) context(run guard.RunID) func(id string) guard.Context {
+	return func(id string) guard.Context {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		u := n.uses[useKey{run, id}]
+		if u == nil {
+			return guard.Context{}
+		}
+		u.seen = true
+		return u.context
 	}
-	u.seen = true
-	return u.context
 }
 
 // unseen reports whether a tool use was let through for a guarded server that
 // never got it.
-func (n *natives) unseen(id string) bool {
+func (n *natives) unseen(k useKey) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	u := n.uses[id]
+	u := n.uses[k]
 	return u != nil && u.foreign && !u.seen
 }
 
@@ -187,7 +195,7 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 	}
 	r.hooked.Store(true)
 	foreign := d.guarded(r, e.Tool)
-	d.natives.remember(e.ToolUseID, use{context: r.contextOf(e), foreign: foreign})
+	d.natives.remember(useKey{r.RunID, e.ToolUseID}, use{context: r.contextOf(e), foreign: foreign})
 	if foreign {
 		// The session of that server holds the call by itself, with its own
 		// preview; asked here as well, one action would need two approvals.
@@ -260,10 +268,10 @@ func (d *daemon) reported(ctx context.Context, h *ipc.Handover, e hook.Event) {
 		for _, r := range runs {
 			known = r.tools.Report(e.ToolUseID, e.Input, e.Error, e.Name == hook.PostToolUseFailure) || known
 		}
-		if d.natives.unseen(e.ToolUseID) && newest != nil {
+		if newest != nil && d.natives.unseen(useKey{newest.RunID, e.ToolUseID}) {
 			d.odd(newest.session, "unguarded_tool", e.ToolUseID, "The client ran "+e.Tool+" on a server of that name which does not pass the guard. Look at the client's configuration.")
 		}
-		if !known && !d.natives.has(e.ToolUseID) {
+		if !known && (newest == nil || !d.natives.has(useKey{newest.RunID, e.ToolUseID})) {
 			d.natives.calm(d.refOf(client.Client)) // it began under an earlier daemon
 		}
 	case hook.Stop, hook.SubagentStop, hook.SessionEnd:
@@ -284,10 +292,10 @@ func (d *daemon) reported(ctx context.Context, h *ipc.Handover, e hook.Event) {
 	}
 }
 
-func (n *natives) has(id string) bool {
+func (n *natives) has(k useKey) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.uses[id] != nil
+	return n.uses[k] != nil
 }
 
 // calm notes that a client runs nothing any more of what an earlier daemon let
@@ -486,7 +494,7 @@ func (d *daemon) proxyNative(ctx context.Context, r *nativeRun) error {
 		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
 		Redactor: d.secrets, Clock: d.clock, Roots: r.roots, Grace: nativeGrace,
 		Log:    d.log.With("session", r.ID, "server", r.Server),
-		Notice: r.notice, Waiting: r.waits, Changed: r.changed, Context: d.natives.context,
+		Notice: r.notice, Waiting: r.waits, Changed: r.changed, Context: d.natives.context(r.RunID),
 	})
 }
 
