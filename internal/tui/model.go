@@ -64,6 +64,7 @@ type Model struct {
 	arm    arming
 	dialog *dialog // open reason line; nil while browsing
 	press  pressing
+	pace   pacer
 	batch  batchResult
 	notice notice
 

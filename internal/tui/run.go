@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 )
@@ -29,7 +30,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Environ != nil {
 		options = append(options, tea.WithEnvironment(cfg.Environ))
 	}
+	options = append(options, tea.WithFPS(int(time.Second/busyRate)))
 	program := tea.NewProgram(m, options...)
+	m.pace.program = program
 	left := make(chan struct{})
 	defer close(left)
 	go func() { // ends with Run

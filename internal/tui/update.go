@@ -10,6 +10,7 @@ import (
 
 // Update is the one function that changes the state.
 func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	m.pace.happened(msg)
 	cmd := m.update(msg)
 	return m, tea.Batch(cmd, m.keepArming())
 }
@@ -38,6 +39,7 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 	case tea.BlurMsg:
 		m.attention.blurred = true
 	case tea.ResumeMsg:
+		m.pace.slow = false // the library has set its own rate again
 		return m.wake()
 	case tea.BackgroundColorMsg:
 		if dark := msg.IsDark(); dark != m.th.Dark {
