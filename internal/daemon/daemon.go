@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -43,6 +44,10 @@ type Config struct {
 	// Hook lets tests stop the store at named points; nil otherwise.
 	Hook func(store.Point) error
 }
+
+// gcPercent trades a little processor time for memory: the daemon is there all
+// day and works in short bursts.
+const gcPercent = 50
 
 // Bounds of the stop.
 const (
@@ -99,6 +104,7 @@ func run(ctx context.Context, c Config) error {
 	if err := c.Paths.Prepare(); err != nil {
 		return err
 	}
+	debug.SetGCPercent(gcPercent)
 	d := &daemon{cfg: c, clock: c.Clock, started: c.Clock.Now().Wall, secrets: newSecrets(), sessions: newRegistry(), natives: newNatives()}
 	closeLog := d.openLog()
 	defer closeLog()
