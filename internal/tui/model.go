@@ -117,7 +117,7 @@ func New(ctx context.Context, cfg Config) *Model {
 	m := &Model{
 		cfg: cfg, call: caller{ctx: ctx, api: cfg.API, now: cfg.Now, vouch: cfg.Vouch},
 		keys: cfg.Keys, th: theme.New(!cfg.Light, cfg.Profile),
-		pen: pen{safetext.Style{ASCII: cfg.ASCII}}, sign: marksFor(cfg.ASCII), now: cfg.Now,
+		pen: newPen(cfg.ASCII), sign: marksFor(cfg.ASCII), now: cfg.Now,
 		mouse: cfg.Mouse, branches: map[string]string{}, mine: map[string]bool{}, reasons: newReasons(), w: 80, h: 24,
 	}
 	m.queue.init()

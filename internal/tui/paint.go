@@ -31,6 +31,7 @@ func (r row) fit(cols int) string { return r.fitOn(cols, theme.Style{}) }
 // fitOn paints exactly cols cells over a style, such as that of the selection.
 func (r row) fitOn(cols int, below theme.Style) string {
 	var b strings.Builder
+	b.Grow(cols + 32*len(r))
 	plain := below.IsZero()
 	left := cols
 	for _, s := range r {
@@ -43,10 +44,10 @@ func (r row) fitOn(cols int, below theme.Style) string {
 		if !plain {
 			st = st.On(below)
 		}
-		b.WriteString(st.Render(t))
+		st.Paint(&b, t)
 	}
 	if left > 0 {
-		b.WriteString(below.Render(safetext.Line{}.Pad(left)))
+		below.Paint(&b, safetext.Line{}.Pad(left))
 	}
 	return b.String()
 }
@@ -71,14 +72,54 @@ func ends(left, right row, cols int) row {
 	return append(out, right...)
 }
 
-// pen makes lines of text. Everything that is shown passes through it.
-type pen struct{ safe safetext.Style }
+// pen makes lines of text. Everything that is shown passes through it. Most of
+// what a frame says stood in the one before it, so a pen remembers. The
+// program's loop alone uses it. The zero pen remembers nothing.
+type pen struct {
+	safe         safetext.Style
+	texts, names map[string]safetext.Line // what it made of short ones
+	rules        map[int]safetext.Line    // by their length
+}
+
+const (
+	memorable = 96   // bytes of a text that is worth it
+	memories  = 4096 // before all is forgotten
+)
+
+func newPen(ascii bool) pen {
+	return pen{safetext.Style{ASCII: ascii}, map[string]safetext.Line{}, map[string]safetext.Line{}, map[int]safetext.Line{}}
+}
+
+func recall(known map[string]safetext.Line, s string, read func(string) safetext.Line) safetext.Line {
+	if len(s) > memorable || known == nil {
+		return read(s)
+	}
+	l, ok := known[s]
+	if !ok {
+		if len(known) >= memories {
+			clear(known)
+		}
+		l = read(s)
+		known[strings.Clone(s)] = l // nothing longer stays for its sake
+	}
+	return l
+}
 
 // text makes any text safe.
-func (p pen) text(s string) safetext.Line { return p.safe.Text(s) }
+func (p pen) text(s string) safetext.Line { return recall(p.texts, s, p.safe.Text) }
+
+// rule is a piece of a rule of n signs.
+func (p pen) rule(sign string, n int) safetext.Line {
+	l, ok := p.rules[n]
+	if !ok {
+		l = p.safe.Text(strings.Repeat(sign, n))
+		p.rules[n] = l
+	}
+	return l
+}
 
 // name makes an identifier safe: tool, path, tenant, server.
-func (p pen) name(s string) safetext.Line { return p.safe.Identity(s) }
+func (p pen) name(s string) safetext.Line { return recall(p.names, s, p.safe.Identity) }
 
 // wrap cuts a text into lines of at most cols columns, between words where that
 // is possible. Nothing of it is dropped but the space at which a line ends.
@@ -106,7 +147,7 @@ func (p pen) wrap(s string, cols int) []safetext.Line {
 
 // say formats the program's own words; what is put into them is made safe, too.
 func (p pen) say(format string, args ...any) safetext.Line {
-	return p.safe.Text(fmt.Sprintf(format, args...))
+	return p.text(fmt.Sprintf(format, args...))
 }
 
 // marks are the signs that the console draws.
@@ -138,7 +179,7 @@ func (m *Model) rule(title row, right row, cols int) string {
 		w = right.width() + 3
 	}
 	if gap := cols - r.width() - w; gap > 0 {
-		r = append(r, seg{m.th.Border, m.pen.text(strings.Repeat(m.sign.rule, gap))})
+		r = append(r, seg{m.th.Border, m.pen.rule(m.sign.rule, gap)})
 	}
 	if len(right) > 0 {
 		r = append(r, seg{m.th.Border, m.pen.text(" ")})

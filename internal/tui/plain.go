@@ -45,7 +45,7 @@ func RunPlain(ctx context.Context, cfg Config) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p := &plain{cfg: cfg, pen: pen{safetext.Style{ASCII: cfg.ASCII}}, out: bufio.NewWriter(cfg.Out),
+	p := &plain{cfg: cfg, pen: pen{safe: safetext.Style{ASCII: cfg.ASCII}}, out: bufio.NewWriter(cfg.Out),
 		lines: make(chan string), read: map[string]client.Detail{}}
 	// Ends with the input, or with ctx once it has a line; a read that blocks on
 	// the terminal ends with the program.

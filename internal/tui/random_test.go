@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,9 +33,19 @@ type world struct {
 	members bool
 }
 
+// shownFrame is a frame as it went to the terminal, and when.
 type shownFrame struct {
-	at   time.Time
-	text string
+	at      time.Time
+	painted string
+	text    string // of it, once somebody has asked
+}
+
+// read takes the text out of what was painted.
+func (f *shownFrame) read() string {
+	if f.text == "" {
+		f.text = ansi.Strip(f.painted)
+	}
+	return f.text
 }
 
 func token(id, digest string) string { return "Q" + digest[len(digest)-8:] + id[len(id)-4:] }
@@ -134,7 +145,7 @@ func (w *world) trouble() {
 
 // look keeps the frame that is on the screen for the oracle.
 func (w *world) look() {
-	w.frames = append(w.frames, shownFrame{w.now, ansi.Strip(w.last.Content)})
+	w.frames = append(w.frames, shownFrame{at: w.now, painted: w.last.Content})
 	if len(w.frames) > 64 {
 		w.frames = append(w.frames[:0], w.frames[32:]...)
 	}
@@ -154,17 +165,18 @@ func (w *world) judge(from int) {
 		tok, digest := token(s.id, s.Digest), digits(s.Digest)
 		asked := false // the frames of the open question are behind us
 		for i := len(w.frames) - 1; i >= 0; i-- {
-			f := w.frames[i]
-			batch := strings.Contains(f.text, "each with its own digest")
-			asked = asked || !strings.Contains(f.text, "─ APPROVE ") && !strings.Contains(f.text, "─ DENY ")
+			f := &w.frames[i]
+			text := f.read()
+			batch := strings.Contains(text, "each with its own digest")
+			asked = asked || !strings.Contains(text, "─ APPROVE ") && !strings.Contains(text, "─ DENY ")
 			if batch && asked {
 				break
 			}
-			if !strings.Contains(f.text, tok) && !(batch && strings.Contains(f.text, digest)) {
+			if !strings.Contains(text, tok) && !(batch && strings.Contains(text, digest)) {
 				if w.members && asked {
 					break
 				}
-				w.t.Fatalf("decided %s %s %v, which was not on the screen for %v and ever since the question was asked; the frame at %v:\n%s", s.id, s.Digest, s.Decision, need, f.at, f.text)
+				w.t.Fatalf("decided %s %s %v, which was not on the screen for %v and ever since the question was asked; the frame at %v:\n%s", s.id, s.Digest, s.Decision, need, f.at, text)
 			}
 			w.members = batch
 			if asked && w.now.Sub(f.at) >= need {
@@ -311,7 +323,8 @@ func TestPromise2_DecidesOnlyWhatWasPainted(t *testing.T) {
 		}
 		want = n
 	}
-	const each = 100 // decisions of one console's life
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // frames are all that it makes
+	const each = 100                                  // decisions of one console's life
 	words := map[string]int{}
 	steps := 0
 	for seed := uint64(1); want > 0; seed++ {

@@ -10,6 +10,7 @@ package theme
 import (
 	"image/color"
 	"strings"
+	"sync"
 
 	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/colorprofile"
@@ -51,32 +52,69 @@ type Theme struct {
 	tiers [6]Style
 }
 
-// Style is a set of attributes and colours. The zero Style paints plain text.
-type Style struct {
+// Style is a set of attributes and colours, shared by all its copies and safe
+// for concurrent use. The zero Style paints plain text.
+type Style struct{ ink *ink }
+
+// ink is what a style is made of. A Style is one word, because every piece of
+// every row carries one.
+type ink struct {
 	style       lipgloss.Style
 	open, close string
+
+	mu sync.Mutex
+	on map[*ink]Style // over which other one
 }
 
 // Render returns the line, painted. An empty line stays empty.
 func (s Style) Render(l safetext.Line) string {
-	if s.open == "" || l.Width() == 0 {
+	if s.IsZero() || l.Width() == 0 {
 		return l.String()
 	}
-	return s.open + l.String() + s.close
+	return s.ink.open + l.String() + s.ink.close
+}
+
+// Paint writes the line, painted, as Render returns it.
+func (s Style) Paint(b *strings.Builder, l safetext.Line) {
+	if s.IsZero() || l.Width() == 0 {
+		b.WriteString(l.String())
+		return
+	}
+	b.WriteString(s.ink.open)
+	b.WriteString(l.String())
+	b.WriteString(s.ink.close)
 }
 
 // IsZero reports whether the style paints plain text.
-func (s Style) IsZero() bool { return s.open == "" }
+func (s Style) IsZero() bool { return s.ink == nil || s.ink.open == "" }
 
 // On returns the style laid over another one: what it does not set itself comes
 // from below.
-func (s Style) On(below Style) Style { return made(s.style.Inherit(below.style)) }
+func (s Style) On(below Style) Style {
+	if s.ink == nil {
+		return below
+	}
+	if below.ink == nil {
+		return s
+	}
+	s.ink.mu.Lock()
+	defer s.ink.mu.Unlock()
+	out, ok := s.ink.on[below.ink]
+	if !ok {
+		if s.ink.on == nil {
+			s.ink.on = map[*ink]Style{}
+		}
+		out = made(s.ink.style.Inherit(below.ink.style))
+		s.ink.on[below.ink] = out
+	}
+	return out
+}
 
 // made computes the sequences once; painting then is joining strings.
 func made(st lipgloss.Style) Style {
 	const mark = "x"
 	open, end, _ := strings.Cut(st.Render(mark), mark)
-	return Style{style: st, open: open, close: end}
+	return Style{&ink{style: st, open: open, close: end}}
 }
 
 // Badge returns the style of a tier's badge. tier is the API's spelling or its
