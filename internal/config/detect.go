@@ -8,7 +8,66 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+
+	"github.com/mcpguard/mcpguard/configs"
 )
+
+// The registries that a preset may name packages of.
+const (
+	RegistryNPM  = "npm"
+	RegistryPyPI = "pypi"
+	RegistryOCI  = "oci" // container images, without tag or digest
+)
+
+// PresetFor returns the preset that knows a package of a registry, whatever its
+// version, or "" where none does. The name alone loosens nothing by itself: the
+// preset is what `add` and `import` propose, and they show it.
+func PresetFor(registry, name string) string {
+	if name == "" {
+		return ""
+	}
+	return presetsByPackage()[registry+":"+registryName(registry, name)]
+}
+
+// registryName is a package's name as its registry compares names.
+func registryName(registry, name string) string {
+	switch registry {
+	case RegistryPyPI: // PEP 503
+		return strings.ToLower(pypiSeparators.ReplaceAllString(name, "-"))
+	case RegistryOCI:
+		name, _, _ = strings.Cut(name, "@")
+		if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+			name = name[:i]
+		}
+		return strings.TrimPrefix(strings.TrimPrefix(name, "docker.io/"), "library/")
+	}
+	return name
+}
+
+var pypiSeparators = regexp.MustCompile(`[-_.]+`)
+
+// presetsByPackage is the index of the embedded presets by REGISTRY:NAME.
+var presetsByPackage = sync.OnceValue(func() map[string]string {
+	index := map[string]string{}
+	for _, preset := range configs.Presets() {
+		data, _ := configs.Preset(preset) // it is in the list
+		root := parseYAML("presets/"+preset+".yaml", data, func(Pos, string, string) {})
+		if root == nil {
+			continue // a test compiles every preset
+		}
+		if n := root.get("package"); n != nil {
+			index[RegistryNPM+":"+n.text] = preset
+		}
+		if n := root.get("also"); n != nil {
+			for _, x := range n.items {
+				registry, name, _ := strings.Cut(x.text, ":")
+				index[registry+":"+registryName(registry, name)] = preset
+			}
+		}
+	}
+	return index
+})
 
 // exactSpec is a package with an exact version, as npx takes it.
 var exactSpec = regexp.MustCompile(`^((?:@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*)@([0-9]+\.[0-9]+\.[0-9]+(?:[-+][0-9A-Za-z.+-]+)?)$`)

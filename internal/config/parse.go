@@ -103,7 +103,7 @@ var serverKeys = sync.OnceValues(func() (all, only []string) {
 // merge returns over laid upon base. Mappings are merged member by member and
 // other values replaced, except that protective lists grow: a preset's deny
 // rules, sensitive conditions and side effects stay in force, and conditions
-// for tiers are tried after the file's own.
+// for tiers are tried after the file's own; its labels stay too.
 func merge(base, over *node, path []string) *node {
 	last := ""
 	if len(path) > 0 {
@@ -113,7 +113,7 @@ func merge(base, over *node, path []string) *node {
 	case len(path) == 3 && path[0] == "tools" && base.kind == kindList && over.kind == kindList:
 		list := *over
 		switch last {
-		case "deny", "sensitive", "side_effects":
+		case "deny", "sensitive", "side_effects", "labels":
 			list.items = slices.Concat(base.items, over.items)
 			return &list
 		case "tiers_when":
@@ -199,6 +199,8 @@ func (s *Server) fill(name string, implicit bool) {
 			continue
 		}
 		t.Name = name
+		slices.Sort(t.Labels) // the order says nothing, and a preset may have said the same
+		t.Labels = slices.Compact(t.Labels)
 		if t.Tenants == nil {
 			t.Tenants = s.Tenants
 		}

@@ -32,6 +32,8 @@ func TestPromise1_WhatIsNotUnderstoodDoesNotLoad(t *testing.T) {
 		{base + "        limits: {calls_per_run: 0}\n", "a limit is at least 1"},
 		{base + "        limits: {output: 5XB}\n", "a size such as 64KiB"},
 		{base + "        approval: {mode: post}\n", "'post' (run first, show then) is not enforced in this version"},
+		{base + "        labels: [privat]\n", `c.yaml:9:18: "privat" is not a label – did you mean "private"?`},
+		{base + "        labels: private\n", "a list is needed here"},
 		{base + "        approval: {mode: aks}\n", `"aks" is not a mode of approval – did you mean "ask"?`},
 		{base + "        approval: {approvers: 2}\n", "more than one approver is not enforced in this version"},
 		{base + "        approval: {ttl: 48h}\n", "an approval may wait from"},

@@ -22,6 +22,23 @@ func (a *Access) decodeNode(d *decoder, n *node, _ string) {
 	}
 }
 
+// Label says what a tool is a source or a sink of. A label describes; this
+// version enforces nothing by it.
+type Label string
+
+// The labels.
+const (
+	LabelUntrusted Label = "untrusted" // its answer holds text that strangers wrote
+	LabelPrivate   Label = "private"   // its answer is not for everyone
+	LabelOutbound  Label = "outbound"  // a call carries data to others
+)
+
+func (l *Label) decodeNode(d *decoder, n *node, _ string) {
+	if w, ok := d.word(n, "a label", string(LabelUntrusted), string(LabelPrivate), string(LabelOutbound)); ok {
+		*l = Label(w)
+	}
+}
+
 // Duration is written as 90s, 15m, 2h or 30d.
 type Duration time.Duration
 

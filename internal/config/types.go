@@ -72,8 +72,10 @@ type Server struct {
 
 	// What only a preset may say.
 	About    string   `yaml:"about" preset:"only" doc:"What the preset is for."`
-	Package  string   `yaml:"package" preset:"only" doc:"Name of the package that the effects were proven with."`
+	Basis    string   `yaml:"basis" preset:"only" doc:"What it rests on: 'run' (called by the tests), 'listed' (its package lists these tools; no call was made) or 'published' (its published definitions, not run)." enum:"run,listed,published"`
+	Package  string   `yaml:"package" preset:"only" doc:"Name of the npm package that the effects were proven with."`
 	Versions []string `yaml:"versions" preset:"only" doc:"Versions of the package that the effects were proven with."`
+	Also     []string `yaml:"also" preset:"only" doc:"Other packages that start this server: npm:NAME, pypi:NAME or oci:IMAGE."`
 	Dialect  string   `yaml:"dialect" preset:"only" doc:"Whose way of applying edits the effects follow."`
 
 	// Detected is the package that the command starts, where that is known.
@@ -128,6 +130,7 @@ type Tool struct {
 	Limits       Limits       `yaml:"limits" doc:"Limits of the tool. A limit that is not enforced does not load."`
 	SideEffects  []SideEffect `yaml:"side_effects" doc:"What else follows from a call, shown to the reviewer."`
 	Sensitive    Sensitive    `yaml:"sensitive" doc:"Whether what is read is sensitive: true, or conditions."`
+	Labels       []Label      `yaml:"labels" doc:"What the tool is a source or a sink of: untrusted (its answer is text that strangers wrote), private (its answer is not for everyone), outbound (a call carries data to others). Descriptive only: nothing is enforced by them."`
 	Schema       Schema       `yaml:"schema" doc:"How arguments are checked against the tool's own schema."`
 	Sandbox      string       `yaml:"sandbox" doc:"For T3_EXECUTE: 'none' accepts that commands run without a sandbox; each approval says so." enum:"none"`
 	Signed       Unsigned     `yaml:"signed" doc:"For T4_IDENTITY_MONEY_OUTBOUND: 'no' accepts decisions without a signature; each approval says so."`

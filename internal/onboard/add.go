@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -49,6 +50,7 @@ type Plan struct {
 	Entry     config.ServerEntry
 	Missing   []string // names in Env that have no value here
 	NoPreset  []string // tools of the preset that the server does not have
+	Basis     string   // what the preset rests on: "run", "listed" or "published"
 }
 
 var nameRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
@@ -71,9 +73,8 @@ func newPlan(r Request) (Plan, error) {
 	if !nameRule.MatchString(r.Name) {
 		return Plan{}, fmt.Errorf("%q cannot be a server's name: letters, digits, '_', '-' and '.', at most 64", r.Name)
 	}
-	server := &config.Server{Name: r.Name, Builtin: r.Builtin, Command: r.Command, Args: r.Args, Preset: r.Preset}
 	if r.Preset == "" {
-		r.Preset = presetFor(server)
+		r.Preset = presetFor(r)
 	}
 	p := Plan{Request: r}
 	names := slices.Clone(r.Env)
@@ -88,9 +89,11 @@ func newPlan(r Request) (Plan, error) {
 		Preset: r.Preset, Builtin: r.Builtin, Command: r.Command, Args: r.Args, Env: names,
 		Secrets: r.Secrets, Workspaces: r.Workspaces,
 	}
-	if _, err := p.parse(); err != nil {
+	known, err := p.parse()
+	if err != nil {
 		return Plan{}, err
 	}
+	p.Basis = known.Basis
 	p.Missing = (&config.Environment{}).Record(r.Name, names, r.Lookup)
 	if len(p.Missing) > 0 {
 		return Plan{}, fmt.Errorf("the environment variables %v are not set here; set them, or name them as secrets", p.Missing)
@@ -149,15 +152,12 @@ func (p *Plan) parse() (*config.Server, error) {
 }
 
 // presetFor returns the preset whose package the command starts, or nothing.
-func presetFor(s *config.Server) string {
-	if s.Builtin != "" {
-		return s.Builtin
+func presetFor(r Request) string {
+	if r.Builtin != "" {
+		return r.Builtin
 	}
-	pkg, ok := config.DetectPackage(s)
-	if !ok {
-		return ""
-	}
-	return presetOf(pkg.Name)
+	g := ground{folder: r.Folder, lookup: r.Lookup, which: exec.LookPath, image: func(string, string) []string { return nil }}
+	return presetOf(g.launchOf(r.Command, r.Args))
 }
 
 // stopTimeout bounds the end of a server that was only asked.

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mcpguard/mcpguard/configs"
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/redact"
 )
@@ -265,19 +264,19 @@ func (p *planner) request(it *Item) Request {
 		out.Env = append(out.Env, h.Name)
 		values[h.Name] = h.value
 	}
-	if it.Launch.Kind == "npm package" {
-		out.Preset = presetOf(it.Launch.Name)
-	}
+	out.Preset = presetOf(it.Launch)
 	return out
 }
 
-// presetOf returns the preset that knows a package, or nothing.
-func presetOf(pkg string) string {
-	for _, name := range configs.Presets() {
-		c, err := config.Parse("preset", []byte("version: 1\nroots: [/nowhere]\nservers:\n  x:\n    preset: "+name+"\n    command: x\n"))
-		if err == nil && pkg != "" && c.Servers["x"].Package == pkg {
-			return name
-		}
+// presetOf returns the preset that knows what is started, or nothing.
+func presetOf(l Launch) string {
+	switch l.Kind {
+	case "npm package":
+		return config.PresetFor(config.RegistryNPM, l.Name)
+	case "Python package", "Python module":
+		return config.PresetFor(config.RegistryPyPI, l.Name)
+	case "container image":
+		return config.PresetFor(config.RegistryOCI, l.Name)
 	}
 	return ""
 }

@@ -206,7 +206,7 @@ func rest(s config.Server) config.Server {
 	s.Prompts, s.Resources, s.Sampling, s.Elicitation, s.Methods = "", "", "", "", nil
 	s.Workspaces, s.Env, s.Tools, s.Limits.Concurrency = nil, nil, nil, 0
 	s.Tenants, s.Environments = nil, nil // in force through the tools
-	s.About, s.Versions, s.Package, s.Detected = "", nil, "", config.Package{}
+	s.About, s.Basis, s.Versions, s.Package, s.Also, s.Detected = "", "", nil, "", nil, config.Package{}
 	return s
 }
 
@@ -253,6 +253,16 @@ func (d *differ) tool(old, new *Tool) {
 	if !same(a.SideEffects, b.SideEffects) {
 		d.add(false, "%s: side effects changed", name)
 	}
+	for _, l := range a.Labels {
+		if !slices.Contains(b.Labels, l) {
+			d.add(false, "%s: no longer labelled %s", name, l)
+		}
+	}
+	for _, l := range b.Labels {
+		if !slices.Contains(a.Labels, l) {
+			d.add(false, "%s: labelled %s", name, l)
+		}
+	}
 	if a.Says != b.Says {
 		d.add(false, "%s: says %q → %q", name, a.Says, b.Says)
 	}
@@ -268,6 +278,7 @@ func undescribed(t config.Tool) config.Tool {
 	t.Name, t.Tier, t.TiersWhen, t.Effect, t.Deny, t.Allow = "", guard.Never, nil, config.Effect{}, nil, nil
 	t.Tenants, t.Environments, t.Approval, t.Limits = nil, nil, config.Approval{}, config.Limits{}
 	t.SideEffects, t.Sensitive, t.Schema, t.Sandbox, t.Signed, t.Says = nil, config.Sensitive{}, config.Schema{}, "", false, ""
+	t.Labels = nil
 	return t
 }
 

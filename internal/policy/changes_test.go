@@ -36,6 +36,8 @@ func TestChanges(t *testing.T) {
 		{"effect", write, "tier: T1_REVERSIBLE_WRITE\neffect: opaque\n", "", "effect", true},
 		{"conditions for tiers", write + "tiers_when: [{when: args.n == 1, tier: T2_IRREVERSIBLE_WRITE}]\n", write, "", "tiers_when", true},
 		{"side effects", write + "side_effects: [{says: x}]\n", write, "", "side effects changed", false},
+		{"label added", write, write + "labels: [outbound]\n", "", "labelled outbound", false},
+		{"label removed", write + "labels: [private]\n", write, "", "no longer labelled private", false},
 		{"longer ttl", write + "approval: {ttl: 1m}\n", write + "approval: {ttl: 2m}\n", "", "ttl: 1m0s → 2m0s", true},
 		{"sensitive off", "tier: T0_READ\nsensitive: true\n", "tier: T0_READ\n", "", "sensitive", true},
 		{"relaxed reads", write, write, "audit: {reads: relaxed}\n", "audit.reads: strict → relaxed", true},

@@ -115,7 +115,7 @@ func (a *app) printPlan(plan onboard.Plan, p ipc.Paths) {
 	l := plan.Listing
 	fmt.Fprintf(a.out, "%s: %s %s, %d tools", safetext.Identity(plan.Request.Name), safetext.Text(l.Name), safetext.Text(l.Version), len(l.Tools))
 	if plan.Entry.Preset != "" {
-		fmt.Fprintf(a.out, ", preset %s", safetext.Identity(plan.Entry.Preset))
+		fmt.Fprintf(a.out, ", preset %s%s", safetext.Identity(plan.Entry.Preset), unrun[plan.Basis])
 	}
 	fmt.Fprintln(a.out)
 	a.printTiers(plan, "  ")
@@ -125,6 +125,12 @@ func (a *app) printPlan(plan onboard.Plan, p ipc.Paths) {
 	if len(plan.NoPreset) > 0 {
 		fmt.Fprintf(a.out, "\nThe preset also knows tools that this server does not have: %s.\n", strings.Join(plan.NoPreset, ", "))
 	}
+}
+
+// unrun says of a preset that it was not tried with a running server.
+var unrun = map[string]string{
+	"listed":    " (written from the server's own tool list; no call of it was tried)",
+	"published": " (written from the server's published definitions; not tried with a running server)",
 }
 
 // printTiers prints what is proposed for each tool.

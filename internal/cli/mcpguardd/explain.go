@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/daemon"
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/effect"
@@ -160,6 +162,9 @@ func (a *app) printExplanation(x *explanation, v policy.Verdict) {
 	if v.Tier.Valid() {
 		line("tier", v.Tier.String())
 	}
+	if x.tool != nil {
+		line("labels", joined(x.tool.Config.Labels))
+	}
 	for _, t := range x.request.Targets {
 		line("target", t.Key)
 	}
@@ -179,4 +184,13 @@ func (a *app) printExplanation(x *explanation, v policy.Verdict) {
 			fmt.Fprintln(a.out, l)
 		}
 	}
+}
+
+// joined is a list of labels as one text.
+func joined(labels []config.Label) string {
+	words := make([]string, len(labels))
+	for i, l := range labels {
+		words[i] = string(l)
+	}
+	return strings.Join(words, ", ")
 }

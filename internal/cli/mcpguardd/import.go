@@ -232,7 +232,7 @@ func (a *app) printServer(it *onboard.Item, r *redact.Redactor, line func(label,
 	}
 	line("is", "%s", what)
 	if it.Plan.Entry.Preset != "" {
-		line("preset", "%s, found by the package's name", it.Plan.Entry.Preset)
+		line("preset", "%s, found by the package's name%s", it.Plan.Entry.Preset, unrun[it.Plan.Basis])
 	}
 	var named []string
 	for _, h := range it.Env {
