@@ -36,10 +36,19 @@ const (
 	wordError      = "error"
 )
 
-// ownResult makes a tool result of the guard's own. It has no
+// ownResult answers a call by the guard's own word.
+func ownResult(c *call, w word) []byte {
+	if c.req.method != "tools/call" {
+		// Only tools have results with isError.
+		return jsonrpc.ErrorReply(c.req.id, jsonrpc.CodeInternalError, "mcpguard: "+w.Reason, w)
+	}
+	return jsonrpc.Result(c.req.id, ownAnswer(w, c.modern))
+}
+
+// ownAnswer makes a tool result of the guard's own. It has no
 // structuredContent: clients hold that against the tool's outputSchema even
 // where isError is set, and would hide the answer from the model.
-func ownResult(c *call, w word) []byte {
+func ownAnswer(w word, modern bool) any {
 	type block struct {
 		Type string `json:"type"`
 		Text string `json:"text"`
@@ -54,14 +63,10 @@ func ownResult(c *call, w word) []byte {
 		IsError: true,
 		Meta:    map[string]word{metaAnswer: w},
 	}
-	if c.modern {
+	if modern {
 		result.ResultType = "complete"
 	}
-	if c.req.method != "tools/call" {
-		// Only tools have results with isError.
-		return jsonrpc.ErrorReply(c.req.id, jsonrpc.CodeInternalError, "mcpguard: "+w.Reason, w)
-	}
-	return jsonrpc.Result(c.req.id, result)
+	return result
 }
 
 // refusal ends a call without an answer of the upstream. It is an error so that

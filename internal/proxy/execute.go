@@ -80,7 +80,7 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 		!slices.Equal(now.targets, approved.targets): // the lock is on other targets
 		return now, guard.Intent{}, errStale
 	}
-	if err := s.commit(c.req); err != nil {
+	if err := s.commit(c, outputLimit(now.verdict)); err != nil {
 		return bound{}, guard.Intent{}, s.withdraw(ctx, t, err)
 	}
 	intent := s.intent(c, now)

@@ -22,6 +22,7 @@ type inflight struct {
 	own     map[jsonrpc.ID]chan answer
 	tokens  map[jsonrpc.ID]*request // progress tokens of calls that the upstream has not seen
 	tasks   map[string]chan taskEnd // tasks that calls began, until they end
+	began   taskTable               // by which call a task began
 	gone    bool                    // the upstream has ended
 	closing bool                    // the session is ending: nothing new begins
 	modern  bool                    // the client speaks the era without initialize
@@ -37,7 +38,10 @@ type request struct {
 	cancel context.CancelCauseFunc // of the goroutine that follows it; nil if it only passes
 	answer chan answer             // for that goroutine, holds one
 
-	listens bool // subscribed to changes of the list of tools
+	listens bool   // subscribed to changes of the list of tools
+	task    string // the task that it asks about
+	tool    string // of a call that is sent: what it calls, and how much of the
+	output  int    // answer the policy lets through, in bytes
 
 	stage     stage
 	received  bool   // the upstream has answered
@@ -113,8 +117,10 @@ func (s *session) register(r *request) (why string) {
 }
 
 // commit passes the point after which a request is sent whatever the client
-// says. The error is errCancelled or errUpstreamGone.
-func (s *session) commit(r *request) (err error) {
+// says. output is how many bytes of its answer the policy lets through. The
+// error is errCancelled or errUpstreamGone.
+func (s *session) commit(c *call, output int) (err error) {
+	r := c.req
 	s.update(func(in *inflight) {
 		switch {
 		case r.answered:
@@ -123,6 +129,7 @@ func (s *session) commit(r *request) (err error) {
 			err = errUpstreamGone
 		default:
 			r.stage = stageCommitted
+			r.tool, r.output = c.tc.Tool, output
 			in.release(r)
 		}
 	})

@@ -265,6 +265,12 @@ func (s *session) diverged(e *execution, r guard.Receipt) {
 	})
 }
 
+// What an answer that is too long is refused by, and what the agent can do.
+const (
+	ruleOutput   guard.Rule = "limit_output"
+	repairOutput            = "Ask for less, for example for a part of the file or for fewer results."
+)
+
 // release makes what the client gets of an upstream's answer: the same bytes,
 // but for secrets, and only up to a size. executed is said where the answer is
 // held back. clean is the payload without secrets, nil where it is not known.
@@ -273,15 +279,15 @@ func (s *session) release(c *call, m *jsonrpc.Message, limit int, executed strin
 		return ownResult(c, word{Status: wordError, Rule: guard.RuleMethod, Reason: executed + why}), nil
 	}
 	if size := len(payload(m)); size > limit {
-		return ownResult(c, word{Status: wordError, Rule: "limit_output",
+		return ownResult(c, word{Status: wordError, Rule: ruleOutput,
 			Reason: fmt.Sprintf("%sThe answer of %s has %d bytes; the policy lets %d through.", executed, c.tc.Tool, size, limit),
-			Repair: "Ask for less, for example for a part of the file or for fewer results."}), nil
+			Repair: repairOutput}), nil
 	}
 	frame, clean = s.redacted(m)
 	if clean == nil {
 		return ownResult(c, word{Status: wordError, Rule: guard.RuleRedactionMarker,
 			Reason: executed + "The answer could not be searched for secrets completely, so it is not passed on.",
-			Repair: "Ask for less, for example for a part of the file or for fewer results."}), nil
+			Repair: repairOutput}), nil
 	}
 	return frame, clean
 }

@@ -18,7 +18,7 @@ import (
 // committed beside the upstream's work, and the answer is released when both
 // are done, so that safety costs the slower of the two.
 func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output int) ([]byte, error) {
-	if err := s.commit(c.req); err != nil {
+	if err := s.commit(c, output); err != nil {
 		return nil, gaveUp(err)
 	}
 	opened, events := s.storeCall(c, callLimit(tool)), []audit.Event{

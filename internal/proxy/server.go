@@ -100,9 +100,12 @@ func (s *session) deliver(id jsonrpc.ID, a answer, pass func(*request) []byte) {
 		r.received = true
 		wanted = !r.answered
 		if r.answer != nil && a.err == nil {
-			if task := taskOf(&a.msg); task != "" && in.tasks[task] == nil {
-				a.task = make(chan taskEnd, 1)
-				in.tasks[task] = a.task
+			if task := taskOf(&a.msg); task != "" {
+				in.began.add(task, taskLimit{tool: r.tool, output: r.output})
+				if in.tasks[task] == nil {
+					a.task = make(chan taskEnd, 1)
+					in.tasks[task] = a.task
+				}
 			}
 		}
 		in.settle(r)
@@ -126,7 +129,7 @@ func (s *session) passing(r *request, m jsonrpc.Message) []byte {
 		return s.filterList(&m)
 	case "initialize", "server/discover":
 		s.serverInfo(&m)
-	case "tasks/get", "tasks/result", "tasks/cancel":
+	case "tasks/get", "tasks/result", "tasks/cancel", "tasks/update":
 		s.taskAnswer(r, &m)
 	}
 	if why := s.foreignInput(&m); why != "" {
@@ -134,6 +137,9 @@ func (s *session) passing(r *request, m jsonrpc.Message) []byte {
 	}
 	if r.method == "initialize" || r.method == "server/discover" {
 		return m.Raw // it says what the server is, and holds no data
+	}
+	if strings.HasPrefix(r.method, "tasks/") {
+		return s.releaseTask(r, m)
 	}
 	frame, _ := s.redacted(&m)
 	return frame
@@ -248,6 +254,9 @@ func (s *session) upstreamNotification(m jsonrpc.Message) {
 			if s.foreignInput(&m) != "" {
 				return // recorded there
 			}
+			if m = s.cleanTask(m); m.Raw == nil {
+				return
+			}
 		}
 	}
 	s.toClient(m.Raw)
@@ -331,92 +340,4 @@ func (s *session) upstreamEnded() {
 		c <- taskEnd{}
 	}
 	s.end(errUpstreamGone)
-}
-
-// taskOf returns the id of the task that an answer stands for, "" if the answer
-// is the result itself. In the legacy era (2025-11-25) the task is a member of
-// the result, in the tasks extension it is the result.
-func taskOf(m *jsonrpc.Message) string {
-	if m.Result.IsZero() {
-		return ""
-	}
-	if at, ok := jsonrpc.Member(m.Raw, m.Result, "resultType"); ok {
-		if kind, _ := jsonrpc.String(m.Raw, at); kind == "task" {
-			return taskID(m.Raw, m.Result)
-		}
-	}
-	if at, ok := jsonrpc.Member(m.Raw, m.Result, "task"); ok {
-		return taskID(m.Raw, at)
-	}
-	return ""
-}
-
-func taskID(raw []byte, obj jsonrpc.Span) string {
-	at, ok := jsonrpc.Member(raw, obj, "taskId")
-	if !ok {
-		return ""
-	}
-	id, ok := jsonrpc.String(raw, at)
-	if !ok || len(id) > 1024 {
-		return ""
-	}
-	return id
-}
-
-// taskAnswer looks at the answer to a question about a task: has it ended?
-func (s *session) taskAnswer(r *request, m *jsonrpc.Message) {
-	if m.Result.IsZero() {
-		return
-	}
-	if r.method == "tasks/result" {
-		// The result itself carries no status; the task it belongs to has ended.
-		if id := relatedTask(m); id != "" {
-			status := "completed"
-			if v, ok := jsonrpc.Member(m.Raw, m.Result, "isError"); ok {
-				if failed, _ := jsonrpc.Bool(m.Raw, v); failed {
-					status = "failed"
-				}
-			}
-			s.taskEnded(id, status)
-		}
-		return
-	}
-	obj := m.Result
-	if at, ok := jsonrpc.Member(m.Raw, m.Result, "task"); ok {
-		obj = at
-	}
-	s.taskEnded(taskID(m.Raw, obj), textAt(m.Raw, obj, "status"))
-}
-
-// taskStatus looks at a notification about a task.
-func (s *session) taskStatus(m *jsonrpc.Message) {
-	obj := m.Params
-	if at, ok := m.Param("task"); ok {
-		obj = at
-	}
-	s.taskEnded(taskID(m.Raw, obj), textAt(m.Raw, obj, "status"))
-}
-
-func relatedTask(m *jsonrpc.Message) string {
-	at, ok := jsonrpc.Lookup(m.Raw, m.Result, "_meta", "io.modelcontextprotocol/related-task")
-	if !ok {
-		return ""
-	}
-	return taskID(m.Raw, at)
-}
-
-func (s *session) taskEnded(id, status string) {
-	switch status {
-	case "completed", "failed", "cancelled":
-	default:
-		return
-	}
-	var c chan taskEnd
-	s.update(func(in *inflight) {
-		c = in.tasks[id]
-		delete(in.tasks, id)
-	})
-	if c != nil {
-		c <- taskEnd{status} // holds one, and is in the map once
-	}
 }
