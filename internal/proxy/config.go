@@ -155,6 +155,7 @@ const (
 	maxInFlight     = 1024             // requests of one client that are not settled
 	maxAsked        = 256              // requests of one upstream that the client has not answered
 	keptLine        = 1 << 20          // bytes of the buffer towards the client that stay allocated
+	clientPatience  = time.Minute      // with a client that reads nothing of what it is sent
 	stopTimeout     = 15 * time.Second // for the upstream to be gone
 	readBackTimeout = 30 * time.Second // of one read-back
 )

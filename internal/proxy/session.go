@@ -26,8 +26,7 @@ type session struct {
 	reads    context.Context // ends reads, a little later
 	endReads context.CancelCauseFunc
 
-	clientOut sync.Mutex // one frame at a time to the client
-	line      []byte     // under clientOut; the frame and its newline
+	out *outbox // towards the client
 
 	mu     sync.Mutex
 	flight inflight // through update alone
@@ -48,8 +47,9 @@ type session struct {
 // served; the ordinary end is nil.
 func Serve(ctx context.Context, cfg Config) error {
 	cfg = cfg.withDefaults()
-	defer cfg.Client.Close()
 	s := &session{cfg: cfg, origin: cfg.Session.Origin}
+	s.out = newOutbox(cfg.Client, clientPatience, s.stalled)
+	defer s.hangUp()
 	s.flight = inflight{
 		client: map[jsonrpc.ID]*request{}, server: map[jsonrpc.ID]string{}, own: map[jsonrpc.ID]chan answer{},
 		tokens: map[jsonrpc.ID]*request{}, tasks: map[string]chan taskEnd{},
@@ -124,8 +124,7 @@ func (s *session) close(ctx context.Context, upstreamGone <-chan struct{}) {
 			waiting, idle = nil, nil
 		}
 	}
-	// A client that does not read must not keep the goroutines that write to it.
-	s.cfg.Client.Close()
+	s.hangUp()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if err := s.conn.Stop(stop); err != nil {
@@ -134,6 +133,31 @@ func (s *session) close(ctx context.Context, upstreamGone <-chan struct{}) {
 	<-upstreamGone
 	<-done
 	s.settling.Wait()
+}
+
+// hangUp gives the client a moment to take what waits for it, and closes its
+// stream. Nothing is written after that.
+func (s *session) hangUp() {
+	s.out.close()
+	moment := time.NewTimer(readGrace)
+	defer moment.Stop()
+	select {
+	case <-s.out.done:
+	case <-moment.C:
+	}
+	s.cfg.Client.Close()
+	<-s.out.done
+	if err := s.out.failure(); err != nil {
+		s.cfg.Log.Debug("writing to the client", "session", s.cfg.Session.ID, "err", err)
+	}
+}
+
+// stalled ends the session of a client that does not read, by closing its
+// stream: what it holds is not kept for it.
+func (s *session) stalled() {
+	s.cfg.Log.Warn("the client does not read what it is sent, so its session ends",
+		"session", s.cfg.Session.ID, "server", s.cfg.Session.Server, "waited", clientPatience.String())
+	s.cfg.Client.Close()
 }
 
 // notStarted answers the client's first request in the upstream's place.
@@ -166,19 +190,8 @@ func (s *session) notice(format string, args ...any) {
 	s.cfg.Notice(safetext.Text(fmt.Sprintf(format, args...)).String())
 }
 
-// toClient writes one frame. An error means that the client is gone, which its
-// reader notices too.
-func (s *session) toClient(frame []byte) {
-	s.clientOut.Lock()
-	defer s.clientOut.Unlock()
-	s.line = append(append(s.line[:0], frame...), '\n')
-	if _, err := s.cfg.Client.Write(s.line); err != nil {
-		s.cfg.Log.Debug("writing to the client", "session", s.cfg.Session.ID, "err", err)
-	}
-	if cap(s.line) > keptLine {
-		s.line = nil
-	}
-}
+// toClient sends one frame. That the client is gone its reader notices.
+func (s *session) toClient(frame []byte) { s.out.put(frame) }
 
 // toUpstream writes one frame. An error means that the upstream is gone or does
 // not read; its reader ends the session in the first case.
