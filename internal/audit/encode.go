@@ -21,7 +21,7 @@ func (e Event) Encode() ([]byte, error) {
 	if err := e.check(); err != nil {
 		return nil, fmt.Errorf("encoding audit event: %w", err)
 	}
-	w := writer{make([]byte, 0, 1536)}
+	w := writer{make([]byte, 0, 2048)}
 	w.open("actor")
 	w.str("{", "user_id", e.Actor.UserID)
 	w.str(",", "workspace_id", e.Actor.WorkspaceID)

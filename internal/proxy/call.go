@@ -36,7 +36,8 @@ type call struct {
 	held *Held // the lock, until the execution begins
 
 	// For the record.
-	recorded  bool // the store has opened the call
+	argsSum   diff.Digest // of the canonical arguments
+	recorded  bool        // the store has opened the call
 	decision  guard.Decision
 	tier      guard.Tier
 	sensitive bool
@@ -327,10 +328,10 @@ func (s *session) request(c *call, tool *policy.Tool, targets []guard.Target) po
 		calls-- // this one is among them
 	}
 	return policy.Request{
-		Call: c.tc, Definition: c.def, Targets: targets,
+		Call: c.tc, Definition: c.def, Targets: targets, Args: c.args(),
 		Snapshot: policy.Snapshot{
 			CallsInRun: calls, RateOK: c.meter.rateOK, InFlight: c.meter.others, ServerInFlight: c.meter.server,
-			Switches: s.cfg.Store.Switches(), Now: s.now(), LastIdentical: s.cfg.Meter.lastRan(c.tc),
+			Switches: s.cfg.Store.Switches(), Now: s.now(), LastIdentical: c.meter.identical,
 		},
 	}
 }
@@ -339,6 +340,17 @@ func (s *session) meter(c *call, tool *policy.Tool) {
 	n, per := rateOf(tool)
 	c.usage, c.metered = keyOf(c.tc), true
 	c.meter = s.cfg.Meter.enter(c.usage, n, per, s.now())
+	if tool.Tier != guard.T0Read || len(tool.Config.TiersWhen) > 0 { // what only reads may be repeated
+		c.meter.identical = s.cfg.Meter.lastRan(c.tc)
+	}
+}
+
+// args are the call's arguments as expressions see them.
+func (c *call) args() map[string]any {
+	if c.vars == nil {
+		return nil
+	}
+	return c.vars.Args
 }
 
 func (s *session) unmeter(c *call) {

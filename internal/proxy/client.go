@@ -90,11 +90,11 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 			s.toClient(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "mcpguard refused this request: "+why, nil))
 			return
 		}
-		go func() { // ends with the call, which the session's end or the upstream's brings about
+		s.followers.run(s.ctx, func() {
 			defer s.calls.Done()
 			defer r.cancel(nil)
 			follow(ctx, s.newCall(r, m))
-		}()
+		})
 		return
 	}
 	r.stage = stageSent

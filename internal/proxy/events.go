@@ -30,9 +30,10 @@ func (s *session) callEvent(c *call, t audit.Type) audit.Event {
 	e := s.event(t)
 	e.CorrelationID, e.CallID = c.tc.CorrelationID, c.tc.ID
 	e.Tool = audit.Tool{Server: c.tc.Session.Server, Name: c.tc.Tool, Version: s.serverVersion(), DefinitionSHA256: c.tc.Definition}
-	if c.tc.ArgsCanonical != nil {
-		e.ArgsSHA256 = diff.Sum(c.tc.ArgsCanonical)
+	if c.argsSum.IsZero() && c.tc.ArgsCanonical != nil {
+		c.argsSum = diff.Sum(c.tc.ArgsCanonical)
 	}
+	e.ArgsSHA256 = c.argsSum
 	e.Input.SHA256 = c.tc.ArgsRaw
 	if t == audit.ToolCallRequested {
 		e.Input.Redacted = s.excerpt(c.tc.Args)

@@ -44,6 +44,8 @@ type reading struct {
 	others int  // calls of the same tool in flight
 	server int  // calls of the same server in flight
 	rateOK bool // n calls per time let this one go on
+
+	identical time.Time // when the same call last ran; zero if never
 }
 
 // enter counts a call in, until leave. A rate of zero is none.

@@ -16,32 +16,16 @@ import (
 
 // read runs a call that changes nothing and may run at once. Its record is
 // committed beside the upstream's work, and the answer is released when both
-// are done, so that safety costs the slower of the two.
+// are done, so that safety costs the slower of the two. How it ended is recorded
+// once the client has its answer.
 func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output int) ([]byte, error) {
 	if err := s.commit(c, output); err != nil {
 		return nil, gaveUp(err)
 	}
-	opened, events := s.storeCall(c, callLimit(tool)), []audit.Event{
-		s.callEvent(c, audit.ToolCallRequested), s.callEvent(c, audit.ToolCallAuthorized),
-	}
-	if s.cfg.Policy().Config().Audit.Reads == "relaxed" {
-		if err := s.cfg.Store.OpenCallSoon(opened, events...); err != nil {
-			s.uncommit(c.req)
-			return nil, s.notRecorded(c, err)
-		}
-		c.recorded = true
-	}
 	// An error here means that the upstream is gone or hangs, which await tells.
 	sendErr := s.send(c, nil)
-	if !c.recorded {
-		rec, cancel := durably(ctx)
-		err := s.cfg.Store.OpenCall(rec, opened, events...)
-		cancel()
-		if err != nil {
-			// fail closed: what is not on record is not released
-			return nil, s.notRecorded(c, err)
-		}
-		c.recorded = true
+	if err := s.recordRead(ctx, c, tool); err != nil {
+		return nil, err // fail closed: what is not on record is not released
 	}
 	a := answer{err: sendErr}
 	limit := s.timeout(tool)
@@ -49,13 +33,35 @@ func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output i
 		a = s.awaitRead(ctx, c.req, limit)
 	}
 	frame, clean, status := s.readEnding(c, tool, output, a)
+	s.reply(c.req, frame)
 	done := s.completed(c, status)
 	if a.err == nil {
 		done.Output.SHA256 = diff.Sum(payload(&a.msg))
 		done.Output.Redacted = beginning(clean)
 	}
 	s.cfg.Store.CloseCallSoon(c.tc.ID, done)
-	return frame, nil
+	return nil, nil // the client has its answer
+}
+
+// recordRead records a read that was sent: durably, or soon where the policy
+// says so.
+func (s *session) recordRead(ctx context.Context, c *call, tool *policy.Tool) error {
+	opened, events := s.storeCall(c, callLimit(tool)), []audit.Event{
+		s.callEvent(c, audit.ToolCallRequested), s.callEvent(c, audit.ToolCallAuthorized),
+	}
+	var err error
+	if s.cfg.Policy().Config().Audit.Reads == "relaxed" {
+		err = s.cfg.Store.OpenCallSoon(opened, events...)
+	} else {
+		rec, cancel := durably(ctx)
+		defer cancel()
+		err = s.cfg.Store.OpenCall(rec, opened, events...)
+	}
+	if err != nil {
+		return s.notRecorded(c, err)
+	}
+	c.recorded = true
+	return nil
 }
 
 // awaitRead waits for the answer to a read. At the end of a session reads get a

@@ -37,7 +37,9 @@ type session struct {
 	origin  guard.Origin // with the client's own labels, once known
 	version string       // what the server says its version is
 
-	calls    sync.WaitGroup // goroutines that follow a request
+	followers followers
+
+	calls    sync.WaitGroup // of requests that are followed
 	settling sync.WaitGroup // goroutines that wait for late outcomes
 }
 
@@ -54,6 +56,7 @@ func Serve(ctx context.Context, cfg Config) error {
 		client: map[jsonrpc.ID]*request{}, server: map[jsonrpc.ID]string{}, own: map[jsonrpc.ID]chan answer{},
 		tokens: map[jsonrpc.ID]*request{}, tasks: map[string]chan taskEnd{},
 	}
+	s.followers.next = make(chan func())
 	s.ctx, s.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer s.end(errSessionEnded)
 	s.reads, s.endReads = context.WithCancelCause(context.WithoutCancel(ctx))

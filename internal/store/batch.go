@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -22,11 +23,14 @@ type batch struct {
 	log     *slog.Logger
 	now     guard.Now // of the operation that runs
 	writes  int       // puts and deletes so far
-	redo    []byte    // the same, for the journal
+	redo    []byte    // the same, as a record of the journal
 	size    int64     // records of the log, with those of this batch
 	tenants []string  // with those of this batch
 	mem     *memory   // as of the last commit; only the writer changes what a batch reads of it
 	touched map[guard.ApprovalID]*row
+	calls   map[guard.CallID]*callRow // opened by this batch, and written by finish if they still are
+	counts  map[counterKey]int        // calls by this batch, added by finish
+	edge    map[int64]tlog.Hash       // hashes of the log that this batch wrote or read
 	// after changes what is kept in memory; it runs with Store.mu held.
 	after   []func(*memory)
 	changes []Change
@@ -35,8 +39,30 @@ type batch struct {
 func (s *Store) newBatch(tx *bolt.Tx) *batch {
 	return &batch{
 		tx: tx, log: s.log, now: s.clock.Now(), size: s.Size(), tenants: s.tenants(),
-		mem: &s.mem, touched: map[guard.ApprovalID]*row{},
+		mem: &s.mem, touched: map[guard.ApprovalID]*row{}, calls: map[guard.CallID]*callRow{},
+		counts: map[counterKey]int{}, edge: map[int64]tlog.Hash{},
 	}
+}
+
+// finish writes what the operations of a batch left for its end. Most calls
+// that only read are opened and closed by one batch, and come nowhere near a
+// page.
+func (b *batch) finish() error {
+	for _, id := range slices.Sorted(maps.Keys(b.calls)) {
+		c := b.calls[id]
+		if err := b.putJSON(bucketCalls, key(c.Tenant, string(id)), c); err != nil {
+			return err
+		}
+	}
+	clear(b.calls)
+	for k, n := range b.counts {
+		at := k.key()
+		if err := b.put(bucketCounters, at, number(int64(counted(b.get(bucketCounters, at))+n))); err != nil {
+			return err
+		}
+	}
+	clear(b.counts)
+	return nil
 }
 
 // run runs one operation. A panic in it becomes its error.
@@ -139,7 +165,7 @@ func (b *batch) append(records ...[]byte) (int64, error) {
 	leaves, hashes := b.bucket(bucketLeaves), b.bucket(bucketHashes)
 	leaves.FillPercent, hashes.FillPercent = 0.95, 0.95 // keys only grow
 	for _, data := range records {
-		stored, err := tlog.StoredHashes(b.size, data, storedHashes{hashes})
+		stored, err := tlog.StoredHashes(b.size, data, edge{b.edge, hashes})
 		if err != nil {
 			return 0, fmt.Errorf("continuing the audit log at %d: %w", b.size, err)
 		}
@@ -151,6 +177,7 @@ func (b *batch) append(records ...[]byte) (int64, error) {
 			if err := b.put(bucketHashes, number(at+int64(i)), slices.Clone(h[:])); err != nil {
 				return 0, err
 			}
+			b.edge[at+int64(i)] = h
 		}
 		b.size++
 	}
@@ -183,6 +210,31 @@ func (r storedHashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 			return nil, fmt.Errorf("the stored hash %d is missing", n)
 		}
 		copy(out[i][:], data)
+	}
+	return out, nil
+}
+
+// edge reads hashes that the log is continued from: those of the same batch from
+// memory.
+type edge struct {
+	known map[int64]tlog.Hash
+	b     *bolt.Bucket
+}
+
+// ReadHashes implements tlog.HashReader.
+func (r edge) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, n := range indexes {
+		h, ok := r.known[n]
+		if !ok {
+			found, err := storedHashes{r.b}.ReadHashes(indexes[i : i+1])
+			if err != nil {
+				return nil, err
+			}
+			h = found[0]
+			r.known[n] = h
+		}
+		out[i] = h
 	}
 	return out, nil
 }

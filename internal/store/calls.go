@@ -187,17 +187,11 @@ func (s *Store) openCall(c Call, events []audit.Event, list encoded) (run func(*
 	}
 	return func(b *batch) error {
 		k := key(c.Tenant, string(c.ID))
-		if b.get(bucketCalls, k) != nil || b.get(bucketCallsClosed, k) != nil {
+		if b.calls[c.ID] != nil || b.get(bucketCalls, k) != nil || b.get(bucketCallsClosed, k) != nil {
 			return fmt.Errorf("the id %s is taken", c.ID)
 		}
 		if err := b.tenant(c.Tenant); err != nil {
 			return err
-		}
-		if counts {
-			ck := c.counter().key()
-			if err := b.put(bucketCounters, ck, number(int64(counted(b.get(bucketCounters, ck))+1))); err != nil {
-				return err
-			}
 		}
 		first, err := b.append(list...)
 		if err != nil {
@@ -207,7 +201,11 @@ func (s *Store) openCall(c Call, events []audit.Event, list encoded) (run func(*
 		if requested >= 0 {
 			r.Requested = first + int64(requested)
 		}
-		return b.putJSON(bucketCalls, k, r)
+		b.calls[c.ID] = &r
+		if counts {
+			b.counts[c.counter()]++
+		}
+		return nil
 	}, limit, nil
 }
 
@@ -230,6 +228,9 @@ func (s *Store) CloseCallSoon(id guard.CallID, completed audit.Event) {
 
 // call returns an open call.
 func (b *batch) call(id guard.CallID) (*callRow, error) {
+	if c := b.calls[id]; c != nil {
+		return c, nil
+	}
 	tenant, ok := b.find(bucketCalls, string(id))
 	if !ok {
 		if _, closed := b.find(bucketCallsClosed, string(id)); closed {
@@ -268,7 +269,9 @@ func (b *batch) closeCall(id guard.CallID, completed audit.Event, executed bool)
 	if err != nil {
 		return err
 	}
-	if err := b.delete(bucketCalls, k); err != nil {
+	if b.calls[id] != nil {
+		delete(b.calls, id)
+	} else if err := b.delete(bucketCalls, k); err != nil {
 		return err
 	}
 	marker := binary.BigEndian.AppendUint64(number(index), uint64(b.now.Wall.UnixMilli()))

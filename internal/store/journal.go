@@ -47,6 +47,7 @@ type journal struct {
 	id   []byte
 	at   int64  // where the next record goes
 	seq  uint64 // of the last record
+	buf  []byte // the record that is being made, kept for the next
 }
 
 // openJournal opens the journal of a database, or makes one. All of it is
@@ -79,26 +80,37 @@ func (j *journal) sum(seq uint64, payload []byte) []byte {
 	return h.Sum(nil)
 }
 
-// append makes a record durable. An error other than errJournalFull leaves it
-// unknown whether it is.
-func (j *journal) append(payload []byte) error {
-	size := int64(journalHeader+len(payload)+journalAlign-1) &^ (journalAlign - 1)
-	if j.at+size > journalSize {
+// begin returns an empty record, to which a batch appends its changes. There is
+// one at a time.
+func (j *journal) begin() []byte {
+	if cap(j.buf) > journalSize {
+		j.buf = nil // one large batch is no reason to keep as much for ever
+	}
+	return append(j.buf[:0], make([]byte, journalHeader)...)
+}
+
+// append makes a record durable that began with begin. An error other than
+// errJournalFull leaves it unknown whether it is.
+func (j *journal) append(b []byte) error {
+	n := len(b)
+	size := (n + journalAlign - 1) &^ (journalAlign - 1)
+	b = append(b, make([]byte, size-n)...)
+	j.buf = b
+	if j.at+int64(size) > journalSize {
 		return errJournalFull
 	}
-	b := make([]byte, size)
+	payload := b[journalHeader:n]
 	binary.BigEndian.PutUint32(b, journalMagic)
 	binary.BigEndian.PutUint32(b[4:], uint32(len(payload)))
 	binary.BigEndian.PutUint64(b[8:], j.seq+1)
 	copy(b[16:], j.sum(j.seq+1, payload))
-	copy(b[journalHeader:], payload)
 	if _, err := j.f.WriteAt(b, j.at); err != nil {
 		return fmt.Errorf("writing to the journal: %w", err)
 	}
 	if err := syncData(j.f); err != nil {
 		return fmt.Errorf("syncing the journal: %w", err)
 	}
-	j.at += size
+	j.at += int64(size)
 	j.seq++
 	return nil
 }
@@ -155,11 +167,9 @@ const (
 
 func appendRedo(b []byte, kind byte, bucket string, k, v []byte) []byte {
 	b = append(b, kind)
-	for _, part := range [][]byte{[]byte(bucket), k, v} {
-		b = binary.AppendUvarint(b, uint64(len(part)))
-		b = append(b, part...)
-	}
-	return b
+	b = append(binary.AppendUvarint(b, uint64(len(bucket))), bucket...)
+	b = append(binary.AppendUvarint(b, uint64(len(k))), k...)
+	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
 }
 
 // redo applies a record to a transaction.

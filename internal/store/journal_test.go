@@ -27,7 +27,7 @@ func TestJournalKeepsRecords(t *testing.T) {
 	for i := range 5 {
 		p := bytes.Repeat([]byte{byte(i)}, 3000*i)
 		want = append(want, p)
-		if err := j.append(p); err != nil {
+		if err := j.append(append(j.begin(), p...)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -43,7 +43,7 @@ func TestJournalKeepsRecords(t *testing.T) {
 	// The next turn overwrites the first records; what is left of the last turn
 	// is not taken for its continuation.
 	j.restart(5)
-	if err := j.append([]byte("six")); err != nil {
+	if err := j.append(append(j.begin(), []byte("six")...)); err != nil {
 		t.Fatal(err)
 	}
 	if got := j.missing(5); !same(got, [][]byte{[]byte("six")}) {
@@ -62,7 +62,7 @@ func TestJournalKeepsRecords(t *testing.T) {
 func TestJournalIsCutShort(t *testing.T) {
 	j := newJournal(t)
 	for i := range 3 {
-		if err := j.append(bytes.Repeat([]byte{byte('a' + i)}, 5000)); err != nil {
+		if err := j.append(append(j.begin(), bytes.Repeat([]byte{byte('a' + i)}, 5000)...)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -89,12 +89,12 @@ func TestJournalIsCutShort(t *testing.T) {
 
 func TestJournalIsFull(t *testing.T) {
 	j := newJournal(t)
-	if err := j.append(make([]byte, journalSize)); !errors.Is(err, errJournalFull) {
+	if err := j.append(append(j.begin(), make([]byte, journalSize)...)); !errors.Is(err, errJournalFull) {
 		t.Errorf("a record larger than the journal: %v", err)
 	}
 	n := 0
 	for ; ; n++ {
-		if err := j.append(make([]byte, journalSize/8)); err != nil {
+		if err := j.append(append(j.begin(), make([]byte, journalSize/8)...)); err != nil {
 			if !errors.Is(err, errJournalFull) {
 				t.Error(err)
 			}

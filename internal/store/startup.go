@@ -65,6 +65,9 @@ func (b *batch) recoverIntents(out *Recovered) error {
 }
 
 func (b *batch) recoverCalls(out *Recovered, waited map[guard.CallID]guard.ApprovalID) error {
+	if err := b.finish(); err != nil { // those of this batch, too
+		return err
+	}
 	var calls []callRow
 	if err := eachJSON(b.bucket(bucketCalls), nil, func(c callRow) { calls = append(calls, c) }); err != nil {
 		return err

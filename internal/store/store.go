@@ -37,13 +37,13 @@ type Store struct {
 	dbMu sync.RWMutex // held for reading by each View, for writing while the file is opened again
 	db   *bolt.DB     // nil while it could not be opened again
 
-	// The writer's own: the open transaction, and the records of the journal
-	// that it contains.
-	tx       *bolt.Tx
-	journal  *journal
-	since    time.Time // the first of them
-	contains [][]byte
-	unread   atomic.Bool // there are any: a reader asks for a commit first
+	// The writer's own: the open transaction, and how many records of the
+	// journal it contains that the database does not.
+	tx      *bolt.Tx
+	journal *journal
+	ahead   int
+	since   time.Time   // the first of them
+	unread  atomic.Bool // there are any: a reader asks for a commit first
 
 	mu  sync.RWMutex // guards mem
 	mem memory
@@ -345,7 +345,7 @@ func (s *Store) reopen() error {
 	if err := s.openFiles(); err != nil {
 		return err
 	}
-	s.contains = nil
+	s.ahead = 0
 	s.unread.Store(false)
 	return nil
 }

@@ -209,17 +209,24 @@ func (s *Store) attempt(ops []*op) (*op, error) {
 		return nil, nil
 	}
 	b := s.newBatch(s.tx)
+	b.redo = s.journal.begin()
 	results := make([]error, len(ops))
 	for i, o := range ops {
 		if o.run == nil {
 			continue // it was read again, or there was no need; or it asks for what comes last
 		}
 		before := b.writes
-		b.now = s.clock.Now()
+		if !o.soon {
+			b.now = s.clock.Now() // what nobody waits for is as old as its batch
+		}
 		if results[i] = b.run(o.run); results[i] != nil && b.writes != before {
 			s.dropTx()
 			return o, results[i]
 		}
+	}
+	if err := b.finish(); err != nil {
+		s.failed(ops, nil, seq, err)
+		return nil, nil
 	}
 	if b.writes > 0 {
 		s.keepCheckpoint(b)
@@ -229,7 +236,7 @@ func (s *Store) attempt(ops []*op) (*op, error) {
 		}
 	}
 	s.publish(b)
-	flush := len(s.contains) > 0 && (s.journal.at >= journalHigh || time.Since(s.since) >= flushMax)
+	flush := s.ahead > 0 && (s.journal.at >= journalHigh || time.Since(s.since) >= flushMax)
 	for i, o := range ops {
 		if !o.flush {
 			o.answer(results[i])
@@ -258,7 +265,20 @@ func (s *Store) beginTx() (err error) {
 		s.tx = nil
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
-	for _, payload := range s.contains { // of a transaction that was undone
+	return s.catchUp()
+}
+
+// catchUp repeats what a transaction contained that was undone. The journal has
+// it.
+func (s *Store) catchUp() error {
+	if s.ahead == 0 {
+		return nil
+	}
+	payloads := s.journal.missing(s.journal.seq - uint64(s.ahead))
+	if len(payloads) < s.ahead {
+		return fmt.Errorf("the journal has %d records of %d", len(payloads), s.ahead)
+	}
+	for _, payload := range payloads[:s.ahead] { // what may follow was not acknowledged
 		if err := redo(s.tx, payload); err != nil {
 			return err
 		}
@@ -295,10 +315,10 @@ func (s *Store) keep(b *batch) error {
 	case err != nil:
 		return err
 	default:
-		if len(s.contains) == 0 {
+		if s.ahead == 0 {
 			s.since = time.Now()
 		}
-		s.contains = append(s.contains, b.redo)
+		s.ahead++
 		s.unread.Store(true)
 	}
 	return s.hook(PointAfterCommit)
@@ -318,7 +338,7 @@ func (s *Store) commitTx() (err error) {
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
-	s.tx, s.contains = nil, nil
+	s.tx, s.ahead = nil, 0
 	s.journal.restart(s.journal.seq)
 	s.unread.Store(false)
 	return s.hook(PointAfterFlush)
@@ -327,7 +347,7 @@ func (s *Store) commitTx() (err error) {
 // flush brings the database up to the journal. Everything in it is durable
 // already; if this fails the state is read again like after any other failure.
 func (s *Store) flush() error {
-	if len(s.contains) == 0 {
+	if s.ahead == 0 {
 		s.dropTx() // nothing was written
 		return nil
 	}
@@ -398,7 +418,7 @@ func (s *Store) failed(ops []*op, results []error, seq uint64, cause error) {
 // leaves the journal as it is, which alone can tell about that write.
 func (s *Store) settle() {
 	s.dropTx()
-	if len(s.contains) == 0 || s.beginTx() != nil {
+	if s.ahead == 0 || s.beginTx() != nil {
 		return
 	}
 	var err error
@@ -412,7 +432,7 @@ func (s *Store) settle() {
 		s.log.Error("what was acknowledged is in the journal only", "error", err)
 		return
 	}
-	s.tx, s.contains = nil, nil
+	s.tx, s.ahead = nil, 0
 	s.unread.Store(false)
 }
 
