@@ -7,6 +7,7 @@ import (
 	"embed"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -31,6 +32,7 @@ func Presets() []string {
 	for i, p := range list {
 		list[i] = strings.TrimSuffix(path.Base(p), ".yaml")
 	}
+	slices.Sort(list) // the files are sorted with what ends their names
 	return list
 }
 
