@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,6 +43,34 @@ func Lock(ctx context.Context, path string) (*os.File, error) {
 		go func() { <-got; f.Close() }()
 		return nil, fmt.Errorf("waiting for %s: %w", path, ctx.Err())
 	}
+}
+
+// editPatience is how long an edit of the configuration waits for another.
+const editPatience = 10 * time.Second
+
+// HoldConfig keeps other programs of the guard from editing its files of
+// configuration, recorded environment included, until release is called. It is
+// held from reading them to writing them, and while nobody is asked anything.
+// Waiting for another edit is bounded. An editor that a human uses does not
+// know of this lock.
+func (p Paths) HoldConfig(ctx context.Context) (release func(), err error) {
+	return p.holdConfig(ctx, editPatience)
+}
+
+func (p Paths) holdConfig(ctx context.Context, patience time.Duration) (release func(), err error) {
+	if err := p.Prepare(); err != nil {
+		return nil, err
+	}
+	wait, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	f, err := Lock(wait, p.EditLock())
+	switch {
+	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("another mcpguardd is changing the configuration (it has held %s for more than %s); nothing was changed here, try again once it is done", p.EditLock(), patience)
+	case err != nil:
+		return nil, fmt.Errorf("changing the configuration: %w", err)
+	}
+	return func() { f.Close() }, nil
 }
 
 func flock(fd, how int) error {

@@ -79,6 +79,9 @@ func (p Paths) ConfigFile() string { return filepath.Join(p.Config, "config.yaml
 // ToolsLock holds the accepted tool definitions.
 func (p Paths) ToolsLock() string { return filepath.Join(p.Config, "tools.lock") }
 
+// EditLock is locked by whoever changes the configuration, while it does.
+func (p Paths) EditLock() string { return filepath.Join(p.Config, "edit.lock") }
+
 // EnvironmentFile holds the environment that `add` recorded.
 func (p Paths) EnvironmentFile() string { return filepath.Join(p.State, "environment.json") }
 

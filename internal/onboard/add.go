@@ -222,14 +222,18 @@ func start(ctx context.Context, r Request, s *config.Server, recorded *config.En
 
 // Apply writes the plan: recorded environment and accepted definitions first,
 // the configuration last, since a running daemon acts on that.
-func (p Plan) Apply(paths ipc.Paths) error { return apply(paths, []Plan{p}, nil) }
-
-// apply writes plans in one go, and the folders in which clients are served
-// besides those of the plans.
-func apply(paths ipc.Paths, plans []Plan, roots []string) error {
-	if err := paths.Prepare(); err != nil {
+func (p Plan) Apply(ctx context.Context, paths ipc.Paths) error {
+	release, err := paths.HoldConfig(ctx)
+	if err != nil {
 		return err
 	}
+	defer release()
+	return apply(paths, []Plan{p}, nil)
+}
+
+// apply writes plans in one go, and the folders in which clients are served
+// besides those of the plans. The caller holds the configuration.
+func apply(paths ipc.Paths, plans []Plan, roots []string) error {
 	e, err := config.OpenEditor(paths.ConfigFile())
 	if err != nil {
 		return err

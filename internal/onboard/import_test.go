@@ -155,7 +155,7 @@ func TestImport(t *testing.T) {
 // writeAndUndo returns what the client's files are in between.
 func writeAndUndo(t *testing.T, work string, im *Import) string {
 	t.Helper()
-	rec, err := im.Write()
+	rec, err := im.Write(t.Context())
 	if errors.Is(err, ErrNothing) {
 		return "nothing to guard\n"
 	}
@@ -182,7 +182,7 @@ func writeAndUndo(t *testing.T, work string, im *Import) string {
 	if i := slices.IndexFunc(again.Items, (*Item).Guarded); i >= 0 {
 		t.Errorf("%s would be guarded twice", again.Items[i].Entry.Name)
 	}
-	done, err := Undo(UndoRequest{Paths: im.Request.Paths, Now: im.Request.Now})
+	done, err := Undo(t.Context(), UndoRequest{Paths: im.Request.Paths, Now: im.Request.Now})
 	if err != nil || len(done.Restored) != len(rec.Clients) {
 		t.Errorf("undone %+v, %v", done, err)
 	}

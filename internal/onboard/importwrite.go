@@ -3,6 +3,7 @@ package onboard
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -68,14 +69,16 @@ var ErrNothing = errors.New("nothing is to be guarded")
 // originals are kept first, then the guard learns of the servers, and the
 // client's files come last. It is refused as a whole where a file is not what
 // the plan was made from.
-func (im *Import) Write() (*Record, error) {
+func (im *Import) Write(ctx context.Context) (*Record, error) {
 	paths := im.Request.Paths
 	if !slices.ContainsFunc(im.Items, (*Item).Guarded) {
 		return nil, ErrNothing
 	}
-	if err := paths.Prepare(); err != nil {
+	done, err := paths.HoldConfig(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer done()
 	release, err := im.hold()
 	if err != nil {
 		return nil, err

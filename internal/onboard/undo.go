@@ -2,6 +2,7 @@ package onboard
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,7 +53,12 @@ var ErrNoImport = errors.New("there is no import to take back")
 
 // Undo takes an import back. The client's files become what they were, byte for
 // byte; the guard's own do too where nobody has changed them since.
-func Undo(r UndoRequest) (*Undone, error) {
+func Undo(ctx context.Context, r UndoRequest) (*Undone, error) {
+	release, err := r.Paths.HoldConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	rec, err := findRecord(r)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ func written(t *testing.T, name string) (work string, im *Import, rec *Record) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rec, err = im.Write(); err != nil {
+	if rec, err = im.Write(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return work, im, rec
@@ -50,7 +50,7 @@ func TestUndoOfAChangedFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = im.Write(); err != nil {
+	if _, err = im.Write(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	const secret = "ghp_anotheranotheranotheranotheranotheran"
@@ -60,7 +60,7 @@ func TestUndoOfAChangedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	undo := UndoRequest{Paths: r.Paths, Now: r.Now}
-	_, err = Undo(undo)
+	_, err = Undo(t.Context(), undo)
 	var refused *ChangedError
 	if !errors.As(err, &refused) || refused.Path != path {
 		t.Fatalf("got %v", err)
@@ -72,7 +72,7 @@ func TestUndoOfAChangedFile(t *testing.T) {
 		t.Errorf("the refused undo changed the file: %v", err)
 	}
 	undo.KeepChanges = true
-	done, err := Undo(undo)
+	done, err := Undo(t.Context(), undo)
 	if err != nil || len(done.Entries) != 1 {
 		t.Fatalf("%+v, %v", done, err)
 	}
@@ -80,7 +80,7 @@ func TestUndoOfAChangedFile(t *testing.T) {
 	if now, err := os.ReadFile(path); err != nil || string(now) != want {
 		t.Errorf("got\n%s\nwant\n%s\n%v", now, want, err)
 	}
-	if _, err := Undo(undo); !errors.Is(err, ErrNoImport) {
+	if _, err := Undo(t.Context(), undo); !errors.Is(err, ErrNoImport) {
 		t.Errorf("a second undo: %v", err)
 	}
 }
@@ -92,7 +92,7 @@ func TestUndoKeepsWhatIsNotTheImports(t *testing.T) {
 	path := filepath.Join(work, "ws", ".mcp.json")
 	change(t, path, `["stdio", "github"]`, `["stdio", "mine"]`)
 	change(t, path, `"tickets"`, `"renamed"`)
-	done, err := Undo(UndoRequest{Paths: im.Request.Paths, KeepChanges: true, Now: im.Request.Now})
+	done, err := Undo(t.Context(), UndoRequest{Paths: im.Request.Paths, KeepChanges: true, Now: im.Request.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestUndoKeepsWhatIsNotTheImports(t *testing.T) {
 func TestUndoWithADamagedOriginal(t *testing.T) {
 	work, im, rec := written(t, "named")
 	change(t, filepath.Join(rec.Folder(), "client-0.before"), "memory", "Memory")
-	if _, err := Undo(UndoRequest{Paths: im.Request.Paths, Now: im.Request.Now}); err == nil || !strings.Contains(err.Error(), "was changed; nothing was put back") {
+	if _, err := Undo(t.Context(), UndoRequest{Paths: im.Request.Paths, Now: im.Request.Now}); err == nil || !strings.Contains(err.Error(), "was changed; nothing was put back") {
 		t.Errorf("got %v", err)
 	}
 	if data, err := os.ReadFile(filepath.Join(work, "ws", ".mcp.json")); err != nil || !bytes.Contains(data, []byte("mcpguardd")) {
@@ -127,7 +127,7 @@ func TestUndoOfHalfAnImport(t *testing.T) {
 	if err := os.WriteFile(path, before, 0o640); err != nil { // as if it had ended before this one
 		t.Fatal(err)
 	}
-	done, err := Undo(UndoRequest{Paths: im.Request.Paths, Now: im.Request.Now})
+	done, err := Undo(t.Context(), UndoRequest{Paths: im.Request.Paths, Now: im.Request.Now})
 	if err != nil || !strings.Contains(strings.Join(done.Kept, "\n"), path+" is what it was already") {
 		t.Errorf("%+v, %v", done, err)
 	}
@@ -139,7 +139,7 @@ func TestUndoLeavesAConfigurationThatGrew(t *testing.T) {
 	_, im, rec := written(t, "secrets")
 	config := im.Request.Paths.ConfigFile()
 	change(t, config, "version: 1\n", "version: 1\n# mine\n")
-	done, err := Undo(UndoRequest{Paths: im.Request.Paths, Now: im.Request.Now})
+	done, err := Undo(t.Context(), UndoRequest{Paths: im.Request.Paths, Now: im.Request.Now})
 	if err != nil || len(done.Kept) != 1 || !strings.Contains(done.Kept[0], config+" was changed since") {
 		t.Fatalf("%+v, %v", done, err)
 	}
@@ -153,14 +153,14 @@ func TestUndoLeavesAConfigurationThatGrew(t *testing.T) {
 func TestUndoByFile(t *testing.T) {
 	work, im, _ := written(t, "named")
 	other := filepath.Join(work, "home", ".claude.json")
-	if _, err := Undo(UndoRequest{Paths: im.Request.Paths, File: other, Now: im.Request.Now}); !errors.Is(err, ErrNoImport) {
+	if _, err := Undo(t.Context(), UndoRequest{Paths: im.Request.Paths, File: other, Now: im.Request.Now}); !errors.Is(err, ErrNoImport) {
 		t.Errorf("got %v", err)
 	}
 	link := filepath.Join(work, "link.json")
 	if err := os.Symlink(filepath.Join(work, "ws", ".mcp.json"), link); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := Undo(UndoRequest{Paths: im.Request.Paths, File: link, Now: im.Request.Now}); err != nil || len(done.Restored) != 1 {
+	if done, err := Undo(t.Context(), UndoRequest{Paths: im.Request.Paths, File: link, Now: im.Request.Now}); err != nil || len(done.Restored) != 1 {
 		t.Errorf("%+v, %v", done, err)
 	}
 }
@@ -176,7 +176,7 @@ func TestWriteIsRefusedAsAWhole(t *testing.T) {
 	own := filepath.Join(work, "home", ".claude.json")
 	change(t, own, "tickets-mcp", "tickets2-mcp")
 	before := snapshot(t, work)
-	if _, err := im.Write(); err == nil || !strings.Contains(err.Error(), "was changed while the plan was made") {
+	if _, err := im.Write(t.Context()); err == nil || !strings.Contains(err.Error(), "was changed while the plan was made") {
 		t.Errorf("got %v", err)
 	}
 	r.patience = time.Nanosecond
@@ -187,7 +187,7 @@ func TestWriteIsRefusedAsAWhole(t *testing.T) {
 	if err := os.Mkdir(lock, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := im.Write(); err == nil || !strings.Contains(err.Error(), "is writing") {
+	if _, err := im.Write(t.Context()); err == nil || !strings.Contains(err.Error(), "is writing") {
 		t.Errorf("got %v", err)
 	}
 	for path, was := range before {
@@ -202,7 +202,7 @@ func TestWriteIsRefusedAsAWhole(t *testing.T) {
 	if err := os.Chtimes(lock, old, old); err != nil { // its owner has died
 		t.Fatal(err)
 	}
-	if _, err := im.Write(); err != nil {
+	if _, err := im.Write(t.Context()); err != nil {
 		t.Errorf("with a stale lock: %v", err)
 	}
 	if _, err := os.Stat(lock); !errors.Is(err, os.ErrNotExist) {
@@ -233,7 +233,7 @@ func TestImportAgain(t *testing.T) {
 	if it := again.Items[0]; it.Server != "github" || it.Same != "config.yaml" {
 		t.Errorf("%s, same as %q", it.Server, it.Same)
 	}
-	if _, err := again.Write(); err != nil {
+	if _, err := again.Write(t.Context()); err != nil {
 		t.Error(err)
 	}
 	restore()

@@ -15,6 +15,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/daemon"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/onboard"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/safetext"
@@ -107,6 +108,32 @@ func (a *app) runAccept(ctx context.Context, server, tool string, tier guard.Tie
 		fmt.Fprintln(a.out, "Nothing was accepted.")
 		return nil
 	}
+	if err := a.takeIn(ctx, p, server, chosen, tier); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "\nAccepted in %s. A running daemon uses them at once; the client lists its tools again by itself or at its next start.\n", p.ToolsLock())
+	return nil
+}
+
+// takeIn writes what was accepted, into the files as they are by now.
+func (a *app) takeIn(ctx context.Context, p ipc.Paths, server string, chosen []onboard.Difference, tier guard.Tier) error {
+	release, err := p.HoldConfig(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	set, err := daemon.ReadPolicy(p)
+	if err != nil {
+		return err
+	}
+	sv, ok := set.Server(server)
+	if !ok {
+		return fmt.Errorf("the server %s was removed meanwhile; nothing was accepted", server)
+	}
+	lock, err := config.LoadLock(p.ToolsLock())
+	if err != nil {
+		return err
+	}
 	editor, err := config.OpenEditor(p.ConfigFile())
 	if err != nil {
 		return err
@@ -126,11 +153,7 @@ func (a *app) runAccept(ctx context.Context, server, tool string, tier guard.Tie
 	if err := editor.Save(); err != nil {
 		return err
 	}
-	if err := lock.Save(p.ToolsLock()); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.out, "\nAccepted in %s. A running daemon uses them at once; the client lists its tools again by itself or at its next start.\n", p.ToolsLock())
-	return nil
+	return lock.Save(p.ToolsLock())
 }
 
 // agreed asks whether what was shown is to be accepted. Everything but a clear

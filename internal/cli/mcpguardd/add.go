@@ -66,7 +66,7 @@ look those over. Then it prints the line that makes Claude Code use the guard.`,
 				fmt.Fprintln(a.out, "\nNothing was written (--dry-run).")
 				return nil
 			}
-			if err := plan.Apply(p); err != nil {
+			if err := plan.Apply(c.Context(), p); err != nil {
 				return err
 			}
 			return a.printNext(plan, p)

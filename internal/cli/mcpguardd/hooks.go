@@ -2,6 +2,7 @@ package mcpguardd
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,6 +40,18 @@ func (f *settingsFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.file, "settings", "", "the settings file, instead of the one of a scope")
 	c.Flags().StringVar(&f.scope, "scope", "local", "local (.claude/settings.local.json here), project (.claude/settings.json here) or user (~/.claude/settings.json)")
 	c.Flags().BoolVar(&f.write, "write", false, "do it; without this it is only shown")
+}
+
+// hold keeps other edits out while one is made.
+func (f *settingsFlags) hold(ctx context.Context) (release func(), err error) {
+	if !f.write {
+		return func() {}, nil
+	}
+	p, err := paths()
+	if err != nil {
+		return nil, err
+	}
+	return p.HoldConfig(ctx)
 }
 
 // path returns the settings file, a link followed.
@@ -92,6 +105,11 @@ not name is refused; where the guard cannot be reached, everything is.`,
 	}
 	f.register(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		release, err := f.hold(c.Context())
+		if err != nil {
+			return err
+		}
+		defer release()
 		path, err := f.path()
 		if err != nil {
 			return err
@@ -147,6 +165,11 @@ func (a *app) hooksRemove() *cobra.Command {
 	}
 	f.register(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		release, err := f.hold(c.Context())
+		if err != nil {
+			return err
+		}
+		defer release()
 		path, err := f.path()
 		if err != nil {
 			return err

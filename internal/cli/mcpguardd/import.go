@@ -1,6 +1,7 @@
 package mcpguardd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -60,7 +61,7 @@ Claude Code may start them already, or where you name the file.`,
 			case o.keep && !o.undo:
 				return coded(exitUsage, errors.New("--keep-changes belongs to --undo\nsee: mcpguardd import --help"))
 			case o.undo:
-				return a.undoImport(p, args, o.keep)
+				return a.undoImport(c.Context(), p, args, o.keep)
 			}
 			r, err := importRequest(p, args, o)
 			if err != nil {
@@ -71,7 +72,7 @@ Claude Code may start them already, or where you name the file.`,
 				return err
 			}
 			a.printImport(im)
-			return a.writeImport(im, o.write)
+			return a.writeImport(c.Context(), im, o.write)
 		},
 	}
 	f := c.Flags()
@@ -131,7 +132,7 @@ func here() (string, error) {
 	return folder, nil
 }
 
-func (a *app) writeImport(im *onboard.Import, write bool) error {
+func (a *app) writeImport(ctx context.Context, im *onboard.Import, write bool) error {
 	guarded, refused := 0, 0
 	for _, it := range im.Items {
 		switch {
@@ -156,7 +157,7 @@ func (a *app) writeImport(im *onboard.Import, write bool) error {
 		fmt.Fprintf(a.out, "%s would be guarded. Nothing was written; do it with --write.\n", count(guarded, "server", "servers"))
 		return nil
 	}
-	rec, err := im.Write()
+	rec, err := im.Write(ctx)
 	if err != nil {
 		return err
 	}
@@ -264,7 +265,7 @@ func (a *app) printServer(it *onboard.Item, r *redact.Redactor, line func(label,
 }
 
 // undoImport takes an import back.
-func (a *app) undoImport(p ipc.Paths, files []string, keep bool) error {
+func (a *app) undoImport(ctx context.Context, p ipc.Paths, files []string, keep bool) error {
 	r := onboard.UndoRequest{Paths: p, KeepChanges: keep, Now: time.Now()}
 	if len(files) > 0 {
 		abs, err := filepath.Abs(files[0])
@@ -273,7 +274,7 @@ func (a *app) undoImport(p ipc.Paths, files []string, keep bool) error {
 		}
 		r.File = abs
 	}
-	done, err := onboard.Undo(r)
+	done, err := onboard.Undo(ctx, r)
 	var changed *onboard.ChangedError
 	if errors.As(err, &changed) {
 		for _, l := range safetext.Lines(changed.Diff) {
