@@ -76,8 +76,20 @@ func (e *Environment) Lookup(server, name string) (string, bool) {
 	return v, ok
 }
 
-// Remove forgets a server.
-func (e *Environment) Remove(server string) { delete(e.servers, server) }
+// Names returns the names that are recorded for a server, sorted.
+func (e *Environment) Names(server string) []string {
+	if e == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(e.servers[server]))
+}
+
+// Remove forgets a server, and reports whether there was anything to forget.
+func (e *Environment) Remove(server string) bool {
+	_, known := e.servers[server]
+	delete(e.servers, server)
+	return known
+}
 
 // Save writes the file in one step with mode 0600.
 func (e *Environment) Save(path string) error {

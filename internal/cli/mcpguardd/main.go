@@ -113,7 +113,7 @@ approve with "approve" is executed, once, if it is still exactly that change.`,
 	)
 	root.AddCommand(
 		a.serve(), a.stop(), a.status(), a.stdio(), a.hook(), a.demo(),
-		a.add(), a.imports(), a.hooks(), a.accept(), a.check(),
+		a.add(), a.imports(), a.hooks(), a.accept(), a.remove(), a.check(),
 		a.explain(), a.audit(), a.replay(), a.doctor(),
 	)
 	root.SetHelpCommandGroupID("look")
