@@ -45,10 +45,6 @@ type Config struct {
 	Hook func(store.Point) error
 }
 
-// gcPercent trades a little processor time for memory: the daemon is there all
-// day and works in short bursts.
-const gcPercent = 50
-
 // Bounds of the stop.
 const (
 	drainTimeout = 12 * time.Second // for sessions to record what they held
@@ -104,7 +100,7 @@ func run(ctx context.Context, c Config) error {
 	if err := c.Paths.Prepare(); err != nil {
 		return err
 	}
-	debug.SetGCPercent(gcPercent)
+	debug.SetGCPercent(gcCalm)
 	d := &daemon{cfg: c, clock: c.Clock, started: c.Clock.Now().Wall, secrets: newSecrets(), sessions: newRegistry(), natives: newNatives()}
 	closeLog := d.openLog()
 	defer closeLog()
@@ -179,7 +175,8 @@ func (d *daemon) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	background.Go(func() { recovery.Run(work) }) // these three end with work
+	background.Go(func() { recovery.Run(work) }) // these four end with work
+	background.Go(func() { d.collectToFit(work) })
 	background.Go(func() { d.watchPolicy(work) })
 	background.Go(func() { d.prune(work) })
 

@@ -362,26 +362,26 @@ func (s *session) unmeter(c *call) {
 
 // plan computes what the call would change, from the target itself. What
 // changes nothing has an empty preview.
-func (s *session) plan(ctx context.Context, c *call, tool *policy.Tool, targets []guard.Target) (guard.Preview, error) {
+func (s *session) plan(ctx context.Context, c *call, tool *policy.Tool, targets []guard.Target) (*guard.Preview, error) {
 	if tool.Binding == nil {
-		return guard.Preview{}, nil
+		return &guard.Preview{}, nil
 	}
 	preview, err := tool.Binding.Plan(ctx, s.input(c), targets)
 	if err != nil {
-		return guard.Preview{}, s.effectRefusal(ctx, c, err)
+		return nil, s.effectRefusal(ctx, c, err)
 	}
-	return preview, nil
+	return &preview, nil
 }
 
 // decide asks the policy for its verdict on what would change.
-func (s *session) decide(c *call, tool *policy.Tool, targets []guard.Target, preview guard.Preview) (policy.Verdict, error) {
-	v := tool.Decide(s.request(c, tool, targets), preview)
+func (s *session) decide(c *call, tool *policy.Tool, targets []guard.Target, preview *guard.Preview) (*policy.Verdict, error) {
+	v := tool.Decide(s.request(c, tool, targets), *preview)
 	c.decision, c.tier, c.sensitive = v.Decision, v.Tier, v.Sensitive
 	c.asked = c.asked || v.Verdict == guard.Ask
 	if v.Verdict == guard.Deny {
-		return v, denied(v.Decision)
+		return nil, denied(v.Decision)
 	}
-	return v, nil
+	return &v, nil
 }
 
 // open records the call durably before it is held or executed, and counts it.
@@ -411,14 +411,14 @@ func (s *session) notRecorded(c *call, err error) error {
 type bound struct {
 	tool    *policy.Tool
 	targets []guard.Target
-	preview guard.Preview
-	verdict policy.Verdict
+	preview *guard.Preview
+	verdict *policy.Verdict
 	digest  diff.Digest
 }
 
 // bind computes the digest that the reviewer decides on and that is compared at
 // execution.
-func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, preview guard.Preview, verdict policy.Verdict) (bound, error) {
+func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, preview *guard.Preview, verdict *policy.Verdict) (*bound, error) {
 	preview.SideEffects = append(preview.SideEffects[:len(preview.SideEffects):len(preview.SideEffects)], verdict.SideEffects...)
 	preview.Hazards = append(preview.Hazards[:len(preview.Hazards):len(preview.Hazards)], verdict.Hazards...)
 	raw, beside := c.bytesBound()
@@ -433,13 +433,13 @@ func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, previ
 		Effects: preview.Effects, Change: preview.Change,
 	}.Digest()
 	if err != nil {
-		return bound{}, fmt.Errorf("computing the digest of a call: %w", err)
+		return nil, fmt.Errorf("computing the digest of a call: %w", err)
 	}
 	c.diff = diff.Digest{}
 	if preview.Change.Text != "" {
 		c.diff = diff.Sum([]byte(preview.Change.Text))
 	}
-	return bound{tool: tool, targets: targets, preview: preview, verdict: verdict, digest: digest}, nil
+	return &bound{tool: tool, targets: targets, preview: preview, verdict: verdict, digest: digest}, nil
 }
 
 // bytesBound is the digest of the bytes that a server may act on: the

@@ -15,7 +15,7 @@ import (
 
 // lock waits for the targets of a call. A place at the desk can be lost
 // meanwhile.
-func (s *session) lock(ctx context.Context, c *call, t *approval.Ticket, b bound) (*Held, error) {
+func (s *session) lock(ctx context.Context, c *call, t *approval.Ticket, b *bound) (*Held, error) {
 	wait, stop := context.WithCancel(ctx)
 	defer stop()
 	if t != nil {
@@ -60,28 +60,28 @@ var errStale = errors.New("the call is stale")
 // begin looks at the call once more, now that nobody else can change its
 // target through the guard, and makes its intent durable. The bound value is
 // the call as it is now; with errStale it has to be asked for again.
-func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approved bound) (bound, guard.Intent, error) {
+func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approved *bound) (*bound, *guard.Intent, error) {
 	if t != nil {
 		if err := t.Claim(); err != nil {
-			return bound{}, guard.Intent{}, s.lost(c, t)
+			return nil, nil, s.lost(c, t)
 		}
 	}
 	now, err := s.lookAgain(ctx, c)
 	if ctx.Err() != nil {
-		return bound{}, guard.Intent{}, s.withdraw(ctx, t, context.Cause(ctx))
+		return nil, nil, s.withdraw(ctx, t, context.Cause(ctx))
 	}
 	if err != nil {
 		s.outdate(ctx, t, err)
-		return bound{}, guard.Intent{}, err
+		return nil, nil, err
 	}
 	switch {
 	case t != nil && now.digest != approved.digest,
 		t == nil && now.verdict.Verdict != guard.Allow,
 		!slices.Equal(now.targets, approved.targets): // the lock is on other targets
-		return now, guard.Intent{}, errStale
+		return now, nil, errStale
 	}
 	if err := s.commit(c, outputLimit(now.verdict)); err != nil {
-		return bound{}, guard.Intent{}, s.withdraw(ctx, t, err)
+		return nil, nil, s.withdraw(ctx, t, err)
 	}
 	intent := s.intent(c, now)
 	if t != nil {
@@ -89,9 +89,9 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 	}
 	rec, cancel := durably(ctx)
 	defer cancel()
-	if err := s.cfg.Store.Begin(rec, intent, s.callEvent(c, audit.ToolCallAuthorized)); err != nil {
+	if err := s.cfg.Store.Begin(rec, *intent, s.callEvent(c, audit.ToolCallAuthorized)); err != nil {
 		s.uncommit(c.req)
-		return bound{}, guard.Intent{}, s.notBegun(c, t, err)
+		return nil, nil, s.notBegun(c, t, err)
 	}
 	c.held = nil // from here on the outcome decides about the lock
 	if t != nil {
@@ -101,30 +101,30 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 }
 
 // lookAgain takes all steps from policy to digest once more.
-func (s *session) lookAgain(ctx context.Context, c *call) (bound, error) {
+func (s *session) lookAgain(ctx context.Context, c *call) (*bound, error) {
 	tool, err := s.toolInForce(c)
 	if err != nil {
-		return bound{}, err
+		return nil, err
 	}
 	d, err := s.definition(ctx, c, c.tc.Tool)
 	if err != nil {
-		return bound{}, broken(guard.RulePinMissing, "the tool's definition could not be checked again", "try again later")
+		return nil, broken(guard.RulePinMissing, "the tool's definition could not be checked again", "try again later")
 	}
 	c.def, c.tc.Definition = d.raw, d.hash
 	targets, err := s.resolve(ctx, c, tool)
 	if err != nil {
-		return bound{}, err
+		return nil, err
 	}
 	if err := s.admit(c, tool, targets); err != nil {
-		return bound{}, err
+		return nil, err
 	}
 	preview, err := s.plan(ctx, c, tool, targets)
 	if err != nil {
-		return bound{}, err
+		return nil, err
 	}
 	verdict, err := s.decide(c, tool, targets, preview)
 	if err != nil {
-		return bound{}, err
+		return nil, err
 	}
 	return s.bind(c, tool, targets, preview, verdict)
 }
@@ -176,8 +176,8 @@ func (s *session) notBegun(c *call, t *approval.Ticket, err error) error {
 	return s.notRecorded(c, err)
 }
 
-func (s *session) intent(c *call, b bound) guard.Intent {
-	return guard.Intent{
+func (s *session) intent(c *call, b *bound) *guard.Intent {
+	return &guard.Intent{
 		CallID: c.tc.ID, ApprovalID: c.approval, SessionID: c.tc.Session.ID, RunID: c.tc.Session.RunID,
 		Tenant: c.tc.Session.Tenant, Server: c.tc.Session.Server, Tool: c.tc.Tool, Tier: b.verdict.Tier,
 		Digest: b.digest, ArgsRaw: c.tc.ArgsRaw, Effects: b.preview.Effects, At: s.now(), Upstream: s.conn.Ref(),
@@ -208,8 +208,8 @@ func (s *session) send(c *call, effects []guard.Effect) error {
 
 // execute runs a call whose intent is durable, and returns the client's answer.
 // Nothing that the client does stops it from being recorded.
-func (s *session) execute(c *call, b bound, in guard.Intent, held *Held) []byte {
-	e := execution{call: c, intent: in, started: s.now()}
+func (s *session) execute(c *call, b *bound, in *guard.Intent, held *Held) []byte {
+	e := execution{call: c, intent: *in, started: s.now()}
 	e.end = s.run(c, b)
 	receipt := s.receipt(&e)
 	done := s.completed(c, statusOf(receipt.Outcome))

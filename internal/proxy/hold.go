@@ -14,7 +14,7 @@ import (
 )
 
 // submit asks for approval, or joins the identical call that already does.
-func (s *session) submit(ctx context.Context, c *call, b bound) (*approval.Ticket, error) {
+func (s *session) submit(ctx context.Context, c *call, b *bound) (*approval.Ticket, error) {
 	a := s.approvalOf(c, b)
 	t, err := s.cfg.Desk.Submit(ctx, a, s.requested(c, a))
 	if err != nil {
@@ -34,7 +34,7 @@ func (s *session) requested(c *call, a guard.Approval) audit.Event {
 	return e
 }
 
-func (s *session) approvalOf(c *call, b bound) guard.Approval {
+func (s *session) approvalOf(c *call, b *bound) guard.Approval {
 	now := s.cfg.Clock.Now()
 	return guard.Approval{
 		ID: guard.NewApprovalID(), Status: guard.Pending,
@@ -42,7 +42,7 @@ func (s *session) approvalOf(c *call, b bound) guard.Approval {
 		CorrelationID: c.tc.CorrelationID, Environment: c.tc.Session.Environment, Workflow: c.tc.Session.Workflow,
 		Server: c.tc.Session.Server, Tool: c.tc.Tool, Tier: b.verdict.Tier, Sensitive: b.verdict.Sensitive,
 		Definition: c.tc.Definition, PolicyHash: b.tool.Hash, Digest: b.digest, ArgsRaw: c.tc.ArgsRaw, Args: c.tc.ArgsCanonical,
-		Preview: b.preview, Rule: b.verdict.Rule, RequestedBy: c.tc.Session.Origin, Context: c.tc.Context,
+		Preview: *b.preview, Rule: b.verdict.Rule, RequestedBy: c.tc.Session.Origin, Context: c.tc.Context,
 		RequestedAt: now.Wall, Box: b.verdict.Box, Expires: now.After(b.verdict.Box.TTL), UpdatedAt: now.Wall,
 	}
 }
@@ -65,29 +65,43 @@ func (s *session) hold(ctx context.Context, c *call, t *approval.Ticket) error {
 	for n := 0; ; {
 		select {
 		case <-t.Decided():
-			return s.decided(c, t.Result())
+			return s.result(c, t)
 		default:
 		}
-		s.progress(c, t.Approval(), n)
+		s.progress(c, t, n)
 		n++
 		select {
 		case <-t.Decided():
-			return s.decided(c, t.Result())
+			return s.result(c, t)
 		case <-tick.C:
 		case <-patience:
 			patience = nil
-			err := t.Leave(context.WithoutCancel(ctx))
-			if err == nil {
-				return early(t.Approval())
+			if err := s.answerEarly(ctx, c, t); err != nil {
+				return err
 			}
-			if !errors.Is(err, approval.ErrLost) {
-				return s.notRecorded(c, err)
-			}
-			// It was decided in this very moment; the result is there.
 		case <-ctx.Done():
 			return s.leave(ctx, t, context.Cause(ctx))
 		}
 	}
+}
+
+// result is the decision on a call. It stands apart from hold, in which a
+// thousand calls may wait, because a result takes much of a stack.
+//
+//go:noinline
+func (s *session) result(c *call, t *approval.Ticket) error { return s.decided(c, t.Result()) }
+
+// answerEarly takes a call from its approval whose client would give up. nil
+// says that it was decided in this very moment; the result is there.
+func (s *session) answerEarly(ctx context.Context, c *call, t *approval.Ticket) error {
+	err := t.Leave(context.WithoutCancel(ctx))
+	switch {
+	case err == nil:
+		return early(t.Approval())
+	case errors.Is(err, approval.ErrLost):
+		return nil
+	}
+	return s.notRecorded(c, err)
 }
 
 // leave gives up a held call because its client or its session did.
@@ -162,10 +176,11 @@ func (s *session) lost(c *call, t *approval.Ticket) error {
 // progress tells a client that asked for progress what it waits for. The values
 // are negative and rise towards zero, below whatever the upstream may send
 // later, since progress must only rise.
-func (s *session) progress(c *call, a guard.Approval, n int) {
+func (s *session) progress(c *call, t *approval.Ticket, n int) {
 	if c.req.token.IsZero() {
 		return
 	}
+	a := t.Approval()
 	left := max(0, a.Expires.Left(s.cfg.Clock.Now())).Round(time.Second)
 	s.toClient(jsonrpc.Notify("notifications/progress", map[string]any{
 		"progressToken": rawID(c.req.token),
@@ -178,7 +193,7 @@ func rawID(id jsonrpc.ID) json.RawMessage { return id.Raw() }
 
 // resubmit asks again for a call that went stale under its lock. One that
 // needs no approval only goes back to the lock, on the targets it has now.
-func (s *session) resubmit(ctx context.Context, c *call, t *approval.Ticket, b bound, round int) (*approval.Ticket, error) {
+func (s *session) resubmit(ctx context.Context, c *call, t *approval.Ticket, b *bound, round int) (*approval.Ticket, error) {
 	switch {
 	case t == nil && b.verdict.Verdict != guard.Allow:
 		return s.submit(ctx, c, b)

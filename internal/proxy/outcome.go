@@ -32,7 +32,7 @@ type ending struct {
 }
 
 // run sends a call and waits for its end. A task's end is the call's.
-func (s *session) run(c *call, b bound) ending {
+func (s *session) run(c *call, b *bound) ending {
 	if err := s.send(c, b.preview.Effects); err != nil {
 		s.cfg.Log.Warn("sending a call", "call", c.tc.ID, "err", err)
 	}
@@ -87,7 +87,7 @@ func (s *session) await(ctx context.Context, r *request, limit time.Duration) an
 }
 
 // ending reads the upstream's answer.
-func (s *session) ending(c *call, b bound, a answer, limit time.Duration) ending {
+func (s *session) ending(c *call, b *bound, a answer, limit time.Duration) ending {
 	var refused *jsonrpc.Refusal
 	unknown := word{Status: wordUnknown, ApprovalID: c.approval,
 		Repair: "Read the target to see whether the change was made. Do not repeat the call blindly."}

@@ -72,7 +72,7 @@ func (s *session) limitOf(id string) taskLimit {
 			}
 		}
 	}
-	return taskLimit{tool: "the task", output: outputLimit(v)}
+	return taskLimit{tool: "the task", output: outputLimit(&v)}
 }
 
 // releaseTask makes what the client gets of an answer about a task.

@@ -18,7 +18,7 @@ func callLimit(t *policy.Tool) int {
 	return t.Limits.CallsPerRun
 }
 
-func outputLimit(v policy.Verdict) int {
+func outputLimit(v *policy.Verdict) int {
 	if v.Output <= 0 || v.Output > math.MaxInt {
 		return math.MaxInt
 	}

@@ -46,6 +46,13 @@ func (s *Store) Open() ([]guard.Approval, error) {
 	return s.Approvals(Filter{Status: []guard.Status{guard.Pending, guard.Approved}})
 }
 
+// CountOpen returns how many approvals are not final.
+func (s *Store) CountOpen() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.mem.open)
+}
+
 // Count returns how many approvals a filter selects. Limit and After do not
 // count.
 func (s *Store) Count(f Filter) (int, error) {
