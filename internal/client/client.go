@@ -115,6 +115,12 @@ func (c *Client) Get(ctx context.Context, ref string) (Detail, error) {
 	return get[Detail](ctx, c, "/v1/approvals/"+url.PathEscape(ref), nil)
 }
 
+// GetBrief is like Get, without long arguments where the change has a text:
+// what a reviewer reads first.
+func (c *Client) GetBrief(ctx context.Context, ref string) (Detail, error) {
+	return get[Detail](ctx, c, "/v1/approvals/"+url.PathEscape(ref), url.Values{"brief": {"true"}})
+}
+
 // Decide says a word about the approval with exactly this identifier, and
 // returns what it is now.
 func (c *Client) Decide(ctx context.Context, id string, w Word) (Detail, error) {
@@ -296,10 +302,7 @@ func send[T any](ctx context.Context, c *Client, method, path string, q url.Valu
 		return out, err
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	if err == nil && len(b) > maxAnswer {
-		err = fmt.Errorf("it has more than %d bytes", maxAnswer)
-	}
+	b, err := readAnswer(res)
 	if err == nil {
 		err = json.Unmarshal(b, &out)
 	}
@@ -307,6 +310,22 @@ func send[T any](ctx context.Context, c *Client, method, path string, q url.Valu
 		return out, fmt.Errorf("%w: reading its answer: %w", ErrServer, err)
 	}
 	return out, nil
+}
+
+// readAnswer reads a body of at most maxAnswer bytes, into one piece of memory
+// where its length is announced.
+func readAnswer(res *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	if n := res.ContentLength; n > 0 && n <= maxAnswer {
+		b.Grow(int(n) + bytes.MinRead)
+	}
+	if _, err := b.ReadFrom(io.LimitReader(res.Body, maxAnswer+1)); err != nil {
+		return nil, err
+	}
+	if b.Len() > maxAnswer {
+		return nil, fmt.Errorf("it has more than %d bytes", maxAnswer)
+	}
+	return b.Bytes(), nil
 }
 
 // do makes one request, after starting the daemon where that is asked for, and

@@ -89,16 +89,19 @@ type Context struct {
 // Detail is one approval with everything that its reviewer reads.
 type Detail struct {
 	Approval
-	Arguments     json.RawMessage `json:"arguments"` // canonical; null once removed by retention
-	Diff          Diff            `json:"diff"`
-	Effects       []Effect        `json:"effects"`
-	Decisions     []Decision      `json:"decisions"`
-	Receipt       *Receipt        `json:"receipt"`
-	Claim         string          `json:"claim,omitempty"` // the agent's stated reason; nothing but its claim
-	ServerVersion string          `json:"serverVersion,omitempty"`
-	Definition    string          `json:"definition"` // digest of the tool's definition
-	PolicyHash    string          `json:"policyHash"`
-	Sensitive     bool            `json:"sensitive,omitempty"`
+	Arguments json.RawMessage `json:"arguments"` // canonical; null once removed by retention
+	// ArgumentsLeftOut is the size in bytes of arguments that an answer in brief
+	// leaves out; Arguments is null then.
+	ArgumentsLeftOut int        `json:"argumentsLeftOut,omitempty"`
+	Diff             Diff       `json:"diff"`
+	Effects          []Effect   `json:"effects"`
+	Decisions        []Decision `json:"decisions"`
+	Receipt          *Receipt   `json:"receipt"`
+	Claim            string     `json:"claim,omitempty"` // the agent's stated reason; nothing but its claim
+	ServerVersion    string     `json:"serverVersion,omitempty"`
+	Definition       string     `json:"definition"` // digest of the tool's definition
+	PolicyHash       string     `json:"policyHash"`
+	Sensitive        bool       `json:"sensitive,omitempty"`
 }
 
 // Hazard is something that a reviewer must not miss; it blocks batch approval.

@@ -20,6 +20,9 @@ const (
 	pageLimit  = 1000  // approvals in one page
 	matchLimit = 20000 // approvals among which a shortened identifier is looked for
 	minRef     = 4     // characters of a shortened identifier
+	// briefArguments is how many bytes of arguments are sent beside a change to
+	// those who ask for it in brief: they mostly say the same once more.
+	briefArguments = 16 << 10
 )
 
 func (a *API) filter(r *http.Request, more ...string) (store.Filter, error) {
@@ -108,8 +111,10 @@ func (a *API) count(r *http.Request) (any, error) {
 }
 
 func (a *API) get(r *http.Request) (any, error) {
-	if err := query(r).err; err != nil {
-		return nil, err
+	q := query(r, "brief")
+	brief := q.flag("brief")
+	if q.err != nil {
+		return nil, q.err
 	}
 	id, err := a.resolve(r.PathValue("id"))
 	if err != nil {
@@ -118,6 +123,12 @@ func (a *API) get(r *http.Request) (any, error) {
 	v, err := a.cfg.Store.Approval(id)
 	if err != nil {
 		return nil, about(id, err)
+	}
+	if n := len(v.Args); brief && n > briefArguments && v.Preview.Change.Text != "" {
+		v.Args = []byte("null")
+		d := a.detail(v)
+		d.ArgumentsLeftOut = n
+		return d, nil
 	}
 	return a.detail(v), nil
 }

@@ -14,7 +14,7 @@ import (
 // Approvals is what the console needs to show and to decide.
 type Approvals interface {
 	List(ctx context.Context, f client.Filter) (client.Page, error)
-	Get(ctx context.Context, ref string) (client.Detail, error)
+	GetBrief(ctx context.Context, ref string) (client.Detail, error)
 	Decide(ctx context.Context, id string, w client.Word) (client.Detail, error)
 }
 

@@ -23,7 +23,7 @@ func BenchmarkFrame(b *testing.B) {
 		})
 		b.Run("resync/"+name, func(b *testing.B) {
 			for b.Loop() {
-				msg := d.m.call.sync(d.m.link.sync)().(syncedMsg)
+				msg := d.m.call.sync(d.m.link.sync, false)().(syncedMsg)
 				d.m.Update(msg)
 				d.m.View()
 			}

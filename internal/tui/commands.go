@@ -57,21 +57,36 @@ func (c caller) ping(gen int) tea.Cmd {
 // those on the screen.
 const recent = 200
 
-// sync reads everything that the queue and the status line show.
-func (c caller) sync(gen int) tea.Cmd {
+// firstPage is how many approvals are read before anything is on the screen;
+// the rest follows.
+const firstPage = 100
+
+// sync reads everything that the queue and the status line show. With first
+// nothing is on the screen yet: then the oldest few are enough.
+func (c caller) sync(gen int, first bool) tea.Cmd {
 	return c.ask(func(ctx context.Context) tea.Msg {
 		msg := syncedMsg{gen: gen, asked: c.now()}
-		msg.pending, msg.err = c.all(ctx, client.Filter{Status: []string{client.Pending}, Oldest: true})
 		read := func(do func() error) {
 			if msg.err == nil {
 				msg.err = do()
 			}
 		}
-		read(func() error {
-			page, err := c.api.List(ctx, client.Filter{Limit: recent})
-			msg.recent = page.Approvals
-			return err
-		})
+		waiting := client.Filter{Status: []string{client.Pending}, Oldest: true}
+		if first {
+			waiting.Limit = firstPage
+			read(func() error {
+				page, err := c.api.List(ctx, waiting)
+				msg.pending, msg.partial = page.Approvals, page.Next != ""
+				return err
+			})
+		} else {
+			read(func() (err error) { msg.pending, err = c.all(ctx, waiting); return err })
+			read(func() error {
+				page, err := c.api.List(ctx, client.Filter{Limit: recent})
+				msg.recent = page.Approvals
+				return err
+			})
+		}
 		read(func() (err error) { msg.status, err = c.api.Status(ctx); return err })
 		read(func() (err error) { msg.alerts, err = c.api.Alerts(ctx, false); return err })
 		read(func() (err error) { msg.paused, err = c.api.Switches(ctx); return err })
@@ -97,18 +112,18 @@ func (c caller) all(ctx context.Context, f client.Filter) ([]client.Approval, er
 func (c caller) detail(id string) tea.Cmd {
 	return c.ask(func(ctx context.Context) tea.Msg {
 		asked := c.now()
-		d, err := c.api.Get(ctx, id)
+		d, err := c.api.GetBrief(ctx, id)
 		return detailMsg{id, d, asked, err}
 	})
 }
 
 func (c caller) between(old, fresh string) tea.Cmd {
 	return c.ask(func(ctx context.Context) tea.Msg {
-		a, err := c.api.Get(ctx, old)
+		a, err := c.api.GetBrief(ctx, old)
 		if err != nil {
 			return betweenMsg{err: err}
 		}
-		b, err := c.api.Get(ctx, fresh)
+		b, err := c.api.GetBrief(ctx, fresh)
 		return betweenMsg{a, b, err}
 	})
 }
@@ -202,7 +217,7 @@ func (c caller) audit(gen int, f client.AuditFilter) tea.Cmd {
 // story reads one approval and the records about it.
 func (c caller) story(id string) tea.Cmd {
 	return c.ask(func(ctx context.Context) tea.Msg {
-		d, err := c.api.Get(ctx, id)
+		d, err := c.api.GetBrief(ctx, id)
 		if err != nil {
 			return storyMsg{id: id, err: err}
 		}

@@ -101,7 +101,7 @@ func (f *fakeDaemon) List(ctx context.Context, q client.Filter) (client.Page, er
 	return p, f.err(ctx)
 }
 
-func (f *fakeDaemon) Get(ctx context.Context, ref string) (client.Detail, error) {
+func (f *fakeDaemon) GetBrief(ctx context.Context, ref string) (client.Detail, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.err(ctx); err != nil {

@@ -105,7 +105,9 @@ func (m *Model) describe(s *sheet, d client.Detail) {
 	}
 	s.item("definition", t.Dim, p.name(d.Definition))
 	s.item("policy", t.Dim, p.name(d.PolicyHash))
-	if len(d.Arguments) > 0 {
+	if d.ArgumentsLeftOut > 0 {
+		s.item("arguments", t.Dim, p.say("%d bytes; approve show %s --json prints them", d.ArgumentsLeftOut, tail(d.ID)))
+	} else if len(d.Arguments) > 0 {
 		s.item("arguments", t.Dim, p.text(clip(string(d.Arguments), 2000)))
 	}
 }

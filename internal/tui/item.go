@@ -136,9 +136,10 @@ func (m *Model) load(it *item) tea.Cmd {
 	return m.call.detail(it.id)
 }
 
-// reload reads the item on the screen again.
+// reload reads the item on the screen again, unless that is under way: where
+// the answer turns out to be old, settle asks once more.
 func (m *Model) reload() tea.Cmd {
-	if m.item == nil {
+	if m.item == nil || m.item.loading {
 		return nil
 	}
 	return m.load(m.item)

@@ -31,6 +31,7 @@ type (
 	syncedMsg struct {
 		gen     int
 		pending []client.Approval // all that wait
+		partial bool              // there are more
 		recent  []client.Approval // the newest of any status
 		status  client.Status
 		alerts  []client.Alert

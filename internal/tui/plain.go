@@ -206,7 +206,7 @@ func (p *plain) show(ctx context.Context, ref string) error {
 		p.say("Which one? Type show and the identifier, as list says it.")
 		return nil
 	}
-	d, err := p.cfg.API.Get(ctx, ref)
+	d, err := p.cfg.API.GetBrief(ctx, ref)
 	if err != nil {
 		return fmt.Errorf("reading it: %w", err)
 	}

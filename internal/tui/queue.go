@@ -113,21 +113,22 @@ func (q *queue) prune() {
 	})
 }
 
-// replace takes in the whole state, read again.
-func (q *queue) replace(pending, recent []client.Approval, asked time.Time) {
-	seen := make(map[string]bool, len(pending))
-	for _, a := range pending {
+// replace takes in the whole state, read again, or the first part of it.
+func (q *queue) replace(msg syncedMsg) {
+	asked := msg.asked
+	seen := make(map[string]bool, len(msg.pending))
+	for _, a := range msg.pending {
 		seen[a.ID] = true
 		q.admit(a, asked)
 	}
-	for _, a := range recent {
+	for _, a := range msg.recent {
 		if !seen[a.ID] && q.all[a.ID] != nil {
 			seen[a.ID] = true
 			q.admit(a, asked)
 		}
 	}
 	for id, e := range q.all {
-		if !seen[id] && e.Status == client.Pending {
+		if !seen[id] && !msg.partial && e.Status == client.Pending {
 			e.gone = true // it ended while nobody looked
 			delete(q.marked, id)
 		}

@@ -33,6 +33,7 @@ type link struct {
 	sync    int // of the reading of everything
 	live    bool
 	syncing bool
+	filling bool // the first page is on the screen, the rest is under way
 	since   time.Time // when it was lost
 	why     string
 	fatal   string // it will not come back: another version, a refusal
@@ -195,7 +196,7 @@ func (m *Model) onPing(msg pingMsg) tea.Cmd {
 func (m *Model) resync() tea.Cmd {
 	m.link.sync++
 	m.link.syncing = true
-	return m.call.sync(m.link.sync)
+	return m.call.sync(m.link.sync, !m.queue.ready)
 }
 
 // onSynced replaces the state by what was read.
@@ -203,7 +204,7 @@ func (m *Model) onSynced(msg syncedMsg) tea.Cmd {
 	if msg.gen != m.link.sync {
 		return nil
 	}
-	m.link.syncing = false
+	m.link.syncing = msg.partial
 	if msg.err != nil {
 		return m.lost(msg.err.Error())
 	}
@@ -214,8 +215,16 @@ func (m *Model) onSynced(msg syncedMsg) tea.Cmd {
 	m.status, m.known, m.paused = msg.status, true, msg.paused
 	m.alerts.take(msg.alerts)
 	m.switches.set(m.paused)
-	m.queue.replace(msg.pending, msg.recent, msg.asked)
-	return tea.Batch(m.settle(), m.reload(), m.askBranches())
+	m.queue.replace(msg)
+	if m.link.filling && !m.press.touched {
+		m.queue.merge(m.now()) // the reviewer has not begun: nothing is disturbed
+	}
+	m.link.filling = msg.partial
+	var rest tea.Cmd
+	if msg.partial {
+		rest = m.call.sync(m.link.sync, false)
+	}
+	return tea.Batch(m.settle(), m.reload(), rest, m.askBranches())
 }
 
 // clocks returns a reader of the wall clock and of one that is never set. A
