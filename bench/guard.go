@@ -37,6 +37,10 @@ servers:
   work:
     builtin: workspace
     preset: workspace
+`
+
+// everythingServer is one more, where its script is at hand.
+const everythingServer = `
   everything:
     preset: everything
     command: node
@@ -45,9 +49,13 @@ servers:
 `
 
 // newGuard makes a guard with the given way of recording reads and onboards the
-// servers. The first session starts the daemon.
+// servers; everything may be empty. The first session starts the daemon.
 func newGuard(bin, base, reads, everything string) (*guard, error) {
-	g := &guard{home: filepath.Join(base, reads), bin: bin}
+	return newGuardIn(filepath.Join(base, reads), bin, reads, everything)
+}
+
+func newGuardIn(home, bin, reads, everything string) (*guard, error) {
+	g := &guard{home: home, bin: bin}
 	if err := os.Mkdir(g.home, 0o700); err != nil {
 		return nil, err
 	}
@@ -58,11 +66,14 @@ func newGuard(bin, base, reads, everything string) (*guard, error) {
 	}
 	g.env = append(g.env, ipc.EnvHome+"="+g.home)
 	// add pins the definitions; what it writes as the policy is replaced.
-	for _, args := range [][]string{
+	add := [][]string{
 		{"add", "echo", "--", g.program("echo")},
 		{"add", "work", "--builtin", "workspace"},
-		{"add", "everything", "--preset", "everything", "--", "node", everything},
-	} {
+	}
+	if everything != "" {
+		add = append(add, []string{"add", "everything", "--preset", "everything", "--", "node", everything})
+	}
+	for _, args := range add {
 		if out, err := g.run("mcpguardd", args...); err != nil {
 			return nil, fmt.Errorf("%s: %w\n%s", args, err, out)
 		}
@@ -73,7 +84,10 @@ func newGuard(bin, base, reads, everything string) (*guard, error) {
 	}
 	paths := ipc.Paths{Config: g.home, State: g.home}
 	config := "version: 1\napprovers: {unsigned: any}\nhold: {default: wait}\naudit: {reads: " + reads + "}" +
-		fmt.Sprintf(servers, folder, g.program("echo"), everything)
+		fmt.Sprintf(servers, folder, g.program("echo"))
+	if everything != "" {
+		config += fmt.Sprintf(everythingServer, everything)
+	}
 	if err := os.WriteFile(paths.ConfigFile(), []byte(config), 0o600); err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ type bench struct {
 	base       string // throw-away folders
 	everything string // the script of the everything server
 	scale      int    // how much of everything
+	crowd      string // of the console: only those with this in their name
 	strict     *guard
 	relaxed    *guard
 }
@@ -31,7 +32,8 @@ func main() {
 	flag.StringVar(&b.bin, "bin", "", "folder with mcpguardd, approve and echo")
 	flag.StringVar(&b.everything, "everything", "", "script of @modelcontextprotocol/server-everything")
 	flag.IntVar(&b.scale, "scale", 10, "blocks per measurement")
-	only := flag.String("only", "", "measure only this: reads, everything, throughput, decision, pending, shim, diff")
+	only := flag.String("only", "", "measure only this: reads, everything, throughput, decision, pending, shim, diff, console")
+	flag.StringVar(&b.crowd, "crowd", "", "with -only console: only what waits under this name, such as 100,000")
 	flag.Parse()
 	if err := b.run(*only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -56,6 +58,10 @@ func (b *bench) run(only string) (err error) {
 	if err := os.Chdir(work); err != nil {
 		return err
 	}
+	if only == "console" {
+		machine()
+		return b.console(context.Background())
+	}
 	if b.strict, err = newGuard(b.bin, b.base, "strict", b.everything); err != nil {
 		return err
 	}
@@ -69,7 +75,7 @@ func (b *bench) run(only string) (err error) {
 		measure func(context.Context) error
 	}{
 		{"reads", b.reads}, {"everything", b.readsOfEverything}, {"throughput", b.throughput},
-		{"shim", b.shim}, {"decision", b.decision}, {"pending", b.pending}, {"diff", b.diff},
+		{"shim", b.shim}, {"decision", b.decision}, {"pending", b.pending}, {"diff", b.diff}, {"console", b.console},
 	} {
 		if only != "" && only != m.name {
 			continue
