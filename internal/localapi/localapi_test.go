@@ -504,3 +504,42 @@ func TestPromise6_UnknownPeersSeeNothing(t *testing.T) {
 		t.Errorf("without a peer: got %s", p.Code)
 	}
 }
+
+// TestBriefLeavesOutWhatTheChangeRepeats holds the two forms of one approval
+// against each other.
+func TestBriefLeavesOutWhatTheChangeRepeats(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.session()
+	long := []byte(`{"content":"` + strings.Repeat("x", briefArguments) + `"}`)
+	for _, c := range []struct {
+		name  string
+		args  []byte
+		text  string
+		gives int
+	}{
+		{"short", []byte(`{"a":1}`), "+x\n", 0},
+		{"long", long, "+x\n", len(long)},
+		{"long, with nothing else to read", long, "", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := r.pending(s, c.name, func(a *guard.Approval) { a.Args, a.Preview.Change.Text = c.args, c.text })
+			full, err := r.c.Get(ctx, string(a.ID))
+			if err != nil {
+				t.Fatal(err)
+			}
+			brief, err := r.c.GetBrief(ctx, string(a.ID))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if brief.ArgumentsLeftOut != c.gives || brief.Diff.Pruned || brief.Digest != full.Digest || brief.Diff.Text != c.text {
+				t.Errorf("got %d bytes left out, pruned %v, digest %s, text %q", brief.ArgumentsLeftOut, brief.Diff.Pruned, brief.Digest, brief.Diff.Text)
+			}
+			if c.gives == 0 && string(brief.Arguments) != string(full.Arguments) {
+				t.Errorf("got %.50s, want %.50s", brief.Arguments, full.Arguments)
+			}
+			if string(full.Arguments) != string(c.args) || full.ArgumentsLeftOut != 0 {
+				t.Errorf("in full: %.50s, %d left out", full.Arguments, full.ArgumentsLeftOut)
+			}
+		})
+	}
+}
