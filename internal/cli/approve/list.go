@@ -41,15 +41,16 @@ func (o *listOptions) flags(a *app, c *cobra.Command) {
 	f.StringVar(&o.run, "run", "", "with --list: only of this run")
 	f.IntVar(&o.limit, "limit", 0, "with --list: at most so many, the newest")
 	f.BoolVar(&o.watch, "watch", false, "with --list: go on, with a line for each change")
-	f.BoolVar(&o.count, "count", false, "with --list: print how many there are")
+	f.BoolVar(&o.count, "count", false, "print how many there are instead of listing them; --list is implied")
 	f.BoolVar(&o.exitStatus, "exit-status", false, "with --list: exit with 8 if something is pending")
 	_ = c.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(append(slices.Clone(statuses), allStatuses), cobra.ShellCompDirectiveNoFileComp))
 }
 
 // check refuses flags that do not go together, before anything is asked for.
 func (o *listOptions) check(c *cobra.Command) error {
+	o.list = o.list || o.count
 	if !o.list {
-		for _, name := range []string{"json", "status", "run", "limit", "watch", "count", "exit-status"} {
+		for _, name := range []string{"json", "status", "run", "limit", "watch", "exit-status"} {
 			if c.Flags().Changed(name) {
 				return usage(c, "--%s belongs to --list", name)
 			}

@@ -177,7 +177,7 @@ is pending (with --exit-status).`,
   approve deny 4x7k2mqa --reason "wrong branch: use feature/tax"
   approve --list --json=id,server,tool,summary | jq .
   approve --list --watch --json                     one object per line, as things change
-  approve --list --count --status pending,unknown
+  approve --count --status pending,unknown
   approve --list --exit-status >/dev/null; [ $? -eq 8 ] && echo "something waits"`,
 		Version:       version.Number,
 		SilenceErrors: true,
