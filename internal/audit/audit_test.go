@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -302,7 +303,8 @@ func TestBuilders(t *testing.T) {
 	d := guard.Decision{Verdict: guard.Ask, Rule: "tier_default", Reason: "because"}
 	a := guard.Approval{ID: "appr_1", Tenant: "acme", RunID: "run_1", SessionID: "sess_1", CallID: "call_1", Server: "files", Tool: "write_file",
 		Tier: guard.T2IrreversibleWrite, Args: []byte("{}"), Status: guard.Pending, RequestedBy: s.Origin, ServerVersion: "1.2",
-		Preview: guard.Preview{Change: guard.Change{Text: "diff"}, Effects: []guard.Effect{{Resource: guard.Target{Kind: "file", Key: "/a"}}}}}
+		Preview: guard.Preview{Change: guard.Change{Text: "diff"}, Effects: []guard.Effect{{Resource: guard.Target{Kind: "file", Key: "/w/a", Path: "a"},
+			Dest: &guard.Target{Kind: "file", Key: "/w/b", Path: "b"}}, {Resource: guard.Target{Kind: "opaque", Key: "files"}}}}}
 	by := guard.Approver{User: "0", PID: 9, Executable: "/bin/approve", Key: "SHA256:k"}
 	list := map[string]Event{
 		"requested":  Requested(c, noon),
@@ -331,7 +333,7 @@ func TestBuilders(t *testing.T) {
 	if e := list["denied"]; e.Verdict != "deny" || e.Risk != "caution" {
 		t.Errorf("denied: %+v", e)
 	}
-	if e := list["approval"]; e.DiffSHA256 != diff.Sum([]byte("diff")) || e.Actor.WorkspaceID != "/f" || e.Tool.Version != "1.2" || len(e.Receipts) != 1 {
+	if e := list["approval"]; e.DiffSHA256 != diff.Sum([]byte("diff")) || e.Actor.WorkspaceID != "/f" || e.Tool.Version != "1.2" || fmt.Sprint(e.Receipts) != "[{file a} {file b}]" {
 		t.Errorf("approval: %+v", e)
 	}
 	if e := list["decided"]; e.Actor.UserID != "0" || e.Origin.PID != 9 || e.Verdict != "allow" || e.Origin.Version != "SHA256:k" {

@@ -105,12 +105,26 @@ func ForApproval(t Type, a guard.Approval, profile string, at time.Time) Event {
 	e.Gates = Gates{RequiresApproval: true, ApprovalID: a.ID}
 	e.Rule, e.Risk = a.Rule, a.Tier.Risk(a.Sensitive)
 	e.Status = Status(a.Status)
-	for _, f := range a.Preview.Effects {
-		if f.Resource.Kind != "" && f.Resource.Key != "" {
-			e.Receipts = append(e.Receipts, Receipt{Kind: f.Resource.Kind, ID: f.Resource.Key})
+	e.Receipts = Touched(a.Preview.Effects)
+	return e
+}
+
+// Touched names what effects change, as people and rules name it: a file by its
+// path in the workspace. It is never nil.
+func Touched(effects []guard.Effect) []Receipt {
+	out := []Receipt{}
+	add := func(t guard.Target) {
+		if t.Kind != "" && t.Path != "" {
+			out = append(out, Receipt{Kind: t.Kind, ID: t.Path})
 		}
 	}
-	return e
+	for _, e := range effects {
+		add(e.Resource)
+		if e.Dest != nil {
+			add(*e.Dest)
+		}
+	}
+	return out
 }
 
 // ByApprover makes p the actor of e and the process that p used its origin.

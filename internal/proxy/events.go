@@ -79,18 +79,4 @@ func beginning(clean []byte) string {
 	return string(clean)
 }
 
-// touched names what a call is known to have touched.
-func touched(effects []guard.Effect) []audit.Receipt {
-	out := []audit.Receipt{}
-	for _, e := range effects {
-		if e.Resource.Path != "" {
-			out = append(out, audit.Receipt{Kind: e.Resource.Kind, ID: e.Resource.Path})
-		}
-		if e.Dest != nil && e.Dest.Path != "" {
-			out = append(out, audit.Receipt{Kind: e.Dest.Kind, ID: e.Dest.Path})
-		}
-	}
-	return out
-}
-
 func (s *session) now() time.Time { return s.cfg.Clock.Now().Wall }

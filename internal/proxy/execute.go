@@ -216,7 +216,7 @@ func (s *session) execute(c *call, b *bound, in *guard.Intent, held *Held) []byt
 	done.Output.SHA256 = receipt.Result
 	done.Output.Redacted = beginning(e.end.clean)
 	if receipt.Outcome == guard.OutcomeOK {
-		done.Receipts = touched(in.Effects)
+		done.Receipts = audit.Touched(in.Effects)
 		s.cfg.Meter.ran(c.tc, e.started)
 	}
 	rec, cancel := durably(s.ctx)

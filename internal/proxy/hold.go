@@ -31,6 +31,7 @@ func (s *session) requested(c *call, a guard.Approval) audit.Event {
 	e := s.callEvent(c, audit.ApprovalRequested)
 	e.Gates = audit.Gates{RequiresApproval: true, ApprovalID: a.ID}
 	e.Status = audit.Status(guard.Pending)
+	e.Receipts = audit.Touched(a.Preview.Effects)
 	return e
 }
 
@@ -40,7 +41,7 @@ func (s *session) approvalOf(c *call, b *bound) guard.Approval {
 		ID: guard.NewApprovalID(), Status: guard.Pending,
 		Tenant: c.tc.Session.Tenant, RunID: c.tc.Session.RunID, SessionID: c.tc.Session.ID, CallID: c.tc.ID,
 		CorrelationID: c.tc.CorrelationID, Environment: c.tc.Session.Environment, Workflow: c.tc.Session.Workflow,
-		Server: c.tc.Session.Server, Tool: c.tc.Tool, Tier: b.verdict.Tier, Sensitive: b.verdict.Sensitive,
+		Server: c.tc.Session.Server, ServerVersion: s.serverVersion(), Tool: c.tc.Tool, Tier: b.verdict.Tier, Sensitive: b.verdict.Sensitive,
 		Definition: c.tc.Definition, PolicyHash: b.tool.Hash, Digest: b.digest, ArgsRaw: c.tc.ArgsRaw, Args: c.tc.ArgsCanonical,
 		Preview: *b.preview, Rule: b.verdict.Rule, RequestedBy: c.tc.Session.Origin, Context: c.tc.Context,
 		RequestedAt: now.Wall, Box: b.verdict.Box, Expires: now.After(b.verdict.Box.TTL), UpdatedAt: now.Wall,
