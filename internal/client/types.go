@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"time"
 	"unicode/utf8"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
 // Protocol is the version of the control API. Both sides name theirs with each
@@ -125,14 +127,15 @@ type Requester struct {
 // Raw has its bytes and Text is a lossy reading for consumers that must have
 // text.
 type Diff struct {
-	Type    string          `json:"type"` // unified, json_patch, json_diff, exec, message, http, sql, opaque
-	Text    string          `json:"text"`
-	Raw     []byte          `json:"raw,omitempty"`     // base64 on the wire
-	Patch   json.RawMessage `json:"patch,omitempty"`   // RFC 6902
-	Preview json.RawMessage `json:"preview,omitempty"` // [{op, path, from, to}]
-	Added   int             `json:"added"`
-	Removed int             `json:"removed"`
-	Pruned  bool            `json:"pruned,omitempty"` // the content is no longer kept
+	Type        string          `json:"type"` // unified, json_patch, json_diff, exec, message, http, sql, opaque
+	Text        string          `json:"text"`
+	Raw         []byte          `json:"raw,omitempty"`     // base64 on the wire
+	Patch       json.RawMessage `json:"patch,omitempty"`   // RFC 6902
+	Preview     json.RawMessage `json:"preview,omitempty"` // [{op, path, from, to}]
+	Added       int             `json:"added"`
+	Removed     int             `json:"removed"`
+	Pruned      bool            `json:"pruned,omitempty"` // the content is no longer kept
+	guard.Facts                 // exec, http, message or sql: what Text says, for programs
 }
 
 // NewDiff returns a diff that carries text without loss.

@@ -120,11 +120,12 @@ const (
 // Change is the preview's content: what the reviewer reads.
 type Change struct {
 	Type    ChangeType      `json:"type"`
-	Text    string          `json:"text"`              // unified diff, or canonical arguments; raw, not yet safe for a terminal
+	Text    string          `json:"text"`              // unified diff, the facts in plain words, or canonical arguments; raw, not yet safe for a terminal
 	Patch   json.RawMessage `json:"patch,omitempty"`   // RFC 6902
 	Preview json.RawMessage `json:"preview,omitempty"` // [{op, path, from, to}]
 	Added   int             `json:"added"`
 	Removed int             `json:"removed"`
+	Facts                   // of exec, http, message and sql; beside the others in JSON
 }
 
 // Hazard is something about a preview that a reviewer must not miss. It blocks

@@ -162,6 +162,7 @@ func TestPromise2_DigestBindsEveryField(t *testing.T) {
 		"mode":        func(b *Binding) { b.Effects[0].After.Mode = 0o755 },
 		"diff":        func(b *Binding) { b.Change.Text += " z\n" },
 		"patch":       func(b *Binding) { b.Change.Patch = json.RawMessage(`[]`) },
+		"facts":       func(b *Binding) { b.Change.SQL = &SQLFacts{Text: "SELECT 1"} },
 		"destination": func(b *Binding) { b.Effects[0].Dest = &Target{Key: "/ws/c"} },
 		"no effect":   func(b *Binding) { b.Effects = nil },
 		"more effect": func(b *Binding) { b.Effects = append(slices.Clone(b.Effects), b.Effects[0]) },

@@ -59,7 +59,7 @@ func detailOf(a guard.Approval, now guard.Now) client.Detail {
 	change := a.Preview.Change
 	d := client.NewDiff(string(change.Type), change.Text)
 	d.Patch, d.Preview = rawJSON(change.Patch), rawJSON(change.Preview)
-	d.Added, d.Removed = change.Added, change.Removed
+	d.Added, d.Removed, d.Facts = change.Added, change.Removed, change.Facts
 	// Arguments are at least "{}": where there are none the content was removed.
 	d.Pruned = len(a.Args) == 0
 	out := client.Detail{

@@ -188,7 +188,8 @@ func approval(v guard.Session, c guard.CallID, n string) guard.Approval {
 		Definition: diff.Sum([]byte("definition")), Args: []byte(`{"content":"` + n + `","path":"a"}`), RequestedBy: v.Origin,
 		Preview: guard.Preview{
 			Summary: "edit a (+1 −1)",
-			Change:  guard.Change{Type: guard.ChangeUnified, Text: text, Patch: []byte(`[{"op":"test"}]`), Preview: []byte(`[]`), Added: 1, Removed: 1},
+			Change: guard.Change{Type: guard.ChangeUnified, Text: text, Patch: []byte(`[{"op":"test"}]`), Preview: []byte(`[]`), Added: 1, Removed: 1,
+				Facts: guard.Facts{SQL: &guard.SQLFacts{Text: "SELECT 1", Params: []byte(`[1]`)}}},
 			Effects: []guard.Effect{{Kind: "file.write", Resource: guard.Target{Kind: "file", Key: "/ws/a", Path: "a", Root: "/ws", Write: true}}},
 		},
 	}

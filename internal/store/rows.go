@@ -24,6 +24,7 @@ type row struct {
 	Text   diff.Digest `json:"text_blob,omitzero"`
 	Patch  diff.Digest `json:"patch_blob,omitzero"`
 	Values diff.Digest `json:"values_blob,omitzero"`
+	Facts  diff.Digest `json:"facts_blob,omitzero"`
 	Pruned bool        `json:"pruned,omitempty"` // the blobs are gone
 }
 
@@ -49,8 +50,10 @@ func (s *Store) split(a guard.Approval) (*row, []blob) {
 	r.Text = keep([]byte(a.Preview.Change.Text))
 	r.Patch = keep(a.Preview.Change.Patch)
 	r.Values = keep(a.Preview.Change.Preview)
+	r.Facts = keep(packFacts(a.Preview.Change.Facts))
 	r.Approval.Args = nil
 	r.Preview.Change.Text, r.Preview.Change.Patch, r.Preview.Change.Preview = "", nil, nil
+	r.Preview.Change.Facts = guard.Facts{}
 	return r, blobs
 }
 
@@ -75,12 +78,13 @@ func (r *row) fill(tx *bolt.Tx, a *guard.Approval) error {
 	b := tx.Bucket([]byte(bucketBlobs))
 	for _, part := range []struct {
 		sum diff.Digest
-		set func([]byte)
+		set func([]byte) error
 	}{
-		{r.Args, func(c []byte) { a.Args = c }},
-		{r.Text, func(c []byte) { a.Preview.Change.Text = string(c) }},
-		{r.Patch, func(c []byte) { a.Preview.Change.Patch = c }},
-		{r.Values, func(c []byte) { a.Preview.Change.Preview = c }},
+		{r.Args, func(c []byte) error { a.Args = c; return nil }},
+		{r.Text, func(c []byte) error { a.Preview.Change.Text = string(c); return nil }},
+		{r.Patch, func(c []byte) error { a.Preview.Change.Patch = c; return nil }},
+		{r.Values, func(c []byte) error { a.Preview.Change.Preview = c; return nil }},
+		{r.Facts, func(c []byte) error { return json.Unmarshal(c, &a.Preview.Change.Facts) }},
 	} {
 		if part.sum.IsZero() {
 			continue
@@ -89,14 +93,28 @@ func (r *row) fill(tx *bolt.Tx, a *guard.Approval) error {
 		if err != nil {
 			return fmt.Errorf("reading a content of %s: %w", r.ID, err)
 		}
-		part.set(content)
+		if err := part.set(content); err != nil {
+			return fmt.Errorf("reading a content of %s: %w", r.ID, err)
+		}
 	}
 	return nil
 }
 
+// packFacts is the content that keeps the facts of a change, empty for none.
+func packFacts(f guard.Facts) []byte {
+	if f.Empty() {
+		return nil
+	}
+	out, err := json.Marshal(f)
+	if err != nil {
+		return nil // values of JSON alone: the digest of the call could not be computed either
+	}
+	return out
+}
+
 func (r *row) blobs() []diff.Digest {
 	var out []diff.Digest
-	for _, d := range []diff.Digest{r.Args, r.Text, r.Patch, r.Values} {
+	for _, d := range []diff.Digest{r.Args, r.Text, r.Patch, r.Values, r.Facts} {
 		if !d.IsZero() {
 			out = append(out, d)
 		}

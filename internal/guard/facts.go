@@ -1,0 +1,139 @@
+package guard
+
+import (
+	"encoding/json"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
+
+// Facts is what was found in a change that is not the text of a file. At most
+// one member is set, the one that the change's type names. The text of the
+// change says the same for people; nothing is in the facts that it leaves out,
+// but the facts may leave out what has no bound. All strings are as they came,
+// not yet safe for a terminal. They are part of what an approval binds.
+type Facts struct {
+	Exec    *ExecFacts    `json:"exec,omitempty"`
+	HTTP    *HTTPFacts    `json:"http,omitempty"`
+	Message *MessageFacts `json:"message,omitempty"`
+	SQL     *SQLFacts     `json:"sql,omitempty"`
+}
+
+// Empty reports whether there are none.
+func (f Facts) Empty() bool { return f == Facts{} }
+
+// ExecFacts is a command that would run: a line for a shell, or the words of
+// one program.
+type ExecFacts struct {
+	Line   string   `json:"line,omitempty"` // for a shell, whole
+	Argv   []string `json:"argv,omitempty"` // where there is no line
+	Folder string   `json:"folder,omitempty"`
+	RunBy  string   `json:"run_by,omitempty"` // which shell, a sentence
+	// Parsed is false for a line that no shell parser could take apart: the
+	// lists below are then empty, and mean nothing.
+	Parsed        bool              `json:"parsed"`
+	Programs      []string          `json:"programs,omitempty"` // named in the line, each once; what they start is not known
+	Redirections  []ExecRedirection `json:"redirections,omitempty"`
+	Substitutions []string          `json:"substitutions,omitempty"` // commands and variables that are put in when it runs
+	Environment   []string          `json:"environment,omitempty"`   // names of variables that the line sets
+	Background    bool              `json:"background,omitempty"`    // nobody waits for it
+	Unconfined    bool              `json:"unconfined,omitempty"`    // asks to run outside of the client's sandbox
+}
+
+// ExecRedirection is one redirection of a shell line.
+type ExecRedirection struct {
+	Op string `json:"op"` // ">", ">>", "<", "2>" …
+	// File is empty where the name is computed when the line runs.
+	File   string `json:"file,omitempty"`
+	Writes bool   `json:"writes"`
+}
+
+// HTTPFacts is a request that would be sent.
+type HTTPFacts struct {
+	Method string `json:"method"`
+	URL    string `json:"url"` // as it came
+	Scheme string `json:"scheme"`
+	Host   string `json:"host"` // as it is looked up: ASCII, punycode where need be
+	// HostShown is the host in its own script where Host is punycode.
+	HostShown string `json:"host_shown,omitempty"`
+	Port      string `json:"port,omitempty"`
+	Path      string `json:"path,omitempty"`
+	Query     string `json:"query,omitempty"`
+	Body      string `json:"body,omitempty"`
+}
+
+// MessageFacts is a message that would be sent.
+type MessageFacts struct {
+	Channel string      `json:"channel,omitempty"` // by which it goes, such as email, sms or slack
+	To      []Recipient `json:"to,omitempty"`
+	Cc      []Recipient `json:"cc,omitempty"`
+	Bcc     []Recipient `json:"bcc,omitempty"`
+	// Count is how many different recipients there are in all three lists.
+	Count       int           `json:"count"`
+	Domains     []DomainCount `json:"domains,omitempty"` // of e-mail addresses, by name
+	Subject     string        `json:"subject,omitempty"`
+	Body        string        `json:"body,omitempty"`
+	Attachments []Attachment  `json:"attachments,omitempty"`
+}
+
+// The kinds of recipient.
+const (
+	RecipientEmail = "email"
+	RecipientPhone = "phone"
+	RecipientRoom  = "channel" // of a chat: #general
+	RecipientLabel = "label"   // a user id or a name: whatever else identifies somebody to the server
+)
+
+// Recipient is one who would get a message.
+type Recipient struct {
+	Text string `json:"text"` // as it came
+	Kind string `json:"kind"`
+	// Name is what an e-mail address displays, a claim of whoever wrote it.
+	Name    string `json:"name,omitempty"`
+	Address string `json:"address"` // by which it is told from others: lower-case domain in ASCII, digits of a phone number
+	Domain  string `json:"domain,omitempty"`
+}
+
+// DomainCount is how many recipients one domain has.
+type DomainCount struct {
+	Domain string `json:"domain"` // ASCII, lower case
+	// Shown is the domain in its own script where Domain is punycode.
+	Shown string `json:"shown,omitempty"`
+	Count int    `json:"count"`
+}
+
+// Attachment is what would be sent along.
+type Attachment struct {
+	Name string `json:"name"`
+	// Size is in bytes, -1 where it is not known.
+	Size int64 `json:"size"`
+	// File is set where the name is one of a file in the workspace; Size and
+	// SHA256 are then the file's own.
+	File   string      `json:"file,omitempty"`
+	SHA256 diff.Digest `json:"sha256,omitzero"`
+}
+
+// SQLFacts is what a database would be asked to do.
+type SQLFacts struct {
+	Dialect  string          `json:"dialect"` // postgres, mysql, sqlite; empty where the policy does not say
+	Database string          `json:"database,omitempty"`
+	Text     string          `json:"text"`             // as it came
+	Params   json.RawMessage `json:"params,omitempty"` // values for its placeholders
+	// Understood is false where no parser could read the whole text. Writes is
+	// then true: what is not understood counts as a write.
+	Understood bool           `json:"understood"`
+	Why        string         `json:"why,omitempty"` // why it is not understood, a sentence
+	Writes     bool           `json:"writes"`
+	Statements []SQLStatement `json:"statements,omitempty"`
+}
+
+// SQLStatement is one statement of a text.
+type SQLStatement struct {
+	Verb   string `json:"verb"`   // SELECT, UPDATE, CREATE TABLE …
+	Writes bool   `json:"writes"` // data, schema, permissions or settings
+	Schema bool   `json:"schema,omitempty"`
+	// Everything is set for an UPDATE or DELETE without WHERE, and for TRUNCATE.
+	Everything bool     `json:"everything,omitempty"`
+	Reads      []string `json:"reads,omitempty"`   // tables that it only reads, in order of mention
+	Changes    []string `json:"changes,omitempty"` // tables that it writes, creates, alters or drops
+	Functions  []string `json:"functions,omitempty"`
+}
