@@ -50,16 +50,8 @@ func (r record) text() string {
 
 // auditView is the audit log, the newest first.
 type auditView struct {
-	list
-	gen     int
-	all     []record
-	shown   []int
-	next    int64
-	kind    int
-	input   *editor
-	text    string
-	loading bool
-	err     string
+	sieve[record]
+	next int64 // where older ones begin
 }
 
 var auditKinds = []struct {
@@ -76,39 +68,21 @@ var auditKinds = []struct {
 }
 
 func (a *auditView) ask(m *Model) tea.Cmd {
-	a.gen++
-	a.loading = true
-	return m.call.audit(a.gen, client.AuditFilter{Types: auditKinds[a.kind].types, Limit: pageSize})
+	return m.call.audit(a.sieve.ask(), a.filter(0))
 }
 
-func (a *auditView) take(_ *Model, msg auditMsg) {
-	if msg.gen != a.gen {
-		return
-	}
-	a.loading, a.err = false, ""
-	if msg.err != nil {
-		a.err = msg.err.Error()
-		return
-	}
-	if !msg.more {
-		a.all = nil
-	}
+func (a *auditView) filter(from int64) client.AuditFilter {
+	return client.AuditFilter{Types: auditKinds[a.kind].types, Limit: pageSize, From: from}
+}
+
+func (a *auditView) take(msg auditMsg) {
+	page := make([]record, 0, len(msg.records.Records))
 	for _, r := range msg.records.Records {
-		a.all = append(a.all, readRecord(r))
+		page = append(page, readRecord(r))
 	}
-	a.next = msg.records.Next
-	a.sift()
-}
-
-func (a *auditView) sift() {
-	a.shown = a.shown[:0]
-	want := strings.ToLower(a.text)
-	for i, r := range a.all {
-		if want == "" || strings.Contains(r.text(), want) {
-			a.shown = append(a.shown, i)
-		}
+	if a.sieve.take(msg.gen, page, msg.more, msg.err, record.text) {
+		a.next, a.older = msg.records.Next, msg.records.Next > 0
 	}
-	a.resize(len(a.shown))
 }
 
 func (m *Model) auditKey(k tea.KeyPressMsg) tea.Cmd {
@@ -121,13 +95,15 @@ func (m *Model) auditKey(k tea.KeyPressMsg) tea.Cmd {
 		a.kind = (a.kind + 1) % len(auditKinds)
 		return a.ask(m)
 	case key.Matches(k, m.keys.Search):
-		a.input = &editor{max: 100}
-		a.input.set(a.text)
-	case key.Matches(k, m.keys.More) && a.next > 0 && !a.loading:
+		a.search()
+	case key.Matches(k, m.keys.More) && a.older && !a.loading:
 		a.loading = true
-		return m.call.audit(a.gen, client.AuditFilter{Types: auditKinds[a.kind].types, Limit: pageSize, From: a.next})
-	case key.Matches(k, m.keys.Open) && a.n > 0:
-		r := a.all[a.shown[a.cursor]]
+		return m.call.audit(a.gen, a.filter(a.next))
+	case key.Matches(k, m.keys.Open):
+		r, ok := a.here()
+		if !ok {
+			return nil
+		}
 		if r.Gates.Approval == "" {
 			m.say(info, "this record is about no approval")
 			return nil
@@ -139,15 +115,7 @@ func (m *Model) auditKey(k tea.KeyPressMsg) tea.Cmd {
 
 func (m *Model) auditRows(w, h int) []string {
 	v := &m.audit
-	out := []string{m.tabs(w), m.filterRow(auditKinds[v.kind].name, v.text, v.input, len(v.shown), v.next > 0, v.loading, w)}
-	if v.err != "" {
-		return block(append(out, m.wrapped(m.th.Bad, v.err, w)...), w, h)
-	}
-	from, to := v.window(h - len(out))
-	for i := from; i < to; i++ {
-		out = append(out, m.recordRow(v.all[v.shown[i]], i == v.cursor, w))
-	}
-	return block(out, w, h)
+	return sieveRows(m, &v.sieve, auditKinds[v.kind].name, m.recordRow, w, h)
 }
 
 // recordRow is one record of the log.

@@ -68,7 +68,7 @@ func (m *Model) headRows(w, limit int, tiny bool) []string {
 		right = row{{m.th.Dim, m.pen.say("%d of %d", m.queue.index()+1, n)}, {m.th.Border, m.pen.text(" " + m.sign.dot + " ")}, st}
 	}
 	room := w - title.width() - right.width() - 8
-	title = append(title, seg{m.th.Title, m.pen.keepEnd(m.pen.name(e.Target), room)})
+	title = append(title, seg{m.th.Title, m.aim(&e.Approval, room)})
 	rows := []string{m.rule(title, right, w)}
 	if !tiny {
 		rows = append(rows, m.metaRow(e, w))
@@ -79,6 +79,28 @@ func (m *Model) headRows(w, limit int, tiny bool) []string {
 		rest = append(rest[:max(0, room-1)], row{{m.th.Warn, m.pen.say("   %s more: %s shows all", plural(more, "row"), first(m.keys.Info))}}.fit(w))
 	}
 	return append(rows, rest...)
+}
+
+// aim is what a call is about, in cols cells: its target, or what the daemon says
+// of it where it has none, such as a read or a command.
+func (m *Model) aim(a *client.Approval, cols int) safetext.Line {
+	word := summed(a)
+	if path, ok := strings.CutPrefix(word, "read "); ok && path != "" {
+		return m.pen.keepEnd(m.pen.name(path), cols)
+	}
+	if word != "" {
+		return m.pen.text(word).Truncate(cols)
+	}
+	return m.pen.keepEnd(m.pen.name(a.Target), cols)
+}
+
+// summed is the summary of a call that has no target, empty where it has one or
+// where the summary says no more than the tool's name.
+func summed(a *client.Approval) string {
+	if a.Target != a.Tool || strings.HasPrefix(a.Summary, "call ") {
+		return ""
+	}
+	return strings.TrimPrefix(a.Summary, "run ")
 }
 
 // keepEnd cuts a line at its beginning: the end of a path tells more.

@@ -68,9 +68,9 @@ func (m *Model) hints() []hint {
 	hints := []hint{{b: k.Back, say: "queue", on: true}}
 	switch m.view {
 	case viewHistory:
-		hints = append(hints, hint{b: k.Open, say: "its story", on: m.history.n > 0}, hint{b: k.Filter, say: "kind", on: true}, hint{b: k.Search, say: "filter", on: true}, hint{b: k.More, say: "older", on: m.history.next != ""})
+		hints = append(hints, hint{b: k.Open, say: "its story", on: m.history.n > 0}, hint{b: k.Filter, say: "kind", on: true}, hint{b: k.Search, say: "filter", on: true}, hint{b: k.More, say: "older", on: m.history.older})
 	case viewAudit:
-		hints = append(hints, hint{b: k.Open, say: "its story", on: m.audit.n > 0}, hint{b: k.Filter, say: "kind", on: true}, hint{b: k.Search, say: "filter", on: true}, hint{b: k.More, say: "older", on: m.audit.next > 0})
+		hints = append(hints, hint{b: k.Open, say: "its story", on: m.audit.n > 0}, hint{b: k.Filter, say: "kind", on: true}, hint{b: k.Search, say: "filter", on: true}, hint{b: k.More, say: "older", on: m.audit.older})
 	case viewServers:
 		hints = append(hints, hint{b: k.PageDown, say: "on", on: true}, hint{b: k.Refresh, say: "again", on: true})
 	case viewSwitches:
@@ -166,8 +166,16 @@ func (m *Model) helpKey(k tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
+// helpColumn is how many cells a key takes with what it does and its name.
+const helpColumn = 68
+
 // helpRows list the key map, in two columns where there is room.
 func (m *Model) helpRows(w, h int) []string {
+	two := w >= 2*helpColumn
+	col := w
+	if two {
+		col = w / 2
+	}
 	var rows []row
 	section := ""
 	for _, n := range m.keys.table() {
@@ -182,13 +190,26 @@ func (m *Model) helpRows(w, h int) []string {
 			rows = append(rows, row{m.gap(2), {m.th.Title, m.pen.text(section)}})
 		}
 		help := n.binding.Help()
-		rows = append(rows, row{m.gap(2), {m.th.Key, m.pen.text(m.spell(n.binding.Keys())).Fit(14)}, m.gap(1), {m.th.Text, m.pen.text(help.Desc)}})
+		keys := row{m.gap(2), {m.th.Key, m.pen.text(m.spell(n.binding.Keys())).Fit(14)}, m.gap(1)}
+		if col >= helpColumn {
+			rows = append(rows, ends(append(keys, seg{m.th.Text, m.pen.text(help.Desc)}), row{{m.th.Dim, m.pen.text(n.name)}, m.gap(2)}, col))
+		} else {
+			rows = append(rows, append(keys, seg{m.th.Text, m.pen.text(help.Desc)}))
+		}
 	}
-	rows = append(rows, row{}, row{m.gap(2), {m.th.Dim, m.pen.text("Enter and Esc never decide here. A change can be decided once it has stood")}},
-		row{m.gap(2), {m.th.Dim, m.pen.text("on the screen for a moment: 0.4 s, at T3 and T4 a second.")}},
-		row{m.gap(2), {m.th.Dim, m.pen.text("Keys are changed in keys.yaml beside the configuration: approve: [a]")}})
+	text := "Enter and Esc never decide here. A change can be decided once it has stood on the screen for a moment: 0.4 s, at T3 and T4 a second. " +
+		"Keys are changed in keys.yaml beside the configuration, under the names"
+	if col >= helpColumn {
+		text += " at the right: approve: [y]"
+	} else {
+		text += " that a wider window shows here: approve: [y]"
+	}
+	rows = append(rows, row{})
+	for _, l := range m.pen.wrap(text, max(8, col-4)) {
+		rows = append(rows, row{m.gap(2), {m.th.Dim, l}})
+	}
 	out := []string{m.rule(row{{m.th.Title, m.pen.text("keys")}}, nil, w)}
-	if w >= 100 {
+	if two {
 		half := (len(rows) + 1) / 2
 		for half < len(rows) && len(rows[half]) > 0 { // between sections
 			half++

@@ -12,16 +12,8 @@ import (
 
 // historyView is the approvals that there were, the newest first.
 type historyView struct {
-	list
-	gen     int
-	all     []client.Approval
-	shown   []int // of all, that the filter lets through
-	next    string
-	kind    int
-	input   *editor // open filter line
-	text    string
-	loading bool
-	err     string
+	sieve[client.Approval]
+	next string // where older ones begin
 }
 
 // historyKinds are the filters, from all to the rare ones.
@@ -38,41 +30,23 @@ var historyKinds = []struct {
 	{"open", []string{client.Pending, client.Approved, client.Executing}},
 }
 
-const pageSize = 100
-
 func (h *historyView) ask(m *Model) tea.Cmd {
-	h.gen++
-	h.loading = true
-	return m.call.history(h.gen, client.Filter{Status: historyKinds[h.kind].status, Limit: pageSize})
+	return m.call.history(h.sieve.ask(), h.filter(""))
+}
+
+func (h *historyView) filter(after string) client.Filter {
+	return client.Filter{Status: historyKinds[h.kind].status, Limit: pageSize, After: after}
 }
 
 func (h *historyView) take(msg historyMsg) {
-	if msg.gen != h.gen {
-		return
+	if h.sieve.take(msg.gen, msg.page.Approvals, msg.more, msg.err, pastWords) {
+		h.next, h.older = msg.page.Next, msg.page.Next != ""
 	}
-	h.loading, h.err = false, ""
-	if msg.err != nil {
-		h.err = msg.err.Error()
-		return
-	}
-	if !msg.more {
-		h.all = nil
-	}
-	h.all, h.next = append(h.all, msg.page.Approvals...), msg.page.Next
-	h.sift()
 }
 
-// sift applies the text filter.
-func (h *historyView) sift() {
-	h.shown = h.shown[:0]
-	want := strings.ToLower(h.text)
-	for i, a := range h.all {
-		hay := strings.ToLower(strings.Join([]string{a.ID, a.RunID, a.Server, a.Tool, a.Target, a.Summary, a.Status, a.Tier, a.Tenant, a.Environment, a.RequestedBy.Client}, " "))
-		if strings.Contains(hay, want) {
-			h.shown = append(h.shown, i)
-		}
-	}
-	h.resize(len(h.shown))
+// pastWords are what the filter looks at.
+func pastWords(a client.Approval) string {
+	return strings.ToLower(strings.Join([]string{a.ID, a.RunID, a.Server, a.Tool, a.Target, a.Summary, a.Status, a.Tier, a.Tenant, a.Environment, a.RequestedBy.Client}, " "))
 }
 
 func (m *Model) historyKey(k tea.KeyPressMsg) tea.Cmd {
@@ -85,50 +59,21 @@ func (m *Model) historyKey(k tea.KeyPressMsg) tea.Cmd {
 		h.kind = (h.kind + 1) % len(historyKinds)
 		return h.ask(m)
 	case key.Matches(k, m.keys.Search):
-		h.input = &editor{max: 100}
-		h.input.set(h.text)
-	case key.Matches(k, m.keys.More) && h.next != "" && !h.loading:
+		h.search()
+	case key.Matches(k, m.keys.More) && h.older && !h.loading:
 		h.loading = true
-		return m.call.history(h.gen, client.Filter{Status: historyKinds[h.kind].status, Limit: pageSize, After: h.next})
-	case key.Matches(k, m.keys.Open) && h.n > 0:
-		return m.openStory(h.all[h.shown[h.cursor]].ID)
+		return m.call.history(h.gen, h.filter(h.next))
+	case key.Matches(k, m.keys.Open):
+		if a, ok := h.here(); ok {
+			return m.openStory(a.ID)
+		}
 	}
 	return nil
 }
 
-// listKey moves in a list.
-func (m *Model) listKey(k tea.KeyPressMsg, l *list) bool {
-	page := max(1, m.h-5)
-	switch {
-	case key.Matches(k, m.keys.Down):
-		l.move(1)
-	case key.Matches(k, m.keys.Up):
-		l.move(-1)
-	case key.Matches(k, m.keys.PageDown):
-		l.move(page)
-	case key.Matches(k, m.keys.PageUp):
-		l.move(-page)
-	case key.Matches(k, m.keys.Top):
-		l.move(-l.n)
-	case key.Matches(k, m.keys.Bottom):
-		l.move(l.n)
-	default:
-		return false
-	}
-	return true
-}
-
 func (m *Model) historyRows(w, h int) []string {
 	v := &m.history
-	out := []string{m.tabs(w), m.filterRow(historyKinds[v.kind].name, v.text, v.input, len(v.shown), v.next != "", v.loading, w)}
-	if v.err != "" {
-		return block(append(out, m.wrapped(m.th.Bad, v.err, w)...), w, h)
-	}
-	from, to := v.window(h - len(out))
-	for i := from; i < to; i++ {
-		out = append(out, m.pastRow(v.all[v.shown[i]], i == v.cursor, w))
-	}
-	return block(out, w, h)
+	return sieveRows(m, &v.sieve, historyKinds[v.kind].name, m.pastRow, w, h)
 }
 
 // pastRow is one approval of the history.
@@ -141,7 +86,7 @@ func (m *Model) pastRow(a client.Approval, here bool, w int) string {
 	left := row{lead, {m.th.Dim, m.pen.text(at)}, m.gap(1), {m.look(a.Status), m.pen.text(a.Status).Fit(9)}, m.gap(1), m.badge(a.Tier), m.gap(1),
 		{m.th.Text, m.pen.name(a.Tool)}, {m.th.Dim, m.pen.text(" " + m.sign.arrow + " ")}}
 	right := row{m.gap(1), {m.th.Dim, m.pen.name(tail(a.ID))}, m.gap(1)}
-	left = append(left, seg{m.th.Text, m.pen.keepEnd(m.pen.name(a.Target), w-left.width()-right.width())})
+	left = append(left, seg{m.th.Text, m.aim(&a, w-left.width()-right.width())})
 	return ends(left, right, w).fitOn(w, below)
 }
 
@@ -163,66 +108,4 @@ func (m *Model) tabs(w int) string {
 		r = append(r, seg{st, m.pen.text(n)}, m.gap(2))
 	}
 	return r.fit(w)
-}
-
-// filterRow says what a list is filtered by.
-func (m *Model) filterRow(kind, text string, input *editor, n int, more, loading bool, w int) string {
-	title := row{{m.th.Dim, m.pen.text(kind)}}
-	switch {
-	case input != nil:
-		title = append(title, seg{m.th.Prompt, m.pen.text(" / ")}, seg{m.th.Input, m.pen.text(input.value())}, seg{m.th.Prompt, m.pen.text("_")})
-	case text != "":
-		title = append(title, seg{m.th.Accent, m.pen.say(" / %s", text)})
-	}
-	count := plural2(n, "entry", "entries")
-	if more {
-		count += ", there are older ones"
-	}
-	if loading {
-		count = "reading" + m.sign.ellipsis
-	}
-	return m.rule(title, row{{m.th.Dim, m.pen.text(count)}}, w)
-}
-
-// filtering is the open filter line of the present view, nil where none is.
-func (m *Model) filtering() *editor {
-	if m.story != nil || m.helping {
-		return nil
-	}
-	switch m.view {
-	case viewHistory:
-		return m.history.input
-	case viewAudit:
-		return m.audit.input
-	}
-	return nil
-}
-
-func (m *Model) filterKey(k tea.KeyPressMsg) tea.Cmd {
-	in := m.filtering()
-	done := false
-	switch k.String() {
-	case "enter":
-		done = true
-	case "esc", "ctrl+c":
-		in.set("")
-		done = true
-	default:
-		in.key(k)
-	}
-	text := in.value()
-	if m.view == viewHistory {
-		m.history.text = text
-		if done {
-			m.history.input = nil
-		}
-		m.history.sift()
-		return nil
-	}
-	m.audit.text = text
-	if done {
-		m.audit.input = nil
-	}
-	m.audit.sift()
-	return nil
 }

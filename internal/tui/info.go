@@ -25,7 +25,7 @@ type sheet struct {
 	rows []string
 }
 
-const labelWidth = 14
+const labelWidth = 15
 
 // item adds a label and its text, wrapped.
 func (s *sheet) item(label string, st theme.Style, text safetext.Line) {
@@ -79,12 +79,17 @@ func (m *Model) describe(s *sheet, d client.Detail) {
 	s.item("asked because", t.Text, p.text(d.Rule))
 	s.item("tool", t.Text, p.name(d.Server+"/"+d.Tool))
 	s.item("server says", t.Dim, p.text(d.ServerVersion))
-	s.item("tenant", t.Text, p.name(d.Tenant+", "+d.Environment+", "+d.Workflow))
+	s.item("tenant", t.Text, p.name(d.Tenant))
+	s.item("environment", t.Text, p.name(d.Environment))
+	s.item("workflow", t.Text, p.name(d.Workflow))
 	by := d.RequestedBy
 	s.item("asked by", t.Text, safetext.Concat(p.text(strings.TrimSpace(by.Client+" "+by.Version)), p.say(", process %d, user ", by.PID), p.name(by.User)))
 	s.item("program", t.Text, p.name(by.Executable))
 	s.item("folder", t.Text, p.name(by.Folder))
 	s.item("asked at", t.Text, p.text(m.stamp(d.RequestedAt)))
+	s.item("worktree", t.Text, p.name(d.Context.Worktree))
+	s.item("branch", t.Text, p.name(d.Context.Branch))
+	s.item("conversation", t.Text, p.name(d.Context.ClientSession))
 	s.item("run", t.Text, p.name(d.RunID))
 	s.item("session", t.Text, p.name(d.SessionID))
 	s.item("call", t.Text, p.name(d.CallID))

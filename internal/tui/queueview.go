@@ -75,7 +75,7 @@ func (m *Model) entryRow(e *entry, w int) string {
 	}
 	right = append(right, seg{st.style, st.text.PadLeft(6)}, m.gap(1))
 	room := w - left.width() - right.width()
-	left = append(left, seg{text, m.pen.keepEnd(m.pen.name(e.Target), room)})
+	left = append(left, seg{text, m.aim(&e.Approval, room)})
 	below := theme.Style{}
 	if here {
 		below = m.th.Selected

@@ -109,7 +109,7 @@ func (m *Model) aboutServer(sv client.Server, w int) []string {
 	}
 	s.item("processes", t.Dim, p.text(strings.Join(pids, ", ")))
 	for _, d := range sv.Waiting {
-		s.item("to accept", t.Warn, p.say("%s definition of %s: mcpguardd accept %s/%s", d.Change, d.Tool, sv.Name, d.Tool))
+		s.prose("to accept", t.Warn, fmt.Sprintf("%s definition of %s: mcpguardd accept %s/%s", d.Change, d.Tool, sv.Name, d.Tool))
 		for i, line := range p.safe.Lines([]byte(clip(d.Diff, 32<<10))) {
 			if i == 200 {
 				s.item("", t.Dim, p.text("the rest is shown by mcpguardd accept"))
@@ -131,22 +131,14 @@ func (m *Model) aboutServer(sv client.Server, w int) []string {
 		if ses.Server != sv.Name {
 			continue
 		}
-		s.item("session", t.Text, p.say("%s %s, since %s, %s waiting", ses.Origin.Client, ses.Origin.Version, m.stamp(ses.OpenedAt), plural(ses.Pending, "change")))
+		s.prose("session", t.Text, fmt.Sprintf("%s %s, since %s, %s waiting", ses.Origin.Client, ses.Origin.Version, m.stamp(ses.OpenedAt), plural(ses.Pending, "change")))
 		s.item("", t.Dim, p.name(ses.Origin.Folder))
 		s.prose("", t.Bad, ses.Problem)
 		for _, n := range ses.Notices {
 			s.prose("", t.Warn, n)
 		}
 	}
-	var tools []string
-	for _, tool := range sv.Tools {
-		name := tool.Name + " " + short(tool.Tier)
-		if !tool.Accepted {
-			name += " (not accepted)"
-		}
-		tools = append(tools, name)
-	}
-	s.prose("tools", t.Dim, strings.Join(tools, ", "))
+	m.toolRows(s, sv.Tools)
 	if len(sv.Stderr) > 0 {
 		s.item("stderr", t.Dim, p.say("the last %s", plural(len(sv.Stderr), "line")))
 		for _, l := range sv.Stderr {
@@ -154,4 +146,35 @@ func (m *Model) aboutServer(sv client.Server, w int) []string {
 		}
 	}
 	return s.rows
+}
+
+// toolRows lists the tools by tier, and those that cannot be called yet.
+func (m *Model) toolRows(s *sheet, tools []client.ServerTool) {
+	byTier := map[string][]string{}
+	var waiting []string
+	for _, tool := range tools {
+		tier := short(tool.Tier)
+		byTier[tier] = append(byTier[tier], tool.Name)
+		if !tool.Accepted {
+			waiting = append(waiting, tool.Name)
+		}
+	}
+	label := "tools"
+	for _, tier := range []string{"T0", "T1", "T2", "T3", "T4", "NEVER"} {
+		names := byTier[tier]
+		if len(names) == 0 {
+			continue
+		}
+		badge := m.badge(tier)
+		pad := max(0, 7-badge.text.Width())
+		for i, l := range m.pen.wrap(strings.Join(names, ", "), max(8, s.w-labelWidth-9)) {
+			lead := row{m.gap(1), {m.th.Dim, m.pen.text(label).Fit(labelWidth)}, badge, m.gap(pad + 1)}
+			if i > 0 {
+				lead = row{m.gap(1 + labelWidth + 8)}
+			}
+			s.rows = append(s.rows, append(lead, seg{m.th.Text, l}).fit(s.w))
+			label = ""
+		}
+	}
+	s.prose("not accepted", m.th.Warn, strings.Join(waiting, ", "))
 }

@@ -33,7 +33,7 @@ type link struct {
 	sync    int // of the reading of everything
 	live    bool
 	syncing bool
-	filling bool // the first page is on the screen, the rest is under way
+	filling bool      // the first page is on the screen, the rest is under way
 	since   time.Time // when it was lost
 	why     string
 	fatal   string // it will not come back: another version, a refusal

@@ -100,7 +100,7 @@ func (m *Model) onAnswer(msg tea.Msg) tea.Cmd {
 	case historyMsg:
 		m.history.take(msg)
 	case auditMsg:
-		m.audit.take(m, msg)
+		m.audit.take(msg)
 	case storyMsg:
 		m.story.take(m, msg)
 	case statsMsg:

@@ -83,10 +83,13 @@ func (b *builder) shown(d client.Detail, text string) {
 	case "http":
 		b.request(text)
 	case "sql":
-		b.lang = dashed
-		b.plainText(text)
+		b.statement(text)
 	default:
-		b.warn("effect not computed; you approve the arguments:")
+		if strings.HasPrefix(d.Tier, "T0") && len(d.Effects) == 0 {
+			b.note("a read; its arguments:")
+		} else {
+			b.warn("effect not computed; you approve the arguments:")
+		}
 		if text == "" {
 			text = string(arguments(d))
 		}

@@ -112,6 +112,13 @@ func cases() []namedCase {
 		{"exec", of("exec", `{"argv":["git","push","--force","a b","$(rm)",""],"cwd":"/home/me","env":["PATH","HOME"]}`), Options{}},
 		{"http", of("http", `{"method":"POST","url":"https://xn--e1a.org/","headers":{"A":"b"},"body":"{\"x\":1}"}`), Options{}},
 		{"sql", of("sql", "select * from users -- all\nwhere id = 1"), Options{}},
+		{"message-domains", of("message", `{"from":"me@x.org","to":["Ann <ann@example.com>","bob@EXAMPLE.com","eve@ex\u0430mple.com"],"cc":"a@x.org, b@y.org","bcc":[],"subject":"Figures","attachments":["q3.xlsx"],"body":"See there.\n"}`), Options{}},
+		{"message-rows", of("message", "from     me@x.org\nto       ann@example.com, bob@partner.org\nsubject  To: nobody\nbody\nto       eve@elsewhere.org\n\nAnn,\n"), Options{}},
+		{"exec-rows", of("exec", "folder    /home/me/shop\nrun by    a shell of the server\nprograms  npm, rm\nwrites    out.log\ncommand\nnpm test \\\n  --silent > out.log\nfolder    /\n"), Options{}},
+		{"exec-argv", of("exec", "folder    the server's own\nargv      "+fmt.Sprintf("%q", []string{"git", "commit", "-m", "a \"b\"\n\u202ec"})+"\n"), Options{}},
+		{"http-rows", of("http", "method  POST\nscheme  https\nhost    xn--pple-43d.com\npath    /v1/pay\nas sent https://\u0430pple.com/v1/pay\nbody\n{\"x\":1}\n"), Options{}},
+		{"sql-rows", of("sql", "does    writes\ntables  users, orders\nstatement\nDELETE FROM users -- all\nWHERE id IN (SELECT user_id FROM orders ORDER BY 1 LIMIT 10)\n"), Options{}},
+		{"read", client.Detail{Approval: client.Approval{Tier: "T0_READ"}, Diff: client.NewDiff("opaque", "{\n  \"path\": \".env\"\n}\n")}, Options{}},
 		{"effects", client.Detail{Diff: client.Diff{Type: "unified"}, Effects: []client.Effect{{Kind: "file.move", Key: "/a b", Dest: "/c", Before: client.State{Mode: "0644"}, After: client.State{Mode: "0755"}}}}, Options{}},
 		{"pruned", client.Detail{Diff: client.Diff{Type: "unified", Pruned: true}}, Options{}},
 	}

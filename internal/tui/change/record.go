@@ -147,7 +147,7 @@ func (b *builder) jsonValue(v diff.Value) {
 // namesOne reports whether a member of a record names somebody or something.
 func namesOne(member string) bool {
 	switch strings.ToLower(member) {
-	case "from", "to", "cc", "bcc", "replyto", "reply-to", "reply_to", "method", "url", "scheme", "host", "path", "cwd", "folder":
+	case "from", "to", "cc", "bcc", "replyto", "reply-to", "reply_to", "method", "url", "scheme", "host", "path", "cwd", "folder", "program", "programs", "database", "table", "tables":
 		return true
 	}
 	return false
@@ -195,7 +195,11 @@ func (b *builder) record(text string, first, bodies []string) bool {
 	}
 	b.json = true
 	for _, name := range first {
-		if m := v.Member(name); m.Present() {
+		switch m := v.Member(name); {
+		case !m.Present():
+		case mails(name) && (m.Type() == diff.TypeString || m.Len() > 0):
+			b.recipients(name+": ", recipientsOf(m))
+		default:
 			b.list(name, m)
 		}
 	}
@@ -224,6 +228,9 @@ func (b *builder) record(text string, first, bodies []string) bool {
 
 // letter adds a message: who, about what, then the text.
 func (b *builder) letter(text string) {
+	if b.described(text, noLanguage, "body", "text", "message", "content") {
+		return
+	}
 	if !b.record(text, []string{"from", "to", "cc", "bcc", "replyTo", "reply_to", "subject", "date", "attachments"}, []string{"body", "text", "html", "content", "message"}) {
 		b.headed(text)
 	}
@@ -231,6 +238,9 @@ func (b *builder) letter(text string) {
 
 // request adds an HTTP request: method and address, headers, then the body.
 func (b *builder) request(text string) {
+	if b.described(text, noLanguage, "body") {
+		return
+	}
 	if !b.record(text, []string{"method", "url", "scheme", "host", "path", "query", "headers"}, []string{"body"}) {
 		b.headed(text)
 	}
@@ -243,11 +253,14 @@ func (b *builder) headed(text string) {
 		line = strings.TrimSuffix(line, "\n")
 		head = head && strings.TrimSuffix(line, "\r") != ""
 		if i := strings.Index(line, ": "); head && i > 0 && !strings.ContainsAny(line[:i], " \t") {
-			add := b.field
-			if namesOne(line[:i]) {
-				add = b.identity
+			switch {
+			case mails(line[:i]):
+				b.recipients(line[:i+2], addresses(line[i+2:]))
+			case namesOne(line[:i]):
+				b.identity(line[:i+2], line[i+2:])
+			default:
+				b.field(line[:i+2], line[i+2:])
 			}
-			add(line[:i+2], line[i+2:])
 			continue
 		}
 		b.line(kindText, 0, line)
@@ -256,6 +269,9 @@ func (b *builder) headed(text string) {
 
 // command adds a command: its arguments one by one, then what is set around it.
 func (b *builder) command(text string) {
+	if b.described(text, noLanguage, "command") {
+		return
+	}
 	v, err := diff.Decode([]byte(text))
 	if err != nil {
 		b.plainText(text)
@@ -299,11 +315,29 @@ func (b *builder) command(text string) {
 // argument returns one argument: as it is if a shell would take it as one word,
 // else as a JSON string.
 func argument(v diff.Value) string {
-	s := v.Text()
-	if v.Type() != diff.TypeString || s == "" || strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"'`\\$&|;<>(){}[]*?!#~", r)
-	}) {
+	if v.Type() != diff.TypeString {
 		return jsonLine(v)
 	}
+	return shellWord(v.Text())
+}
+
+// shellWord returns a word as it is if a shell would take it as one, else as a
+// JSON string.
+func shellWord(s string) string {
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"'`\\$&|;<>(){}[]*?!#~", r)
+	}) {
+		return quoteJSON(s)
+	}
 	return s
+}
+
+// statement adds an SQL statement, behind what is known of it.
+func (b *builder) statement(text string) {
+	if sh, ok := readSheet(text, "statement", "statements", "sql", "query"); ok && sh.title != "" {
+		b.described(text, dashed, sh.title)
+		return
+	}
+	b.lang = dashed
+	b.plainText(text)
 }

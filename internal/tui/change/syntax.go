@@ -38,6 +38,9 @@ func languageOf(file string) language {
 // keywords are words of the languages above, between blanks.
 const keywords = " and as async await begin bool break case catch chan class const continue create def default defer delete do elif else end enum esac except export extends false fi finally float fn for from func function go goto if impl implements import in insert int interface into is lambda let map match mod module mut new nil none not null or package pass private protected pub public raise range return select self set static string struct super switch table then this throw trait true try type undefined union update use using values var void where while with yield "
 
+// sqlWords are the words of SQL, and those of Lua that are not among them.
+const sqlWords = " add all alter and any as asc begin between by cascade case check column commit constraint create cross database default delete desc distinct do drop else elseif end except exists explain false for foreign from full function grant group having if in index inner insert into is join key left like limit local natural nil not null offset on or order outer pragma primary references repeat replace return returning revoke right rollback row schema select set table then trigger true truncate union unique until update using values view where while with "
+
 // overlaySyntax colours a line.
 func overlaySyntax(s string, l language, classes []class) {
 	if l == noLanguage {
@@ -64,8 +67,12 @@ func overlaySyntax(s string, l language, classes []class) {
 		case wordByte(c):
 			end := run(s, i)
 			w := s[i:end]
+			known := keywords
+			if l == dashed {
+				known = sqlWords
+			}
 			switch {
-			case len(w) <= 10 && strings.Contains(keywords, " "+lower(w, l)+" "):
+			case len(w) <= 10 && strings.Contains(known, " "+lower(w, l)+" "):
 				paint(classes, i, end, keyword)
 			case end < len(s) && s[end] == '(':
 				paint(classes, i, end, name)

@@ -1,0 +1,181 @@
+package tui
+
+import (
+	"strings"
+
+	"charm.land/bubbles/v2/key"
+	tea "charm.land/bubbletea/v2"
+)
+
+// sieve is a list of what was read page by page, the newest first, with a
+// filter by kind, which the daemon applies, and one by text, applied here.
+type sieve[T any] struct {
+	list
+	gen     int // of the question that is waited for
+	all     []T
+	shown   []int // of all, that the text lets through
+	kind    int
+	input   *editor // open filter line
+	text    string
+	loading bool
+	older   bool // there are more
+	err     string
+}
+
+const pageSize = 100
+
+// ask begins a new reading and returns its number.
+func (s *sieve[T]) ask() int {
+	s.gen++
+	s.loading = true
+	return s.gen
+}
+
+// take takes a page in and reports whether it was waited for. words are what
+// the filter looks at, in lower case.
+func (s *sieve[T]) take(gen int, page []T, behind bool, err error, words func(T) string) bool {
+	if gen != s.gen {
+		return false
+	}
+	s.loading, s.err = false, ""
+	if err != nil {
+		s.err = err.Error()
+		return false
+	}
+	if !behind {
+		s.all = nil
+	}
+	s.all = append(s.all, page...)
+	s.sift(words)
+	return true
+}
+
+// sift applies the text filter.
+func (s *sieve[T]) sift(words func(T) string) {
+	s.shown = s.shown[:0]
+	want := strings.ToLower(s.text)
+	for i, v := range s.all {
+		if want == "" || strings.Contains(words(v), want) {
+			s.shown = append(s.shown, i)
+		}
+	}
+	s.resize(len(s.shown))
+}
+
+// here is what the cursor stands on.
+func (s *sieve[T]) here() (v T, ok bool) {
+	if s.cursor >= len(s.shown) {
+		return v, false
+	}
+	return s.all[s.shown[s.cursor]], true
+}
+
+// search opens the filter line.
+func (s *sieve[T]) search() {
+	s.input = &editor{max: 100}
+	s.input.set(s.text)
+}
+
+// typed takes a key of the filter line in.
+func (s *sieve[T]) typed(k tea.KeyPressMsg, words func(T) string) {
+	done := false
+	switch k.String() {
+	case "enter":
+		done = true
+	case "esc", "ctrl+c":
+		s.input.set("")
+		done = true
+	default:
+		s.input.key(k)
+	}
+	s.text = s.input.value()
+	if done {
+		s.input = nil
+	}
+	s.sift(words)
+}
+
+// sieveRows are tabs, filter and what it lets through.
+func sieveRows[T any](m *Model, s *sieve[T], kind string, paint func(v T, here bool, w int) string, w, h int) []string {
+	out := []string{m.tabs(w), m.filterRow(kind, s.text, s.input, len(s.shown), s.older, s.loading, w)}
+	switch {
+	case s.err != "":
+		return block(append(out, m.wrapped(m.th.Bad, s.err, w)...), w, h)
+	case len(s.shown) == 0 && !s.loading:
+		word := "Nothing yet."
+		if s.text != "" || s.kind > 0 {
+			word = "Nothing goes through the filter."
+		}
+		return block(append(out, row{m.gap(1), {m.th.Dim, m.pen.text(word)}}.fit(w)), w, h)
+	}
+	from, to := s.window(h - len(out))
+	for i := from; i < to; i++ {
+		out = append(out, paint(s.all[s.shown[i]], i == s.cursor, w))
+	}
+	return block(out, w, h)
+}
+
+// filterRow says what a list is filtered by.
+func (m *Model) filterRow(kind, text string, input *editor, n int, more, loading bool, w int) string {
+	title := row{{m.th.Dim, m.pen.text(kind)}}
+	switch {
+	case input != nil:
+		title = append(title, seg{m.th.Prompt, m.pen.text(" / ")}, seg{m.th.Input, m.pen.text(input.value())}, seg{m.th.Prompt, m.pen.text("_")})
+	case text != "":
+		title = append(title, seg{m.th.Accent, m.pen.say(" / %s", text)})
+	}
+	count := plural2(n, "entry", "entries")
+	if more {
+		count += ", there are older ones"
+	}
+	if loading {
+		count = "reading" + m.sign.ellipsis
+	}
+	return m.rule(title, row{{m.th.Dim, m.pen.text(count)}}, w)
+}
+
+// filtering is the open filter line of the present view, nil where none is.
+func (m *Model) filtering() *editor {
+	if m.story != nil || m.helping {
+		return nil
+	}
+	switch m.view {
+	case viewHistory:
+		return m.history.input
+	case viewAudit:
+		return m.audit.input
+	}
+	return nil
+}
+
+// filterKey takes a key of the open filter line in.
+func (m *Model) filterKey(k tea.KeyPressMsg) tea.Cmd {
+	if m.view == viewHistory {
+		m.history.typed(k, pastWords)
+	} else {
+		m.audit.typed(k, record.text)
+	}
+	return nil
+}
+
+// listKey moves in a list.
+func (m *Model) listKey(k tea.KeyPressMsg, l *list) bool {
+	page := max(1, m.h-5)
+	switch {
+	case key.Matches(k, m.keys.Down):
+		l.move(1)
+	case key.Matches(k, m.keys.Up):
+		l.move(-1)
+	case key.Matches(k, m.keys.PageDown):
+		l.move(page)
+	case key.Matches(k, m.keys.PageUp):
+		l.move(-page)
+	case key.Matches(k, m.keys.Top):
+		l.move(-l.n)
+	case key.Matches(k, m.keys.Bottom):
+		l.move(l.n)
+	default:
+		return false
+	}
+	return true
+}
