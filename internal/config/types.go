@@ -87,12 +87,15 @@ func (Server) noun() string { return "a server" }
 // Proven reports whether the effects of the server's tools were checked with
 // the very package and version that its command starts. A server without a
 // preset that names a package is as proven as its owner says.
-func (s *Server) Proven() bool {
+func (s *Server) Proven() bool { return s.ProvenWith(s.Detected) }
+
+// ProvenWith is Proven for a server that was started from package p.
+func (s *Server) ProvenWith(p Package) bool {
 	if s.Package == "" || s.Builtin != "" {
 		return true
 	}
 	for _, v := range s.Versions {
-		if s.Detected.Name == s.Package && s.Detected.Version == v {
+		if p.Name == s.Package && p.Version == v {
 			return true
 		}
 	}

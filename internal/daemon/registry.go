@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/config"
@@ -29,6 +30,9 @@ type session struct {
 	over    chan struct{} // closed when the configuration ends the session
 	outdate sync.Once
 
+	begun atomic.Pointer[config.Package] // that the server was started from; nil before
+	seen  atomic.Pointer[view]
+
 	mu      sync.Mutex // guards what follows
 	process *upstream.Process
 	problem string   // why the server did not start
@@ -49,6 +53,28 @@ func (s *session) renew(set *policy.Set) {
 	case s.changed <- struct{}{}:
 	default: // it has not yet looked at the one before
 	}
+}
+
+// view is a policy as it holds for one session.
+type view struct{ inForce, here *policy.Set }
+
+// policy returns set as it holds for this session: the effects of a server
+// count as proven only while both the package on disk and the one that its
+// process was started from are of a proven version.
+func (s *session) policy(set *policy.Set) *policy.Set {
+	if v := s.seen.Load(); v != nil && v.inForce == set {
+		return v.here
+	}
+	begun := s.begun.Load()
+	if begun == nil {
+		return set // nothing was started yet that could be called
+	}
+	v := &view{set, set}
+	if sv, ok := set.Server(s.Server); ok && sv.Config.Proven() && !sv.Config.ProvenWith(*begun) {
+		v.here = set.Unproven(s.Server)
+	}
+	s.seen.Store(v)
+	return v.here
 }
 
 // startedAlike reports whether two configurations start the same server in the

@@ -1,11 +1,14 @@
 package daemon
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/proxy"
 )
 
@@ -42,5 +45,45 @@ func TestWhatWaitsIsShownAsADiff(t *testing.T) {
 	}
 	if !strings.Contains(got[1].Diff, "+  \"name\": \"new\"\n") || !strings.Contains(got[1].Diff, "--- /dev/null") {
 		t.Errorf("got %+v", got[1])
+	}
+}
+
+func TestProvenIsWhatRuns(t *testing.T) {
+	const text = "version: 1\nroots: [/w]\nservers:\n  s:\n    preset: filesystem\n    command: npx\n    args: [-y, '@modelcontextprotocol/server-filesystem@%s', /w]\n"
+	compiled := func(version string) *policy.Set {
+		t.Helper()
+		cfg, err := config.Parse("config.yaml", fmt.Appendf(nil, text, version))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Servers["s"].Detected, _ = config.DetectPackage(cfg.Servers["s"]) // as loading the file does
+		set, err := policy.Compile(cfg, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set
+	}
+	const known, unknown = "2026.8.31", "0.0.1"
+	for _, c := range []struct {
+		begun, installed string
+		proven           bool
+	}{
+		{known, known, true}, {unknown, known, false}, {known, unknown, false}, {unknown, unknown, false},
+	} {
+		s := &session{Session: guard.Session{Server: "s"}}
+		installed := compiled(c.installed)
+		if s.policy(installed) != installed {
+			t.Errorf("%+v: a session whose server was not started has a policy of its own", c)
+		}
+		s.begun.Store(&config.Package{Name: "@modelcontextprotocol/server-filesystem", Version: c.begun})
+		for range 2 {
+			sv, _ := s.policy(installed).Server("s")
+			if tool, _ := sv.Tool("write_file"); tool.Proven() != c.proven {
+				t.Errorf("%+v: proven is %v", c, tool.Proven())
+			}
+		}
+		if other := compiled(known); c.begun == known && s.policy(other) != other {
+			t.Errorf("%+v: a newer policy does not hold", c)
+		}
 	}
 }

@@ -217,7 +217,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		Session:  s.Session,
 		Client:   duplex{h.In, h.Out},
 		Upstream: func(ctx context.Context) (upstream.Conn, error) { return d.startUpstream(ctx, s, h) },
-		Policy:   d.policy.Load,
+		Policy:   func() *policy.Set { return s.policy(d.policy.Load()) },
 		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
 		Redactor: d.secrets, Clock: d.clock,
 		Roots: s.roots, ServerRoots: FolderArgs(s.server.Config), Home: d.home(s.server.Config),
@@ -242,7 +242,8 @@ func (d *daemon) startUpstream(ctx context.Context, s *session, h *ipc.Handover)
 		s.started(nil)
 		return conn, nil
 	}
-	if now, _ := config.DetectPackage(c); now != c.Detected {
+	installed, _ := config.DetectPackage(c)
+	if installed != c.Detected {
 		// The package on disk is not the one that the policy was compiled for:
 		// whether its effects are proven has to be decided again.
 		if err := d.reload(ctx); err != nil {
@@ -264,6 +265,10 @@ func (d *daemon) startUpstream(ctx context.Context, s *session, h *ipc.Handover)
 		s.failed(err)
 		return nil, err
 	}
+	if now, _ := config.DetectPackage(c); now != installed {
+		installed = config.Package{} // fail closed: which of the two was started is not known
+	}
+	s.begun.Store(&installed)
 	s.started(p)
 	return p, nil
 }

@@ -224,3 +224,38 @@ func TestPresetWorkspace(t *testing.T) {
 		t.Errorf("the server lists %q, the preset names %q", names, preset)
 	}
 }
+
+// A process of another version is served by the same policy, but for what is
+// known of its effects.
+func TestUnproven(t *testing.T) {
+	sv, _ := packageServer(t, "filesystem", "2026.8.31")
+	set, err := Compile(&config.Config{Servers: map[string]*config.Server{"s": sv.Config, "other": {Name: "other", Command: "x"}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, _ := set.Server("s")
+	other, _ := set.Server("other")
+	out := set.Unproven("s")
+	got, ok := out.Server("s")
+	if !ok || len(got.Tools()) != len(was.Tools()) || out.Config() != set.Config() {
+		t.Fatalf("it is another policy: %v", ok)
+	}
+	for _, x := range was.Tools() {
+		y, _ := got.Tool(x.Name)
+		if !x.Proven() || y.Proven() || x.Hash == y.Hash || x.Tier != y.Tier {
+			t.Errorf("%s: proven %v and %v, of one hash: %v", x.Name, x.Proven(), y.Proven(), x.Hash == y.Hash)
+		}
+	}
+	if x, _ := got.Tool("write_file"); x.Binding.Kind() != effect.Opaque {
+		t.Errorf("write_file is %s", x.Binding.Kind())
+	}
+	if same, _ := out.Server("other"); same != other {
+		t.Error("another server is not the same")
+	}
+	if now, _ := set.Server("s"); now != was || !now.Config.Proven() {
+		t.Error("the set itself has changed")
+	}
+	if none, ok := set.Unproven("nope").Server("nope"); ok {
+		t.Errorf("got %v", none)
+	}
+}

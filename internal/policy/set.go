@@ -53,20 +53,48 @@ func Compile(cfg *config.Config, lock *config.Lock) (*Set, error) {
 	s := &Set{cfg: cfg, lock: lock, servers: map[string]*Server{}, profiles: roots(cfg)}
 	c := &compiler{env: env, cfg: cfg, lock: lock}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Servers)) {
-		sc := cfg.Servers[name]
-		sv := &Server{Name: name, Config: sc, tools: map[string]*Tool{}, hold: cfg.Hold}
-		for _, tool := range slices.Sorted(maps.Keys(sc.Tools)) {
-			t := c.tool(sc, sc.Tools[tool])
-			sv.tools[tool] = t
-			sv.sorted = append(sv.sorted, t)
-		}
-		s.servers[name] = sv
+		s.servers[name] = c.server(cfg.Servers[name])
 	}
 	if err := config.NewError(c.problems); err != nil {
 		return nil, err
 	}
 	s.hash, err = setHash(s)
 	return s, err
+}
+
+func (c *compiler) server(sc *config.Server) *Server {
+	sv := &Server{Name: sc.Name, Config: sc, tools: map[string]*Tool{}, hold: c.cfg.Hold}
+	for _, tool := range slices.Sorted(maps.Keys(sc.Tools)) {
+		t := c.tool(sc, sc.Tools[tool])
+		sv.tools[tool] = t
+		sv.sorted = append(sv.sorted, t)
+	}
+	return sv
+}
+
+// Unproven returns the set as it holds for a process of a server whose version
+// is not one that the effects were proven with, whatever is installed by now.
+// The hash is that of s; the hashes of the server's tools are not.
+func (s *Set) Unproven(server string) *Set {
+	out := *s
+	out.servers = maps.Clone(s.servers)
+	delete(out.servers, server)
+	sv, ok := s.servers[server]
+	if !ok {
+		return &out
+	}
+	env, err := expr.New()
+	if err != nil {
+		return &out // fail closed: what cannot be compiled allows nothing
+	}
+	sc := *sv.Config
+	sc.Detected = config.Package{}
+	c := &compiler{env: env, cfg: s.cfg, lock: s.lock}
+	if sv = c.server(&sc); len(c.problems) > 0 {
+		return &out // fail closed: likewise
+	}
+	out.servers[server] = sv
+	return &out
 }
 
 func roots(cfg *config.Config) []root {
