@@ -204,6 +204,7 @@ servers:
         deny: [{when: "under(target.path, 'vendor')", says: mine}]
         tiers_when: [{when: "under(target.path, 'docs')", tier: T1_REVERSIBLE_WRITE}]
         limits: {rate: 5/m}
+      read_file: {labels: [untrusted, private]}
       move_file: {tier: NEVER}
       own_tool: {tier: T0_READ}
 `))
@@ -220,6 +221,9 @@ servers:
 	}
 	if len(w.TiersWhen) != 2 || w.TiersWhen[0].Tier != guard.T1ReversibleWrite {
 		t.Errorf("tiers_when %+v", w.TiersWhen)
+	}
+	if got := s.Tools["read_file"].Labels; !slices.Equal(got, []Label{LabelPrivate, LabelUntrusted}) {
+		t.Errorf("labels %q: the preset's stay, and none is there twice", got)
 	}
 	if s.Tools["move_file"].Tier != guard.Never || s.Tools["own_tool"].Tier != guard.T0Read || s.Tools["edit_file"].Tier != guard.T1ReversibleWrite {
 		t.Error("tools")

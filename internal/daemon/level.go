@@ -31,8 +31,15 @@ func Weaknesses(c *config.Config) []string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Servers)) {
 		s := c.Servers[name]
-		if !s.Proven() {
+		switch {
+		case s.Proven():
+		case s.Dialect != "":
 			out = append(out, fmt.Sprintf("server %s: its version is not one that the preset was proven with; the effects of its writes are not computed", name))
+		default:
+			out = append(out, fmt.Sprintf("server %s: its version is not known, or not one that the preset was compared with; its tools may do something else by now", name))
+		}
+		if s.Basis == "listed" || s.Basis == "published" {
+			out = append(out, fmt.Sprintf("server %s: the preset %s was not tried with the running server", name, s.Preset))
 		}
 		for _, tool := range slices.Sorted(maps.Keys(s.Tools)) {
 			t := s.Tools[tool]

@@ -181,7 +181,7 @@ func (d *differ) server(old, new *Server) {
 	d.words(name+", secrets", slices.Sorted(maps.Keys(a.Secrets)), slices.Sorted(maps.Keys(b.Secrets)))
 	d.limit(name+", concurrency", int64(a.Limits.Concurrency), int64(b.Limits.Concurrency), count)
 	if a.Proven() && !b.Proven() {
-		d.add(false, "%s: version %q of %s is not proven; its writes are shown as arguments", name, b.Detected.Version, b.Package)
+		d.add(false, "%s: version %q of %s is not proven", name, b.Detected.Version, b.Package)
 	}
 	for _, t := range union(old.tools, new.tools) {
 		x, y := old.tools[t], new.tools[t]
