@@ -83,7 +83,11 @@ func (m *Model) figuresRows(w, h int) []string {
 	line(nil)
 	wait := s.Waiting
 	ms := func(n int64) string { return clock(time.Duration(n) * time.Millisecond) }
-	line(row{m.gap(1), {m.th.Dim, m.pen.text("waiting time").Fit(labelWidth)}, {m.th.Text, m.pen.say("median %s, 90 %% within %s, longest %s, %s", ms(wait.MedianMS), ms(wait.P90MS), ms(wait.MaxMS), plural(wait.Decided, "decision"))}})
+	waited := m.pen.text("nothing was decided yet")
+	if wait.Decided > 0 {
+		waited = m.pen.say("median %s, 90 %% within %s, longest %s, %s", ms(wait.MedianMS), ms(wait.P90MS), ms(wait.MaxMS), plural(wait.Decided, "decision"))
+	}
+	line(row{m.gap(1), {m.th.Dim, m.pen.text("waiting time").Fit(labelWidth)}, {m.th.Text, waited}})
 	line(nil)
 	out = append(out, m.bars("by tier", s.ByTier, w, func(k string) theme.Style { return m.th.Badge(k) })...)
 	out = append(out, m.bars("by outcome", s.ByStatus, w, m.look)...)

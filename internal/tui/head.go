@@ -7,6 +7,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/tui/change"
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
@@ -126,7 +127,9 @@ func (m *Model) metaRow(e *entry, w int) string {
 	if c := strings.TrimSpace(e.RequestedBy.Client); c != "" && w >= 72 {
 		left = append(left, sep, seg{m.th.Dim, m.pen.text(c)})
 	}
-	left = append(left, sep, seg{m.th.Good, m.pen.say("+%d", e.Added)}, m.gap(1), seg{m.th.Bad, m.pen.say("-%d", e.Removed)})
+	if e.Added > 0 || e.Removed > 0 {
+		left = append(left, sep, seg{m.th.Good, m.pen.say("+%d", e.Added)}, m.gap(1), seg{m.th.Bad, m.pen.say("-%d", e.Removed)})
+	}
 	right := row{{m.th.Border, m.pen.text("digest ")}, {m.th.Dim, m.pen.name(digits(e.Digest))}, m.gap(1)}
 	if w < 100 {
 		right = row{{m.th.Dim, m.pen.name(digits(e.Digest))}, m.gap(1)}
@@ -203,6 +206,8 @@ func (m *Model) paneRule(w int) string {
 		name = "raw"
 	case m.pane.document:
 		name = "document"
+	case it.detail.Diff.Type == "opaque" && change.Read(it.detail):
+		name = "what is read"
 	case it.detail.Diff.Type == "opaque":
 		name, st = "effect not computed; you approve the arguments", m.th.Warn
 	}

@@ -75,19 +75,19 @@ func (c *itemCache) touch(id string) {
 
 // paneState is how changes are shown, for all items alike.
 type paneState struct {
-	wrap, raw, document bool
-	split, unsplit      bool // chosen; else it goes by the width of the screen
-	zoom, info          bool
-	infoTop             int
-	focus               bool // keys go to the change, not to the queue
-	search              *editor
-	pattern             string
-	matches             int
+	cut, raw, document bool // cut: long lines end at the edge
+	split, unsplit     bool // chosen; else it goes by the width of the screen
+	zoom, info         bool
+	infoTop            int
+	focus              bool // keys go to the change, not to the queue
+	search             *editor
+	pattern            string
+	matches            int
 }
 
 func (m *Model) options() change.Options {
 	p := m.pane
-	return change.Options{Theme: m.th, ASCII: m.cfg.ASCII, Wrap: p.wrap, Split: m.twoSides(), Raw: p.raw, Document: p.document}
+	return change.Options{Theme: m.th, ASCII: m.cfg.ASCII, Wrap: !p.cut, Split: m.twoSides(), Raw: p.raw, Document: p.document}
 }
 
 // twoSides reports whether old and new stand side by side.

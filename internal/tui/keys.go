@@ -77,7 +77,7 @@ func (k *KeyMap) table() []named {
 		{"prev_match", "change", &k.PrevMatch, "previous match", []string{"N"}},
 		{"fold", "change", &k.Fold, "open or close a fold", []string{"f"}},
 		{"unfold_all", "change", &k.UnfoldAll, "open all folds", []string{"F"}},
-		{"wrap", "change", &k.Wrap, "wrap long lines", []string{"w"}},
+		{"wrap", "change", &k.Wrap, "cut or wrap long lines", []string{"w"}},
 		{"split", "change", &k.Split, "side by side", []string{"s"}},
 		{"raw", "change", &k.Raw, "raw text of the change", []string{"r"}},
 		{"document", "change", &k.Document, "the whole document", []string{"o"}},

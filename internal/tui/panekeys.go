@@ -18,7 +18,7 @@ func (m *Model) paneKey(k tea.KeyPressMsg) {
 	case is(keys.Info):
 		p.info, p.infoTop = !p.info, 0
 	case is(keys.Wrap):
-		p.wrap = !p.wrap
+		p.cut = !p.cut
 		m.restyle()
 	case is(keys.Split):
 		if m.sizes().itemW < change.MinSplit {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/mcpguard/mcpguard/internal/safetext"
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
@@ -39,7 +40,7 @@ func (m *Model) groupRow(g group, w int) string {
 			left = append(left, sep, seg{m.th.Accent, m.pen.name(b)})
 		}
 	}
-	left = append(left, sep, seg{m.th.Dim, m.pen.text("run ")}, seg{m.th.Dim, m.pen.name(tail(g.run))})
+	left = append(left, sep, seg{m.th.Dim, safetext.Concat(m.pen.text("run "), m.pen.name(tail(g.run)))})
 	return ends(left, row{{m.th.Dim, m.pen.say("%d ", g.n)}}, w).fit(w)
 }
 

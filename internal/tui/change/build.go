@@ -85,7 +85,7 @@ func (b *builder) shown(d client.Detail, text string) {
 	case "sql":
 		b.statement(text)
 	default:
-		if strings.HasPrefix(d.Tier, "T0") && len(d.Effects) == 0 {
+		if Read(d) {
 			b.note("a read; its arguments:")
 		} else {
 			b.warn("effect not computed; you approve the arguments:")
@@ -100,6 +100,9 @@ func (b *builder) shown(d client.Detail, text string) {
 		b.value(string(arguments(d)))
 	}
 }
+
+// Read reports whether a call changes nothing, as far as the daemon knows.
+func Read(d client.Detail) bool { return strings.HasPrefix(d.Tier, "T0") && len(d.Effects) == 0 }
 
 // effects lists what would happen to which resource.
 func (b *builder) effects(list []client.Effect) {
