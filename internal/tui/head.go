@@ -130,7 +130,7 @@ func (m *Model) metaRow(e *entry, w int) string {
 	if e.Added > 0 || e.Removed > 0 {
 		left = append(left, sep, seg{m.th.Good, m.pen.say("+%d", e.Added)}, m.gap(1), seg{m.th.Bad, m.pen.say("-%d", e.Removed)})
 	}
-	right := row{{m.th.Border, m.pen.text("digest ")}, {m.th.Dim, m.pen.name(digits(e.Digest))}, m.gap(1)}
+	right := row{{m.th.Dim, m.pen.text("digest ")}, {m.th.Dim, m.pen.name(digits(e.Digest))}, m.gap(1)}
 	if w < 100 {
 		right = row{{m.th.Dim, m.pen.name(digits(e.Digest))}, m.gap(1)}
 	}

@@ -41,7 +41,7 @@ func (m *Model) groupRow(g group, w int) string {
 		}
 	}
 	left = append(left, sep, seg{m.th.Dim, safetext.Concat(m.pen.text("run "), m.pen.name(tail(g.run)))})
-	return ends(left, row{{m.th.Dim, m.pen.say("%d ", g.n)}}, w).fit(w)
+	return ends(left, row{{m.th.Dim, m.pen.say(" %d ", g.n)}}, w).fit(w)
 }
 
 // entryRow is one item of the queue.
