@@ -20,6 +20,7 @@ type api struct {
 	steps   []step
 	turn    int
 	results []string // what the client sent back for the tools, in order
+	heard   []string // messages as JSON, those of the client's own included
 	seen    []string // names of the tools that it offered last
 }
 
@@ -79,8 +80,13 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, t := range req.Tools {
 		a.seen = append(a.seen, t.Name)
 	}
-	if n := len(req.Messages); n > 0 {
-		a.results = append(a.results, toolResults(req.Messages[n-1].Content)...)
+	since := len(req.Messages)
+	for since > 0 && req.Messages[since-1].Role != "assistant" {
+		since--
+	}
+	for _, m := range req.Messages[since:] { // what is new in this turn
+		a.heard = append(a.heard, string(m.Content))
+		a.results = append(a.results, toolResults(m.Content)...)
 	}
 	next := step{text: "done"}
 	if a.turn < len(a.steps) {
@@ -95,6 +101,13 @@ func (a *api) told() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append([]string(nil), a.results...)
+}
+
+// said returns all that the client has sent to the model, as JSON.
+func (a *api) said() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return strings.Join(a.heard, "\n")
 }
 
 func (a *api) offered() []string {

@@ -34,7 +34,13 @@ var claudeBin = map[string]string{
 
 var bin string // folder of the built programs
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == serverWord {
+		mcpServer()
+		return
+	}
+	os.Exit(run(m))
+}
 
 // run starts the tests again inside a network namespace that has loopback
 // alone: whatever the client tries to reach, it cannot.
@@ -95,6 +101,8 @@ type world struct {
 	project string
 	mcp     string // configuration file of the client
 	api     *client.Client
+
+	extra []string // of the client's environment
 }
 
 func newWorld(t *testing.T, settings string) *world {
@@ -191,12 +199,7 @@ func (w *world) start(a *api, extra ...string) *session {
 		w.t.Fatal(err)
 	}
 	s := &session{done: make(chan struct{}), cmd: exec.Command(exe, args...)}
-	s.cmd.Dir = w.project
-	s.cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + w.home, "ANTHROPIC_BASE_URL=" + a.url, "ANTHROPIC_API_KEY=made-up-key-that-must-not-leak",
-		"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "DISABLE_TELEMETRY=1", "DISABLE_AUTOUPDATER=1", "DISABLE_ERROR_REPORTING=1",
-		"CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL=1",
-	}
+	s.cmd.Dir, s.cmd.Env = w.project, w.clientEnv(a, os.Getenv("PATH"), w.extra...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	if err := s.cmd.Start(); err != nil {
 		w.t.Fatal(err)

@@ -100,13 +100,7 @@ func (w *world) startWith(a *api, path string, args ...string) *session {
 		w.t.Fatal(err)
 	}
 	s := &session{done: make(chan struct{}), cmd: exec.Command(exe, append([]string{"-p", "go on", "--output-format", "stream-json", "--verbose"}, args...)...)}
-	s.cmd.Dir = w.project
-	s.cmd.Env = []string{
-		"PATH=" + path, "HOME=" + w.home, "MCPGUARD_HOME=" + w.guard, "ANTHROPIC_BASE_URL=" + a.url,
-		"ANTHROPIC_API_KEY=made-up-key-that-must-not-leak",
-		"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "DISABLE_TELEMETRY=1", "DISABLE_AUTOUPDATER=1", "DISABLE_ERROR_REPORTING=1",
-		"CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL=1",
-	}
+	s.cmd.Dir, s.cmd.Env = w.project, w.clientEnv(a, path, append(w.extra, "MCPGUARD_HOME="+w.guard)...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	if err := s.cmd.Start(); err != nil {
 		w.t.Fatal(err)
