@@ -214,6 +214,8 @@ func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
 		c.note(path, fmt.Sprintf("tool %q names no tenants or no environments, so nobody can call it", name), "add them to the tool or to its server")
 	}
 	checkEffect(d, t, path)
+	c.checkRecord(d, s, t)
+	checkReceipts(d, t, path)
 	checkApproval(d, t, path)
 	checkRules(d, t, path)
 	oneOf(d, path+".schema.extra_members", "an answer here", t.Schema.ExtraMembers, "allow", "deny")

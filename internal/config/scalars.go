@@ -178,12 +178,13 @@ func (r *SecretRef) decodeNode(d *decoder, n *node, _ string) {
 type Effect struct {
 	Kind   string            // "" where none is written
 	Params map[string]string // parameter → expression
+	Record *Record           `json:",omitempty"` // of the kinds json.*
 }
 
 // effectKinds are the kinds whose preview this version computes.
-var effectKinds = []string{"file.read", "file.write", "file.append", "file.edit", "file.move", "file.delete", "dir.create", "document.patch", "exec", "http", "opaque"}
+var effectKinds = []string{"file.read", "file.write", "file.append", "file.edit", "file.move", "file.delete", "dir.create", "document.patch", "json.replace", "json.merge", "json.patch", "exec", "http", "opaque"}
 
-var laterKinds = []string{"json.replace", "json.merge", "json.patch", "message", "sql"}
+var laterKinds = []string{"message", "sql"}
 
 func (e *Effect) decodeNode(d *decoder, n *node, path string) {
 	switch {
@@ -215,6 +216,9 @@ func (e *Effect) decodeKind(d *decoder, k key, params *node, path string) {
 	case params.kind == kindNull && k.name == "opaque":
 	case params.kind != kindMap:
 		d.mismatch(params, "a mapping of parameters to expressions")
+		return
+	case recordKinds[k.name] != "":
+		e.decodeRecord(d, k.name, params, path)
 		return
 	}
 	e.Kind, e.Params = k.name, map[string]string{}

@@ -47,9 +47,19 @@ func (b *schemaBuilder) of(t reflect.Type, f reflect.StructField) object {
 		return str(`^(file|env|cmd):.`)
 	case reflect.TypeFor[Sensitive]():
 		return object{"anyOf": []object{{"type": "boolean"}, {"type": "array", "items": b.of(reflect.TypeFor[Rule](), f)}}}
+	case reflect.TypeFor[Expression]():
+		return object{"type": []string{"string", "number", "boolean"}}
 	case reflect.TypeFor[Effect]():
 		kinds := object{}
 		for _, k := range effectKinds {
+			if how, ok := recordKinds[k]; ok {
+				record := b.structure(reflect.TypeFor[Record]())
+				for _, name := range []string{how, "dry_run"} {
+					record["properties"].(object)[name] = b.of(reflect.TypeFor[Expression](), f)
+				}
+				kinds[k] = record
+				continue
+			}
 			kinds[k] = object{"type": []string{"object", "null"}, "additionalProperties": object{"type": "string"}}
 		}
 		return object{"anyOf": []object{{"const": "opaque"},

@@ -120,24 +120,25 @@ func (ServerLimits) unknownKey(name string) (string, string) {
 
 // Tool is the policy of one tool.
 type Tool struct {
-	Path         string       `yaml:"-" json:"-"`
-	Name         string       `yaml:"-"`
-	Tier         guard.Tier   `yaml:"tier" doc:"How much harm a call can do. Required."`
-	TiersWhen    []TierWhen   `yaml:"tiers_when" doc:"Other tiers under conditions; the first that holds wins."`
-	Effect       Effect       `yaml:"effect" doc:"What a call changes: one kind with its parameters as expressions, or 'opaque'."`
-	Deny         []Rule       `yaml:"deny" doc:"A call is refused if any of these holds for any of its targets."`
-	Allow        []Rule       `yaml:"allow" doc:"If given, a call is refused unless one of these holds for each of its targets."`
-	Tenants      []string     `yaml:"tenants" doc:"Tenants that may call it. Default: none, or [local] without profiles."`
-	Environments []string     `yaml:"environments" doc:"Environments in which it may be called. Default: none, or [dev] without profiles." enum:"dev,staging,prod"`
-	Approval     Approval     `yaml:"approval" doc:"How a call is approved."`
-	Limits       Limits       `yaml:"limits" doc:"Limits of the tool. A limit that is not enforced does not load."`
-	SideEffects  []SideEffect `yaml:"side_effects" doc:"What else follows from a call, shown to the reviewer."`
-	Sensitive    Sensitive    `yaml:"sensitive" doc:"Whether what is read is sensitive: true, or conditions."`
-	Labels       []Label      `yaml:"labels" doc:"What the tool is a source or a sink of: untrusted (its answer is text that strangers wrote), private (its answer is not for everyone), outbound (a call carries data to others). Descriptive only: nothing is enforced by them."`
-	Schema       Schema       `yaml:"schema" doc:"How arguments are checked against the tool's own schema."`
-	Sandbox      string       `yaml:"sandbox" doc:"For T3_EXECUTE: 'none' accepts that commands run without a sandbox; each approval says so." enum:"none"`
-	Signed       Unsigned     `yaml:"signed" doc:"For T4_IDENTITY_MONEY_OUTBOUND: 'no' accepts decisions without a signature; each approval says so."`
-	Says         string       `yaml:"says" doc:"For NEVER: what the agent is told instead."`
+	Path         string                `yaml:"-" json:"-"`
+	Name         string                `yaml:"-"`
+	Tier         guard.Tier            `yaml:"tier" doc:"How much harm a call can do. Required."`
+	TiersWhen    []TierWhen            `yaml:"tiers_when" doc:"Other tiers under conditions; the first that holds wins."`
+	Effect       Effect                `yaml:"effect" doc:"What a call changes: one kind with its parameters as expressions, or 'opaque'."`
+	Deny         []Rule                `yaml:"deny" doc:"A call is refused if any of these holds for any of its targets."`
+	Allow        []Rule                `yaml:"allow" doc:"If given, a call is refused unless one of these holds for each of its targets."`
+	Tenants      []string              `yaml:"tenants" doc:"Tenants that may call it. Default: none, or [local] without profiles."`
+	Environments []string              `yaml:"environments" doc:"Environments in which it may be called. Default: none, or [dev] without profiles." enum:"dev,staging,prod"`
+	Approval     Approval              `yaml:"approval" doc:"How a call is approved."`
+	Limits       Limits                `yaml:"limits" doc:"Limits of the tool. A limit that is not enforced does not load."`
+	SideEffects  []SideEffect          `yaml:"side_effects" doc:"What else follows from a call, shown to the reviewer."`
+	Sensitive    Sensitive             `yaml:"sensitive" doc:"Whether what is read is sensitive: true, or conditions."`
+	Labels       []Label               `yaml:"labels" doc:"What the tool is a source or a sink of: untrusted (its answer is text that strangers wrote), private (its answer is not for everyone), outbound (a call carries data to others). Descriptive only: nothing is enforced by them."`
+	Receipts     map[string]Expression `yaml:"receipts" json:",omitempty" doc:"What of a call's answer is kept: record, message, file, commit or other, each an expression over 'answer' that yields a text or a list of texts."`
+	Schema       Schema                `yaml:"schema" doc:"How arguments are checked against the tool's own schema."`
+	Sandbox      string                `yaml:"sandbox" doc:"For T3_EXECUTE: 'none' accepts that commands run without a sandbox; each approval says so." enum:"none"`
+	Signed       Unsigned              `yaml:"signed" doc:"For T4_IDENTITY_MONEY_OUTBOUND: 'no' accepts decisions without a signature; each approval says so."`
+	Says         string                `yaml:"says" doc:"For NEVER: what the agent is told instead."`
 
 	// Unconfirmed is true where the tier still carries the comment that it is
 	// only the server's claim.
