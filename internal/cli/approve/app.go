@@ -39,6 +39,8 @@ type app struct {
 	client      *client.Client
 	// poll is how often `log --follow` asks for more.
 	poll time.Duration
+	// patience is how long `allow` waits for what becomes of a change.
+	patience time.Duration
 }
 
 func newApp(in *os.File, out, stderr io.Writer, environ []string) (*app, error) {
@@ -46,7 +48,7 @@ func newApp(in *os.File, out, stderr io.Writer, environ []string) (*app, error) 
 	if err != nil {
 		return nil, fmt.Errorf("finding the guard's folders: %w", err)
 	}
-	a := &app{in: in, out: out, err: stderr, zone: time.Local, now: time.Now, paths: paths, poll: 500 * time.Millisecond}
+	a := &app{in: in, out: out, err: stderr, zone: time.Local, now: time.Now, paths: paths, poll: 500 * time.Millisecond, patience: 2 * time.Second}
 	a.start = func(ctx context.Context) error { return autostart(ctx, paths) }
 	env := func(name string) string {
 		for _, kv := range environ {

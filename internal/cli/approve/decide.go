@@ -1,6 +1,7 @@
 package approve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ const minDigest = 12
 type decideOptions struct {
 	digest, reason string
 	json           fields
+	noWait         bool
 }
 
 func (o *decideOptions) flags(c *cobra.Command) {
@@ -57,7 +59,12 @@ func (a *app) allow() *cobra.Command {
 		Long: `Lets the change of one approval run: once, soon, and only if it is still exactly
 what the digest stands for. The digest is printed by "approve show" below what it
 covers; its first 12 digits are enough. If the target changes before it runs,
-nothing runs, and a fresh approval with the new change waits.`,
+nothing runs, and a fresh approval with the new change waits.
+
+Where a call is waiting it says what became of it, if that is known within two
+seconds; --no-wait does not wait for that. In a pipe that is one line: id, status,
+summary, digest, and whether the target was verified. The exit code is about your
+word alone.`,
 		Example: `  approve show 4x7k2mqa
   approve allow 4x7k2mqa --digest 9f86d081884c --reason "as discussed"`,
 		Args:              oneID,
@@ -74,6 +81,7 @@ nothing runs, and a fresh approval with the new change waits.`,
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.digest, "digest", "", "of the change that you saw, at least its first 12 digits")
+	c.Flags().BoolVar(&o.noWait, "no-wait", false, "do not wait for what becomes of it")
 	return c
 }
 
@@ -132,6 +140,15 @@ func (a *app) decide(ctx context.Context, word, ref string, o decideOptions) err
 		return a.explain(err)
 	}
 	p := a.page()
+	if a.terminal && !o.json.on {
+		p.verdict(word, now)
+		if err := p.flush(); err != nil {
+			return err
+		}
+	}
+	if word == client.Allow && !o.noWait {
+		now = a.aftermath(ctx, c, now)
+	}
 	switch {
 	case o.json.on:
 		one, err := o.json.encode(now)
@@ -141,10 +158,41 @@ func (a *app) decide(ctx context.Context, word, ref string, o decideOptions) err
 		if err := p.json(one); err != nil {
 			return err
 		}
+	case a.terminal:
+		p.became(word, now)
 	default:
-		p.verdict(word, now)
+		readBack := ""
+		if now.Receipt != nil {
+			readBack = now.Receipt.ReadBack
+		}
+		p.tsv(a.name(plain, now.ID), a.name(plain, now.Status), a.text(plain, now.Summary), a.name(plain, now.Digest), a.name(plain, readBack))
 	}
 	return p.flush()
+}
+
+// aftermath follows a change that a call waits for, for a moment, and returns
+// the approval as it was last seen. What cannot be found out is no error: the
+// word was said.
+func (a *app) aftermath(ctx context.Context, c *client.Client, d client.Detail) client.Detail {
+	under := func() bool { return d.Status == client.Approved && d.Held || d.Status == client.Executing }
+	if !under() {
+		return d
+	}
+	wait, cancel := context.WithTimeout(ctx, a.patience)
+	defer cancel()
+	for _, err := range c.Watch(wait) { // the first event comes at once
+		if err != nil {
+			break
+		}
+		now, err := c.Get(wait, d.ID)
+		if err != nil {
+			break
+		}
+		if d = now; !under() {
+			break
+		}
+	}
+	return d
 }
 
 // explain adds to a refusal what is there now.
@@ -156,25 +204,42 @@ func (a *app) explain(err error) error {
 	return fmt.Errorf("%w\nnow waiting: %s %s, digest %s", err, p.Approval.ID, p.Approval.Summary, p.Approval.Digest)
 }
 
-// verdict writes what was decided, and what follows.
+// verdict writes what was decided.
 func (p *page) verdict(word string, d client.Detail) {
 	a := p.app
 	look, done := green, "allowed"
 	if word == client.Deny {
 		look, done = red, "denied"
 	}
-	if !a.terminal {
-		p.tsv(a.name(plain, d.ID), a.name(plain, d.Status), a.text(plain, d.Summary), a.name(plain, d.Digest))
-		return
-	}
 	p.line(a.text(look, done), a.text(plain, "  "), a.name(bold, shortID(d.ID)), a.words(plain, "  %s", d.Summary), a.words(dim, "  %s", d.Digest))
+}
+
+// became writes what became of it, or what follows.
+func (p *page) became(word string, d client.Detail) {
+	a := p.app
+	later := "`approve show " + shortID(d.ID) + "` tells what became of it"
 	switch {
 	case word == client.Deny:
 		p.line(a.text(dim, "nothing was changed; the agent is told your reason"))
 	case d.Status == client.Approved && d.Held:
-		p.line(a.words(dim, "it runs now; `approve show %s` tells what became of it", shortID(d.ID)))
+		p.line(a.text(dim, "it runs now; "+later))
 	case d.Status == client.Approved:
 		p.line(a.words(dim, "it runs when the agent makes the call again, within %s", left(d.SecondsLeft)))
+	case d.Status == client.Executing:
+		p.line(a.text(dim, "it is running; "+later))
+	case d.Status == client.Stale && d.ReplacedBy != "":
+		p.line(a.text(red, "it did not run"), a.text(plain, ": the change is another one by now, and waits as "), a.name(bold, shortID(d.ReplacedBy)))
+	case d.Receipt == nil:
+		p.line(a.text(red, "it did not run"), a.words(plain, ": %s", cmp.Or(d.Why, d.Status)))
+	default:
+		look, text := green, d.Status+", "+d.Receipt.ReadBack
+		if d.Status != client.Executed || d.Receipt.ReadBack == "diverged" || d.Receipt.ReadBack == "untouched" {
+			look = red
+		}
+		if d.Receipt.Detail != "" {
+			text += ": " + d.Receipt.Detail
+		}
+		p.line(a.text(look, text))
 	}
 }
 

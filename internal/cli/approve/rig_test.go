@@ -50,6 +50,7 @@ type rig struct {
 	shown    localapi.Store
 	decider  localapi.Decider // likewise
 	unsigned string
+	patience time.Duration // of allow
 }
 
 func (r *rig) Sessions() []client.Session { return nil }
@@ -68,7 +69,7 @@ func newRig(t testing.TB) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	r := &rig{t: t, clock: clock.NewFake(start), paths: ipc.Paths{Config: dir, State: dir}, status: client.Status{Level: "L0"}, unsigned: "any"}
+	r := &rig{t: t, clock: clock.NewFake(start), paths: ipc.Paths{Config: dir, State: dir}, status: client.Status{Level: "L0"}, unsigned: "any", patience: time.Millisecond}
 	r.open()
 	t.Cleanup(func() { r.stop() })
 	return r
@@ -156,6 +157,11 @@ func change(n int) guard.Change {
 // pending submits approval number n at the desk, as a session does.
 func (r *rig) pending(s guard.Session, n int, alter ...func(*guard.Approval)) guard.Approval {
 	r.t.Helper()
+	return r.submitted(s, n, alter...).Approval()
+}
+
+func (r *rig) submitted(s guard.Session, n int, alter ...func(*guard.Approval)) *approval.Ticket {
+	r.t.Helper()
 	call := guard.ToolCall{ID: guard.NewCallID(), Session: s, Tool: "write_file", ArgsCanonical: []byte(`{}`), ArgsRaw: diff.Sum([]byte(`{}`)), RequestedAt: r.clock.Now().Wall}
 	c := store.Call{ID: call.ID, SessionID: s.ID, RunID: s.RunID, Tenant: s.Tenant, Server: s.Server, Tool: call.Tool}
 	if err := r.store.OpenCall(ctx, c, audit.Requested(call, call.RequestedAt)); err != nil {
@@ -178,7 +184,7 @@ func (r *rig) pending(s guard.Session, n int, alter ...func(*guard.Approval)) gu
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return ticket.Approval()
+	return ticket
 }
 
 // mode is how a program is run.
@@ -207,7 +213,7 @@ func (r *rig) run(m mode, args ...string) (code int, stdout, stderr string) {
 
 func (r *rig) app(m mode) *app {
 	a := &app{
-		terminal: m.terminal, colours: m.colours, width: m.width, zone: time.UTC, paths: r.paths, poll: time.Millisecond,
+		terminal: m.terminal, colours: m.colours, width: m.width, zone: time.UTC, paths: r.paths, poll: time.Millisecond, patience: r.patience,
 		now: func() time.Time { return r.clock.Now().Wall },
 	}
 	a.safe.ASCII = m.ascii
