@@ -1,0 +1,209 @@
+package diff
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Shape says what of a document counts when two states of it are compared.
+// Ignore and the keys of Keys are JSON Pointers in which * stands for any one
+// token. The zero Shape leaves nothing out.
+type Shape struct {
+	Ignore []string          // members that are left out
+	Keys   map[string]string // arrays whose order does not count → the member that tells their elements apart
+}
+
+// Normal returns the one form of v under the shape: members in byte order of
+// their names, numbers in the one spelling of their exact value, keyed arrays in
+// the order of their keys, ignored members left out. Two documents that differ
+// in nothing that counts have one encoding.
+//
+// unkeyed lists, as pointers into v, keyed arrays that keep their order because
+// an element lacks the member, or two share its value.
+func (s Shape) Normal(v Value) (n Value, unkeyed []string, err error) {
+	z := normalizer{}
+	var live []rule
+	for _, p := range s.Ignore {
+		if err := enter(&live, p, rule{ignore: true}); err != nil {
+			return Value{}, nil, err
+		}
+	}
+	for p, member := range s.Keys {
+		if err := enter(&live, p, rule{member: member}); err != nil {
+			return Value{}, nil, err
+		}
+	}
+	n = z.value(v, live, nil)
+	slices.Sort(z.unkeyed)
+	return n, z.unkeyed, nil
+}
+
+// rule is a pointer of a shape on its way down a document.
+type rule struct {
+	rest   []string
+	ignore bool
+	member string
+}
+
+func enter(live *[]rule, pointer string, r rule) error {
+	tokens, err := ParsePointer(pointer)
+	if err != nil {
+		return fmt.Errorf("reading a shape: %w", err)
+	}
+	r.rest = tokens
+	*live = append(*live, r)
+	return nil
+}
+
+type normalizer struct{ unkeyed []string }
+
+// value normalises v. live are the rules that may still apply at or below it;
+// path is kept for them alone.
+func (z *normalizer) value(v Value, live []rule, path []string) Value {
+	switch v.typ {
+	case TypeNumber:
+		return Value{typ: TypeNumber, text: plainNumber(v.text)}
+	case TypeObject:
+		return z.object(v, live, path)
+	case TypeArray:
+		return z.array(v, live, path)
+	}
+	return v
+}
+
+// below returns the rules that hold for a child.
+func below(live []rule, token string) (kids []rule, ignored bool) {
+	for _, r := range live {
+		if len(r.rest) == 0 || r.rest[0] != "*" && r.rest[0] != token {
+			continue
+		}
+		r.rest = r.rest[1:]
+		ignored = ignored || r.ignore && len(r.rest) == 0
+		kids = append(kids, r)
+	}
+	return kids, ignored
+}
+
+func (z *normalizer) object(v Value, live []rule, path []string) Value {
+	order := make([]int, len(v.node.names))
+	for i := range order {
+		order[i] = i
+	}
+	if !slices.IsSorted(v.node.names) {
+		slices.SortFunc(order, func(a, b int) int { return cmp.Compare(v.node.names[a], v.node.names[b]) })
+	}
+	names, vals := make([]string, 0, len(order)), make([]Value, 0, len(order))
+	for _, i := range order {
+		name := v.node.names[i]
+		var kids []rule
+		if live != nil {
+			var ignored bool
+			if kids, ignored = below(live, name); ignored {
+				continue
+			}
+		}
+		names, vals = append(names, name), append(vals, z.value(v.node.vals[i], kids, step(path, kids, name)))
+	}
+	return Value{typ: TypeObject, node: newNode(names, vals)}
+}
+
+// step extends the path where a rule may still need it.
+func step(path []string, kids []rule, token string) []string {
+	if kids == nil {
+		return nil
+	}
+	return append(path[:len(path):len(path)], token)
+}
+
+func (z *normalizer) array(v Value, live []rule, path []string) Value {
+	vals := make([]Value, len(v.node.vals))
+	for i, e := range v.node.vals {
+		var kids []rule
+		token := ""
+		if live != nil {
+			token = strconv.Itoa(i)
+			kids, _ = below(live, token) // only members are left out: without an element the others would have other places
+		}
+		vals[i] = z.value(e, kids, step(path, kids, token))
+	}
+	for _, r := range live {
+		if len(r.rest) == 0 && r.member != "" {
+			if !sortByMember(vals, r.member) {
+				z.unkeyed = append(z.unkeyed, FormatPointer(path...))
+			}
+			break
+		}
+	}
+	return Value{typ: TypeArray, node: newNode(nil, vals)}
+}
+
+// sortByMember orders normal elements by a member that each of them has and no
+// two share; otherwise it leaves them as they are.
+func sortByMember(vals []Value, member string) bool {
+	type entry struct {
+		key []byte
+		v   Value
+	}
+	list := make([]entry, len(vals))
+	for i, v := range vals {
+		key := v.Member(member)
+		if key.typ != TypeString && key.typ != TypeNumber {
+			return false
+		}
+		list[i] = entry{key.Encode(), v}
+	}
+	slices.SortFunc(list, func(a, b entry) int { return bytes.Compare(a.key, b.key) })
+	for i := 1; i < len(list); i++ {
+		if bytes.Equal(list[i-1].key, list[i].key) {
+			return false
+		}
+	}
+	for i := range list {
+		vals[i] = list[i].v
+	}
+	return true
+}
+
+// maxPlainDigits is how many digits a number may have to be written without an
+// exponent.
+const maxPlainDigits = 40
+
+// plainNumber returns the one spelling of a number's exact value: a plain whole
+// number or fraction where it is short enough, else digits with an exponent.
+// Every digit is kept.
+func plainNumber(token string) string {
+	if len(token) <= maxPlainDigits && !strings.ContainsAny(token, ".eE") && token != "-0" {
+		return token // JSON has no other spelling of it without fraction and exponent
+	}
+	d := decimalOf(token)
+	if d.digits == "" {
+		return "0"
+	}
+	sign := ""
+	if d.negative {
+		sign = "-"
+	}
+	n := int64(len(d.digits))
+	switch {
+	case d.exp >= n && d.exp <= maxPlainDigits:
+		return sign + d.digits + strings.Repeat("0", int(d.exp-n))
+	case d.exp > 0 && d.exp < n && n <= maxPlainDigits:
+		return sign + d.digits[:d.exp] + "." + d.digits[d.exp:]
+	case d.exp <= 0 && n-d.exp <= maxPlainDigits:
+		return sign + "0." + strings.Repeat("0", int(-d.exp)) + d.digits
+	case n == 1:
+		return fmt.Sprintf("%s%se%d", sign, d.digits, d.exp-1)
+	}
+	return fmt.Sprintf("%s%s.%se%d", sign, d.digits[:1], d.digits[1:], d.exp-1)
+}
+
+// Compare returns what MakePatch and Preview return, from one comparison. coarse
+// says that the budget did not suffice for minimal changes to arrays.
+func Compare(before, after Value) (p Patch, rows []Change, coarse bool) {
+	c := compareValues(before, after, Options{})
+	return c.patch, append([]Change{}, c.changes...), c.coarse
+}

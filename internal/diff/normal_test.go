@@ -1,0 +1,159 @@
+package diff
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestNormal(t *testing.T) {
+	shape := Shape{
+		Ignore: []string{"/updated_at", "/items/*/seen", "/a~1b"},
+		Keys:   map[string]string{"/items": "id", "/deep/*/list": "n"},
+	}
+	for _, c := range []struct{ name, in, want, unkeyed string }{
+		{"members are sorted", `{"b":1,"a":{"d":1,"c":2}}`, `{"a":{"c":2,"d":1},"b":1}`, ""},
+		{"a scalar", `"x"`, `"x"`, ""},
+		{"ignored members", `{"updated_at":"now","x":{"updated_at":1},"a/b":2,"a":1}`, `{"a":1,"x":{"updated_at":1}}`, ""},
+		{"ignored in elements, keyed by number", `{"items":[{"id":2,"seen":1},{"id":10,"seen":2},{"id":1}]}`, `{"items":[{"id":1},{"id":10},{"id":2}]}`, ""},
+		{"1 and 1.0 are one key", `{"items":[{"id":1},{"id":1.0}]}`, `{"items":[{"id":1},{"id":1}]}`, "/items"},
+		{"an element without the key", `{"items":[{"id":2},{"x":1}]}`, `{"items":[{"id":2},{"x":1}]}`, "/items"},
+		{"a key that is no name", `{"items":[{"id":[2]},{"id":null}]}`, `{"items":[{"id":[2]},{"id":null}]}`, "/items"},
+		{"below any name", `{"deep":{"q":{"list":[{"n":"b"},{"n":"a"}]},"r":{"list":[{"n":"b"},{}]}}}`,
+			`{"deep":{"q":{"list":[{"n":"a"},{"n":"b"}]},"r":{"list":[{"n":"b"},{}]}}}`, "/deep/r/list"},
+		{"a keyed place that is no array", `{"items":{"b":1,"a":2}}`, `{"items":{"a":2,"b":1}}`, ""},
+		{"other arrays keep their order", `{"list":[3,1,2]}`, `{"list":[3,1,2]}`, ""},
+		{"numbers by value", `[1.0,1e2,-0,-0.0,0.10,1E-3,12.50e1,9007199254740993,1e400,-1.5e-50]`,
+			`[1,100,0,0,0.1,0.001,125,9007199254740993,1e400,-1.5e-50]`, ""},
+	} {
+		v, err := Decode([]byte(c.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, unkeyed, err := shape.Normal(v)
+		if err != nil || got.String() != c.want || strings.Join(unkeyed, " ") != c.unkeyed {
+			t.Errorf("%s\n%s\ngot  %s, unkeyed %v, %v\nwant %s, unkeyed %s", c.name, c.in, got, unkeyed, err, c.want, c.unkeyed)
+		}
+	}
+	if _, _, err := (Shape{Ignore: []string{"x"}}).Normal(Null()); err == nil {
+		t.Error("a pointer without a slash is taken")
+	}
+}
+
+// TestPlainNumberIsExact: one spelling for each value, and it is that value.
+func TestPlainNumberIsExact(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		token := rapid.StringMatching(`-?(0|[1-9][0-9]{0,45})(\.[0-9]{1,45})?([eE][+-]?[0-9]{1,3})?`).Draw(t, "number")
+		got := plainNumber(token)
+		v, err := Number(got)
+		if err != nil {
+			t.Fatalf("%s becomes %s: %v", token, got, err)
+		}
+		w, _ := Number(token)
+		if !v.Equal(w) {
+			t.Fatalf("%s becomes %s, another value", token, got)
+		}
+		if again := plainNumber(got); again != got {
+			t.Fatalf("%s becomes %s, then %s", token, got, again)
+		}
+		// Another spelling of the same value ends as the same text.
+		d := decimalOf(token)
+		if d.digits != "" {
+			other := fmt.Sprintf("%se%d", d.digits, d.exp-int64(len(d.digits)))
+			if d.negative {
+				other = "-" + other
+			}
+			if p := plainNumber(other); p != got {
+				t.Fatalf("%s becomes %s, but %s becomes %s", token, got, other, p)
+			}
+		}
+	})
+}
+
+// TestNormalForgetsOrder: shuffling members and keyed arrays changes nothing,
+// and what is normal stays as it is.
+func TestNormalForgetsOrder(t *testing.T) {
+	shape := Shape{Keys: map[string]string{"/items": "id"}}
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(0, 6).Draw(t, "n")
+		items := make([]Value, n)
+		for i := range items {
+			items[i] = mustObject(Member{"id", Int(int64(i))}, Member{"v", anyValue(t, 2)})
+		}
+		mix := rapid.Permutation(items).Draw(t, "mixed")
+		build := func(list []Value, swap bool) Value {
+			arr, _ := Array(list...)
+			m := []Member{{"items", arr}, {"z", Null()}}
+			if swap {
+				slices.Reverse(m)
+			}
+			return mustObject(m...)
+		}
+		a, _, err := shape.Normal(build(items, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, unkeyed, _ := shape.Normal(build(mix, true))
+		if !bytes.Equal(a.Encode(), b.Encode()) || len(unkeyed) > 0 {
+			t.Fatalf("differ:\n%s\n%s\nunkeyed %v", a, b, unkeyed)
+		}
+		if again, _, _ := shape.Normal(a); again.String() != a.String() {
+			t.Fatalf("not stable:\n%s\n%s", a, again)
+		}
+	})
+}
+
+func mustObject(m ...Member) Value {
+	v, err := Object(m...)
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// randomValue draws a document with escapes, long integers, nulls and nested
+// arrays.
+func anyValue(t *rapid.T, depth int) Value {
+	max := 6
+	if depth == 0 {
+		max = 4
+	}
+	switch rapid.IntRange(0, max).Draw(t, "type") {
+	case 0:
+		return Null()
+	case 1:
+		return Bool(rapid.Bool().Draw(t, "bool"))
+	case 2, 3:
+		if rapid.Bool().Draw(t, "number") {
+			v, err := Number(rapid.SampledFrom([]string{"0", "-1", "1.5", "9007199254740993", "123456789012345678901234567890", "1e5", "0.1", "-2.50"}).Draw(t, "token"))
+			if err != nil {
+				panic(err)
+			}
+			return v
+		}
+		fallthrough
+	case 4:
+		v, err := String(rapid.SampledFrom([]string{"", "a", "~0/~1", "\"\\\n\u2028", "é", "\x00"}).Draw(t, "text"))
+		if err != nil {
+			panic(err)
+		}
+		return v
+	case 5:
+		list := make([]Value, rapid.IntRange(0, 4).Draw(t, "len"))
+		for i := range list {
+			list[i] = anyValue(t, depth-1)
+		}
+		v, _ := Array(list...)
+		return v
+	}
+	names := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"", "a", "b", "a/b", "~", "~1", "id", "\"", "-", "0"}), 0, 5, rapid.ID[string]).Draw(t, "names")
+	m := make([]Member, len(names))
+	for i, name := range names {
+		m[i] = Member{name, anyValue(t, depth-1)}
+	}
+	return mustObject(m...)
+}
