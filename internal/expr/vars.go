@@ -25,6 +25,8 @@ type Vars struct {
 	Server  string         // name of the server in the configuration
 	Session *guard.Session // gives tenant, environment, workflow, run and client
 	Calls   int            // calls of this tool in this run so far: run.calls
+	Record  *any           // a JSON value as DecodeArgs makes them; for expressions of [Env.Record]
+	Answer  *any           // likewise, of [Env.Answer]
 }
 
 // MaxNumber is how long a number in arguments may be, in characters.
