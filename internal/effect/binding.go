@@ -89,13 +89,17 @@ func params(kind string) (list []param, ok bool) {
 		return execParams(), true
 	case HTTP:
 		return httpParams(), true
+	case Message:
+		return messageParams(), true
+	case SQL:
+		return sqlParams(), true
 	}
 	return nil, false
 }
 
 // Kinds lists the kinds that Compile knows, for messages and schemas.
 func Kinds() []string {
-	return []string{FileRead, FileWrite, FileAppend, FileEdit, FileMove, FileDelete, DirCreate, DocumentPatch, Exec, HTTP, Opaque}
+	return []string{FileRead, FileWrite, FileAppend, FileEdit, FileMove, FileDelete, DirCreate, DocumentPatch, Exec, HTTP, Message, SQL, Opaque}
 }
 
 // Params lists the parameters of a kind and which of them may be left out.
@@ -164,6 +168,8 @@ func Compile(env *expr.Env, s Spec) (*Binding, error) {
 		err = checkEditParams(b.params)
 	case Exec:
 		err = checkExecParams(b.params)
+	case Message:
+		err = checkMessageParams(b.params)
 	}
 	if err != nil {
 		return nil, err

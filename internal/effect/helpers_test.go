@@ -29,8 +29,10 @@ func spec(kind, dialect string) Spec {
 		s.Params["path"] = "args.path"
 	case Exec:
 		s.Params["command"] = "args.command"
+	case Message:
+		s.Params["to"] = "args.to"
 	}
-	if kind != FileRead && kind != Opaque && kind != Exec && kind != HTTP {
+	if kind != FileRead && kind != Opaque && kind != Exec && kind != HTTP && kind != Message && kind != SQL {
 		s.Params["dry_run"] = "has(args.dryRun) && args.dryRun"
 	}
 	return s

@@ -35,6 +35,10 @@ func (b *Binding) Plan(ctx context.Context, in Input, targets []guard.Target) (g
 		return b.planExec(in, targets)
 	case b.kind == HTTP:
 		return b.planHTTP(in, targets)
+	case b.kind == Message:
+		return b.planMessage(ctx, in, targets)
+	case b.kind == SQL:
+		return b.planSQL(in, targets)
 	case !changes:
 		p, err = b.planNothing(in, places)
 	case b.kind == FileMove:

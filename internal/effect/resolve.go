@@ -56,8 +56,11 @@ func (b *Binding) targets(in Input, places []place) []guard.Target {
 			out = append(out, t)
 		}
 	}
-	if b.kind == Exec || b.kind == HTTP {
+	switch b.kind {
+	case Exec, HTTP, Message:
 		return []guard.Target{runTarget(b.kind, in)}
+	case SQL:
+		return []guard.Target{b.sqlTarget(in)}
 	}
 	if b.Kind() == Opaque {
 		// Nobody knows what else an opaque call touches: one at a time per server.
@@ -72,8 +75,9 @@ func (p place) target(write bool) guard.Target {
 
 // places resolves every path of the call.
 func (b *Binding) places(ctx context.Context, in Input) ([]place, error) {
-	if b.kind == Exec || b.kind == HTTP {
-		return nil, nil // they name no file
+	switch b.kind {
+	case Exec, HTTP, Message, SQL:
+		return nil, nil // they change no file
 	}
 	paths, err := b.paths(in)
 	if err != nil {

@@ -1,0 +1,472 @@
+package effect
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/mail"
+	"slices"
+	"strings"
+	"unicode"
+
+	"golang.org/x/net/idna"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/expr"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Message sends something to somebody. What becomes of it is not predicted:
+// the preview says who would get what.
+const Message = "message"
+
+// The hazards of messages.
+const (
+	HazardRecipient  = "recipient"        // one that cannot be read as what it looks like
+	HazardDomain     = "recipient_domain" // one whose domain may look like another
+	HazardManyPeople = "many_recipients"
+	HazardHidden     = "hidden_recipients"
+	HazardAttachment = "attachment_unseen"
+)
+
+// manyRecipients is from how many recipients on a message is one to many.
+const manyRecipients = 20
+
+// maxRecipients bounds the recipients of one call, maxAttachments its files.
+const (
+	maxRecipients  = 10_000
+	maxAttachments = 100
+)
+
+func messageParams() []param {
+	return []param{
+		{"to", expr.Dyn, true}, // one text or a list; addresses in one text are parted by commas
+		{"cc", expr.Dyn, true},
+		{"bcc", expr.Dyn, true},
+		{"subject", expr.String, true},
+		{"body", expr.String, true},
+		{"attachments", expr.Dyn, true}, // names, paths, or objects with a name and a size or content
+		{"channel", expr.String, true},  // email, sms, slack …: how it goes
+	}
+}
+
+// checkMessageParams demands somebody to send to.
+func checkMessageParams(p map[string]*expr.Program) error {
+	for _, name := range []string{"to", "cc", "bcc"} {
+		if _, ok := p[name]; ok {
+			return nil
+		}
+	}
+	return errors.New(`effect message needs "to", "cc" or "bcc"`)
+}
+
+// planMessage shows a message by its parts.
+func (b *Binding) planMessage(ctx context.Context, in Input, targets []guard.Target) (guard.Preview, error) {
+	var f guard.MessageFacts
+	for name, to := range map[string]*string{"subject": &f.Subject, "body": &f.Body, "channel": &f.Channel} {
+		if b.params[name] != nil {
+			var err error
+			if *to, err = b.text(in, name); err != nil {
+				return guard.Preview{}, err
+			}
+		}
+	}
+	for _, list := range []struct {
+		name string
+		to   *[]guard.Recipient
+	}{{"to", &f.To}, {"cc", &f.Cc}, {"bcc", &f.Bcc}} {
+		texts, err := b.loose(in, list.name)
+		if err != nil {
+			return guard.Preview{}, err
+		}
+		for _, t := range texts {
+			*list.to = append(*list.to, recipients(t)...)
+		}
+	}
+	all := slices.Concat(f.To, f.Cc, f.Bcc)
+	switch {
+	case len(all) == 0:
+		return guard.Preview{}, refusePlan("name a recipient", "the message has no recipient")
+	case len(all) > maxRecipients:
+		return guard.Preview{}, refusePlan("send to fewer at once", "the message has %d recipients; at most %d are taken", len(all), maxRecipients)
+	}
+	f.Count, f.Domains = countRecipients(all)
+	var err error
+	if f.Attachments, err = b.attachments(ctx, in); err != nil {
+		return guard.Preview{}, err
+	}
+	text := messageText(f)
+	return guard.Preview{
+		Effects:     []guard.Effect{{Kind: Message, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
+		Change:      guard.Change{Type: guard.ChangeMessage, Text: text, Facts: guard.Facts{Message: &f}},
+		SideEffects: []guard.SideEffect{{Text: reachText(f)}},
+		Hazards:     append(messageHazards(f, all), textHazards([]byte(text))...),
+		Summary:     "send to " + whoText(f),
+	}, nil
+}
+
+// loose reads a parameter that is one text or a list of them.
+func (b *Binding) loose(in Input, name string) ([]string, error) {
+	prog, ok := b.params[name]
+	if !ok {
+		return nil, nil
+	}
+	v, err := prog.Any(in.Vars)
+	if err != nil {
+		return nil, fmt.Errorf("effect %s, %s: %w", b.kind, name, err)
+	}
+	switch v := v.(type) {
+	case nil:
+		return nil, nil
+	case string:
+		if strings.TrimSpace(v) == "" {
+			return nil, nil
+		}
+		return []string{v}, nil
+	case []any:
+		out := make([]string, 0, len(v))
+		for _, x := range v {
+			s, err := recipientText(x)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, s)
+		}
+		return out, nil
+	}
+	s, err := recipientText(v)
+	return []string{s}, err
+}
+
+// recipientText reads one recipient: a text, or an object with an address.
+func recipientText(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case map[string]any:
+		for _, key := range []string{"email", "address", "phone", "id"} {
+			if s, ok := v[key].(string); ok && s != "" {
+				if name, ok := v["name"].(string); ok && name != "" && strings.Contains(s, "@") {
+					return (&mail.Address{Name: name, Address: s}).String(), nil
+				}
+				return s, nil
+			}
+		}
+	}
+	// fail closed: somebody whom the reviewer does not see
+	return "", refusePlan("give recipients as texts", "a recipient is neither a text nor an object with an address")
+}
+
+// recipients reads the recipients in one text. What is no list of addresses is
+// one recipient as it stands.
+func recipients(text string) []guard.Recipient {
+	text = strings.TrimSpace(text)
+	if strings.Contains(text, "@") && strings.IndexByte(text, '@') > 0 {
+		parser := mail.AddressParser{}
+		if list, err := parser.ParseList(text); err == nil && len(list) > 0 {
+			out := make([]guard.Recipient, len(list))
+			for i, a := range list {
+				out[i] = emailRecipient(a, text, len(list))
+			}
+			return out
+		}
+	}
+	if phone, ok := phoneNumber(text); ok {
+		return []guard.Recipient{{Text: text, Kind: guard.RecipientPhone, Address: phone}}
+	}
+	if strings.HasPrefix(text, "#") {
+		return []guard.Recipient{{Text: text, Kind: guard.RecipientRoom, Address: text}}
+	}
+	return []guard.Recipient{{Text: text, Kind: guard.RecipientLabel, Address: text}}
+}
+
+// emailRecipient spells an address in the form in which it is compared: the
+// domain as it is looked up.
+func emailRecipient(a *mail.Address, text string, of int) guard.Recipient {
+	r := guard.Recipient{Text: text, Kind: guard.RecipientEmail, Name: a.Name, Address: a.Address}
+	if of > 1 {
+		r.Text = a.Address
+		if a.Name != "" {
+			r.Text = a.Name + " <" + a.Address + ">"
+		}
+	}
+	local, domain := a.Address, ""
+	if at := strings.LastIndexByte(a.Address, '@'); at >= 0 {
+		local, domain = a.Address[:at], a.Address[at+1:]
+	}
+	r.Domain = lookupName(domain)
+	r.Address = local + "@" + r.Domain
+	return r
+}
+
+// lookupName is a domain in ASCII and lower case; one that is none stays.
+func lookupName(domain string) string {
+	domain = strings.TrimSuffix(strings.ToLower(domain), ".")
+	if ascii, err := idna.Lookup.ToASCII(domain); err == nil {
+		return ascii
+	}
+	return domain
+}
+
+// shownName is a domain in its own script, empty where that is the same.
+func shownName(ascii string) string {
+	if !strings.Contains(ascii, "xn--") {
+		return ""
+	}
+	if s, err := idna.Display.ToUnicode(ascii); err == nil && s != ascii {
+		return s
+	}
+	return ""
+}
+
+// phoneNumber reads a number as people write it.
+func phoneNumber(s string) (string, bool) {
+	var digits strings.Builder
+	for i, r := range s {
+		switch {
+		case r >= '0' && r <= '9', r == '+' && i == 0:
+			digits.WriteRune(r)
+		case strings.ContainsRune(" -().", r):
+		default:
+			return "", false
+		}
+	}
+	n := len(strings.TrimPrefix(digits.String(), "+"))
+	return digits.String(), n >= 5 && n <= 15 && (s[0] == '+' || n >= 7)
+}
+
+// countRecipients counts those that differ, and those of each domain.
+func countRecipients(all []guard.Recipient) (int, []guard.DomainCount) {
+	seen := map[string]bool{}
+	byDomain := map[string]int{}
+	for _, r := range all {
+		if key := r.Kind + "\x00" + r.Address; !seen[key] {
+			seen[key] = true
+			if r.Kind == guard.RecipientEmail {
+				byDomain[r.Domain]++
+			}
+		}
+	}
+	var out []guard.DomainCount
+	for d, n := range byDomain {
+		out = append(out, guard.DomainCount{Domain: d, Shown: shownName(d), Count: n})
+	}
+	slices.SortFunc(out, func(a, b guard.DomainCount) int { return strings.Compare(a.Domain, b.Domain) })
+	return len(seen), out
+}
+
+// attachments reads what is sent along.
+func (b *Binding) attachments(ctx context.Context, in Input) ([]guard.Attachment, error) {
+	prog, ok := b.params["attachments"]
+	if !ok {
+		return nil, nil
+	}
+	v, err := prog.Any(in.Vars)
+	if err != nil {
+		return nil, fmt.Errorf("effect %s, attachments: %w", b.kind, err)
+	}
+	if v == nil {
+		return nil, nil
+	}
+	list, ok := v.([]any)
+	if !ok {
+		list = []any{v}
+	}
+	if len(list) > maxAttachments {
+		return nil, refusePlan("send fewer files at once", "the message has %d attachments; at most %d are taken", len(list), maxAttachments)
+	}
+	out := make([]guard.Attachment, 0, len(list))
+	for _, x := range list {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		out = append(out, attachment(ctx, x, in.Roots))
+	}
+	return out, nil
+}
+
+// attachment reads one. A path that leads to a file of the workspace is read;
+// what lies elsewhere is only named.
+func attachment(ctx context.Context, x any, roots []string) guard.Attachment {
+	a := guard.Attachment{Size: -1}
+	path := ""
+	switch x := x.(type) {
+	case string:
+		a.Name, path = x, x
+	case map[string]any:
+		text := func(keys ...string) string {
+			for _, k := range keys {
+				if s, ok := x[k].(string); ok && s != "" {
+					return s
+				}
+			}
+			return ""
+		}
+		path = text("path", "file", "file_path", "filePath")
+		a.Name = text("name", "filename", "fileName", "title", "path", "file", "url")
+		if data := text("content", "data", "base64"); data != "" {
+			raw, err := base64.StdEncoding.DecodeString(data)
+			if err != nil {
+				raw = []byte(data)
+			}
+			a.Size, a.SHA256 = int64(len(raw)), diff.Sum(raw)
+		}
+	}
+	if path != "" && len(roots) > 0 {
+		if t, err := Path(path, roots); err == nil {
+			if s, err := State(ctx, t, true); err == nil && s.Exists && s.Kind == stateFile {
+				a.File, a.Size, a.SHA256 = t.Path, s.Size, s.SHA256
+			}
+		}
+	}
+	if a.Name == "" {
+		a.Name = "without a name"
+	}
+	return a
+}
+
+// messageText says in plain words who would get what. The body comes last, so
+// that nothing of it can pass for a line above.
+func messageText(f guard.MessageFacts) string {
+	var out strings.Builder
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&out, "%s: %s\n", name, oneLine(value))
+		}
+	}
+	row("channel", f.Channel)
+	for _, list := range []struct {
+		name string
+		of   []guard.Recipient
+	}{{"to", f.To}, {"cc", f.Cc}, {"bcc", f.Bcc}} {
+		for _, r := range list.of {
+			value := r.Address
+			if r.Name != "" {
+				value += " (shown as " + r.Name + ")"
+			}
+			row(list.name, value)
+		}
+	}
+	for _, d := range f.Domains {
+		value := fmt.Sprintf("%s (%d)", d.Domain, d.Count)
+		if d.Shown != "" {
+			value += ", which reads " + d.Shown
+		}
+		row("domain", value)
+	}
+	for _, a := range f.Attachments {
+		value := a.Name
+		switch {
+		case a.File != "":
+			value += fmt.Sprintf(" (%d bytes, the file %s)", a.Size, a.File)
+		case a.Size >= 0:
+			value += fmt.Sprintf(" (%d bytes)", a.Size)
+		default:
+			value += " (not seen by the guard)"
+		}
+		row("attachment", value)
+	}
+	row("subject", f.Subject)
+	out.WriteString("\n" + f.Body)
+	if f.Body != "" && !strings.HasSuffix(f.Body, "\n") {
+		out.WriteByte('\n')
+	}
+	return out.String()
+}
+
+// reachText is how many people in how many domains a message reaches.
+func reachText(f guard.MessageFacts) string {
+	s := "reaches " + plural(f.Count, "recipient", "recipients")
+	if len(f.Domains) == 0 {
+		return s
+	}
+	names := make([]string, 0, len(f.Domains))
+	for i, d := range f.Domains {
+		if i == 5 {
+			names = append(names, fmt.Sprintf("and %d more", len(f.Domains)-i))
+			break
+		}
+		names = append(names, oneLine(d.Domain))
+	}
+	return s + " in " + plural(len(f.Domains), "domain", "domains") + ": " + strings.Join(names, ", ")
+}
+
+func whoText(f guard.MessageFacts) string {
+	first := slices.Concat(f.To, f.Cc, f.Bcc)[0]
+	who := firstLine(oneLine(first.Address))
+	if f.Count > 1 {
+		who += fmt.Sprintf(" and %d more", f.Count-1)
+	}
+	if f.Channel != "" {
+		who += " by " + firstLine(oneLine(f.Channel))
+	}
+	return who
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+func messageHazards(f guard.MessageFacts, all []guard.Recipient) []guard.Hazard {
+	var out []guard.Hazard
+	add := func(kind, format string, args ...any) { out = append(out, hazard(kind, format, args...)) }
+	for _, r := range all {
+		if len(out) >= 10 {
+			break
+		}
+		if r.Kind == guard.RecipientLabel && strings.Contains(r.Text, "@") && !strings.HasPrefix(r.Text, "@") {
+			add(HazardRecipient, "%s cannot be read as an e-mail address", oneLine(r.Text))
+		}
+		if r.Name != "" && strings.Contains(r.Name, "@") && !strings.Contains(strings.ToLower(r.Name), strings.ToLower(r.Address)) {
+			add(HazardRecipient, "%s is shown as another address: %s", oneLine(r.Address), oneLine(r.Name))
+		}
+	}
+	for _, d := range f.Domains {
+		if len(out) >= 20 {
+			break
+		}
+		if d.Shown != "" {
+			add(HazardDomain, "the domain %s has letters beyond ASCII; it reads %s", oneLine(d.Domain), oneLine(d.Shown))
+			if scripts := mixedScripts(d.Shown); scripts != "" {
+				add(HazardDomain, "the domain %s mixes scripts, as a name that imitates another does: %s", oneLine(d.Domain), scripts)
+			}
+		}
+	}
+	if f.Count >= manyRecipients {
+		add(HazardManyPeople, "reaches %d recipients", f.Count)
+	}
+	if n := len(f.Bcc); n > 0 {
+		add(HazardHidden, "%s that the others do not see", plural(n, "recipient", "recipients"))
+	}
+	for _, a := range f.Attachments {
+		if a.Size < 0 {
+			add(HazardAttachment, "the guard does not see what is attached as %s", oneLine(a.Name))
+			break
+		}
+	}
+	return out
+}
+
+// mixedScripts names the scripts of a label that mixes Latin, Greek, Cyrillic or
+// Armenian letters, which have many shapes in common; empty where none does.
+func mixedScripts(domain string) string {
+	for _, label := range strings.Split(domain, ".") {
+		var found []string
+		for _, script := range []struct {
+			name  string
+			table *unicode.RangeTable
+		}{{"Latin", unicode.Latin}, {"Greek", unicode.Greek}, {"Cyrillic", unicode.Cyrillic}, {"Armenian", unicode.Armenian}} {
+			if strings.ContainsFunc(label, func(r rune) bool { return unicode.Is(script.table, r) }) {
+				found = append(found, script.name)
+			}
+		}
+		if len(found) > 1 {
+			return strings.Join(found, ", ")
+		}
+	}
+	return ""
+}
