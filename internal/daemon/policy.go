@@ -16,7 +16,9 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/native"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
@@ -44,6 +46,20 @@ func Compile(cfg *config.Config, p ipc.Paths) (*policy.Set, error) {
 		return nil, err
 	}
 	return policy.Compile(cfg, lock)
+}
+
+// nativePins accepts the definitions of the client's own tools: they are part
+// of this program.
+func nativePins(cfg *config.Config, lock *config.Lock) error {
+	if cfg.Native == nil {
+		return nil
+	}
+	for name := range cfg.Native.Tools {
+		if err := lock.Put(guard.Pin{Server: config.NativeServer, Tool: name, Definition: native.Definition(name), AcceptedBy: "mcpguardd"}); err != nil {
+			return fmt.Errorf("describing the client's own tools: %w", err)
+		}
+	}
+	return nil
 }
 
 // loadPolicy reads the policy at the start of the daemon. A file that does not

@@ -1,0 +1,153 @@
+package daemon
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/hook"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/native"
+)
+
+// natives are the sessions of clients' own tools, one per run, and what the
+// clients' hooks have told. It is safe for concurrent use.
+type natives struct {
+	opening sync.Mutex // one session at a time begins
+
+	mu      sync.Mutex
+	runs    map[guard.RunID][]*nativeRun // the newest last
+	clients map[ipc.ClientRef]*nativeRun // the newest
+	uses    map[useKey]*use
+	order   []useKey                   // keys of uses, the oldest first
+	quiet   map[guard.UpstreamRef]bool // clients that run nothing of an earlier daemon's any more
+}
+
+// nativeRun is one such session.
+type nativeRun struct {
+	*session
+	tools  *native.Session
+	hooked atomic.Bool // the client has hooks, so it will report
+
+	mu      sync.Mutex
+	prompts map[string]diff.Digest
+	recent  []string
+}
+
+// useKey names a tool use: its id is the client's own word.
+type useKey struct {
+	run guard.RunID
+	id  string
+}
+
+// use is what is known of one tool use.
+type use struct {
+	context guard.Context
+	foreign bool // let through because a guarded server would ask
+	seen    bool // that server's session has seen the call
+}
+
+func newNatives() *natives {
+	return &natives{
+		runs: map[guard.RunID][]*nativeRun{}, clients: map[ipc.ClientRef]*nativeRun{},
+		uses: map[useKey]*use{}, quiet: map[guard.UpstreamRef]bool{},
+	}
+}
+
+// remember keeps what a hook said of a tool use.
+func (n *natives) remember(k useKey, u use) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, known := n.uses[k]; !known {
+		n.order = append(n.order, k)
+	}
+	n.uses[k] = &u
+	for len(n.order) > maxUses {
+		delete(n.uses, n.order[0])
+		n.order = n.order[1:]
+	}
+}
+
+// context returns proxy.Config.Context for the sessions of a run.
+func (n *natives) context(run guard.RunID) func(id string) guard.Context {
+	return func(id string) guard.Context {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		u := n.uses[useKey{run, id}]
+		if u == nil {
+			return guard.Context{}
+		}
+		u.seen = true
+		return u.context
+	}
+}
+
+// unseen reports whether a tool use was let through for a guarded server that
+// never got it.
+func (n *natives) unseen(k useKey) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	u := n.uses[k]
+	return u != nil && u.foreign && !u.seen
+}
+
+// isQuiet reports whether a client has said, to this daemon, that nothing runs
+// any more of what an earlier one let begin.
+func (n *natives) isQuiet(u guard.UpstreamRef) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.quiet[u]
+}
+
+func (n *natives) has(k useKey) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.uses[k] != nil
+}
+
+// calm notes that a client runs nothing any more of what an earlier daemon let
+// begin.
+func (n *natives) calm(ref guard.UpstreamRef) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.quiet[ref] = true
+}
+
+// prompt keeps the hash of what the user said.
+func (r *nativeRun) prompt(id string, sum diff.Digest) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.prompts == nil {
+		r.prompts = map[string]diff.Digest{}
+	}
+	r.prompts[id] = sum
+	r.recent = append(r.recent, id)
+	if len(r.recent) > maxPromptIDs {
+		delete(r.prompts, r.recent[0])
+		r.recent = r.recent[1:]
+	}
+}
+
+// contextOf says what a question belongs to.
+func (r *nativeRun) contextOf(e hook.Event) guard.Context {
+	c := guard.Context{ClientSession: e.SessionID}
+	c.Worktree, c.Branch = checkout(e.Cwd)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.Prompt = r.prompts[e.PromptID]
+	return c
+}
+
+func (n *natives) forget(r *nativeRun, client ipc.ClientRef) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.runs[r.RunID] = slices.DeleteFunc(n.runs[r.RunID], func(x *nativeRun) bool { return x == r })
+	if len(n.runs[r.RunID]) == 0 {
+		delete(n.runs, r.RunID)
+	}
+	if n.clients[client] == r {
+		delete(n.clients, client)
+	}
+}

@@ -1,0 +1,44 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/native"
+)
+
+// permission serves the tool that a client asks before it runs something.
+func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
+	r, err := d.nativeOf(ctx, h)
+	if err != nil {
+		_ = h.Welcome(ipc.Welcome{Version: d.cfg.Version, Error: err.Error()})
+		return
+	}
+	if err := h.Welcome(ipc.Welcome{OK: true, Version: d.cfg.Version}); err != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // ends with the shim, at the latest when the handover is closed
+		<-h.Done()
+		cancel()
+	}()
+	err = native.Permission{Version: d.cfg.Version, Ask: func(ctx context.Context, q native.Question) native.Answer {
+		if q.ToolUseID == "" {
+			q.ToolUseID = "prompt-" + rand.Text()
+		}
+		if d.guarded(r, q.Tool) {
+			return native.Answer{Allow: true} // its server's session asks by itself
+		}
+		q.Silent, q.Folder = !r.hooked.Load(), r.Origin.Folder
+		a, _, err := d.ask(ctx, h, r, q)
+		if err != nil {
+			return native.Answer{Reason: "mcpguard: " + err.Error()}
+		}
+		return a
+	}}.Serve(ctx, duplex{h.In, h.Out})
+	if err != nil {
+		d.log.Warn("permission prompts ended", "error", err)
+	}
+}
