@@ -94,6 +94,10 @@ type Config struct {
 	// seen before.
 	Notices []string
 
+	// Watched has a second process of this program put the terminal back where
+	// this one is killed; Main of the program has to call Watchdog for it.
+	Watched bool
+
 	In  io.Reader // nil: standard input
 	Out io.Writer // nil: standard output
 }

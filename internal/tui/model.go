@@ -82,6 +82,8 @@ type Model struct {
 	branches  map[string]string // by folder; present once asked for
 	hits      []hit             // what a click on the last frame selects
 	quitting  bool
+	stop      func() // ends the program from within a frame
+	crash     *crash // why it ends, where it fails
 }
 
 // notice is one sentence for the reviewer, shown until it is old.
@@ -120,6 +122,7 @@ func New(ctx context.Context, cfg Config) *Model {
 		pen: newPen(cfg.ASCII), sign: marksFor(cfg.ASCII), now: cfg.Now,
 		mouse: cfg.Mouse, branches: map[string]string{}, mine: map[string]bool{}, reasons: newReasons(), w: 80, h: 24,
 	}
+	m.stop = func() {}
 	m.queue.init()
 	m.items.init()
 	m.attention = newAttention(cfg.Environ)
@@ -134,7 +137,7 @@ func New(ctx context.Context, cfg Config) *Model {
 
 // Init starts the stream and asks for the background.
 func (m *Model) Init() tea.Cmd {
-	return tea.Batch(m.startStream(), m.call.later(tickEvery, tickMsg{}), tea.RequestBackgroundColor, m.call.loadReasons(m.cfg.ReasonsFile))
+	return safely(tea.Batch(m.startStream(), m.call.later(tickEvery, tickMsg{}), tea.RequestBackgroundColor, m.call.loadReasons(m.cfg.ReasonsFile)))
 }
 
 // say shows a sentence for a while.

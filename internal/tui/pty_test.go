@@ -5,12 +5,15 @@ package tui
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,7 +40,7 @@ type screen struct {
 	more chan struct{} // has a token after each read
 }
 
-func open(t testing.TB, f API, w, h int) *screen {
+func open(t testing.TB, f API, w, h int, options ...deskOption) *screen {
 	t.Helper()
 	far, near, err := pty.Open()
 	if err != nil {
@@ -68,7 +71,11 @@ func open(t testing.TB, f API, w, h int) *screen {
 		}
 	}()
 	go func() { // ends with the console
-		s.done <- Run(ctx, Config{API: f, In: near, Out: near, Profile: colorprofile.TrueColor, Environ: []string{"TERM=xterm-256color"}})
+		cfg := Config{API: f, In: near, Out: near, Profile: colorprofile.TrueColor, Environ: []string{"TERM=xterm-256color"}}
+		for _, o := range options {
+			o(&cfg)
+		}
+		s.done <- Run(ctx, cfg)
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -126,24 +133,30 @@ func (s *screen) quiet() {
 // leave ends the console and looks at what it leaves behind.
 func (s *screen) leave(end func()) {
 	s.t.Helper()
+	if err := s.left(end); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// left is like leave and returns what the console ended with.
+func (s *screen) left(end func()) (err error) {
+	s.t.Helper()
 	end()
 	select {
-	case err := <-s.done:
-		if err != nil {
-			s.t.Fatal(err)
-		}
+	case err = <-s.done:
 	case <-time.After(20 * time.Second):
 		buf := make([]byte, 1<<20)
 		s.t.Fatalf("the console does not end:\n%s", buf[:runtime.Stack(buf, true)])
 	}
 	s.until(0, ansi.ResetModeAltScreenSaveCursor)
-	now, err := term.GetState(s.near.Fd())
-	if err != nil {
-		s.t.Fatal(err)
+	now, gerr := term.GetState(s.near.Fd())
+	if gerr != nil {
+		s.t.Fatal(gerr)
 	}
 	if fmt.Sprint(*now) != fmt.Sprint(*s.state) {
 		s.t.Errorf("the terminal is %v, was %v", *now, *s.state)
 	}
+	return err
 }
 
 // harmless returns an error if what was written holds more than text, colours,
@@ -217,6 +230,60 @@ func TestTerminalIsRestored(t *testing.T) {
 		s.until(0, "waiting")
 		s.leave(func() { s.typed("q") })
 	})
+}
+
+// broken is a daemon whose answers make the console fail.
+type broken struct {
+	*fakeDaemon
+	list, watch atomic.Bool
+}
+
+func (b *broken) List(ctx context.Context, f client.Filter) (client.Page, error) {
+	if b.list.Load() {
+		panic("a list \x1b]0;gone\x07 of nothing")
+	}
+	return b.fakeDaemon.List(ctx, f)
+}
+
+func (b *broken) Watch(ctx context.Context) iter.Seq2[client.Event, error] {
+	if b.watch.Load() {
+		panic("no stream")
+	}
+	return b.fakeDaemon.Watch(ctx)
+}
+
+// TestTerminalIsRestoredAfterPanic makes each part of the console fail.
+func TestTerminalIsRestoredAfterPanic(t *testing.T) {
+	for name, fail := range map[string]func(*broken, *atomic.Bool){
+		"in a command":                 func(b *broken, _ *atomic.Bool) { b.list.Store(true) },
+		"in the stream":                func(b *broken, _ *atomic.Bool) { b.watch.Store(true) },
+		"while a key or frame is made": func(_ *broken, clock *atomic.Bool) { clock.Store(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &broken{fakeDaemon: full()}
+			var clock atomic.Bool
+			s := open(t, b, 80, 24, func(c *Config) {
+				c.Now = func() time.Time {
+					if clock.Load() {
+						panic("the clock stands still")
+					}
+					return time.Now()
+				}
+			})
+			s.until(0, "waiting")
+			err := s.left(func() {
+				fail(b, &clock)
+				s.typed("R") // reads everything again, over a new stream
+			})
+			var c *crash
+			if !errors.As(err, &c) || !strings.Contains(c.at, ".go:") {
+				t.Errorf("got %v", err)
+			}
+			if err := harmless(s.bytes(0)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // TestRealTimeStory approves on a pseudo-terminal in real time.

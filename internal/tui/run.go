@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/term"
 )
 
 // Run opens the console on the terminal and returns when the reviewer leaves
-// it, or ctx ends, which is how signals reach it. The terminal is as it was before, after a panic too.
+// it, or ctx ends, which is how signals reach it. The terminal is as it was
+// before, after a panic too.
 func Run(ctx context.Context, cfg Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the stream and every request
@@ -35,6 +38,7 @@ func Run(ctx context.Context, cfg Config) error {
 	m.pace.program = program
 	left := make(chan struct{})
 	defer close(left)
+	m.stop = cancel
 	go func() { // ends with Run
 		select {
 		case <-ctx.Done():
@@ -42,8 +46,12 @@ func Run(ctx context.Context, cfg Config) error {
 		case <-left:
 		}
 	}()
+	unwatch := watched(cfg)
 	_, err := program.Run()
+	unwatch()
 	switch {
+	case m.crash != nil:
+		return m.crash
 	case err == nil:
 		return nil
 	case errors.Is(err, tea.ErrInterrupted):
@@ -52,4 +60,36 @@ func Run(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("the console failed; nothing was decided by that: %w", err)
 	}
 	return fmt.Errorf("running the console: %w", err)
+}
+
+// watched has the terminal watched from a moment on, where that is asked for.
+// What it returns is called once the terminal is as it was.
+func watched(cfg Config) func() {
+	tty, ok := cfg.Out.(*os.File)
+	if !cfg.Watched || !ok {
+		return func() {}
+	}
+	before, err := term.GetState(tty.Fd())
+	if err != nil {
+		return func() {}
+	}
+	started := make(chan *watchdog, 1)
+	ended := make(chan struct{})
+	go func() { // ends with ended, or once the second process is there
+		defer close(started)
+		select {
+		case <-time.After(watchdogAfter):
+		case <-ended:
+			return
+		}
+		if d, err := watch(tty, before); err == nil {
+			started <- d
+		}
+	}()
+	return func() {
+		close(ended)
+		if d := <-started; d != nil {
+			d.stop()
+		}
+	}
 }

@@ -69,6 +69,11 @@ func pump(ctx context.Context, feed Feed, gen int, out chan<- eventsMsg) {
 	var end error
 	go func() { // ends with the stream, which ends with ctx
 		defer close(in)
+		defer func() {
+			if v := recover(); v != nil {
+				end = caught(v)
+			}
+		}()
 		for e, err := range feed.Watch(ctx) {
 			if err != nil {
 				end = err
@@ -174,6 +179,9 @@ func (m *Model) lost(why string) tea.Cmd {
 
 // ended is the stream's last word.
 func (m *Model) ended(err error) tea.Cmd {
+	if c := (*crash)(nil); errors.As(err, &c) {
+		return m.fails(c)
+	}
 	if errors.Is(err, client.ErrVersion) || errors.Is(err, client.ErrRefused) || errors.Is(err, client.ErrRequest) {
 		m.link.live, m.link.fatal = false, err.Error()
 		return nil

@@ -9,10 +9,14 @@ import (
 )
 
 // Update is the one function that changes the state.
-func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+func (m *Model) Update(msg tea.Msg) (model tea.Model, cmd tea.Cmd) {
+	defer func() {
+		if v := recover(); v != nil {
+			model, cmd = m, m.fails(caught(v))
+		}
+	}()
 	m.pace.happened(msg)
-	cmd := m.update(msg)
-	return m, tea.Batch(cmd, m.keepArming())
+	return m, safely(tea.Batch(m.update(msg), m.keepArming()))
 }
 
 func (m *Model) update(msg tea.Msg) tea.Cmd {
@@ -46,6 +50,8 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 			m.th = theme.New(dark, m.cfg.Profile)
 			m.restyle()
 		}
+	case crashMsg:
+		return m.fails(msg.crash)
 	case tickMsg:
 		return m.onTick()
 	case armMsg:
@@ -195,6 +201,10 @@ func (m *Model) onKey(k tea.KeyPressMsg) tea.Cmd {
 	case m.filtering() != nil:
 		return m.filterKey(k)
 	case key.Matches(k, keys.Suspend):
+		if !canSuspend() {
+			m.say(warn, "there is no shell to go back to: %s quits", first(keys.Quit))
+			return nil
+		}
 		return tea.Suspend
 	case m.helping:
 		return m.helpKey(k)

@@ -11,7 +11,14 @@ import (
 )
 
 // View paints a frame, and notes what can be decided from it.
-func (m *Model) View() tea.View {
+func (m *Model) View() (v tea.View) {
+	defer func() {
+		if e := recover(); e != nil {
+			m.fails(caught(e))
+			m.stop()
+			v = tea.NewView("")
+		}
+	}()
 	m.hits = m.hits[:0]
 	now := m.now()
 	rows, cursor, shown := m.frame()
@@ -23,7 +30,7 @@ func (m *Model) View() tea.View {
 	if d := m.dialog; d != nil && d.painted.IsZero() {
 		d.painted = now
 	}
-	v := tea.NewView(strings.Join(rows, "\n"))
+	v = tea.NewView(strings.Join(rows, "\n"))
 	v.AltScreen = true
 	v.ReportFocus = true
 	v.KeyboardEnhancements.ReportEventTypes = true // tells a held key from a pressed one

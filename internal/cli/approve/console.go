@@ -63,7 +63,7 @@ func (a *app) console(ctx context.Context, plain bool) error {
 		cfg.In, cfg.Out = a.in, a.out
 		err = tui.RunPlain(ctx, cfg)
 	} else {
-		cfg.In, cfg.Out = a.in, a.out
+		cfg.In, cfg.Out, cfg.Watched = a.in, a.out, true
 		err = tui.Run(ctx, cfg)
 	}
 	if err == nil && isAlarm(alarm) {

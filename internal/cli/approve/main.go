@@ -18,6 +18,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/tui"
 	"github.com/mcpguard/mcpguard/internal/version"
 )
 
@@ -34,6 +35,12 @@ const (
 
 // Main runs one command and returns the exit code.
 func Main(args []string, in *os.File, out, stderr io.Writer) int {
+	if len(args) == 0 && os.Getenv(tui.EnvWatchdog) != "" {
+		if tui.Watchdog() != nil {
+			return exitError // nobody reads its words
+		}
+		return exitDone
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	a, err := newApp(in, out, stderr, os.Environ())
