@@ -39,7 +39,7 @@ func TestPromise1_WhatIsNotUnderstoodDoesNotLoad(t *testing.T) {
 		{base + "        approval: {ttl: 48h}\n", "an approval may wait from"},
 		{base + "        approval: {ttl: soon}\n", "a duration such as 30s"},
 		{base + "        effect: {file.wirte: {path: args.path}}\n", `c.yaml:9:18: "file.wirte" is not a kind of effect – did you mean "file.write"?`},
-		{base + "        effect: {sql: {}}\n", "does not compute the effect sql"},
+		{base + "        effect: {smtp: {}}\n", "is not a kind of effect"},
 		{base + "        effect: {file.read: {path: args.path}}\n", "file.read is for tools at T0_READ"},
 		{base + "        effect: {file.write: {}, file.delete: {}}\n", "an effect is 'opaque', or one kind"},
 		{strings.Replace(base, "T1_REVERSIBLE_WRITE", "T2_IRREVERSIBLE_WRITE", 1), "from T2 up a tool must say its effect"},

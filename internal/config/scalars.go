@@ -182,16 +182,12 @@ type Effect struct {
 }
 
 // effectKinds are the kinds whose preview this version computes.
-var effectKinds = []string{"file.read", "file.write", "file.append", "file.edit", "file.move", "file.delete", "dir.create", "document.patch", "json.replace", "json.merge", "json.patch", "exec", "http", "opaque"}
-
-var laterKinds = []string{"message", "sql"}
+var effectKinds = []string{"file.read", "file.write", "file.append", "file.edit", "file.move", "file.delete", "dir.create", "document.patch", "json.replace", "json.merge", "json.patch", "exec", "http", "message", "sql", "opaque"}
 
 func (e *Effect) decodeNode(d *decoder, n *node, path string) {
 	switch {
 	case n.kind == kindString && n.text == "opaque":
 		*e = Effect{Kind: "opaque"}
-	case n.kind == kindString && contains(laterKinds, n.text):
-		d.report(n.pos, notComputed(n.text), `write "opaque" to approve its arguments instead`)
 	case n.kind == kindString:
 		d.report(n.pos, fmt.Sprintf("%q is not an effect", clip(n.text)), didYouMean(n.text, effectKinds))
 	case n.kind != kindMap || len(n.keys) != 1:
@@ -201,15 +197,8 @@ func (e *Effect) decodeNode(d *decoder, n *node, path string) {
 	}
 }
 
-func notComputed(kind string) string {
-	return fmt.Sprintf("this version does not compute the effect %s, so it does not load", kind)
-}
-
 func (e *Effect) decodeKind(d *decoder, k key, params *node, path string) {
 	switch {
-	case contains(laterKinds, k.name):
-		d.report(k.pos, notComputed(k.name), `write "opaque" to approve its arguments instead`)
-		return
 	case !contains(effectKinds, k.name):
 		d.report(k.pos, fmt.Sprintf("%q is not a kind of effect", clip(k.name)), didYouMean(k.name, effectKinds))
 		return
