@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -235,16 +236,28 @@ type UpstreamRef struct {
 
 // Receipt is what became of an execution.
 type Receipt struct {
-	CallID     CallID      `json:"call_id"`
-	Outcome    Outcome     `json:"outcome"`
-	ReadBack   ReadBack    `json:"read_back"`
-	Detail     string      `json:"detail,omitempty"` // a sentence
-	After      []State     `json:"after,omitempty"`  // per effect, as read back
-	Result     diff.Digest `json:"result"`           // of the upstream's answer
+	CallID   CallID   `json:"call_id"`
+	Outcome  Outcome  `json:"outcome"`
+	ReadBack ReadBack `json:"read_back"`
+	Detail   string   `json:"detail,omitempty"` // a sentence
+	After    []State  `json:"after,omitempty"`  // per effect, as read back
+	// Difference turns what was predicted into what was found, as a JSON Patch
+	// (RFC 6902) with the predicted values. Of a record that diverged alone.
+	Difference json.RawMessage `json:"difference,omitempty"`
+	// Touched is what the server says it has touched.
+	Touched    []Touched   `json:"touched,omitempty"`
+	Result     diff.Digest `json:"result"` // of the upstream's answer
 	ResultSize int         `json:"result_size"`
 	Reconciled bool        `json:"reconciled,omitempty"` // found by read-back after the fact
 	StartedAt  time.Time   `json:"started_at"`
 	EndedAt    time.Time   `json:"ended_at"`
+}
+
+// Touched is one thing that an answer says was touched, by the server's own
+// name for it.
+type Touched struct {
+	Kind string `json:"kind"` // record, message, file, commit or other
+	ID   string `json:"id"`
 }
 
 // Status maps a receipt onto the status that it gives an approval.

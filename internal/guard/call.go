@@ -73,7 +73,7 @@ type Context struct {
 // Target is a resource that a call names, resolved. For files Key is the
 // absolute path with every link resolved.
 type Target struct {
-	Kind string `json:"kind"` // "file", "opaque", …
+	Kind string `json:"kind"` // "file", "record", "opaque", …
 	Key  string `json:"key"`  // what is locked; unique within the kind
 	Path string `json:"path"` // workspace-relative, for people and for rules
 	Root string `json:"root"` // the workspace folder that contains it
@@ -89,12 +89,28 @@ type Effect struct {
 	After    State       `json:"after"`
 	Dest     *Target     `json:"dest,omitempty"` // of a move
 	Diff     diff.Digest `json:"diff"`           // of this effect's change text
+	// Record says how a JSON record is read again; nil for everything else.
+	Record *RecordRef `json:"record,omitempty"`
+	// Want is the record as it is predicted, in the form that is compared. It is
+	// kept for as long as the call is followed, and in no record.
+	Want []byte `json:"-"`
+}
+
+// RecordRef says how a record is found, and what of it counts.
+type RecordRef struct {
+	// Tool is the tool of the same server that reads it; empty where the record
+	// stands in the file that the effect's resource names.
+	Tool   string            `json:"tool,omitempty"`
+	Args   json.RawMessage   `json:"args,omitempty"` // of Tool, canonical
+	At     string            `json:"at,omitempty"`   // JSON Pointer into the answer or the file
+	Ignore []string          `json:"ignore,omitempty"`
+	Keys   map[string]string `json:"keys,omitempty"`
 }
 
 // State is what a resource is before or after, without its content.
 type State struct {
 	Exists bool        `json:"exists"`
-	Kind   string      `json:"kind,omitempty"` // "file", "dir", "symlink"
+	Kind   string      `json:"kind,omitempty"` // "file", "dir", "symlink", "record"
 	SHA256 diff.Digest `json:"sha256"`
 	Size   int64       `json:"size"`
 	Mode   uint32      `json:"mode,omitempty"` // permission bits
@@ -147,7 +163,19 @@ type Preview struct {
 	SideEffects []SideEffect `json:"side_effects,omitempty"`
 	Hazards     []Hazard     `json:"hazards,omitempty"`
 	Summary     string       `json:"summary"` // one line, e.g. "edit src/main.go (+3 −1)"
+	// Paths is what a policy that speaks of single paths says of this change.
+	Paths PathVerdict `json:"paths,omitempty"`
 }
+
+// PathVerdict is the word of a policy about the paths that change. A path that
+// it denies leaves no preview.
+type PathVerdict string
+
+// The words. The empty one means that the policy names no paths.
+const (
+	PathsAllow PathVerdict = "allow" // all that changes is allowed
+	PathsAsk   PathVerdict = "ask"
+)
 
 // Binding is everything that an approval binds. Its digest is what the
 // reviewer decides on and what is compared at execution.

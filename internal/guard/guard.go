@@ -167,6 +167,7 @@ const (
 	RuleStoreFailed      Rule = "record_failed"
 	RuleTierDefault      Rule = "tier_default"
 	RuleApprovalOptional Rule = "approval_not_required"
+	RulePathsAllowed     Rule = "paths_allowed"
 	RuleReviewer         Rule = "reviewer"
 	RuleTimeBox          Rule = "time_box"
 	RuleUnknownOutcome   Rule = "target_has_unknown_outcome"
