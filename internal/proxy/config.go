@@ -157,5 +157,6 @@ const (
 	keptLine        = 1 << 20          // bytes of the buffer towards the client that stay allocated
 	clientPatience  = time.Minute      // with a client that reads nothing of what it is sent
 	stopTimeout     = 15 * time.Second // for the upstream to be gone
+	finishAgain     = time.Second      // until a receipt that could not be recorded is tried again, at first
 	readBackTimeout = 30 * time.Second // of one read-back
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/approval"
 	"github.com/mcpguard/mcpguard/internal/audit"
@@ -219,33 +220,74 @@ func (s *session) execute(c *call, b *bound, in *guard.Intent, held *Held) []byt
 		done.Receipts = audit.Touched(in.Effects)
 		s.cfg.Meter.ran(c.tc, e.started)
 	}
-	rec, cancel := durably(s.ctx)
-	defer cancel()
-	_, err := s.cfg.Store.Finish(rec, receipt, done)
-	switch {
-	case err != nil:
+	if err := s.finish(receipt, done); err != nil {
 		// fail closed: without a receipt on record nothing may build on this target
 		s.cfg.Log.Error("recording a receipt", "call", c.tc.ID, "err", err)
 		held.Keep()
+		s.settling.Add(1)
+		go func() { // ends once it is recorded, or with the session
+			defer s.settling.Done()
+			if s.finishLate(receipt, done) {
+				s.conclude(&e, receipt, held)
+			}
+		}()
 		return ownResult(c, word{Status: wordUnknown, Rule: guard.RuleStoreFailed, ApprovalID: c.approval,
 			Reason: "the call ran, but the guard could not record what became of it",
 			Repair: "Read the target to see what became of it; ask the user to look at the guard."})
+	}
+	s.conclude(&e, receipt, held)
+	return e.end.frame
+}
+
+func (s *session) finish(r guard.Receipt, done audit.Event) error {
+	rec, cancel := durably(s.ctx)
+	defer cancel()
+	_, err := s.cfg.Store.Finish(rec, r, done)
+	return err
+}
+
+// finishLate records a receipt as soon as the store can write again, and
+// reports whether it did. A session that ends before leaves the intent open, as
+// a crash would: the next start of the daemon settles it.
+func (s *session) finishLate(r guard.Receipt, done audit.Event) bool {
+	for delay := finishAgain; ; delay = min(2*delay, 20*finishAgain) {
+		timer := time.NewTimer(delay)
+		ended := false
+		select {
+		case <-timer.C:
+		case <-s.ctx.Done():
+			timer.Stop()
+			ended = true
+		}
+		switch err := s.finish(r, done); {
+		case err == nil, errors.Is(err, store.ErrClosed): // it was written after all
+			return true
+		case ended:
+			s.cfg.Log.Error("a receipt was not recorded before the session ended", "call", r.CallID, "err", err)
+			return false
+		}
+	}
+}
+
+// conclude does what follows from a receipt that is on record: it frees the
+// targets, or waits for what is not known yet.
+func (s *session) conclude(e *execution, receipt guard.Receipt, held *Held) {
+	switch {
 	case receipt.Outcome == guard.OutcomeOK || receipt.Outcome == guard.OutcomeError:
 		held.Release()
 		if receipt.ReadBack == guard.Diverged || receipt.ReadBack == guard.Untouched && receipt.Outcome == guard.OutcomeOK {
-			s.diverged(&e, receipt)
+			s.diverged(e, receipt)
 		}
 	case e.end.final:
-		s.reconcile(&e, held)
+		s.reconcile(e, held)
 	default:
 		held.Keep()
 		s.settling.Add(1)
 		go func() { // ends with the late answer or with the upstream, which close stops
 			defer s.settling.Done()
-			s.settleLate(&e, held)
+			s.settleLate(e, held)
 		}()
 	}
-	return e.end.frame
 }
 
 func statusOf(o guard.Outcome) audit.Status {

@@ -467,6 +467,11 @@ func TestPromise4_AFailingDiskStopsWrites(t *testing.T) {
 				} else if _, err := r.locks.Acquire(context.Background(), "call_x", "files", []guard.Target{file(r.file("a.txt"))}); !errors.Is(err, ErrUnknownOutcome) {
 					t.Errorf("the target is free: %v", err)
 				}
+				if c.reached { // once the disk is well, what became of it is on record, and the target free
+					time.Sleep(time.Minute)
+					r.wantCompleted("scratch", audit.StatusOK)
+					p.wantDid(p.write("scratch", "a.txt", "newer\n"), "scratch")
+				}
 				p.end()
 			})
 		})
