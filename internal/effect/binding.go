@@ -43,6 +43,8 @@ type Spec struct {
 	// at hand. Without it a known server's effect is not computed: the call is
 	// opaque, its paths are still held to the workspace.
 	Proven bool
+	// Record is set for the kinds json.*, and for no other.
+	Record *RecordSpec
 }
 
 // Input is what a plan may depend on besides the disk.
@@ -57,6 +59,9 @@ type Input struct {
 	// Home is the server's home folder; without it a path that begins with ~ is
 	// refused.
 	Home string
+	// Reader reads records through the server. Without it no effect is computed
+	// on a record that a tool reads.
+	Reader Reader
 }
 
 // param is one parameter of a kind.
@@ -89,6 +94,8 @@ func params(kind string) (list []param, ok bool) {
 		return execParams(), true
 	case HTTP:
 		return httpParams(), true
+	case JSONReplace, JSONMerge, JSONPatch:
+		return recordParams(kind), true
 	case Message:
 		return messageParams(), true
 	case SQL:
@@ -99,7 +106,7 @@ func params(kind string) (list []param, ok bool) {
 
 // Kinds lists the kinds that Compile knows, for messages and schemas.
 func Kinds() []string {
-	return []string{FileRead, FileWrite, FileAppend, FileEdit, FileMove, FileDelete, DirCreate, DocumentPatch, Exec, HTTP, Message, SQL, Opaque}
+	return []string{FileRead, FileWrite, FileAppend, FileEdit, FileMove, FileDelete, DirCreate, DocumentPatch, JSONReplace, JSONMerge, JSONPatch, Exec, HTTP, Message, SQL, Opaque}
 }
 
 // Params lists the parameters of a kind and which of them may be left out.
@@ -122,6 +129,7 @@ type Binding struct {
 	dialect  string
 	unproven bool
 	params   map[string]*expr.Program
+	record   *record // of the kinds json.*
 }
 
 // Compile checks a spec. The error names the kind or the parameter at fault; a
@@ -130,6 +138,9 @@ func Compile(env *expr.Env, s Spec) (*Binding, error) {
 	list, ok := params(s.Kind)
 	if !ok {
 		return nil, fmt.Errorf("unknown effect %q; known are %s", s.Kind, strings.Join(Kinds(), ", "))
+	}
+	if recordParam(s.Kind) != "" {
+		return compileRecord(env, s)
 	}
 	switch s.Dialect {
 	case DialectGeneric, DialectWorkspace, DialectFilesystem, DialectClaude:

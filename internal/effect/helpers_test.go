@@ -32,6 +32,9 @@ func spec(kind, dialect string) Spec {
 	case Message:
 		s.Params["to"] = "args.to"
 	}
+	if recordParam(kind) != "" {
+		s.Record = &RecordSpec{Tool: "get", Args: map[string]string{"id": "args.id"}, Path: "effect"}
+	}
 	if kind != FileRead && kind != Opaque && kind != Exec && kind != HTTP && kind != Message && kind != SQL {
 		s.Params["dry_run"] = "has(args.dryRun) && args.dryRun"
 	}

@@ -16,6 +16,9 @@ import (
 // those that Resolve returned; if the names lead elsewhere by now, the call is
 // refused. The result depends on the input and the disk alone.
 func (b *Binding) Plan(ctx context.Context, in Input, targets []guard.Target) (guard.Preview, error) {
+	if b.record != nil {
+		return b.planRecord(ctx, in, targets)
+	}
 	places, err := b.places(ctx, in)
 	if err != nil {
 		return guard.Preview{}, err
@@ -297,15 +300,12 @@ func (b *Binding) present(c content) (guard.Preview, error) {
 		Diff:     diff.Sum(text),
 	}
 	change := guard.Change{Type: guard.ChangeUnified, Text: string(text), Added: result.Added, Removed: result.Removed}
-	var s structure
-	if c.exists {
-		var err error
-		if s, err = structural(name, c.before, c.after); err != nil {
-			return guard.Preview{}, err
-		}
+	s, err := structural(name, c.before, c.after, c.exists)
+	if err != nil {
+		return guard.Preview{}, err
 	}
 	change.Patch, change.Preview = s.patch, s.preview
-	var sides []guard.SideEffect
+	sides := s.sides
 	if c.missing > 1 {
 		sides = append(sides, guard.SideEffect{Text: "creates the folder " + oneLine(path.Dir(name))})
 	}

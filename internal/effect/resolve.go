@@ -41,6 +41,9 @@ func Path(path string, roots []string) (guard.Target, error) {
 // Resolve returns the resources that the call names, with links resolved, the
 // written one first. It looks at names alone and reads no content.
 func (b *Binding) Resolve(ctx context.Context, in Input) ([]guard.Target, error) {
+	if b.record != nil {
+		return b.recordTargets(ctx, in)
+	}
 	places, err := b.places(ctx, in)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,12 @@ import (
 // cannot be read back makes the whole Unverifiable, unless another is neither
 // as before nor as predicted: that, like a mixture, is Diverged.
 func Verify(ctx context.Context, effects []guard.Effect) (guard.ReadBack, []guard.State, string) {
+	f := VerifyWith(ctx, nil, effects)
+	return f.Result, f.After, f.Detail
+}
+
+// verify is Verify with what verifies a record.
+func verify(ctx context.Context, effects []guard.Effect, record func(guard.Effect) (guard.ReadBack, guard.State, string)) (guard.ReadBack, []guard.State, string) {
 	if len(effects) == 0 {
 		return guard.Unverifiable, nil, "the call has no effect that could be read back"
 	}
@@ -28,7 +34,11 @@ func Verify(ctx context.Context, effects []guard.Effect) (guard.ReadBack, []guar
 	seen := map[guard.ReadBack]int{}
 	var notes []string
 	for i, e := range effects {
-		result, state, note := verifyOne(ctx, e)
+		one := verifyOne
+		if e.Record != nil && e.After.Computed {
+			one = func(_ context.Context, e guard.Effect) (guard.ReadBack, guard.State, string) { return record(e) }
+		}
+		result, state, note := one(ctx, e)
 		states[i] = state
 		seen[result]++
 		if note != "" && !slices.Contains(notes, note) {

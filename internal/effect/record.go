@@ -1,0 +1,208 @@
+package effect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/expr"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// The kinds that change one JSON record: a document that another tool of the
+// server shows, or a part of one, or of a file.
+const (
+	JSONReplace = "json.replace"
+	JSONMerge   = "json.merge" // RFC 7396
+	JSONPatch   = "json.patch" // RFC 6902
+)
+
+// TargetRecord is the kind of a record's target. Its key is
+// server:tool:arguments of what reads it.
+const TargetRecord = "record"
+
+// RecordSpec says how a record is read and which of its changes count.
+type RecordSpec struct {
+	Tool string            // that reads it, T0; or
+	File string            // an expression for the path of the file that holds it
+	Args map[string]string // of Tool → expression
+	At   string            // JSON Pointer into the answer or the file
+	// Shape says what is compared. What it ignores no call may set.
+	Shape diff.Shape
+	// Allow, Ask and Deny are JSON Pointers into the record, * for any token: a
+	// change below one of them is allowed, asked for or refused.
+	Allow, Ask, Deny []string
+	Create           bool   // a record that is missing may be made
+	Path             string // of the effect in the configuration, for the names of rules
+}
+
+// Reader calls tools that read, on the server that a call goes to.
+type Reader interface {
+	// ReadTool returns the result of one call, a JSON object. args is one too.
+	// A *Refusal says why there is none; any other error is that of ctx.
+	ReadTool(ctx context.Context, tool string, args []byte) ([]byte, error)
+}
+
+// record is a compiled RecordSpec.
+type record struct {
+	spec     RecordSpec
+	names    []string // of arguments, sorted
+	args     []*expr.Program
+	paths    pathRules
+	ignored  []pattern
+	unproven bool
+}
+
+// recordParam is the parameter that says what a kind makes of the record.
+func recordParam(kind string) string {
+	switch kind {
+	case JSONReplace:
+		return "value"
+	case JSONMerge:
+		return "merge"
+	case JSONPatch:
+		return "patch"
+	}
+	return ""
+}
+
+func recordParams(kind string) []param {
+	return []param{{name: recordParam(kind), want: expr.Dyn}, {"dry_run", expr.Bool, true}}
+}
+
+// compileRecord is Compile for the kinds that change records. Only the
+// parameter that says what the record becomes may speak of the record.
+func compileRecord(env *expr.Env, s Spec) (*Binding, error) {
+	if s.Record == nil {
+		return nil, fmt.Errorf("effect %s does not say how its record is read", s.Kind)
+	}
+	over, err := env.Record()
+	if err != nil {
+		return nil, err
+	}
+	b := &Binding{kind: s.Kind, dialect: s.Dialect, params: map[string]*expr.Program{}, record: &record{spec: *s.Record, unproven: !s.Proven}}
+	for _, name := range slices.Sorted(maps.Keys(s.Params)) {
+		from, want := env, expr.Bool
+		switch name {
+		case recordParam(s.Kind):
+			from, want = over, expr.Dyn
+		case "dry_run":
+		default:
+			return nil, fmt.Errorf("effect %s has no parameter %q", s.Kind, name)
+		}
+		if b.params[name], err = from.Compile(s.Params[name], want); err != nil {
+			return nil, fmt.Errorf("effect %s, %s: %w", s.Kind, name, err)
+		}
+	}
+	if b.params[recordParam(s.Kind)] == nil {
+		return nil, fmt.Errorf("effect %s needs %q", s.Kind, recordParam(s.Kind))
+	}
+	return b, b.record.compile(env, b.params)
+}
+
+func (r *record) compile(env *expr.Env, params map[string]*expr.Program) (err error) {
+	if (r.spec.Tool == "") == (r.spec.File == "") {
+		return errors.New("a record is read with a tool or from a file")
+	}
+	if r.spec.File != "" {
+		if params["path"], err = env.Compile(r.spec.File, expr.String); err != nil {
+			return fmt.Errorf("read, file: %w", err)
+		}
+	}
+	r.names = slices.Sorted(maps.Keys(r.spec.Args))
+	for _, name := range r.names {
+		p, err := env.Compile(r.spec.Args[name], expr.Dyn)
+		if err != nil {
+			return fmt.Errorf("read, args, %s: %w", name, err)
+		}
+		r.args = append(r.args, p)
+	}
+	if _, err := diff.ParsePointer(r.spec.At); err != nil {
+		return fmt.Errorf("at: %w", err)
+	}
+	if _, _, err := r.spec.Shape.Normal(diff.Null()); err != nil {
+		return err
+	}
+	if r.ignored, err = patterns(r.spec.Shape.Ignore); err != nil {
+		return err
+	}
+	r.paths, err = compilePaths(r.spec)
+	return err
+}
+
+// recordRef says where the record of this call is, in a form that can be kept.
+func (b *Binding) recordRef(in Input) (*guard.RecordRef, error) {
+	r := b.record
+	ref := &guard.RecordRef{Tool: r.spec.Tool, At: r.spec.At, Ignore: r.spec.Shape.Ignore, Keys: r.spec.Shape.Keys}
+	if r.spec.Tool == "" {
+		return ref, nil
+	}
+	members := make([]diff.Member, len(r.names))
+	for i, name := range r.names {
+		v, err := value(in, r.args[i], in.Vars)
+		if err != nil {
+			return nil, fmt.Errorf("effect %s, read, %s: %w", b.kind, name, err)
+		}
+		members[i] = diff.Member{Name: name, Value: v}
+	}
+	args, err := diff.Object(members...)
+	if err != nil {
+		return nil, fmt.Errorf("effect %s, read: %w", b.kind, err)
+	}
+	if ref.Args, err = args.Canonical(); err != nil {
+		return nil, refusePlan("use plain numbers and text in the arguments", "the record's arguments have no canonical form")
+	}
+	return ref, nil
+}
+
+// maxRecordKey is how long the arguments may be that name a record; longer ones
+// are named by their digest.
+const maxRecordKey = 512
+
+// recordTargets is Resolve for the kinds that change records.
+func (b *Binding) recordTargets(ctx context.Context, in Input) ([]guard.Target, error) {
+	if b.record.spec.Tool == "" {
+		places, err := b.places(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return b.targets(in, places), nil
+	}
+	ref, err := b.recordRef(in)
+	if err != nil {
+		return nil, err
+	}
+	args := string(ref.Args)
+	if len(args) > maxRecordKey {
+		args = diff.Sum(ref.Args).String()
+	}
+	path := ref.Tool + ":" + args
+	return []guard.Target{{Kind: TargetRecord, Key: in.Call.Session.Server + ":" + path, Path: path, Write: true}}, nil
+}
+
+// value evaluates an expression to a JSON value. Where it names an argument,
+// the admitted bytes are read, so that every digit stays.
+func value(in Input, prog *expr.Program, vars *expr.Vars) (diff.Value, error) {
+	if m := plainArg.FindStringSubmatch(prog.Source()); m != nil {
+		args, err := diff.Decode(in.Call.Args)
+		if err != nil {
+			return diff.Value{}, err
+		}
+		if v := args.Member(m[1]); v.Present() {
+			return v, nil
+		}
+	}
+	x, err := prog.Any(vars)
+	if err != nil {
+		return diff.Value{}, err
+	}
+	raw, err := json.Marshal(x)
+	if err != nil {
+		return diff.Value{}, err
+	}
+	return diff.Decode(raw)
+}

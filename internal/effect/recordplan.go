@@ -1,0 +1,319 @@
+package effect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// The hazards of records.
+const (
+	HazardUnkeyed = "list_without_key"
+	HazardRetyped = "type_changed"
+)
+
+// stateRecord is the kind of a record's state.
+const stateRecord = "record"
+
+// largeRows is how many changed values are more than a person reads.
+const largeRows = 500
+
+// planRecord is Plan for the kinds that change records.
+func (b *Binding) planRecord(ctx context.Context, in Input, targets []guard.Target) (guard.Preview, error) {
+	now, err := b.recordTargets(ctx, in)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	if !slices.Equal(now, targets) || len(now) == 0 {
+		// fail closed: rules were applied to other names
+		return guard.Preview{}, refusePath(readAgain, "the call names another record than it did a moment ago")
+	}
+	changes, err := b.Changes(in)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	if !changes {
+		return b.planNothing(in, nil)
+	}
+	ref, err := b.recordRef(in)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	var at *place
+	if ref.Tool == "" {
+		if at, err = b.recordFile(ctx, in); err != nil {
+			return guard.Preview{}, err
+		}
+	}
+	before, err := readRecord(ctx, in.Reader, *ref, at)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	if !before.Present() && !b.record.spec.Create {
+		return guard.Preview{}, refusePlan(readRecordFirst, "there is no such record")
+	}
+	after, named, err := b.become(in, before)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	if err := b.record.serverMade(before, after); err != nil {
+		return guard.Preview{}, err
+	}
+	return b.presentRecord(now[0], ref, before, after, named)
+}
+
+// recordFile returns the place of the file that holds the record.
+func (b *Binding) recordFile(ctx context.Context, in Input) (*place, error) {
+	places, err := b.places(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	p := places[0]
+	switch {
+	case p.exists && p.stat.isDir():
+		return nil, refusePlan("name a file", "%q is a folder", p.rel())
+	case p.exists && p.stat.isLink():
+		return nil, refusePlan("write to what it leads to", "%q is a symbolic link", p.rel())
+	}
+	return &p, nil
+}
+
+// become returns what the call makes of a record, and what it speaks of.
+func (b *Binding) become(in Input, before diff.Value) (after diff.Value, named []touch, err error) {
+	prog, vars := b.params[recordParam(b.kind)], in.Vars
+	if prog.Uses("record") {
+		var doc any
+		if before.Present() {
+			if doc, err = Plain(before); err != nil {
+				return after, nil, refusePlan(askDeveloper, "the record cannot be used in an expression: %v", err)
+			}
+		}
+		over := *in.Vars
+		over.Record = &doc
+		vars = &over
+	}
+	v, err := value(in, prog, vars)
+	if err != nil {
+		return after, nil, fmt.Errorf("effect %s, %s: %w", b.kind, recordParam(b.kind), err)
+	}
+	switch b.kind {
+	case JSONReplace:
+		return v, nil, nil
+	case JSONMerge:
+		if v.Type() != diff.TypeObject {
+			return after, nil, refusePlan("give the fields that change as an object", "the merge patch is %v, which would replace the whole record", v.Type())
+		}
+		return diff.MergePatch(before, v), []touch{{"", v}}, nil
+	case JSONPatch:
+		p, err := diff.PatchOf(v)
+		if err != nil {
+			return after, nil, refusePlan("send a JSON Patch as RFC 6902 defines it", "the patch is not valid: %v", err)
+		}
+		if len(p) > maxPatchOps {
+			return after, nil, refusePlan("send fewer operations", "the patch has %d operations; at most %d are taken", len(p), maxPatchOps)
+		}
+		if after, err = p.Apply(before); err != nil {
+			return after, nil, refuseRecordPatch(err)
+		}
+		return after, namedBy(p), nil
+	}
+	return after, nil, fmt.Errorf("no plan for effect %q", b.kind)
+}
+
+func refuseRecordPatch(err error) *Refusal {
+	var pe *diff.PatchError
+	if !errors.As(err, &pe) {
+		return refusePlan(readRecordFirst, "the patch does not apply to the record")
+	}
+	return refusePlan(readRecordFirst, "the patch does not apply to the record: operation %d, %s at %.100q: %v", pe.Index+1, pe.Op, pe.Path, pe.Err)
+}
+
+// serverMade refuses a call that sets a field of which the policy says that the
+// server makes it: it is not compared, so it would go by unseen. The value that
+// is there may be sent along, and the field may be left out.
+func (r *record) serverMade(before, after diff.Value) error {
+	for _, p := range r.ignored {
+		if err := r.sameAt(p, before, after, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *record) sameAt(p pattern, before, after diff.Value, path []string) error {
+	if !after.Present() {
+		return nil
+	}
+	if len(p) == 0 {
+		if !after.Equal(before) {
+			return refusePlan("leave it out", "%s of the record is set by the server itself", oneLine(diff.FormatPointer(path...)))
+		}
+		return nil
+	}
+	path = path[:len(path):len(path)]
+	for name, v := range after.Members() {
+		if p[0] == "*" || p[0] == name {
+			if err := r.sameAt(p[1:], before.Member(name), v, append(path, name)); err != nil {
+				return err
+			}
+		}
+	}
+	for i, v := range after.Elems() {
+		token := fmt.Sprint(i)
+		if p[0] == "*" || p[0] == token {
+			if err := r.sameAt(p[1:], r.earlier(before, i, v), v, append(path, token)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// earlier returns what an element of a list was before: the one with its key,
+// or one that is the same in all, or else the one in its place.
+func (r *record) earlier(before diff.Value, i int, v diff.Value) diff.Value {
+	for _, member := range r.spec.Shape.Keys {
+		key := v.Member(member)
+		if !key.Present() {
+			continue
+		}
+		for _, old := range before.Elems() {
+			if old.Member(member).Equal(key) {
+				return old
+			}
+		}
+	}
+	for _, old := range before.Elems() {
+		if old.Equal(v) {
+			return old
+		}
+	}
+	return before.Elem(i)
+}
+
+// presentRecord renders a change of a record.
+func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, after diff.Value, named []touch) (guard.Preview, error) {
+	var hazards []guard.Hazard
+	was, unkeyed, err := b.record.normal(before)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	will, more, err := b.record.normal(after)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	patch, rows, coarse := diff.Compare(was, will)
+	verdict, err := b.record.paths.judge(rows, named)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	add := func(kind, format string, args ...any) {
+		hazards = append(hazards, guard.Hazard{Kind: kind, Text: fmt.Sprintf(format, args...)})
+	}
+	if b.record.unproven {
+		add(HazardUnproven, "this version of the server was not compared with what the guard knows of it")
+	}
+	if list := slices.Compact(append(unkeyed, more...)); len(list) > 0 {
+		add(HazardUnkeyed, "in a list that is compared by a key, an element has none or two share one: %s", oneLine(strings.Join(list[:min(len(list), 3)], ", ")))
+	}
+	if coarse {
+		add(HazardCoarse, "the change is too large to be compared closely; unchanged values may show as changed")
+	}
+	text, added, removed, types := rowText(rows)
+	if len(rows) > largeRows || len(text) > largeText {
+		add(HazardLarge, "%d values change", len(rows))
+	}
+	if len(types) > 0 {
+		add(HazardRetyped, "%s changes its type", oneLine(strings.Join(types[:min(len(types), 3)], ", ")))
+	}
+	change := guard.Change{Type: guard.ChangeJSONPatch, Text: text, Added: added, Removed: removed}
+	if change.Patch, err = patch.MarshalJSON(); err != nil {
+		return guard.Preview{}, fmt.Errorf("writing the patch of a record: %w", err)
+	}
+	if change.Preview, err = marshalRows(rows); err != nil {
+		return guard.Preview{}, fmt.Errorf("writing the preview of a record: %w", err)
+	}
+	e := guard.Effect{
+		Kind: b.kind, Resource: t, Record: ref, Before: stateOfRecord(was), After: stateOfRecord(will),
+		Diff: diff.Sum(change.Patch), Want: will.Encode(),
+	}
+	return guard.Preview{
+		Effects: []guard.Effect{e}, Change: change, Paths: verdict,
+		Hazards: append(hazards, textHazards([]byte(text))...),
+		Summary: recordSummary(t, e, rows, added, removed),
+	}, nil
+}
+
+// normal returns the form of a record that is compared; null is no record.
+func (r *record) normal(v diff.Value) (diff.Value, []string, error) {
+	return normalRecord(r.spec.Shape, v)
+}
+
+func normalRecord(s diff.Shape, v diff.Value) (diff.Value, []string, error) {
+	if !v.Present() || v.Type() == diff.TypeNull {
+		return diff.Value{}, nil, nil
+	}
+	return s.Normal(v)
+}
+
+// stateOfRecord is the state of a normal record.
+func stateOfRecord(v diff.Value) guard.State {
+	if !v.Present() {
+		return guard.State{Computed: true}
+	}
+	text := v.Encode()
+	return guard.State{Exists: true, Kind: stateRecord, SHA256: diff.Sum(text), Size: int64(len(text)), Computed: true}
+}
+
+// rowText says the rows in plain words, whole: every value that is shown to
+// nobody could hide something. types are the paths whose value is of another
+// type than before.
+func rowText(rows []diff.Change) (text string, added, removed int, types []string) {
+	var w strings.Builder
+	for _, r := range rows {
+		path := oneLine(r.Path)
+		if path == "" {
+			path = "the record"
+		}
+		if r.Op == "move" {
+			fmt.Fprintf(&w, "move %s to %s\n", oneLine(r.FromPath), path)
+			added, removed = added+1, removed+1
+			continue
+		}
+		fmt.Fprintf(&w, "%s %s\n", r.Op, path)
+		if r.From.Present() {
+			w.WriteString("- " + r.From.String() + "\n")
+			removed++
+		}
+		if r.To.Present() {
+			w.WriteString("+ " + r.To.String() + "\n")
+			added++
+		}
+		if r.From.Present() && r.To.Present() && r.From.Type() != r.To.Type() && r.From.Type() != diff.TypeNull && r.To.Type() != diff.TypeNull {
+			types = append(types, path)
+		}
+	}
+	return w.String(), added, removed, types
+}
+
+func recordSummary(t guard.Target, e guard.Effect, rows []diff.Change, added, removed int) string {
+	name := oneLine(t.Path)
+	const longest = 80
+	if r := []rune(name); len(r) > longest {
+		name = string(r[:longest]) + "…"
+	}
+	switch {
+	case len(rows) == 0:
+		return "no change to " + name
+	case !e.Before.Exists:
+		return "create the record " + name
+	case !e.After.Exists:
+		return "remove the record " + name
+	}
+	return fmt.Sprintf("change %s (+%d −%d)", name, added, removed)
+}

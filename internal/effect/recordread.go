@@ -1,0 +1,171 @@
+package effect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+const (
+	readRecordFirst = "read the record, and send a call that fits what is there now"
+	askDeveloper    = "ask the developer to look at the effect of this tool in the guard's configuration"
+)
+
+// readRecord returns a record as it is now; absent where there is none. at is
+// the file where no tool reads it.
+func readRecord(ctx context.Context, reader Reader, ref guard.RecordRef, at *place) (diff.Value, error) {
+	var doc diff.Value
+	var err error
+	if ref.Tool == "" {
+		doc, err = readRecordFile(at)
+	} else {
+		doc, err = readRecordTool(ctx, reader, ref)
+	}
+	if err != nil || !doc.Present() {
+		return diff.Value{}, err
+	}
+	v, err := doc.At(ref.At)
+	switch {
+	case errors.Is(err, diff.ErrNoSuchValue):
+		return diff.Value{}, nil
+	case err != nil:
+		return diff.Value{}, refusePlan(askDeveloper, "the record cannot be found in the answer: %v", err)
+	case v.Type() == diff.TypeNull:
+		return diff.Value{}, nil
+	}
+	return v, nil
+}
+
+func readRecordTool(ctx context.Context, reader Reader, ref guard.RecordRef) (diff.Value, error) {
+	if reader == nil {
+		// fail closed: without the server nobody knows what is there
+		return diff.Value{}, refusePlan("make the call itself, while the server runs", "the record can only be read from the running server")
+	}
+	result, err := reader.ReadTool(ctx, ref.Tool, ref.Args)
+	if err != nil {
+		return diff.Value{}, err
+	}
+	doc, err := Answer(result)
+	if err != nil {
+		return diff.Value{}, refusePlan(askDeveloper, "the answer of %s does not show the record: %v", ref.Tool, err)
+	}
+	return doc, nil
+}
+
+// readRecordFile reads a JSON, YAML or TOML file, known by its name; any other
+// is taken for JSON. A file that is not there holds no record.
+func readRecordFile(at *place) (diff.Value, error) {
+	if !at.exists {
+		return diff.Value{}, nil
+	}
+	text, _, err := at.read(MaxText)
+	if err != nil {
+		return diff.Value{}, err
+	}
+	doc, notes, err := diff.ParseDocument(path.Ext(at.rel()), text)
+	if errors.Is(err, diff.ErrUnknownFormat) {
+		doc, err = diff.Decode(text)
+	}
+	switch {
+	case err != nil:
+		return diff.Value{}, refusePlan(readAgain, "%q cannot be read as a document: %v", at.rel(), err)
+	case len(notes.Duplicates) > 0:
+		// fail closed: readers differ about what such a file means
+		return diff.Value{}, refusePlan("edit it as text", "%q gives a member more than once: %.100s", at.rel(), notes.Duplicates[0])
+	}
+	return doc, nil
+}
+
+// Answer returns what the result of a tool says, as a JSON value: its
+// structured content, else its text where that is one text and JSON.
+func Answer(result []byte) (diff.Value, error) {
+	if len(result) > MaxText {
+		return diff.Value{}, fmt.Errorf("it has %d bytes; at most %d are compared", len(result), MaxText)
+	}
+	whole := jsonrpc.Span{Start: 0, End: len(result)}
+	if at, ok := jsonrpc.Member(result, whole, "structuredContent"); ok && jsonrpc.TypeOf(result, at) == jsonrpc.ObjectType {
+		return diff.Decode(at.Of(result))
+	}
+	content, ok := jsonrpc.Member(result, whole, "content")
+	if !ok {
+		return diff.Value{}, errors.New("it has neither structured content nor text")
+	}
+	texts := 0
+	var text string
+	for el := range jsonrpc.Elements(result, content) {
+		kind, _ := jsonrpc.Member(result, el, "type")
+		if name, _ := jsonrpc.String(result, kind); name != "text" {
+			continue
+		}
+		texts++
+		if at, ok := jsonrpc.Member(result, el, "text"); ok {
+			text, _ = jsonrpc.String(result, at)
+		}
+	}
+	if texts != 1 {
+		return diff.Value{}, fmt.Errorf("it has %d texts; one that is JSON is needed", texts)
+	}
+	v, err := diff.Decode([]byte(text))
+	if err != nil {
+		return diff.Value{}, errors.New("its text is not JSON")
+	}
+	return v, nil
+}
+
+// Plain returns a JSON value as expressions see one: whole numbers as int64,
+// others as float64. A number that neither holds exactly is an error, so that
+// no expression computes with a rounded one.
+func Plain(v diff.Value) (any, error) {
+	switch v.Type() {
+	case diff.TypeNull:
+		return nil, nil
+	case diff.TypeBool:
+		return v.Bool(), nil
+	case diff.TypeString:
+		return v.Text(), nil
+	case diff.TypeNumber:
+		return plainNumber(v)
+	case diff.TypeArray:
+		list := make([]any, v.Len())
+		for i, e := range v.Elems() {
+			x, err := Plain(e)
+			if err != nil {
+				return nil, err
+			}
+			list[i] = x
+		}
+		return list, nil
+	case diff.TypeObject:
+		m := make(map[string]any, v.Len())
+		for name, e := range v.Members() {
+			x, err := Plain(e)
+			if err != nil {
+				return nil, err
+			}
+			m[name] = x
+		}
+		return m, nil
+	}
+	return nil, errors.New("there is no value")
+}
+
+func plainNumber(v diff.Value) (any, error) {
+	token := v.Text()
+	if !strings.ContainsAny(token, ".eE") {
+		if n, err := strconv.ParseInt(token, 10, 64); err == nil {
+			return n, nil
+		}
+	} else if f, err := strconv.ParseFloat(token, 64); err == nil {
+		if back, err := diff.Number(strconv.FormatFloat(f, 'e', -1, 64)); err == nil && back.Equal(v) {
+			return f, nil
+		}
+	}
+	return nil, fmt.Errorf("the number %.40s would be rounded", token)
+}
