@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
@@ -194,17 +195,20 @@ func (t *Tool) Vars(req Request) (*expr.Vars, error) {
 
 // inJail checks that every file target lies in the root that it claims.
 func (t *Tool) inJail(req Request) (guard.Decision, bool) {
-	files := 0
+	named := 0
 	for _, x := range req.Targets {
-		if x.Kind == "opaque" {
+		if x.Kind == effect.TargetOpaque {
 			continue
 		}
-		files++
+		named++
+		if x.Kind == effect.TargetRecord && x.Key != "" && x.Root == "" {
+			continue // it lies on the server, not in a folder
+		}
 		if x.Root == "" || x.Key == "" || !expr.Under(x.Key, x.Root) || !expr.Under(x.Path, ".") {
 			return t.deny(guard.RulePath, "the path is outside of the workspace", "use a path inside the workspace"), false
 		}
 	}
-	if files == 0 && t.namesPaths() {
+	if named == 0 && t.namesPaths() {
 		// fail closed: a tool that is bound to paths was given none
 		return t.deny(guard.RulePath, "the call names no path", "give a path inside the workspace"), false
 	}

@@ -263,6 +263,9 @@ func (d *differ) tool(old, new *Tool) {
 			d.add(false, "%s: labelled %s", name, l)
 		}
 	}
+	if !same(a.Receipts, b.Receipts) {
+		d.add(false, "%s: receipts %s → %s", name, show(a.Receipts), show(b.Receipts))
+	}
 	if a.Says != b.Says {
 		d.add(false, "%s: says %q → %q", name, a.Says, b.Says)
 	}
@@ -278,7 +281,7 @@ func undescribed(t config.Tool) config.Tool {
 	t.Name, t.Tier, t.TiersWhen, t.Effect, t.Deny, t.Allow = "", guard.Never, nil, config.Effect{}, nil, nil
 	t.Tenants, t.Environments, t.Approval, t.Limits = nil, nil, config.Approval{}, config.Limits{}
 	t.SideEffects, t.Sensitive, t.Schema, t.Sandbox, t.Signed, t.Says = nil, config.Sensitive{}, config.Schema{}, "", false, ""
-	t.Labels = nil
+	t.Labels, t.Receipts = nil, nil
 	return t
 }
 

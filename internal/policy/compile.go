@@ -44,6 +44,7 @@ func (c *compiler) tool(s *config.Server, tc *config.Tool) *Tool {
 	}
 	c.binding(t, s, tc)
 	c.rules(t, tc)
+	c.receipts(t, tc)
 	hash, err := toolHash(c.cfg, s, t)
 	if err != nil {
 		c.problem(c.cfg.Pos(tc.Path), "the policy of this tool has no hash: "+err.Error(), "")
@@ -59,11 +60,20 @@ func (c *compiler) binding(t *Tool, s *config.Server, tc *config.Tool) {
 	path := tc.Path + ".effect"
 	for _, p := range slices.Sorted(maps.Keys(t.effect.Params)) {
 		// Compiled for its place in the file; effect.Compile checks the type.
-		if c.expression(path+"."+t.effect.Kind+"."+p, t.effect.Params[p], expr.Dyn) == nil {
+		env := c.env
+		if t.effect.Record != nil && p != "dry_run" {
+			env = c.scope(c.env.Record)
+		}
+		if c.expressionIn(env, path+"."+t.effect.Kind+"."+p, t.effect.Params[p], expr.Dyn) == nil {
 			return
 		}
 	}
 	spec := effect.Spec{Kind: t.effect.Kind, Params: t.effect.Params, Dialect: s.Dialect, Proven: t.proven}
+	if r := t.effect.Record; r != nil {
+		if spec.Record = c.recordSpec(r); spec.Record == nil {
+			return
+		}
+	}
 	b, err := effect.Compile(c.env, spec)
 	if err != nil {
 		pos, suggestion := c.cfg.Pos(path), ""

@@ -84,7 +84,7 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 		v.Output = SensitiveOutput
 	}
 	v.Box = t.boxes[v.Tier]
-	v.Decision = t.verdict(&v, req.Call.Session.Environment)
+	v.Decision = t.verdict(&v, p.Paths, req.Call.Session.Environment)
 	v.Hazards = t.hazards(&v, req.Call.Session.Environment)
 	return v
 }
@@ -194,8 +194,9 @@ func spoken(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// verdict applies the tier's default and what the policy says about approval.
-func (t *Tool) verdict(v *Verdict, environment string) guard.Decision {
+// verdict applies the tier's default and what the policy says about approval
+// and about the paths that change.
+func (t *Tool) verdict(v *Verdict, paths guard.PathVerdict, environment string) guard.Decision {
 	d := guard.Decision{Verdict: guard.Ask, Rule: guard.RuleTierDefault, PolicyHash: t.Hash}
 	required := t.Config.Approval.Required
 	switch v.Tier {
@@ -208,7 +209,13 @@ func (t *Tool) verdict(v *Verdict, environment string) guard.Decision {
 		d.Verdict, d.Reason = guard.Allow, "reads are allowed"
 		return d
 	case guard.T1ReversibleWrite:
-		if required != nil && !*required && environment != "prod" {
+		switch {
+		case environment == "prod", required != nil && *required: // it waits, whatever it changes
+		case paths == guard.PathsAllow:
+			d.Verdict, d.Rule, d.Reason = guard.Allow, guard.RulePathsAllowed, "the policy allows all that changes"
+			return d
+		case paths == guard.PathsAsk: // required: false does not speak for single paths
+		case required != nil && !*required:
 			d.Verdict, d.Rule, d.Reason = guard.Allow, guard.RuleApprovalOptional, "the policy does not ask for an approval"
 			return d
 		}

@@ -214,6 +214,7 @@ type Tool struct {
 	boxes     map[guard.Tier]guard.TimeBox
 	schemas   *schemaCache
 	proven    bool
+	receipts  []receipt
 	serverMax int // calls in flight on the whole server
 }
 
@@ -265,7 +266,11 @@ func (c *compiler) problem(pos config.Pos, message, suggestion string) {
 
 // expression compiles the text at path; nil after a problem.
 func (c *compiler) expression(path, src string, want expr.Type) *expr.Program {
-	p, err := c.env.Compile(src, want)
+	return c.expressionIn(c.env, path, src, want)
+}
+
+func (c *compiler) expressionIn(env *expr.Env, path, src string, want expr.Type) *expr.Program {
+	p, err := env.Compile(src, want)
 	if err == nil {
 		return p
 	}
