@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/config"
@@ -93,8 +92,8 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 		return hook.Deny("mcpguard: " + err.Error()), lost
 	}
 	r.hooked.Store(true)
-	foreign := d.guarded(r, e.Tool)
-	d.natives.remember(useKey{r.RunID, e.ToolUseID}, use{context: r.contextOf(e), foreign: foreign})
+	foreign := d.guarded(r, e)
+	d.natives.remember(useKey{r.RunID, e.ToolUseID}, use{context: r.contextOf(e), name: r.nameOf(e), foreign: foreign})
 	if foreign {
 		// The session of that server holds the call by itself, with its own
 		// preview; asked here as well, one action would need two approvals.
@@ -105,7 +104,7 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 	case err != nil:
 		return hook.Deny("mcpguard: " + err.Error()), lost
 	case !a.Allow:
-		return hook.Deny(a.Reason), lost
+		return hook.Deny(a.Reason + unknownServer(e)), lost
 	case a.Begun:
 		lost = func() { r.tools.Lost(e.ToolUseID) }
 	}
@@ -122,32 +121,6 @@ func (d *daemon) ask(ctx context.Context, h *ipc.Handover, r *nativeRun, q nativ
 		}
 	}
 	return a, r, err
-}
-
-// guarded reports whether a tool belongs to an MCP server that this client
-// reaches through the guard.
-func (d *daemon) guarded(r *nativeRun, tool string) bool {
-	rest, ok := strings.CutPrefix(tool, "mcp__")
-	if !ok {
-		return false
-	}
-	rest = strings.TrimPrefix(rest, "plugin_mcpguard_") // the guard's own plugin
-	for _, s := range d.sessions.all() {
-		if s.RunID == r.RunID && s.Server != config.NativeServer && strings.HasPrefix(rest, mcpName(s.Server)+"__") {
-			return true
-		}
-	}
-	return rest == config.PermissionServer+"__approve"
-}
-
-// mcpName is a server's name as Claude Code spells it in names of tools.
-func mcpName(server string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
-			return r
-		}
-		return '_'
-	}, server)
 }
 
 // reported takes what a client says after the fact. It decides nothing and
@@ -167,7 +140,7 @@ func (d *daemon) reported(ctx context.Context, h *ipc.Handover, e hook.Event) {
 		for _, r := range runs {
 			known = r.tools.Report(e.ToolUseID, e.Input, e.Error, e.Name == hook.PostToolUseFailure) || known
 		}
-		if newest != nil && d.natives.unseen(useKey{newest.RunID, e.ToolUseID}) {
+		if newest != nil && d.natives.wentPast(useKey{newest.RunID, e.ToolUseID}, e.Name == hook.PostToolUse) {
 			d.odd(newest.session, "unguarded_tool", e.ToolUseID, "The client ran "+e.Tool+" on a server of that name which does not pass the guard. Look at the client's configuration.")
 		}
 		if !known && (newest == nil || !d.natives.has(useKey{newest.RunID, e.ToolUseID})) {

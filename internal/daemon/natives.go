@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,13 +24,17 @@ type natives struct {
 	uses    map[useKey]*use
 	order   []useKey                   // keys of uses, the oldest first
 	quiet   map[guard.UpstreamRef]bool // clients that run nothing of an earlier daemon's any more
+	names   map[nameKey]*name          // what clients call servers
 }
 
 // nativeRun is one such session.
 type nativeRun struct {
 	*session
+	client ipc.Proc
 	tools  *native.Session
 	hooked atomic.Bool // the client has hooks, so it will report
+	// prompters counts its connections for permission prompts.
+	prompters atomic.Int32
 
 	mu      sync.Mutex
 	prompts map[string]diff.Digest
@@ -45,14 +50,15 @@ type useKey struct {
 // use is what is known of one tool use.
 type use struct {
 	context guard.Context
-	foreign bool // let through because a guarded server would ask
-	seen    bool // that server's session has seen the call
+	name    nameKey // of the server, for a tool of one
+	foreign bool    // let through because a guarded server would ask
+	seen    bool    // that server's session has seen the call
 }
 
 func newNatives() *natives {
 	return &natives{
 		runs: map[guard.RunID][]*nativeRun{}, clients: map[ipc.ClientRef]*nativeRun{},
-		uses: map[useKey]*use{}, quiet: map[guard.UpstreamRef]bool{},
+		uses: map[useKey]*use{}, quiet: map[guard.UpstreamRef]bool{}, names: map[nameKey]*name{},
 	}
 }
 
@@ -68,29 +74,6 @@ func (n *natives) remember(k useKey, u use) {
 		delete(n.uses, n.order[0])
 		n.order = n.order[1:]
 	}
-}
-
-// context returns proxy.Config.Context for the sessions of a run.
-func (n *natives) context(run guard.RunID) func(id string) guard.Context {
-	return func(id string) guard.Context {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		u := n.uses[useKey{run, id}]
-		if u == nil {
-			return guard.Context{}
-		}
-		u.seen = true
-		return u.context
-	}
-}
-
-// unseen reports whether a tool use was let through for a guarded server that
-// never got it.
-func (n *natives) unseen(k useKey) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	u := n.uses[k]
-	return u != nil && u.foreign && !u.seen
 }
 
 // isQuiet reports whether a client has said, to this daemon, that nothing runs
@@ -149,5 +132,6 @@ func (n *natives) forget(r *nativeRun, client ipc.ClientRef) {
 	}
 	if n.clients[client] == r {
 		delete(n.clients, client)
+		maps.DeleteFunc(n.names, func(k nameKey, _ *name) bool { return k.client == client })
 	}
 }

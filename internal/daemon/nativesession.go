@@ -45,7 +45,7 @@ func (d *daemon) nativeOf(ctx context.Context, h *ipc.Handover) (*nativeRun, err
 		return nil, err
 	}
 	s.identified(clientName, "")
-	r := &nativeRun{session: s, tools: native.New(native.Config{
+	r := &nativeRun{session: s, client: c.Client, tools: native.New(native.Config{
 		Ref: d.refOf(c.Client), Tools: d.nativeTools,
 		Odd: func(kind, id, text string) { d.odd(s, kind, id, text) },
 	})}
@@ -139,6 +139,6 @@ func (d *daemon) proxyNative(ctx context.Context, r *nativeRun) error {
 		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
 		Redactor: d.secrets, Clock: d.clock, Roots: r.roots, Grace: nativeGrace,
 		Log:    d.log.With("session", r.ID, "server", r.Server),
-		Notice: r.notice, Waiting: r.waits, Changed: r.changed, Context: d.natives.context(r.RunID),
+		Notice: r.notice, Waiting: r.waits, Changed: r.changed, Context: d.natives.context(r.Session),
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 
+	"github.com/mcpguard/mcpguard/internal/hook"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/native"
 )
@@ -18,6 +19,8 @@ func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
 	if err := h.Welcome(ipc.Welcome{OK: true, Version: d.cfg.Version}); err != nil {
 		return
 	}
+	r.prompters.Add(1)
+	defer r.prompters.Add(-1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { // ends with the shim, at the latest when the handover is closed
@@ -28,7 +31,7 @@ func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
 		if q.ToolUseID == "" {
 			q.ToolUseID = "prompt-" + rand.Text()
 		}
-		if d.guarded(r, q.Tool) {
+		if d.guarded(r, hook.Event{Tool: q.Tool}) {
 			return native.Answer{Allow: true} // its server's session asks by itself
 		}
 		q.Silent, q.Folder = !r.hooked.Load(), r.Origin.Folder

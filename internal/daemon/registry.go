@@ -24,6 +24,7 @@ type session struct {
 	guard.Session
 	server  *policy.Server
 	clients []ipc.ClientRef // the client, and the wrappers between it and the shim
+	as      string          // the client's name for the server, where the shim said one
 	roots   []string
 	folder  string        // of the run, which decides its profile
 	changed chan struct{} // holds one: another policy is in force

@@ -113,7 +113,7 @@ func (d *daemon) open(ctx context.Context, h *ipc.Handover) (*session, error) {
 			ID: guard.NewSessionID(), RunID: run.ID, Tenant: run.Tenant, Environment: run.Environment, Workflow: run.Workflow,
 			Profile: run.Profile, Server: name, Origin: d.origin(h.Client), OpenedAt: d.now(),
 		},
-		server: server, clients: h.Clients(), folder: run.Origin.Folder,
+		server: server, clients: h.Clients(), as: h.Hello.As, folder: run.Origin.Folder,
 		changed: make(chan struct{}, 1), over: make(chan struct{}),
 	}
 	if !sameProfile(set, s.folder, s.Session) {
@@ -223,7 +223,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		Roots: s.roots, ServerRoots: FolderArgs(s.server.Config), Home: d.home(s.server.Config),
 		Log:        d.log.With("session", s.ID, "server", s.Server),
 		Notice:     func(line string) { s.notice(line); _ = h.Notice(line) }, // the shim may be gone
-		Identified: s.identified, Waiting: s.waits, Changed: s.changed, Context: d.natives.context(s.RunID),
+		Identified: s.identified, Waiting: s.waits, Changed: s.changed, Context: d.natives.context(s.Session),
 	})
 	if err != nil && ctx.Err() == nil {
 		d.log.Warn("a session ended", "session", s.ID, "server", s.Server, "error", err)

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
@@ -45,6 +46,9 @@ type Event struct {
 	Input     json.RawMessage // tool_input, as it came
 	Error     string          // of PostToolUseFailure
 	Interrupt bool
+	// Of tools of an MCP server, where the client says so: its own name for the
+	// server, and where it has it from (local, project, user, dynamic, plugin …).
+	Server, Source string
 
 	// Of UserPromptSubmit: never the text itself.
 	Prompt diff.Digest
@@ -90,6 +94,13 @@ func Parse(raw []byte) (Event, error) {
 			return e, errors.New("reading the hook's input: it names no tool, or no input or id of its use")
 		}
 		e.Input = at.Of(raw)
+		for member, to := range map[string]*string{"name": &e.Server, "source": &e.Source} {
+			if at, ok := jsonrpc.Lookup(raw, root, "mcp_server", member); ok {
+				if v, ok := jsonrpc.String(raw, at); ok && len(v) <= maxLabel {
+					*to = v
+				}
+			}
+		}
 		if e.Name == PostToolUseFailure {
 			e.Error = "the tool failed"
 			if at, ok := jsonrpc.Member(raw, root, "error"); ok {
@@ -151,4 +162,15 @@ func decision(word, reason string) []byte {
 		return nil
 	}
 	return append(b, '\n')
+}
+
+// ServerWord is a server's name as Claude Code spells it in names of tools,
+// mcp__NAME__tool.
+func ServerWord(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
+			return r
+		}
+		return '_'
+	}, name)
 }

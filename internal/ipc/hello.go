@@ -36,11 +36,13 @@ const (
 // Hello is what a shim says first, in one line of JSON, with the session's
 // input and output as descriptors. Everything in it is a claim.
 type Hello struct {
-	Protocol int               `json:"protocol"`
-	Version  string            `json:"version"`
-	Server   string            `json:"server"`
-	Cwd      string            `json:"cwd"`
-	Env      map[string]string `json:"env,omitempty"` // the client's session id and project folder
+	Protocol int    `json:"protocol"`
+	Version  string `json:"version"`
+	Server   string `json:"server"`
+	// As is the client's name for the server, where its entry says so (--as).
+	As  string            `json:"as,omitempty"`
+	Cwd string            `json:"cwd"`
+	Env map[string]string `json:"env,omitempty"` // the client's session id and project folder
 	// Copied says that the descriptors are pipes of the shim, which copies.
 	Copied bool `json:"copied,omitempty"`
 }

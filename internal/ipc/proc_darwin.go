@@ -123,3 +123,7 @@ func commandLine(pid int) []string {
 	args := strings.Split(strings.TrimLeft(string(rest[i:]), "\x00"), "\x00")
 	return args[:min(argc, len(args))]
 }
+
+// Environ returns the environment that a process was started with; nil, since
+// this system does not show it.
+func Environ(int) map[string]string { return nil }

@@ -174,3 +174,20 @@ func readProc(path string) ([]byte, error) {
 		}
 	}
 }
+
+// Environ returns the environment that a process was started with, as far as
+// the system shows it; nil where it does not. It may hold secrets: look single
+// names up, and keep nothing of the rest.
+func Environ(pid int) map[string]string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return nil
+	}
+	out := map[string]string{}
+	for line := range strings.SplitSeq(string(b), "\x00") {
+		if name, value, ok := strings.Cut(line, "="); ok {
+			out[name] = value
+		}
+	}
+	return out
+}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/mcpguard/mcpguard/internal/hook"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
@@ -339,7 +340,11 @@ func (e *Entry) edits(program, server, home string) ([]jsonrpc.Edit, error) {
 	if e.command.IsZero() {
 		return nil, fmt.Errorf("changing %s in %s: it has no command", e.Name, e.File.Path)
 	}
-	words := `["stdio", ` + string(jsonrpc.QuoteString(server)) + `]`
+	words := `["stdio", ` + string(jsonrpc.QuoteString(server))
+	if hook.ServerWord(e.Name) != hook.ServerWord(server) {
+		words += `, "--as", ` + string(jsonrpc.QuoteString(e.Name)) // by which the client's hooks know it
+	}
+	words += `]`
 	last := max(e.command.End, e.args.End)
 	behind := jsonrpc.Span{Start: last, End: last}
 	edits := []jsonrpc.Edit{{Span: e.command, With: jsonrpc.QuoteString(program)}}

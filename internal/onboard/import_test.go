@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/hook"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
@@ -222,7 +223,11 @@ func onlyTheseChanged(t *testing.T, im *Import, rec *Record) {
 			if id.Path != f.Path {
 				continue
 			}
-			if args := entry(b, id)["args"].([]any); !reflect.DeepEqual(args, []any{"stdio", id.Server}) {
+			want := []any{"stdio", id.Server}
+			if hook.ServerWord(id.Name) != id.Server {
+				want = append(want, "--as", id.Name)
+			}
+			if args := entry(b, id)["args"].([]any); !reflect.DeepEqual(args, want) {
 				t.Errorf("%s starts %v", id.Name, args)
 			}
 			for _, key := range []string{"command", "args", "env"} {

@@ -38,6 +38,7 @@ const (
 type Config struct {
 	Paths   ipc.Paths
 	Server  string
+	As      string // the client's name for it, where the entry says so
 	Version string
 	// In and Out are the client's ends, which stay the caller's. Where they
 	// are descriptors 0 and 1, /dev/null takes their place when they were
@@ -148,6 +149,7 @@ func reach(ctx context.Context, cfg Config) (*net.UnixConn, error) {
 
 func (s *session) greet(ctx context.Context, cfg Config) error {
 	hello := ipc.NewHello(cfg.Server, cfg.Version)
+	hello.As = cfg.As
 	hello.Copied = s.in.copied() || s.out.copied()
 	var err error
 	if s.welcome, err = ipc.Offer(ctx, s.conn, hello, s.in.theirs, s.out.theirs); err != nil {

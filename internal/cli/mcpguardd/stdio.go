@@ -15,7 +15,10 @@ import (
 // stdio is the ordinary way of the command. Where a daemon answers,
 // internal/shim/express has handed the session over before it came to this.
 func (a *app) stdio() *cobra.Command {
-	var noAutostart bool
+	var (
+		noAutostart bool
+		as          string
+	)
 	c := &cobra.Command{
 		Use:     "stdio SERVER",
 		Short:   "what the client launches in the server's place",
@@ -28,7 +31,7 @@ func (a *app) stdio() *cobra.Command {
 			if !ok {
 				return errors.New("standard output is not a file descriptor")
 			}
-			cfg := shim.Config{Server: args[0], Version: version.Number, In: a.in, Out: out, Err: a.err}
+			cfg := shim.Config{Server: args[0], As: as, Version: version.Number, In: a.in, Out: out, Err: a.err}
 			if code := session(c.Context(), cfg, !noAutostart); code != exitDone {
 				return coded(code, nil) // the shim has said what happened
 			}
@@ -36,6 +39,7 @@ func (a *app) stdio() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&noAutostart, "no-autostart", false, "do not start a daemon where none answers")
+	c.Flags().StringVar(&as, "as", "", "the client's name for the server, where it is another and the client's hooks ask the guard")
 	return c
 }
 

@@ -1,0 +1,57 @@
+package onboard
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+)
+
+// TestEntries: a name is looked up where the client has it from, and nowhere
+// else; what starts something else is not taken for the guard's.
+func TestEntries(t *testing.T) {
+	home, project := t.TempDir(), t.TempDir()
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	guarded := func(server string) string {
+		return `{"command": "/opt/mcpguardd", "args": ["stdio", "` + server + `"]}`
+	}
+	const other = `{"command": "npx", "args": ["files"]}`
+	write(filepath.Join(home, ".claude.json"), `{"mcpServers": {"fs": `+guarded("files")+`, "both": `+other+`, "my.db": `+guarded("db")+`},
+		"projects": {"`+project+`": {"mcpServers": {"both": `+guarded("files")+`, "own": `+guarded("own")+`}},
+		             "/elsewhere": {"mcpServers": {"far": `+guarded("files")+`}}}}`)
+	write(filepath.Join(project, ".mcp.json"), `{"mcpServers": {"shared": `+guarded("shared")+`, "fs": `+other+`}}`)
+	write(filepath.Join(project, "more.json"), `{"mcpServers": {"extra": `+guarded("extra")+`, "web": {"type": "http", "url": "https://example.com"}}}`)
+	lookup := func(name string) (string, bool) { return home, name == "HOME" }
+	for _, c := range []struct {
+		scope, name string
+		want        Named
+	}{
+		{"user", "fs", Named{Servers: []string{"files"}}},
+		{"project", "fs", Named{Past: true}},
+		{"", "fs", Named{Servers: []string{"files"}, Past: true}},
+		{"user", "both", Named{Past: true}},
+		{"local", "both", Named{Servers: []string{"files"}}},
+		{"user", "my_db", Named{Servers: []string{"db"}}},
+		{"local", "own", Named{Servers: []string{"own"}}},
+		{"local", "far", Named{}},
+		{"project", "shared", Named{Servers: []string{"shared"}}},
+		{"dynamic", "extra", Named{Servers: []string{"extra"}}},
+		{"dynamic", "web", Named{Past: true}},
+		{"dynamic", "fs", Named{}},
+		{"plugin", "fs", Named{}},
+		{"user", "nobody", Named{}},
+	} {
+		got := Entries(project, lookup, []string{"more.json", `{"mcpServers": {}}`, "missing.json"}, c.scope, c.name)
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s in scope %q: %+v, want %+v", c.name, c.scope, got, c.want)
+		}
+	}
+}
