@@ -1,11 +1,13 @@
 package tui
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,12 +78,36 @@ func full() *fakeDaemon {
 	return f
 }
 
-// scenes leads a console to each view.
-var scenes = []struct {
+// scene leads a console to a view.
+type scene struct {
 	name string
 	keys []string
 	text string
-}{
+	of   func() *fakeDaemon // full where nil
+}
+
+func (s scene) daemon() *fakeDaemon {
+	if s.of == nil {
+		return full()
+	}
+	return s.of()
+}
+
+// kinds are the types of changes, and the ways to look at one.
+var kinds = []scene{
+	{name: "values", keys: []string{"down"}, of: gallery},
+	{name: "deleted", keys: []string{"down", "down"}, of: gallery},
+	{name: "marked", keys: []string{"down", "down", "down"}, of: gallery},
+	{name: "command", keys: []string{"down", "down", "down", "down"}, of: gallery},
+	{name: "letter", keys: []string{"down", "down", "down", "down", "down"}, of: gallery},
+	{name: "cut", keys: []string{"w"}, of: gallery},
+	{name: "rawtext", keys: []string{"r"}, of: gallery},
+	{name: "document", keys: []string{"down", "o"}, of: gallery},
+	{name: "found", keys: []string{"/", "V", "A", "T", "enter"}, of: gallery},
+}
+
+// scenes lead a console to each view.
+var scenes = []scene{
 	{name: "queue"},
 	{name: "hazard", keys: []string{"down"}},
 	{name: "reason", keys: []string{"a"}, text: "fine, as discussed"},
@@ -112,10 +138,10 @@ func (d *desk) play(keys []string, text string) {
 
 func TestGoldenFrames(t *testing.T) {
 	sizes := [][2]int{{60, 16}, {80, 24}, {140, 45}}
-	for _, sc := range scenes {
+	for _, sc := range append(slices.Clone(scenes), kinds...) {
 		for _, size := range sizes {
 			t.Run(fmt.Sprintf("%s/%dx%d", sc.name, size[0], size[1]), func(t *testing.T) {
-				d := newDesk(t, full(), branches)
+				d := newDesk(t, sc.daemon(), branches)
 				d.size(size[0], size[1])
 				d.play(sc.keys, sc.text)
 				d.golden(fmt.Sprintf("%s-%dx%d", sc.name, size[0], size[1]), d.screen())
@@ -164,6 +190,28 @@ func TestGoldenColours(t *testing.T) {
 	}
 }
 
+// TestGoldenEverywhere keeps a digest of each view at each size, in each theme
+// and at each level of colour: what changes is seen, and the frames spelled out
+// beside it say how.
+func TestGoldenEverywhere(t *testing.T) {
+	var out strings.Builder
+	for _, sc := range append(slices.Clone(scenes), kinds...) {
+		for _, size := range [][2]int{{50, 14}, {60, 16}, {80, 24}, {100, 30}, {140, 45}, {200, 60}} {
+			for _, light := range []bool{false, true} {
+				for _, p := range []colorprofile.Profile{colorprofile.TrueColor, colorprofile.ANSI256, colorprofile.ANSI, colorprofile.ASCII} {
+					d := newDesk(t, sc.daemon(), branches, func(c *Config) { c.Profile, c.Light = p, light })
+					d.size(size[0], size[1])
+					d.play(sc.keys, sc.text)
+					d.sound()
+					theme := map[bool]string{false: "dark", true: "light"}[light]
+					fmt.Fprintf(&out, "%-8s %3dx%d %-5s %-9s %.16x\n", sc.name, size[0], size[1], theme, p, sha256.Sum256([]byte(d.last.Content)))
+				}
+			}
+		}
+	}
+	compare(t, "everywhere", out.String())
+}
+
 func TestGoldenASCII(t *testing.T) {
 	d := newDesk(t, full(), branches, func(c *Config) { c.ASCII = true })
 	d.play([]string{"down"}, "")
@@ -175,7 +223,9 @@ func TestGoldenASCII(t *testing.T) {
 	d.golden("ascii", d.screen())
 }
 
-func (d *desk) golden(name, got string) {
+// sound holds a frame against the screen: as many rows, none too wide, nothing
+// raw.
+func (d *desk) sound() {
 	d.t.Helper()
 	rows := strings.Split(d.last.Content, "\n")
 	if len(rows) != d.m.h {
@@ -189,21 +239,31 @@ func (d *desk) golden(name, got string) {
 	if err := hostile.Check([]byte(d.last.Content), true); err != nil {
 		d.t.Error(err)
 	}
+}
+
+func (d *desk) golden(name, got string) {
+	d.t.Helper()
+	d.sound()
+	compare(d.t, name, got)
+}
+
+func compare(t testing.TB, name, got string) {
+	t.Helper()
 	path := filepath.Join("testdata", "frames", name+".golden")
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			d.t.Fatal(err)
+			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, []byte(got+"\n"), 0o644); err != nil {
-			d.t.Fatal(err)
+			t.Fatal(err)
 		}
 		return
 	}
 	want, err := os.ReadFile(path)
 	if err != nil {
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if got+"\n" != string(want) {
-		d.t.Errorf("%s differs (run with -update to accept):\n%s\nwant:\n%s", path, got, want)
+		t.Errorf("%s differs (run with -update to accept):\n%s\nwant:\n%s", path, got, want)
 	}
 }

@@ -55,6 +55,11 @@ func poison(v reflect.Value, text string) {
 func poisoned(text string) *fakeDaemon {
 	f := full()
 	line := strings.NewReplacer("\n", "", "\r", "").Replace(text)
+	quoted, _ := json.Marshal(text)
+	kinds := poisonedKinds(text, line, string(quoted))
+	for i := range kinds {
+		f.put(sample(30+i, []string{t1, t2, t3, t4}[i%4], "call", "target"))
+	}
 	for _, d := range f.items {
 		tier := d.Tier
 		d.SideEffects, d.Hazards = []string{"x", "y"}, []client.Hazard{{Kind: "k", Text: "t"}}
@@ -63,6 +68,9 @@ func poisoned(text string) *fakeDaemon {
 		d.Tier = tier
 		d.Diff = client.NewDiff("unified", "--- a/"+line+"\n+++ b/"+line+"\n@@ -1,2 +1,3 @@ "+line+"\n "+line+"\n-"+line+"\n+"+line+" x\n+"+text+"\n")
 		d.Arguments = json.RawMessage(text)
+	}
+	for i, k := range kinds {
+		f.items[sample(30+i, t1, "", "").ID].Diff = k
 	}
 	for i := range f.servers {
 		poison(reflect.ValueOf(&f.servers[i]).Elem(), text)
@@ -79,7 +87,6 @@ func poisoned(text string) *fakeDaemon {
 	poison(reflect.ValueOf(&f.status).Elem(), text)
 	poison(reflect.ValueOf(&f.stats).Elem(), text)
 	f.records = nil
-	quoted, _ := json.Marshal(text)
 	for i, e := range []string{"tool_call_denied", "approval_decided"} {
 		f.records = append(f.records, client.Record{Index: int64(i), Event: json.RawMessage(fmt.Sprintf(
 			`{"event":%q,"timestamp":"2026-03-14T09:26:53Z","run_id":%s,"tool":{"server":%s,"name":%s},"verdict":%s,"rule":%s,"reason":%s,"status":%s,"gates":{"approval_id":%s}}`,
@@ -87,6 +94,22 @@ func poisoned(text string) *fakeDaemon {
 	}
 	f.records = append(f.records, client.Record{Index: 9, Event: json.RawMessage(`{"event":` + string(quoted) + `}`)}, client.Record{Index: 10, Event: json.RawMessage(text)})
 	return f
+}
+
+// poisonedKinds are changes of each type with a text in each place of it.
+func poisonedKinds(text, line, quoted string) []client.Diff {
+	patch := client.NewDiff("json_patch", "")
+	patch.Preview = json.RawMessage(`[{"op":"replace","path":` + quoted + `,"from":` + quoted + `,"to":{"a":` + quoted + `}},{"op":"remove","path":"/a","from":` + quoted + `}]`)
+	return []client.Diff{
+		client.NewDiff("message", `{"from":`+quoted+`,"to":[`+quoted+`,"a@x.org"],"cc":`+quoted+`,"subject":`+quoted+`,"attachments":[`+quoted+`],`+quoted+`:1,"body":`+quoted+`}`),
+		client.NewDiff("message", "from     "+line+"\nto       "+line+"@x.org, b@"+line+"\nbody\n"+text),
+		client.NewDiff("exec", "folder    "+line+"\nprograms  "+line+"\ncommand\n"+text),
+		client.NewDiff("exec", "folder    /\nargv      "+fmt.Sprintf("%q", []string{text, text})+"\n"),
+		client.NewDiff("http", "method  "+line+"\nhost    "+line+"\nbody\n"+text),
+		client.NewDiff("sql", "tables  "+line+"\nstatement\n"+text),
+		client.NewDiff("opaque", `{"a":`+quoted+`,`+quoted+`:[`+quoted+`]}`),
+		patch,
+	}
 }
 
 // TestPromise7_HostileTextInEveryFieldOfEveryView looks at every frame on the
@@ -132,9 +155,14 @@ func TestPromise7_HostileTextInEveryFieldOfEveryView(t *testing.T) {
 					check(sc.name + " with a paste")
 					d.press("esc", "esc", "esc", "1")
 				}
-				for range 3 { // each item, and the refusals of it
+				for range 11 { // each item, and the refusals of it
 					d.press("down", "i")
 					check("info")
+					for _, k := range []string{"i", "r", "o", "w", "z", "s", "f", "G"} {
+						d.press(k)
+						check("the change, " + k)
+					}
+					d.press("g", "s", "z", "w", "o", "o", "r", "r", "i")
 					d.press("i", "a", "down", "enter")
 					check("dialog")
 					d.press("esc")

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"reflect"
+	"runtime/debug"
 	"time"
 	"unsafe"
 
@@ -10,12 +11,17 @@ import (
 
 // The library looks for a changed frame at a fixed rate for ever: at 60 Hz that
 // alone costs more than everything else that an idle console does, at 30 Hz a
-// key waits too long for its frame. So the rate follows what happens.
+// key waits too long for its frame. So the rate follows what happens. The
+// library's option sets the rate once, before the start; it has nothing for
+// later.
 const (
 	busyRate = time.Second / 120
 	idleRate = time.Second / 4
 	// calmAfter is how long nothing must have happened but the passing of time.
 	calmAfter = 500 * time.Millisecond
+	// freeEvery is how often a calm console gives memory back at most: what was
+	// read of a long change or a long queue is a multiple of what is kept.
+	freeEvery = 30 * time.Second
 )
 
 // pacer sets the rate of a program's renderer. The zero pacer does nothing.
@@ -23,6 +29,7 @@ type pacer struct {
 	program *tea.Program
 	slow    bool
 	last    time.Time // something happened
+	freed   time.Time // memory was given back
 }
 
 // ticker returns the renderer's ticker, nil where the library has none under
@@ -58,5 +65,9 @@ func (p *pacer) happened(msg tea.Msg) {
 	if !p.slow && now.Sub(p.last) > calmAfter {
 		p.slow = true
 		t.Reset(idleRate)
+		if now.Sub(p.freed) > freeEvery {
+			p.freed = now
+			go debug.FreeOSMemory() // ends by itself, in milliseconds
+		}
 	}
 }
