@@ -300,12 +300,15 @@ func (b *Binding) present(c content) (guard.Preview, error) {
 		Diff:     diff.Sum(text),
 	}
 	change := guard.Change{Type: guard.ChangeUnified, Text: string(text), Added: result.Added, Removed: result.Removed}
-	s, err := structural(name, c.before, c.after, c.exists)
-	if err != nil {
-		return guard.Preview{}, err
+	var s structure
+	if c.exists {
+		var err error
+		if s, err = structural(name, c.before, c.after); err != nil {
+			return guard.Preview{}, err
+		}
 	}
 	change.Patch, change.Preview = s.patch, s.preview
-	sides := s.sides
+	var sides []guard.SideEffect
 	if c.missing > 1 {
 		sides = append(sides, guard.SideEffect{Text: "creates the folder " + oneLine(path.Dir(name))})
 	}
