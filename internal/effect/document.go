@@ -2,7 +2,6 @@ package effect
 
 import (
 	"errors"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -237,31 +236,4 @@ func (b *Binding) fillPatch(in Input, c *content) error {
 		c.hazards = append(c.hazards, hazard(HazardRewritten, "the whole file is written anew: its layout changes beyond the patch"))
 	}
 	return nil
-}
-
-// structural returns the JSON Patch and the rows that show what changes in a
-// document, and hazards of reading it; nothing where a side is no document.
-func structural(name string, before, after []byte) (s structure, err error) {
-	a, _, err := diff.ParseDocument(path.Ext(name), before)
-	if err != nil {
-		return structure{}, nil
-	}
-	b, notes, err := diff.ParseDocument(path.Ext(name), after)
-	if err != nil {
-		if errors.Is(err, diff.ErrTooLarge) {
-			return structure{}, nil
-		}
-		s.hazards = append(s.hazards, hazard(HazardBroken, "the file was a valid %s document and will not be one", notes.Format))
-		return s, nil
-	}
-	if s.patch, err = diff.MakePatch(a, b).MarshalJSON(); err != nil {
-		return structure{}, fmt.Errorf("writing the structural patch: %w", err)
-	}
-	if s.preview, err = marshalRows(diff.Preview(a, b)); err != nil {
-		return structure{}, fmt.Errorf("writing the structural preview: %w", err)
-	}
-	if len(notes.Duplicates) > 0 {
-		s.hazards = append(s.hazards, hazard(HazardDuplicate, "a member is given more than once; readers differ about which counts"))
-	}
-	return s, nil
 }

@@ -103,16 +103,26 @@ func (b *Binding) planExec(in Input, targets []guard.Target) (guard.Preview, err
 	}
 	row("folder", cmp.Or(c.folder, "the server's own"))
 	var hazards []guard.Hazard
+	f := guard.ExecFacts{Line: c.line, Argv: c.argv, Folder: c.folder, Parsed: true, Background: c.background, Unconfined: c.unconfined}
 	name := ""
 	if c.argv != nil {
 		row("argv", fmt.Sprintf("%q", c.argv))
+		f.Programs = c.argv[:1]
 		name = c.argv[0]
 		hazards = runsOthers([]string{path.Base(c.argv[0])})
 	} else {
 		s := readShell(c.line)
-		row("run by", b.shell())
+		f.RunBy, f.Parsed = b.shell(), s.parsed
+		f.Programs, f.Redirections, f.Substitutions, f.Environment = s.programs, s.redirections, s.substitutions, s.environment
+		row("run by", f.RunBy)
+		if !s.parsed {
+			row("parsed", "no: it cannot be taken apart")
+		}
 		row("programs", strings.Join(s.programs, ", "))
-		row("writes", strings.Join(s.writes, ", "))
+		row("writes", strings.Join(s.files(true), ", "))
+		row("reads", strings.Join(s.files(false), ", "))
+		row("puts in", strings.Join(s.substitutions, ", "))
+		row("sets", strings.Join(s.environment, ", "))
 		hazards = s.hazards
 		name = firstLine(c.line)
 	}
@@ -133,7 +143,7 @@ func (b *Binding) planExec(in Input, targets []guard.Target) (guard.Preview, err
 	text := out.String()
 	return guard.Preview{
 		Effects: []guard.Effect{{Kind: Exec, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
-		Change:  guard.Change{Type: guard.ChangeExec, Text: text},
+		Change:  guard.Change{Type: guard.ChangeExec, Text: text, Facts: guard.Facts{Exec: &f}},
 		Hazards: append(hazards, textHazards([]byte(text))...),
 		Summary: "run " + oneLine(name),
 	}, nil
@@ -161,15 +171,39 @@ func firstLine(s string) string {
 
 // shellText is what can be told of a line for a shell.
 type shellText struct {
-	programs, writes []string
-	hazards          []guard.Hazard
+	parsed                  bool
+	programs, substitutions []string
+	environment             []string // names of variables that it sets
+	redirections            []guard.ExecRedirection
+	hazards                 []guard.Hazard
+}
+
+// files lists the files that it redirects to or from.
+func (s shellText) files(writes bool) []string {
+	var out []string
+	for _, r := range s.redirections {
+		if r.Writes != writes {
+			continue
+		}
+		name := r.File
+		if name == "" {
+			name = "a file whose name is computed"
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // maxCommand bounds what is parsed, in bytes.
 const maxCommand = 64 << 10
 
-// readShell names the programs that a line starts and the files that it
-// redirects to. It is help for the reader: what it does not find may still run.
+// maxShellItems bounds each list of what is found in a line.
+const maxShellItems = 50
+
+// readShell names the programs that a line starts, the files that it redirects
+// to and from, what is put in when it runs, and the variables that it sets. It is help for the reader: what it does not find may still run.
 func readShell(line string) (s shellText) {
 	unread := func() shellText {
 		return shellText{hazards: []guard.Hazard{{Kind: HazardNotParsed, Text: "the command cannot be taken apart; read it as it stands"}}}
@@ -181,12 +215,14 @@ func readShell(line string) (s shellText) {
 	if err != nil {
 		return unread()
 	}
+	s.parsed = true
 	computed := false
 	add := func(list *[]string, v string) {
-		if !slices.Contains(*list, v) && len(*list) < 50 {
+		if !slices.Contains(*list, v) && len(*list) < maxShellItems {
 			*list = append(*list, v)
 		}
 	}
+	source := func(n syntax.Node) string { return firstLine(line[n.Pos().Offset():n.End().Offset()]) }
 	syntax.Walk(f, func(n syntax.Node) bool {
 		switch n := n.(type) {
 		case *syntax.CallExpr:
@@ -197,15 +233,23 @@ func readShell(line string) (s shellText) {
 					computed = true
 				}
 			}
-		case *syntax.Redirect:
-			switch n.Op {
-			case syntax.RdrOut, syntax.AppOut, syntax.RdrClob, syntax.RdrAll, syntax.AppAll, syntax.RdrInOut:
-				if word, ok := literal(n.Word); ok {
-					add(&s.writes, word)
-				} else {
-					add(&s.writes, "a file whose name is computed")
+			for _, a := range n.Assigns {
+				if a.Name != nil {
+					add(&s.environment, a.Name.Value)
 				}
 			}
+		case *syntax.DeclClause:
+			for _, a := range n.Args {
+				if a.Name != nil {
+					add(&s.environment, a.Name.Value)
+				}
+			}
+		case *syntax.Redirect:
+			if r, ok := redirection(n); ok && len(s.redirections) < maxShellItems {
+				s.redirections = append(s.redirections, r)
+			}
+		case *syntax.CmdSubst, *syntax.ProcSubst, *syntax.ParamExp, *syntax.ArithmExp:
+			add(&s.substitutions, source(n))
 		}
 		return true
 	})
@@ -218,6 +262,32 @@ func readShell(line string) (s shellText) {
 	}
 	s.hazards = append(s.hazards, runsOthers(bases)...)
 	return s
+}
+
+// redirection reads a redirection of a file; here-documents and copies of
+// descriptors are none.
+func redirection(n *syntax.Redirect) (r guard.ExecRedirection, ok bool) {
+	switch n.Op {
+	case syntax.RdrOut, syntax.AppOut, syntax.RdrClob, syntax.RdrAll, syntax.AppAll, syntax.RdrInOut:
+		r.Writes = true
+	case syntax.RdrIn:
+	case syntax.DplOut: // ">& file" is one where no descriptor follows
+		word, literal := literal(n.Word)
+		if literal && (word == "-" || strings.Trim(word, "0123456789-") == "") {
+			return r, false
+		}
+		r.Writes = true
+	default:
+		return r, false
+	}
+	r.Op = n.Op.String()
+	if n.N != nil {
+		r.Op = n.N.Value + r.Op
+	}
+	if word, ok := literal(n.Word); ok {
+		r.File = word
+	}
+	return r, true
 }
 
 // literal returns a word without expansions, as the shell would read it.

@@ -63,6 +63,8 @@ func (b *Binding) planHTTP(in Input, targets []guard.Target) (guard.Preview, err
 	row("method", method)
 	row("scheme", u.Scheme)
 	row("host", host)
+	shown := shownName(host)
+	row("reads", shown)
 	row("port", u.Port())
 	row("path", u.EscapedPath())
 	row("query", u.RawQuery)
@@ -73,7 +75,9 @@ func (b *Binding) planHTTP(in Input, targets []guard.Target) (guard.Preview, err
 	text := out.String()
 	return guard.Preview{
 		Effects: []guard.Effect{{Kind: HTTP, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
-		Change:  guard.Change{Type: guard.ChangeHTTP, Text: text},
+		Change: guard.Change{Type: guard.ChangeHTTP, Text: text, Facts: guard.Facts{HTTP: &guard.HTTPFacts{
+			Method: method, URL: raw, Scheme: u.Scheme, Host: host, HostShown: shown, Port: u.Port(), Path: u.EscapedPath(), Query: u.RawQuery, Body: body,
+		}}},
 		Hazards: append(addressHazards(u, host), textHazards([]byte(text))...),
 		Summary: oneLine(method + " " + u.Scheme + "://" + host),
 	}, nil

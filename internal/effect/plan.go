@@ -300,15 +300,12 @@ func (b *Binding) present(c content) (guard.Preview, error) {
 		Diff:     diff.Sum(text),
 	}
 	change := guard.Change{Type: guard.ChangeUnified, Text: string(text), Added: result.Added, Removed: result.Removed}
-	var s structure
-	if c.exists {
-		var err error
-		if s, err = structural(name, c.before, c.after); err != nil {
-			return guard.Preview{}, err
-		}
+	s, err := structural(name, c.before, c.after, c.exists)
+	if err != nil {
+		return guard.Preview{}, err
 	}
 	change.Patch, change.Preview = s.patch, s.preview
-	var sides []guard.SideEffect
+	sides := s.sides
 	if c.missing > 1 {
 		sides = append(sides, guard.SideEffect{Text: "creates the folder " + oneLine(path.Dir(name))})
 	}

@@ -14,6 +14,7 @@ import (
 type structure struct {
 	patch, preview json.RawMessage
 	hazards        []guard.Hazard
+	sides          []guard.SideEffect
 }
 
 func hazard(kind, format string, args ...any) guard.Hazard {

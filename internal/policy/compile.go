@@ -98,7 +98,7 @@ func (t *Tool) namesPaths() bool {
 		return ok
 	}
 	switch t.effect.Kind {
-	case "", effect.Exec, effect.HTTP:
+	case "", effect.Exec, effect.HTTP, effect.Message, effect.SQL:
 		return false
 	}
 	return true

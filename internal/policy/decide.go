@@ -66,6 +66,7 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 	} else if v.Tier, err = t.tier(list); err != nil {
 		return no(t.broken())
 	}
+	v.Tier = atLeast(v.Tier, t.Tier, p)
 	if v.Tier == guard.Never {
 		return no(t.never(t.Config.Says))
 	}
@@ -125,6 +126,16 @@ func (t *Tool) tier(list []view) (guard.Tier, error) {
 		highest = max(highest, tier)
 	}
 	return highest, nil
+}
+
+// atLeast raises the tier of a call that was taken for a read, by a condition of
+// the policy, and is none: SQL that writes or is not understood keeps the tier
+// of its tool.
+func atLeast(tier, tool guard.Tier, p guard.Preview) guard.Tier {
+	if sql := p.Change.SQL; sql != nil && (sql.Writes || !sql.Understood) && tier == guard.T0Read {
+		return max(tool, guard.T1ReversibleWrite)
+	}
+	return tier
 }
 
 func (t *Tool) sensitive(list []view) (bool, error) {

@@ -1,0 +1,121 @@
+package effect
+
+import (
+	"bytes"
+	"errors"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
+
+// maxPlainDocument bounds an .env or .ini file that is read as a document, in
+// bytes.
+const maxPlainDocument = 1 << 20
+
+// errPlain says that a file is not one that all readers of its format take.
+var errPlain = errors.New("a line that readers of the format take differently")
+
+// plainObject gathers members in the order of their first mention.
+type plainObject struct {
+	names []string
+	vals  map[string]diff.Value
+}
+
+// set adds a member, and reports whether it was there.
+func (o *plainObject) set(name string, v diff.Value) (twice bool) {
+	if o.vals == nil {
+		o.vals = map[string]diff.Value{}
+	}
+	if _, twice = o.vals[name]; !twice {
+		o.names = append(o.names, name)
+	}
+	o.vals[name] = v
+	return twice
+}
+
+func (o *plainObject) value() (diff.Value, error) {
+	members := make([]diff.Member, len(o.names))
+	for i, n := range o.names {
+		members[i] = diff.Member{Name: n, Value: o.vals[n]}
+	}
+	return diff.Object(members...)
+}
+
+// plainLines splits a small text file, for readers of formats without a
+// standard.
+func plainLines(data []byte, n *diff.Notes) ([]string, error) {
+	data, n.BOM = bytes.CutPrefix(data, []byte("\ufeff"))
+	switch {
+	case len(data) > maxPlainDocument:
+		return nil, diff.ErrTooLarge
+	case !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0:
+		return nil, errors.New("not a text")
+	}
+	return strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n"), nil
+}
+
+var envAssignment = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(.*?)\s*$`)
+
+// readEnv reads an .env file. There is no standard for it: what shells, Docker
+// and the libraries take differently stands in the notes, and a value over
+// several lines is not read.
+func readEnv(data []byte) (diff.Value, diff.Notes, error) {
+	notes := diff.Notes{Format: "env"}
+	lines, err := plainLines(data, &notes)
+	if err != nil {
+		return diff.Value{}, notes, err
+	}
+	var o plainObject
+	for _, line := range lines {
+		text := strings.TrimSpace(line)
+		if text == "" || text[0] == '#' {
+			continue
+		}
+		m := envAssignment.FindStringSubmatch(line)
+		if m == nil {
+			return diff.Value{}, notes, errPlain
+		}
+		value, odd, err := envValue(m[2])
+		if err != nil {
+			return diff.Value{}, notes, err
+		}
+		pointer := diff.FormatPointer(m[1])
+		if odd {
+			notes.Ambiguous = append(notes.Ambiguous, pointer+" "+m[2])
+		}
+		v, err := diff.String(value)
+		if err != nil {
+			return diff.Value{}, notes, err
+		}
+		if o.set(m[1], v) {
+			notes.Duplicates = append(notes.Duplicates, pointer)
+		}
+	}
+	v, err := o.value()
+	return v, notes, err
+}
+
+// envValue reads what stands behind the sign. odd says that readers differ
+// about it: comments behind a value, variables, escapes.
+func envValue(s string) (value string, odd bool, err error) {
+	if s == "" {
+		return "", false, nil
+	}
+	if q := s[0]; q == '"' || q == '\'' {
+		end := strings.IndexByte(s[1:], q) + 1
+		if end == 0 || q == '"' && s[end-1] == '\\' {
+			return "", false, errPlain // it goes on, or ends elsewhere
+		}
+		rest := strings.TrimSpace(s[end+1:])
+		if rest != "" && rest[0] != '#' {
+			return "", false, errPlain
+		}
+		value = s[1:end]
+		return value, rest != "" || q == '"' && strings.ContainsAny(value, "\\$`"), nil
+	}
+	before, _, comment := strings.Cut(s, " #")
+	value = strings.TrimSpace(before)
+	return value, comment || strings.ContainsAny(value, "\\$`\"'#"), nil
+}

@@ -1,0 +1,86 @@
+package effect
+
+import (
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
+
+// readINI reads an .ini file: sections of names and values, all of them text.
+// Lines that begin with a blank go on with a value for some readers and are
+// lines of their own for others; such a file is not read.
+func readINI(data []byte) (diff.Value, diff.Notes, error) {
+	notes := diff.Notes{Format: "ini"}
+	lines, err := plainLines(data, &notes)
+	if err != nil {
+		return diff.Value{}, notes, err
+	}
+	var root plainObject
+	sections := map[string]*plainObject{}
+	var order []string
+	at, name := &root, ""
+	for _, line := range lines {
+		text := strings.TrimSpace(line)
+		switch {
+		case text == "" || text[0] == ';' || text[0] == '#':
+			continue
+		case line[0] == ' ' || line[0] == '\t':
+			return diff.Value{}, notes, errPlain
+		case text[0] == '[':
+			if text[len(text)-1] != ']' {
+				return diff.Value{}, notes, errPlain
+			}
+			name = text[1 : len(text)-1]
+			if sections[name] != nil {
+				notes.Duplicates = append(notes.Duplicates, diff.FormatPointer(name))
+			} else {
+				sections[name] = &plainObject{}
+				order = append(order, name)
+			}
+			at = sections[name]
+			continue
+		}
+		if err := iniLine(text, name, at, &notes); err != nil {
+			return diff.Value{}, notes, err
+		}
+	}
+	for _, s := range order {
+		v, err := sections[s].value()
+		if err != nil {
+			return diff.Value{}, notes, err
+		}
+		if root.set(s, v) { // a name above all sections is the same
+			return diff.Value{}, notes, errPlain
+		}
+	}
+	v, err := root.value()
+	return v, notes, err
+}
+
+// iniLine reads one name, with a value or without.
+func iniLine(text, section string, at *plainObject, notes *diff.Notes) error {
+	v := diff.Null()
+	name := text
+	if i := strings.IndexAny(text, "=:"); i >= 0 {
+		name = strings.TrimSpace(text[:i])
+		var err error
+		if v, err = diff.String(strings.TrimSpace(text[i+1:])); err != nil {
+			return err
+		}
+	}
+	if name == "" {
+		return errPlain
+	}
+	steps := []string{name}
+	if at != nil && section != "" {
+		steps = []string{section, name}
+	}
+	pointer := diff.FormatPointer(steps...)
+	if at.set(name, v) {
+		notes.Duplicates = append(notes.Duplicates, pointer)
+	}
+	if s := v.Text(); v.Type() == diff.TypeString && (strings.Contains(s, " ;") || strings.Contains(s, " #") || strings.ContainsAny(s, "\"'\\%$")) {
+		notes.Ambiguous = append(notes.Ambiguous, pointer+" "+s)
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+package effect
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// The hazards of documents that a structural view finds.
+const (
+	HazardType      = "type_changed"
+	HazardAmbiguous = "ambiguous_value"
+)
+
+// maxNamedValues bounds the values that one hazard names.
+const maxNamedValues = 5
+
+// readDocument reads a file as a document by its name. A .json file that has
+// comments is read as the editors do that allow them there.
+func readDocument(name string, data []byte) (diff.Value, diff.Notes, error) {
+	base := strings.ToLower(path.Base(name))
+	ext := path.Ext(base)
+	switch {
+	case base == ".env" || strings.HasPrefix(base, ".env.") || ext == ".env":
+		return readEnv(data)
+	case ext == ".ini":
+		return readINI(data)
+	}
+	v, notes, err := diff.ParseDocument(ext, data)
+	if err != nil && ext == ".json" {
+		if v, notes, err := diff.ParseDocument(".jsonc", data); err == nil {
+			return v, notes, nil
+		}
+	}
+	return v, notes, err
+}
+
+// structural returns the JSON Patch and the rows that show what changes in a
+// document, and what to look out for; nothing where a side is no document. Of a
+// new document only what to look out for.
+func structural(name string, before, after []byte, exists bool) (s structure, err error) {
+	b, notes, berr := readDocument(name, after)
+	if errors.Is(berr, diff.ErrUnknownFormat) {
+		return structure{}, nil
+	}
+	if berr == nil && len(notes.Duplicates) > 0 {
+		s.hazards = append(s.hazards, hazard(HazardDuplicate, "a member is given more than once (%s); readers differ about which counts", named(notes.Duplicates)))
+	}
+	if !exists {
+		return s, nil
+	}
+	a, old, err := readDocument(name, before)
+	switch {
+	case errors.Is(err, diff.ErrTooLarge) || errors.Is(berr, diff.ErrTooLarge):
+		s.sides = append(s.sides, guard.SideEffect{Text: "too large to be compared as a document; only its lines are"})
+		return s, nil
+	case err != nil:
+		return s, nil
+	case berr != nil:
+		s.hazards = append(s.hazards, hazard(HazardBroken, "the file was a valid %s document and will not be one", notes.Format))
+		return s, nil
+	}
+	patch := diff.MakePatch(a, b)
+	if s.patch, err = patch.MarshalJSON(); err != nil {
+		return structure{}, fmt.Errorf("writing the structural patch: %w", err)
+	}
+	rows := diff.Preview(a, b)
+	if s.preview, err = marshalRows(rows); err != nil {
+		return structure{}, fmt.Errorf("writing the structural preview: %w", err)
+	}
+	s.hazards = append(s.hazards, valueHazards(rows, old, notes)...)
+	if len(patch) == 0 && old.SameReading(notes) && !bytes.Equal(before, after) {
+		s.sides = append(s.sides, guard.SideEffect{Text: sameMeaning(before, after, notes.Format)})
+	}
+	return s, nil
+}
+
+// valueHazards lists values that become one of another type, and those that
+// readers of the format take differently and that were not there before.
+func valueHazards(rows []diff.Change, old, notes diff.Notes) []guard.Hazard {
+	var out []guard.Hazard
+	var types []string
+	for _, r := range rows {
+		if r.Op == "replace" && r.From.Type() != r.To.Type() && r.From.Type() != diff.TypeNull && r.To.Type() != diff.TypeNull {
+			types = append(types, fmt.Sprintf("%s from %s to %s", shortText(r.Path), shortValue(r.From), shortValue(r.To)))
+		}
+	}
+	if len(types) > 0 {
+		out = append(out, hazard(HazardType, "a value changes its type: %s", named(types)))
+	}
+	left := slices.Clone(old.Ambiguous)
+	var fresh []string
+	for _, n := range notes.Ambiguous {
+		if i := slices.Index(left, n); i >= 0 {
+			left = slices.Delete(left, i, i+1)
+		} else {
+			fresh = append(fresh, shortText(n))
+		}
+	}
+	if len(fresh) > 0 {
+		out = append(out, hazard(HazardAmbiguous, "readers of %s take this differently: %s", notes.Format, named(fresh)))
+	}
+	return out
+}
+
+// named lists the first of a list for a sentence.
+func named(list []string) string {
+	if len(list) > maxNamedValues {
+		return strings.Join(list[:maxNamedValues], ", ") + fmt.Sprintf(" and %d more", len(list)-maxNamedValues)
+	}
+	return strings.Join(list, ", ")
+}
+
+// shortValue names a value with its type.
+func shortValue(v diff.Value) string {
+	switch v.Type() {
+	case diff.TypeObject, diff.TypeArray:
+		return "an " + v.Type().String()
+	}
+	return v.Type().String() + " " + shortText(v.String())
+}
+
+func shortText(s string) string {
+	const limit = 60
+	if r := []rune(s); len(r) > limit {
+		s = string(r[:limit]) + "…"
+	}
+	return oneLine(s)
+}
+
+// sameMeaning says what changes in a document that means the same as before.
+func sameMeaning(before, after []byte, format string) string {
+	const same = ": the document means the same"
+	r := diff.Compute(before, after, diff.Options{})
+	if r.Coarse || r.Binary {
+		return "formatting only" + same
+	}
+	var text, comments [2]strings.Builder // before and after
+	for _, h := range r.Hunks {
+		for _, l := range h.Lines {
+			side := 0
+			switch l.Kind {
+			case diff.Equal:
+				continue
+			case diff.Insert:
+				side = 1
+			}
+			if t, c := splitComment(string(l.Text), format); t != "" || c != "" {
+				text[side].WriteString(t)
+				comments[side].WriteString(c)
+				if t != "" {
+					text[side].WriteByte('\n')
+				}
+			}
+		}
+	}
+	switch {
+	case comments[0].String() == comments[1].String():
+		return "formatting only" + same
+	case text[0].String() == text[1].String():
+		return "comments only" + same
+	}
+	return "formatting and comments only" + same
+}
+
+// splitComment parts a line, roughly: a sign within a text counts, too. The
+// meaning of the document does not rest on it, for that was compared.
+func splitComment(line, format string) (text, comment string) {
+	signs := []string{"#"}
+	switch format {
+	case "json":
+		signs = nil
+	case "jsonc":
+		signs = []string{"//", "/*"}
+		if t := strings.TrimSpace(line); strings.HasPrefix(t, "*") {
+			return "", t
+		}
+	case "ini":
+		signs = []string{"#", ";"}
+	}
+	at := len(line)
+	for _, sign := range signs {
+		if i := strings.Index(line, sign); i >= 0 {
+			at = min(at, i)
+		}
+	}
+	return strings.TrimSpace(line[:at]), strings.TrimSpace(line[at:])
+}

@@ -1,0 +1,80 @@
+package expr
+
+import (
+	"path"
+	"slices"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// tablesOf lists the tables that SQL names, the changed ones first.
+func tablesOf(f *guard.SQLFacts) []string {
+	out := []string{}
+	if f == nil {
+		return out
+	}
+	for _, s := range f.Statements {
+		out = append(out, s.Changes...)
+	}
+	for _, s := range f.Statements {
+		out = append(out, s.Reads...)
+	}
+	return distinct(out)
+}
+
+// recipientsOf lists who would get a message.
+func recipientsOf(f *guard.MessageFacts) []string {
+	out := []string{}
+	if f == nil {
+		return out
+	}
+	for _, r := range slices.Concat(f.To, f.Cc, f.Bcc) {
+		out = append(out, r.Address)
+	}
+	return distinct(out)
+}
+
+func domainsOf(f *guard.MessageFacts) []string {
+	out := []string{}
+	if f == nil {
+		return out
+	}
+	for _, d := range f.Domains {
+		out = append(out, d.Domain)
+	}
+	return out
+}
+
+func requestOf(f *guard.HTTPFacts) guard.HTTPFacts {
+	if f == nil {
+		return guard.HTTPFacts{}
+	}
+	return *f
+}
+
+// programsOf lists the programs of a command by their last names. Of a line
+// that could not be taken apart there are none: a rule that allows by programs
+// has to look at their number, too.
+func programsOf(f *guard.ExecFacts) []string {
+	out := []string{}
+	if f == nil {
+		return out
+	}
+	names := f.Programs
+	if len(f.Argv) > 0 {
+		names = f.Argv[:1]
+	}
+	for _, p := range names {
+		out = append(out, path.Base(p))
+	}
+	return distinct(out)
+}
+
+// distinct keeps the first of each.
+func distinct(list []string) []string {
+	seen := make(map[string]bool, len(list))
+	return slices.DeleteFunc(list, func(s string) bool {
+		defer func() { seen[s] = true }()
+		return seen[s]
+	})
+}
