@@ -118,8 +118,23 @@ func (g *guard) fill(ctx context.Context, c crowd) (seen string, end func(), err
 			return "", end, err
 		}
 	}
-	_, err = g.pending(ctx, c.items)
-	return ", line 1", end, err
+	return ", line 1", end, g.crowded(ctx, c.items)
+}
+
+// crowded waits until n approvals wait. It looks now and then: to look at each
+// change would cost more than the changes.
+func (g *guard) crowded(ctx context.Context, n int) error {
+	for {
+		count, err := g.api.Count(ctx, client.Filter{Status: []string{client.Pending}})
+		if err != nil || count >= n {
+			return err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func numbered(word string, n int) []byte {

@@ -77,7 +77,7 @@ func (m *Model) dialogTitle(d *dialog) row {
 	case forBatch:
 		return append(title, seg{m.th.Title, m.pen.say("%d together", len(d.batch))})
 	}
-	title = append(title, m.badge(d.row.Tier), m.gap(1), seg{m.th.Title, m.pen.name(d.row.Tool)}, seg{m.th.Dim, m.pen.text(" " + m.sign.arrow + " ")})
+	title = append(title, m.badge(d.row.Tier), m.gap(1), seg{m.th.Title, m.pen.name(d.row.Tool)}, m.arrow(&d.row.Approval))
 	return append(title, seg{m.th.Title, m.aim(&d.row.Approval, max(8, m.w-title.width()-24))})
 }
 
@@ -165,7 +165,7 @@ func (m *Model) batchFrame() (rows []string, cursor *spot, shown bool) {
 		if e == nil {
 			continue
 		}
-		left := row{m.gap(1), m.badge(e.Tier), m.gap(1), {m.th.Text, m.pen.name(e.Tool)}, {m.th.Dim, m.pen.text(" " + m.sign.arrow + " ")}}
+		left := row{m.gap(1), m.badge(e.Tier), m.gap(1), {m.th.Text, m.pen.name(e.Tool)}, m.arrow(&e.Approval)}
 		right := row{m.gap(1), {m.th.Good, m.pen.say("+%d", e.Added)}, m.gap(1), {m.th.Bad, m.pen.say("-%d", e.Removed)}, m.gap(1), {m.th.Dim, m.pen.name(digits(s.digest))}, m.gap(1)}
 		left = append(left, seg{m.th.Text, m.aim(&e.Approval, m.w-left.width()-right.width())})
 		list = append(list, ends(left, right, m.w).fit(m.w))

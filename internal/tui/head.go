@@ -63,7 +63,7 @@ func (m *Model) headRows(w, limit int, tiny bool) []string {
 	e := m.item.row
 	b := m.badge(e.Tier)
 	st := m.state(e)
-	title := row{b, m.gap(1), {m.th.Title, m.pen.name(e.Tool)}, {m.th.Dim, m.pen.text(" " + m.sign.arrow + " ")}}
+	title := row{b, m.gap(1), {m.th.Title, m.pen.name(e.Tool)}, m.arrow(&e.Approval)}
 	right := row{st}
 	if n := len(m.queue.order); n > 1 {
 		right = row{{m.th.Dim, m.pen.say("%d of %d", m.queue.index()+1, n)}, {m.th.Border, m.pen.text(" " + m.sign.dot + " ")}, st}
@@ -82,10 +82,23 @@ func (m *Model) headRows(w, limit int, tiny bool) []string {
 	return append(rows, rest...)
 }
 
+// arrow stands between a tool and what it is about, where there is more to say
+// than the tool's name.
+func (m *Model) arrow(a *client.Approval) seg {
+	if a.Target == a.Tool && summed(a) == "" {
+		return seg{}
+	}
+	return seg{m.th.Dim, m.pen.text(" " + m.sign.arrow + " ")}
+}
+
 // aim is what a call is about, in cols cells: its target, or what the daemon says
-// of it where it has none, such as a read or a command.
+// of it where it has none, such as a read or a command; empty where that is no
+// more than the tool's name.
 func (m *Model) aim(a *client.Approval, cols int) safetext.Line {
 	word := summed(a)
+	if word == "" && a.Target == a.Tool {
+		return safetext.Line{}
+	}
 	if path, ok := strings.CutPrefix(word, "read "); ok && path != "" {
 		return m.pen.keepEnd(m.pen.name(path), cols)
 	}
@@ -206,9 +219,9 @@ func (m *Model) paneRule(w int) string {
 		name = "raw"
 	case m.pane.document:
 		name = "document"
-	case it.detail.Diff.Type == "opaque" && change.Read(it.detail):
+	case name == "" && change.Read(it.detail):
 		name = "what is read"
-	case it.detail.Diff.Type == "opaque":
+	case name == "":
 		name, st = "effect not computed; you approve the arguments", m.th.Warn
 	}
 	title := row{{st, m.pen.text(name)}}

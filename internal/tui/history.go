@@ -84,7 +84,7 @@ func (m *Model) pastRow(a client.Approval, here bool, w int) string {
 	}
 	at := a.RequestedAt.In(m.cfg.Zone).Format("Jan 02 15:04:05")
 	left := row{lead, {m.th.Dim, m.pen.text(at)}, m.gap(1), {m.look(a.Status), m.pen.text(a.Status).Fit(9)}, m.gap(1), m.badge(a.Tier), m.gap(1),
-		{m.th.Text, m.pen.name(a.Tool)}, {m.th.Dim, m.pen.text(" " + m.sign.arrow + " ")}}
+		{m.th.Text, m.pen.name(a.Tool)}, m.arrow(&a)}
 	right := row{m.gap(1), {m.th.Dim, m.pen.name(tail(a.ID))}, m.gap(1)}
 	left = append(left, seg{m.th.Text, m.aim(&a, w-left.width()-right.width())})
 	return ends(left, right, w).fitOn(w, below)

@@ -60,12 +60,12 @@ func (m *Model) entryRow(e *entry, w int) string {
 	} else {
 		lead = append(lead, m.gap(1))
 	}
-	text, dim := m.th.Text, m.th.Dim
+	text := m.th.Text
 	b := m.badge(e.Tier)
 	if !e.waits(m.now()) {
 		text, b.style = m.th.Dim, m.th.Dim
 	}
-	left := append(lead, b, m.gap(1), seg{text, m.pen.name(e.Tool)}, seg{dim, m.pen.text(" " + m.sign.arrow + " ")})
+	left := append(lead, b, m.gap(1), seg{text, m.pen.name(e.Tool)}, m.arrow(&e.Approval))
 	st := m.state(e)
 	right := row{m.gap(1)}
 	if len(e.Hazards) > 0 {

@@ -339,6 +339,9 @@ func TestPromise2_DecidesOnlyWhatWasPainted(t *testing.T) {
 			}
 		}
 		want -= w.right
+		if done := seed * each; done%100_000 == 0 {
+			t.Logf("%d decisions so far", done)
+		}
 		for _, s := range w.f.words {
 			words[s.Decision]++
 		}
