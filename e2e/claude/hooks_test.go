@@ -1,6 +1,7 @@
 package claude
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -189,5 +190,32 @@ func TestEditsAsComputed(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Logf("%s", strings.Join(a.told(), "\n"))
+	}
+}
+
+// TestHookTimeout: the client gives up on the hook before anybody has decided.
+// The tool does not run, although the client's own rules allow it.
+func TestHookTimeout(t *testing.T) {
+	w, settings := newHookWorld(t)
+	data, err := os.ReadFile(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := bytes.ReplaceAll(data, []byte(`"timeout":3600`), []byte(`"timeout":2`))
+	if bytes.Equal(short, data) {
+		t.Fatalf("the time was not found in %s", data)
+	}
+	if err := os.WriteFile(settings, short, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := serve(t, call("Write", map[string]any{"file_path": filepath.Join(w.project, "new.txt"), "content": "x\n"}))
+	s := w.start(a, "--settings", settings, "--allowedTools", "Write")
+	d := w.pending()
+	w.finish(s)
+	if _, err := os.Stat(filepath.Join(w.project, "new.txt")); err == nil {
+		t.Errorf("the tool ran without a decision; the model was told %v", a.told())
+	}
+	if end := w.ended(d.ID); end.Status != client.Cancelled {
+		t.Errorf("its approval ended as %s", end.Status)
 	}
 }

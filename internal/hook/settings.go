@@ -25,20 +25,30 @@ type group struct {
 }
 
 type command struct {
-	Type    string `json:"type"`
-	Command string `json:"command"`
-	Timeout int    `json:"timeout"`
+	Type      string `json:"type"`
+	Command   string `json:"command"`
+	Timeout   int    `json:"timeout"`
+	OnFailure string `json:"onFailure,omitempty"`
+	Status    string `json:"statusMessage,omitempty"`
 }
+
+// Waiting is what the client shows while a question is open.
+const Waiting = "mcpguard: look at approve"
 
 // entries are what Install adds, in its order. Whatever goes wrong with a
 // question, even that the program is gone, ends with status 2, which denies: any
-// other failure would let the tool run.
+// other failure would let the tool run. onFailure says the same of what the
+// shell cannot catch, such as the end of the hook's time; versions that do not
+// know it ignore it.
 func entries(program string) []struct {
 	event string
 	group group
 } {
-	ask := group{"*", []command{{"command", fmt.Sprintf("%s hook pre --timeout %d || exit 2", program, AnswerSeconds), AskSeconds}}}
-	report := []command{{"command", program + " hook post", ReportSeconds}}
+	ask := group{"*", []command{{
+		Type: "command", Command: fmt.Sprintf("%s hook pre --timeout %d || exit 2", program, AnswerSeconds),
+		Timeout: AskSeconds, OnFailure: "block", Status: Waiting,
+	}}}
+	report := []command{{Type: "command", Command: program + " hook post", Timeout: ReportSeconds}}
 	out := []struct {
 		event string
 		group group

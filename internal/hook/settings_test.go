@@ -37,7 +37,7 @@ func TestInstall(t *testing.T) {
 			}
 		}
 		pre := doc.Hooks[PreToolUse]
-		if got := pre[len(pre)-1].Hooks[0]; got.Command != "'/opt/my tools/mcpguardd' hook pre --timeout 3590 || exit 2" || got.Timeout != 3600 {
+		if got := pre[len(pre)-1].Hooks[0]; got.Command != "'/opt/my tools/mcpguardd' hook pre --timeout 3590 || exit 2" || got.Timeout != 3600 || got.OnFailure != "block" {
 			t.Errorf("%s: %+v", name, got)
 		}
 		// Everything that was there still is, byte for byte.

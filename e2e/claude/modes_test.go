@@ -1,0 +1,130 @@
+package claude
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+)
+
+// The table of what is covered, in README.md, rests on the tests of this file:
+//
+//	default mode, auto mode, "accept edits"  TestModes
+//	bypass                                   TestModes
+//	headless                                 TestHookAllowAndDeny, TestWriteApproved; with bypass TestHeadlessBypass
+//	subagents                                TestSubagent
+//	commands typed behind "!"                TestNotCovered
+//	hooks switched off                       TestNotCovered
+//	a server that is not guarded             TestLookAlike; without hooks TestNotCovered
+
+// TestModes: in each mode of the client its own tools wait for the guard, and
+// none asks a second time: what the guard has allowed runs.
+func TestModes(t *testing.T) {
+	for _, mode := range []string{"default", "auto", "acceptEdits", "bypassPermissions"} {
+		t.Run(mode, func(t *testing.T) {
+			w, settings := newHookWorld(t)
+			w.extra = []string{"IS_SANDBOX=1"} // without it the client refuses to bypass as root
+			a := serve(t, call("Write", map[string]any{"file_path": filepath.Join(w.project, "a.txt"), "content": "a\n"}),
+				call("Bash", map[string]any{"command": "touch made", "description": "make a file"}))
+			x := w.openClaude(a, os.Getenv("PATH"), "--settings", settings, "--permission-mode", mode)
+			d := w.pending()
+			x.shows("mcpguard: look at approve")
+			if _, err := os.Stat(filepath.Join(w.project, "a.txt")); err == nil {
+				t.Error("the write did not wait")
+			}
+			w.decide(d, client.Allow, "a new file")
+			w.decide(w.pending(), client.Deny, "not this one")
+			x.shows("● done")
+			if got := w.read("a.txt"); got != "a\n" {
+				t.Errorf("a.txt is %q", got)
+			}
+			if _, err := os.Stat(filepath.Join(w.project, "made")); err == nil {
+				t.Error("a denied command has run")
+			}
+			told(t, a, "not this one")
+		})
+	}
+}
+
+func TestHeadlessBypass(t *testing.T) {
+	w, settings := newHookWorld(t)
+	w.extra = []string{"IS_SANDBOX=1"}
+	a := serve(t, call("Bash", map[string]any{"command": "touch made"}), call("mcp__work__delete_file", map[string]any{"path": "README.md"}))
+	s := w.start(a, "--settings", settings, "--dangerously-skip-permissions")
+	w.decide(w.pending(), client.Deny, "not this one")
+	w.decide(w.pending(), client.Deny, "nor that one")
+	w.finish(s)
+	if _, err := os.Stat(filepath.Join(w.project, "made")); err == nil {
+		t.Error("a denied command has run")
+	}
+	if got := w.read("README.md"); got != "# Shop\n" {
+		t.Errorf("README.md is %q", got)
+	}
+	told(t, a, "not this one", "nor that one")
+}
+
+// TestNotCovered is what passes the guard by, as the documentation says.
+func TestNotCovered(t *testing.T) {
+	t.Run("a command behind !", func(t *testing.T) {
+		w, settings := newHookWorld(t)
+		a := serve(t)
+		x := w.openClaude(a, os.Getenv("PATH"), "--settings", settings)
+		x.shows("● done", "✻") // the turn has ended
+		x.keys("!")
+		x.shows("! for shell mode")
+		x.keys("touch made; echo answer-$((40+2))")
+		x.shows("40+2")
+		x.keys("Enter")
+		x.shows("answer-42")
+		if _, err := os.Stat(filepath.Join(w.project, "made")); err != nil {
+			t.Error("the guard holds it, so the documentation is wrong")
+		}
+	})
+	t.Run("hooks switched off", func(t *testing.T) {
+		w := newWorld(t, "native:\n  preset: claude-native\n")
+		install := exec.Command(filepath.Join(bin, "mcpguardd"), "hooks", "install", "--write")
+		install.Dir, install.Env = w.project, w.env()
+		if out, err := install.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		a := serve(t, call("Write", map[string]any{"file_path": filepath.Join(w.project, "a.txt"), "content": "a\n"}))
+		w.finish(w.start(a, "--settings", `{"disableAllHooks": true}`, "--allowedTools", "Write"))
+		if got := w.read("a.txt"); got != "a\n" {
+			t.Errorf("a.txt is %q, so the documentation is wrong", got)
+		}
+	})
+	t.Run("a server that is not guarded, without hooks", func(t *testing.T) {
+		w := newWorld(t, "")
+		exe, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.mcpServers(map[string]any{"loose": map[string]any{"type": "stdio", "command": exe, "args": []string{serverWord}, "alwaysLoad": true}})
+		a := serve(t, call("mcp__loose__crash", map[string]any{}))
+		w.finish(w.start(a, "--allowedTools", "mcp__loose__crash"))
+		if got := w.read("crashed"); got != "here\n" {
+			t.Errorf("it did not run (%s), so the documentation is wrong", got)
+		}
+	})
+}
+
+// TestSubagent: what a subagent wants to do waits like anything else.
+func TestSubagent(t *testing.T) {
+	w, settings := newHookWorld(t)
+	file := filepath.Join(w.project, "a.txt")
+	a := serve(t, call("Agent", map[string]any{"description": "write a file", "prompt": "write it", "subagent_type": "general-purpose"}),
+		call("Write", map[string]any{"file_path": file, "content": "a\n"}))
+	s := w.start(a, "--settings", settings, "--allowedTools", "Write,Agent")
+	d := w.pending()
+	if d.Tool != "Write" {
+		t.Errorf("asked for %s", d.Tool)
+	}
+	w.decide(d, client.Deny, "not by a subagent")
+	w.finish(s)
+	if _, err := os.Stat(file); err == nil {
+		t.Error("a denied write was made")
+	}
+	told(t, a, "not by a subagent")
+}
