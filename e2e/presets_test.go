@@ -210,14 +210,14 @@ func driveMemory(t *testing.T, g *guard, c *sdkClient) {
 }
 
 func driveSQLite(t *testing.T, g *guard, c *sdkClient) {
-	waits(t, g, c, "create_table", m{"query": "CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT)"}, change{tier: tiers.T1ReversibleWrite, kind: "opaque", shows: "CREATE TABLE contacts"})
-	waits(t, g, c, "write_query", m{"query": "INSERT INTO contacts VALUES (1, 'ada@old.example'), (2, 'ben@old.example')"}, change{tier: tiers.T2IrreversibleWrite, kind: "opaque", shows: "ben@old.example"})
+	waits(t, g, c, "create_table", m{"query": "CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT)"}, change{tier: tiers.T1ReversibleWrite, kind: "sql", shows: "CREATE TABLE contacts"})
+	waits(t, g, c, "write_query", m{"query": "INSERT INTO contacts VALUES (1, 'ada@old.example'), (2, 'ben@old.example')"}, change{tier: tiers.T2IrreversibleWrite, kind: "sql", shows: "ben@old.example"})
 	runs(t, g, c, "describe_table", m{"table_name": "contacts"}, `"email"`)
 	emails := func(want string) {
 		t.Helper()
 		runs(t, g, c, "read_query", m{"query": "SELECT group_concat(email) AS e FROM contacts"}, want)
 	}
-	waits(t, g, c, "write_query", m{"query": "UPDATE contacts SET email = 'ada@new.example' WHERE id = 1"}, change{tier: tiers.T2IrreversibleWrite, kind: "opaque", shows: "WHERE id = 1",
+	waits(t, g, c, "write_query", m{"query": "UPDATE contacts SET email = 'ada@new.example' WHERE id = 1"}, change{tier: tiers.T2IrreversibleWrite, kind: "sql", shows: "WHERE id = 1",
 		before: func() { emails("ada@old.example,ben@old.example") }})
 	emails("ada@new.example,ben@old.example")
 	denied(t, c, "write_query", m{"query": "DELETE FROM contacts"}, "every row")
@@ -292,7 +292,7 @@ func drivePostgresAdmin(t *testing.T, g *guard, c *sdkClient) {
 		change{tier: tiers.T2IrreversibleWrite, kind: "opaque", shows: "ben@new.example", before: func() { email("ben@example.com") }})
 	email("ben@new.example")
 	waits(t, g, c, "pg_execute_query", m{"operation": "select", "query": "WITH gone AS (DELETE FROM contacts WHERE id = 1 RETURNING *) SELECT * FROM gone"},
-		change{tier: tiers.T2IrreversibleWrite, kind: "opaque", shows: "DELETE FROM contacts"})
+		change{tier: tiers.T2IrreversibleWrite, kind: "sql", shows: "DELETE FROM contacts"})
 	denied(t, c, "pg_execute_mutation", m{"operation": "delete", "table": "contacts"}, "every row")
 	denied(t, c, "pg_execute_query", m{"operation": "select", "query": "SELECT 1", "connectionString": "postgres://elsewhere.example/x"}, "leave connectionString out")
 	if r := c.call("pg_manage_users", m{"operation": "list"}); r.ok() {

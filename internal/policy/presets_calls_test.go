@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -42,7 +43,7 @@ func TestPresetsDecideCalls(t *testing.T) {
 		{"postgres", "query", sql("sql", "/* SELECT */ DELETE FROM a"), t2},
 		{"postgres", "query", sql("sql", "COPY a TO PROGRAM 'sh'"), t2},
 		{"postgres", "query", sql("sql", "SELECTED"), t2},
-		{"postgres", "query", `{}`, t2},
+		{"postgres", "query", `{}`, refused},
 		{"postgres-mcp-server", "pg_execute_query", query("SELECT * FROM a WHERE b = 1"), t0},
 		{"postgres-mcp-server", "pg_execute_query", query("SELECT count(*) FROM a"), t0},
 		{"postgres-mcp-server", "pg_execute_query", query("WITH d AS (DELETE FROM a RETURNING *) SELECT * FROM d"), t2},
@@ -111,8 +112,25 @@ func TestPresetsDecideCalls(t *testing.T) {
 		}
 		req := localRequest(c.tool, c.args, def, target)
 		d := x.Admit(req)
+		shown := preview("opaque", req.Targets...)
+		if x.Binding != nil && x.Binding.Kind() == effect.SQL && d.Verdict == guard.Allow {
+			vars, err := x.Vars(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := effect.Input{Call: req.Call, Vars: vars}
+			if req.Targets, err = x.Binding.Resolve(t.Context(), in); err == nil {
+				shown, err = x.Binding.Plan(t.Context(), in, req.Targets)
+			}
+			if (err != nil) != (c.tier == refused) {
+				t.Errorf("%s/%s %s: %v", c.preset, c.tool, c.args, err)
+			}
+			if err != nil {
+				continue
+			}
+		}
 		if d.Verdict == guard.Allow && c.tier == t4 {
-			d = x.Decide(req, preview("opaque", req.Targets...)).Decision
+			d = x.Decide(req, shown).Decision
 		}
 		switch {
 		case c.tier == t4: // nothing of this tier is decided without a signer
@@ -126,7 +144,7 @@ func TestPresetsDecideCalls(t *testing.T) {
 		case d.Verdict != guard.Allow:
 			continue
 		}
-		if v := x.Decide(req, preview("opaque", req.Targets...)); v.Tier != c.tier {
+		if v := x.Decide(req, shown); v.Tier != c.tier {
 			t.Errorf("%s/%s %s has tier %s, want %s", c.preset, c.tool, c.args, v.Tier, c.tier)
 		}
 	}
