@@ -219,7 +219,10 @@ type Intent struct {
 	Digest     diff.Digest `json:"digest"`
 	ArgsRaw    diff.Digest `json:"args_raw"`
 	Effects    []Effect    `json:"effects"`
-	At         time.Time   `json:"at"`
+	// Touches names the hosts, recipients and tables of the call, so that later
+	// calls know which are new to their tenant.
+	Touches []string  `json:"touches,omitempty"`
+	At      time.Time `json:"at"`
 	// Upstream identifies the child that runs it, so that a later daemon can
 	// tell whether it is still alive.
 	Upstream UpstreamRef `json:"upstream"`

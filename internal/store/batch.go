@@ -290,9 +290,9 @@ func (s *Store) mustEncode(e audit.Event) []byte {
 
 var errNoBucket = errors.New("a bucket is missing")
 
-// checkBuckets says whether every bucket is there.
-func checkBuckets(tx *bolt.Tx) error {
-	for _, name := range buckets() {
+// checkBuckets says whether buckets are there.
+func checkBuckets(tx *bolt.Tx, names ...string) error {
+	for _, name := range names {
 		if tx.Bucket([]byte(name)) == nil {
 			return fmt.Errorf("%w: %s", errNoBucket, name)
 		}

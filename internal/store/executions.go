@@ -209,6 +209,11 @@ func (b *batch) settle(in guard.Intent, k []byte, receipt guard.Receipt) (guard.
 		if err := b.delete(bucketIntentsOpen, k); err != nil {
 			return guard.Approval{}, err
 		}
+		if status == guard.Executed {
+			if err := b.saw(in); err != nil {
+				return guard.Approval{}, err
+			}
+		}
 	} else {
 		in.Unknown = true
 		if err := b.putJSON(bucketIntents, k, in); err != nil {

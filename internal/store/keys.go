@@ -38,6 +38,7 @@ const (
 	bucketAlertsOpen  = "alerts_open"         // tenant, kind, key → id
 	bucketBlobs       = "blobs"               // tenant, sha256 → content
 	bucketBlobRefs    = "blob_refs"           // tenant, sha256, approval → nothing
+	bucketSeen        = "seen"                // tenant, digest of a name → time last touched
 	bucketLeaves      = "log_leaves"          // index → record
 	bucketHashes      = "log_hashes"          // stored index → hash
 	bucketCheckpoints = "log_checkpoints"     // size → signed checkpoint
@@ -49,7 +50,7 @@ func buckets() []string {
 		bucketMeta, bucketTenants, bucketApprovals, bucketByStatus, bucketByTime, bucketOpen, bucketIntents,
 		bucketIntentsOpen, bucketReceipts, bucketRuns, bucketRunKeys, bucketSessions, bucketSessOpen, bucketCalls,
 		bucketCallsClosed, bucketCounters, bucketSwitches, bucketAlerts, bucketAlertsOpen, bucketBlobs, bucketBlobRefs,
-		bucketLeaves, bucketHashes, bucketCheckpoints,
+		bucketSeen, bucketLeaves, bucketHashes, bucketCheckpoints,
 	}
 }
 

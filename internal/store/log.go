@@ -319,7 +319,7 @@ func catchUp(path string, timeout time.Duration) error {
 
 func (l *Log) publicKey(keyPath string) (verifier string, err error) {
 	err = l.view(func(tx *bolt.Tx) error {
-		if err := checkBuckets(tx); err != nil {
+		if err := checkBuckets(tx, bucketMeta, bucketLeaves, bucketHashes, bucketCheckpoints); err != nil {
 			return fmt.Errorf("%w: %w", ErrMissing, err)
 		}
 		verifier = string(tx.Bucket([]byte(bucketMeta)).Get([]byte(metaVerifier)))

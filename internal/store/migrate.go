@@ -10,12 +10,14 @@ import (
 // schemaVersion is the version of the file that this program writes. A file of
 // an earlier one is brought up to it when it is opened; testdata keeps a file
 // of each.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // migrations returns, for each version before the current one, what turns it
 // into the next. A migration may rewrite any bucket but those of the log.
 func migrations() map[int]func(*bolt.Tx) error {
-	return map[int]func(*bolt.Tx) error{}
+	return map[int]func(*bolt.Tx) error{
+		1: func(*bolt.Tx) error { return nil }, // the bucket of what was seen is new, and starts empty
+	}
 }
 
 // migrate brings a file to schemaVersion, in one transaction.

@@ -61,6 +61,9 @@ func TestFixture(t *testing.T) {
 		if sw := s.Switches(); len(sw) != 1 || sw[0].Scope != "crm" {
 			t.Errorf("version %d: switches %+v", v, sw)
 		}
+		if got := len(s.Unseen(tenant, []string{"host fixture.example"})); v >= 2 && got != 0 {
+			t.Errorf("version %d: it does not know what it has seen", v)
+		}
 		waiting := statuses[guard.Pending]
 		if n := s.CallsInRun(tenant, waiting.RunID, waiting.Server, waiting.Tool); n == 0 {
 			t.Errorf("version %d: no calls are counted", v)
@@ -100,7 +103,9 @@ func makeFixture(t *testing.T) {
 	must(s.OpenRun(ctx, guard.Run{ID: v.RunID, Tenant: tenant, Profile: v.Profile}, RunKey{"boot-1", 42, 7}))(t)
 	done, lost, running := approved(t, s, v, "done"), approved(t, s, v, "lost"), approved(t, s, v, "running")
 	for _, a := range []guard.Approval{done, lost, running} {
-		if err := s.Begin(ctx, intentFor(a)); err != nil {
+		in := intentFor(a)
+		in.Touches = []string{"host fixture.example"}
+		if err := s.Begin(ctx, in); err != nil {
 			t.Fatal(err)
 		}
 	}

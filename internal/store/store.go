@@ -64,6 +64,7 @@ type memory struct {
 	sessions map[guard.SessionID]guard.Session // open ones
 	switches []guard.Switch                    // by scope
 	alerts   map[guard.EventID]Alert           // not resolved
+	seen     map[string]map[string]int64       // tenant → digest of what was touched → when, in ms
 	// refused holds what was denied or ended while the state was not known, and
 	// is not durable yet.
 	refused map[guard.ApprovalID]guard.Approval
@@ -258,10 +259,10 @@ func (s *Store) viewNow(fn func(*bolt.Tx) error) error {
 func (s *Store) load() error {
 	m := memory{
 		open: map[guard.ApprovalID]*row{}, sessions: map[guard.SessionID]guard.Session{},
-		alerts: map[guard.EventID]Alert{}, refused: map[guard.ApprovalID]guard.Approval{},
+		alerts: map[guard.EventID]Alert{}, refused: map[guard.ApprovalID]guard.Approval{}, seen: map[string]map[string]int64{},
 	}
 	err := s.viewNow(func(tx *bolt.Tx) error {
-		if err := checkBuckets(tx); err != nil {
+		if err := checkBuckets(tx, buckets()...); err != nil {
 			return fmt.Errorf("%w: %w", ErrMissing, err)
 		}
 		m.size = 0
@@ -272,7 +273,7 @@ func (s *Store) load() error {
 			m.tenants = append(m.tenants, string(k))
 			return true
 		})
-		return errors.Join(loadApprovals(tx, &m), loadSessions(tx, &m), loadSwitches(tx, &m), loadAlerts(tx, &m))
+		return errors.Join(loadApprovals(tx, &m), loadSessions(tx, &m), loadSwitches(tx, &m), loadAlerts(tx, &m), loadSeen(tx, &m))
 	})
 	if err != nil {
 		return err

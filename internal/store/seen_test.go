@@ -1,0 +1,85 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	bolt "go.etcd.io/bbolt"
+)
+
+// TestSeen: a name is new until a call that touches it has executed, for its
+// tenant alone, and stays known when the file is opened again.
+func TestSeen(t *testing.T) {
+	o := options(t)
+	s := open(t, o)
+	v := session(t, s)
+	names := []string{"host a.example", "table users"}
+	run := func(n string, outcome guard.Outcome, status audit.Status, touches ...string) guard.CallID {
+		a := approved(t, s, v, n)
+		in := intentFor(a)
+		in.Touches = touches
+		if err := s.Begin(ctx, in); err != nil {
+			t.Fatal(err)
+		}
+		must(s.Finish(ctx, receipt(a.CallID, outcome), completed(status)))(t)
+		return a.CallID
+	}
+	expect := func(step string, want int) {
+		t.Helper()
+		if got := s.Unseen(v.Tenant, names); len(got) != want {
+			t.Errorf("%s: unseen %q, want %d", step, got, want)
+		}
+	}
+	expect("at first", 2)
+	run("failed", guard.OutcomeError, audit.StatusError, names...)
+	expect("after a call that failed", 2)
+	lost := run("lost", guard.OutcomeUnknown, audit.StatusUnknown, names[0])
+	expect("after a call whose outcome is not known", 2)
+	run("done", guard.OutcomeOK, audit.StatusOK, names[1])
+	expect("after a call that ran", 1)
+	must(s.Reconcile(ctx, lost, guard.Receipt{Outcome: guard.OutcomeOK}))(t)
+	expect("after the other was found to have run", 0)
+	if got := s.Unseen("another", names); len(got) != 2 {
+		t.Errorf("another tenant knows %q", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, o)
+	expect("in a file opened again", 0)
+	err := s.view(func(tx *bolt.Tx) error {
+		each(tx.Bucket([]byte(bucketSeen)), nil, func(k, _ []byte) bool {
+			if bytes.Contains(k, []byte("example")) {
+				t.Errorf("the key %q tells what was touched", k)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSeenIsBounded drops the oldest, and never what was touched just now.
+func TestSeenIsBounded(t *testing.T) {
+	known, fresh := map[string]int64{}, map[string]int64{"a": 1 << 40, "7": 1 << 40}
+	for i := range maxSeen - 1 {
+		known[fmt.Sprint(i)] = int64(i)
+	}
+	drop := oldest(known, fresh)
+	if len(drop) != maxSeen/8+len(fresh) || drop[0] != "0" {
+		t.Fatalf("drops %d, first %q", len(drop), drop[0])
+	}
+	for _, h := range drop {
+		if _, now := fresh[h]; now || known[h] > maxSeen/8+2 {
+			t.Errorf("drops %s of %d", h, known[h])
+		}
+	}
+	if got := oldest(map[string]int64{"x": 1}, fresh); got != nil {
+		t.Errorf("drops %v although there is room", got)
+	}
+}
