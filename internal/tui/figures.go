@@ -89,10 +89,21 @@ func (m *Model) figuresRows(w, h int) []string {
 	}
 	line(row{m.gap(1), {m.th.Dim, m.pen.text("waiting time").Fit(labelWidth)}, {m.th.Text, waited}})
 	line(nil)
-	out = append(out, m.bars("by tier", s.ByTier, w, func(k string) theme.Style { return m.th.Badge(k) })...)
-	out = append(out, m.bars("by outcome", s.ByStatus, w, m.look)...)
-	out = append(out, m.bars("by server", s.ByServer, w, nil)...)
-	out = append(out, m.bars("refused by", s.ByRule, w, func(string) theme.Style { return m.th.ChartBad })...)
+	parts := [][]string{
+		m.bars("by tier", s.ByTier, w, func(k string) theme.Style { return m.th.Badge(k) }),
+		m.bars("by outcome", s.ByStatus, w, m.look),
+		m.bars("by server", s.ByServer, w, nil),
+		m.bars("refused by", s.ByRule, w, func(string) theme.Style { return m.th.ChartBad }),
+	}
+	need := len(out)
+	for _, p := range parts {
+		need += len(p) + 1
+	}
+	for _, p := range parts {
+		if out = append(out, p...); need <= h && len(p) > 0 {
+			line(nil)
+		}
+	}
 	return block(out, w, h)
 }
 
@@ -144,17 +155,13 @@ func (m *Model) bars(label string, counts map[string]int, w int, look func(strin
 		return names[i] < names[j]
 	})
 	var out []string
-	full := m.sign.ticks[len(m.sign.ticks)-1]
 	room := max(4, min(40, w-labelWidth-40))
 	for i, k := range names {
 		if i == 6 {
 			break
 		}
 		n := counts[k]
-		bar := ""
-		for range (n*room + most - 1) / max(1, most) {
-			bar += full
-		}
+		bar := strings.Repeat(m.sign.stroke, (n*room+most-1)/max(1, most))
 		if i > 0 {
 			label = ""
 		}

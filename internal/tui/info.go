@@ -142,6 +142,9 @@ func state(s client.State) string {
 	return text
 }
 
+// maxDivergences is how many values of a record that diverged are listed.
+const maxDivergences = 20
+
 // outcome lists the words about an approval and its receipt.
 func (m *Model) outcome(s *sheet, d client.Detail) {
 	t, p := m.th, m.pen
@@ -171,6 +174,18 @@ func (m *Model) outcome(s *sheet, d client.Detail) {
 	s.item("  ran", t.Dim, p.say("%s, %s", m.stamp(r.StartedAt), r.EndedAt.Sub(r.StartedAt).Round(time.Millisecond)))
 	for _, a := range r.After {
 		s.item("  read back", t.Dim, p.text(state(a)))
+	}
+	for i, x := range r.Divergences() {
+		if i == maxDivergences {
+			s.item("", t.Dim, p.text("and more; approve show prints all"))
+			break
+		}
+		s.item("  differs", st, p.say("%s %s", x.Op, x.Path))
+		s.item("  approved", t.Dim, p.text(string(x.Want)))
+		s.item("  found", t.Dim, p.text(string(x.Found)))
+	}
+	for _, x := range r.Touched {
+		s.item("  "+x.Kind, t.Dim, p.text(x.ID))
 	}
 	if r.Reconciled {
 		s.item("", t.Dim, p.text("found out by reading the target back afterwards"))

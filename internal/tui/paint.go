@@ -152,15 +152,15 @@ func (p pen) say(format string, args ...any) safetext.Line {
 
 // marks are the signs that the console draws.
 type marks struct {
-	rule, bar, cursor, dot, arrow, bullet, hazard, live, check, cross, mark, ellipsis string
-	ticks                                                                             []string // of small charts, from low to high
+	rule, bar, stroke, cursor, dot, arrow, bullet, hazard, live, check, cross, mark, ellipsis string
+	ticks                                                                                     []string // of small charts, from low to high
 }
 
 func marksFor(ascii bool) marks {
 	if ascii {
-		return marks{"-", "|", ">", "-", "->", "*", "!", "*", "ok", "x", "+", "...", []string{" ", ".", ":", "-", "=", "+", "*", "#"}}
+		return marks{"-", "|", "=", ">", "-", "->", "*", "!", "*", "ok", "x", "+", "...", []string{" ", ".", ":", "-", "=", "+", "*", "#"}}
 	}
-	return marks{"─", "│", "▌", "·", "→", "•", "!", "●", "✓", "✗", "◆", "…", []string{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"}}
+	return marks{"─", "│", "━", "▌", "·", "→", "•", "!", "●", "✓", "✗", "◆", "…", []string{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"}}
 }
 
 // rule is a line across cols cells with a title in it.

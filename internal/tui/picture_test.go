@@ -128,6 +128,8 @@ func shapeOf(s string) []float64 {
 	switch s {
 	case "─":
 		return []float64{0, 0.48, 1, 0.06}
+	case "━":
+		return []float64{0, 0.42, 1, 0.16}
 	case "│":
 		return []float64{0.44, 0, 0.12, 1}
 	case "▌":

@@ -110,13 +110,18 @@ func (m *Model) aboutServer(sv client.Server, w int) []string {
 	s.item("processes", t.Dim, p.text(strings.Join(pids, ", ")))
 	for _, d := range sv.Waiting {
 		s.prose("to accept", t.Warn, fmt.Sprintf("%s definition of %s: mcpguardd accept %s/%s", d.Change, d.Tool, sv.Name, d.Tool))
+		head := true // of the diff
 		for i, line := range p.safe.Lines([]byte(clip(d.Diff, 32<<10))) {
 			if i == 200 {
 				s.item("", t.Dim, p.text("the rest is shown by mcpguardd accept"))
 				break
 			}
 			st := t.Context
-			switch text := line.String(); {
+			text := line.String()
+			head = head && !strings.HasPrefix(text, "@@")
+			switch {
+			case head:
+				st = t.Dim
 			case strings.HasPrefix(text, "+"):
 				st = t.Add
 			case strings.HasPrefix(text, "-"):
