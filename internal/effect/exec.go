@@ -144,8 +144,10 @@ func (b *Binding) planExec(in Input, targets []guard.Target) (guard.Preview, err
 	return guard.Preview{
 		Effects: []guard.Effect{{Kind: Exec, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
 		Change:  guard.Change{Type: guard.ChangeExec, Text: text, Facts: guard.Facts{Exec: &f}},
-		Hazards: append(hazards, textHazards([]byte(text))...),
-		Summary: "run " + oneLine(name),
+
+		SideEffects: []guard.SideEffect{notReversible},
+		Hazards:     append(hazards, textHazards([]byte(text))...),
+		Summary:     "run " + oneLine(name),
 	}, nil
 }
 

@@ -71,6 +71,9 @@ func (b *Binding) contentHazards(c content, r diff.Result, text int) []guard.Haz
 			add(HazardLineEndings, "%d lines will end in CRLF; none did", after)
 		}
 	}
+	if !r.Binary {
+		out = append(out, secretHazards("what is added", addedText(r))...)
+	}
 	if !c.exists {
 		return append(out, textHazards(c.after)...)
 	}

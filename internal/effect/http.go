@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -73,12 +74,17 @@ func (b *Binding) planHTTP(in Input, targets []guard.Target) (guard.Preview, err
 		out.WriteString("body\n" + body + "\n")
 	}
 	text := out.String()
+	var sides []guard.SideEffect
+	if !slices.Contains([]string{"GET", "HEAD", "OPTIONS"}, method) {
+		sides = append(sides, notReversible)
+	}
 	return guard.Preview{
-		Effects: []guard.Effect{{Kind: HTTP, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
+		SideEffects: sides,
+		Effects:     []guard.Effect{{Kind: HTTP, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
 		Change: guard.Change{Type: guard.ChangeHTTP, Text: text, Facts: guard.Facts{HTTP: &guard.HTTPFacts{
 			Method: method, URL: raw, Scheme: u.Scheme, Host: host, HostShown: shown, Port: u.Port(), Path: u.EscapedPath(), Query: u.RawQuery, Body: body,
 		}}},
-		Hazards: append(addressHazards(u, host), textHazards([]byte(text))...),
+		Hazards: slices.Concat(addressHazards(u, host), secretHazards("what is sent", []byte(raw+"\n"+body)), textHazards([]byte(text))),
 		Summary: oneLine(method + " " + u.Scheme + "://" + host),
 	}, nil
 }

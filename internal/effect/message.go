@@ -100,8 +100,8 @@ func (b *Binding) planMessage(ctx context.Context, in Input, targets []guard.Tar
 	return guard.Preview{
 		Effects:     []guard.Effect{{Kind: Message, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
 		Change:      guard.Change{Type: guard.ChangeMessage, Text: text, Facts: guard.Facts{Message: &f}},
-		SideEffects: []guard.SideEffect{{Text: reachText(f)}},
-		Hazards:     append(messageHazards(f, all), textHazards([]byte(text))...),
+		SideEffects: []guard.SideEffect{{Text: reachText(f)}, notReversible},
+		Hazards:     slices.Concat(messageHazards(f, all), secretHazards("what is sent", []byte(f.Subject+"\n"+f.Body)), textHazards([]byte(text))),
 		Summary:     "send to " + whoText(f),
 	}, nil
 }

@@ -56,6 +56,9 @@ func (b *Binding) Plan(ctx context.Context, in Input, targets []guard.Target) (g
 	if err != nil {
 		return guard.Preview{}, err
 	}
+	if changes && b.Kind() != Opaque {
+		b.besides(&p, places)
+	}
 	p.Hazards = append(p.Hazards, nameHazards(places)...)
 	for _, pl := range places {
 		if pl.linked && b.kind != FileRead {

@@ -79,11 +79,16 @@ func (b *Binding) planSQL(in Input, targets []guard.Target) (guard.Preview, erro
 		f.Writes = f.Writes || s.Writes
 	}
 	text := sqlText(f)
+	var sides []guard.SideEffect
+	if f.Writes {
+		sides = append(sides, notReversible)
+	}
 	return guard.Preview{
-		Effects: []guard.Effect{{Kind: SQL, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
-		Change:  guard.Change{Type: guard.ChangeSQL, Text: text, Facts: guard.Facts{SQL: &f}},
-		Hazards: append(sqlHazards(f, list), textHazards([]byte(text))...),
-		Summary: sqlSummary(f),
+		SideEffects: sides,
+		Effects:     []guard.Effect{{Kind: SQL, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
+		Change:      guard.Change{Type: guard.ChangeSQL, Text: text, Facts: guard.Facts{SQL: &f}},
+		Hazards:     append(sqlHazards(f, list), textHazards([]byte(text))...),
+		Summary:     sqlSummary(f),
 	}, nil
 }
 

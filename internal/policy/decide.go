@@ -77,7 +77,7 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 		return no(t.broken())
 	}
 	if !trial {
-		if v.SideEffects, err = t.sideEffects(list, v.Tier, req.Snapshot); err != nil {
+		if v.SideEffects, err = t.sideEffects(list, v.Tier, req.Snapshot, p.SideEffects); err != nil {
 			return no(t.broken())
 		}
 	}
@@ -156,9 +156,14 @@ func (t *Tool) sensitive(list []view) (bool, error) {
 	return false, nil
 }
 
-func (t *Tool) sideEffects(list []view, tier guard.Tier, s Snapshot) ([]guard.SideEffect, error) {
+// sideEffects lists the sentences of the policy, and what the guard says of
+// every call, without those that the preview has already.
+func (t *Tool) sideEffects(list []view, tier guard.Tier, s Snapshot, has []guard.SideEffect) ([]guard.SideEffect, error) {
 	var out []guard.SideEffect
 	seen := map[string]bool{}
+	for _, e := range has {
+		seen[e.Text] = true
+	}
 	add := func(text string) {
 		if !seen[text] && len(out) < maxSideEffects {
 			seen[text] = true
