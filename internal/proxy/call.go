@@ -420,6 +420,7 @@ type bound struct {
 // execution.
 func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, preview *guard.Preview, verdict *policy.Verdict) (*bound, error) {
 	preview.SideEffects = append(preview.SideEffects[:len(preview.SideEffects):len(preview.SideEffects)], verdict.SideEffects...)
+	preview.SideEffects = append(preview.SideEffects, s.firstTimes(c, preview.Change)...)
 	preview.Hazards = append(preview.Hazards[:len(preview.Hazards):len(preview.Hazards)], verdict.Hazards...)
 	raw, beside := c.bytesBound()
 	if beside {

@@ -53,6 +53,7 @@ type Store interface {
 	Calls
 	Executions
 	Warden
+	Memory
 }
 
 // Redactor takes secrets out of what goes back to the model. It is safe for

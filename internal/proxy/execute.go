@@ -9,6 +9,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/approval"
 	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/store"
@@ -182,6 +183,7 @@ func (s *session) intent(c *call, b *bound) *guard.Intent {
 		CallID: c.tc.ID, ApprovalID: c.approval, SessionID: c.tc.Session.ID, RunID: c.tc.Session.RunID,
 		Tenant: c.tc.Session.Tenant, Server: c.tc.Session.Server, Tool: c.tc.Tool, Tier: b.verdict.Tier,
 		Digest: b.digest, ArgsRaw: c.tc.ArgsRaw, Effects: b.preview.Effects, At: s.now(), Upstream: s.conn.Ref(),
+		Touches: effect.Touched(c.tc.Session.Server, b.preview.Change),
 	}
 }
 

@@ -1,0 +1,22 @@
+package proxy
+
+import (
+	"github.com/mcpguard/mcpguard/internal/effect"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Memory knows what the executed calls of a tenant have touched.
+type Memory interface {
+	Unseen(tenant string, names []string) []string
+}
+
+// firstTimes says which hosts, recipients and tables of a call are new to its
+// tenant. It does not count for the digest: it may be true no more by the time
+// at which the call runs.
+func (s *session) firstTimes(c *call, change guard.Change) []guard.SideEffect {
+	names := effect.Touched(c.tc.Session.Server, change)
+	if len(names) == 0 {
+		return nil
+	}
+	return effect.FirstTimes(s.cfg.Store.Unseen(c.tc.Session.Tenant, names))
+}
