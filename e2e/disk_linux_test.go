@@ -71,7 +71,7 @@ servers:
     tools:
       look: {tier: T0_READ}
       put: {tier: T1_REVERSIBLE_WRITE, effect: {file.write: {path: args.path, content: args.content}}}
-      scratch: {tier: T1_REVERSIBLE_WRITE, approval: {required: false}, effect: {file.write: {path: args.path, content: args.content}}}
+      scratch: {tier: T1_REVERSIBLE_WRITE, approval: {required: false}, limits: {rate: 10000/s}, effect: {file.write: {path: args.path, content: args.content}}}
 `, g.work, program, script))
 	g.must("mcpguardd", "accept", "disk", "--yes")
 	return g

@@ -121,6 +121,9 @@ func (a *API) get(r *http.Request) (any, error) {
 		return nil, err
 	}
 	v, err := a.cfg.Store.Approval(id)
+	if errors.Is(err, store.ErrIndeterminate) {
+		v, err = a.remembered(id, err)
+	}
 	if err != nil {
 		return nil, about(id, err)
 	}
@@ -131,6 +134,22 @@ func (a *API) get(r *http.Request) (any, error) {
 		return d, nil
 	}
 	return a.detail(v), nil
+}
+
+// remembered returns an open approval while the database cannot be read, so
+// that it can still be denied. It has no contents, which is told as such, and
+// nothing can be allowed in that state.
+func (a *API) remembered(id guard.ApprovalID, cause error) (guard.Approval, error) {
+	list, err := a.cfg.Store.Approvals(store.Filter{Status: []guard.Status{guard.Pending, guard.Approved, guard.Executing}})
+	if err != nil {
+		return guard.Approval{}, cause
+	}
+	for _, v := range list {
+		if v.ID == id {
+			return v, nil
+		}
+	}
+	return guard.Approval{}, cause
 }
 
 // about names the approval in the error that is answered for it.

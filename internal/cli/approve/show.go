@@ -180,6 +180,21 @@ func (p *page) outcome(d client.Detail) {
 	if r.Detail != "" {
 		p.item("", a.text(plain, r.Detail))
 	}
+	for _, t := range r.Touched {
+		p.item("", a.text(dim, "the server names "), a.name(dim, t.Kind), a.text(dim, " "), a.text(plain, t.ID))
+	}
+	if len(r.Difference) > 0 {
+		p.item("", a.text(red, "how it differs from what was approved:"))
+		for _, x := range r.Divergences() {
+			p.line(a.words(cyan, "  %s ", x.Op), a.text(bold, x.Path))
+			if len(x.Want) > 0 {
+				p.line(a.words(red, "  approved %s", escape(x.Want)))
+			}
+			if len(x.Found) > 0 {
+				p.line(a.words(green, "  found    %s", escape(x.Found)))
+			}
+		}
+	}
 	if r.Reconciled {
 		p.item("", a.text(dim, "found out by reading the target back afterwards"))
 	}
@@ -189,7 +204,7 @@ func (p *page) outcome(d client.Detail) {
 func (p *page) change(d client.Diff) {
 	a := p.app
 	if d.Pruned {
-		p.line(a.text(dim, "the content is no longer kept"))
+		p.line(a.text(dim, "the content is not there: it is no longer kept, or cannot be read at the moment"))
 		return
 	}
 	if d.Type == "unified" {
