@@ -199,6 +199,51 @@ type Receipt struct {
 	Reconciled bool      `json:"reconciled,omitempty"` // found out after the fact
 	StartedAt  time.Time `json:"startedAt"`
 	EndedAt    time.Time `json:"endedAt"`
+	// Difference leads from what was predicted to what was found, as a JSON Patch
+	// (RFC 6902) with the predicted values; of a record that diverged.
+	Difference json.RawMessage `json:"difference,omitempty"`
+	Touched    []Touched       `json:"touched,omitempty"`
+}
+
+// Divergence is one value of a record that is not what was predicted. A value
+// that is absent is nil.
+type Divergence struct {
+	Op, Path    string
+	Want, Found json.RawMessage
+}
+
+// Divergences reads the difference of a receipt; nil where there is none.
+func (r Receipt) Divergences() []Divergence {
+	var patch []struct {
+		Op    string          `json:"op"`
+		Path  string          `json:"path"`
+		From  string          `json:"from"`
+		Value json.RawMessage `json:"value"`
+	}
+	if json.Unmarshal(r.Difference, &patch) != nil {
+		return nil
+	}
+	var out []Divergence
+	was := map[string]json.RawMessage{} // tested for just before
+	for _, o := range patch {
+		if o.Op == "test" {
+			was[o.Path] = o.Value
+			continue
+		}
+		d := Divergence{Op: o.Op, Path: o.Path, Want: was[o.Path], Found: o.Value}
+		if o.From != "" {
+			d.Path = o.From + " → " + o.Path
+		}
+		out = append(out, d)
+		clear(was)
+	}
+	return out
+}
+
+// Touched is one thing that the server says it has touched.
+type Touched struct {
+	Kind string `json:"kind"` // record, message, file, commit or other
+	ID   string `json:"id"`   // the server's own name for it
 }
 
 // Words of a decision.

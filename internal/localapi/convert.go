@@ -81,6 +81,10 @@ func detailOf(a guard.Approval, now guard.Now) client.Detail {
 			Outcome: string(r.Outcome), ReadBack: string(r.ReadBack), Detail: r.Detail, Reconciled: r.Reconciled,
 			StartedAt: r.StartedAt.UTC(), EndedAt: r.EndedAt.UTC(),
 		}
+		out.Receipt.Difference = rawJSON(r.Difference)
+		for _, t := range r.Touched {
+			out.Receipt.Touched = append(out.Receipt.Touched, client.Touched{Kind: t.Kind, ID: t.ID})
+		}
 		for _, s := range r.After {
 			out.Receipt.After = append(out.Receipt.After, stateOf(s))
 		}

@@ -25,6 +25,7 @@ type call struct {
 	req    *request
 	msg    jsonrpc.Message
 	modern bool
+	own    bool // made by the guard itself
 	tc     guard.ToolCall
 	vars   *expr.Vars
 	def    []byte // the tool's definition, as the upstream listed it
@@ -270,7 +271,7 @@ func notListed() error {
 }
 
 func (s *session) input(c *call) effect.Input {
-	return effect.Input{Call: c.tc, Roots: s.cfg.Roots, Vars: c.vars, ServerRoots: s.cfg.ServerRoots, Home: s.cfg.Home}
+	return effect.Input{Call: c.tc, Roots: s.cfg.Roots, Vars: c.vars, ServerRoots: s.cfg.ServerRoots, Home: s.cfg.Home, Reader: s.reader(c)}
 }
 
 // resolve names what the call is about. A tool without a binding has no targets.

@@ -28,6 +28,9 @@ func (s *session) event(t audit.Type) audit.Event {
 // callEvent starts a record about a call, with all that is known of it so far.
 func (s *session) callEvent(c *call, t audit.Type) audit.Event {
 	e := s.event(t)
+	if c.own {
+		e.Origin = ownOrigin(e.Origin.Folder)
+	}
 	e.CorrelationID, e.CallID = c.tc.CorrelationID, c.tc.ID
 	e.Tool = audit.Tool{Server: c.tc.Session.Server, Name: c.tc.Tool, Version: s.serverVersion(), DefinitionSHA256: c.tc.Definition}
 	if c.argsSum.IsZero() && c.tc.ArgsCanonical != nil {

@@ -215,11 +215,15 @@ func (s *session) execute(c *call, b *bound, in *guard.Intent, held *Held) []byt
 	e := execution{call: c, intent: *in, started: s.now()}
 	e.end = s.run(c, b)
 	receipt := s.receipt(&e)
+	receipt.Touched = s.touched(c, b.tool, e.end)
 	done := s.completed(c, statusOf(receipt.Outcome))
 	done.Output.SHA256 = receipt.Result
 	done.Output.Redacted = beginning(e.end.clean)
 	if receipt.Outcome == guard.OutcomeOK {
 		done.Receipts = audit.Touched(in.Effects)
+		for _, t := range receipt.Touched {
+			done.Receipts = append(done.Receipts, audit.Receipt{Kind: t.Kind, ID: t.ID})
+		}
 		s.cfg.Meter.ran(c.tc, e.started)
 	}
 	if err := s.finish(receipt, done); err != nil {

@@ -161,6 +161,9 @@ func (s *session) ask(ctx context.Context, method string, params any) (jsonrpc.M
 	case <-ctx.Done():
 		// The answer, should it come, has nobody any more and is dropped.
 		s.update(func(in *inflight) { delete(in.own, id) })
+		if method == "tools/call" {
+			_ = s.toUpstream(jsonrpc.Notify("notifications/cancelled", map[string]any{"requestId": rawID(id), "reason": "no longer waited for"}))
+		}
 		return jsonrpc.Message{}, fmt.Errorf("waiting for the server's answer to %s: %w", method, context.Cause(ctx))
 	}
 }

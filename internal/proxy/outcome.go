@@ -159,21 +159,27 @@ func (s *session) receipt(e *execution) guard.Receipt {
 		r.Result = diff.Sum(e.end.raw)
 	}
 	if e.end.final {
-		var detail string
-		r.ReadBack, r.After, detail = readBack(s.ctx, e.intent.Effects)
+		found := readBack(s.ctx, s.reader(e.call), e.intent.Effects)
+		r.ReadBack, r.After = found.Result, found.After
+		if found.Result == guard.Untouched && r.Outcome == guard.OutcomeOK && holdsRecord(e.intent.Effects) {
+			r.ReadBack, found.Detail = guard.Diverged, "the server says that it is done, but "+found.Detail
+		}
+		if r.ReadBack == guard.Diverged {
+			r.Difference = found.Difference
+		}
 		if r.Detail == "" {
-			r.Detail = detail
+			r.Detail = found.Detail
 		}
 	}
 	r.EndedAt = s.now()
 	return r
 }
 
-// readBack reads the targets of effects.
-func readBack(ctx context.Context, effects []guard.Effect) (guard.ReadBack, []guard.State, string) {
+// readBack reads the targets of effects, records with reader, which may be nil.
+func readBack(ctx context.Context, reader effect.Reader, effects []guard.Effect) effect.Found {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBackTimeout)
 	defer cancel()
-	return effect.Verify(ctx, effects)
+	return effect.VerifyWith(ctx, reader, effects)
 }
 
 // settleLate waits until the upstream has answered after all, or is gone, and
@@ -204,7 +210,7 @@ func (s *session) reconcile(e *execution, held *Held) {
 	if e.end.final {
 		said = e.end.outcome
 	}
-	r := reconciled(s.ctx, e.intent, said, s.now())
+	r := reconciled(s.ctx, s.reader(e.call), e.intent, said, s.now())
 	r.StartedAt = e.started
 	if e.end.raw != nil {
 		r.Result, r.ResultSize = diff.Sum(e.end.raw), len(e.end.raw)
@@ -214,9 +220,13 @@ func (s *session) reconcile(e *execution, held *Held) {
 
 // reconciled makes the receipt of an execution after the fact. said is what the
 // upstream answered, "" if it did not.
-func reconciled(ctx context.Context, in guard.Intent, said guard.Outcome, now time.Time) guard.Receipt {
+func reconciled(ctx context.Context, reader effect.Reader, in guard.Intent, said guard.Outcome, now time.Time) guard.Receipt {
 	r := guard.Receipt{CallID: in.CallID, Reconciled: true, StartedAt: in.At, EndedAt: now}
-	r.ReadBack, r.After, r.Detail = readBack(ctx, in.Effects)
+	found := readBack(ctx, reader, in.Effects)
+	r.ReadBack, r.After, r.Detail = found.Result, found.After, found.Detail
+	if found.Result == guard.Diverged {
+		r.Difference = found.Difference
+	}
 	switch r.ReadBack {
 	case guard.Verified:
 		r.Outcome = guard.OutcomeOK

@@ -83,7 +83,7 @@ func (r *Recovery) sweep(ctx context.Context) {
 			continue
 		}
 		rec, cancel := durably(ctx)
-		settle(rec, r.cfg.Store, r.cfg.Log, o.intent, reconciled(rec, o.intent, "", r.cfg.Clock.Now().Wall))
+		settle(rec, r.cfg.Store, r.cfg.Log, o.intent, reconciled(rec, nil, o.intent, "", r.cfg.Clock.Now().Wall))
 		cancel()
 		o.held.Release()
 	}

@@ -1,0 +1,233 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/effect"
+	"github.com/mcpguard/mcpguard/internal/expr"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/policy"
+	"github.com/mcpguard/mcpguard/internal/version"
+)
+
+// What a call of the guard's own is named by in the log.
+const (
+	ownClient      = "mcpguard"
+	ownReadTimeout = 30 * time.Second // of one read of a record, however long its tool may take
+	maxOwnExcerpt  = 8 << 10          // bytes of an answer that are searched for an excerpt
+)
+
+// records reads records for one call, with other tools of its server.
+type records struct {
+	s  *session
+	of *call
+}
+
+// ReadTool makes a call of the guard's own. It is admitted, counted and
+// recorded like any call, but nobody can be asked for it: what needs more than
+// the policy's word is refused. The client never sees its id or its answer.
+func (r records) ReadTool(ctx context.Context, name string, args []byte) ([]byte, error) {
+	s := r.s
+	c := s.ownCall(r.of, name, args)
+	defer s.unmeter(c)
+	m, err := s.followOwn(ctx, c, r.of)
+	if err == nil {
+		done := s.completed(c, audit.StatusOK)
+		result := payload(&m)
+		done.Output.SHA256 = diff.Sum(result)
+		if len(result) <= maxOwnExcerpt {
+			done.Output.Redacted = s.excerpt(result)
+		}
+		s.cfg.Store.CloseCallSoon(c.tc.ID, done)
+		return result, nil
+	}
+	if ctx.Err() != nil {
+		err = gaveUp(context.Cause(ctx))
+	}
+	s.refuse(c, err) // records it; nobody gets the answer
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	var w *refusal
+	why := "the guard could not handle the call"
+	if errors.As(err, &w) {
+		why = w.word.Reason
+	}
+	// fail closed: what is not known cannot be shown
+	return nil, &effect.Refusal{Rule: guard.RulePreviewFailed, Reason: "the record could not be read with " + name + ": " + why,
+		Repair: "read the record with " + name + " yourself, and make the call once that works"}
+}
+
+// ownCall is a call of the guard's own, on behalf of another.
+func (s *session) ownCall(of *call, name string, args []byte) *call {
+	c := &call{
+		req: &request{id: jsonrpc.StringID(ownClient), method: "tools/call", modern: of.modern, answered: true},
+		msg: of.msg, modern: of.modern, own: true,
+	}
+	c.tc = guard.ToolCall{
+		ID: guard.NewCallID(), Session: of.tc.Session, Tool: name, CorrelationID: of.tc.CorrelationID,
+		Args: args, ArgsRaw: diff.Sum(args), RequestedAt: s.now(), Context: of.tc.Context,
+	}
+	c.tc.Session.Origin.Client, c.tc.Session.Origin.Version = ownClient, version.Number
+	return c
+}
+
+// followOwn is the straight line of a call of the guard's own. The error is a
+// *refusal, or one that nobody foresaw.
+func (s *session) followOwn(ctx context.Context, c, of *call) (jsonrpc.Message, error) {
+	none := jsonrpc.Message{}
+	tool, err := s.admitOwn(ctx, c, of)
+	if err != nil {
+		return none, err
+	}
+	limit := min(s.timeout(tool), ownReadTimeout)
+	ctx, stop := context.WithTimeoutCause(ctx, limit, errTimeout)
+	defer stop()
+	params := map[string]any{"name": c.tc.Tool, "arguments": json.RawMessage(c.tc.Args)}
+	if meta := ownMeta(&of.msg); meta != nil {
+		params["_meta"] = meta
+	}
+	type reply struct {
+		m   jsonrpc.Message
+		err error
+	}
+	answered := make(chan reply, 1)
+	go func() { // ends with the answer, with the upstream, or with ctx, which stop ends
+		m, err := s.ask(ctx, "tools/call", params)
+		answered <- reply{m, err}
+	}()
+	if err := s.recordRead(ctx, c, tool); err != nil { // beside the upstream's work
+		stop()
+		<-answered
+		return none, err // fail closed: what is not on record is not used
+	}
+	a := <-answered
+	switch {
+	case errors.Is(a.err, errTimeout):
+		return none, ownFailed("the server did not answer within " + limit.String())
+	case errors.Is(a.err, errUpstreamGone):
+		return none, ownFailed("the server has ended")
+	case a.err != nil:
+		return none, ownFailed("the server answered with an error")
+	case taskOf(&a.m) != "":
+		return none, ownFailed("the server answered with a task, not with the record")
+	}
+	switch outcomeOf(&a.m) {
+	case guard.OutcomeOK:
+		return a.m, nil
+	case guard.OutcomeIncomplete:
+		return none, ownFailed("the server asks for more input")
+	default:
+		return none, ownFailed("the server answered with an error")
+	}
+}
+
+// ownFailed ends a call of the guard's own that the server has, or should have,
+// answered.
+func ownFailed(reason string) *refusal {
+	return &refusal{status: audit.StatusError, word: word{Status: wordError, Reason: reason}}
+}
+
+// admitOwn takes a call of the guard's own from its name to the policy's word.
+func (s *session) admitOwn(ctx context.Context, c, of *call) (*policy.Tool, error) {
+	var err error
+	if c.tc.ArgsCanonical, err = diff.Canonical(c.tc.Args); err != nil {
+		return nil, broken(guard.RuleSchema, "the arguments have no canonical form", "use plain numbers and text in the arguments")
+	}
+	args, err := expr.DecodeArgs(c.tc.Args)
+	if err != nil {
+		return nil, broken(guard.RuleSchema, "the arguments could not be read", "use plain numbers and text in the arguments")
+	}
+	c.vars = &expr.Vars{Args: args, Tool: c.tc.Tool, Server: c.tc.Session.Server, Session: &c.tc.Session}
+	tool, err := s.toolInForce(c)
+	if err != nil {
+		return nil, err
+	}
+	if tool.Tier != guard.T0Read {
+		// fail closed: the policy may have changed since it was checked
+		return nil, broken(guard.RulePreviewFailed, "the tool is not at T0_READ", "ask the user")
+	}
+	d, err := s.definition(ctx, c, c.tc.Tool)
+	if err != nil {
+		return nil, broken(guard.RulePinMissing, "the server did not list its tools, so the tool's definition cannot be checked", "try again later")
+	}
+	c.def, c.tc.Definition = d.raw, d.hash
+	s.meter(c, tool)
+	if of.metered && c.meter.server > 0 {
+		c.meter.server-- // the call that it is made for waits for it
+	}
+	targets, err := s.resolve(ctx, c, tool)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.admit(c, tool, targets); err != nil {
+		return nil, err
+	}
+	preview, err := s.plan(ctx, c, tool, targets)
+	if err != nil {
+		return nil, err
+	}
+	verdict, err := s.decide(c, tool, targets, preview)
+	if err != nil {
+		return nil, err
+	}
+	if verdict.Verdict != guard.Allow || verdict.Tier != guard.T0Read {
+		// fail closed: a human decides about calls of the agent, not of the guard
+		return nil, broken(verdict.Rule, "the call would have to be approved itself", "ask the user")
+	}
+	return tool, nil
+}
+
+// ownOrigin is the origin of the guard's own calls.
+func ownOrigin(folder string) audit.Origin {
+	exe, err := os.Executable()
+	if err != nil {
+		exe = ""
+	}
+	return audit.Origin{Client: ownClient, Version: version.Number, PID: os.Getpid(), Executable: exe, Folder: folder}
+}
+
+// reader reads records for a call. What the guard calls by itself reads none.
+func (s *session) reader(c *call) effect.Reader {
+	if c == nil || c.own {
+		return nil
+	}
+	return records{s, c}
+}
+
+// holdsRecord reports whether one of the effects is a record's.
+func holdsRecord(effects []guard.Effect) bool {
+	for _, e := range effects {
+		if e.Record != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// touched is what the server says that a call has touched, without secrets.
+func (s *session) touched(c *call, tool *policy.Tool, end ending) []guard.Touched {
+	if end.outcome != guard.OutcomeOK || !tool.KeepsReceipts() {
+		return nil
+	}
+	answer, err := effect.Answer(end.raw)
+	if err != nil {
+		return nil
+	}
+	var out []guard.Touched
+	for _, t := range tool.Touched(c.vars, answer) {
+		clean, _, err := s.cfg.Redactor.JSON(rawJSON(t.ID))
+		if err != nil || clean == nil || json.Unmarshal(clean, &t.ID) != nil {
+			continue // fail closed: what was not searched may be a secret
+		}
+		out = append(out, t)
+	}
+	return out
+}
