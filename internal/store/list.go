@@ -57,13 +57,36 @@ func (s *Store) CountOpen() int {
 // count.
 func (s *Store) Count(f Filter) (int, error) {
 	f.Limit, f.After, f.Full = 0, "", false
-	list, err := s.Approvals(f)
-	return len(list), err
+	found, err := s.found(f)
+	return len(found), err
 }
 
 // Approvals returns the approvals that a filter selects, by the time of their
 // request. Those that are not final come from memory.
 func (s *Store) Approvals(f Filter) ([]guard.Approval, error) {
+	found, err := s.found(f)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(found, f.order)
+	if f.Limit > 0 && len(found) > f.Limit {
+		found = found[:f.Limit]
+	}
+	out := make([]guard.Approval, len(found))
+	for i, a := range found {
+		if out[i] = copied(*a); !f.Full {
+			continue
+		}
+		if out[i], err = s.Approval(a.ID); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// found returns what a filter selects, in no order and perhaps more than its
+// limit. The rows are the store's own.
+func (s *Store) found(f Filter) ([]*guard.Approval, error) {
 	if err := checkParts("the filter", f.Tenant); err != nil {
 		return nil, fmt.Errorf("listing approvals: %w", err)
 	}
@@ -85,21 +108,7 @@ func (s *Store) Approvals(f Filter) ([]guard.Approval, error) {
 	if err != nil {
 		return nil, err
 	}
-	found = append(found, s.unfinished(f, status, after)...)
-	slices.SortFunc(found, f.order)
-	if f.Limit > 0 && len(found) > f.Limit {
-		found = found[:f.Limit]
-	}
-	out := make([]guard.Approval, len(found))
-	for i, a := range found {
-		if out[i] = copied(*a); !f.Full {
-			continue
-		}
-		if out[i], err = s.Approval(a.ID); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return append(found, s.unfinished(f, status, after)...), nil
 }
 
 // order compares two approvals by time and id.

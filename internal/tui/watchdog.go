@@ -77,7 +77,7 @@ func (d *watchdog) stop() {
 
 // restore is what the console writes when it leaves a terminal: out of the
 // keyboard's, the mouse's and the alternate screen's modes.
-const restore = "\x1b[?2026l" + ansi.DisableModifyOtherKeys + ansi.ResetModeFocusEvent + ansi.ResetModeBracketedPaste + ansi.ResetModeMouseButtonEvent +
+const restore = "\x1b[?2026l" + ansi.ResetModifyOtherKeys + ansi.ResetModeFocusEvent + ansi.ResetModeBracketedPaste + ansi.ResetModeMouseButtonEvent +
 	ansi.ResetModeMouseExtSgr + "\x1b[<u" + ansi.ResetStyle + ansi.ResetModeAltScreenSaveCursor + ansi.SetModeTextCursorEnable
 
 // Watchdog is the life of the second process: it waits on standard input for
