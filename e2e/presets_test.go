@@ -201,7 +201,7 @@ func driveFiles(t *testing.T, g *guard, c *sdkClient) {
 
 func driveMemory(t *testing.T, g *guard, c *sdkClient) {
 	waits(t, g, c, "create_entities", m{"entities": []any{m{"name": "Ada", "entityType": "person", "observations": []any{"likes engines"}}}},
-		change{tier: tiers.T1ReversibleWrite, kind: "opaque", shows: "likes engines", before: func() {
+		change{tier: tiers.T1ReversibleWrite, kind: "json_patch", shows: "likes engines", after: "verified", before: func() {
 			if g.read("graph.jsonl") != "" {
 				t.Error("the graph changed before the decision")
 			}

@@ -145,11 +145,11 @@ func TestPresetOnOtherVersions(t *testing.T) {
 func TestPresetMemory(t *testing.T) {
 	sv, tools := packageServer(t, "memory", "2026.8.31")
 	x, _ := sv.Tool("delete_entities")
-	req := localRequest("delete_entities", `{"entityNames":["a","b"]}`, tools["delete_entities"], guard.Target{Kind: "opaque", Key: "s", Write: true})
+	req := localRequest("delete_entities", `{"entityNames":["a","b"]}`, tools["delete_entities"], guard.Target{Kind: "record", Key: "s:read_graph:{}", Path: "read_graph:{}", Write: true})
 	if d := x.Admit(req); d.Verdict != guard.Allow {
 		t.Fatalf("%+v", d)
 	}
-	v := x.Decide(req, preview("opaque", req.Targets...))
+	v := x.Decide(req, preview("json.replace", req.Targets...))
 	if v.Tier != guard.T2IrreversibleWrite || v.Verdict != guard.Ask || len(v.SideEffects) != 2 || v.SideEffects[1].Text != "deletes 2 entities with their relations" {
 		t.Errorf("%+v", v)
 	}
