@@ -1,0 +1,120 @@
+package effect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Inverse is a call of the built-in server that takes a change back.
+type Inverse struct {
+	Tool  string
+	Args  json.RawMessage
+	Roots []string // workspace folders that it needs
+}
+
+// InverseOf computes the call that takes back what an approval did, from the
+// approval with its contents and from what is on disk now. A *Refusal says why
+// it cannot be taken back: it was none of a file, its content is no longer kept,
+// or the file has moved on.
+func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
+	const byHand = "take it back by hand"
+	if a.Status != guard.Executed {
+		return Inverse{}, refusePlan(byHand, "it did not run, or what became of it is not known: it is %s", a.Status)
+	}
+	if len(a.Args) == 0 {
+		return Inverse{}, refusePlan(byHand, "the content of the change is no longer kept")
+	}
+	if len(a.Preview.Effects) != 1 {
+		return Inverse{}, refusePlan(byHand, "it cannot be undone from here: it has %d effects", len(a.Preview.Effects))
+	}
+	e := a.Preview.Effects[0]
+	switch {
+	case e.Resource.Kind != TargetFile || !e.After.Computed || !e.Before.Computed:
+		return Inverse{}, refusePlan(byHand, "what %s did cannot be undone from here", e.Kind)
+	case e.Kind == FileMove:
+		return inverseMove(ctx, e)
+	}
+	at, err := placeOf(e.Resource)
+	if err != nil {
+		return Inverse{}, err
+	}
+	now, _, err := at.state(ctx, e.Kind == DirCreate)
+	if err != nil {
+		return Inverse{}, err
+	}
+	if !matches(now, e.After) {
+		return Inverse{}, refusePlan(byHand, "it has moved on since: %s", difference(at.rel(), now, e.After))
+	}
+	out := Inverse{Roots: []string{e.Resource.Root}}
+	switch {
+	case !e.Before.Exists && (now.Kind == stateFile || now.Kind == stateDir):
+		return out.call("delete_file", map[string]string{"path": e.Resource.Key})
+	case e.Before.Kind == stateDir && !now.Exists:
+		return out.call("create_directory", map[string]string{"path": e.Resource.Key})
+	case e.Before.Kind != stateFile:
+		return Inverse{}, refusePlan(byHand, "what %s did cannot be undone from here", e.Kind)
+	}
+	before, err := contentBefore(at, now, e, a.Preview.Change)
+	if err != nil {
+		return Inverse{}, err
+	}
+	return out.call("write_file", map[string]string{"path": e.Resource.Key, "content": string(before)})
+}
+
+func inverseMove(ctx context.Context, e guard.Effect) (Inverse, error) {
+	const byHand = "take it back by hand"
+	if e.Dest == nil {
+		return Inverse{}, refusePlan(byHand, "the move has no destination on record")
+	}
+	src, err := placeOf(e.Resource)
+	if err != nil {
+		return Inverse{}, err
+	}
+	if result, _, note := verifyMove(ctx, e, src); result != guard.Verified {
+		return Inverse{}, refusePlan(byHand, "it has moved on since: %s", note)
+	}
+	out := Inverse{Roots: slices.Compact([]string{e.Resource.Root, e.Dest.Root})}
+	return out.call("move_file", map[string]string{"source": e.Dest.Key, "destination": e.Resource.Key})
+}
+
+// contentBefore takes the change of a file off its content now. The result is
+// the content before to the last bit, or none at all.
+func contentBefore(at place, now guard.State, e guard.Effect, c guard.Change) ([]byte, error) {
+	const byHand = "take it back by hand"
+	var after []byte
+	if now.Exists {
+		var err error
+		if after, _, err = at.read(MaxText); err != nil {
+			return nil, err
+		}
+	}
+	before, err := diff.Reverse(after, []byte(c.Text))
+	switch {
+	case errors.Is(err, diff.ErrNoReverse):
+		return nil, refusePlan(byHand, "the old content is not on record: %v", err)
+	case err != nil:
+		return nil, err
+	case diff.Sum(before) != e.Before.SHA256:
+		// fail closed: what would be written is not what was there
+		return nil, refusePlan(byHand, "the old content cannot be made again from what is on record")
+	case !utf8.Valid(before):
+		return nil, refusePlan(byHand, "the old content of %q is not valid UTF-8 and cannot be written from here", at.rel())
+	}
+	return before, nil
+}
+
+func (i Inverse) call(tool string, args map[string]string) (Inverse, error) {
+	raw, err := json.Marshal(args)
+	if err != nil {
+		return Inverse{}, fmt.Errorf("writing the call that undoes a change: %w", err)
+	}
+	i.Tool, i.Args = tool, raw
+	return i, nil
+}
