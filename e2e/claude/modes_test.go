@@ -14,6 +14,7 @@ import (
 //	default mode, auto mode, "accept edits"  TestModes
 //	bypass                                   TestModes
 //	headless                                 TestHookAllowAndDeny, TestWriteApproved; with bypass TestHeadlessBypass
+//	the client's sandbox on                  TestSandboxOn
 //	subagents                                TestSubagent
 //	commands typed behind "!"                TestNotCovered
 //	hooks switched off                       TestNotCovered
@@ -127,4 +128,66 @@ func TestSubagent(t *testing.T) {
 		t.Error("a denied write was made")
 	}
 	told(t, a, "not by a subagent")
+}
+
+// TestSandboxOn: with the client's own sandbox switched on and required, the
+// approval of a command does not say that there is none, and there is one. Where
+// the command asks to run without, or the settings leave a way out, it says so.
+func TestSandboxOn(t *testing.T) {
+	for _, tool := range []string{"bwrap", "socat"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatal(err)
+			}
+			t.Skip(tool + ", which the client's sandbox needs, is not installed")
+		}
+	}
+	for _, c := range []struct {
+		title, sandbox string
+		unconfined     bool
+		want           string // hazard
+		inside         bool   // of the sandbox
+	}{
+		{"on", `{"enabled": true, "failIfUnavailable": true}`, false, "", true},
+		{"asked to run without", `{"enabled": true, "failIfUnavailable": true}`, true, "unconfined", false},
+		{"not required", `{"enabled": true}`, false, "no_sandbox", true},
+		{"off", `{}`, false, "no_sandbox", false},
+	} {
+		t.Run(c.title, func(t *testing.T) {
+			w, settings := newHookWorld(t)
+			own := filepath.Join(w.project, ".claude", "settings.local.json")
+			if err := os.MkdirAll(filepath.Dir(own), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(own, []byte(`{"sandbox": `+c.sandbox+`}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			input := map[string]any{"command": "touch inside; touch " + filepath.Join(w.home, "outside")}
+			if c.unconfined {
+				input["dangerouslyDisableSandbox"] = true
+			}
+			a := serve(t, call("Bash", input))
+			s := w.start(a, "--settings", settings, "--allowedTools", "Bash")
+			d := w.pending()
+			kinds := ""
+			for _, h := range d.Hazards {
+				kinds += h.Kind
+			}
+			if kinds != c.want {
+				t.Errorf("hazards %+v, want %q", d.Hazards, c.want)
+			}
+			w.decide(d, client.Allow, "let us see")
+			w.finish(s)
+			if c.unconfined { // the client asks its own question too, which nobody answers here
+				told(t, a, "Run outside of the sandbox")
+				return
+			}
+			if _, err := os.Stat(filepath.Join(w.project, "inside")); err != nil {
+				t.Errorf("it did not run: %v; the model was told %v", err, a.told())
+			}
+			if _, err := os.Stat(filepath.Join(w.home, "outside")); (err == nil) == c.inside {
+				t.Errorf("in the sandbox: %v, want %v; the model was told %v", err != nil, c.inside, a.told())
+			}
+		})
+	}
 }

@@ -219,7 +219,10 @@ func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
 	checkApproval(d, t, path)
 	checkRules(d, t, path)
 	oneOf(d, path+".schema.extra_members", "an answer here", t.Schema.ExtraMembers, "allow", "deny")
-	if t.Sandbox != "" && t.Sandbox != "none" {
+	switch {
+	case t.Sandbox == "client" && s.Name != NativeServer && s.Dialect != "claude-code":
+		d.errorf(path+".sandbox", `write "sandbox: none" to accept that commands run without one`, "only the client's own tools run in the client's sandbox")
+	case t.Sandbox != "" && t.Sandbox != "none" && t.Sandbox != "client":
 		d.errorf(path+".sandbox", `write "sandbox: none" to accept that commands run without one`, "this version has no sandbox, so %q does not load", clip(t.Sandbox))
 	}
 	for limit, v := range map[string]int{"calls_per_run": t.Limits.CallsPerRun, "concurrency": t.Limits.Concurrency} {

@@ -136,7 +136,7 @@ type Tool struct {
 	Labels       []Label               `yaml:"labels" doc:"What the tool is a source or a sink of: untrusted (its answer is text that strangers wrote), private (its answer is not for everyone), outbound (a call carries data to others). Descriptive only: nothing is enforced by them."`
 	Receipts     map[string]Expression `yaml:"receipts" json:",omitempty" doc:"What of a call's answer is kept: record, message, file, commit or other, each an expression over 'answer' that yields a text or a list of texts."`
 	Schema       Schema                `yaml:"schema" doc:"How arguments are checked against the tool's own schema."`
-	Sandbox      string                `yaml:"sandbox" doc:"For T3_EXECUTE: 'none' accepts that commands run without a sandbox; each approval says so." enum:"none"`
+	Sandbox      string                `yaml:"sandbox" doc:"For T3_EXECUTE: 'none' accepts that commands run without a sandbox; each approval says so. 'client', of the client's own tools, accepts the client's sandbox, and that it may be off; each approval says so where it is." enum:"none,client"`
 	Signed       Unsigned              `yaml:"signed" doc:"For T4_IDENTITY_MONEY_OUTBOUND: 'no' accepts decisions without a signature; each approval says so."`
 	Says         string                `yaml:"says" doc:"For NEVER: what the agent is told instead."`
 

@@ -47,6 +47,8 @@ func Weaknesses(c *config.Config) []string {
 			switch {
 			case t.Tier == guard.T3Execute && t.Sandbox == "none":
 				out = append(out, at+": runs commands without a sandbox (sandbox: none)")
+			case t.Tier == guard.T3Execute && t.Sandbox == "client":
+				out = append(out, at+": runs commands in the client's own sandbox at best; each approval says where that is not on (sandbox: client)")
 			case t.Tier == guard.T4IdentityMoneyOutbound && bool(t.Signed):
 				out = append(out, at+": may be approved without a signature (signed: no)")
 			case t.Tier == guard.T1ReversibleWrite && t.Approval.Required != nil && !*t.Approval.Required:

@@ -99,7 +99,7 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 		// preview; asked here as well, one action would need two approvals.
 		return hook.Allow(""), lost
 	}
-	a, r, err := d.ask(ctx, h, r, native.Question{Tool: e.Tool, ToolUseID: e.ToolUseID, AgentID: e.AgentID, Input: e.Input, Folder: e.Cwd})
+	a, r, err := d.ask(ctx, h, r, native.Question{Tool: e.Tool, ToolUseID: e.ToolUseID, AgentID: e.AgentID, Input: e.Input, Folder: e.Cwd, Sandbox: sandboxOf(r, e.Tool)})
 	switch {
 	case err != nil:
 		return hook.Deny("mcpguard: " + err.Error()), lost

@@ -118,25 +118,7 @@ func (d *daemon) entries(r *nativeRun, e hook.Event) onboard.Named {
 		}
 		return os.LookupEnv(name)
 	}
-	return onboard.Entries(r.Origin.Folder, lookup, given(r.client.Cmdline, "--mcp-config"), e.Source, server)
-}
-
-// given returns the words behind a flag that takes several, up to the next flag.
-func given(cmdline []string, flag string) (words []string) {
-	taking := false
-	for _, w := range cmdline {
-		switch v, ok := strings.CutPrefix(w, flag+"="); {
-		case ok:
-			words, taking = append(words, v), true
-		case w == flag:
-			taking = true
-		case strings.HasPrefix(w, "-"):
-			taking = false
-		case taking:
-			words = append(words, w)
-		}
-	}
-	return words
+	return onboard.Entries(r.Origin.Folder, lookup, hook.Given(r.client.Cmdline, "--mcp-config"), e.Source, server)
 }
 
 // unknownServer says, after a refusal, why a tool of an MCP server was asked

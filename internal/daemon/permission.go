@@ -34,7 +34,7 @@ func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
 		if d.guarded(r, hook.Event{Tool: q.Tool}) {
 			return native.Answer{Allow: true} // its server's session asks by itself
 		}
-		q.Silent, q.Folder = !r.hooked.Load(), r.Origin.Folder
+		q.Silent, q.Folder, q.Sandbox = !r.hooked.Load(), r.Origin.Folder, sandboxOf(r, q.Tool)
 		a, _, err := d.ask(ctx, h, r, q)
 		if err != nil {
 			return native.Answer{Reason: "mcpguard: " + err.Error()}

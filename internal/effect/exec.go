@@ -26,6 +26,7 @@ const (
 	HazardPrivileges  = "privileges"
 	HazardUnconfined  = "unconfined"
 	HazardClientShell = "client_sandbox"
+	HazardNoSandbox   = "no_sandbox"
 )
 
 func execParams() []param {
@@ -35,6 +36,7 @@ func execParams() []param {
 		{"folder", expr.String, true},
 		{"background", expr.Bool, true},
 		{"unconfined", expr.Bool, true}, // asks to run outside of the client's sandbox
+		{"sandbox", expr.String, true},  // "on", or why the client's sandbox counts for nothing
 	}
 }
 
@@ -54,7 +56,11 @@ type command struct {
 	argv                   []string // where there is no line
 	folder                 string
 	background, unconfined bool
+	sandbox                string // of the client: Confined, or why not; "" where nothing is known
 }
+
+// Confined is the word of the client's sandbox being on.
+const Confined = "on"
 
 func (b *Binding) command(in Input) (c command, err error) {
 	if prog, ok := b.params["argv"]; ok {
@@ -69,6 +75,11 @@ func (b *Binding) command(in Input) (c command, err error) {
 	}
 	if _, ok := b.params["folder"]; ok {
 		if c.folder, err = b.text(in, "folder"); err != nil {
+			return c, err
+		}
+	}
+	if _, ok := b.params["sandbox"]; ok {
+		if c.sandbox, err = b.text(in, "sandbox"); err != nil {
 			return c, err
 		}
 	}
@@ -137,8 +148,10 @@ func (b *Binding) planExec(in Input, targets []guard.Target) (guard.Preview, err
 	}
 	if c.unconfined {
 		hazards = append(hazards, guard.Hazard{Kind: HazardUnconfined, Text: "asks to run outside of the client's sandbox"})
-	} else if b.dialect == DialectClaude {
+	} else if c.sandbox == "" && b.dialect == DialectClaude {
 		hazards = append(hazards, guard.Hazard{Kind: HazardClientShell, Text: "confined by the client's own sandbox alone, where that is switched on; the guard does not see whether it is"})
+	} else if c.sandbox != "" && c.sandbox != Confined {
+		hazards = append(hazards, guard.Hazard{Kind: HazardNoSandbox, Text: "runs without a sandbox; " + oneLine(c.sandbox)})
 	}
 	text := out.String()
 	return guard.Preview{

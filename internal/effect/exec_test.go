@@ -47,6 +47,20 @@ func TestExec(t *testing.T) {
 	}
 }
 
+// TestExecSandbox: that the client's sandbox is on is the one thing that needs no
+// word.
+func TestExecSandbox(t *testing.T) {
+	b := compile(t, Spec{Kind: Exec, Dialect: DialectClaude, Params: map[string]string{"command": "args.command", "folder": "args.cwd", "sandbox": "args.sandbox"}})
+	for said, want := range map[string]string{
+		Confined: "", "the client's own is switched off": HazardNoSandbox, "unknown: …": HazardNoSandbox, "On": HazardNoSandbox, "": HazardClientShell,
+	} {
+		p := mustPlan(t, b, input(t, m{"command": "x", "cwd": "/w", "sandbox": said}))
+		if got := hazards(p); got != want {
+			t.Errorf("%q: hazards %q, want %q", said, got, want)
+		}
+	}
+}
+
 // row returns what stands in a row above the command.
 func row(text, name string) string {
 	head, _, _ := strings.Cut(text, "command\n")

@@ -25,19 +25,24 @@ func schemas() map[string]string {
 		"NotebookEdit": `{"type":"object","properties":{"notebook_path":` + text + `,"cell_id":` + text + `,"new_source":` + text +
 			`,"cell_type":{"enum":["code","markdown"]},"edit_mode":{"enum":["replace","insert","delete"]}},"required":["notebook_path","new_source"]` + closed,
 		"Bash": `{"type":"object","properties":{"command":` + text + `,"timeout":{"type":"number"},"description":` + text + `,"run_in_background":` + flag +
-			`,"dangerouslyDisableSandbox":` + flag + `,"cwd":{"type":"string","description":"Where it runs; added by the guard"}},"required":["command"]` + closed,
+			`,"dangerouslyDisableSandbox":` + flag + `,"cwd":{"type":"string","description":"Where it runs; added by the guard"},"sandbox":{"type":"string","description":"The client's own, as its settings say; added by the guard"}},"required":["command"]` + closed,
 		"WebFetch":  `{"type":"object","properties":{"url":` + text + `,"prompt":` + text + `,"offset":` + count + `},"required":["url"]` + closed,
 		"WebSearch": `{"type":"object","properties":{"query":` + text + `,"allowed_domains":{"type":"array","items":` + text + `},"blocked_domains":{"type":"array","items":` + text + `}},"required":["query"]` + closed,
 		"Read":      `{"type":"object","properties":{"file_path":` + text + `,"offset":` + count + `,"limit":` + count + `,"pages":` + text + `,"allow_large":` + flag + `},"required":["file_path"]` + closed,
 	}
 }
 
-// FolderMember is what the guard adds to the arguments of a command: the folder
-// in which it runs is part of what is approved.
-const FolderMember = "cwd"
+// FolderMember and SandboxMember are what the guard adds to the arguments of a
+// command: the folder in which it runs, and whether the client's own sandbox
+// confines it, are part of what is approved.
+const (
+	FolderMember  = "cwd"
+	SandboxMember = "sandbox"
+)
 
-// runsInFolder names the tools whose arguments get it.
-const runsInFolder = "Bash"
+// RunsCommand reports whether a tool runs a command, so that its arguments get
+// them.
+func RunsCommand(tool string) bool { return tool == "Bash" }
 
 // Definition is the description of a tool as the guard knows it. It is part of
 // the program, so nobody has to accept it. The arguments of a tool that is not

@@ -110,6 +110,7 @@ type Question struct {
 	AgentID   string
 	Input     json.RawMessage // an object that strict reading has admitted
 	Folder    string          // where a command would run
+	Sandbox   string          // whether the client's own confines a command: "on", or why that is not said
 	// Silent says that no report will follow: the client has no hooks for it.
 	Silent bool
 	// Progress is told what the question waits for; may be nil. It must not block.
@@ -229,13 +230,15 @@ func (c *call) request(q Question) ([]byte, error) {
 		return nil, fmt.Errorf("reading the tool's input: %w", err)
 	}
 	args := line.Bytes()
-	if q.Tool == runsInFolder {
-		root, ok := jsonrpc.Root(args)
-		if _, twice := jsonrpc.Member(args, root, FolderMember); !ok || twice {
-			return nil, errors.New("the command's input cannot be read")
-		}
-		if args = jsonrpc.SetMember(args, root, FolderMember, jsonrpc.QuoteString(q.Folder)); args == nil {
-			return nil, errors.New("the command's input cannot be read")
+	if RunsCommand(q.Tool) {
+		for _, m := range []struct{ name, value string }{{FolderMember, q.Folder}, {SandboxMember, q.Sandbox}} {
+			root, ok := jsonrpc.Root(args)
+			if _, twice := jsonrpc.Member(args, root, m.name); !ok || twice {
+				return nil, errors.New("the command's input cannot be read")
+			}
+			if args = jsonrpc.SetMember(args, root, m.name, jsonrpc.QuoteString(m.value)); args == nil {
+				return nil, errors.New("the command's input cannot be read")
+			}
 		}
 	}
 	id := strconv.FormatInt(c.id, 10)

@@ -165,13 +165,13 @@ func TestFrames(t *testing.T) {
 			t.Fatal(err)
 		}
 		q = question("Bash", "u2")
-		q.Input = json.RawMessage(`{"command":"x"}`)
+		q.Input, q.Sandbox = json.RawMessage(`{"command":"x"}`), "on"
 		if _, err := s.Ask(t.Context(), q); err != nil {
 			t.Fatal(err)
 		}
 		for i, want := range []string{
 			`"arguments":{"b":1.50,"a":"\u00e4<"},"_meta":{"progressToken":1,"claudecode/toolUseId":"u1"}`,
-			`"arguments":{"command":"x","cwd":"/w"},"_meta":{"progressToken":2,"claudecode/toolUseId":"u2"}`,
+			`"arguments":{"command":"x","cwd":"/w","sandbox":"on"},"_meta":{"progressToken":2,"claudecode/toolUseId":"u2"}`,
 		} {
 			if !strings.Contains(string(p.lines[i]), want) {
 				t.Errorf("got %s, want %s", p.lines[i], want)
@@ -180,6 +180,7 @@ func TestFrames(t *testing.T) {
 		for _, bad := range []Question{
 			{}, {Tool: "x", ToolUseID: strings.Repeat("x", 300), Input: json.RawMessage(`{}`)},
 			{Tool: "Bash", ToolUseID: "u3", Input: json.RawMessage(`{"cwd":"/elsewhere"}`)},
+			{Tool: "Bash", ToolUseID: "u5", Input: json.RawMessage(`{"sandbox":"on"}`)},
 			{Tool: "Write", ToolUseID: "u4", Input: json.RawMessage(`{"a":1e999}`)},
 		} {
 			if _, err := s.Ask(t.Context(), bad); err == nil {

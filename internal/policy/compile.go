@@ -20,7 +20,7 @@ func (c *compiler) tool(s *config.Server, tc *config.Tool) *Tool {
 			CallsPerRun: tc.Limits.CallsPerRun, Rate: tc.Limits.Rate, Timeout: time.Duration(tc.Limits.Timeout),
 			Concurrency: tc.Limits.Concurrency, Output: int64(tc.Limits.Output),
 		},
-		sandbox: tc.Sandbox == "none", unsigned: bool(tc.Signed), strict: tc.Schema.ExtraMembers != "allow",
+		sandbox: tc.Sandbox != "", unsigned: bool(tc.Signed), strict: tc.Schema.ExtraMembers != "allow",
 		boxes: map[guard.Tier]guard.TimeBox{}, schemas: newSchemaCache(),
 		proven: s.Proven(), serverMax: s.Limits.Concurrency,
 	}

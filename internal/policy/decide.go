@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
@@ -250,7 +251,7 @@ func (t *Tool) hazards(v *Verdict, environment string) []guard.Hazard {
 	if environment == "prod" && (v.Tier != guard.T0Read || v.Verdict == guard.Ask) {
 		out = append(out, guard.Hazard{Kind: HazardProduction, Text: "production environment"})
 	}
-	if v.Tier == guard.T3Execute {
+	if v.Tier == guard.T3Execute && !(t.Config.Sandbox == "client" && t.Server == config.NativeServer) { // whose effect says where it is off
 		out = append(out, guard.Hazard{Kind: HazardNoSandbox, Text: "runs without a sandbox (sandbox: none)"})
 	}
 	if v.Tier == guard.T4IdentityMoneyOutbound {

@@ -208,7 +208,7 @@ type Tool struct {
 	pinned    bool
 	rules     rules
 	effect    config.Effect
-	sandbox   bool // sandbox: none is written
+	sandbox   bool // sandbox: none or client is written
 	unsigned  bool // signed: no is written
 	strict    bool // unknown members of arguments are refused
 	boxes     map[guard.Tier]guard.TimeBox
