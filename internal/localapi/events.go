@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
@@ -19,6 +20,8 @@ const (
 	// maxStreams bounds the streams of one daemon; each costs a goroutine and a
 	// descriptor.
 	maxStreams = 64
+	// rivalsLook is how often it is looked whether what was contested still is.
+	rivalsLook = time.Second
 )
 
 // events is GET /v1/events: server-sent events, from the one behind
@@ -62,12 +65,17 @@ type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	seen    uint64 // number of the last event that was sent
+	// contested are the approvals that had a rival when this was looked at last.
+	contested map[guard.ApprovalID]bool
 }
 
 // follow sends events until ctx ends, the reader is gone, or the feed is over.
 func (s *stream) follow(ctx context.Context, resync bool) {
 	beat := time.NewTicker(s.api.beat)
 	defer beat.Stop()
+	look := time.NewTicker(rivalsLook)
+	defer look.Stop()
+	s.contested = keys(s.api.rivals())
 	if resync && s.send(client.Event{Kind: client.EventResync}) != nil {
 		return
 	}
@@ -89,8 +97,15 @@ func (s *stream) follow(ctx context.Context, resync bool) {
 				return
 			}
 		}
+		if s.rivals() != nil {
+			return
+		}
 		if len(changes) > 0 {
 			continue
+		}
+		var again <-chan time.Time
+		if len(s.contested) > 0 { // a rival's end is known to the desk a moment after the store
+			again = look.C
 		}
 		if ended {
 			return
@@ -99,6 +114,7 @@ func (s *stream) follow(ctx context.Context, resync bool) {
 		case <-ctx.Done():
 			return
 		case <-wait:
+		case <-again:
 		case <-beat.C:
 			if s.write([]byte(": beat\n\n")) != nil {
 				return
@@ -115,12 +131,7 @@ func (s *stream) event(c store.Change) client.Event {
 	case store.ChangeApproval:
 		e.Kind, e.ApprovalID, e.Status = client.EventApproval, string(c.ApprovalID), string(c.Status)
 		e.RunID, e.SessionID = string(c.RunID), string(c.SessionID)
-		if v, err := s.api.cfg.Store.Approval(c.ApprovalID); err == nil {
-			list := contested(approvalOf(v, s.api.cfg.Clock.Now()), s.api.rivals())
-			e.Approval = &list
-		} else {
-			s.api.log.Warn("reading an approval for a stream", "approval", c.ApprovalID, "error", err)
-		}
+		e.Approval = s.row(c.ApprovalID)
 	case store.ChangeSession:
 		e.Kind, e.SessionID, e.RunID = client.EventSession, string(c.SessionID), string(c.RunID)
 	case store.ChangeSwitch:

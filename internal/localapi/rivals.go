@@ -1,6 +1,8 @@
 package localapi
 
 import (
+	"slices"
+
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
@@ -34,4 +36,56 @@ func (a *API) detail(v guard.Approval) client.Detail {
 	d := detailOf(v, a.cfg.Clock.Now())
 	d.Approval = contested(d.Approval, a.rivals())
 	return d
+}
+
+func keys(rivals map[guard.ApprovalID]guard.ApprovalID) map[guard.ApprovalID]bool {
+	out := make(map[guard.ApprovalID]bool, len(rivals))
+	for id := range rivals {
+		out[id] = true
+	}
+	return out
+}
+
+// rivals sends an event for each approval that has got its first rival, or has
+// lost its last: nothing was stored of it, so no other event tells.
+func (s *stream) rivals() error {
+	now := keys(s.api.rivals())
+	changed := make([]guard.ApprovalID, 0, len(now))
+	for id := range now {
+		if !s.contested[id] {
+			changed = append(changed, id)
+		}
+	}
+	for id := range s.contested {
+		if !now[id] {
+			changed = append(changed, id)
+		}
+	}
+	s.contested = now
+	slices.Sort(changed)
+	for _, id := range changed {
+		v := s.row(id)
+		if v == nil {
+			continue
+		}
+		e := client.Event{
+			Kind: client.EventApproval, At: utc(s.api.cfg.Clock.Now().Wall), ApprovalID: v.ID, Status: v.Status,
+			RunID: v.RunID, SessionID: v.SessionID, Approval: v,
+		}
+		if err := s.send(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// row is an approval as a list has it, nil where it cannot be read.
+func (s *stream) row(id guard.ApprovalID) *client.Approval {
+	v, err := s.api.cfg.Store.Approval(id)
+	if err != nil {
+		s.api.log.Warn("reading an approval for a stream", "approval", id, "error", err)
+		return nil
+	}
+	list := contested(approvalOf(v, s.api.cfg.Clock.Now()), s.api.rivals())
+	return &list
 }

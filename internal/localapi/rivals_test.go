@@ -1,0 +1,58 @@
+package localapi
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mcpguard/mcpguard/internal/approval"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// rivalDesk is a desk whose rivals the test says.
+type rivalDesk struct {
+	*approval.Desk
+	mu  sync.Mutex
+	now map[guard.ApprovalID]guard.ApprovalID
+}
+
+func (d *rivalDesk) Rivals() map[guard.ApprovalID]guard.ApprovalID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.now
+}
+
+func (d *rivalDesk) set(now map[guard.ApprovalID]guard.ApprovalID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.now = now
+}
+
+// TestRivalsAreTold: an approval that waits already is told about again when
+// another one for its file comes, and when that has gone.
+func TestRivalsAreTold(t *testing.T) {
+	d := &rivalDesk{}
+	r := newRig(t, func(r *rig, a *API) {
+		d.Desk = r.desk
+		a.cfg.Desk = d
+	})
+	s := r.session()
+	one := r.pending(s, "one")
+	stream := r.stream("")
+	stream.next()
+	two := guard.NewApprovalID()
+	d.set(map[guard.ApprovalID]guard.ApprovalID{one.ID: two, two: one.ID}) // of the second nothing is known: it is left out
+	r.pending(s, "three")
+	until := func(contested bool) {
+		t.Helper()
+		for {
+			_, data, _ := stream.next()
+			if strings.Contains(data, `"approvalId":"`+string(one.ID)) && strings.Contains(data, "another open approval") == contested {
+				return
+			}
+		}
+	}
+	until(true)
+	d.set(nil)
+	until(false)
+}
