@@ -1,7 +1,9 @@
 package claude
 
 import (
+	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -114,4 +116,31 @@ func TestInteractiveLong(t *testing.T) {
 		t.Skip("takes over 120 s; set MCPGUARD_LONG=1")
 	}
 	background(t, 2*time.Minute)
+}
+
+// TestStatusLine: the client's status line has the number of what waits.
+func TestStatusLine(t *testing.T) {
+	w, settings := newHookWorld(t)
+	data, err := os.ReadFile(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all map[string]any
+	if err := json.Unmarshal(data, &all); err != nil {
+		t.Fatal(err)
+	}
+	all["statusLine"] = map[string]any{"type": "command", "refreshInterval": 1,
+		"command": `n=$(approve --count --no-autostart 2>/dev/null) && [ "$n" -gt 0 ] && echo "mcpguard: $n waiting" || echo mcpguard`}
+	if data, err = json.Marshal(all); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(settings, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := serve(t, call("Write", map[string]any{"file_path": filepath.Join(w.project, "a.txt"), "content": "a\n"}))
+	x := w.openClaude(a, withGuard(), "--settings", settings)
+	d := w.pending()
+	x.shows("mcpguard: 1 waiting")
+	w.decide(d, client.Allow, "a new file")
+	x.shows("● done", "  mcpguard\n")
 }
