@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,20 +148,20 @@ func TestAnOutboxIsBounded(t *testing.T) {
 		ear, mouth := io.Pipe()
 		o := newOutbox(mouth, time.Minute, func() { mouth.CloseWithError(errors.New("given up")); ear.Close() })
 		frame := bytes.Repeat([]byte("x"), 1<<20)
-		sent := 0
+		var sent atomic.Int32
 		var all sync.WaitGroup
 		all.Go(func() {
 			for range 100 {
 				o.put(frame)
-				sent++
+				sent.Add(1)
 			}
 		})
 		synctest.Wait()
 		o.mu.Lock()
 		waiting := len(o.unsent)
 		o.mu.Unlock()
-		if waiting > maxUnsent+2<<20 || sent == 100 {
-			t.Errorf("%d bytes wait after %d frames", waiting, sent)
+		if waiting > maxUnsent+2<<20 || sent.Load() == 100 {
+			t.Errorf("%d bytes wait after %d frames", waiting, sent.Load())
 		}
 		all.Wait() // nobody reads: the client is given up, and the rest is dropped
 		<-o.done

@@ -275,11 +275,11 @@ func (s *session) diverged(e *execution, r guard.Receipt) {
 	})
 }
 
-// What an answer that is too long is refused by, and what the agent can do.
-const (
-	ruleOutput   guard.Rule = "limit_output"
-	repairOutput            = "Ask for less, for example for a part of the file or for fewer results."
-)
+// ruleOutput refuses an answer that is too long, repairOutput says what the
+// agent can do.
+const ruleOutput guard.Rule = "limit_output"
+
+const repairOutput = "Ask for less, for example for a part of the file or for fewer results."
 
 // release makes what the client gets of an upstream's answer: the same bytes,
 // but for secrets, and only up to a size. executed is said where the answer is
