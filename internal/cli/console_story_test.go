@@ -265,10 +265,14 @@ func TestConsoleLeavesTheTerminalAsItWas(t *testing.T) {
 	t.Run("left", func(t *testing.T) {
 		d := sit(t)
 		d.until(0, "a careful plan")
-		childOf(t, d.cmd.Process.Pid)
+		watcher := childOf(t, d.cmd.Process.Pid)
 		d.types("q")
 		d.ends()
+		d.until(0, leaves)
 		d.asBefore()
+		if err := syscall.Kill(watcher, 0); err == nil {
+			t.Error("the process that watched is still there")
+		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if n := bytes.Count(d.got, []byte(leaves)); n != 1 {
