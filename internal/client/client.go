@@ -133,6 +133,12 @@ func (c *Client) Settle(ctx context.Context, id string, w Settlement) (Detail, e
 	return send[Detail](ctx, c, http.MethodPost, "/v1/approvals/"+url.PathEscape(id)+"/settlement", nil, w)
 }
 
+// Undo proposes the inverse of an executed change, and returns the approval that
+// waits for it.
+func (c *Client) Undo(ctx context.Context, id string) (Detail, error) {
+	return send[Detail](ctx, c, http.MethodPost, "/v1/approvals/"+url.PathEscape(id)+"/undo", nil, struct{}{})
+}
+
 // Sessions returns the sessions that are served now.
 func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 	v, err := get[struct {

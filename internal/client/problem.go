@@ -32,6 +32,7 @@ const (
 	CodeInternal       = "internal"
 	CodeTransition     = "not_possible_now"
 	CodeTooLate        = "timed_out"
+	CodeNoUndo         = "cannot_be_undone"
 	CodeNothingToClear = "no_such_switch"
 )
 

@@ -64,13 +64,14 @@ type Approval struct {
 	RequestedBy   Requester `json:"requestedBy"`
 	Context       Context   `json:"context,omitzero"`
 	RequestedAt   time.Time `json:"requestedAt"`
-	ExpiresAt     time.Time `json:"expiresAt"`       // to decide
-	UseBy         time.Time `json:"useBy,omitzero"`  // to execute, once approved
-	SecondsLeft   int       `json:"secondsLeft"`     // to decide or to execute, by the daemon's clocks; 0 otherwise
-	Held          bool      `json:"held"`            // a call is waiting for it right now
-	Digest        string    `json:"digest"`          // what a decision is about
-	Rule          string    `json:"rule"`            // why it was asked
-	Round         int       `json:"round,omitempty"` // one more after each stale one before it
+	ExpiresAt     time.Time `json:"expiresAt"`        // to decide
+	UseBy         time.Time `json:"useBy,omitzero"`   // to execute, once approved
+	SecondsLeft   int       `json:"secondsLeft"`      // to decide or to execute, by the daemon's clocks; 0 otherwise
+	Held          bool      `json:"held"`             // a call is waiting for it right now
+	Digest        string    `json:"digest"`           // what a decision is about
+	Rule          string    `json:"rule"`             // why it was asked
+	Round         int       `json:"round,omitempty"`  // one more after each stale one before it
+	Undoes        string    `json:"undoes,omitempty"` // whose change this one would take back
 	Replaces      string    `json:"replaces,omitempty"`
 	ReplacedBy    string    `json:"replacedBy,omitempty"`
 	Why           string    `json:"why,omitempty"` // it ended so
@@ -114,7 +115,7 @@ type Hazard struct {
 
 // Requester says who asked. Client and Version are the client's own word.
 type Requester struct {
-	Actor      string `json:"actor"` // "agent"
+	Actor      string `json:"actor"` // "agent", or "developer" for an undo
 	User       string `json:"user"`  // numeric user id
 	Client     string `json:"client"`
 	Version    string `json:"version,omitempty"`

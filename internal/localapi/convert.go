@@ -25,8 +25,11 @@ func approvalOf(a guard.Approval, now guard.Now) client.Approval {
 		RequestedBy: requester(a.RequestedBy), RequestedAt: a.RequestedAt.UTC(),
 		ExpiresAt: a.Expires.Wall.UTC(), SecondsLeft: secondsLeft(a, now), Held: a.HeldBy != "" && a.Status.Open(),
 		Digest: digestText(a.Digest), Rule: string(a.Rule), Round: a.Round,
-		Replaces: string(a.Replaces), ReplacedBy: string(a.ReplacedBy), Why: a.Why,
+		Undoes: string(a.Undoes), Replaces: string(a.Replaces), ReplacedBy: string(a.ReplacedBy), Why: a.Why,
 		UpdatedAt: a.UpdatedAt.UTC(), EndedAt: utc(a.EndedAt), Version: a.Version,
+	}
+	if a.Undoes != "" {
+		out.RequestedBy.Actor = "developer"
 	}
 	out.UseBy = utc(a.UseBy.Wall)
 	out.Context = client.Context{ClientSession: a.Context.ClientSession, Worktree: a.Context.Worktree, Branch: a.Context.Branch}

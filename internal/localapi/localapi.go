@@ -87,6 +87,9 @@ type Live interface {
 	// Status returns the daemon's word about itself; the API fills in Protocol,
 	// Sessions, Pending, Alerts and Unsigned.
 	Status() client.Status
+	// Undo proposes the inverse of an executed change, and returns the approval
+	// that waits for it. An *effect.Refusal says why it cannot be taken back.
+	Undo(ctx context.Context, id guard.ApprovalID, by guard.Approver) (guard.ApprovalID, error)
 }
 
 // Clock reads both clocks.

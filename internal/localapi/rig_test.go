@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -57,6 +58,7 @@ type fakeLive struct {
 	sessions []client.Session
 	servers  []client.Server
 	status   client.Status
+	undo     func(guard.ApprovalID) (guard.ApprovalID, error)
 }
 
 func (r *rig) Sessions() []client.Session {
@@ -66,6 +68,14 @@ func (r *rig) Sessions() []client.Session {
 }
 func (r *rig) Servers() []client.Server { return r.live.servers }
 func (r *rig) Status() client.Status    { return r.live.status }
+
+// Undo answers what a test has put there.
+func (r *rig) Undo(_ context.Context, id guard.ApprovalID, _ guard.Approver) (guard.ApprovalID, error) {
+	if r.live.undo == nil {
+		return "", errors.New("nothing is prepared")
+	}
+	return r.live.undo(id)
+}
 
 // newRig starts a rig. change may alter the API before it serves.
 func newRig(t testing.TB, change func(*rig, *API)) *rig {

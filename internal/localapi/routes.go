@@ -58,6 +58,7 @@ func (a *API) routes() http.Handler {
 	read("/v1/approvals/{id}", a.get)
 	decide(http.MethodPost, "/v1/approvals/{id}/decision", a.decide)
 	decide(http.MethodPost, "/v1/approvals/{id}/settlement", a.settle)
+	decide(http.MethodPost, "/v1/approvals/{id}/undo", a.undo)
 	add(http.MethodGet, "/v1/events", a.events)
 	read("/v1/sessions", a.sessions)
 	read("/v1/servers", a.servers)

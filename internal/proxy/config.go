@@ -92,6 +92,10 @@ type Config struct {
 	ServerRoots []string
 	Home        string
 
+	// Undoes is the approval whose change the session's call takes back, for a
+	// session of the developer's own; else empty.
+	Undoes guard.ApprovalID
+
 	Limits jsonrpc.Limits // zero: the defaults
 	Grace  time.Duration  // for executions at the end of the session; zero: 10 s
 	Log    *slog.Logger   // may be nil

@@ -214,7 +214,7 @@ is pending (with --exit-status).`,
 	root.Flags().BoolVar(&plain, "plain", false, "the console as sentences and line prompts, for screen readers")
 	root.AddGroup(&cobra.Group{ID: "decide", Title: "Deciding:"}, &cobra.Group{ID: "look", Title: "Looking:"}, &cobra.Group{ID: "other", Title: "Other:"})
 	for group, commands := range map[string][]*cobra.Command{
-		"decide": {a.allow(), a.deny(), a.settle()},
+		"decide": {a.allow(), a.deny(), a.settle(), a.undo()},
 		"look":   {a.show(), a.log(), a.stats()},
 		"other":  {a.pause(), a.resume(), a.ack()},
 	} {

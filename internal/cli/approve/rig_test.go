@@ -19,6 +19,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/clock"
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/localapi"
@@ -61,6 +62,11 @@ func (r *rig) Servers() []client.Server {
 	return []client.Server{{Name: "files", Tools: []client.ServerTool{{Name: "write_file", Accepted: true}}}}
 }
 func (r *rig) Status() client.Status { return r.status }
+
+// Undo refuses: the daemon's own tests undo.
+func (r *rig) Undo(context.Context, guard.ApprovalID, guard.Approver) (guard.ApprovalID, error) {
+	return "", &effect.Refusal{Rule: guard.RulePreviewFailed, Reason: "it did not run", Repair: "take it back by hand"}
+}
 
 func newRig(t testing.TB) *rig {
 	t.Helper()

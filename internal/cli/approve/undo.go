@@ -1,0 +1,57 @@
+package approve
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+)
+
+func (a *app) undo() *cobra.Command {
+	var f fields
+	c := &cobra.Command{
+		Use:   "undo ID",
+		Short: "propose to take one executed change back",
+		Long: `Proposes the inverse of a change that has run: as a new approval, with its own
+diff against what is there today. Nothing is changed before you allow that one.
+
+What was done to a file can be taken back, as long as its content is kept and the
+file is still as the change left it. What was sent, run or done elsewhere cannot
+be undone from here, and a file that has moved on is left to your hands.`,
+		Example: `  approve undo 4x7k2mqa`,
+		Args:    oneID,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := check[client.Detail](f); err != nil {
+				return usage(c, "--json: %w", err)
+			}
+			ctx := c.Context()
+			api := a.connect()
+			old, err := api.Get(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			d, err := api.Undo(ctx, old.ID)
+			if err != nil {
+				return err
+			}
+			p := a.page()
+			switch {
+			case f.on:
+				one, err := f.encode(d)
+				if err != nil {
+					return err
+				}
+				if err := p.json(one); err != nil {
+					return err
+				}
+			case a.terminal:
+				p.detail(d)
+			default:
+				p.tsv(a.name(plain, d.ID), a.name(plain, d.Status), a.text(plain, d.Summary), a.name(plain, d.Digest))
+			}
+			return p.flush()
+		},
+	}
+	c.Flags().Var(&f, "json", "print the new approval as JSON, all fields or the ones named")
+	c.Flags().Lookup("json").NoOptDefVal = allFields
+	return c
+}

@@ -1,0 +1,110 @@
+package effect
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// executed plans a call, puts its result on disk and returns it as an approval
+// that ran.
+func executed(t testing.TB, b *Binding, in Input, do func()) guard.Approval {
+	t.Helper()
+	p := mustPlan(t, b, in)
+	do()
+	return guard.Approval{Status: guard.Executed, Args: in.Call.ArgsCanonical, Preview: p}
+}
+
+// TestInverseOfWrites: for any two contents, the inverse of a write is a write
+// of the very content before, and of a new file its deletion.
+func TestInverseOfWrites(t *testing.T) {
+	root := workspace(t)
+	b := compile(t, spec(FileWrite, DialectWorkspace))
+	path := filepath.Join(root, "f.txt")
+	text := rapid.StringOfN(rapid.SampledFrom([]rune{'a', 'b', '\n', '\r', '-', '+', '@', ' ', 'ü', '\\'}), 0, 60, -1)
+	rapid.Check(t, func(rt *rapid.T) {
+		before, after, exists := text.Draw(rt, "before"), text.Draw(rt, "after"), rapid.Bool().Draw(rt, "exists")
+		_ = os.Remove(path)
+		if exists {
+			write(t, root, "f.txt", before)
+		}
+		a := executed(t, b, input(t, m{"path": path, "content": after}, root), func() { write(t, root, "f.txt", after) })
+		in, err := InverseOf(context.Background(), a)
+		if err != nil {
+			rt.Fatalf("%q → %q: %v", before, after, err)
+		}
+		var args struct{ Path, Content string }
+		if err := json.Unmarshal(in.Args, &args); err != nil {
+			rt.Fatal(err)
+		}
+		if !exists && in.Tool != "delete_file" || exists && (in.Tool != "write_file" || args.Content != before) || args.Path != path || in.Roots[0] != root {
+			rt.Fatalf("%q → %q, existed %v: %s %s", before, after, exists, in.Tool, in.Args)
+		}
+		// One more byte, and it is nobody's to take back.
+		write(t, root, "f.txt", after+"x")
+		if _, err := InverseOf(context.Background(), a); err == nil || !strings.Contains(err.Error(), "moved on") {
+			rt.Fatalf("a file that has moved on: %v", err)
+		}
+	})
+}
+
+func TestInverseOfOtherKinds(t *testing.T) {
+	root := workspace(t)
+	ctx := context.Background()
+	file := write(t, root, "old.txt", "one\ntwo\n")
+	a := executed(t, compile(t, spec(FileDelete, DialectWorkspace)), input(t, m{"path": file}, root), func() { _ = os.Remove(file) })
+	if in, err := InverseOf(ctx, a); err != nil || in.Tool != "write_file" || !bytes.Contains(in.Args, []byte(`"one\ntwo\n"`)) {
+		t.Errorf("delete: %s %s %v", in.Tool, in.Args, err)
+	}
+	moved := write(t, root, "a.txt", "x")
+	to := filepath.Join(root, "b.txt")
+	a = executed(t, compile(t, spec(FileMove, DialectWorkspace)), input(t, m{"source": moved, "destination": to}, root), func() { _ = os.Rename(moved, to) })
+	if in, err := InverseOf(ctx, a); err != nil || in.Tool != "move_file" || string(in.Args) != `{"destination":"`+moved+`","source":"`+to+`"}` {
+		t.Errorf("move: %s %s %v", in.Tool, in.Args, err)
+	}
+	folder := filepath.Join(root, "dir")
+	a = executed(t, compile(t, spec(DirCreate, DialectWorkspace)), input(t, m{"path": folder}, root), func() { _ = os.Mkdir(folder, 0o755) })
+	if in, err := InverseOf(ctx, a); err != nil || in.Tool != "delete_file" {
+		t.Errorf("folder: %s %v", in.Tool, err)
+	}
+}
+
+func TestInverseRefusals(t *testing.T) {
+	root := workspace(t)
+	file := write(t, root, "f.bin", "\x00one")
+	bin := executed(t, compile(t, spec(FileWrite, DialectWorkspace)), input(t, m{"path": file, "content": "\x00two"}, root), func() { write(t, root, "f.bin", "\x00two") })
+	pruned, open := bin, bin
+	pruned.Args, pruned.Preview.Change.Text = nil, ""
+	open.Status = guard.Approved
+	forged := executed(t, compile(t, spec(FileWrite, DialectWorkspace)), input(t, m{"path": filepath.Join(root, "t"), "content": "b\n"}, root), func() {})
+	write(t, root, "t", "b\n")
+	forged.Preview.Effects[0].Before = guard.State{Exists: true, Kind: stateFile, Computed: true, Size: 2}
+	for name, c := range map[string]struct {
+		a    guard.Approval
+		want string
+	}{
+		"binary":              {bin, "not on record"},
+		"content gone":        {pruned, "no longer kept"},
+		"did not run":         {open, "did not run"},
+		"another content":     {forged, "cannot be made again"},
+		"a command":           {executed(t, compile(t, spec(Exec, "")), input(t, m{"command": "true"}, root), func() {}), "cannot be undone from here"},
+		"a message":           {executed(t, compile(t, spec(Message, "")), input(t, m{"to": "a@b.example"}, root), func() {}), "cannot be undone from here"},
+		"a file no longer":    {executed(t, compile(t, spec(FileDelete, DialectWorkspace)), input(t, m{"path": write(t, root, "gone", "x")}, root), func() {}), "moved on"},
+		"nothing to speak of": {guard.Approval{Status: guard.Executed, Args: []byte("{}")}, "0 effects"},
+	} {
+		_, err := InverseOf(context.Background(), c.a)
+		var r *Refusal
+		if !errors.As(err, &r) || !strings.Contains(r.Reason, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
