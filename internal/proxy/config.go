@@ -98,7 +98,7 @@ type Config struct {
 
 	Limits jsonrpc.Limits // zero: the defaults
 	Grace  time.Duration  // for executions at the end of the session; zero: 10 s
-	Log    *slog.Logger   // may be nil
+	Log    *slog.Logger   // names the session; may be nil
 
 	// Context says what a call belongs to on the client's side, by the client's
 	// tool-use id. May be nil.

@@ -158,8 +158,7 @@ func (s *session) hangUp() {
 // stalled ends the session of a client that does not read, by closing its
 // stream: what it holds is not kept for it.
 func (s *session) stalled() {
-	s.cfg.Log.Warn("the client does not read what it is sent, so its session ends",
-		"session", s.cfg.Session.ID, "server", s.cfg.Session.Server, "waited", clientPatience.String())
+	s.cfg.Log.Warn("the client does not read what it is sent, so its session ends", "waited", clientPatience.String())
 	s.cfg.Client.Close()
 }
 
