@@ -28,6 +28,7 @@ type guard struct {
 // the echo server wait.
 const servers = `
 roots: [%q]
+native: {preset: claude-native}
 servers:
   echo:
     command: %q
