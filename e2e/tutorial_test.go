@@ -69,13 +69,24 @@ var volatile = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?`), "TIME"},
 	{regexp.MustCompile(`\b\d{1,2}:\d\d left|\t\d{3}\t`), "LEFT"},
 	{regexp.MustCompile(`process \d+`), "process N"},
-	{regexp.MustCompile(`(digest|deny|allow|show|pending|[\t ])([ \t]+)[0-9a-z]*\d[0-9a-z]*[a-z][0-9a-z]*`), "${1} SHORT"},
+	{regexp.MustCompile(`(ALERT|ack) [0-9a-z]{8}`), "${1} SHORT"},
 	{regexp.MustCompile(`verified  \d+ records`), "verified  N records"},
 	{regexp.MustCompile(`\t(approved|executing|executed)\t`), "\tALLOWED\t"}, // how far the call is by then
 	{regexp.MustCompile(`by \w+ at`), "by USER at"},
 }
 
+var (
+	wholeID     = regexp.MustCompile(`appr_[0-9a-z]{26}`)
+	wholeDigest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
+)
+
 func steady(s string) string {
+	for _, id := range wholeID.FindAllString(s, -1) { // what is shortened in the same text
+		s = strings.ReplaceAll(s, " "+id[len(id)-8:]+" ", " SHORT ")
+	}
+	for _, digest := range wholeDigest.FindAllString(s, -1) {
+		s = strings.ReplaceAll(s, " "+digest[len("sha256:"):][:12]+" ", " SHORT ")
+	}
 	for _, v := range volatile {
 		s = v.is.ReplaceAllString(s, v.as)
 	}
