@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,7 +25,7 @@ func inside(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideEnv) != "" {
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			t.Fatal(err)
+			t.Skipf("this system lets nobody mount anything: %v", err)
 		}
 		return true
 	}
@@ -45,8 +46,11 @@ func inside(t *testing.T) bool {
 	if err != nil && !errors.As(err, &exit) {
 		t.Skipf("this system lets nobody mount anything: %v", err)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		t.Errorf("%v\n%s", err, out)
+	case bytes.Contains(out, []byte("--- SKIP")):
+		t.Skipf("%s", out)
 	}
 	return false
 }
