@@ -202,6 +202,7 @@ func harmless(out []byte) error {
 func TestPromise7_NothingRawReachesTheTerminal(t *testing.T) {
 	for _, c := range hostile.Corpus() {
 		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel() // it mostly waits
 			s := open(t, poisoned(c.Text), 100, 30)
 			s.until(0, "waiting")
 			for _, k := range []string{"j", "i", "i", "r", "r", "j", "j", "j", "j", "j", "j", "j", "j", "j", "j", "?", "?", "2", "\r", "\r", "\x1b", "\x1b", "3", "4", "5", "6", "7"} {
