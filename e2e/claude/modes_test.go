@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/client"
@@ -11,14 +12,16 @@ import (
 
 // The table of what is covered, in README.md, rests on the tests of this file:
 //
-//	default mode, auto mode, "accept edits"  TestModes
-//	bypass                                   TestModes
-//	headless                                 TestHookAllowAndDeny, TestWriteApproved; with bypass TestHeadlessBypass
-//	the client's sandbox on                  TestSandboxOn
-//	subagents                                TestSubagent
-//	commands typed behind "!"                TestNotCovered
-//	hooks switched off                       TestNotCovered
-//	a server that is not guarded             TestLookAlike; without hooks TestNotCovered
+//	default, accept edits, auto, bypassed     TestModes; tools of servers: TestInteractive, TestHeadlessBypass
+//	headless                                  TestHookAllowAndDeny, TestWriteApproved, TestWriteExpired
+//	headless with --permission-prompt-tool    TestPermissionPrompt, TestNotCovered
+//	the client's sandbox on                   TestSandboxOn
+//	without hooks                             TestNotCovered
+//	servers that are not guarded, with hooks  TestLookAlike
+//	subagents                                 TestSubagent
+//	hooks that fail                           TestHookDaemonDown, TestHookTimeout, TestPluginFailsClosed
+//	behind "!", hooks switched off            TestNotCovered
+//	the client's own settings                 TestOwnSettings
 
 // TestModes: in each mode of the client its own tools wait for the guard, and
 // none asks a second time: what the guard has allowed runs.
@@ -92,6 +95,15 @@ func TestNotCovered(t *testing.T) {
 		}
 		a := serve(t, call("Write", map[string]any{"file_path": filepath.Join(w.project, "a.txt"), "content": "a\n"}))
 		w.finish(w.start(a, "--settings", `{"disableAllHooks": true}`, "--allowedTools", "Write"))
+		if got := w.read("a.txt"); got != "a\n" {
+			t.Errorf("a.txt is %q, so the documentation is wrong", got)
+		}
+	})
+	t.Run("what the client's rules allow, without hooks", func(t *testing.T) {
+		w := newWorld(t, "native:\n  preset: claude-native\n")
+		w.entries(map[string]string{"work": "work", "guard": "permission"})
+		a := serve(t, call("Write", map[string]any{"file_path": filepath.Join(w.project, "a.txt"), "content": "a\n"}))
+		w.finish(w.start(a, "--permission-prompt-tool", "mcp__guard__approve", "--allowedTools", "Write"))
 		if got := w.read("a.txt"); got != "a\n" {
 			t.Errorf("a.txt is %q, so the documentation is wrong", got)
 		}
@@ -189,5 +201,23 @@ func TestSandboxOn(t *testing.T) {
 				t.Errorf("in the sandbox: %v, want %v; the model was told %v", err != nil, c.inside, a.told())
 			}
 		})
+	}
+}
+
+// TestOwnSettings: a change of the client's own settings, by which it could take
+// the hooks out, is held like any other, and as one that counts more.
+func TestOwnSettings(t *testing.T) {
+	w, settings := newHookWorld(t)
+	file := filepath.Join(w.project, ".claude", "settings.json")
+	a := serve(t, call("Write", map[string]any{"file_path": file, "content": "{\"disableAllHooks\": true}\n"}))
+	s := w.start(a, "--settings", settings, "--allowedTools", "Write")
+	d := w.pending()
+	if d.Tier != "T2_IRREVERSIBLE_WRITE" || !strings.Contains(d.Diff.Text, "disableAllHooks") {
+		t.Errorf("it is %s, and shows\n%s", d.Tier, d.Diff.Text)
+	}
+	w.decide(d, client.Deny, "the hooks stay")
+	w.finish(s)
+	if _, err := os.Stat(file); err == nil {
+		t.Error("a denied write was made")
 	}
 }
