@@ -219,3 +219,35 @@ func TestHookTimeout(t *testing.T) {
 		t.Errorf("its approval ended as %s", end.Status)
 	}
 }
+
+// TestHookDaemonRestarted: the daemon is killed while a hook waits. The tool does
+// not run, and the next one is asked about by a new daemon, in the same session.
+func TestHookDaemonRestarted(t *testing.T) {
+	w, settings := newHookWorld(t)
+	a := serve(t, call("Write", map[string]any{"file_path": filepath.Join(w.project, "a.txt"), "content": "a\n"}),
+		call("Write", map[string]any{"file_path": filepath.Join(w.project, "b.txt"), "content": "b\n"}))
+	s := w.start(a, "--settings", settings, "--allowedTools", "Write")
+	first := w.pending()
+	status, err := w.api.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(status.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	var second client.Detail
+	for second = w.pending(); second.ID == first.ID; second = w.pending() { // of the daemon that is just ending
+	}
+	w.decide(second, client.Allow, "a new file")
+	w.finish(s)
+	told(t, a, "went away while this call waited")
+	if _, err := os.Stat(filepath.Join(w.project, "a.txt")); err == nil {
+		t.Error("the tool ran without a decision")
+	}
+	if got := w.read("b.txt"); got != "b\n" {
+		t.Errorf("b.txt is %q", got)
+	}
+	if end := w.ended(first.ID); end.Status != client.Cancelled {
+		t.Errorf("the first ended as %s", end.Status)
+	}
+}
