@@ -15,7 +15,7 @@ import (
 // library's option sets the rate once, before the start; it has nothing for
 // later.
 const (
-	busyRate = time.Second / 120
+	busyRate = time.Second / 200
 	idleRate = time.Second / 4
 	// calmAfter is how long nothing must have happened but the passing of time.
 	calmAfter = 500 * time.Millisecond
@@ -27,6 +27,7 @@ const (
 // pacer sets the rate of a program's renderer. The zero pacer does nothing.
 type pacer struct {
 	program *tea.Program
+	set     bool // the rate is one of ours, not the library's
 	slow    bool
 	last    time.Time // something happened
 	freed   time.Time // memory was given back
@@ -56,8 +57,8 @@ func (p *pacer) happened(msg tea.Msg) {
 	now := time.Now()
 	if _, passing := msg.(tickMsg); !passing {
 		p.last = now
-		if p.slow {
-			p.slow = false
+		if p.slow || !p.set {
+			p.slow, p.set = false, true
 			t.Reset(busyRate)
 		}
 		return

@@ -43,7 +43,7 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 	case tea.BlurMsg:
 		m.attention.blurred = true
 	case tea.ResumeMsg:
-		m.pace.slow = false // the library has set its own rate again
+		m.pace.slow, m.pace.set = false, false // the library has set its own rate again
 		return m.wake()
 	case tea.BackgroundColorMsg:
 		if dark := msg.IsDark(); dark != m.th.Dark {
