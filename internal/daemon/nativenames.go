@@ -72,7 +72,17 @@ func (d *daemon) guarded(r *nativeRun, e hook.Event) bool {
 		// fail closed: an entry of the name that starts something else may be the one
 		return !found.Past && slices.ContainsFunc(live, func(s *session) bool { return slices.Contains(found.Servers, s.Server) })
 	}
-	return slices.ContainsFunc(live, func(s *session) bool { return calledSo(s, e, rest) })
+	return slices.ContainsFunc(live, func(s *session) bool {
+		if !calledSo(s, e, rest) {
+			return false
+		}
+		if s.as != "" || strings.HasPrefix(k.word, "plugin_") {
+			return true
+		}
+		// fail closed: a session that the client has by another name is not the one
+		names := r.lookup().Names(s.Server)
+		return len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return hook.ServerWord(n) == k.word })
+	})
 }
 
 // calledSo reports whether a session is of the server that a tool names, where
@@ -111,14 +121,21 @@ func (d *daemon) entries(r *nativeRun, e hook.Event) onboard.Named {
 	if server == "" {
 		server = r.nameOf(e).word
 	}
+	return r.lookup().Entries(e.Source, server)
+}
+
+// lookup is where the client's configuration is.
+func (r *nativeRun) lookup() onboard.Lookup {
 	environ := ipc.Environ(r.client.PID)
-	lookup := func(name string) (string, bool) {
-		if v, ok := environ[name]; ok {
-			return v, true
-		}
-		return os.LookupEnv(name)
+	return onboard.Lookup{
+		Folder: r.Origin.Folder, Extra: hook.Given(r.client.Cmdline, "--mcp-config"),
+		Env: func(name string) (string, bool) {
+			if v, ok := environ[name]; ok {
+				return v, true
+			}
+			return os.LookupEnv(name)
+		},
 	}
-	return onboard.Entries(r.Origin.Folder, lookup, hook.Given(r.client.Cmdline, "--mcp-config"), e.Source, server)
 }
 
 // unknownServer says, after a refusal, why a tool of an MCP server was asked

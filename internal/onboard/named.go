@@ -15,39 +15,66 @@ type Named struct {
 	Past bool
 }
 
-// Entries looks a server up by the client's name for it, for a client that works
-// in folder: in the scope that the client says, or in all of them where it says
-// none. extra are files that the client was given besides, which are the scope
-// "dynamic". Scopes other than that, local, project and user have no files here. What it finds is what stands there now, which need not
-// be what a running client has read.
-func Entries(folder string, lookup func(string) (string, bool), extra []string, scope, name string) Named {
+// Lookup says where a client's configuration is: the folder that it works in,
+// its environment, and the files that it was given besides (--mcp-config).
+type Lookup struct {
+	Folder string
+	Env    func(string) (string, bool)
+	Extra  []string
+}
+
+// Entries looks a server up by the client's name for it: in the scope that the
+// client says, or in all of them where it says none. Extra is the scope
+// "dynamic"; scopes other than that, local, project and user have no files here.
+// What it finds is what stands there now, which need not be what a running
+// client has read.
+func (l Lookup) Entries(scope, name string) Named {
 	var out Named
+	l.each(scope, func(e *Entry) {
+		if hook.ServerWord(e.Name) != hook.ServerWord(name) {
+			return
+		}
+		if server, ok := e.guarded(); ok && e.Problem == "" {
+			out.Servers = append(out.Servers, server)
+		} else {
+			out.Past = true
+		}
+	})
+	return out
+}
+
+// Names returns what the client calls a server of the guard, by the entries that
+// start it.
+func (l Lookup) Names(server string) (names []string) {
+	l.each("", func(e *Entry) {
+		if s, ok := e.guarded(); ok && s == server {
+			names = append(names, e.Name)
+		}
+	})
+	return names
+}
+
+// each calls f for the entries of a scope, or of all, that hold in the folder.
+func (l Lookup) each(scope string, f func(*Entry)) {
 	take := func(path string, want Scope) {
-		f, err := readClientFile(path)
+		file, err := readClientFile(path)
 		if err != nil {
 			return // what the client cannot read either, or is not there
 		}
-		for _, e := range f.Entries {
-			if hook.ServerWord(e.Name) != hook.ServerWord(name) || want != "" && e.Scope != want {
+		for _, e := range file.Entries {
+			if want != "" && e.Scope != want || e.Scope == Local && !under(projectKeys(l.Folder), e.Project) {
 				continue
 			}
-			if e.Scope == Local && !under(projectKeys(folder), e.Project) {
-				continue
-			}
-			if server, ok := e.guarded(); ok && e.Problem == "" {
-				out.Servers = append(out.Servers, server)
-			} else {
-				out.Past = true
-			}
+			f(e)
 		}
 	}
 	if scope == "" || scope == "dynamic" {
-		for _, path := range extra {
+		for _, path := range l.Extra {
 			if strings.HasPrefix(strings.TrimSpace(path), "{") {
 				continue // an object in the place of a file
 			}
 			if !filepath.IsAbs(path) {
-				path = filepath.Join(folder, path)
+				path = filepath.Join(l.Folder, path)
 			}
 			take(path, "")
 		}
@@ -56,13 +83,12 @@ func Entries(folder string, lookup func(string) (string, bool), extra []string, 
 		if scope != "" && Scope(scope) != want {
 			continue
 		}
-		for _, path := range claudeFiles(folder, lookup) {
+		for _, path := range claudeFiles(l.Folder, l.Env) {
 			if (filepath.Base(path) == ".mcp.json") == (want == Project) {
 				take(path, want)
 			}
 		}
 	}
-	return out
 }
 
 func under(keys []string, project string) bool {

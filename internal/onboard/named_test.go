@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -30,6 +31,14 @@ func TestEntries(t *testing.T) {
 	write(filepath.Join(project, ".mcp.json"), `{"mcpServers": {"shared": `+guarded("shared")+`, "fs": `+other+`}}`)
 	write(filepath.Join(project, "more.json"), `{"mcpServers": {"extra": `+guarded("extra")+`, "web": {"type": "http", "url": "https://example.com"}}}`)
 	lookup := func(name string) (string, bool) { return home, name == "HOME" }
+	l := Lookup{Folder: project, Env: lookup, Extra: []string{"more.json", `{"mcpServers": {}}`, "missing.json"}}
+	for server, want := range map[string][]string{"files": {"both", "fs"}, "db": {"my.db"}, "extra": {"extra"}, "nobody": nil} {
+		got := l.Names(server)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s is called %q, want %q", server, got, want)
+		}
+	}
 	for _, c := range []struct {
 		scope, name string
 		want        Named
@@ -49,7 +58,7 @@ func TestEntries(t *testing.T) {
 		{"plugin", "fs", Named{}},
 		{"user", "nobody", Named{}},
 	} {
-		got := Entries(project, lookup, []string{"more.json", `{"mcpServers": {}}`, "missing.json"}, c.scope, c.name)
+		got := l.Entries(c.scope, c.name)
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s in scope %q: %+v, want %+v", c.name, c.scope, got, c.want)
 		}
