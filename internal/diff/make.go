@@ -69,7 +69,7 @@ func Preview(before, after Value) []Change {
 }
 
 func compareValues(before, after Value, o Options) *comparison {
-	t := treeTable{ids: map[string]uint32{}}
+	t := newTreeTable()
 	a, b := t.tree(before), t.tree(after)
 	c := &comparison{nodes: t.nodes, budget: o.Budget}
 	if c.budget <= 0 {
@@ -96,50 +96,108 @@ type tree struct {
 // treeTable numbers subtrees bottom-up, each by its type and the numbers of its
 // children, so that every later comparison of two subtrees takes one step.
 type treeTable struct {
-	ids   map[string]uint32
+	ids   map[string]uint32 // of numbers, literals and containers, by a key that begins with the type
+	texts map[string]uint32 // of strings
+	names map[string]uint32 // of members; they are compared with each other alone
+	done  map[*node]tree    // large containers that both documents share
+	next  uint32
 	nodes int
+
+	// For one subtree at a time, once its children are numbered.
+	key   []byte
+	pairs []uint64
+	slab  []tree // room for children
+}
+
+func newTreeTable() *treeTable {
+	return &treeTable{ids: map[string]uint32{}, texts: map[string]uint32{}, names: map[string]uint32{}, done: map[*node]tree{}}
 }
 
 func (t *treeTable) number(key []byte) uint32 {
 	if id, ok := t.ids[string(key)]; ok {
 		return id
 	}
-	id := uint32(len(t.ids))
-	t.ids[string(key)] = id
+	t.next++
+	t.ids[string(key)] = t.next
+	return t.next
+}
+
+func (t *treeTable) text(s string) uint32 {
+	id, ok := t.texts[s]
+	if !ok {
+		t.next++
+		id = t.next
+		t.texts[s] = id
+	}
 	return id
+}
+
+func (t *treeTable) name(s string) uint32 {
+	id, ok := t.names[s]
+	if !ok {
+		id = uint32(len(t.names))
+		t.names[s] = id
+	}
+	return id
+}
+
+// kids returns room for n children.
+func (t *treeTable) kids(n int) []tree {
+	const slab = 1 << 12
+	if n > len(t.slab) {
+		if n >= slab/4 {
+			return make([]tree, n)
+		}
+		t.slab = make([]tree, slab)
+	}
+	out := t.slab[:n:n]
+	t.slab = t.slab[n:]
+	return out
 }
 
 func (t *treeTable) tree(v Value) tree {
 	t.nodes++
-	key := []byte{byte(v.typ)}
 	switch v.typ {
+	case TypeString:
+		return tree{id: t.text(v.text)}
 	case TypeNumber:
 		d := decimalOf(v.text)
-		key = strconv.AppendBool(strconv.AppendBool(key, d.negative), hasFraction(v.text))
-		key = append(strconv.AppendInt(key, d.exp, 10), ' ')
-		return tree{id: t.number(append(key, d.digits...))}
-	case TypeArray:
-		kids := make([]tree, v.Len())
-		for i, e := range v.node.vals {
-			kids[i] = t.tree(e)
-			key = binary.BigEndian.AppendUint32(key, kids[i].id)
-		}
-		return tree{t.number(key), kids}
-	case TypeObject:
-		kids := make([]tree, v.Len())
-		pairs := make([]uint64, v.Len())
-		for i, e := range v.node.vals {
-			kids[i] = t.tree(e)
-			name := t.number(append([]byte("name "), v.node.names[i]...))
-			pairs[i] = uint64(name)<<32 | uint64(kids[i].id)
-		}
-		slices.Sort(pairs)
-		for _, p := range pairs {
-			key = binary.BigEndian.AppendUint64(key, p)
-		}
-		return tree{t.number(key), kids}
+		t.key = strconv.AppendBool(strconv.AppendBool(append(t.key[:0], byte(v.typ)), d.negative), hasFraction(v.text))
+		t.key = append(strconv.AppendInt(t.key, d.exp, 10), ' ')
+		t.key = append(t.key, d.digits...)
+		return tree{id: t.number(t.key)}
+	case TypeArray, TypeObject:
+	default:
+		t.key = append(append(t.key[:0], byte(v.typ)), v.text...)
+		return tree{id: t.number(t.key)}
 	}
-	return tree{id: t.number(append(key, v.text...))}
+	if kept, ok := t.done[v.node]; ok {
+		return kept
+	}
+	kids := t.kids(v.Len())
+	for i, e := range v.node.vals {
+		kids[i] = t.tree(e)
+	}
+	t.key = append(t.key[:0], byte(v.typ))
+	if v.typ == TypeArray {
+		for _, k := range kids {
+			t.key = binary.BigEndian.AppendUint32(t.key, k.id)
+		}
+	} else {
+		t.pairs = t.pairs[:0]
+		for i, name := range v.node.names {
+			t.pairs = append(t.pairs, uint64(t.name(name))<<32|uint64(kids[i].id))
+		}
+		slices.Sort(t.pairs)
+		for _, p := range t.pairs {
+			t.key = binary.BigEndian.AppendUint64(t.key, p)
+		}
+	}
+	out := tree{t.number(t.key), kids}
+	if v.node.weight >= worthKeeping {
+		t.done[v.node] = out
+	}
+	return out
 }
 
 // place is where a value stands: in the document as the patch so far has left

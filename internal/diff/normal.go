@@ -25,21 +25,28 @@ type Shape struct {
 // unkeyed lists, as pointers into v, keyed arrays that keep their order because
 // an element lacks the member, or two share its value.
 func (s Shape) Normal(v Value) (n Value, unkeyed []string, err error) {
-	z := normalizer{}
+	n, _, unkeyed, err = s.NormalPair(v, Value{})
+	return n, unkeyed, err
+}
+
+// NormalPair is Normal for two states of one document. What the two share is
+// done once, and the results share it too. An absent value stays absent.
+func (s Shape) NormalPair(before, after Value) (a, b Value, unkeyed []string, err error) {
+	z := normalizer{done: map[*node]Value{}}
 	var live []rule
 	for _, p := range s.Ignore {
 		if err := enter(&live, p, rule{ignore: true}); err != nil {
-			return Value{}, nil, err
+			return Value{}, Value{}, nil, err
 		}
 	}
 	for p, member := range s.Keys {
 		if err := enter(&live, p, rule{member: member}); err != nil {
-			return Value{}, nil, err
+			return Value{}, Value{}, nil, err
 		}
 	}
-	n = z.value(v, live, nil)
+	a, b = z.value(before, live, nil), z.value(after, live, nil)
 	slices.Sort(z.unkeyed)
-	return n, z.unkeyed, nil
+	return a, b, slices.Compact(z.unkeyed), nil
 }
 
 // rule is a pointer of a shape on its way down a document.
@@ -59,7 +66,13 @@ func enter(live *[]rule, pointer string, r rule) error {
 	return nil
 }
 
-type normalizer struct{ unkeyed []string }
+type normalizer struct {
+	unkeyed []string
+	done    map[*node]Value // of large containers that no rule reaches
+}
+
+// worthKeeping is from which weight on what became of a container is kept.
+const worthKeeping = 512
 
 // value normalises v. live are the rules that may still apply at or below it;
 // path is kept for them alone.
@@ -67,12 +80,26 @@ func (z *normalizer) value(v Value, live []rule, path []string) Value {
 	switch v.typ {
 	case TypeNumber:
 		return Value{typ: TypeNumber, text: plainNumber(v.text)}
-	case TypeObject:
-		return z.object(v, live, path)
-	case TypeArray:
-		return z.array(v, live, path)
+	case TypeObject, TypeArray:
+	default:
+		return v
 	}
-	return v
+	keep := live == nil && v.node.weight >= worthKeeping
+	if keep {
+		if n, ok := z.done[v.node]; ok {
+			return n
+		}
+	}
+	var n Value
+	if v.typ == TypeObject {
+		n = z.object(v, live, path)
+	} else {
+		n = z.array(v, live, path)
+	}
+	if keep {
+		z.done[v.node] = n
+	}
+	return n
 }
 
 // below returns the rules that hold for a child.
@@ -89,15 +116,20 @@ func below(live []rule, token string) (kids []rule, ignored bool) {
 }
 
 func (z *normalizer) object(v Value, live []rule, path []string) Value {
-	order := make([]int, len(v.node.names))
-	for i := range order {
-		order[i] = i
-	}
+	var order []int // nil: as they are
 	if !slices.IsSorted(v.node.names) {
+		order = make([]int, len(v.node.names))
+		for i := range order {
+			order[i] = i
+		}
 		slices.SortFunc(order, func(a, b int) int { return cmp.Compare(v.node.names[a], v.node.names[b]) })
 	}
-	names, vals := make([]string, 0, len(order)), make([]Value, 0, len(order))
-	for _, i := range order {
+	names, vals := make([]string, 0, len(v.node.names)), make([]Value, 0, len(v.node.names))
+	for at := range v.node.names {
+		i := at
+		if order != nil {
+			i = order[at]
+		}
 		name := v.node.names[i]
 		var kids []rule
 		if live != nil {
@@ -204,6 +236,81 @@ func plainNumber(token string) string {
 // Compare returns what MakePatch and Preview return, from one comparison. coarse
 // says that the budget did not suffice for minimal changes to arrays.
 func Compare(before, after Value) (p Patch, rows []Change, coarse bool) {
-	c := compareValues(before, after, Options{})
+	a, b, same := prune(before, after)
+	if same {
+		return nil, []Change{}, false
+	}
+	c := compareValues(a, b, Options{})
 	return c.patch, append([]Change{}, c.changes...), c.coarse
+}
+
+// prune takes out of two objects what is the same in both, at every depth down
+// to the first array: no row speaks of it, and to compare it costs more than to
+// see that it is the same. same may miss what is equal but written otherwise.
+func prune(a, b Value) (x, y Value, same bool) {
+	if a.typ != TypeObject || b.typ != TypeObject {
+		return a, b, identical(a, b)
+	}
+	if a.node == b.node {
+		return a, b, true
+	}
+	same = len(a.node.names) == len(b.node.names)
+	var place map[string]int // needed only where the orders differ
+	var outA, outB []Member
+	inBoth := make([]bool, len(b.node.names))
+	for i, name := range a.node.names {
+		j, ok := i, i < len(b.node.names) && b.node.names[i] == name
+		if !ok {
+			same = false
+			if place == nil {
+				place = b.index()
+			}
+			j, ok = place[name]
+		}
+		if !ok {
+			outA = append(outA, Member{name, a.node.vals[i]})
+			continue
+		}
+		inBoth[j] = true
+		if p, q, equal := prune(a.node.vals[i], b.node.vals[j]); !equal {
+			same = false
+			outA, outB = append(outA, Member{name, p}), append(outB, Member{name, q})
+		}
+	}
+	if same {
+		return a, b, true
+	}
+	for j, name := range b.node.names {
+		if !inBoth[j] {
+			outB = append(outB, Member{name, b.node.vals[j]})
+		}
+	}
+	return objectOf(outA), objectOf(outB), false
+}
+
+func objectOf(members []Member) Value {
+	names, vals := make([]string, len(members)), make([]Value, len(members))
+	for i, m := range members {
+		names[i], vals[i] = m.Name, m.Value
+	}
+	return Value{typ: TypeObject, node: newNode(names, vals)}
+}
+
+// identical reports whether two values are written the same.
+func identical(a, b Value) bool {
+	if a.typ != b.typ || a.text != b.text || (a.node == nil) != (b.node == nil) {
+		return false
+	}
+	if a.node == b.node {
+		return true
+	}
+	if a.node.weight != b.node.weight || len(a.node.vals) != len(b.node.vals) || !slices.Equal(a.node.names, b.node.names) {
+		return false
+	}
+	for i, v := range a.node.vals {
+		if !identical(v, b.node.vals[i]) {
+			return false
+		}
+	}
+	return true
 }

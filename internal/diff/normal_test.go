@@ -107,6 +107,29 @@ func TestNormalForgetsOrder(t *testing.T) {
 	})
 }
 
+// TestCompareIsTheSameComparison: what is left out beforehand shows in no row.
+func TestCompareIsTheSameComparison(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := anyValue(t, 4)
+		b := anyValue(t, 4)
+		if rapid.Bool().Draw(t, "alike") && a.Type() == TypeObject {
+			b = MergePatch(a, anyValue(t, 3))
+		}
+		p, rows, coarse := Compare(a, b)
+		want, err := MakePatch(a, b).MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := p.MarshalJSON()
+		if err != nil || string(got) != string(want) || coarse {
+			t.Fatalf("before %s\nafter  %s\ngot  %s, %v\nwant %s", a, b, got, err, want)
+		}
+		if x, y := fmt.Sprint(rows), fmt.Sprint(Preview(a, b)); x != y {
+			t.Fatalf("before %s\nafter  %s\ngot  %s\nwant %s", a, b, x, y)
+		}
+	})
+}
+
 func mustObject(m ...Member) Value {
 	v, err := Object(m...)
 	if err != nil {
@@ -156,4 +179,46 @@ func anyValue(t *rapid.T, depth int) Value {
 		m[i] = Member{name, anyValue(t, depth-1)}
 	}
 	return mustObject(m...)
+}
+
+// records is a document of about size bytes; every n-th element differs by seed.
+func records(size, every, seed int) Value {
+	var w bytes.Buffer
+	w.WriteString(`{"stage":"lead","items":[`)
+	for i := 0; w.Len() < size; i++ {
+		if i > 0 {
+			w.WriteByte(',')
+		}
+		price := i
+		if every > 0 && i%every == 0 {
+			price += seed
+		}
+		fmt.Fprintf(&w, `{"id":%d,"name":"item number %d","price":%d.50,"tags":["a","b",null],"at":{"x":%d,"y":"\u00e9\n"}}`, i, i, price, i)
+	}
+	w.WriteString(`]}`)
+	v, err := Decode(w.Bytes())
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// BenchmarkRecords: the patch of two documents that were read apart, one in a
+// hundred elements of which differs, with what makes them comparable.
+func BenchmarkRecords(b *testing.B) {
+	for _, size := range []int{1 << 20, 10 << 20} {
+		before, after := records(size, 100, 0), records(size, 100, 1)
+		b.Run(fmt.Sprintf("%dMiB", size>>20), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				x, y, _, err := Shape{}.NormalPair(before, after)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if p, _, coarse := Compare(x, y); len(p) == 0 || coarse {
+					b.Fatal(len(p), coarse)
+				}
+			}
+		})
+	}
 }

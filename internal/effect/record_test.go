@@ -407,11 +407,11 @@ func TestRecordPatchIsTheChange(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s\nbefore %s\nchange %s\n%v", kind, before, change, err)
 		}
-		a, _, err := normalRecord(shape, before)
+		a, _, err := shape.Normal(noNull(before))
 		if err != nil {
 			t.Fatal(err)
 		}
-		z, _, err := normalRecord(shape, want)
+		z, _, err := shape.Normal(noNull(want))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -428,7 +428,7 @@ func TestRecordPatchIsTheChange(t *testing.T) {
 		if f := VerifyWith(ctx, &shelf{doc: `{"r":` + want.String() + `}`}, p.Effects); f.Result != guard.Verified {
 			t.Fatalf("%s\nwant %s\n%+v", kind, want, f)
 		}
-		found, _, err := normalRecord(shape, other)
+		found, _, err := shape.Normal(noNull(other))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -199,11 +199,7 @@ func (r *record) earlier(before diff.Value, i int, v diff.Value) diff.Value {
 // presentRecord renders a change of a record.
 func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, after diff.Value, named []touch) (guard.Preview, error) {
 	var hazards []guard.Hazard
-	was, unkeyed, err := b.record.normal(before)
-	if err != nil {
-		return guard.Preview{}, err
-	}
-	will, more, err := b.record.normal(after)
+	was, will, unkeyed, err := b.record.spec.Shape.NormalPair(noNull(before), noNull(after))
 	if err != nil {
 		return guard.Preview{}, err
 	}
@@ -218,8 +214,8 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 	if b.record.unproven {
 		add(HazardUnproven, "this version of the server was not compared with what the guard knows of it")
 	}
-	if list := slices.Compact(append(unkeyed, more...)); len(list) > 0 {
-		add(HazardUnkeyed, "in a list that is compared by a key, an element has none or two share one: %s", oneLine(strings.Join(list[:min(len(list), 3)], ", ")))
+	if len(unkeyed) > 0 {
+		add(HazardUnkeyed, "in a list that is compared by a key, an element has none or two share one: %s", oneLine(strings.Join(unkeyed[:min(len(unkeyed), 3)], ", ")))
 	}
 	if coarse {
 		add(HazardCoarse, "the change is too large to be compared closely; unchanged values may show as changed")
@@ -238,10 +234,9 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 	if change.Preview, err = marshalRows(rows); err != nil {
 		return guard.Preview{}, fmt.Errorf("writing the preview of a record: %w", err)
 	}
-	e := guard.Effect{
-		Kind: b.kind, Resource: t, Record: ref, Before: stateOfRecord(was), After: stateOfRecord(will),
-		Diff: diff.Sum(change.Patch), Want: will.Encode(),
-	}
+	e := guard.Effect{Kind: b.kind, Resource: t, Record: ref, Diff: diff.Sum(change.Patch)}
+	e.Before, _ = stateOfRecord(was)
+	e.After, e.Want = stateOfRecord(will)
 	return guard.Preview{
 		Effects: []guard.Effect{e}, Change: change, Paths: verdict,
 		Hazards: append(hazards, textHazards([]byte(text))...),
@@ -249,25 +244,21 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 	}, nil
 }
 
-// normal returns the form of a record that is compared; null is no record.
-func (r *record) normal(v diff.Value) (diff.Value, []string, error) {
-	return normalRecord(r.spec.Shape, v)
-}
-
-func normalRecord(s diff.Shape, v diff.Value) (diff.Value, []string, error) {
-	if !v.Present() || v.Type() == diff.TypeNull {
-		return diff.Value{}, nil, nil
+// noNull is a record, or absent where it is null, which stands for none.
+func noNull(v diff.Value) diff.Value {
+	if v.Type() == diff.TypeNull {
+		return diff.Value{}
 	}
-	return s.Normal(v)
+	return v
 }
 
-// stateOfRecord is the state of a normal record.
-func stateOfRecord(v diff.Value) guard.State {
+// stateOfRecord is the state of a normal record, with its encoding.
+func stateOfRecord(v diff.Value) (guard.State, []byte) {
 	if !v.Present() {
-		return guard.State{Computed: true}
+		return guard.State{Computed: true}, nil
 	}
 	text := v.Encode()
-	return guard.State{Exists: true, Kind: stateRecord, SHA256: diff.Sum(text), Size: int64(len(text)), Computed: true}
+	return guard.State{Exists: true, Kind: stateRecord, SHA256: diff.Sum(text), Size: int64(len(text)), Computed: true}, text
 }
 
 // rowText says the rows in plain words, whole: every value that is shown to

@@ -55,11 +55,11 @@ func verifyRecord(ctx context.Context, reader Reader, e guard.Effect) (guard.Rea
 	if err != nil {
 		return guard.Unverifiable, guard.State{}, cannotReadRecord(name, err), nil
 	}
-	now, _, err := normalRecord(diff.Shape{Ignore: e.Record.Ignore, Keys: e.Record.Keys}, raw)
+	now, _, err := diff.Shape{Ignore: e.Record.Ignore, Keys: e.Record.Keys}.Normal(raw)
 	if err != nil {
 		return guard.Unverifiable, guard.State{}, cannotReadRecord(name, err), nil
 	}
-	state := stateOfRecord(now)
+	state, _ := stateOfRecord(now)
 	if matches(state, e.After) {
 		return guard.Verified, state, "", nil
 	}
