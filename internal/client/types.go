@@ -71,6 +71,7 @@ type Approval struct {
 	Digest        string    `json:"digest"`           // what a decision is about
 	Rule          string    `json:"rule"`             // why it was asked
 	Round         int       `json:"round,omitempty"`  // one more after each stale one before it
+	Post          bool      `json:"post,omitempty"`   // it ran without being asked for, and is shown afterwards
 	Undoes        string    `json:"undoes,omitempty"` // whose change this one would take back
 	Replaces      string    `json:"replaces,omitempty"`
 	ReplacedBy    string    `json:"replacedBy,omitempty"`

@@ -283,9 +283,14 @@ func checkApproval(d *decoder, t *Tool, path string) {
 	switch a.Mode {
 	case "", "ask":
 	case "post":
-		d.errorf(at+".mode", `write "mode: ask"`, "'post' (run first, show then) is not enforced in this version, so it does not load")
+		switch {
+		case t.Tier != guard.T1ReversibleWrite:
+			d.errorf(at+".mode", `write "mode: ask"`, "'post' (run first, show then) is for T1_REVERSIBLE_WRITE alone")
+		case a.Required != nil && !*a.Required:
+			d.errorf(at+".mode", "remove one of them", "'post' shows what ran, and 'required: false' does not")
+		}
 	default:
-		oneOf(d, at+".mode", "a mode of approval", a.Mode, "ask")
+		oneOf(d, at+".mode", "a mode of approval", a.Mode, "ask", "post")
 	}
 	if a.Approvers != nil && *a.Approvers != 1 {
 		if *a.Approvers > 1 {

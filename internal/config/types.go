@@ -179,7 +179,7 @@ func (SideEffect) noun() string { return "a side effect" }
 type Approval struct {
 	Path      string   `yaml:"-" json:"-"`
 	Required  *bool    `yaml:"required" doc:"Whether a call waits for a human. Cannot be false from T2 up, and is not honoured in prod."`
-	Mode      string   `yaml:"mode" doc:"'ask': before the call." enum:"ask"`
+	Mode      string   `yaml:"mode" doc:"'ask': before the call. 'post', for T1 alone: run, then show. A call with a hazard, or in prod, asks all the same." enum:"ask,post"`
 	TTL       Duration `yaml:"ttl" doc:"How long an approval may wait for a decision."`
 	UseWithin Duration `yaml:"use_within" doc:"How long after the decision the call may still run."`
 	Approvers *int     `yaml:"approvers" doc:"How many people must approve: 1."`

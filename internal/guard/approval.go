@@ -125,6 +125,7 @@ type Approval struct {
 	Round         int         `json:"round"`                 // 0, then one more after each stale round
 	Replaces      ApprovalID  `json:"replaces,omitempty"`    // the stale approval before this one
 	ReplacedBy    ApprovalID  `json:"replaced_by,omitempty"` // the fresh approval after this one
+	Post          bool        `json:"post,omitempty"`        // it ran without being asked for, and is shown afterwards
 	Undoes        ApprovalID  `json:"undoes,omitempty"`      // whose change this one would take back
 	Signoffs      []Signoff   `json:"signoffs,omitempty"`
 	Receipt       *Receipt    `json:"receipt,omitempty"`

@@ -167,6 +167,7 @@ const (
 	RuleStoreFailed      Rule = "record_failed"
 	RuleTierDefault      Rule = "tier_default"
 	RuleApprovalOptional Rule = "approval_not_required"
+	RulePost             Rule = "shown_afterwards"
 	RulePathsAllowed     Rule = "paths_allowed"
 	RuleReviewer         Rule = "reviewer"
 	RuleTimeBox          Rule = "time_box"

@@ -25,7 +25,7 @@ func approvalOf(a guard.Approval, now guard.Now) client.Approval {
 		RequestedBy: requester(a.RequestedBy), RequestedAt: a.RequestedAt.UTC(),
 		ExpiresAt: a.Expires.Wall.UTC(), SecondsLeft: secondsLeft(a, now), Held: a.HeldBy != "" && a.Status.Open(),
 		Digest: digestText(a.Digest), Rule: string(a.Rule), Round: a.Round,
-		Undoes: string(a.Undoes), Replaces: string(a.Replaces), ReplacedBy: string(a.ReplacedBy), Why: a.Why,
+		Post: a.Post, Undoes: string(a.Undoes), Replaces: string(a.Replaces), ReplacedBy: string(a.ReplacedBy), Why: a.Why,
 		UpdatedAt: a.UpdatedAt.UTC(), EndedAt: utc(a.EndedAt), Version: a.Version,
 	}
 	if a.Undoes != "" {

@@ -330,6 +330,9 @@ func (d *differ) approval(name string, old, new *Tool) {
 	if x, y := required(old), required(new); x != y {
 		d.add(!y, "%s: approval required: %v → %v", name, x, y)
 	}
+	if x, y := old.Config.Approval.Mode == "post", new.Config.Approval.Mode == "post"; x != y {
+		d.add(y, "%s: %s", name, map[bool]string{true: "runs first and is shown afterwards", false: "no longer runs before it is shown"}[y])
+	}
 	if same(old.Config.Approval, new.Config.Approval) {
 		return // a change of the tier's time box is described once
 	}

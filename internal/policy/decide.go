@@ -18,6 +18,8 @@ type Verdict struct {
 	Sensitive   bool
 	SideEffects []guard.SideEffect
 	Hazards     []guard.Hazard
+	// Post says that the call runs and is shown afterwards.
+	Post bool
 	// Output bounds the result that is passed on, in bytes; 0 means no bound.
 	Output int64
 }
@@ -88,6 +90,9 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 	v.Box = t.boxes[v.Tier]
 	v.Decision = t.verdict(&v, p.Paths, req.Call.Session.Environment)
 	v.Hazards = t.hazards(&v, req.Call.Session.Environment)
+	if v.Verdict == guard.Ask && t.shownAfterwards(&v, req.Call.Session.Environment, p) {
+		v.Post, v.Verdict, v.Rule, v.Reason = true, guard.Allow, guard.RulePost, "the policy shows this change after it ran"
+	}
 	return v
 }
 
@@ -244,6 +249,14 @@ func (t *Tool) verdict(v *Verdict, paths guard.PathVerdict, environment string) 
 	}
 	// fail closed: no other tier is callable
 	return t.never("")
+}
+
+// shownAfterwards reports whether a write runs first: one that can be taken back,
+// outside of production, with nothing about it that a reviewer must not miss,
+// and that nothing but its tier asks about.
+func (t *Tool) shownAfterwards(v *Verdict, environment string, p guard.Preview) bool {
+	return t.Config.Approval.Mode == "post" && v.Tier == guard.T1ReversibleWrite && v.Rule == guard.RuleTierDefault &&
+		p.Paths != guard.PathsAsk && environment != "prod" && len(p.Hazards) == 0 && len(v.Hazards) == 0
 }
 
 func (t *Tool) hazards(v *Verdict, environment string) []guard.Hazard {

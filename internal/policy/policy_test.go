@@ -120,6 +120,9 @@ func TestDecide(t *testing.T) {
 	}{
 		{name: "T1 asks", body: write, verdict: guard.Ask, rule: guard.RuleTierDefault, tier: guard.T1ReversibleWrite},
 		{name: "T1 without approval", body: write + "approval: {required: false}\n", verdict: guard.Allow, rule: guard.RuleApprovalOptional, tier: guard.T1ReversibleWrite},
+		{name: "shown afterwards", body: write + "approval: {mode: post}\n", verdict: guard.Allow, rule: guard.RulePost, tier: guard.T1ReversibleWrite},
+		{name: "not afterwards in prod", body: write + "approval: {mode: post}\n", env: "prod", verdict: guard.Ask, rule: guard.RuleTierDefault, tier: guard.T1ReversibleWrite, hazard: HazardProduction},
+		{name: "not afterwards if raised", body: write + "approval: {mode: post}\ntiers_when: [{when: 'true', tier: T2_IRREVERSIBLE_WRITE}]\n", verdict: guard.Ask, rule: guard.RuleTierDefault, tier: guard.T2IrreversibleWrite},
 		{name: "not honoured in prod", body: write + "approval: {required: false}\n", env: "prod", verdict: guard.Ask, rule: guard.RuleTierDefault, tier: guard.T1ReversibleWrite, hazard: HazardProduction},
 		{name: "raised by a condition", body: write + "approval: {required: true}\ntiers_when: [{when: \"under(target.path, 'src')\", tier: T2_IRREVERSIBLE_WRITE}]\n", verdict: guard.Ask, rule: guard.RuleTierDefault, tier: guard.T2IrreversibleWrite},
 		{name: "the first condition wins", body: write + "tiers_when: [{when: 'true', tier: T1_REVERSIBLE_WRITE}, {when: 'true', tier: NEVER}]\n", verdict: guard.Ask, rule: guard.RuleTierDefault, tier: guard.T1ReversibleWrite},

@@ -37,6 +37,7 @@ type Calls interface {
 // Executions keeps intents and receipts.
 type Executions interface {
 	Begin(ctx context.Context, in guard.Intent, events ...audit.Event) error
+	BeginPost(ctx context.Context, in guard.Intent, a guard.Approval, events ...audit.Event) error
 	Finish(ctx context.Context, r guard.Receipt, completed audit.Event) (guard.Approval, error)
 	Reconcile(ctx context.Context, id guard.CallID, r guard.Receipt) (guard.Approval, error)
 }

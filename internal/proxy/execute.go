@@ -91,7 +91,7 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 	}
 	rec, cancel := durably(ctx)
 	defer cancel()
-	if err := s.cfg.Store.Begin(rec, *intent, s.callEvent(c, audit.ToolCallAuthorized)); err != nil {
+	if err := s.record(rec, c, t, now, intent); err != nil {
 		s.uncommit(c.req)
 		return nil, nil, s.notBegun(c, t, err)
 	}
@@ -100,6 +100,21 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 		t.Begun()
 	}
 	return now, intent, nil
+}
+
+// record makes an intent durable, with the item that shows it afterwards where
+// the policy wants that.
+func (s *session) record(ctx context.Context, c *call, t *approval.Ticket, b *bound, intent *guard.Intent) error {
+	if t != nil || !b.verdict.Post {
+		return s.cfg.Store.Begin(ctx, *intent, s.callEvent(c, audit.ToolCallAuthorized))
+	}
+	a := s.approvalOf(c, b)
+	c.approval, intent.ApprovalID = a.ID, a.ID
+	err := s.cfg.Store.BeginPost(ctx, *intent, a, s.callEvent(c, audit.ToolCallAuthorized))
+	if err != nil {
+		c.approval = ""
+	}
+	return err
 }
 
 // lookAgain takes all steps from policy to digest once more.

@@ -18,6 +18,7 @@ const (
 	AlertHeadMissing = "log_head_missing"
 	AlertKeyChanged  = "log_key_changed"
 	AlertWriteFailed = "store_write_failed"
+	AlertRanUnasked  = "ran_unasked" // for your information; acknowledging it is all there is to do
 )
 
 // RaiseAlert keeps something that a human must see. While one with the same
@@ -87,6 +88,9 @@ func (s *Store) AcknowledgeAlert(_ context.Context, id guard.EventID, by guard.A
 			return "", fmt.Errorf("the alert is %s already", a.Status)
 		}
 		a.Status, a.By = AlertAcknowledged, by
+		if a.Kind == AlertRanUnasked {
+			a.Status = AlertResolved
+		}
 		return audit.AlertAcknowledged, nil
 	})
 }

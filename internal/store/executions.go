@@ -238,6 +238,9 @@ func (b *batch) settle(in guard.Intent, k []byte, receipt guard.Receipt) (guard.
 	if err := b.save(r, before); err != nil {
 		return guard.Approval{}, err
 	}
+	if r.Post {
+		return r.approval(), b.inform(r)
+	}
 	return r.approval(), nil
 }
 

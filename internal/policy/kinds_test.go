@@ -1,0 +1,79 @@
+package policy
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// TestPostAsksAboutHazards: what a reviewer must not miss is not shown
+// afterwards.
+func TestPostAsksAboutHazards(t *testing.T) {
+	at := file("src/a.go")
+	p := preview("file.write", at)
+	p.Hazards = []guard.Hazard{{Kind: "executable", Text: "changes an executable file"}}
+	v := one(t, write+"approval: {mode: post}\n").Decide(request(`{"path":"src/a.go","content":"x"}`, at), p)
+	if v.Verdict != guard.Ask || v.Post {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestSQLIsNotTakenForARead: a condition may let reads run, but not what writes
+// or is not understood.
+func TestSQLIsNotTakenForARead(t *testing.T) {
+	const body = "tier: T2_IRREVERSIBLE_WRITE\neffect: {sql: {statement: args.content, dialect: \"'sqlite'\"}}\n"
+	target := guard.Target{Kind: "opaque", Key: "sql:s:", Write: true}
+	for _, c := range []struct {
+		name, when string
+		facts      guard.SQLFacts
+		verdict    guard.Verdict
+		tier       guard.Tier
+	}{
+		{"a read", "!effect.writes", guard.SQLFacts{Understood: true}, guard.Allow, guard.T0Read},
+		{"a write", "!effect.writes", guard.SQLFacts{Understood: true, Writes: true}, guard.Ask, guard.T2IrreversibleWrite},
+		{"not understood", "!effect.writes", guard.SQLFacts{Writes: true}, guard.Ask, guard.T2IrreversibleWrite},
+		{"a careless condition", "true", guard.SQLFacts{Understood: true, Writes: true}, guard.Ask, guard.T2IrreversibleWrite},
+		{"a careless condition, not understood", "true", guard.SQLFacts{}, guard.Ask, guard.T2IrreversibleWrite},
+		{"by table", "!effect.writes && effect.tables.all(t, t == 'users')", guard.SQLFacts{Understood: true,
+			Statements: []guard.SQLStatement{{Verb: "SELECT", Reads: []string{"users"}}}}, guard.Allow, guard.T0Read},
+		{"by another table", "!effect.writes && effect.tables.all(t, t == 'users')", guard.SQLFacts{Understood: true,
+			Statements: []guard.SQLStatement{{Verb: "SELECT", Reads: []string{"users", "keys"}}}}, guard.Ask, guard.T2IrreversibleWrite},
+	} {
+		p := guard.Preview{
+			Effects: []guard.Effect{{Kind: "sql", Resource: target}},
+			Change:  guard.Change{Type: guard.ChangeSQL, Text: "x", Facts: guard.Facts{SQL: &c.facts}},
+		}
+		tool := one(t, body+"tiers_when: [{when: \""+c.when+"\", tier: T0_READ}]\n")
+		v := tool.Decide(request(`{"path":"a","content":"SELECT 1"}`, target), p)
+		if v.Verdict != c.verdict || v.Tier != c.tier {
+			t.Errorf("%s: %s %s (%s)", c.name, v.Verdict, v.Tier, v.Reason)
+		}
+	}
+}
+
+// TestRulesSeeFacts: conditions speak of recipients, domains, hosts and programs.
+func TestRulesSeeFacts(t *testing.T) {
+	target := guard.Target{Kind: "opaque", Key: "x", Write: true}
+	for _, c := range []struct {
+		effect, when string
+		facts        guard.Facts
+	}{
+		{"message: {to: args.content}", "effect.domains.exists(d, d != 'mine.example') && size(effect.recipients) == 1",
+			guard.Facts{Message: &guard.MessageFacts{To: []guard.Recipient{{Address: "a@x.example"}}, Domains: []guard.DomainCount{{Domain: "x.example", Count: 1}}}}},
+		{"http: {url: args.content}", "effect.host == 'x.example' && effect.method == 'POST'", guard.Facts{HTTP: &guard.HTTPFacts{Host: "x.example", Method: "POST"}}},
+		{"exec: {command: args.content}", "'rm' in effect.programs", guard.Facts{Exec: &guard.ExecFacts{Programs: []string{"/bin/rm"}}}},
+	} {
+		tool := one(t, "tier: T2_IRREVERSIBLE_WRITE\neffect: {"+c.effect+"}\ndeny: [{when: \""+c.when+"\", says: no}]\n")
+		p := guard.Preview{Effects: []guard.Effect{{Kind: "x", Resource: target}}, Change: guard.Change{Text: "x", Facts: c.facts},
+			SideEffects: []guard.SideEffect{{Text: "NOT reversible"}}}
+		if v := tool.Decide(request(`{"path":"a","content":"x"}`, target), p); v.Verdict != guard.Deny {
+			t.Errorf("%s: %+v", c.when, v)
+		}
+		p.Change.Facts = guard.Facts{}
+		v := tool.Decide(request(`{"path":"a","content":"x"}`, target), p)
+		if v.Verdict != guard.Ask || slices.Contains(v.SideEffects, p.SideEffects[0]) {
+			t.Errorf("%s, of nothing: %+v", c.when, v)
+		}
+	}
+}
