@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -49,6 +50,9 @@ var realServers = map[string]realServer{
 	"playwright": {script: "@playwright/mcp/cli.js", args: func(g *guard) []string {
 		return []string{"--headless", "--isolated", "--no-sandbox", "--executable-path", browser(g.t)}
 	}, drive: driveBrowser},
+	"chrome-devtools": {script: "chrome-devtools-mcp/build/src/bin/chrome-devtools-mcp.js", args: func(g *guard) []string {
+		return []string{"--headless", "--isolated", "--no-usage-statistics", "--no-performance-crux", "--executablePath", browser(g.t), "--chromeArg=--no-sandbox"}
+	}, drive: driveDevTools},
 }
 
 type m = map[string]any
@@ -352,37 +356,74 @@ func browser(t testing.TB) string {
 	return ""
 }
 
-func driveBrowser(t *testing.T, g *guard, c *sdkClient) {
-	var mu sync.Mutex
-	var asked []string
-	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// shop is a site that notes what it is asked for.
+type shop struct {
+	*httptest.Server
+	t     *testing.T
+	mu    sync.Mutex
+	asked []string
+}
+
+func newShop(t *testing.T) *shop {
+	s := &shop{t: t}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()
 		if r.URL.Path != "/favicon.ico" {
-			mu.Lock()
-			asked = append(asked, r.Method+" "+r.URL.RequestURI()+" "+r.PostForm.Encode())
-			mu.Unlock()
+			s.mu.Lock()
+			s.asked = append(s.asked, r.Method+" "+r.URL.RequestURI()+" "+r.PostForm.Encode())
+			s.mu.Unlock()
 		}
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprint(w, `<title>Shop</title><form method="post" action="/order"><button name="buy" value="boat">Order now</button></form>`)
 	}))
-	defer site.Close()
-	requests := func(want ...string) {
-		t.Helper()
-		mu.Lock()
-		defer mu.Unlock()
-		if !slices.Equal(asked, want) {
-			t.Errorf("the site was asked for %q, want %q", asked, want)
-		}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// requests compares what the site was asked for up to now.
+func (s *shop) requests(want ...string) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Equal(s.asked, want) {
+		s.t.Errorf("the site was asked for %q, want %q", s.asked, want)
 	}
-	waits(t, g, c, "browser_navigate", m{"url": site.URL + "/list?page=2"}, change{tier: tiers.T2IrreversibleWrite, kind: "http", shows: "127.0.0.1", before: func() { requests() }})
-	requests("GET /list?page=2 ")
+}
+
+const (
+	listed  = "GET /list?page=2 "
+	ordered = "POST /order buy=boat"
+)
+
+func driveBrowser(t *testing.T, g *guard, c *sdkClient) {
+	site := newShop(t)
+	waits(t, g, c, "browser_navigate", m{"url": site.URL + "/list?page=2"}, change{tier: tiers.T2IrreversibleWrite, kind: "http", shows: "127.0.0.1", before: func() { site.requests() }})
+	site.requests(listed)
 	runs(t, g, c, "browser_snapshot", m{}, "Order now")
-	waits(t, g, c, "browser_click", m{"target": "button"}, change{tier: tiers.T2IrreversibleWrite, kind: "opaque", shows: "button", before: func() { requests("GET /list?page=2 ") }})
-	requests("GET /list?page=2 ", "POST /order buy=boat")
+	waits(t, g, c, "browser_click", m{"target": "button"}, change{tier: tiers.T2IrreversibleWrite, kind: "opaque", shows: "button", before: func() { site.requests(listed) }})
+	site.requests(listed, ordered)
 	denied(t, c, "browser_snapshot", m{"filename": "x.md"}, "leave filename out")
 	denied(t, c, "browser_navigate", m{"url": "file:///etc/passwd"}, "")
 	if r := c.call("browser_run_code_unsafe", m{"code": "async () => 1"}); r.ok() {
 		t.Errorf("a tool that is never callable was answered %s", r.raw)
 	}
 	runs(t, g, c, "browser_close", m{}, "")
+}
+
+func driveDevTools(t *testing.T, g *guard, c *sdkClient) {
+	site := newShop(t)
+	waits(t, g, c, "new_page", m{"url": site.URL + "/list?page=2"}, change{tier: tiers.T2IrreversibleWrite, kind: "http", shows: "127.0.0.1", before: func() { site.requests() }})
+	site.requests(listed)
+	runs(t, g, c, "list_pages", m{}, site.URL)
+	snapshot := c.call("take_snapshot", m{"pageId": 2})
+	_, rest, _ := strings.Cut(snapshot.text(), "Shop")
+	button := regexp.MustCompile(`uid=(\S+) button "Order now"`).FindStringSubmatch(rest)
+	if button == nil {
+		t.Fatalf("the page reads %s", snapshot.raw)
+	}
+	waits(t, g, c, "click", m{"pageId": 2, "uid": button[1]}, change{tier: tiers.T2IrreversibleWrite, kind: "opaque", shows: button[1], before: func() { site.requests(listed) }})
+	site.requests(listed, ordered)
+	denied(t, c, "take_snapshot", m{"pageId": 2, "filePath": "x.txt"}, "leave filePath out")
+	denied(t, c, "new_page", m{"url": "file:///etc/passwd"}, "")
+	denied(t, c, "take_heapsnapshot", m{"pageId": 2, "filePath": "/etc/x"}, "")
 }
