@@ -52,6 +52,14 @@ func watch(tty *os.File, before *term.State) (*watchdog, error) {
 		return nil, err
 	}
 	defer r.Close()
+	// Before it starts: the console may be killed at any moment after that. A pipe
+	// holds far more than these two.
+	for _, s := range []*term.State{before, now} {
+		if err := binary.Write(w, binary.NativeEndian, s.Termios); err != nil {
+			w.Close()
+			return nil, err
+		}
+	}
 	cmd := exec.Command(self)
 	cmd.Env = []string{EnvWatchdog + "=1"}
 	cmd.Stdin, cmd.ExtraFiles = r, []*os.File{tty}
@@ -59,11 +67,6 @@ func watch(tty *os.File, before *term.State) (*watchdog, error) {
 	if err := cmd.Start(); err != nil {
 		w.Close()
 		return nil, err
-	}
-	for _, s := range []*term.State{before, now} {
-		if err := binary.Write(w, binary.NativeEndian, s.Termios); err != nil {
-			break // it has ended; that does no harm
-		}
 	}
 	return &watchdog{cmd, w}, nil
 }
