@@ -300,24 +300,20 @@ func TestBuilders(t *testing.T) {
 		Origin: guard.Origin{Client: "c", Version: "1", PID: 4, Executable: "/x", Folder: "/f", User: "1000"}}
 	c := guard.ToolCall{ID: "call_1", Session: s, Tool: "write_file", ArgsCanonical: []byte("{}"), ArgsRaw: diff.Sum([]byte("{ }")),
 		Definition: diff.Sum([]byte("d")), RequestedAt: noon}
-	d := guard.Decision{Verdict: guard.Ask, Rule: "tier_default", Reason: "because"}
 	a := guard.Approval{ID: "appr_1", Tenant: "acme", RunID: "run_1", SessionID: "sess_1", CallID: "call_1", Server: "files", Tool: "write_file",
 		Tier: guard.T2IrreversibleWrite, Args: []byte("{}"), Status: guard.Pending, RequestedBy: s.Origin, ServerVersion: "1.2",
 		Preview: guard.Preview{Change: guard.Change{Text: "diff"}, Effects: []guard.Effect{{Resource: guard.Target{Kind: "file", Key: "/w/a", Path: "a"},
 			Dest: &guard.Target{Kind: "file", Key: "/w/b", Path: "b"}}, {Resource: guard.Target{Kind: "opaque", Key: "files"}}}}}
 	by := guard.Approver{User: "0", PID: 9, Executable: "/bin/approve", Key: "SHA256:k"}
 	list := map[string]Event{
-		"requested":  Requested(c, noon),
-		"authorized": Authorized(c, d, guard.T1ReversibleWrite, false, noon),
-		"denied":     DeniedBy(c, guard.Decision{}, guard.T0Read, true, noon),
-		"completed":  Completed(c, StatusOK, noon.Add(1500*time.Millisecond)),
-		"session":    ForSession(SessionOpened, s, noon),
-		"approval":   ForApproval(ApprovalRequested, a, "", noon),
-		"decided":    Decided(a, guard.Signoff{Approve: true, Reason: "fine", By: by}, "p", noon),
-		"policy":     PolicyRead("sha256:h", "/c.yaml", "+ x", noon),
-		"definition": DefinitionChanged(s, "t", diff.Digest{}, diff.Sum([]byte("n")), noon),
-		"daemon":     Daemon(DaemonStarted, "1.0", 1, "", noon),
-		"switch":     Switched(guard.Switch{Scope: "crm/update", By: by}, true, noon),
+		"requested": Requested(c, noon),
+		"completed": Completed(c, StatusOK, noon.Add(1500*time.Millisecond)),
+		"session":   ForSession(SessionOpened, s, noon),
+		"approval":  ForApproval(ApprovalRequested, a, "", noon),
+		"by":        ByApprover(ForApproval(ApprovalDecided, a, "p", noon), by),
+		"policy":    PolicyRead("sha256:h", "/c.yaml", "+ x", noon),
+		"daemon":    Daemon(DaemonStarted, "1.0", 1, "", noon),
+		"switch":    Switched(guard.Switch{Scope: "crm/update", By: by}, true, noon),
 	}
 	for name, e := range list {
 		if _, err := e.Encode(); err != nil || e.EventID == "" || e.CorrelationID == "" {
@@ -327,17 +323,11 @@ func TestBuilders(t *testing.T) {
 	if e := list["completed"]; e.DurationMS != 1500 || e.CorrelationID != "call_1" || e.Actor.WorkspaceID != "p" {
 		t.Errorf("completed: %+v", e)
 	}
-	if e := list["authorized"]; e.Verdict != "ask" || !e.Gates.RequiresApproval || e.Risk != "high" {
-		t.Errorf("authorized: %+v", e)
-	}
-	if e := list["denied"]; e.Verdict != "deny" || e.Risk != "caution" {
-		t.Errorf("denied: %+v", e)
-	}
 	if e := list["approval"]; e.DiffSHA256 != diff.Sum([]byte("diff")) || e.Actor.WorkspaceID != "/f" || e.Tool.Version != "1.2" || fmt.Sprint(e.Receipts) != "[{file a} {file b}]" {
 		t.Errorf("approval: %+v", e)
 	}
-	if e := list["decided"]; e.Actor.UserID != "0" || e.Origin.PID != 9 || e.Verdict != "allow" || e.Origin.Version != "SHA256:k" {
-		t.Errorf("decided: %+v", e)
+	if e := list["by"]; e.Actor.UserID != "0" || e.Actor.WorkspaceID != "p" || e.Origin.PID != 9 || e.Origin.Version != "SHA256:k" {
+		t.Errorf("by an approver: %+v", e)
 	}
 	if e := list["switch"]; e.Tool.Server != "crm" || e.Tool.Name != "update" {
 		t.Errorf("switch: %+v", e)

@@ -49,25 +49,6 @@ func ForCall(t Type, c guard.ToolCall, at time.Time) Event {
 // Requested returns the event that a call came in.
 func Requested(c guard.ToolCall, at time.Time) Event { return ForCall(ToolCallRequested, c, at) }
 
-// Authorized returns the event that a call may run, by d.
-func Authorized(c guard.ToolCall, d guard.Decision, t guard.Tier, sensitive bool, at time.Time) Event {
-	return decided(ToolCallAuthorized, c, d, t, sensitive, at)
-}
-
-// DeniedBy returns the event that a call may not run, by d. The completion of
-// the call is an event of its own.
-func DeniedBy(c guard.ToolCall, d guard.Decision, t guard.Tier, sensitive bool, at time.Time) Event {
-	return decided(ToolCallDenied, c, d, t, sensitive, at)
-}
-
-func decided(typ Type, c guard.ToolCall, d guard.Decision, t guard.Tier, sensitive bool, at time.Time) Event {
-	e := ForCall(typ, c, at)
-	e.Verdict, e.Rule, e.Reason = d.Verdict.String(), d.Rule, d.Reason
-	e.Risk = t.Risk(sensitive)
-	e.Gates.RequiresApproval = d.Verdict == guard.Ask
-	return e
-}
-
 // Completed returns the event that a call ended. Its duration counts from
 // c.RequestedAt.
 func Completed(c guard.ToolCall, s Status, at time.Time) Event {
@@ -137,17 +118,6 @@ func ByApprover(e Event, p guard.Approver) Event {
 	return e
 }
 
-// Decided returns the event of one approver's word on an approval.
-func Decided(a guard.Approval, s guard.Signoff, profile string, at time.Time) Event {
-	e := ByApprover(ForApproval(ApprovalDecided, a, profile, at), s.By)
-	e.Rule, e.Reason = guard.RuleReviewer, s.Reason
-	e.Verdict = guard.Deny.String()
-	if s.Approve {
-		e.Verdict = guard.Allow.String()
-	}
-	return e
-}
-
 // PolicyRead returns the event that a configuration came into force: its hash
 // and what it changed, as a diff. summary is redacted by the caller.
 func PolicyRead(hash, file, summary string, at time.Time) Event {
@@ -159,18 +129,6 @@ func PolicyRead(hash, file, summary string, at time.Time) Event {
 	}
 	if summary != "" {
 		e.DiffSHA256 = diff.Sum([]byte(summary))
-	}
-	return e
-}
-
-// DefinitionChanged returns the event that a server offers a definition other
-// than the accepted one. was is zero where none was accepted.
-func DefinitionChanged(s guard.Session, tool string, was, is diff.Digest, at time.Time) Event {
-	e := ForSession(ToolDefinitionChanged, s, at)
-	e.Tool.Name, e.Tool.DefinitionSHA256 = tool, is
-	e.Rule, e.Reason = guard.RulePinChanged, "the accepted definition is "+was.String()
-	if was.IsZero() {
-		e.Rule, e.Reason = guard.RulePinMissing, "no definition is accepted yet"
 	}
 	return e
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -284,10 +283,4 @@ func (c *Config) Unconfirmed() []string {
 	}
 	slices.Sort(list)
 	return list
-}
-
-// IsInvalid reports whether err says that a file was read and must not be used.
-func IsInvalid(err error) bool {
-	var e *Error
-	return errors.As(err, &e)
 }

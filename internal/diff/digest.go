@@ -105,24 +105,3 @@ func (h *Hasher) number(n uint64) {
 	binary.BigEndian.PutUint64(b[:], n)
 	h.h.Write(b[:])
 }
-
-// ChangeDigest binds a change of one file: names, existence, modes, the content
-// before and after, and the patch that was shown for it. A patch alone would not
-// do, since a change outside its hunks leaves it as it is.
-func ChangeDigest(before, after File, patch []byte) Digest {
-	h := NewHasher("file change")
-	for _, side := range [...]struct {
-		name string
-		f    File
-	}{{"before", before}, {"after", after}} {
-		if !side.f.Exists {
-			h.Field(side.name+" missing", nil)
-			continue
-		}
-		sum := Sum(side.f.Data)
-		h.Field(side.name+" path", []byte(side.f.Path))
-		h.Field(side.name+" mode", binary.BigEndian.AppendUint32(nil, side.f.Mode))
-		h.Field(side.name+" data", sum[:])
-	}
-	return h.Field("patch", patch).Digest()
-}

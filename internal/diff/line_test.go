@@ -324,14 +324,3 @@ func TestBinaryIsGitsRule(t *testing.T) {
 		}
 	}
 }
-
-func TestEndingsOnly(t *testing.T) {
-	for _, c := range []struct {
-		before, after string
-		want          bool
-	}{{"a\r\nb\r\n", "a\nb\n", true}, {"a\nb", "a\r\nb", true}, {"a\n", "a\n", false}, {"a\r\n", "b\n", false}, {"a\r", "a\n", false}, {"a\n", "a", false}} {
-		if got := EndingsOnly([]byte(c.before), []byte(c.after)); got != c.want {
-			t.Errorf("EndingsOnly(%q, %q) = %v", c.before, c.after, got)
-		}
-	}
-}

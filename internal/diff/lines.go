@@ -16,14 +16,6 @@ func isBinary(b []byte) bool {
 	return bytes.IndexByte(b[:min(len(b), binaryWindow)], 0) >= 0
 }
 
-// EndingsOnly says that two contents differ, and only in that lines end with
-// "\r\n" in one and "\n" in the other: every line shows as changed, none says
-// anything new.
-func EndingsOnly(before, after []byte) bool {
-	crlf, lf := []byte("\r\n"), []byte("\n")
-	return !bytes.Equal(before, after) && bytes.Equal(bytes.ReplaceAll(before, crlf, lf), bytes.ReplaceAll(after, crlf, lf))
-}
-
 // commonPrefix returns how many leading bytes a and b share. Whole blocks are
 // compared first because bytes.Equal is vectorised.
 func commonPrefix(a, b []byte) int {

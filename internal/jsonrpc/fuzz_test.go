@@ -264,7 +264,6 @@ func FuzzHelpers(f *testing.F) {
 			}
 			for e := range Elements(in, s) {
 				String(in, e)
-				Number(in, e)
 			}
 			DeleteElements(in, s, func(i int, _ Span) bool { return i%2 == 0 })
 			String(in, s)

@@ -2,7 +2,6 @@ package jsonrpc
 
 import (
 	"iter"
-	"strconv"
 )
 
 // Span is a range of bytes, End excluded, within the raw bytes that it was made
@@ -158,17 +157,6 @@ func Integer(raw []byte, s Span) (int64, bool) { return plainInteger(s.bytes(raw
 func Bool(raw []byte, s Span) (value, ok bool) {
 	v := string(s.bytes(raw))
 	return v == "true", v == "true" || v == "false"
-}
-
-// Number reads the value at s as a float64; false if it is no number or out of
-// range.
-func Number(raw []byte, s Span) (float64, bool) {
-	v := s.bytes(raw)
-	if TypeOf(raw, s) != NumberType {
-		return 0, false
-	}
-	f, err := strconv.ParseFloat(string(v), 64)
-	return f, err == nil
 }
 
 // Type is the type of a JSON value; zero is none.

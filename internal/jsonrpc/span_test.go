@@ -72,12 +72,6 @@ func TestScalars(t *testing.T) {
 			t.Errorf("%s is an integer", el[i].Of(raw))
 		}
 	}
-	if v, ok := Number(raw, el[2]); v != -0.5 || !ok {
-		t.Errorf("Number = %v %v", v, ok)
-	}
-	if _, ok := Number(raw, el[8]); ok {
-		t.Error("1e999 is a float64")
-	}
 	if v, ok := Bool(raw, el[3]); !v || !ok {
 		t.Error("true is not")
 	}

@@ -309,8 +309,8 @@ func TestARestartSettlesWhatItFinds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rec.Open() != 1 {
-			t.Fatalf("%d are open", rec.Open())
+		if len(rec.open) != 1 {
+			t.Fatalf("%d are open", len(rec.open))
 		}
 		if _, err := r.locks.Acquire(context.Background(), "call_x", "files", []guard.Target{file(r.file("a.txt"))}); !errors.Is(err, ErrUnknownOutcome) {
 			t.Errorf("the target is free: %v", err)

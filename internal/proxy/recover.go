@@ -56,10 +56,6 @@ func Recover(ctx context.Context, cfg RecoveryConfig) (*Recovery, error) {
 	return r, nil
 }
 
-// Open returns how many executions are still without an outcome because their
-// upstream lives. It must not be called while Run does.
-func (r *Recovery) Open() int { return len(r.open) }
-
 // Run settles the rest as their upstreams end, and returns when nothing is left
 // or ctx ends.
 func (r *Recovery) Run(ctx context.Context) {
