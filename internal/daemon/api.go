@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/client"
-	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/localapi"
 	"github.com/mcpguard/mcpguard/internal/policy"
@@ -82,17 +81,11 @@ func (l live) Sessions() []client.Session {
 	out := []client.Session{}
 	for _, s := range l.sessions.all() {
 		v := s.state()
-		out = append(out, client.Session{
-			ID: string(v.ID), RunID: string(v.RunID), Tenant: v.Tenant, Environment: v.Environment, Workflow: v.Workflow,
-			Profile: v.Profile, Server: v.Server, Origin: requester(v.Origin), OpenedAt: v.OpenedAt,
-			UpstreamPID: v.UpstreamPID, Problem: v.Problem, Notices: v.Notices,
-		})
+		one := localapi.SessionOf(v.Session)
+		one.UpstreamPID, one.Problem, one.Notices = v.UpstreamPID, v.Problem, v.Notices
+		out = append(out, one)
 	}
 	return out
-}
-
-func requester(o guard.Origin) client.Requester {
-	return client.Requester{Actor: "agent", User: o.User, Client: o.Client, Version: o.Version, PID: o.PID, Executable: o.Executable, Folder: o.Folder}
 }
 
 // Servers implements localapi.Live.
