@@ -18,7 +18,9 @@ const (
 	AlertHeadMissing = "log_head_missing"
 	AlertKeyChanged  = "log_key_changed"
 	AlertWriteFailed = "store_write_failed"
-	AlertRanUnasked  = "ran_unasked" // for your information; acknowledging it is all there is to do
+	// AlertRanUnasked is one of a run, and tells what it changed without being
+	// asked. Acknowledging it is all there is to do.
+	AlertRanUnasked = "ran_unasked"
 )
 
 // RaiseAlert keeps something that a human must see. While one with the same
@@ -55,8 +57,8 @@ func (b *batch) raise(a Alert) (Alert, error) {
 	return a, b.alerted(a, audit.AlertRaised, a.ID)
 }
 
-// alerted writes an alert as it is now, with its event.
-func (b *batch) alerted(a Alert, t audit.Type, id guard.EventID) error {
+// keepAlert writes an alert as it is now.
+func (b *batch) keepAlert(a Alert) error {
 	if err := b.putJSON(bucketAlerts, key(a.Tenant, string(a.ID)), a); err != nil {
 		return err
 	}
@@ -68,6 +70,14 @@ func (b *batch) alerted(a Alert, t audit.Type, id guard.EventID) error {
 		}
 	})
 	b.changed(Change{Kind: ChangeAlert, Tenant: a.Tenant, AlertID: a.ID, ApprovalID: a.Subject})
+	return nil
+}
+
+// alerted writes an alert as it is now, with its event.
+func (b *batch) alerted(a Alert, t audit.Type, id guard.EventID) error {
+	if err := b.keepAlert(a); err != nil {
+		return err
+	}
 	e := audit.New(t, b.now.Wall)
 	e.EventID, e.CorrelationID, e.TenantID = id, string(a.ID), a.Tenant
 	e.Rule, e.Reason, e.Status = guard.Rule(a.Kind), a.Text, audit.Status(a.Status)

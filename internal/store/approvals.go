@@ -211,6 +211,7 @@ func (b *batch) save(r *row, before guard.Status) error {
 func (b *batch) about(t audit.Type, r *row) audit.Event {
 	e := audit.ForApproval(t, r.Approval, b.profile(r.Tenant, r.SessionID), b.now.Wall)
 	e.ArgsSHA256, e.DiffSHA256 = r.Args, r.Text
+	e.Gates.RequiresApproval = !r.Post
 	return e
 }
 

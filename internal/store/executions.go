@@ -146,7 +146,7 @@ func (s *Store) Finish(_ context.Context, receipt guard.Receipt, completed audit
 		}
 		done := completed
 		if done.Gates.ApprovalID == "" && in.ApprovalID != "" {
-			done.Gates = audit.Gates{RequiresApproval: true, ApprovalID: in.ApprovalID}
+			done.Gates = b.gates(in)
 		}
 		if err := b.closeCall(receipt.CallID, done, true); err != nil {
 			return out, nil, err
@@ -176,6 +176,12 @@ func (s *Store) Reconcile(_ context.Context, call guard.CallID, receipt guard.Re
 		}
 		return out, nil, b.event(b.reconciled(in, receipt))
 	})
+}
+
+// gates says which approval an execution has, and whether it waited for it.
+func (b *batch) gates(in guard.Intent) audit.Gates {
+	r, err := b.row(in.ApprovalID)
+	return audit.Gates{RequiresApproval: err != nil || !r.Post, ApprovalID: in.ApprovalID}
 }
 
 // reconciled returns the event of a late receipt.

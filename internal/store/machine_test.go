@@ -58,6 +58,7 @@ func TestPromise3And4_StateMachine(t *testing.T) {
 			"end":       m.end,
 			"replace":   m.replace,
 			"begin":     m.begin,
+			"post":      m.post,
 			"finish":    m.finish,
 			"reconcile": m.reconcile,
 			"close":     m.closeCall,
@@ -224,6 +225,9 @@ func (m *machine) begin(rt *rapid.T) {
 	}
 	err := m.s.Begin(ctx, in)
 	ok := m.calls[a.CallID] && a.SessionID == m.session.ID
+	for _, o := range m.approvals { // a call begins once
+		ok = ok && !(o.Post && o.CallID == a.CallID)
+	}
 	if ok { // else the call is looked at first, and the approval left alone
 		ok = a.intents == 0 && !m.overdue(a) && a.Status == guard.Approved && !wrong
 	}
@@ -236,8 +240,43 @@ func (m *machine) begin(rt *rapid.T) {
 	}
 }
 
+// post begins a call that is shown afterwards, on an open call or on one that
+// was used or ended already, with its own digest or another.
+func (m *machine) post(rt *rapid.T) {
+	id := m.call
+	if len(m.order) > 0 && rapid.IntRange(0, 3).Draw(rt, "old call") == 0 {
+		id = func(rt *rapid.T) guard.CallID { return m.pick(rt).CallID }
+	}
+	a := approval(m.session, id(rt), fmt.Sprint(rapid.IntRange(0, 3).Draw(rt, "what")))
+	in := intentFor(a)
+	wrong := rapid.IntRange(0, 4).Draw(rt, "wrong digest") == 0
+	if wrong {
+		in.Digest[3] ^= 1
+	}
+	_, _, err := m.s.Intent(a.CallID)
+	used := err == nil
+	asked := false // a human is
+	for _, o := range m.approvals {
+		asked = asked || o.CallID == a.CallID && o.Status.Open()
+	}
+	err = m.s.BeginPost(ctx, in, a)
+	ok := !wrong && !used && !asked && m.calls[a.CallID]
+	if ok != (err == nil) {
+		rt.Fatalf("beginning what is shown afterwards (wrong %v, used %v, asked %v, open %v): %v", wrong, used, asked, m.calls[a.CallID], err)
+	}
+	if !ok {
+		return
+	}
+	m.add(rt, a.ID)
+	kept := m.approvals[a.ID]
+	kept.intents++
+	if kept.Status != guard.Executing || !kept.Post {
+		rt.Fatalf("it is %s", kept.Status)
+	}
+}
+
 func (m *machine) finish(rt *rapid.T) {
-	a := m.pick(rt)
+	a := m.ofCall(m.pick(rt), guard.Executing)
 	o := rapid.SampledFrom([]guard.Outcome{guard.OutcomeOK, guard.OutcomeError, guard.OutcomeUnknown, guard.OutcomeIncomplete}).Draw(rt, "outcome")
 	r := receipt(a.CallID, o)
 	_, err := m.s.Finish(ctx, r, completed(audit.StatusOK))
@@ -251,13 +290,24 @@ func (m *machine) finish(rt *rapid.T) {
 	}
 }
 
+// ofCall returns the approval of a's call that has a status, else a: a call that
+// was asked about in vain may have run unasked afterwards.
+func (m *machine) ofCall(a *modelApproval, st guard.Status) *modelApproval {
+	for _, o := range m.approvals {
+		if o.CallID == a.CallID && o.Status == st {
+			return o
+		}
+	}
+	return a
+}
+
 func (m *machine) completed(id guard.CallID) {
 	delete(m.calls, id)
 	m.ended[id]++
 }
 
 func (m *machine) reconcile(rt *rapid.T) {
-	a := m.pick(rt)
+	a := m.ofCall(m.pick(rt), guard.Unknown)
 	r := receipt(a.CallID, rapid.SampledFrom([]guard.Outcome{guard.OutcomeOK, guard.OutcomeError}).Draw(rt, "outcome"))
 	_, err := m.s.Reconcile(ctx, a.CallID, r)
 	ok := a.Status == guard.Unknown

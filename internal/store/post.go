@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
@@ -44,6 +46,14 @@ func (b *batch) beginPost(in guard.Intent, r *row, blobs []blob, events encoded,
 	if _, taken := b.find(bucketApprovals, string(r.ID)); taken {
 		return fmt.Errorf("the id %s is taken", r.ID)
 	}
+	waiting, err := b.openWhere(func(o *row) bool { return o.CallID == in.CallID && o.Status.Open() })
+	if err != nil {
+		return err
+	}
+	if len(waiting) > 0 {
+		// fail closed: what a human was asked about does not run beside the question
+		return fmt.Errorf("%w: %s waits", ErrNeedsApproval, waiting[0].ID)
+	}
 	r.Status, r.Version, r.HeldBy, r.Post = guard.Executing, 0, "", true
 	r.Signoffs, r.Receipt, r.UseBy, r.EndedAt, r.ReplacedBy = nil, nil, guard.Deadline{}, time.Time{}, ""
 	for _, content := range blobs {
@@ -60,7 +70,8 @@ func (b *batch) beginPost(in guard.Intent, r *row, blobs []blob, events encoded,
 	}
 	if !authorized {
 		e := b.template(c)
-		e.Event, e.EventID, e.Timestamp, e.Verdict = audit.ToolCallAuthorized, guard.NewEventID(), b.now.Wall, guard.Allow.String()
+		e.Event, e.EventID, e.Timestamp = audit.ToolCallAuthorized, guard.NewEventID(), b.now.Wall
+		e.Verdict, e.Rule, e.Gates.ApprovalID = guard.Allow.String(), guard.RulePost, r.ID
 		if err := b.event(e); err != nil {
 			return err
 		}
@@ -69,12 +80,71 @@ func (b *batch) beginPost(in guard.Intent, r *row, blobs []blob, events encoded,
 	return err
 }
 
-// inform puts before a human what ran without being asked for.
+// maxRecent is how many of the changes of a run its alert names.
+const maxRecent = 5
+
+// inform puts before a human what ran without being asked for: in the one alert
+// of its run, which counts what ran since it was last acknowledged and names the
+// newest. Each change is on record in full, as an approval and in the log; an
+// alert for each of a thousand would hide them all. What failed and changed
+// nothing is not worth one.
 func (b *batch) inform(r *row) error {
-	_, err := b.raise(Alert{
-		Tenant: r.Tenant, Kind: AlertRanUnasked, Key: string(r.ID), Subject: r.ID,
-		Text:   fmt.Sprintf("ran without asking (%s): %s", r.Status, r.Preview.Summary),
-		Detail: fmt.Sprintf("`approve show %s` shows the change, `approve undo %s` proposes to take it back", r.ID, r.ID),
-	})
-	return err
+	a := Alert{Tenant: r.Tenant, Kind: AlertRanUnasked, Key: string(r.RunID)}
+	id := b.get(bucketAlertsOpen, alertKey(a))
+	if id != nil {
+		if _, err := getJSON(b.bucket(bucketAlerts), key(a.Tenant, string(id)), &a); err != nil {
+			return err
+		}
+	}
+	line := AlertItem{ID: r.ID, Text: fmt.Sprintf("%s (%s)", r.Preview.Summary, outcomeWord(r))}
+	at := slices.IndexFunc(a.Recent, func(v AlertItem) bool { return v.ID == r.ID })
+	recent := slices.Clone(a.Recent) // the alert in memory has the other
+	switch {
+	case at >= 0: // its outcome is known by now
+		recent[at] = line
+	case r.Status == guard.Failed && r.Receipt.ReadBack == guard.Untouched:
+		return nil
+	default:
+		a.Count++
+		recent = append(recent, line)
+		recent = recent[max(0, len(recent)-maxRecent):]
+	}
+	a.Recent, a.Subject = recent, r.ID
+	a.say()
+	if id == nil {
+		_, err := b.raise(a)
+		return err
+	}
+	return b.keepAlert(a) // in the log the change has its own records
+}
+
+// say words the alert of a run.
+func (a *Alert) say() {
+	last := a.Recent[len(a.Recent)-1]
+	if a.Count == 1 {
+		a.Text = "ran without asking: " + last.Text
+		a.Detail = fmt.Sprintf("`approve show %s` shows the change, `approve undo %s` proposes to take it back", last.ID, last.ID)
+		return
+	}
+	a.Text = fmt.Sprintf("%d changes of one run ran without asking, the last: %s", a.Count, last.Text)
+	var w strings.Builder
+	for _, v := range slices.Backward(a.Recent) {
+		fmt.Fprintf(&w, "%s  %s\n", v.ID, v.Text)
+	}
+	if n := a.Count - len(a.Recent); n > 0 {
+		fmt.Fprintf(&w, "and %d before them: `approve --list --status all --run %s`\n", n, a.Key)
+	}
+	w.WriteString("`approve show ID` shows a change, `approve undo ID` proposes to take it back")
+	a.Detail = w.String()
+}
+
+// outcomeWord says what became of an execution, and whether that was seen.
+func outcomeWord(r *row) string {
+	switch {
+	case r.Status == guard.Unknown:
+		return "outcome not known"
+	case r.Receipt == nil || r.Receipt.ReadBack == "":
+		return string(r.Status)
+	}
+	return string(r.Status) + ", " + string(r.Receipt.ReadBack)
 }

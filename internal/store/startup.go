@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
@@ -77,6 +78,9 @@ func (b *batch) recoverCalls(out *Recovered, waited map[guard.CallID]guard.Appro
 		e.Status, e.Reason = audit.StatusUnknown, whyDaemonEnded
 		if id, ok := waited[c.ID]; ok {
 			e.Status, e.Gates = audit.StatusCancelled, audit.Gates{RequiresApproval: true, ApprovalID: id}
+		}
+		if i := slices.IndexFunc(out.Unknown, func(in guard.Intent) bool { return in.CallID == c.ID }); i >= 0 && out.Unknown[i].ApprovalID != "" {
+			e.Gates = b.gates(out.Unknown[i])
 		}
 		if err := b.closeCall(c.ID, e, true); err != nil {
 			return fmt.Errorf("completing %s: %w", c.ID, err)

@@ -152,10 +152,20 @@ type Alert struct {
 	Text    string           `json:"text"`             // a sentence
 	Detail  string           `json:"detail,omitempty"` // for example a diff
 	Subject guard.ApprovalID `json:"subject,omitempty"`
-	Status  AlertStatus      `json:"status"`
-	At      time.Time        `json:"at"`
-	By      guard.Approver   `json:"by,omitzero"` // who acknowledged or resolved it
-	EndedAt time.Time        `json:"ended_at,omitzero"`
+	// Count is how many events the alert stands for, where it gathers several;
+	// Recent are the newest of them, the newest last.
+	Count   int            `json:"count,omitempty"`
+	Recent  []AlertItem    `json:"recent,omitempty"`
+	Status  AlertStatus    `json:"status"`
+	At      time.Time      `json:"at"`
+	By      guard.Approver `json:"by,omitzero"` // who acknowledged or resolved it
+	EndedAt time.Time      `json:"ended_at,omitzero"`
+}
+
+// AlertItem is one of the events that an alert gathers.
+type AlertItem struct {
+	ID   guard.ApprovalID `json:"id"`
+	Text string           `json:"text"`
 }
 
 // Record is one record of the audit log.
