@@ -3,6 +3,7 @@ package effect
 import (
 	"errors"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/sqlc-dev/marino/ast"
@@ -14,8 +15,13 @@ import (
 
 // readMySQL reads the SQL of MySQL and MariaDB. What a quotation mark and a
 // backslash mean there is a setting of the server; a text that means one thing
-// under one setting and another under the other is not understood.
+// under one setting and another under the other is not understood, and no more
+// is one with a comment that some versions run and others skip.
 func readMySQL(text string) ([]statement, error) {
+	if versionedComment.MatchString(text) {
+		// fail closed: which version of MySQL, MariaDB or TiDB reads it is not known
+		return nil, errors.New("it has a comment that some versions of the server run")
+	}
 	out, err := readMySQLAs(text, 0)
 	if err != nil || !strings.ContainsAny(text, "\"\\") {
 		return out, err
@@ -28,6 +34,10 @@ func readMySQL(text string) ([]statement, error) {
 	}
 	return out, nil
 }
+
+// versionedComment begins what is a comment for some servers: /*! with or
+// without a version, /*M! for MariaDB, /*T! for TiDB.
+var versionedComment = regexp.MustCompile(`/\*[A-Za-z]?!`)
 
 func readMySQLAs(text string, mode mysql.SQLMode) ([]statement, error) {
 	p := parser.New()
@@ -68,7 +78,8 @@ func mysqlStatement(s ast.StmtNode) statement {
 		if s.Analyze { // it does what it explains
 			return inner
 		}
-		return statement{SQLStatement: guard.SQLStatement{Verb: inner.Verb, Reads: append(inner.Reads, inner.Changes...), Writes: s.IntoVar != ""}}
+		return statement{SQLStatement: guard.SQLStatement{Verb: inner.Verb, Reads: append(inner.Reads, inner.Changes...), Writes: s.IntoVar != "",
+			Functions: inner.Functions}} // some versions run a part of what they explain
 	case *ast.InsertStmt:
 		if s.IsReplace {
 			out.Verb = "REPLACE"

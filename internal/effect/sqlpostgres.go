@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -10,8 +11,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// readPostgres reads the SQL of PostgreSQL.
+// readPostgres reads the SQL of PostgreSQL. Whether a backslash keeps a
+// quotation mark from ending a text is a setting of the server, or of the
+// session, so a text that has the two side by side is not understood.
 func readPostgres(text string) ([]statement, error) {
+	if strings.Contains(text, `\'`) {
+		// fail closed: where the text ends under one setting a statement may begin under the other
+		return nil, errors.New("a backslash before a quotation mark means different things under different settings of the server")
+	}
 	tree, err := pg.Parse(text)
 	if err != nil {
 		return nil, err
@@ -44,7 +51,8 @@ func postgresStatement(wrapped protoreflect.Message) statement {
 		if runs { // it does what it explains
 			return inner
 		}
-		return statement{SQLStatement: guard.SQLStatement{Verb: inner.Verb, Reads: append(inner.Reads, inner.Changes...)}}
+		// It is planned all the same, and planning runs functions that are said to be constant.
+		return statement{SQLStatement: guard.SQLStatement{Verb: inner.Verb, Reads: append(inner.Reads, inner.Changes...), Functions: inner.Functions}}
 	case *pg.InsertStmt, *pg.UpdateStmt, *pg.DeleteStmt, *pg.MergeStmt:
 		out.Writes = true
 	case *pg.TruncateStmt:
@@ -142,6 +150,18 @@ func (r postgresReader) walk(m protoreflect.Message, hidden []string, changing b
 		r.out.Writes = r.out.Writes || len(s.GetLockingClause()) > 0
 	case *pg.FuncCall:
 		r.out.Functions = append(r.out.Functions, strings.TrimPrefix(postgresList(s.GetFuncname()), "pg_catalog."))
+	case *pg.A_Expr:
+		if !strings.Contains(s.GetKind().String(), "BETWEEN") { // of which the name is a word
+			r.operator(s.GetName())
+		}
+	case *pg.SubLink:
+		r.operator(s.GetOperName())
+	case *pg.SortBy:
+		r.operator(s.GetUseOp())
+	case *pg.RangeTableSample:
+		r.foreign("sample ", s.GetMethod(), "bernoulli system")
+	case *pg.TypeName:
+		r.foreign("type ", s.GetNames(), postgresTypes)
 	}
 	if own != "" {
 		r.out.Writes = true
@@ -168,6 +188,33 @@ func (r postgresReader) walk(m protoreflect.Message, hidden []string, changing b
 		return true
 	})
 }
+
+// operator notes an operator that may be somebody's own, which calls a function.
+func (r postgresReader) operator(name []*pg.Node) {
+	r.foreign("operator ", name, postgresOperators)
+}
+
+// foreign notes what may lead to a function of somebody's own: an operator, a
+// type to which a value is turned, a method of sampling. What writes anyway is
+// not asked about it.
+func (r postgresReader) foreign(what string, list []*pg.Node, known string) {
+	name := strings.TrimPrefix(postgresList(list), "pg_catalog.")
+	if name != "" && !r.out.Writes && !slices.Contains(strings.Fields(known), name) {
+		r.out.Functions = append(r.out.Functions, what+name)
+	}
+}
+
+// What PostgreSQL itself has.
+const (
+	postgresOperators = `
+= <> != < > <= >= + - * / % ^ ! @ & | # ~ << >> || |/ ||/ ~~ !~~ ~~* !~~* !~ ~* !~* @> <@ && -|- &< &> <<| |>> &<| |&>
+~= <-> ## ?# ?- ?| ?-| ?|| @-@ @@ -> ->> #> #>> #- ? ?& @? ^@ <<= >>= ~<~ ~<=~ ~>~ ~>=~`
+	postgresTypes = `
+bit bool box bpchar bytea char cid cidr circle date daterange float4 float8 inet int2 int4 int4range int8 int8range
+interval json jsonb jsonpath line lseg macaddr macaddr8 money name numeric numrange oid path pg_lsn point polygon
+regclass regcollation regconfig regdictionary regnamespace regoper regoperator regproc regprocedure regrole regtype
+text tid time timestamp timestamptz timetz tsquery tsrange tstzrange tsvector uuid varbit varchar xid xml`
+)
 
 // with reads the queries of a WITH and returns what is hidden beside it. A
 // query sees those before it, and all of them where the WITH is recursive.

@@ -33,7 +33,7 @@ func sqliteStatement(s ast.Stmt) statement {
 	switch s := s.(type) {
 	case *ast.ExplainStmt: // tells how it would run, and does not run it
 		out = sqliteStatement(s.Stmt)
-		return statement{SQLStatement: guard.SQLStatement{Verb: "EXPLAIN " + out.Verb, Reads: append(out.Reads, out.Changes...)}}
+		return statement{SQLStatement: guard.SQLStatement{Verb: "EXPLAIN " + out.Verb, Reads: append(out.Reads, out.Changes...), Functions: out.Functions}}
 	case *ast.SelectStmt:
 	case *ast.PragmaStmt:
 		name := strings.ToLower(s.Name.Name.Name)
@@ -79,7 +79,7 @@ func (r sqliteReader) walk(n ast.Node, hidden []string) {
 			return r.with(x, x.With, hidden)
 		case *ast.TableRef:
 			switch {
-			case x.HasArgs:
+			case x.HasArgs || x.Name != nil && x.Name.Name != nil && runsWhenRead(x.Name.Name.Name):
 				r.out.Functions = append(r.out.Functions, strings.ToLower(sqliteName(x.Name)))
 			case x.Name != nil && (x.Name.Schema != nil || !containsFold(hidden, sqliteName(x.Name))):
 				r.out.Reads = append(r.out.Reads, sqliteName(x.Name))
@@ -168,6 +168,16 @@ func sqliteName(q *ast.QualifiedName) string {
 		return q.Schema.Name + "." + q.Name.Name
 	}
 	return q.Name.Name
+}
+
+// runsWhenRead reports whether a table without arguments is none: a PRAGMA in
+// the form of a table may do something, such as optimize, and others read files.
+func runsWhenRead(table string) bool {
+	name := strings.ToLower(table)
+	if pragma, ok := strings.CutPrefix(name, "pragma_"); ok {
+		return !slices.Contains(pragmasThatTell, pragma) && !slices.Contains(pragmasThatTellAlone, pragma)
+	}
+	return name == "fsdir" || name == "zipfile"
 }
 
 func containsFold(list []string, name string) bool {
