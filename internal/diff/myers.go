@@ -11,92 +11,135 @@ import "math"
 // (x, y) is the point at which the forward search came furthest; it is reachable
 // by at most maxCost edits and equals the start of r if the pool was empty.
 func (s *solver) middle(r region, maxCost int, pool *int) (x, y int, found bool) {
-	a, b, o := s.a, s.b, s.origin
-	f, g := s.forward, s.backward
-	const unset, unsetBack = -1, math.MaxInt32
-	start, end := r.a0-r.b0, r.a1-r.b1
-	lowest, highest := r.a0-r.b1, r.a1-r.b0
-	odd := (start-end)&1 != 0
-	f[o+start-1], f[o+start], f[o+start+1] = unset, int32(r.a0), unset
-	g[o+end-1], g[o+end], g[o+end+1] = unsetBack, int32(r.a1), unsetBack
-	fmin, fmax, gmin, gmax := start, start, end, end
-	left := *pool
-	defer func() { *pool = max(left, 0) }()
+	q := search{region: r, start: r.a0 - r.b0, end: r.a1 - r.b1, lowest: r.a0 - r.b1, highest: r.a1 - r.b0, left: *pool}
+	q.fmin, q.fmax, q.gmin, q.gmax = q.start, q.start, q.end, q.end
+	f, g := s.forward[s.origin+q.start-1:], s.backward[s.origin+q.end-1:]
+	f[0], f[1], f[2] = unset, int32(r.a0), unset
+	g[0], g[1], g[2] = unsetBack, int32(r.a1), unsetBack
+	defer func() { *pool = max(q.left, 0) }()
 
-	for cost := 1; cost <= maxCost && left > 0; cost++ {
-		if fmin > lowest {
-			fmin--
-			f[o+fmin-1] = unset
-		} else {
-			fmin++
+	for cost := 1; cost <= maxCost && q.left > 0; cost++ {
+		if x, y, found = s.advance(&q); found {
+			return x, y, true
 		}
-		if fmax < highest {
-			fmax++
-			f[o+fmax+1] = unset
-		} else {
-			fmax--
-		}
-		for d := fmax; d >= fmin && left > 0; d -= 2 {
-			x := unset
-			if v := int(f[o+d+1]); v >= 0 && v-d <= r.b1 {
-				x = v
-			}
-			if v := int(f[o+d-1]); v >= 0 && v < r.a1 && v+1 > x {
-				x = v + 1
-			}
-			if x < 0 {
-				f[o+d] = unset
-				continue
-			}
-			y, from := x-d, x
-			for x < r.a1 && y < r.b1 && a[x] == b[y] {
-				x++
-				y++
-			}
-			left -= 1 + x - from
-			f[o+d] = int32(x)
-			if odd && gmin <= d && d <= gmax && int(g[o+d]) <= x {
-				return x, y, true
-			}
-		}
-		if gmin > lowest {
-			gmin--
-			g[o+gmin-1] = unsetBack
-		} else {
-			gmin++
-		}
-		if gmax < highest {
-			gmax++
-			g[o+gmax+1] = unsetBack
-		} else {
-			gmax--
-		}
-		for d := gmax; d >= gmin && left > 0; d -= 2 {
-			x := unsetBack
-			if v := int(g[o+d-1]); v != unsetBack && v-d >= r.b0 {
-				x = v
-			}
-			if v := int(g[o+d+1]); v != unsetBack && v > r.a0 && v-1 < x {
-				x = v - 1
-			}
-			if x == unsetBack {
-				g[o+d] = unsetBack
-				continue
-			}
-			y, from := x-d, x
-			for x > r.a0 && y > r.b0 && a[x-1] == b[y-1] {
-				x--
-				y--
-			}
-			left -= 1 + from - x
-			g[o+d] = int32(x)
-			if !odd && fmin <= d && d <= fmax && x <= int(f[o+d]) {
-				return x, y, true
-			}
+		if x, y, found = s.retreat(&q); found {
+			return x, y, true
 		}
 	}
-	x, y = s.furthest(r, fmin, fmax)
+	x, y = s.furthest(r, q.fmin, q.fmax)
 	return x, y, false
+}
+
+// What a diagonal holds that the search has not reached.
+const (
+	unset     = -1
+	unsetBack = math.MaxInt32
+)
+
+// search is how far the search for a middle snake has come: from the first
+// corner of the region on the diagonals fmin to fmax, from the last one on gmin
+// to gmax. left is how many steps it may still take.
+type search struct {
+	region
+	start, end             int // diagonals of the corners
+	lowest, highest        int // diagonals that the region has
+	fmin, fmax, gmin, gmax int
+	left                   int
+}
+
+// odd says that the length of every edit script is odd: then it is the forward
+// search that meets the other, else the backward one.
+func (q *search) odd() bool { return (q.start-q.end)&1 != 0 }
+
+// advance takes the forward search one edit further. ok says that it has met
+// the backward one at (x, y).
+func (s *solver) advance(q *search) (x, y int, ok bool) {
+	a, b, f, g, o, r := s.a, s.b, s.forward, s.backward, s.origin, q.region
+	odd, gmin, gmax := q.odd(), q.gmin, q.gmax
+	if q.fmin > q.lowest {
+		q.fmin--
+		f[o+q.fmin-1] = unset
+	} else {
+		q.fmin++
+	}
+	if q.fmax < q.highest {
+		q.fmax++
+		f[o+q.fmax+1] = unset
+	} else {
+		q.fmax--
+	}
+	left := q.left
+	for d, last := q.fmax, q.fmin; d >= last && left > 0; d -= 2 {
+		x := unset
+		if v := int(f[o+d+1]); v >= 0 && v-d <= r.b1 {
+			x = v
+		}
+		if v := int(f[o+d-1]); v >= 0 && v < r.a1 && v+1 > x {
+			x = v + 1
+		}
+		if x < 0 {
+			f[o+d] = unset
+			continue
+		}
+		y, from := x-d, x
+		for x < r.a1 && y < r.b1 && a[x] == b[y] {
+			x++
+			y++
+		}
+		left -= 1 + x - from
+		f[o+d] = int32(x)
+		if odd && gmin <= d && d <= gmax && int(g[o+d]) <= x {
+			q.left = left
+			return x, y, true
+		}
+	}
+	q.left = left
+	return 0, 0, false
+}
+
+// retreat is advance for the backward search.
+func (s *solver) retreat(q *search) (x, y int, ok bool) {
+	a, b, f, g, o, r := s.a, s.b, s.forward, s.backward, s.origin, q.region
+	odd, fmin, fmax := q.odd(), q.fmin, q.fmax
+	if q.gmin > q.lowest {
+		q.gmin--
+		g[o+q.gmin-1] = unsetBack
+	} else {
+		q.gmin++
+	}
+	if q.gmax < q.highest {
+		q.gmax++
+		g[o+q.gmax+1] = unsetBack
+	} else {
+		q.gmax--
+	}
+	left := q.left
+	for d, last := q.gmax, q.gmin; d >= last && left > 0; d -= 2 {
+		x := unsetBack
+		if v := int(g[o+d-1]); v != unsetBack && v-d >= r.b0 {
+			x = v
+		}
+		if v := int(g[o+d+1]); v != unsetBack && v > r.a0 && v-1 < x {
+			x = v - 1
+		}
+		if x == unsetBack {
+			g[o+d] = unsetBack
+			continue
+		}
+		y, from := x-d, x
+		for x > r.a0 && y > r.b0 && a[x-1] == b[y-1] {
+			x--
+			y--
+		}
+		left -= 1 + from - x
+		g[o+d] = int32(x)
+		if !odd && fmin <= d && d <= fmax && x <= int(f[o+d]) {
+			q.left = left
+			return x, y, true
+		}
+	}
+	q.left = left
+	return 0, 0, false
 }
 
 // furthest returns the point with the largest x+y that the forward search
