@@ -1,0 +1,98 @@
+package proxy
+
+import (
+	"fmt"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/policy"
+)
+
+// bound is a call ready to be approved or executed: what would change, by which
+// decision, under one digest.
+type bound struct {
+	tool    *policy.Tool
+	targets []guard.Target
+	preview *guard.Preview
+	verdict *policy.Verdict
+	digest  diff.Digest
+}
+
+// bind computes the digest that the reviewer decides on and that is compared at
+// execution.
+func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, preview *guard.Preview, verdict *policy.Verdict) (*bound, error) {
+	preview.SideEffects = append(preview.SideEffects[:len(preview.SideEffects):len(preview.SideEffects)], verdict.SideEffects...)
+	preview.SideEffects = append(preview.SideEffects, s.firstTimes(c, preview.Change)...)
+	preview.Hazards = append(preview.Hazards[:len(preview.Hazards):len(preview.Hazards)], verdict.Hazards...)
+	raw, beside := c.bytesBound()
+	if beside {
+		preview.Hazards = append(preview.Hazards, guard.Hazard{Kind: "beside_arguments",
+			Text: "the call carries more than its arguments, for example answers to the server's questions"})
+	}
+	if verdict.Post && len(preview.Hazards) > 0 {
+		// fail closed: what a reviewer must not miss is not shown afterwards
+		verdict.AskFirst("writes wait for an approval")
+		c.decision, c.asked = verdict.Decision, true
+	}
+	digest, err := guard.Binding{
+		Tenant: c.tc.Session.Tenant, Run: c.tc.Session.RunID, Server: c.tc.Session.Server, Tool: c.tc.Tool,
+		Tier: verdict.Tier, Folder: c.tc.Session.Origin.Folder, Roots: s.cfg.Roots,
+		Definition: c.tc.Definition, Policy: tool.Hash, Args: c.tc.ArgsCanonical, ArgsRaw: raw,
+		Effects: preview.Effects, Change: preview.Change,
+	}.Digest()
+	if err != nil {
+		return nil, fmt.Errorf("computing the digest of a call: %w", err)
+	}
+	c.diff = diff.Digest{}
+	if preview.Change.Text != "" {
+		c.diff = diff.Sum([]byte(preview.Change.Text))
+	}
+	return &bound{tool: tool, targets: targets, preview: preview, verdict: verdict, digest: digest}, nil
+}
+
+// bytesBound is the digest of the bytes that a server may act on: the
+// arguments as they came and whatever else stands in params, such as the
+// answers and the state that a modern retry brings along. Of the metadata only
+// what the protocol itself defines is left out: it differs with each retry, and
+// says nothing about what is done. beside says that there is more than
+// arguments that a reviewer does not see.
+func (c *call) bytesBound() (digest diff.Digest, beside bool) {
+	h := diff.NewHasher("mcpguard/params/v1")
+	h.Field("arguments", c.tc.ArgsRaw[:])
+	more := false
+	for f := range jsonrpc.Members(c.msg.Raw, c.msg.Params) {
+		switch f.Name {
+		case "name", "arguments":
+			continue
+		case "_meta":
+			for meta := range jsonrpc.Members(c.msg.Raw, f.Value) {
+				if !protocolMeta(meta.Name) {
+					more, beside = true, true
+					h.Field("_meta."+meta.Name, meta.Value.Of(c.msg.Raw))
+				}
+			}
+			continue
+		case "task": // how the answer is to come, not what is done
+		default:
+			beside = true
+		}
+		more = true
+		h.Field(f.Name, f.Value.Of(c.msg.Raw))
+	}
+	if !more {
+		return c.tc.ArgsRaw, false
+	}
+	return h.Digest(), beside
+}
+
+// protocolMeta reports whether a member of _meta is the protocol's own, or a
+// label for records; a server has no business acting on those.
+func protocolMeta(name string) bool {
+	switch name {
+	case "progressToken", "traceparent", "tracestate", "baggage", metaToolUse, metaProtocolVersion, metaClientInfo,
+		"io.modelcontextprotocol/clientCapabilities", "io.modelcontextprotocol/logLevel":
+		return true
+	}
+	return false
+}
