@@ -51,6 +51,9 @@ const (
 	apiTimeout   = 2 * time.Second  // for requests under way
 )
 
+// maxRemembered bounds the executed calls of a tenant that are read at the start.
+const maxRemembered = 2000
+
 // daemon is one running daemon. Fields are set before the sockets are bound
 // and do not change afterwards, but for those that guard themselves.
 type daemon struct {
@@ -160,6 +163,11 @@ func (d *daemon) serve(ctx context.Context) error {
 		return err
 	}
 	d.locks, d.meter = &proxy.Locks{}, &proxy.Meter{}
+	ran, err := d.store.RecentlyRun(d.now().Add(-proxy.IdenticalFor), maxRemembered)
+	if err != nil {
+		return err
+	}
+	d.meter.Remember(ran)
 	d.desk = approval.New(approval.Config{Store: d.store, Clock: d.clock, Log: d.log})
 	// Background work keeps running while sessions drain; it ends with this function.
 	work, endWork := context.WithCancel(context.WithoutCancel(ctx))

@@ -220,6 +220,7 @@ type Intent struct {
 	Tier       Tier        `json:"tier"`
 	Digest     diff.Digest `json:"digest"`
 	ArgsRaw    diff.Digest `json:"args_raw"`
+	ArgsSum    diff.Digest `json:"args_sum,omitzero"` // of the canonical arguments, by which identical calls are known
 	Effects    []Effect    `json:"effects"`
 	// Touches names the hosts, recipients and tables of the call, so that later
 	// calls know which are new to their tenant.

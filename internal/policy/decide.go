@@ -256,7 +256,25 @@ func (t *Tool) verdict(v *Verdict, paths guard.PathVerdict, environment string) 
 // and that nothing but its tier asks about.
 func (t *Tool) shownAfterwards(v *Verdict, environment string, p guard.Preview) bool {
 	return t.Config.Approval.Mode == "post" && v.Tier == guard.T1ReversibleWrite && v.Rule == guard.RuleTierDefault &&
-		p.Paths != guard.PathsAsk && environment != "prod" && len(p.Hazards) == 0 && len(v.Hazards) == 0
+		p.Paths != guard.PathsAsk && environment != "prod" && len(p.Hazards) == 0 && len(v.Hazards) == 0 && restorable(p)
+}
+
+// restorable reports whether a preview knows all that changes, as it is before
+// and afterwards. What is sent, run or not computed has no way back.
+func restorable(p guard.Preview) bool {
+	for _, e := range p.Effects {
+		if !e.Before.Computed || !e.After.Computed {
+			return false
+		}
+	}
+	return len(p.Effects) > 0
+}
+
+// AskFirst makes the verdict on a write that was allowed wait for a human.
+func (v *Verdict) AskFirst(reason string) {
+	if v.Verdict == guard.Allow && v.Tier != guard.T0Read {
+		v.Post, v.Verdict, v.Rule, v.Reason = false, guard.Ask, guard.RuleTierDefault, reason
+	}
 }
 
 func (t *Tool) hazards(v *Verdict, environment string) []guard.Hazard {

@@ -96,7 +96,7 @@ func request(args string, targets ...guard.Target) Request {
 func preview(kind string, targets ...guard.Target) guard.Preview {
 	p := guard.Preview{Change: guard.Change{Added: 2, Removed: 1}}
 	for _, x := range targets {
-		p.Effects = append(p.Effects, guard.Effect{Kind: kind, Resource: x, Before: guard.State{Exists: true, Size: 10}, After: guard.State{Exists: true, Size: 12, Computed: true}})
+		p.Effects = append(p.Effects, guard.Effect{Kind: kind, Resource: x, Before: guard.State{Exists: true, Size: 10, Computed: true}, After: guard.State{Exists: true, Size: 12, Computed: true}})
 	}
 	return p
 }

@@ -19,6 +19,25 @@ func TestPostAsksAboutHazards(t *testing.T) {
 	}
 }
 
+// TestPostIsForWhatCanBeTakenBack: what is sent, run or not computed asks in
+// every mode, and so does what has no effect that is known.
+func TestPostIsForWhatCanBeTakenBack(t *testing.T) {
+	at := file("src/a.go")
+	for name, spoil := range map[string]func(*guard.Preview){
+		"not computed":        func(p *guard.Preview) { p.Effects[0].After.Computed = false },
+		"before not computed": func(p *guard.Preview) { p.Effects[0].Before.Computed = false },
+		"one of two":          func(p *guard.Preview) { p.Effects = append(p.Effects, guard.Effect{Kind: "http"}) },
+		"paths ask":           func(p *guard.Preview) { p.Paths = guard.PathsAsk },
+	} {
+		p := preview("file.write", at)
+		spoil(&p)
+		v := one(t, write+"approval: {mode: post}\n").Decide(request(`{"path":"src/a.go","content":"x"}`, at), p)
+		if v.Verdict != guard.Ask || v.Post {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
+
 // TestSQLIsNotTakenForARead: a condition may let reads run, but not what writes
 // or is not understood.
 func TestSQLIsNotTakenForARead(t *testing.T) {

@@ -342,7 +342,7 @@ func (s *session) meter(c *call, tool *policy.Tool) {
 	c.usage, c.metered = keyOf(c.tc), true
 	c.meter = s.cfg.Meter.enter(c.usage, n, per, s.now())
 	if tool.Tier != guard.T0Read || len(tool.Config.TiersWhen) > 0 { // what only reads may be repeated
-		c.meter.identical = s.cfg.Meter.lastRan(c.tc)
+		c.meter.identical = s.cfg.Meter.lastRan(c.tc, s.now())
 	}
 }
 
@@ -377,6 +377,9 @@ func (s *session) plan(ctx context.Context, c *call, tool *policy.Tool, targets 
 // decide asks the policy for its verdict on what would change.
 func (s *session) decide(c *call, tool *policy.Tool, targets []guard.Target, preview *guard.Preview) (*policy.Verdict, error) {
 	v := tool.Decide(s.request(c, tool, targets), *preview)
+	if s.cfg.Undoes != "" {
+		v.AskFirst("what takes a change back waits for an approval of its own")
+	}
 	c.decision, c.tier, c.sensitive = v.Decision, v.Tier, v.Sensitive
 	c.asked = c.asked || v.Verdict == guard.Ask
 	if v.Verdict == guard.Deny {

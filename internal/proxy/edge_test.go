@@ -316,3 +316,39 @@ func TestIdenticalCallsAreMentioned(t *testing.T) {
 		}
 	})
 }
+
+// TestIdenticalCallsAreMentionedAfterARestart: also those that another run of
+// the same tenant made, while an earlier daemon ran.
+func TestIdenticalCallsAreMentionedAfterARestart(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("patient")
+		args := fmt.Sprintf(`{"path":%q,"content":"new\n"}`, r.file("a.txt"))
+		id := p.call("write", args)
+		r.decide(r.one(guard.Pending), true)
+		p.wantDid(id, "write")
+		p.end()
+		time.Sleep(3 * time.Hour)
+		again := func(want bool) {
+			t.Helper()
+			ran, err := r.store.RecentlyRun(time.Now().Add(-IdenticalFor), 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.meter = &Meter{}
+			r.meter.Remember(ran)
+			r.put("a.txt", "old\n")
+			q := r.session("patient")
+			defer q.end()
+			q.call("write", args)
+			a := r.one(guard.Pending)
+			if got := fmt.Sprint(a.Preview.SideEffects); strings.Contains(got, "identical call ran 3 h ago") != want || strings.Contains(got, "identical") != want {
+				t.Errorf("side effects: %s", got)
+			}
+			r.decide(a, false)
+		}
+		again(true)
+		time.Sleep(22 * time.Hour)
+		again(false)
+	})
+}

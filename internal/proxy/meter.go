@@ -9,8 +9,8 @@ import (
 )
 
 // Meter counts what limits are about and is not kept durably: calls per time,
-// calls in flight, when the same call ran last. It is shared by all sessions;
-// the zero value is ready.
+// calls in flight, when the same call ran last, of which Remember tells it after
+// a restart. It is shared by all sessions; the zero value is ready.
 type Meter struct {
 	mu      sync.Mutex
 	tools   map[toolKey]*usage
@@ -28,11 +28,15 @@ type usage struct {
 	filled   time.Time
 }
 
+// IdenticalFor is how long an executed call is remembered, so that an identical
+// one can say when it ran.
+const IdenticalFor = 24 * time.Hour
+
 // Bounds of what a Meter remembers.
 const (
-	identicalFor = time.Hour
 	maxIdentical = 10_000
 	maxIdle      = 10_000
+	idleFor      = time.Hour
 )
 
 func keyOf(c guard.ToolCall) toolKey {
@@ -95,14 +99,33 @@ func (m *Meter) prune(now time.Time) {
 		return
 	}
 	for k, u := range m.tools {
-		if u.inFlight == 0 && now.Sub(u.filled) > identicalFor {
+		if u.inFlight == 0 && now.Sub(u.filled) > idleFor {
 			delete(m.tools, k)
 		}
 	}
 }
 
-// ran notes that a call was executed, lastRan when an identical one was.
-func (m *Meter) ran(c guard.ToolCall, now time.Time) {
+// Remember notes the executed calls of an earlier daemon. Later calls win.
+func (m *Meter) Remember(list []guard.Intent) {
+	for _, in := range list {
+		if id := identity(in.Tenant, in.Server, in.Tool, in.ArgsSum); in.At.After(m.lastOf(id)) {
+			m.note(id, in.At)
+		}
+	}
+}
+
+// ran notes that a call was executed, lastRan when an identical one of its
+// tenant was; zero if not for long.
+func (m *Meter) ran(c guard.ToolCall, now time.Time) { m.note(identityOf(c), now) }
+
+func (m *Meter) lastRan(c guard.ToolCall, now time.Time) time.Time {
+	if at := m.lastOf(identityOf(c)); now.Sub(at) <= IdenticalFor {
+		return at
+	}
+	return time.Time{}
+}
+
+func (m *Meter) note(id diff.Digest, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.last == nil {
@@ -110,26 +133,31 @@ func (m *Meter) ran(c guard.ToolCall, now time.Time) {
 	}
 	if len(m.last) >= maxIdentical {
 		for d, at := range m.last {
-			if now.Sub(at) > identicalFor || len(m.last) >= 2*maxIdentical {
+			if now.Sub(at) > IdenticalFor || len(m.last) >= 2*maxIdentical {
 				delete(m.last, d)
 			}
 		}
 	}
-	m.last[identity(c)] = now
+	m.last[id] = now
 }
 
-func (m *Meter) lastRan(c guard.ToolCall) time.Time {
+func (m *Meter) lastOf(id diff.Digest) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.last[identity(c)]
+	return m.last[id]
 }
 
-func identity(c guard.ToolCall) diff.Digest {
-	h := diff.NewHasher("mcpguard/identical/v1")
-	h.Field("tenant", []byte(c.Session.Tenant))
-	h.Field("run", []byte(c.Session.RunID))
-	h.Field("server", []byte(c.Session.Server))
-	h.Field("tool", []byte(c.Tool))
-	h.Field("args", c.ArgsCanonical)
+func identityOf(c guard.ToolCall) diff.Digest {
+	return identity(c.Session.Tenant, c.Session.Server, c.Tool, diff.Sum(c.ArgsCanonical))
+}
+
+// identity is what makes calls of one tenant identical, whichever run makes
+// them: server, tool and canonical arguments.
+func identity(tenant, server, tool string, args diff.Digest) diff.Digest {
+	h := diff.NewHasher("mcpguard/identical/v2")
+	h.Field("tenant", []byte(tenant))
+	h.Field("server", []byte(server))
+	h.Field("tool", []byte(tool))
+	h.Field("args", args[:])
 	return h.Digest()
 }

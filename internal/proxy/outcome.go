@@ -255,6 +255,11 @@ func settle(ctx context.Context, st reconciler, log logger, in guard.Intent, r g
 		if _, err := st.Reconcile(ctx, in.CallID, r); err != nil {
 			log.Error("reconciling a call", "call", in.CallID, "err", err)
 		}
+		if r.ReadBack == guard.Diverged {
+			if err := st.RaiseAlert(ctx, divergedAlert(in, r, false)); err != nil {
+				log.Error("raising an alert", "call", in.CallID, "err", err)
+			}
+		}
 		return
 	}
 	if err := st.RaiseAlert(ctx, store.Alert{
@@ -269,10 +274,17 @@ type logger interface{ Error(msg string, args ...any) }
 
 // diverged tells a human that a target is not what was approved.
 func (s *session) diverged(e *execution, r guard.Receipt) {
-	s.alert(store.Alert{
-		Kind: "diverged", Key: string(e.intent.CallID), Subject: e.intent.ApprovalID,
-		Text: "After a call of " + e.intent.Server + "/" + e.intent.Tool + " the target is not what was approved.", Detail: r.Detail,
-	})
+	s.alert(divergedAlert(e.intent, r, e.call.decision.Rule == guard.RulePost))
+}
+
+// divergedAlert is the alert about one execution; unasked says that nobody had
+// approved what should have come of it.
+func divergedAlert(in guard.Intent, r guard.Receipt, unasked bool) store.Alert {
+	text := "After a call of " + in.Server + "/" + in.Tool + " the target is not what was approved."
+	if unasked {
+		text = "A call of " + in.Server + "/" + in.Tool + " ran without asking, and the target is not what it should be afterwards."
+	}
+	return store.Alert{Tenant: in.Tenant, Kind: "diverged", Key: string(in.CallID), Subject: in.ApprovalID, Text: text, Detail: r.Detail}
 }
 
 // ruleOutput refuses an answer that is too long, repairOutput says what the

@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/guard"
@@ -276,6 +278,43 @@ func openIntents(tx *bolt.Tx) (out []guard.Intent, err error) {
 	})
 	slices.SortStableFunc(out, func(a, b guard.Intent) int { return a.At.Compare(b.At) })
 	return out, err
+}
+
+// RecentlyRun returns the intents of calls that began since a time and were
+// executed, of each tenant the newest and at most so many.
+func (s *Store) RecentlyRun(since time.Time, most int) ([]guard.Intent, error) {
+	const longestWait = 24 * time.Hour // between a call, by which intents are ordered, and its execution
+	var out []guard.Intent
+	tenants := s.tenants()
+	err := s.view(func(tx *bolt.Tx) error {
+		receipts := tx.Bucket([]byte(bucketReceipts))
+		for _, t := range tenants {
+			n := 0
+			err := backwards(tx.Bucket([]byte(bucketIntents)), prefix(t), func(k, v []byte) (bool, error) {
+				var in guard.Intent
+				if err := json.Unmarshal(v, &in); err != nil {
+					return false, err
+				}
+				var r guard.Receipt
+				if _, err := getJSON(receipts, k, &r); err != nil {
+					return false, err
+				}
+				if !in.At.Before(since) && r.Outcome == guard.OutcomeOK && !in.ArgsSum.IsZero() {
+					out = append(out, in)
+				}
+				n++
+				return n < most && !in.At.Before(since.Add(-longestWait)), nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading what was executed: %w", err)
+	}
+	return out, nil
 }
 
 // Intent returns the intent of a call, and its receipt if there is a final one.

@@ -152,3 +152,21 @@ func each(b *bolt.Bucket, p []byte, fn func(k, v []byte) bool) {
 		}
 	}
 }
+
+// backwards is each from the last key with the prefix p to the first. p ends
+// with NUL.
+func backwards(b *bolt.Bucket, p []byte, fn func(k, v []byte) (bool, error)) error {
+	c := b.Cursor()
+	k, v := c.Seek(append(bytes.Clone(p[:len(p)-1]), 1)) // just behind every key with the prefix
+	if k == nil {
+		k, v = c.Last()
+	} else {
+		k, v = c.Prev()
+	}
+	for ; bytes.HasPrefix(k, p); k, v = c.Prev() {
+		if more, err := fn(k, v); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,11 +46,15 @@ func (a *app) check() *cobra.Command {
 				return err
 			}
 			tools, waiting := 0, 0
+			var post []string
 			for _, s := range set.Servers() {
 				for _, t := range s.Tools() {
 					tools++
 					if _, ok := t.Pin(); !ok {
 						waiting++
+					}
+					if t.Config.Approval.Mode == "post" {
+						post = append(post, t.Server+"/"+t.Name)
 					}
 				}
 			}
@@ -56,6 +62,10 @@ func (a *app) check() *cobra.Command {
 				fmt.Fprintf(a.err, "%s\n", safetext.Text(n.String()))
 			}
 			fmt.Fprintf(a.out, "%s: %s, %s, no problems\n", safetext.Text(file), count(len(set.Servers()), "server", "servers"), count(tools, "tool", "tools"))
+			if len(post) > 0 {
+				slices.Sort(post)
+				fmt.Fprintf(a.out, "changed first and shown afterwards: %s\n", safetext.Text(strings.Join(post, ", ")))
+			}
 			if waiting > 0 {
 				fmt.Fprintf(a.out, "without an accepted definition, and so blocked: %s; see: mcpguardd doctor\n", count(waiting, "tool", "tools"))
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,11 +169,14 @@ func (a *app) printExplanation(x *explanation, v policy.Verdict) {
 	for _, t := range x.request.Targets {
 		line("target", t.Key)
 	}
+	if v.Post {
+		line("after", "it runs first, and stands in `approve` afterwards until somebody has seen it")
+	}
 	if v.Verdict == guard.Ask {
 		fmt.Fprintf(a.out, "time     %s to decide, then %s to run\n", v.Box.TTL, v.Box.UseWithin)
 	}
 	line("summary", x.preview.Summary)
-	for _, s := range v.SideEffects {
+	for _, s := range append(slices.Clone(x.preview.SideEffects), v.SideEffects...) {
 		line("effect", s.Text)
 	}
 	for _, h := range append(x.preview.Hazards, v.Hazards...) {
