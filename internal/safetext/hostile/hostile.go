@@ -8,6 +8,7 @@ package hostile
 
 import (
 	"fmt"
+	"slices"
 	"unicode"
 	"unicode/utf8"
 )
@@ -20,6 +21,11 @@ type Case struct {
 
 // Corpus returns the cases. The slice is the caller's.
 func Corpus() []Case {
+	return slices.Concat(controls(), hidden(), composed(), lookAlikes(), broken(), foreign())
+}
+
+// controls is what drives a terminal.
+func controls() []Case {
 	return []Case{
 		{"nul", "a\x00b"},
 		{"all-c0", "\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1c\x1d\x1e\x1f"},
@@ -44,6 +50,12 @@ func Corpus() []Case {
 		{"c1-csi", "\u009b31mred"},
 		{"c1-raw-byte", "\x9b31mred"},
 		{"c1-nel", "a\u0085b"},
+	}
+}
+
+// hidden is what reorders text or does not show.
+func hidden() []Case {
+	return []Case{
 		{"bidi-override", "access\u202e txt.exe\u202c"},
 		{"bidi-isolate", "if admin\u2066 // check\u2069 {"},
 		{"bidi-marks", "a\u200eb\u200fc\u061cd"},
@@ -67,6 +79,12 @@ func Corpus() []Case {
 		{"variation-selectors", "a\ufe00\ufe0fb"},
 		{"variation-smuggling", "ok\U000e0100\U000e0148\U000e0155\U000e0155\U000e015f"},
 		{"tag-smuggling", "ok\U000e0064\U000e0065\U000e006c\U000e0065\U000e0074\U000e0065\U000e007f"},
+	}
+}
+
+// composed is what takes several runes to one place on the screen.
+func composed() []Case {
+	return []Case{
 		{"emoji-family", "\U0001f468\u200d\U0001f469\u200d\U0001f467"},
 		{"emoji-modifier", "\U0001f44d\U0001f3fd"},
 		{"flag", "\U0001f1e9\U0001f1ea"},
@@ -79,6 +97,12 @@ func Corpus() []Case {
 		{"virama-chain", "\u0915\u094d\u0915\u094d\u0915\u094d\u0915\u094d\u0915\u094d\u0915\u094d\u0915"},
 		{"jamo-run", "\u1100\u1100\u1161\u1161\u11a8\u11a8"},
 		{"half-width-marks", "a\uff9e\uff9e\uff9e\uff9f"},
+	}
+}
+
+// lookAlikes is what looks like something else.
+func lookAlikes() []Case {
+	return []Case{
 		{"homoglyph-cyrillic", "p\u0430ypal.com"},
 		{"homoglyph-whole-word", "\u0440\u0430\u0443\u0440\u0430\u04cf login"},
 		{"homoglyph-greek", "g\u03bf\u03bfgle"},
@@ -88,6 +112,12 @@ func Corpus() []Case {
 		{"forged-marker-ascii", "<U+202E> <ESC> <0x9b> <"},
 		{"forged-marker-look-alike", "\u2329ESC\u232a \u3008ESC\u3009 \u276cESC\u276d"},
 		{"forged-signs", "a\u23ceb\u21e5c"},
+	}
+}
+
+// broken is bytes that are no text, and runes that stand for nothing.
+func broken() []Case {
+	return []Case{
 		{"invalid-utf8", "a\xffb\xfe\xc0\xafc"},
 		{"truncated-utf8", "a\xe2\x82"},
 		{"utf8-surrogate", "\xed\xa0\x80\xed\xb0\x80"},
@@ -96,6 +126,12 @@ func Corpus() []Case {
 		{"replacement", "a\ufffdb\ufffc"},
 		{"private-use", "a\ue000\U000f0000b"},
 		{"noncharacter", "a\uffff\U0010ffff"},
+	}
+}
+
+// foreign is what other readers obey: shells, pages, formats, tables.
+func foreign() []Case {
+	return []Case{
 		{"shell", "$(rm -rf ~) `id` ; && | > /dev/null"},
 		{"markup", "<script>alert(1)</script> [x](javascript:y) **b**"},
 		{"format-verbs", "%s%d%!x(MISSING)%n"},
