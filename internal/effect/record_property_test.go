@@ -49,7 +49,7 @@ func TestRecordPatchIsTheChange(t *testing.T) {
 			}
 		}
 		// serverMade has its own test: here both sides say the same of it.
-		if !before.Member("/").Equal(want.Member("/")) && want.Member("/").Present() {
+		if same := before.Member("/").Equal(want.Member("/")); !same && (want.Member("/").Present() || kind != JSONReplace && want.Type() == diff.TypeObject) {
 			return
 		}
 		in := Input{Call: guard.ToolCall{Tool: "t", Args: []byte(`{"id":1,"change":` + change.String() + `}`)}}
@@ -80,11 +80,9 @@ func TestRecordPatchIsTheChange(t *testing.T) {
 		if err != nil {
 			t.Fatalf("the patch is not valid: %v\n%s", err, p.Change.Patch)
 		}
-		if z.Present() {
-			got, err := patch.Apply(a)
-			if err != nil || !bytes.Equal(sorted(got), z.Encode()) {
-				t.Fatalf("%s\nbefore %s\nafter  %s\npatch  %s\ngives  %s, %v", kind, a, z, p.Change.Patch, got, err)
-			}
+		got, err := patch.Apply(a) // null stands for no record
+		if err != nil || !bytes.Equal(sorted(noNull(got)), z.Encode()) {
+			t.Fatalf("%s\nbefore %s\nafter  %s\npatch  %s\ngives  %s, %v", kind, a, z, p.Change.Patch, got, err)
 		}
 		if f := VerifyWith(ctx, &shelf{doc: `{"r":` + want.String() + `}`}, p.Effects); f.Result != guard.Verified {
 			t.Fatalf("%s\nwant %s\n%+v", kind, want, f)

@@ -77,6 +77,10 @@ func TestRecordPlans(t *testing.T) {
 		"a list without keys": {JSONReplace, shape, `{"items":[{"id":1},{"id":1,"x":2}]}`, m{"items": []any{}},
 			`[{"op":"remove","path":"/items/0","from":{"id":1}},{"op":"remove","path":"/items/1","from":{"id":1,"x":2}}]`, "", `change get_contact:{"id":"c1"} (+0 −2)`, HazardUnkeyed},
 		"the server's own field":      {JSONMerge, shape, `{"updated_at":"now"}`, m{"updated_at": "then"}, "/updated_at of the record is set by the server itself", "", "", ""},
+		"taken away by a merge":       {JSONMerge, shape, `{"updated_at":"now","a":1}`, m{"updated_at": nil, "a": 2}, "/updated_at of the record is set by the server itself", "", "", ""},
+		"taken away by a patch":       {JSONPatch, shape, `{"updated_at":"now"}`, []any{m{"op": "remove", "path": "/updated_at"}}, "/updated_at of the record is set by the server itself", "", "", ""},
+		"left out of the whole":       {JSONReplace, shape, `{"updated_at":"now","a":1}`, m{"a": 2}, `[{"op":"replace","path":"/a","from":1,"to":2}]`, "", `change get_contact:{"id":"c1"} (+1 −1)`, ""},
+		"gone with its element":       {JSONPatch, shape, `{"items":[{"id":1,"seen":1}]}`, []any{m{"op": "remove", "path": "/items/0"}}, `[{"op":"remove","path":"/items/0","from":{"id":1}}]`, "", `change get_contact:{"id":"c1"} (+0 −1)`, ""},
 		"the same field sent back":    {JSONReplace, shape, `{"updated_at":"now","a":1}`, m{"updated_at": "now", "a": 2}, `[{"op":"replace","path":"/a","from":1,"to":2}]`, "", `change get_contact:{"id":"c1"} (+1 −1)`, ""},
 		"one in an element":           {JSONReplace, shape, `{"items":[{"id":1,"seen":1},{"id":2,"seen":2}]}`, m{"items": []any{m{"id": 2, "seen": 1}}}, "/items/0/seen of the record is set by the server itself", "", "", ""},
 		"an element that moved":       {JSONReplace, shape, `{"items":[{"id":1,"seen":1},{"id":2,"seen":2,"a":1}]}`, m{"items": []any{m{"id": 2, "seen": 2, "a": 3}}}, `[{"op":"remove","path":"/items/0","from":{"id":1}},{"op":"replace","path":"/items/1/a","from":1,"to":3}]`, "", `change get_contact:{"id":"c1"} (+1 −2)`, ""},
@@ -88,7 +92,12 @@ func TestRecordPlans(t *testing.T) {
 		"made": {JSONReplace, create, "", m{"a": 1}, `[{"op":"add","path":"","to":{"a":1}}]`, `[{"op":"add","path":"","value":{"a":1}}]`,
 			`create the record get_contact:{"id":"c1"}`, ""},
 		"made by a merge": {JSONMerge, create, "null", m{"a": m{"b": nil, "c": 1}}, `[{"op":"add","path":"","to":{"a":{"c":1}}}]`, "", `create the record get_contact:{"id":"c1"}`, ""},
-		"removed":         {JSONReplace, nil, `{"a":1}`, nil, `[{"op":"remove","path":"","from":{"a":1}}]`, "", `remove the record get_contact:{"id":"c1"}`, ""},
+		"removed":         {JSONReplace, nil, `{"a":1}`, nil, `[{"op":"remove","path":"","from":{"a":1}}]`, `[{"op":"test","path":"","value":{"a":1}},{"op":"replace","path":"","value":null}]`, `remove the record get_contact:{"id":"c1"}`, ""},
+		"moved": {JSONPatch, nil, `{"a":{"x":1}}`, []any{m{"op": "move", "from": "/a", "path": "/b"}}, `[{"op":"remove","path":"/a","from":{"x":1}},{"op":"add","path":"/b","to":{"x":1}}]`,
+			`[{"op":"test","path":"/a","value":{"x":1}},{"op":"move","from":"/a","path":"/b"}]`, `change get_contact:{"id":"c1"} (+1 −1)`, ""},
+		"a name that JavaScript knows": {JSONMerge, nil, `{}`, m{"a": m{"__proto__": m{"owner": "eve"}}}, `[{"op":"add","path":"/a","to":{"__proto__":{"owner":"eve"}}}]`, "", `change get_contact:{"id":"c1"} (+1 −0)`, HazardOddName},
+		"a pair of names":              {JSONMerge, nil, `{}`, m{"constructor": m{"prototype": 1}}, `[{"op":"add","path":"/constructor","to":{"prototype":1}}]`, "", `change get_contact:{"id":"c1"} (+1 −0)`, HazardOddName},
+		"a plain word":                 {JSONMerge, nil, `{}`, m{"constructor": "Lotus"}, `[{"op":"add","path":"/constructor","to":"Lotus"}]`, "", `change get_contact:{"id":"c1"} (+1 −0)`, ""},
 		"long integers": {JSONMerge, nil, `{"id":9007199254740993,"n":123456789012345678901234567890}`, m{"x": 1},
 			`[{"op":"add","path":"/x","to":1}]`, "", `change get_contact:{"id":"c1"} (+1 −0)`, ""},
 		"another type": {JSONMerge, nil, `{"age":"41"}`, m{"age": 41}, `[{"op":"replace","path":"/age","from":"41","to":41}]`, "", `change get_contact:{"id":"c1"} (+1 −1)`, HazardRetyped},
@@ -193,8 +202,8 @@ func TestRecordPaths(t *testing.T) {
 		"a copy over it":             {JSONPatch, []any{m{"op": "copy", "from": "/stage", "path": "/owner"}}, "effect.paths.deny[0]"},
 		"a copy of it":               {JSONPatch, []any{m{"op": "copy", "from": "/owner", "path": "/stage"}}, "allow"},
 		"a test of it":               {JSONPatch, []any{m{"op": "test", "path": "/owner", "value": "o"}, m{"op": "replace", "path": "/stage", "value": "x"}}, "allow"},
-		"the whole by a patch":       {JSONPatch, []any{m{"op": "replace", "path": "", "value": m{"stage": "lead"}}}, "effect.paths.deny[2]"},
-		"the whole":                  {JSONReplace, m{"stage": "lead"}, "effect.paths.deny[2]"},
+		"the whole by a patch":       {JSONPatch, []any{m{"op": "replace", "path": "", "value": m{"stage": "lead"}}}, "effect.paths.deny[0]"},
+		"the whole":                  {JSONReplace, m{"stage": "lead"}, "effect.paths.deny[0]"},
 		"the whole, one different":   {JSONReplace, json.RawMessage(strings.Replace(before, "lead", "won", 1)), "allow"},
 	} {
 		p, _, err := recordPlan(t, recordSpecOf(c.kind, rules), before, c.change)
@@ -211,6 +220,43 @@ func TestRecordPaths(t *testing.T) {
 	}
 	if p, _, err := recordPlan(t, recordSpecOf(JSONMerge, nil), before, m{"owner": "x"}); err != nil || p.Paths != "" {
 		t.Errorf("without rules: %q, %v", p.Paths, err)
+	}
+}
+
+// TestRecordPathsByNumber: a place that is named by its number changes, too, when
+// something comes or goes before it.
+func TestRecordPathsByNumber(t *testing.T) {
+	rules := func(r *RecordSpec) {
+		r.Allow, r.Ask, r.Deny = []string{"/roles", "/tags"}, []string{"/tags/0"}, []string{"/roles/1", "/a~1b/~0", "/list/0/x"}
+	}
+	const before = `{"roles":["admin","dev","qa"],"tags":["a","b"],"a/b":{"~":1,"~0":2},"list":{"0":{"x":1}}}`
+	for name, c := range map[string]struct {
+		patch []any
+		want  string
+	}{
+		"before it, added":        {[]any{m{"op": "add", "path": "/roles/0", "value": "root"}}, "effect.paths.deny[0]"},
+		"before it, removed":      {[]any{m{"op": "remove", "path": "/roles/0"}}, "effect.paths.deny[0]"},
+		"swapped with the last":   {[]any{m{"op": "move", "from": "/roles/2", "path": "/roles/0"}}, "effect.paths.deny[0]"},
+		"before it, replaced":     {[]any{m{"op": "replace", "path": "/roles/0", "value": "root"}}, "allow"},
+		"after it":                {[]any{m{"op": "add", "path": "/roles/-", "value": "x"}}, "allow"},
+		"there and back":          {[]any{m{"op": "add", "path": "/roles/0", "value": "x"}, m{"op": "remove", "path": "/roles/0"}, m{"op": "add", "path": "/roles/-", "value": "x"}}, "allow"},
+		"one to be asked for":     {[]any{m{"op": "add", "path": "/tags/0", "value": "x"}}, "ask"},
+		"after the one":           {[]any{m{"op": "add", "path": "/tags/1", "value": "x"}}, "allow"},
+		"a name with escapes":     {[]any{m{"op": "replace", "path": "/a~1b/~0", "value": 2}}, "effect.paths.deny[1]"},
+		"its neighbour":           {[]any{m{"op": "replace", "path": "/a~1b/~00", "value": 3}}, "ask"},
+		"a number that is a name": {[]any{m{"op": "remove", "path": "/list/0"}}, "effect.paths.deny[2]"},
+	} {
+		p, _, err := recordPlan(t, recordSpecOf(JSONPatch, rules), before, c.patch)
+		got := string(p.Paths)
+		var r *Refusal
+		if errors.As(err, &r) {
+			got = string(r.Rule)
+		} else if err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
 	}
 }
 
@@ -302,7 +348,7 @@ func TestRecordVerify(t *testing.T) {
 		"as approved":        {&shelf{doc: `{"contact":{"updated_at":"now","a":2.0}}`}, guard.Verified, "", ""},
 		"nothing done":       {&shelf{doc: `{"contact":{"a":1,"updated_at":"now"}}`}, guard.Untouched, "as it was before", `[{"op":"test","path":"/a","value":2},{"op":"replace","path":"/a","value":1}]`},
 		"more done":          {&shelf{doc: `{"contact":{"a":2,"owner":"eve"}}`}, guard.Diverged, "add /owner", `[{"op":"add","path":"/owner","value":"eve"}]`},
-		"gone":               {&shelf{doc: `{}`}, guard.Diverged, "is not there", `[{"op":"test","path":"","value":{"a":2}},{"op":"remove","path":""}]`},
+		"gone":               {&shelf{doc: `{}`}, guard.Diverged, "is not there", `[{"op":"test","path":"","value":{"a":2}},{"op":"replace","path":"","value":null}]`},
 		"a read that fails":  {&shelf{err: &Refusal{Reason: "no"}}, guard.Unverifiable, "could not be read back: no", ""},
 		"no server any more": {nil, guard.Unverifiable, "could not be read back", ""},
 	} {
@@ -330,16 +376,20 @@ func TestRecordVerify(t *testing.T) {
 
 func TestAnswer(t *testing.T) {
 	for in, want := range map[string]string{
-		`{"structuredContent":{"b":1,"a":9007199254740993}}`:                        `{"b":1,"a":9007199254740993}`,
-		`{"content":[{"type":"text","text":"{\"a\":1}"}],"structuredContent":{}}`:   `{}`,
-		`{"content":[{"type":"text","text":"{\"a\":1}"}],"structuredContent":null}`: `{"a":1}`,
-		`{"content":[{"type":"image","data":""},{"type":"text","text":"[1]"}]}`:     `[1]`,
-		`{"content":[{"type":"text","text":"1"},{"type":"text","text":"2"}]}`:       "",
-		`{"content":[{"type":"text","text":"Done."}]}`:                              "",
-		`{"content":[{"type":"text"}]}`:                                             "",
-		`{"content":[]}`:                                                            "",
-		`{}`:                                                                        "",
-		`{"structuredContent":{"a":1,"a":2}}`:                                       "",
+		`{"structuredContent":{"b":1,"a":9007199254740993}}`:                                                `{"b":1,"a":9007199254740993}`,
+		`{"content":[{"type":"text","text":"{\"a\":1}"}],"structuredContent":{}}`:                           `{}`,
+		`{"content":[{"type":"text","text":"{\"a\":1}"}],"structuredContent":null}`:                         `{"a":1}`,
+		`{"content":[{"type":"image","data":""},{"type":"text","text":"[1]"}]}`:                             `[1]`,
+		`{"content":[{"type":"text","text":"1"},{"type":"text","text":"2"}]}`:                               "",
+		`{"content":[{"type":"text","text":"Done."}]}`:                                                      "",
+		`{"content":[{"type":"text"}]}`:                                                                     "",
+		`{"content":[{"type":"text","text":"{\"a\":1}"}],"structuredContent":{"result":"{\"a\":1}"}}`:       `{"a":1}`,
+		`{"content":[{"type":"text","text":"{\"a\":1}"}],"structuredContent":{"result":"{\"a\":2}"}}`:       `{"result":"{\"a\":2}"}`,
+		`{"content":[{"type":"text","text":"{\"a\":1}"}],"structuredContent":{"result":"{\"a\":1}","x":1}}`: `{"result":"{\"a\":1}","x":1}`,
+		`{"content":[{"type":"text","text":"done"}],"structuredContent":{"result":"done"}}`:                 `{"result":"done"}`,
+		`{"content":[]}`:                      "",
+		`{}`:                                  "",
+		`{"structuredContent":{"a":1,"a":2}}`: "",
 	} {
 		v, err := Answer([]byte(in))
 		if got := v.String(); got != want || (want == "") != (err != nil) {

@@ -2,6 +2,7 @@ package effect
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
@@ -36,6 +37,18 @@ func (p pattern) above(path []string) bool {
 	return true
 }
 
+// changed reports whether the value at the one place that a pattern names is
+// another than before.
+func (p pattern) changed(was, will diff.Value) bool {
+	if slices.Contains(p, "*") {
+		return false
+	}
+	at := diff.FormatPointer(p...)
+	a, aerr := was.At(at)
+	b, berr := will.At(at)
+	return (aerr == nil) != (berr == nil) || aerr == nil && !a.Equal(b)
+}
+
 // pathRules decide about single values of a record.
 type pathRules struct {
 	allow, ask, deny []pattern
@@ -56,22 +69,39 @@ func compilePaths(s RecordSpec) (r pathRules, err error) {
 
 func (r pathRules) none() bool { return len(r.allow)+len(r.ask)+len(r.deny) == 0 }
 
+// denied is the refusal of a change at a path that one of deny names.
+func (r pathRules) denied(i int, path []string) error {
+	return &Refusal{
+		Rule:   guard.Rule(fmt.Sprintf("%s.paths.deny[%d]", r.name, i)),
+		Reason: fmt.Sprintf("%s of the record may not be changed", oneLine(diff.FormatPointer(path...))),
+		Repair: "leave it out of the change",
+	}
+}
+
 // judge decides about all that changes, and all that the call names. A path
 // that is denied is a *Refusal. What touches no value is asked for.
-func (r pathRules) judge(rows []diff.Change, named []touch) (guard.PathVerdict, error) {
+func (r pathRules) judge(rows []diff.Change, named []touch, was, will diff.Value) (guard.PathVerdict, error) {
 	if r.none() {
 		return "", nil
 	}
 	verdict, leaves := guard.PathsAllow, 0
+	// An element that comes or goes before a place that is named by its number
+	// puts another value there, though no row speaks of it.
+	for i, p := range r.deny {
+		if p.changed(was, will) {
+			return "", r.denied(i, p)
+		}
+	}
+	for _, p := range r.ask {
+		if p.changed(was, will) {
+			verdict = guard.PathsAsk
+		}
+	}
 	one := func(path []string) error {
 		leaves++
 		for i, p := range r.deny {
 			if p.above(path) {
-				return &Refusal{
-					Rule:   guard.Rule(fmt.Sprintf("%s.paths.deny[%d]", r.name, i)),
-					Reason: fmt.Sprintf("%s of the record may not be changed", oneLine(diff.FormatPointer(path...))),
-					Repair: "leave it out of the change",
-				}
+				return r.denied(i, path)
 			}
 		}
 		for _, p := range r.ask {
@@ -90,9 +120,6 @@ func (r pathRules) judge(rows []diff.Change, named []touch) (guard.PathVerdict, 
 	}
 	for _, row := range rows {
 		named = append(named, touch{row.Path, row.From}, touch{row.Path, row.To})
-		if row.FromPath != "" {
-			named = append(named, touch{row.FromPath, row.From})
-		}
 	}
 	for _, t := range named {
 		path, err := diff.ParsePointer(t.path)

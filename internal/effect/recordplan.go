@@ -15,6 +15,7 @@ import (
 const (
 	HazardUnkeyed = "list_without_key"
 	HazardRetyped = "type_changed"
+	HazardOddName = "special_name"
 )
 
 // stateRecord is the kind of a record's state.
@@ -61,7 +62,7 @@ func (b *Binding) planRecord(ctx context.Context, in Input, targets []guard.Targ
 	if err != nil {
 		return guard.Preview{}, err
 	}
-	if err := b.record.serverMade(before, after); err != nil {
+	if err := b.record.serverMade(before, after, b.kind != JSONReplace); err != nil {
 		return guard.Preview{}, err
 	}
 	return b.presentRecord(now[0], ref, before, after, named)
@@ -135,10 +136,42 @@ func refuseRecordPatch(err error) *Refusal {
 
 // serverMade refuses a call that sets a field of which the policy says that the
 // server makes it: it is not compared, so it would go by unseen. The value that
-// is there may be sent along, and the field may be left out.
-func (r *record) serverMade(before, after diff.Value) error {
+// is there may be sent along. A whole record may come without the field; named
+// says that the call names what changes, and then to remove the field is to set
+// it, unless all around it goes as well.
+func (r *record) serverMade(before, after diff.Value, named bool) error {
 	for _, p := range r.ignored {
 		if err := r.sameAt(p, before, after, nil); err != nil {
+			return err
+		}
+		if named {
+			if err := keptAt(p, before, after, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func setByServer(path []string) error {
+	return refusePlan("leave it out", "%s of the record is set by the server itself", oneLine(diff.FormatPointer(path...)))
+}
+
+// keptAt refuses that a field goes from an object that stays.
+func keptAt(p pattern, before, after diff.Value, path []string) error {
+	if len(p) == 0 || !after.Present() {
+		return nil
+	}
+	path = path[:len(path):len(path)]
+	for name, was := range before.Members() {
+		if p[0] != "*" && p[0] != name {
+			continue
+		}
+		here, is := append(path, name), after.Member(name)
+		if len(p) == 1 && after.Type() == diff.TypeObject && !is.Present() {
+			return setByServer(here)
+		}
+		if err := keptAt(p[1:], was, is, here); err != nil {
 			return err
 		}
 	}
@@ -151,7 +184,7 @@ func (r *record) sameAt(p pattern, before, after diff.Value, path []string) erro
 	}
 	if len(p) == 0 {
 		if !after.Equal(before) {
-			return refusePlan("leave it out", "%s of the record is set by the server itself", oneLine(diff.FormatPointer(path...)))
+			return setByServer(path)
 		}
 		return nil
 	}
@@ -203,8 +236,8 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 	if err != nil {
 		return guard.Preview{}, err
 	}
-	patch, rows, coarse := diff.Compare(was, will)
-	verdict, err := b.record.paths.judge(rows, named)
+	patch, rows, coarse := compareRecords(was, will)
+	verdict, err := b.record.paths.judge(rows, named, was, will)
 	if err != nil {
 		return guard.Preview{}, err
 	}
@@ -215,7 +248,10 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 		add(HazardUnproven, "this version of the server was not compared with what the guard knows of it")
 	}
 	if len(unkeyed) > 0 {
-		add(HazardUnkeyed, "in a list that is compared by a key, an element has none or two share one: %s", oneLine(strings.Join(unkeyed[:min(len(unkeyed), 3)], ", ")))
+		add(HazardUnkeyed, "in a list that is compared by a key, an element has none or two share one: %s", named3(unkeyed))
+	}
+	if names := oddNames(rows); len(names) > 0 {
+		add(HazardOddName, "JavaScript takes this for something else than a name: %s", named3(names))
 	}
 	if coarse {
 		add(HazardCoarse, "the change is too large to be compared closely; unchanged values may show as changed")
@@ -225,7 +261,7 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 		add(HazardLarge, "%d values change", len(rows))
 	}
 	if len(types) > 0 {
-		add(HazardRetyped, "%s changes its type", oneLine(strings.Join(types[:min(len(types), 3)], ", ")))
+		add(HazardRetyped, "%s changes its type", named3(types))
 	}
 	change := guard.Change{Type: guard.ChangeJSONPatch, Text: text, Added: added, Removed: removed}
 	if change.Patch, err = patch.MarshalJSON(); err != nil {
@@ -243,6 +279,50 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 		Summary: recordSummary(t, e, rows, added, removed),
 	}, nil
 }
+
+// compareRecords returns the patch between two states of a record and its rows.
+// What has moved is removed and added in the rows, and a record that goes is
+// replaced by null in the patch: RFC 6902 has no document without a value.
+func compareRecords(was, will diff.Value) (diff.Patch, []diff.Change, bool) {
+	patch, rows, coarse := diff.Compare(was, will)
+	if was.Present() && !will.Present() {
+		patch = diff.Patch{{Op: diff.OpTest, Value: was}, {Op: diff.OpReplace, Value: diff.Null()}}
+	}
+	out := make([]diff.Change, 0, len(rows))
+	for _, r := range rows {
+		if r.Op == diff.OpMove {
+			out = append(out, diff.Change{Op: diff.OpRemove, Path: r.FromPath, From: r.From})
+			r = diff.Change{Op: diff.OpAdd, Path: r.Path, To: r.To}
+		}
+		out = append(out, r)
+	}
+	return patch, out, coarse
+}
+
+// oddNames are the places of what is new under a name by which JavaScript
+// reaches what all objects have in common. A server that copies it member by
+// member changes other records than this one.
+func oddNames(rows []diff.Change) []string {
+	var out []string
+	for _, r := range rows {
+		path, err := diff.ParsePointer(r.Path)
+		if err != nil {
+			continue
+		}
+		_ = leavesOf(r.To, path, func(leaf []string) error {
+			for i, name := range leaf {
+				if at := diff.FormatPointer(leaf[:i+1]...); (name == "__proto__" || i > 0 && name == "prototype" && leaf[i-1] == "constructor") && !slices.Contains(out, at) {
+					out = append(out, at)
+				}
+			}
+			return nil
+		})
+	}
+	return out
+}
+
+// named3 is the first three of a list for a sentence.
+func named3(list []string) string { return oneLine(strings.Join(list[:min(len(list), 3)], ", ")) }
 
 // noNull is a record, or absent where it is null, which stands for none.
 func noNull(v diff.Value) diff.Value {
@@ -270,11 +350,6 @@ func rowText(rows []diff.Change) (text string, added, removed int, types []strin
 		path := oneLine(r.Path)
 		if path == "" {
 			path = "the record"
-		}
-		if r.Op == "move" {
-			fmt.Fprintf(&w, "move %s to %s\n", oneLine(r.FromPath), path)
-			added, removed = added+1, removed+1
-			continue
 		}
 		fmt.Fprintf(&w, "%s %s\n", r.Op, path)
 		if r.From.Present() {

@@ -91,14 +91,37 @@ func Answer(result []byte) (diff.Value, error) {
 	}
 	whole := jsonrpc.Span{Start: 0, End: len(result)}
 	if at, ok := jsonrpc.Member(result, whole, "structuredContent"); ok && jsonrpc.TypeOf(result, at) == jsonrpc.ObjectType {
-		return diff.Decode(at.Of(result))
+		v, err := diff.Decode(at.Of(result))
+		if err != nil || v.Len() != 1 || v.Member("result").Type() != diff.TypeString {
+			return v, err
+		}
+		// A server library for Python puts the text of a tool that answers with
+		// text into {"result": …}. The text is the document, if it is one.
+		if text, err := textOf(result, whole); err == nil && text == v.Member("result").Text() {
+			if doc, err := diff.Decode([]byte(text)); err == nil && doc.Len() > 0 {
+				return doc, nil
+			}
+		}
+		return v, nil
 	}
+	text, err := textOf(result, whole)
+	if err != nil {
+		return diff.Value{}, err
+	}
+	v, err := diff.Decode([]byte(text))
+	if err != nil {
+		return diff.Value{}, errors.New("its text is not JSON")
+	}
+	return v, nil
+}
+
+// textOf returns the one text of a result.
+func textOf(result []byte, whole jsonrpc.Span) (text string, err error) {
 	content, ok := jsonrpc.Member(result, whole, "content")
 	if !ok {
-		return diff.Value{}, errors.New("it has neither structured content nor text")
+		return "", errors.New("it has neither structured content nor text")
 	}
 	texts := 0
-	var text string
 	for el := range jsonrpc.Elements(result, content) {
 		kind, _ := jsonrpc.Member(result, el, "type")
 		if name, _ := jsonrpc.String(result, kind); name != "text" {
@@ -110,13 +133,9 @@ func Answer(result []byte) (diff.Value, error) {
 		}
 	}
 	if texts != 1 {
-		return diff.Value{}, fmt.Errorf("it has %d texts; one that is JSON is needed", texts)
+		return "", fmt.Errorf("it has %d texts; one that is JSON is needed", texts)
 	}
-	v, err := diff.Decode([]byte(text))
-	if err != nil {
-		return diff.Value{}, errors.New("its text is not JSON")
-	}
-	return v, nil
+	return text, nil
 }
 
 // Plain returns a JSON value as expressions see one: whole numbers as int64,

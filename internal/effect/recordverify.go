@@ -105,7 +105,7 @@ func differenceOf(e guard.Effect, now diff.Value) (patch json.RawMessage, where 
 	} else if e.After.Exists {
 		return nil, ""
 	}
-	p, rows, _ := diff.Compare(want, now)
+	p, rows, _ := compareRecords(want, now)
 	var places []string
 	for i, r := range rows {
 		if i == 3 {

@@ -7,10 +7,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// HazardContested marks an approval whose file another open one changes too.
+// HazardContested marks an approval whose file or record another open one changes too.
 const HazardContested = "contested"
 
-// contender knows which open approvals change one file; *approval.Desk does.
+// contender knows which open approvals change one file or record; *approval.Desk does.
 type contender interface {
 	Rivals() map[guard.ApprovalID]guard.ApprovalID
 }
@@ -27,7 +27,7 @@ func (a *API) rivals() map[guard.ApprovalID]guard.ApprovalID {
 // contested adds the hazard to an approval that has a rival.
 func contested(v client.Approval, rivals map[guard.ApprovalID]guard.ApprovalID) client.Approval {
 	if other, ok := rivals[guard.ApprovalID(v.ID)]; ok {
-		v.Hazards = append(v.Hazards, client.Hazard{Kind: HazardContested, Text: "another open approval changes this file: " + string(other)})
+		v.Hazards = append(v.Hazards, client.Hazard{Kind: HazardContested, Text: "another open approval changes the same: " + string(other)})
 	}
 	return v
 }
