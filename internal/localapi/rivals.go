@@ -27,7 +27,7 @@ func (a *API) rivals() map[guard.ApprovalID]guard.ApprovalID {
 // contested adds the hazard to an approval that has a rival.
 func contested(v client.Approval, rivals map[guard.ApprovalID]guard.ApprovalID) client.Approval {
 	if other, ok := rivals[guard.ApprovalID(v.ID)]; ok {
-		v.Hazards = append(v.Hazards, client.Hazard{Kind: HazardContested, Text: "another open approval changes the same: " + string(other)})
+		v.Hazards = append(v.Hazards, client.Hazard{Kind: HazardContested, Text: "another open approval changes the same file or record: " + string(other)})
 	}
 	return v
 }
