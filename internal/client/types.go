@@ -350,13 +350,18 @@ type Switch struct {
 	At     time.Time `json:"at"`
 }
 
+// AlertRanUnasked is the kind of the alert that gathers what a run changed
+// without being asked for; the other kinds tell of something out of order.
+const AlertRanUnasked = "ran_unasked"
+
 // Alert is something that a human must see.
 type Alert struct {
 	ID      string    `json:"id"`
-	Kind    string    `json:"kind"` // policy_widened, diverged, definition_changed, …
+	Kind    string    `json:"kind"` // policy_widened, diverged, ran_unasked, …
 	Text    string    `json:"text"`
 	Detail  string    `json:"detail,omitempty"`
 	Subject string    `json:"subject,omitempty"` // an approval
+	Count   int       `json:"count,omitempty"`   // how many changes it stands for, where it gathers several
 	Status  string    `json:"status"`            // raised, acknowledged, resolved
 	At      time.Time `json:"at"`
 	By      string    `json:"by,omitempty"`

@@ -151,7 +151,7 @@ func switchesOf(list []guard.Switch) []client.Switch {
 
 func alertOf(a store.Alert) client.Alert {
 	return client.Alert{
-		ID: string(a.ID), Kind: a.Kind, Text: a.Text, Detail: a.Detail, Subject: string(a.Subject),
+		ID: string(a.ID), Kind: a.Kind, Text: a.Text, Detail: a.Detail, Subject: string(a.Subject), Count: a.Count,
 		Status: string(a.Status), At: a.At.UTC(), By: who(a.By), EndedAt: utc(a.EndedAt),
 	}
 }

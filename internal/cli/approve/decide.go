@@ -244,12 +244,23 @@ func (p *page) became(word string, d client.Detail) {
 }
 
 // completeIDs offers the identifiers of what waits.
-func (a *app) completeIDs(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a *app) completeIDs(c *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
+	return a.completeStatus(client.Pending)(c, args, part)
+}
+
+// completeStatus offers the identifiers of the newest with a status.
+func (a *app) completeStatus(status string) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return a.completions(c, args, status)
+	}
+}
+
+func (a *app) completions(c *cobra.Command, args []string, status string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	a.noAutostart = true // pressing a key must not start anything
-	list, err := a.connect().ListAll(c.Context(), client.Filter{Status: []string{client.Pending}, Limit: 100})
+	list, err := a.connect().ListAll(c.Context(), client.Filter{Status: []string{status}, Limit: 100})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -181,13 +181,30 @@ func (a *app) notices(ctx context.Context, c *client.Client) {
 	if err != nil {
 		return
 	}
-	for _, v := range alerts {
+	// What only informs comes last: it must not push out what went wrong.
+	slices.SortStableFunc(alerts, func(x, y client.Alert) int { return informs(x) - informs(y) })
+	for i, v := range alerts {
+		if i == maxNotices {
+			a.note(fmt.Sprintf("and %s more", plural(len(alerts)-i, "alert")), "`approve ack` lists them all")
+			return
+		}
 		text := "ALERT " + shortID(v.ID) + ": " + v.Text
 		if v.Detail != "" {
 			text += "\n" + v.Detail
 		}
 		a.note(text, "once you have seen it: approve ack "+shortID(v.ID))
 	}
+}
+
+// maxNotices is how many alerts a list shows before what it lists.
+const maxNotices = 5
+
+// informs is 1 for an alert that tells what went as the policy wants it.
+func informs(v client.Alert) int {
+	if v.Kind == client.AlertRanUnasked {
+		return 1
+	}
+	return 0
 }
 
 // unaccepted says which servers have tools that no client sees before a person

@@ -100,6 +100,9 @@ func (p *page) detail(d client.Detail) {
 	p.item("asked at", a.text(plain, a.stamp(d.RequestedAt)))
 	p.item("run", a.name(plain, d.RunID))
 	p.item("because", a.text(plain, d.Rule))
+	if d.Post {
+		p.item("decided by", a.text(yellow, "nobody: it ran without asking, as the policy says, and is shown afterwards"))
+	}
 	if d.Claim != "" {
 		p.item("agent says", a.text(dim, d.Claim))
 	}
@@ -120,6 +123,10 @@ func (p *page) detail(d client.Detail) {
 	p.line()
 	p.change(d.Diff)
 	p.outcome(d)
+	if d.Post && d.Status == client.Executed {
+		p.line()
+		p.line(a.text(dim, "to take it back:  "), a.words(plain, "approve undo %s", shortID(d.ID)))
+	}
 	if d.Status == client.Pending {
 		p.line()
 		p.line(a.text(dim, "to let it run:  "), a.words(plain, "approve allow %s --digest %s --reason \"...\"", shortID(d.ID), shortDigest(d.Digest)))

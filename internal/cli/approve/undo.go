@@ -18,7 +18,7 @@ What was done to a file can be taken back, as long as its content is kept and th
 file is still as the change left it. What was sent, run or done elsewhere cannot
 be undone from here, and a file that has moved on is left to your hands.`,
 		Example: `  approve undo 4x7k2mqa`,
-		Args:    oneID,
+		Args:    oneID, ValidArgsFunction: a.completeStatus(client.Executed),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := check[client.Detail](f); err != nil {
 				return usage(c, "--json: %w", err)
