@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/mail"
 	"slices"
 	"strings"
 	"unicode"
@@ -28,6 +27,7 @@ const (
 	HazardManyPeople = "many_recipients"
 	HazardHidden     = "hidden_recipients"
 	HazardAttachment = "attachment_unseen"
+	HazardHeader     = "header_break"
 )
 
 // manyRecipients is from how many recipients on a message is one to many.
@@ -81,7 +81,13 @@ func (b *Binding) planMessage(ctx context.Context, in Input, targets []guard.Tar
 			return guard.Preview{}, err
 		}
 		for _, t := range texts {
-			*list.to = append(*list.to, recipients(t)...)
+			for _, r := range recipients(t) {
+				if severalIn(r) {
+					// fail closed: a server may send to others than those who are counted and held to rules
+					return guard.Preview{}, refusePlan("give each recipient by itself, as a plain address", "%.100s cannot be read as one recipient", oneLine(r.Text))
+				}
+				*list.to = append(*list.to, r)
+			}
 		}
 	}
 	all := slices.Concat(f.To, f.Cc, f.Bcc)
@@ -106,7 +112,8 @@ func (b *Binding) planMessage(ctx context.Context, in Input, targets []guard.Tar
 	}, nil
 }
 
-// loose reads a parameter that is one text or a list of them.
+// loose reads a parameter that says who gets something: one text or object, or a
+// list of them.
 func (b *Binding) loose(in Input, name string) ([]string, error) {
 	prog, ok := b.params[name]
 	if !ok {
@@ -116,88 +123,7 @@ func (b *Binding) loose(in Input, name string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("effect %s, %s: %w", b.kind, name, err)
 	}
-	switch v := v.(type) {
-	case nil:
-		return nil, nil
-	case string:
-		if strings.TrimSpace(v) == "" {
-			return nil, nil
-		}
-		return []string{v}, nil
-	case []any:
-		out := make([]string, 0, len(v))
-		for _, x := range v {
-			s, err := recipientText(x)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, s)
-		}
-		return out, nil
-	}
-	s, err := recipientText(v)
-	return []string{s}, err
-}
-
-// recipientText reads one recipient: a text, or an object with an address.
-func recipientText(v any) (string, error) {
-	switch v := v.(type) {
-	case string:
-		return v, nil
-	case map[string]any:
-		for _, key := range []string{"email", "address", "phone", "id"} {
-			if s, ok := v[key].(string); ok && s != "" {
-				if name, ok := v["name"].(string); ok && name != "" && strings.Contains(s, "@") {
-					return (&mail.Address{Name: name, Address: s}).String(), nil
-				}
-				return s, nil
-			}
-		}
-	}
-	// fail closed: somebody whom the reviewer does not see
-	return "", refusePlan("give recipients as texts", "a recipient is neither a text nor an object with an address")
-}
-
-// recipients reads the recipients in one text. What is no list of addresses is
-// one recipient as it stands.
-func recipients(text string) []guard.Recipient {
-	text = strings.TrimSpace(text)
-	if strings.Contains(text, "@") && strings.IndexByte(text, '@') > 0 {
-		parser := mail.AddressParser{}
-		if list, err := parser.ParseList(text); err == nil && len(list) > 0 {
-			out := make([]guard.Recipient, len(list))
-			for i, a := range list {
-				out[i] = emailRecipient(a, text, len(list))
-			}
-			return out
-		}
-	}
-	if phone, ok := phoneNumber(text); ok {
-		return []guard.Recipient{{Text: text, Kind: guard.RecipientPhone, Address: phone}}
-	}
-	if strings.HasPrefix(text, "#") {
-		return []guard.Recipient{{Text: text, Kind: guard.RecipientRoom, Address: text}}
-	}
-	return []guard.Recipient{{Text: text, Kind: guard.RecipientLabel, Address: text}}
-}
-
-// emailRecipient spells an address in the form in which it is compared: the
-// domain as it is looked up.
-func emailRecipient(a *mail.Address, text string, of int) guard.Recipient {
-	r := guard.Recipient{Text: text, Kind: guard.RecipientEmail, Name: a.Name, Address: a.Address}
-	if of > 1 {
-		r.Text = a.Address
-		if a.Name != "" {
-			r.Text = a.Name + " <" + a.Address + ">"
-		}
-	}
-	local, domain := a.Address, ""
-	if at := strings.LastIndexByte(a.Address, '@'); at >= 0 {
-		local, domain = a.Address[:at], a.Address[at+1:]
-	}
-	r.Domain = lookupName(domain)
-	r.Address = local + "@" + r.Domain
-	return r
+	return recipientTexts(v, 0)
 }
 
 // lookupName is a domain in ASCII and lower case; one that is none stays.
@@ -420,6 +346,8 @@ func messageHazards(f guard.MessageFacts, all []guard.Recipient) []guard.Hazard 
 		}
 		if r.Kind == guard.RecipientLabel && strings.Contains(r.Text, "@") && !strings.HasPrefix(r.Text, "@") {
 			add(HazardRecipient, "%s cannot be read as an e-mail address", oneLine(r.Text))
+		} else if r.Kind == guard.RecipientLabel && strings.ContainsAny(r.Text, ",;\r\n") {
+			add(HazardRecipient, "%s counts as one recipient and may stand for several", oneLine(r.Text))
 		}
 		if r.Name != "" && strings.Contains(r.Name, "@") && !strings.Contains(strings.ToLower(r.Name), strings.ToLower(r.Address)) {
 			add(HazardRecipient, "%s is shown as another address: %s", oneLine(r.Address), oneLine(r.Name))
@@ -435,6 +363,9 @@ func messageHazards(f guard.MessageFacts, all []guard.Recipient) []guard.Hazard 
 				add(HazardDomain, "the domain %s mixes scripts, as a name that imitates another does: %s", oneLine(d.Domain), scripts)
 			}
 		}
+	}
+	if strings.ContainsAny(f.Subject, "\r\n") {
+		add(HazardHeader, "the subject has a line break; a careless server takes what follows for further recipients")
 	}
 	if f.Count >= manyRecipients {
 		add(HazardManyPeople, "reaches %d recipients", f.Count)

@@ -27,6 +27,16 @@ func TestRecipients(t *testing.T) {
 		{"U02ABC", "label U02ABC"},
 		{"team: a@x.example;", "email a@x.example x.example"},
 		{"team: @;", "label team: @;"},
+		{"a@x.example; Bob <b@y.example>;", "email a@x.example x.example | email b@y.example y.example Bob"},
+		{"a@x.example; bob", "label a@x.example; bob"},
+		{"+49 151 12345, +1 202 555 0100", "phone +4915112345 | phone +12025550100"},
+		{"#ops, #dev", "channel #ops | channel #dev"},
+		{"#ops a", "label #ops a"},
+		{"bob, alice", "label bob, alice"},
+		{"o'brien@x.example", "email o'brien@x.example x.example"},
+		// Not every reader knows of quoting.
+		{`"evil@evil.example, x"@x.example`, `label "evil@evil.example, x"@x.example`},
+		{"<@U02ABC>", "label <@U02ABC>"},
 		{"=?utf-8?q?Ann?= <a@x.example>", "email a@x.example x.example Ann"},
 	} {
 		var parts []string
@@ -83,7 +93,7 @@ Bye
 	if p.Summary != "send to ann@x.example and 3 more by email" || p.SideEffects[0].Text != "reaches 4 recipients in 2 domains: x.example, xn--bcher-kva.example" {
 		t.Errorf("%q %v", p.Summary, p.SideEffects)
 	}
-	if got := hazards(p); got != HazardDomain+" "+HazardHidden+" "+HazardAttachment {
+	if got := hazards(p); got != HazardDomain+" "+HazardHeader+" "+HazardHidden+" "+HazardAttachment {
 		t.Errorf("hazards %s", got)
 	}
 }
@@ -101,7 +111,9 @@ func TestMessageHazards(t *testing.T) {
 		"mixed scripts":     {"a@pаypal.example", HazardDomain + " " + HazardDomain},
 		"another address":   {`"ceo@bank.example" <x@evil.example>`, HazardRecipient},
 		"its own address":   {`"x@evil.example" <x@evil.example>`, ""},
-		"not an address":    {"a b@x.example", HazardRecipient},
+		"not an address":    {"19:abc@thread.tacv2", HazardRecipient},
+		"a mention":         {"<@U123>", HazardRecipient},
+		"two names":         {"bob, alice", HazardRecipient},
 		"a user of a chat":  {"@ann", ""},
 		"many":              {many, HazardManyPeople},
 		"one of many times": {[]any{"a@x.example", "a@X.example"}, ""},
@@ -122,11 +134,44 @@ func TestMessageHazards(t *testing.T) {
 func TestMessageRefusals(t *testing.T) {
 	b := messageBinding(t)
 	for name, to := range map[string]any{
-		"nobody": []any{}, "blank": " ", "a number": []any{7}, "no address": []any{m{"name": "Ann"}}, "null": nil,
+		"nobody": []any{}, "blank": " ", "a list of blanks": []any{"", nil, []any{}}, "a number": []any{7}, "no address": []any{m{"name": "Ann"}}, "null": nil,
+		// A server that reads these otherwise sends to others than those who are seen.
+		"two without a comma":  "a@x.example b@x.example",
+		"one within another":   `"evil@evil.example, x"@x.example`,
+		"a line of its own":    "a@x.example\r\nBcc: evil@evil.example",
+		"an address with more": "mailto:evil@evil.example?cc=a@x.example",
+		"a mention with more":  "@ann evil@evil.example",
+		"a room with more":     "#ops evil@evil.example",
+		"two members":          []any{m{"email": "a@x.example", "id": "b@x.example"}},
+		"a hidden member":      []any{m{"email": "a@x.example", "headers": m{"Bcc": "evil@evil.example"}}},
+		"too deep":             []any{[]any{[]any{[]any{[]any{"a@x.example"}}}}},
 	} {
-		if _, err := plan(t, b, input(t, m{"to": to, "subject": "s", "body": "b"})); err == nil {
-			t.Errorf("%s: planned", name)
+		if p, err := plan(t, b, input(t, m{"to": to, "subject": "s", "body": "b"})); err == nil {
+			t.Errorf("%s: planned as %s", name, p.Change.Text)
 		}
+	}
+}
+
+// TestRecipientShapes: the shapes in which tools are given who gets something.
+func TestRecipientShapes(t *testing.T) {
+	b := messageBinding(t)
+	for name, to := range map[string]any{
+		"a text":                   "a@x.example, b@x.example",
+		"a list":                   []any{"a@x.example", "b@x.example"},
+		"a list of lists":          []any{[]any{"a@x.example"}, []any{"b@x.example", ""}},
+		"objects":                  []any{m{"email": "a@x.example", "type": "to"}, m{"address": "b@x.example", "name": "Bob"}},
+		"an object with a list":    m{"email": []any{"a@x.example", "b@x.example"}},
+		"objects of another API":   []any{m{"emailAddress": m{"address": "a@x.example", "name": "Ann"}}, m{"emailAddress": m{"address": "b@x.example"}}},
+		"an object of nothing but": m{"to": []any{m{"recipient": "a@x.example"}, "b@x.example"}},
+	} {
+		p := mustPlan(t, b, input(t, m{"to": to, "subject": "s", "body": "b"}))
+		if f := p.Change.Message; f.Count != 2 || len(f.Domains) != 1 || f.To[0].Address != "a@x.example" || f.To[1].Address != "b@x.example" {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+	p := mustPlan(t, b, input(t, m{"to": "a@x.example", "subject": "s\r\nBcc: evil@evil.example", "body": "b"}))
+	if !hasHazard(p, HazardHeader) {
+		t.Errorf("a line break in the subject: %v", p.Hazards)
 	}
 }
 
