@@ -231,7 +231,7 @@ func readShell(line string) (s shellText) {
 		return unread()
 	}
 	s.parsed = true
-	computed := false
+	computed, pattern := false, false
 	add := func(list *[]string, v string) {
 		if !slices.Contains(*list, v) && len(*list) < maxShellItems {
 			*list = append(*list, v)
@@ -263,6 +263,8 @@ func readShell(line string) (s shellText) {
 			if r, ok := redirection(n); ok && len(s.redirections) < maxShellItems {
 				s.redirections = append(s.redirections, r)
 			}
+		case *syntax.ExtGlob:
+			pattern = true
 		case *syntax.CmdSubst, *syntax.ProcSubst, *syntax.ParamExp, *syntax.ArithmExp:
 			add(&s.substitutions, source(n))
 		}
@@ -270,6 +272,18 @@ func readShell(line string) (s shellText) {
 	})
 	if computed {
 		s.hazards = append(s.hazards, guard.Hazard{Kind: HazardIndirect, Text: "the name of a program is computed when the command runs"})
+	}
+	if pattern {
+		s.hazards = append(s.hazards, guard.Hazard{Kind: HazardIndirect, Text: "a pattern with brackets; zsh runs what such a pattern says"})
+	}
+	var steering []string
+	for _, name := range s.environment {
+		if steers(name) {
+			steering = append(steering, name)
+		}
+	}
+	if len(steering) > 0 {
+		s.hazards = append(s.hazards, guard.Hazard{Kind: HazardIndirect, Text: "sets what decides which program or code runs: " + strings.Join(steering, ", ")})
 	}
 	bases := make([]string, len(s.programs))
 	for i, p := range s.programs {
@@ -339,18 +353,33 @@ func literal(w *syntax.Word) (string, bool) {
 // Programs that run what their arguments or their input say, and those that
 // run it as somebody else.
 var (
-	runners = []string{".", "ash", "awk", "bash", "builtin", "bun", "command", "csh", "dash", "deno", "env", "eval", "exec", "find", "fish", "gawk", "ksh",
-		"make", "nice", "node", "nohup", "npx", "osascript", "parallel", "perl", "php", "pwsh", "python", "python3", "ruby", "setsid", "sh", "source",
-		"ssh", "stdbuf", "tclsh", "timeout", "trap", "uvx", "watch", "xargs", "zsh"}
+	runners = []string{".", "alias", "ash", "at", "awk", "bash", "batch", "builtin", "bun", "bunx", "busybox", "command", "coproc", "crontab", "csh", "dash",
+		"deno", "docker", "ed", "emacs", "env", "eval", "ex", "exec", "expect", "find", "fish", "flock", "gawk", "gdb", "ionice", "kubectl", "ksh", "lua", "make",
+		"mawk", "nice", "node", "nohup", "npm", "npx", "osascript", "parallel", "perl", "php", "pnpm", "podman", "pwsh", "python", "ruby", "script", "setsid",
+		"sh", "source", "ssh", "stdbuf", "strace", "systemd-run", "taskset", "tclsh", "timeout", "toybox", "trap", "unshare", "uvx", "vi", "vim", "watch",
+		"xargs", "yarn", "zsh"}
 	raisers = []string{"doas", "pkexec", "su", "sudo", "runuser", "chroot", "nsenter"}
 )
+
+// steers reports whether a variable decides which program or which code runs.
+func steers(name string) bool {
+	for _, prefix := range []string{"LD_", "DYLD_", "GIT_", "BASH_FUNC_", "npm_config_"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"PATH", "IFS", "ENV", "BASH_ENV", "ZDOTDIR", "SHELL", "SHELLOPTS", "BASHOPTS", "PS4", "PROMPT_COMMAND", "CDPATH", "HOME",
+		"EDITOR", "VISUAL", "PAGER", "BROWSER", "NODE_OPTIONS", "NODE_PATH", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PERL5OPT", "PERL5LIB", "RUBYOPT",
+		"RUBYLIB", "JAVA_TOOL_OPTIONS", "CLASSPATH", "GOFLAGS", "MAKEFLAGS", "RUSTC_WRAPPER"}, name)
+}
 
 func runsOthers(names []string) []guard.Hazard {
 	var out []guard.Hazard
 	pick := func(kind, does string, from []string) {
 		var hit []string
 		for _, n := range names {
-			if slices.Contains(from, n) {
+			// python3.12 is a python.
+			if slices.Contains(from, n) || slices.Contains(from, strings.TrimRight(n, "0123456789.-")) {
 				hit = append(hit, n)
 			}
 		}

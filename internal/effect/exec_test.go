@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,15 @@ func TestExec(t *testing.T) {
 		{"echo $(rm x) > $OUT", "echo, rm", "a file whose name is computed", HazardClientShell},
 		{"if true; then", "", "", HazardNotParsed + " " + HazardClientShell},
 		{"FOO=1", "", "", HazardClientShell},
+		{"PATH=/tmp/x ls", "ls", "", HazardIndirect + " " + HazardClientShell},
+		{"export LD_PRELOAD=/tmp/x.so; ls", "ls", "", HazardIndirect + " " + HazardClientShell},
+		{"python3.12 x.py", "python3.12", "", HazardIndirect + " " + HazardClientShell},
+		{"alias ls=rm; ls", "alias, ls", "", HazardIndirect + " " + HazardClientShell},
+		{"ls *(e:'rm x':)", "ls", "", HazardIndirect + " " + HazardClientShell},
+		{"busybox rm x", "busybox", "", HazardIndirect + " " + HazardClientShell},
+		{"cat <<EOF\n$(rm x)\nEOF\n", "cat, rm", "", HazardClientShell},
+		{"f() { rm x; }; f", "rm, f", "", HazardClientShell},
+		{"r\\m x", "", "", HazardIndirect + " " + HazardClientShell},
 	} {
 		p := mustPlan(t, b, input(t, m{"command": c.command, "cwd": "/w"}))
 		if got := row(p.Change.Text, "programs"); got != c.programs {
@@ -37,7 +47,7 @@ func TestExec(t *testing.T) {
 		if got := hazards(p); got != c.hazards {
 			t.Errorf("%q: hazards %q, want %q", c.command, got, c.hazards)
 		}
-		if !strings.HasSuffix(p.Change.Text, "command\n"+c.command+"\n") || row(p.Change.Text, "folder") != "/w" || p.Change.Type != guard.ChangeExec {
+		if !strings.HasSuffix(p.Change.Text, "command\n"+strings.TrimSuffix(c.command, "\n")+"\n") || row(p.Change.Text, "folder") != "/w" || p.Change.Type != guard.ChangeExec {
 			t.Errorf("%q: %s", c.command, p.Change.Text)
 		}
 	}
@@ -100,6 +110,10 @@ func TestHTTP(t *testing.T) {
 		{"https://8.8.8.8/", "8.8.8.8", HazardAddress},
 		{"https://localhost/", "localhost", HazardAddress},
 		{"https://example.com/?d=" + strings.Repeat("x", 100), "example.com", HazardURLData},
+		{"https://good.example:443@evil.example:8443/", "evil.example", HazardUserinfo},
+		{"https://p\u0430ypal.example/", "xn--pypal-4ve.example", HazardHost + " " + HazardHost}, // a Cyrillic a
+		{"http://\u2460\u2461\u2466.0.0.1/", "127.0.0.1", HazardPlainHTTP + " " + HazardHost + " " + HazardAddress},
+		{"https://" + strings.Repeat("x.", 30) + strings.Repeat("y", 31) + ".example.com/", strings.Repeat("x.", 30) + strings.Repeat("y", 31) + ".example.com", HazardURLData},
 		{"https://" + strings.Repeat("x", 50) + ".example.com/", strings.Repeat("x", 50) + ".example.com", HazardURLData},
 	} {
 		p, err := plan(t, b, input(t, m{"url": c.url}))
@@ -110,11 +124,15 @@ func TestHTTP(t *testing.T) {
 		if got := row(p.Change.Text, "host"); got != c.host {
 			t.Errorf("%s: host %q", c.url, got)
 		}
+		if !slices.Contains(p.SideEffects, mayRedirect) {
+			t.Errorf("%s: nothing says that it may be redirected", c.url)
+		}
 		if got := hazards(p); !strings.HasPrefix(got, c.hazards) || c.hazards == "" && got != "" {
 			t.Errorf("%s: hazards %q, want %q", c.url, got, c.hazards)
 		}
 	}
-	for _, url := range []string{"", "file:///etc/passwd", "https://", "ftp://x", "https://a b/", "https://a\\@b/", "https:x", "https://a\n.com", "javascript:x"} {
+	for _, url := range []string{"", "file:///etc/passwd", "https://", "ftp://x", "https://a b/", "https://a\\@b/", "https:x", "https://a\n.com", "javascript:x",
+		"https://a..b/", "https://.a/", "https://a:0/", "https://a:99999/", "https://a:x/"} {
 		_, err := plan(t, b, input(t, m{"url": url}))
 		refused(t, err, guard.RulePreviewFailed)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -29,6 +30,9 @@ const (
 func httpParams() []param {
 	return []param{{name: "url", want: expr.String}, {"method", expr.String, true}, {"body", expr.String, true}}
 }
+
+// mayRedirect is said of every request: what is shown is the first one alone.
+var mayRedirect = guard.SideEffect{Text: "the host may redirect it to another one, which the guard does not see"}
 
 // urlData is from how many bytes on a query or a path segment is named as data
 // that leaves the machine.
@@ -78,6 +82,9 @@ func (b *Binding) planHTTP(in Input, targets []guard.Target) (guard.Preview, err
 	if !slices.Contains([]string{"GET", "HEAD", "OPTIONS"}, method) {
 		sides = append(sides, notReversible)
 	}
+	if b.dialect != DialectClaude { // which hands a redirect to another host back to the model
+		sides = append(sides, mayRedirect)
+	}
 	return guard.Preview{
 		SideEffects: sides,
 		Effects:     []guard.Effect{{Kind: HTTP, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
@@ -102,6 +109,11 @@ func address(raw string) (u *url.URL, host string, err error) {
 	if perr != nil {
 		return nil, "", refusePlan(repair, "the address cannot be read")
 	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, "", refusePlan(repair, "the address has no valid port")
+		}
+	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" || u.Hostname() == "" {
 		return nil, "", refusePlan(repair, "the address is not one of http or https with a host")
 	}
@@ -110,7 +122,7 @@ func address(raw string) (u *url.URL, host string, err error) {
 		return u, name, nil
 	}
 	host, perr = idna.Lookup.ToASCII(name)
-	if perr != nil {
+	if perr != nil || strings.Contains(host, "..") || strings.HasPrefix(host, ".") {
 		return nil, "", refusePlan(repair, "the host's name is not a valid one")
 	}
 	return u, host, nil
@@ -132,6 +144,9 @@ func addressHazards(u *url.URL, host string) []guard.Hazard {
 	} else if strings.Contains(host, "xn--") {
 		add(HazardHost, "the host's name stands for one with letters beyond ASCII")
 	}
+	if scripts := mixedScripts(shownName(host)); scripts != "" {
+		add(HazardHost, "the host's name mixes scripts, as a name that imitates another does: %s", scripts)
+	}
 	ip, err := netip.ParseAddr(host)
 	switch {
 	case host == "localhost" || strings.HasSuffix(host, ".localhost") || strings.HasSuffix(host, ".local") || strings.HasSuffix(host, ".internal") || !strings.Contains(host, ".") && err != nil:
@@ -145,7 +160,7 @@ func addressHazards(u *url.URL, host string) []guard.Hazard {
 	for _, s := range strings.Split(u.EscapedPath(), "/") {
 		longest = max(longest, len(s))
 	}
-	if first, _, _ := strings.Cut(host, "."); len(first) > 40 {
+	if labels := strings.Split(host, "."); len(labels[0]) > 40 || len(strings.Join(labels[:max(len(labels)-2, 0)], "")) > 60 {
 		longest = max(longest, urlData)
 	}
 	if longest >= urlData {
