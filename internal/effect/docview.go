@@ -57,6 +57,9 @@ func structural(name string, before, after []byte, exists bool) (s structure, er
 	}
 	a, old, err := readDocument(name, before)
 	switch {
+	case errors.Is(err, diff.ErrNotOneDocument) || err == nil && errors.Is(berr, diff.ErrNotOneDocument):
+		s.sides = append(s.sides, guard.SideEffect{Text: "the file holds several documents; only its lines are compared"})
+		return s, nil
 	case errors.Is(err, diff.ErrTooLarge) || errors.Is(berr, diff.ErrTooLarge):
 		s.sides = append(s.sides, guard.SideEffect{Text: "too large to be compared as a document; only its lines are"})
 		return s, nil
@@ -66,11 +69,13 @@ func structural(name string, before, after []byte, exists bool) (s structure, er
 		s.hazards = append(s.hazards, hazard(HazardBroken, "the file was a valid %s document and will not be one", notes.Format))
 		return s, nil
 	}
-	patch := diff.MakePatch(a, b)
+	if old.Format == "json" && notes.Format == "jsonc" {
+		s.hazards = append(s.hazards, hazard(HazardBroken, "the file was plain JSON and will have comments or trailing commas, which many readers refuse"))
+	}
+	patch, rows, _ := diff.Compare(a, b)
 	if s.patch, err = patch.MarshalJSON(); err != nil {
 		return structure{}, fmt.Errorf("writing the structural patch: %w", err)
 	}
-	rows := diff.Preview(a, b)
 	if s.preview, err = marshalRows(rows); err != nil {
 		return structure{}, fmt.Errorf("writing the structural preview: %w", err)
 	}
