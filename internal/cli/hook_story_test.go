@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/diff"
 )
 
@@ -368,5 +370,100 @@ func TestHooksSettings(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(c.ws, ".claude", "*")); len(left) != 1 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// TestHooksOddSettings: files that are not as Claude Code leaves them are put
+// back exactly, or refused and left alone.
+func TestHooksOddSettings(t *testing.T) {
+	c := newClaude(t)
+	path := filepath.Join(c.ws, ".claude", "settings.local.json")
+	read := func() string {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err.Error()
+		}
+		return string(b)
+	}
+	for name, before := range map[string]string{"empty": "", "blank": "\n", "crlf": "{\r\n  \"model\": \"x\"\r\n}\r\n", "one line": `{"a":1}`} {
+		c.write(".claude/settings.local.json", before)
+		for _, word := range []string{"install", "remove"} {
+			if _, errs, code := c.run("", "mcpguardd", "hooks", word, "--write"); code != 0 {
+				t.Errorf("%s, %s: %d %s", name, word, code, errs)
+			}
+			if has := strings.Contains(read(), "hook pre"); has != (word == "install") {
+				t.Errorf("%s, %s: %s", name, word, read())
+			}
+		}
+		if got := read(); got != before {
+			t.Errorf("%s: %q, want %q", name, got, before)
+		}
+	}
+
+	// Hooks in a file that cannot be read for sure are not said to be absent.
+	if _, errs, code := c.run("", "mcpguardd", "hooks", "install", "--write"); code != 0 {
+		t.Fatal(errs)
+	}
+	commented := "// mine\n" + read()
+	c.write(".claude/settings.local.json", commented)
+	for _, word := range []string{"install", "remove"} {
+		if _, errs, code := c.run("", "mcpguardd", "hooks", word, "--write"); code != 1 || !strings.Contains(errs, "line 1, column 1: a comment") || read() != commented {
+			t.Errorf("%s: %d %s", word, code, errs)
+		}
+	}
+
+	c.write(".claude/settings.local.json", "{}\n")
+	if err := os.Chmod(path, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := c.run("", "mcpguardd", "hooks", "install", "--write"); code != 1 || !strings.Contains(errs, "read-only") || read() != "{}\n" {
+		t.Errorf("read-only: %d %s", code, errs)
+	}
+
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere.json", path); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := c.run("", "mcpguardd", "hooks", "install", "--write"); code != 1 || !strings.Contains(errs, "leads nowhere") {
+		t.Errorf("a link to nowhere: %d %s", code, errs)
+	}
+	target := c.write("real.json", "{}\n")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, path); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := c.run("", "mcpguardd", "hooks", "install", "--write"); code != 0 {
+		t.Errorf("a link: %d %s", code, errs)
+	}
+	if st, err := os.Lstat(path); err != nil || st.Mode()&os.ModeSymlink == 0 || !strings.Contains(read(), "hook pre") {
+		t.Errorf("a link: %v %s", err, read())
+	}
+}
+
+// TestHooksAnotherFolder: a folder that the guard does not serve yet is served
+// from then on; with the user's settings that stays the developer's choice.
+func TestHooksAnotherFolder(t *testing.T) {
+	c := newClaude(t)
+	other, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.ws = other
+	out, errs, code := c.run("", "mcpguardd", "hooks", "install", "--scope", "user")
+	if code != 0 || !strings.Contains(out, "note: these hooks hold in every folder") || strings.Contains(out, other) {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	if out, errs, code = c.run("", "mcpguardd", "hooks", "install", "--write"); code != 0 || !strings.Contains(out, ", "+other+"]") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	if cfg, err := config.Load(c.config); err != nil || !slices.Contains(cfg.Roots, other) {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+	if out, _, code = c.run("", "mcpguardd", "hooks", "install"); code != 0 || !strings.Contains(out, "already") {
+		t.Errorf("%d %s", code, out)
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
+	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
@@ -126,25 +128,47 @@ func current(settings []byte, program string) bool {
 	return err == nil && good && len(want) == 0
 }
 
-// Installed reports whether the settings name a hook of the guard.
-func Installed(settings []byte) bool {
-	found := false
-	_ = each(settings, func(string, jsonrpc.Span, jsonrpc.Span, []bool) { found = true })
-	return found
+// Installed reports whether the settings name a hook of the guard. Settings that
+// cannot be read in exactly one way are an error: what they name is not known.
+func Installed(settings []byte) (found bool, err error) {
+	err = each(settings, func(string, jsonrpc.Span, jsonrpc.Span, []bool) { found = true })
+	return found, err
 }
 
-var errSettings = errors.New("the settings are not the JSON that Claude Code writes; edit them by hand")
+var errSettings = errors.New("its hooks are not written as Claude Code writes them; nothing can be added or taken out by itself")
 
 // object checks settings and returns their top.
 func object(raw []byte) (jsonrpc.Span, error) {
-	if err := jsonrpc.Check(bytes.TrimSpace(raw), jsonrpc.Limits{}); err != nil {
-		return jsonrpc.Span{}, fmt.Errorf("%w: %v", errSettings, err)
+	if _, err := diff.Decode(raw); err != nil {
+		return jsonrpc.Span{}, notJSON(raw, err)
 	}
 	root, ok := jsonrpc.Root(raw)
 	if !ok || jsonrpc.TypeOf(raw, root) != jsonrpc.ObjectType {
-		return jsonrpc.Span{}, errSettings
+		return jsonrpc.Span{}, errors.New("the settings are not a JSON object, as Claude Code's are")
 	}
 	return root, nil
+}
+
+// notJSON says in words, and with the place, why settings are not edited.
+func notJSON(raw []byte, cause error) error {
+	var syntax *diff.SyntaxError
+	if !errors.As(cause, &syntax) {
+		return fmt.Errorf("the settings are not edited: %w", cause)
+	}
+	at := min(syntax.Offset, len(raw))
+	line, start := 1+bytes.Count(raw[:at], []byte("\n")), bytes.LastIndexByte(raw[:at], '\n')+1
+	what, before := syntax.Reason, bytes.TrimRight(raw[:at], " \t\r\n")
+	switch {
+	case bytes.HasPrefix(raw, []byte("\xef\xbb\xbf")):
+		what = "a byte order mark, which is not JSON; take it out"
+	case at == len(raw):
+		what = "the JSON ends too early: a bracket or a quote is not closed"
+	case raw[at] == '/':
+		what = "a comment, which is not JSON, and which an edit could not keep in its place; take it out"
+	case (raw[at] == '}' || raw[at] == ']') && bytes.HasSuffix(before, []byte(",")):
+		what = "a comma before the closing bracket, which is not JSON; take it out"
+	}
+	return fmt.Errorf("line %d, column %d: %s, or choose another file with --scope or --settings", line, 1+utf8.RuneCount(raw[start:at]), what)
 }
 
 // add puts one group at the end of an event's list.
@@ -173,19 +197,22 @@ func add(raw []byte, event string, g group) ([]byte, error) {
 // put adds a value at the end of a container at some depth, laid out like the
 // rest of the text. An array's value has no key.
 func put(raw []byte, at jsonrpc.Span, depth int, key string, value any) ([]byte, error) {
-	unit := indentation(raw)
+	unit, eol := indentation(raw), "\n"
+	if bytes.Contains(raw, []byte("\r\n")) {
+		eol = "\r\n"
+	}
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
 	newline := ""
 	if unit != "" {
-		newline = "\n" + strings.Repeat(unit, depth)
+		newline = eol + strings.Repeat(unit, depth)
 		enc.SetIndent(strings.Repeat(unit, depth), unit)
 	}
 	if err := enc.Encode(value); err != nil {
 		return nil, fmt.Errorf("writing the settings: %w", err)
 	}
-	item := string(bytes.TrimRight(text.Bytes(), "\n"))
+	item := strings.ReplaceAll(strings.TrimRight(text.String(), "\n"), "\n", eol) // none stands in a string
 	if key != "" {
 		colon := ":"
 		if unit != "" {

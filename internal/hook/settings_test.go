@@ -14,6 +14,7 @@ func TestInstall(t *testing.T) {
 		"compact":  `{"model":"x","permissions":{"allow":["Read"]}}`,
 		"usual":    "{\n  \"model\": \"x\",\n  \"n\": 1e3,\n  \"env\": {\n    \"A\": \"\\u00e4<b>\"\n  }\n}\n",
 		"tabs":     "{\n\t\"model\": \"x\"\n}\n",
+		"crlf":     "{\r\n  \"model\": \"x\",\r\n  \"hooks\": {\r\n    \"Notification\": []\r\n  }\r\n}\r\n",
 		"no end":   "{\n    \"model\": \"x\"\n}",
 		"hooks":    "{\n  \"hooks\": {\n    \"PreToolUse\": [\n      {\n        \"matcher\": \"Bash\",\n        \"hooks\": [{\"type\": \"command\", \"command\": \"./mine.sh\"}]\n      }\n    ],\n    \"Notification\": []\n  }\n}\n",
 		"no hooks": "{\n  \"hooks\": {}\n}\n",
@@ -40,9 +41,12 @@ func TestInstall(t *testing.T) {
 		if got := pre[len(pre)-1].Hooks[0]; got.Command != "'/opt/my tools/mcpguardd' hook pre --timeout 3590 || exit 2" || got.Timeout != 3600 || got.OnFailure != "block" {
 			t.Errorf("%s: %+v", name, got)
 		}
+		if bytes.Contains([]byte(before), []byte("\r\n")) && bytes.Count(after, []byte("\n")) != bytes.Count(after, []byte("\r\n")) {
+			t.Errorf("%s: line ends of both kinds: %q", name, after)
+		}
 		// Everything that was there still is, byte for byte.
 		for line := range strings.Lines(before) {
-			if l := strings.TrimRight(line, ",]}\n "); len(l) > 3 && !strings.HasSuffix(l, "[") && !bytes.Contains(after, []byte(l)) {
+			if l := strings.TrimRight(line, ",]}\r\n "); len(l) > 3 && !strings.HasSuffix(l, "[") && !bytes.Contains(after, []byte(l)) {
 				t.Errorf("%s: %q is gone:\n%s", name, l, after)
 			}
 		}
@@ -52,8 +56,10 @@ func TestInstall(t *testing.T) {
 		if moved, err := Install(after, "/elsewhere/mcpguardd"); err != nil || strings.Contains(string(moved), "my tools") || strings.Count(string(moved), "/elsewhere/mcpguardd") != len(entries("")) {
 			t.Errorf("%s: moved: %v\n%s", name, err, moved)
 		}
-		if !Installed(after) || Installed([]byte(before)) {
-			t.Errorf("%s: installed is not told", name)
+		now, err := Installed(after)
+		then, xerr := Installed([]byte(before))
+		if !now || then || err != nil || xerr != nil {
+			t.Errorf("%s: installed is not told: %v %v", name, err, xerr)
 		}
 		removed, err := Remove(after)
 		want := before
@@ -85,9 +91,27 @@ func TestRemoveKeepsOthers(t *testing.T) {
 }
 
 func TestRefusedSettings(t *testing.T) {
-	for _, bad := range []string{"[]", "{", "// x\n{}", `{"a":1,"a":2}`, `{"hooks":[]}`, `{"hooks":{"PreToolUse":{}}}`} {
-		if out, err := Install([]byte(bad), "/mcpguardd"); err == nil {
-			t.Errorf("%s became %s", bad, out)
+	for bad, want := range map[string]string{
+		"[]":                                  "not a JSON object",
+		"{":                                   "line 1, column 2: the JSON ends too early",
+		"// x\n{}":                            "line 1, column 1: a comment",
+		"{\n  \"ä\": /* x */ 1\n}":            "line 2, column 8: a comment",
+		"{\n  \"a\": [1,],\n  \"b\": 1\n}":    "line 2, column 11: a comma before",
+		"{\"a\" 1}":                           "line 1, column 6: ",
+		"\xef\xbb\xbf{}":                      "line 1, column 1: a byte order mark",
+		"{\"a\": \"\xff\"}":                   "line 1, column 8: ",
+		`{"a":1,"a":2}`:                       "twice",
+		`{"hooks":[]}`:                        "its hooks are not",
+		`{"hooks":null}`:                      "its hooks are not",
+		`{"hooks":{"PreToolUse":{}}}`:         "its hooks are not",
+		"{\n  // \"hook pre\"\n\"hooks\":{}}": "line 2, column 3: a comment",
+	} {
+		if out, err := Install([]byte(bad), "/mcpguardd"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s became %s, %v; want %s", bad, out, err, want)
 		}
+	}
+	// What cannot be read may name hooks of the guard: nobody says that it does not.
+	if found, err := Installed([]byte("// x\n{\"hooks\":{}}")); err == nil {
+		t.Errorf("installed: %v", found)
 	}
 }

@@ -77,7 +77,9 @@ func (d *diagnosis) run(ctx context.Context) {
 			d.weak("%s", w)
 		}
 	}
-	d.note("what a client does with its own tools (Edit, Write, Bash in Claude Code) passes no MCP server and so not this guard")
+	if set == nil || set.Config().Native == nil {
+		d.note("what a client does with its own tools (Edit, Write, Bash in Claude Code) passes no MCP server and so not this guard; for Claude Code's: mcpguardd hooks install")
+	}
 }
 
 func (d *diagnosis) folders(p ipc.Paths) {

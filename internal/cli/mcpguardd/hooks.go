@@ -11,10 +11,13 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/daemon"
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/hook"
+	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
@@ -81,10 +84,32 @@ func (f *settingsFlags) path() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding the settings: %w", err)
 	}
-	if real, err := filepath.EvalSymlinks(name); err == nil {
-		name = real
+	real, err := filepath.EvalSymlinks(name)
+	if err == nil {
+		return real, nil
+	}
+	if _, lerr := os.Lstat(name); lerr == nil {
+		return "", fmt.Errorf("%s is a link that leads nowhere: %w", name, err)
 	}
 	return name, nil
+}
+
+// writable refuses a settings file that is not to be written, before anything is.
+func writable(path string) error {
+	if st, err := os.Stat(path); err == nil && st.Mode().Perm()&0o200 == 0 {
+		return fmt.Errorf("%s is read-only, so nothing was written; choose another file with --scope or --settings", path)
+	}
+	dir := filepath.Dir(path)
+	for {
+		err := unix.Access(dir, unix.W_OK)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			return fmt.Errorf("%s cannot be written, so nothing was: %w", path, err)
+		}
+		dir = filepath.Dir(dir) // it will be made
+	}
 }
 
 // backup is where the settings stand as they were.
@@ -96,8 +121,9 @@ func (a *app) hooksInstall() *cobra.Command {
 		Use:   "install",
 		Short: "write the hooks into the client's settings, after showing the change",
 		Long: `Shows what would change in Claude Code's settings, and in the guard's configuration where
-that does not name the client's own tools yet. With --write it is done; the settings as they
-were are kept beside them, and "mcpguardd hooks remove --write" restores them exactly.
+that does not name the client's own tools or does not serve this folder yet. With --write it
+is done; the settings as they were are kept beside them, and "mcpguardd hooks remove --write"
+restores them exactly.
 
 From then on each of the client's own tools asks the guard first. A tool that the policy does
 not name is refused; where the guard cannot be reached, everything is.`,
@@ -126,23 +152,32 @@ not name is refused; where the guard cannot be reached, everything is.`,
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		configPath, configBefore, configAfter, err := withNative()
+		had, err := hook.Installed(before)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		g, err := guardFor(f.file == "" && f.scope == "user")
 		if err != nil {
 			return err
 		}
-		changed := a.showChange(configPath, configBefore, configAfter)
+		changed := a.showChange(g.path, g.before, g.after)
 		if !a.showChange(path, before, after) && !changed {
 			fmt.Fprintln(a.out, "the hooks are in the settings already")
+			a.note(g.note)
 			return nil
 		}
+		a.note(g.note)
 		if !f.write {
 			fmt.Fprintln(a.out, "\nnothing was written; run it again with --write")
 			return nil
 		}
-		if err := replaceFile(configPath, configBefore, configAfter, 0o600); err != nil {
+		if err := writable(path); err != nil {
 			return err
 		}
-		if len(before) > 0 && !hook.Installed(before) {
+		if err := replaceFile(g.path, g.before, g.after, 0o600); err != nil {
+			return err
+		}
+		if before != nil && !had {
 			if err := replaceFile(backup(path), nil, before, 0o600); err != nil {
 				return err
 			}
@@ -178,7 +213,10 @@ func (a *app) hooksRemove() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if !hook.Installed(now) {
+		switch had, err := hook.Installed(now); {
+		case err != nil:
+			return fmt.Errorf("%s: %w", path, err)
+		case !had:
 			fmt.Fprintln(a.out, "the settings name no hook of the guard")
 			return nil
 		}
@@ -201,7 +239,10 @@ func (a *app) hooksRemove() *cobra.Command {
 			fmt.Fprintln(a.out, "\nnothing was written; run it again with --write")
 			return nil
 		}
-		if exact && len(kept) == 0 {
+		if err := writable(path); err != nil {
+			return err
+		}
+		if exact && kept == nil {
 			err = os.Remove(path) // it was not there before
 		} else {
 			err = replaceFile(path, now, after, 0o644)
@@ -234,39 +275,82 @@ func readSettings(path string) ([]byte, error) {
 	return b, nil
 }
 
-// withNative returns the guard's configuration with a section for the client's
-// own tools.
-func withNative() (path string, before, after []byte, err error) {
+// guardChange is what the guard's configuration needs for the client's own tools.
+type guardChange struct {
+	path          string
+	before, after []byte // nil before where there is none yet
+	note          string // what the developer has to do besides, if anything
+}
+
+// guardFor plans a section for the client's own tools, and that clients in this
+// folder are served. Hooks of the user scope hold in every folder: which of
+// them are served stays the developer's choice.
+func guardFor(everywhere bool) (g guardChange, err error) {
 	p, err := paths()
 	if err != nil {
-		return "", nil, nil, err
+		return g, err
 	}
-	path = p.ConfigFile()
-	if before, err = readSettings(path); err != nil {
-		return "", nil, nil, err
+	folder, err := here()
+	if err != nil {
+		return g, err
 	}
-	text := before
-	if len(text) == 0 {
-		here, err := os.Getwd()
-		if err != nil {
-			return "", nil, nil, fmt.Errorf("finding this folder: %w", err)
-		}
-		text = []byte("version: 1\nroots: [" + strconv.Quote(here) + "]\n")
-	} else {
-		c, err := config.Parse(path, before)
-		if err != nil {
-			return "", nil, nil, err
-		}
-		if c.Native != nil {
-			return path, before, before, nil
-		}
+	g.path = p.ConfigFile()
+	if g.before, err = readSettings(g.path); err != nil {
+		return g, err
 	}
-	after = append(bytes.Clone(text), ending(text)...)
-	after = append(after, "native:\n  preset: claude-native\n"...)
-	if _, err := config.Parse(path, after); err != nil {
-		return "", nil, nil, fmt.Errorf("adding the section 'native': %w", err)
+	g.after = g.before
+	if len(g.before) == 0 {
+		g.after = []byte("version: 1\nroots: [" + strconv.Quote(folder) + "]\n")
+	} else if err := g.serve(p, folder, everywhere); err != nil {
+		return g, err
 	}
-	return path, before, after, nil
+	c, err := config.Parse(g.path, g.after)
+	if err != nil {
+		return g, err
+	}
+	if c.Native == nil {
+		g.after = append(bytes.Clone(g.after), ending(g.after)...)
+		g.after = append(g.after, "native:\n  preset: claude-native\n"...)
+	}
+	if _, err := config.Parse(g.path, g.after); err != nil {
+		return g, fmt.Errorf("adding the section 'native': %w", err)
+	}
+	if everywhere {
+		g.note = "these hooks hold in every folder, and the guard serves the folders under `roots` in " + g.path + " alone: elsewhere every tool is refused"
+	}
+	return g, nil
+}
+
+// serve adds the folder to a configuration that does not serve it.
+func (g *guardChange) serve(p ipc.Paths, folder string, everywhere bool) error {
+	set, err := daemon.ReadPolicy(p)
+	if err != nil {
+		return err
+	}
+	if _, served := set.ProfileFor(folder); served || everywhere {
+		return nil
+	}
+	e, err := config.NewEditor(g.path, g.before)
+	if err != nil {
+		return err
+	}
+	added, err := e.AddRoot(folder)
+	switch {
+	case err != nil:
+		return err
+	case added:
+		g.after = e.Bytes()
+	default:
+		g.note = "no profile in " + g.path + " has this folder under `roots`, so every tool is refused here until one does"
+	}
+	return nil
+}
+
+// note prints what else there is to know.
+func (a *app) note(text string) {
+	if text != "" {
+		fmt.Fprintf(a.out, "\nnote: %s\n", safetext.Text(text))
+	}
 }
 
 func ending(text []byte) string {
@@ -282,8 +366,8 @@ func (a *app) showChange(path string, before, after []byte) bool {
 		return false
 	}
 	text, _ := diff.Unified(
-		diff.File{Path: path, Data: before, Exists: len(before) > 0},
-		diff.File{Path: path, Data: after, Exists: len(after) > 0}, diff.Options{})
+		diff.File{Path: path, Data: before, Exists: before != nil},
+		diff.File{Path: path, Data: after, Exists: after != nil}, diff.Options{})
 	for _, line := range safetext.Lines(text) {
 		fmt.Fprintln(a.out, line)
 	}
@@ -293,10 +377,10 @@ func (a *app) showChange(path string, before, after []byte) bool {
 // replaceFile writes a file at once or not at all, if it still is what was
 // shown.
 func replaceFile(path string, before, after []byte, mode os.FileMode) error {
-	if bytes.Equal(before, after) {
-		return nil
-	}
 	if before != nil {
+		if bytes.Equal(before, after) {
+			return nil
+		}
 		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, before) {
 			return fmt.Errorf("%s has changed meanwhile; nothing was written to it", path)
 		}
