@@ -53,6 +53,11 @@ func Weaknesses(c *config.Config) []string {
 				out = append(out, at+": may be approved without a signature (signed: no)")
 			case t.Tier == guard.T1ReversibleWrite && t.Approval.Required != nil && !*t.Approval.Required:
 				out = append(out, at+": writes without an approval (approval.required: false)")
+			case t.Tier == guard.T1ReversibleWrite && t.Approval.Mode == "post":
+				out = append(out, at+": writes first and is shown afterwards (approval.mode: post)")
+			}
+			if r := t.Effect.Record; r != nil && t.Tier == guard.T1ReversibleWrite && len(r.Paths.Allow) > 0 {
+				out = append(out, at+": changes of some fields run without an approval (paths.allow)")
 			}
 		}
 	}
