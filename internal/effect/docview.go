@@ -80,10 +80,24 @@ func structural(name string, before, after []byte, exists bool) (s structure, er
 		return structure{}, fmt.Errorf("writing the structural preview: %w", err)
 	}
 	s.hazards = append(s.hazards, valueHazards(rows, old, notes)...)
-	if len(patch) == 0 && old.SameReading(notes) && !bytes.Equal(before, after) {
+	agreed := notes.Format != "yaml" || yamlAgrees(after, b)
+	if !agreed {
+		s.hazards = append(s.hazards, hazard(HazardAmbiguous, "two readers of yaml take this file differently; what is said of its structure is the word of one"))
+	}
+	if agreed && old.Format == "yaml" {
+		// Tabs between signs are refused by some readers and passed over by others,
+		// and so are anchors of one name.
+		agreed = yamlAgrees(before, a) && bytes.IndexByte(before, '\t') < 0 && bytes.IndexByte(after, '\t') < 0 && !repeats(notes.Anchors)
+	}
+	if len(patch) == 0 && agreed && old.SameReading(notes) && !bytes.Equal(before, after) {
 		s.sides = append(s.sides, guard.SideEffect{Text: sameMeaning(before, after, notes.Format)})
 	}
 	return s, nil
+}
+
+// repeats reports whether a list has an entry twice.
+func repeats(list []string) bool {
+	return len(slices.Compact(slices.Sorted(slices.Values(list)))) < len(list)
 }
 
 // valueHazards lists values that become one of another type, and those that

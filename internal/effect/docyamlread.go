@@ -1,0 +1,118 @@
+package effect
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
+
+// maxSecondReading bounds the nodes that a second reading of a YAML text visits:
+// aliases can make few into many.
+const maxSecondReading = 200_000
+
+// yamlAgrees reports whether another reader, a port of libyaml as most tools
+// use it, takes a text for the document that was read. The first reader is
+// lenient: {a:b}, tabs and blanks at the ends of lines mean different things to
+// the two.
+func yamlAgrees(text []byte, v diff.Value) bool {
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return false
+	}
+	if doc.Kind == 0 { // nothing but comments
+		return v.Type() == diff.TypeNull
+	}
+	r := yamlSecond{left: maxSecondReading}
+	return doc.Kind == yaml.DocumentNode && len(doc.Content) == 1 && r.same(doc.Content[0], v)
+}
+
+type yamlSecond struct{ left int }
+
+func (r *yamlSecond) same(n *yaml.Node, v diff.Value) bool {
+	if r.left--; r.left < 0 {
+		return false
+	}
+	if n.Kind == yaml.AliasNode {
+		return n.Alias != nil && r.same(n.Alias, v)
+	}
+	if tag := n.Tag; n.Style&yaml.TaggedStyle != 0 && !strings.HasPrefix(tag, "!!") && tag != "!" {
+		inner := *n
+		inner.Style &^= yaml.TaggedStyle
+		inner.Tag = ""
+		return v.Type() == diff.TypeObject && v.Len() == 1 && r.same(&inner, v.Member(tag))
+	}
+	switch n.Kind {
+	case yaml.SequenceNode:
+		if v.Type() != diff.TypeArray || v.Len() != len(n.Content) {
+			return false
+		}
+		for i, e := range n.Content {
+			if !r.same(e, v.Elem(i)) {
+				return false
+			}
+		}
+		return true
+	case yaml.MappingNode:
+		return r.sameMapping(n, v)
+	case yaml.ScalarNode:
+		return sameScalar(n, v)
+	}
+	return false
+}
+
+// sameMapping compares the members that an object has by itself; with a merge
+// key it may have others.
+func (r *yamlSecond) sameMapping(n *yaml.Node, v diff.Value) bool {
+	if v.Type() != diff.TypeObject {
+		return false
+	}
+	merges, own := false, map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := n.Content[i]
+		if k.Kind == yaml.AliasNode {
+			k = k.Alias
+		}
+		switch {
+		case k.Kind == yaml.ScalarNode && k.Tag == "!!merge":
+			merges = true
+		case k.Kind != yaml.ScalarNode:
+			return false
+		default:
+			own[k.Value] = n.Content[i+1] // the last one counts
+		}
+	}
+	if len(own) != v.Len() && !(merges && len(own) < v.Len()) {
+		return false
+	}
+	for name, e := range v.Members() {
+		if n, ok := own[name]; ok && !r.same(n, e) {
+			return false
+		} else if ok {
+			delete(own, name)
+		}
+	}
+	return len(own) == 0
+}
+
+// sameScalar compares scalars. What a plain one means beyond its text, such as
+// yes or 012, stands in the notes of the first reading.
+func sameScalar(n *yaml.Node, v diff.Value) bool {
+	plain := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0
+	switch v.Type() {
+	case diff.TypeString:
+		return n.Value == v.Text()
+	case diff.TypeNull:
+		return plain && slices.Contains([]string{"", "~", "null", "Null", "NULL"}, n.Value)
+	case diff.TypeBool:
+		return plain && strings.EqualFold(n.Value, strconv.FormatBool(v.Bool()))
+	case diff.TypeNumber:
+		return plain && !strings.ContainsAny(n.Value, " \t\n")
+	}
+	return false
+}
