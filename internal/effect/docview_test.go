@@ -48,7 +48,7 @@ func TestDocumentViews(t *testing.T) {
 		{"a.yml", "x: {p: 1}\ny: {p: 1}\n", "x: &d {p: 1}\ny: *d\n", "", formatting, ""},
 		// What one reader takes for formatting, and another does not.
 		{"a.yaml", "a: {b: 1}\n", "a: {b:1}\n", "", "", HazardAmbiguous},
-		{"a.yaml", "a: |\n  x\nb: 1\n", "a: |\n  x  \nb: 1\n", "", "", HazardAmbiguous},
+		{"a.yaml", "a: >-\n  x\nb: 1\n", "a: >-\n  x  \nb: 1\n", "", "", HazardAmbiguous},
 		{"a.yaml", "a: pq\n", "a: p\tq\n", "", "", HazardAmbiguous},
 		{"a.yaml", "a: 1\n", "a:\t1\n", "", "", ""},
 		{"a.yaml", "a: 1\n", "a: 1\n*\n", "", "", HazardBroken},
