@@ -70,10 +70,11 @@ func Preview(before, after Value) []Change {
 
 func compareValues(before, after Value, o Options) *comparison {
 	t := newTreeTable()
-	a, b := t.tree(before), t.tree(after)
-	c := &comparison{nodes: t.nodes, budget: o.Budget}
+	a := t.tree(before, Value{}, tree{})
+	b := t.tree(after, before, a)
+	c := &comparison{nodes: min(addWeight(before.count(), after.count()), maxCounted), budget: o.Budget}
 	if c.budget <= 0 {
-		c.budget = baseBudget + budgetPerElement*t.nodes
+		c.budget = baseBudget + budgetPerElement*c.nodes
 	}
 	switch {
 	case a.id == b.id:
@@ -86,6 +87,10 @@ func compareValues(before, after Value, o Options) *comparison {
 	}
 	return c
 }
+
+// maxCounted bounds the number of values by which budgets grow: what shares its
+// parts counts them each time.
+const maxCounted = 1 << 28
 
 // tree mirrors a value: equal subtrees of both documents have equal numbers.
 type tree struct {
@@ -101,7 +106,6 @@ type treeTable struct {
 	names map[string]uint32 // of members; they are compared with each other alone
 	done  map[*node]tree    // large containers that both documents share
 	next  uint32
-	nodes int
 
 	// For one subtree at a time, once its children are numbered.
 	key   []byte
@@ -155,8 +159,12 @@ func (t *treeTable) kids(n int) []tree {
 	return out
 }
 
-func (t *treeTable) tree(v Value) tree {
-	t.nodes++
+// tree numbers v. like is a value beside which it stands, and twin what became
+// of it: containers that the two share are numbered once.
+func (t *treeTable) tree(v, like Value, twin tree) tree {
+	if v.node != nil && v.node == like.node {
+		return twin
+	}
 	switch v.typ {
 	case TypeString:
 		return tree{id: t.text(v.text)}
@@ -175,8 +183,13 @@ func (t *treeTable) tree(v Value) tree {
 		return kept
 	}
 	kids := t.kids(v.Len())
+	beside := besides{v: like}
 	for i, e := range v.node.vals {
-		kids[i] = t.tree(e)
+		if j := beside.of(v, i); j >= 0 && e.node != nil {
+			kids[i] = t.tree(e, like.node.vals[j], twin.kids[j])
+		} else {
+			kids[i] = t.tree(e, Value{}, tree{})
+		}
 	}
 	t.key = append(t.key[:0], byte(v.typ))
 	if v.typ == TypeArray {

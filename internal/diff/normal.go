@@ -32,7 +32,7 @@ func (s Shape) Normal(v Value) (n Value, unkeyed []string, err error) {
 // NormalPair is Normal for two states of one document. What the two share is
 // done once, and the results share it too. An absent value stays absent.
 func (s Shape) NormalPair(before, after Value) (a, b Value, unkeyed []string, err error) {
-	z := normalizer{done: map[*node]Value{}}
+	z := normalizer{done: map[*node]Value{}, steps: addWeight(before.weight(), after.weight())}
 	var live []rule
 	for _, p := range s.Ignore {
 		if err := enter(&live, p, rule{ignore: true}); err != nil {
@@ -44,7 +44,8 @@ func (s Shape) NormalPair(before, after Value) (a, b Value, unkeyed []string, er
 			return Value{}, Value{}, nil, err
 		}
 	}
-	a, b = z.value(before, live, nil), z.value(after, live, nil)
+	a = z.value(before, live, nil, Value{})
+	b = z.value(after, live, nil, before)
 	slices.Sort(z.unkeyed)
 	return a, b, slices.Compact(z.unkeyed), nil
 }
@@ -68,15 +69,17 @@ func enter(live *[]rule, pointer string, r rule) error {
 
 type normalizer struct {
 	unkeyed []string
-	done    map[*node]Value // of large containers that no rule reaches
+	done    map[*node]Value // of containers that no rule reaches
+	steps   int             // left for seeing that two values are the same
 }
 
 // worthKeeping is from which weight on what became of a container is kept.
-const worthKeeping = 512
+const worthKeeping = 64
 
 // value normalises v. live are the rules that may still apply at or below it;
-// path is kept for them alone.
-func (z *normalizer) value(v Value, live []rule, path []string) Value {
+// path is kept for them alone. like is a value beside which v stands: where the
+// two are written the same, what became of one is shared.
+func (z *normalizer) value(v Value, live []rule, path []string, like Value) Value {
 	switch v.typ {
 	case TypeNumber:
 		return Value{typ: TypeNumber, text: plainNumber(v.text)}
@@ -89,12 +92,15 @@ func (z *normalizer) value(v Value, live []rule, path []string) Value {
 		if n, ok := z.done[v.node]; ok {
 			return n
 		}
+		if n, ok := z.done[like.node]; ok && z.identical(v, like) {
+			return n
+		}
 	}
 	var n Value
 	if v.typ == TypeObject {
-		n = z.object(v, live, path)
+		n = z.object(v, live, path, like)
 	} else {
-		n = z.array(v, live, path)
+		n = z.array(v, live, path, like)
 	}
 	if keep {
 		z.done[v.node] = n
@@ -115,7 +121,70 @@ func below(live []rule, token string) (kids []rule, ignored bool) {
 	return kids, ignored
 }
 
-func (z *normalizer) object(v Value, live []rule, path []string) Value {
+// besides finds, for the children of one container in turn, those of another
+// beside which they stand.
+type besides struct {
+	v     Value
+	moved bool // a child of an array was not beside its twin
+}
+
+// of returns the place of the child beside child i of v, or -1. Children of an
+// object are found where the two have them in one order.
+func (b *besides) of(v Value, i int) int {
+	if b.v.node == nil || b.v.typ != v.typ {
+		return -1
+	}
+	if v.typ == TypeObject {
+		if i < len(b.v.node.names) && b.v.node.names[i] == v.node.names[i] {
+			return i
+		}
+		return -1
+	}
+	j := i
+	if b.moved {
+		j += len(b.v.node.vals) - len(v.node.vals)
+	} else if len(b.v.node.vals) != len(v.node.vals) && (i >= len(b.v.node.vals) || b.v.node.vals[i].weight() != v.node.vals[i].weight()) {
+		b.moved = true // from here on they are as far from the end
+		j += len(b.v.node.vals) - len(v.node.vals)
+	}
+	if j < 0 || j >= len(b.v.node.vals) {
+		return -1
+	}
+	return j
+}
+
+// child is the child at the place that of finds, absent where there is none.
+func (b *besides) child(v Value, i int) Value {
+	if v.node.vals[i].node == nil {
+		return Value{}
+	}
+	if j := b.of(v, i); j >= 0 {
+		return b.v.node.vals[j]
+	}
+	return Value{}
+}
+
+// identical reports whether two values are written the same, as long as there
+// are steps left for looking.
+func (z *normalizer) identical(a, b Value) bool {
+	if z.steps--; z.steps < 0 || a.typ != b.typ || a.text != b.text || a.weight() != b.weight() {
+		return false
+	}
+	if a.node == b.node {
+		return true
+	}
+	if len(a.node.vals) != len(b.node.vals) || !slices.Equal(a.node.names, b.node.names) {
+		return false
+	}
+	for i, v := range a.node.vals {
+		if !z.identical(v, b.node.vals[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (z *normalizer) object(v Value, live []rule, path []string, like Value) Value {
 	var order []int // nil: as they are
 	if !slices.IsSorted(v.node.names) {
 		order = make([]int, len(v.node.names))
@@ -125,6 +194,7 @@ func (z *normalizer) object(v Value, live []rule, path []string) Value {
 		slices.SortFunc(order, func(a, b int) int { return cmp.Compare(v.node.names[a], v.node.names[b]) })
 	}
 	names, vals := make([]string, 0, len(v.node.names)), make([]Value, 0, len(v.node.names))
+	beside := besides{v: like}
 	for at := range v.node.names {
 		i := at
 		if order != nil {
@@ -138,7 +208,7 @@ func (z *normalizer) object(v Value, live []rule, path []string) Value {
 				continue
 			}
 		}
-		names, vals = append(names, name), append(vals, z.value(v.node.vals[i], kids, step(path, kids, name)))
+		names, vals = append(names, name), append(vals, z.value(v.node.vals[i], kids, step(path, kids, name), beside.child(v, i)))
 	}
 	return Value{typ: TypeObject, node: newNode(names, vals)}
 }
@@ -151,8 +221,9 @@ func step(path []string, kids []rule, token string) []string {
 	return append(path[:len(path):len(path)], token)
 }
 
-func (z *normalizer) array(v Value, live []rule, path []string) Value {
+func (z *normalizer) array(v Value, live []rule, path []string, like Value) Value {
 	vals := make([]Value, len(v.node.vals))
+	beside := besides{v: like}
 	for i, e := range v.node.vals {
 		var kids []rule
 		token := ""
@@ -160,7 +231,7 @@ func (z *normalizer) array(v Value, live []rule, path []string) Value {
 			token = strconv.Itoa(i)
 			kids, _ = below(live, token) // only members are left out: without an element the others would have other places
 		}
-		vals[i] = z.value(e, kids, step(path, kids, token))
+		vals[i] = z.value(e, kids, step(path, kids, token), beside.child(v, i))
 	}
 	for _, r := range live {
 		if len(r.rest) == 0 && r.member != "" {

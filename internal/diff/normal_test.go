@@ -3,6 +3,7 @@ package diff
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -220,5 +221,58 @@ func BenchmarkRecords(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestSharingChangesNothing: two documents that are read apart and have much in
+// common give the same as each by itself, whatever is shared on the way.
+func TestSharingChangesNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(31, 32))
+	apart := func(v Value) Value {
+		w, err := Decode(v.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	shapes := []Shape{{}, {Ignore: []string{"/a", "/*/b"}, Keys: map[string]string{"/list": "id", "/*/list": "name"}}, {Keys: map[string]string{"": "id"}}}
+	n, shared := 3000, 0
+	for i := range n {
+		vals := make([]Value, 1+r.IntN(6))
+		for j := range vals {
+			vals[j] = Value{typ: TypeObject, node: newNode([]string{"name", "id", "more"}, []Value{{typ: TypeString, text: strings.Repeat("x", r.IntN(90))}, Int(int64(j)), randomValue(r, 4)})}
+		}
+		list := Value{typ: TypeArray, node: newNode(nil, vals)}
+		before := Value{typ: TypeObject, node: newNode([]string{"list", "a"}, []Value{list, randomValue(r, 3)})}
+		after := before
+		for range r.IntN(3) {
+			after = altered(r, after)
+		}
+		before, after = apart(before), apart(after)
+		shape := shapes[i%len(shapes)]
+		x, y, unkeyed, err := shape.NormalPair(before, after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantX, first, _ := shape.Normal(before)
+		wantY, second, _ := shape.Normal(after)
+		both := slices.Compact(slices.Sorted(slices.Values(append(first, second...))))
+		if x.String() != wantX.String() || y.String() != wantY.String() || !slices.Equal(unkeyed, both) {
+			t.Fatalf("%s\n%s\ngive %s %v\n     %s %v\nwant %s\n     %s", before, after, x, unkeyed, y, both, wantX, wantY)
+		}
+		if x.Len() > 0 && y.Len() > 0 && x.node.vals[x.Len()-1].node != nil && x.node.vals[x.Len()-1].node == y.node.vals[y.Len()-1].node {
+			shared++
+		}
+		got, rows, coarse := Compare(x, y)
+		want, wantRows, wantCoarse := Compare(apart(wantX), apart(wantY))
+		if fmt.Sprint(got) != fmt.Sprint(want) || fmt.Sprint(rows) != fmt.Sprint(wantRows) || coarse != wantCoarse {
+			t.Fatalf("%s\n%s\ngive %v\nwant %v", x, y, got, want)
+		}
+		if z, err := got.Apply(x); err != nil || !z.Equal(y) {
+			t.Fatalf("%s\n%s\n%v gives %s, %v", x, y, got, z, err)
+		}
+	}
+	if shared < n/20 {
+		t.Errorf("only %d of %d pairs share anything", shared, n)
 	}
 }

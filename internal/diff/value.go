@@ -47,13 +47,14 @@ type Value struct {
 	node *node  // of an array or object
 }
 
-// node holds the children of an array or an object, and two sums over them that
+// node holds the children of an array or an object, and sums over them that
 // keep the price of a patch known.
 type node struct {
 	names  []string // nil for an array
 	vals   []Value
 	depth  int
 	weight int
+	count  int // of the values below it, itself included
 }
 
 // newNode computes the sums. weight saturates.
@@ -62,12 +63,14 @@ func newNode(names []string, vals []Value) *node {
 	for _, v := range vals {
 		n.depth = max(n.depth, v.depth())
 		n.weight = addWeight(n.weight, v.weight())
+		n.count = addWeight(n.count, v.count())
 	}
 	for _, name := range names {
 		n.weight = addWeight(n.weight, len(name)+3)
 	}
 	n.depth++
 	n.weight = addWeight(n.weight, 2)
+	n.count = addWeight(n.count, 1)
 	return n
 }
 
@@ -92,6 +95,14 @@ func (v Value) weight() int {
 		return len(v.text) + 3
 	}
 	return v.node.weight
+}
+
+// count is how many values v is made of.
+func (v Value) count() int {
+	if v.node == nil {
+		return 1
+	}
+	return v.node.count
 }
 
 // Member is a named value of an object.
