@@ -182,7 +182,7 @@ type Effect struct {
 }
 
 // effectKinds are the kinds whose preview this version computes.
-var effectKinds = []string{"file.read", "file.write", "file.append", "file.edit", "file.move", "file.delete", "dir.create", "document.patch", "json.replace", "json.merge", "json.patch", "exec", "http", "message", "sql", "opaque"}
+var effectKinds = []string{"file.read", "file.write", "file.append", "file.edit", "file.move", "file.delete", "dir.create", "document.patch", "notebook.edit", "json.replace", "json.merge", "json.patch", "exec", "http", "message", "sql", "opaque"}
 
 func (e *Effect) decodeNode(d *decoder, n *node, path string) {
 	switch {

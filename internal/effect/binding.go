@@ -90,6 +90,8 @@ func params(kind string) (list []param, ok bool) {
 		return []param{path, {name: "patch", want: expr.Dyn}, dry}, true
 	case Opaque:
 		return []param{{"path", expr.StringList, true}, dry}, true
+	case NotebookEdit:
+		return notebookParams(), true
 	case Exec:
 		return execParams(), true
 	case HTTP:
@@ -106,7 +108,7 @@ func params(kind string) (list []param, ok bool) {
 
 // Kinds lists the kinds that Compile knows, for messages and schemas.
 func Kinds() []string {
-	return []string{FileRead, FileWrite, FileAppend, FileEdit, FileMove, FileDelete, DirCreate, DocumentPatch, JSONReplace, JSONMerge, JSONPatch, Exec, HTTP, Message, SQL, Opaque}
+	return []string{FileRead, FileWrite, FileAppend, FileEdit, FileMove, FileDelete, DirCreate, DocumentPatch, NotebookEdit, JSONReplace, JSONMerge, JSONPatch, Exec, HTTP, Message, SQL, Opaque}
 }
 
 // Params lists the parameters of a kind and which of them may be left out.
@@ -146,6 +148,9 @@ func Compile(env *expr.Env, s Spec) (*Binding, error) {
 	case DialectGeneric, DialectWorkspace, DialectFilesystem, DialectClaude:
 	default:
 		return nil, fmt.Errorf("unknown dialect %q of effect %s", s.Dialect, s.Kind)
+	}
+	if s.Kind == NotebookEdit && s.Dialect != DialectClaude {
+		return nil, fmt.Errorf("effect %s is known of Claude Code's own tool alone", s.Kind)
 	}
 	b := &Binding{kind: s.Kind, dialect: s.Dialect, params: map[string]*expr.Program{}}
 	b.unproven = s.Dialect == DialectFilesystem && !s.Proven && s.Kind != FileRead && s.Kind != Opaque

@@ -167,6 +167,7 @@ type content struct {
 	stat          stat // of the file before, zero where it is new
 	before, after []byte
 	mode          uint32
+	open          bool // a part of after is the client's to choose: it is shown, and not predicted
 	hazards       []guard.Hazard
 }
 
@@ -214,6 +215,8 @@ func (b *Binding) fill(in Input, c *content) error {
 		return nil
 	case FileEdit:
 		return b.fillEdit(in, c)
+	case NotebookEdit:
+		return b.fillNotebook(in, c)
 	case DocumentPatch:
 		return b.fillPatch(in, c)
 	}
@@ -301,6 +304,9 @@ func (b *Binding) present(c content) (guard.Preview, error) {
 		Before:   c.stateBefore(),
 		After:    guard.State{Exists: true, Kind: stateFile, SHA256: diff.Sum(c.after), Size: int64(len(c.after)), Mode: c.mode, Computed: true},
 		Diff:     diff.Sum(text),
+	}
+	if c.open {
+		e.After = guard.State{Exists: true, Kind: stateFile}
 	}
 	change := guard.Change{Type: guard.ChangeUnified, Text: string(text), Added: result.Added, Removed: result.Removed}
 	s, err := structural(name, c.before, c.after, c.exists)

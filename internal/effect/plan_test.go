@@ -36,7 +36,11 @@ func TestCompileNamesTheFault(t *testing.T) {
 		}
 	}
 	for _, kind := range Kinds() {
-		b := compile(t, spec(kind, DialectGeneric))
+		dialect := DialectGeneric
+		if kind == NotebookEdit {
+			dialect = DialectClaude
+		}
+		b := compile(t, spec(kind, dialect))
 		if b.Kind() != kind || b.Declared() != kind {
 			t.Errorf("%s compiles to %s", kind, b.Kind())
 		}

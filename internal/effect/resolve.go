@@ -131,7 +131,7 @@ func (b *Binding) follows() bool {
 		// leads to; the link itself is shown, and refused by the plan.
 		return false
 	case b.dialect == DialectClaude:
-		return b.kind != FileWrite && b.kind != FileEdit // it refuses to write links
+		return b.kind != FileWrite && b.kind != FileEdit && b.kind != NotebookEdit // it refuses to write links
 	}
 	return true
 }
