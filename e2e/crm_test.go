@@ -3,10 +3,12 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -221,6 +223,98 @@ func (g *guard) changesRecord(c *sdkClient, tool string, args m, tier tiers.Tier
 	return patch
 }
 
+// undoes proposes to take a change back and allows that. It reports false, with
+// the reason, where the guard refuses to.
+func (g *guard) undoes(id string) (why string, ok bool) {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	d, err := g.api.Undo(ctx, id)
+	var p *client.Problem
+	if errors.As(err, &p) && p.Code == client.CodeNoUndo {
+		return p.Detail, false
+	}
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if d.Status != client.Pending || d.Undoes != id || d.RequestedBy.Actor != "developer" {
+		g.t.Errorf("the way back from %s is %+v", id, d.Approval)
+	}
+	if again, err := g.api.Undo(ctx, id); err != nil || again.ID != d.ID {
+		g.t.Errorf("asked for twice: %+v %v, want %s", again, err, d.ID)
+	}
+	if _, err := g.api.Decide(ctx, d.ID, client.Word{Decision: client.Allow, Digest: d.Digest, Reason: "back to before"}); err != nil {
+		g.t.Fatal(err)
+	}
+	if d := g.ended(d.ID, client.Executed); d.Receipt.ReadBack != "verified" {
+		g.t.Errorf("the way back ended as %+v", d.Receipt)
+	}
+	return "", true
+}
+
+// newest is the last change that ran.
+func (g *guard) newest() string {
+	g.t.Helper()
+	list := g.list(client.Executed)
+	return list[len(list)-1].ID
+}
+
+// TestCRMUndo takes changes of records back by the tool that made them. Each
+// record is what it was before, or the guard says why it cannot be.
+func TestCRMUndo(t *testing.T) {
+	t.Parallel()
+	g, c := newCRM(t, "")
+	restored := 0
+	for _, w := range append(recordCalls, randomMerges(10)...) {
+		read := m{"client": w.args["client"], "contactId": w.args["contactId"]}
+		before := recordOf(t, c, "get_contact", read, "contact")
+		g.changesRecord(c, w.tool, w.args, w.tier)
+		after := recordOf(t, c, "get_contact", read, "contact")
+		why, ok := g.undoes(g.newest())
+		got, want := recordOf(t, c, "get_contact", read, "contact"), before
+		if !ok {
+			want = after
+			if !strings.Contains(why, "cannot express") {
+				t.Errorf("%s %s: %s", w.tool, mustJSON(w.args), why)
+			}
+		} else {
+			restored++
+		}
+		if !got.Equal(want) {
+			t.Errorf("%s %s, taken back (%v %s)\nbefore %s\n after %s\n   got %s", w.tool, mustJSON(w.args), ok, why, before, after, got)
+		}
+		if !ok {
+			continue
+		}
+		if why, ok := g.undoes(g.newest()); !ok { // and forth again: later calls build on it
+			t.Errorf("%s %s: the undo cannot be undone: %s", w.tool, mustJSON(w.args), why)
+		}
+		if got := recordOf(t, c, "get_contact", read, "contact"); !got.Equal(after) {
+			t.Errorf("%s %s, done again\n after %s\n   got %s", w.tool, mustJSON(w.args), after, got)
+		}
+	}
+	t.Logf("%d restored", restored)
+	if restored < len(recordCalls) {
+		t.Errorf("only %d were restored", restored)
+	}
+	// What has moved on stays, and what was sent is sent.
+	g.changesRecord(c, "update_contact", with(contact("c-1"), m{"fields": m{"stage": "lead"}}), tiers.T1ReversibleWrite)
+	first := g.newest()
+	g.changesRecord(c, "update_contact", with(contact("c-1"), m{"fields": m{"stage": "lost"}}), tiers.T1ReversibleWrite)
+	if why, ok := g.undoes(first); ok || !strings.Contains(why, "moved on") {
+		t.Errorf("what has moved on: %v %s", ok, why)
+	}
+	g.changesRecord(c, "close_ticket", m{"client": "acme", "ticketId": "t-7", "note": "done"}, tiers.T1ReversibleWrite)
+	if why, ok := g.undoes(g.newest()); ok || !strings.Contains(why, "computed from its arguments") {
+		t.Errorf("a change that its tool cannot take back: %v %s", ok, why)
+	}
+	waits(t, g, c, "send_message", m{"client": "acme", "to": []any{"ada@lind.example"}, "subject": "s", "body": "b"},
+		change{tier: tiers.T4IdentityMoneyOutbound, kind: "message", shows: "lind.example"})
+	if why, ok := g.undoes(g.newest()); ok || !strings.Contains(why, "cannot be undone from here") {
+		t.Errorf("a message: %v %s", ok, why)
+	}
+}
+
 // asShown compares a record after a call with what was shown of it.
 func asShown(t *testing.T, what string, before, after diff.Value, shown diff.Patch) {
 	t.Helper()
@@ -313,10 +407,51 @@ func TestMemoryPreviewsAreTheChange(t *testing.T) {
 	} {
 		before := graph()
 		shown := g.changesRecord(c, w.tool, w.args, w.tier)
-		asShown(t, w.tool, before, graph(), shown)
+		after := graph()
+		asShown(t, w.tool, before, after, shown)
+		// Each has a way back but the last, whose relations no single call restores.
+		if why, ok := g.undoes(g.newest()); !ok {
+			if w.tool != "delete_entities" || !strings.Contains(why, "no way back") {
+				t.Errorf("%s: %s", w.tool, why)
+			}
+			continue
+		}
+		if got := graph(); !sorted(t, got).Equal(sorted(t, before)) {
+			t.Errorf("%s, taken back:\nbefore %s\n   got %s", w.tool, before, got)
+		}
+		if _, ok := g.undoes(g.newest()); !ok { // and forth again
+			t.Errorf("%s: the undo cannot be undone", w.tool)
+		}
+		if got := graph(); !sorted(t, got).Equal(sorted(t, after)) {
+			t.Errorf("%s, done again:\n after %s\n   got %s", w.tool, after, got)
+		}
 	}
 	// What the server would refuse is not offered.
 	if w := c.call("add_observations", m{"observations": []any{m{"entityName": "Nobody", "contents": []any{"x"}}}}).word(); w.Status != "denied" {
 		t.Errorf("an observation of nobody was answered %+v", w)
 	}
+}
+
+// sorted is a graph without the order of its lists: what was removed and made
+// again stands at the end.
+func sorted(t *testing.T, graph diff.Value) diff.Value {
+	t.Helper()
+	var doc struct {
+		Entities []struct {
+			Name, EntityType string
+			Observations     []string
+		}
+		Relations []map[string]string
+	}
+	read(t, graph.Encode(), &doc)
+	var lines []string
+	for _, e := range doc.Entities {
+		slices.Sort(e.Observations)
+		lines = append(lines, string(mustJSON(e)))
+	}
+	for _, r := range doc.Relations {
+		lines = append(lines, string(mustJSON(r)))
+	}
+	slices.Sort(lines)
+	return mustValue(t, string(mustJSON(lines)))
 }

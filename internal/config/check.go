@@ -216,6 +216,7 @@ func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
 	checkEffect(d, t, path)
 	c.checkRecord(d, s, t)
 	checkReceipts(d, t, path)
+	checkUndo(d, s, t, path+".undo")
 	checkApproval(d, t, path)
 	checkRules(d, t, path)
 	oneOf(d, path+".schema.extra_members", "an answer here", t.Schema.ExtraMembers, "allow", "deny")

@@ -172,3 +172,21 @@ func checkReceipts(d *decoder, t *Tool, path string) {
 		}
 	}
 }
+
+// checkUndo looks at the call that takes a change back.
+func checkUndo(d *decoder, s *Server, t *Tool, at string) {
+	if !t.Undo.Set() {
+		return
+	}
+	tool := s.Tools[t.Undo.Tool]
+	switch {
+	case t.Effect.Record == nil:
+		d.errorf(at, "remove it", "'undo' belongs to json.* effects: of files the way back is known, of nothing else there is one")
+	case t.Undo.Tool == "":
+		d.errorf(at, "name the tool that takes the change back", "'undo' needs a tool")
+	case tool == nil:
+		d.errorf(at+".tool", didYouMean(t.Undo.Tool, slices.Sorted(maps.Keys(s.Tools))), "server %q names no tool %q", s.Name, clip(t.Undo.Tool))
+	case tool.Tier == guard.T0Read || tool.Tier == guard.Never:
+		d.errorf(at+".tool", "name a tool that writes", "%q is %s, so it takes nothing back", t.Undo.Tool, tool.Tier)
+	}
+}

@@ -48,6 +48,11 @@ func TestRecordsDoNotLoad(t *testing.T) {
 		{"json.merge: {read: {tool: get_contact, args: {id: [1]}}, merge: args.f}", "an expression, such as args.id, is needed here"},
 		{"json.merge: args.f", "a mapping of parameters to expressions is needed here"},
 		{"opaque\n        receipts: {recrd: answer.id}", `c.yaml:14:27: "recrd" is not a kind of receipt`},
+		{"opaque\n        undo: {tool: write}", "'undo' belongs to json.* effects"},
+		{"json.merge: {" + read + ", merge: args.f}\n        undo: {args: {a: args.a}}", "'undo' needs a tool"},
+		{"json.merge: {" + read + ", merge: args.f}\n        undo: {tool: wite}", `server "crm" names no tool "wite" – did you mean "write"?`},
+		{"json.merge: {" + read + ", merge: args.f}\n        undo: {tool: get_contact}", `"get_contact" is T0_READ, so it takes nothing back`},
+		{"json.merge: {" + read + ", merge: args.f}\n        undo: {tol: write}", `"tol" is not a key of undo`},
 	} {
 		_, err := Parse("c.yaml", []byte(recordBase+"          "+c.effect+"\n"))
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -135,6 +135,7 @@ type Tool struct {
 	Sensitive    Sensitive             `yaml:"sensitive" doc:"Whether what is read is sensitive: true, or conditions."`
 	Labels       []Label               `yaml:"labels" doc:"What the tool is a source or a sink of: untrusted (its answer is text that strangers wrote), private (its answer is not for everyone), outbound (a call carries data to others). Descriptive only: nothing is enforced by them."`
 	Receipts     map[string]Expression `yaml:"receipts" json:",omitempty" doc:"What of a call's answer is kept: record, message, file, commit or other, each an expression over 'answer' that yields a text or a list of texts."`
+	Undo         Undo                  `yaml:"undo" json:",omitzero" doc:"For json.* effects: the call of the same server that takes a change back, for approve undo. Default: the tool itself, where its effect hands on one argument as it came."`
 	Schema       Schema                `yaml:"schema" doc:"How arguments are checked against the tool's own schema."`
 	Sandbox      string                `yaml:"sandbox" doc:"For T3_EXECUTE: 'none' accepts that commands run without a sandbox; each approval says so. 'client', of the client's own tools, accepts the client's sandbox, and that it may be off; each approval says so where it is." enum:"none,client"`
 	Signed       Unsigned              `yaml:"signed" doc:"For T4_IDENTITY_MONEY_OUTBOUND: 'no' accepts decisions without a signature; each approval says so."`
@@ -164,6 +165,18 @@ type Rule struct {
 }
 
 func (Rule) noun() string { return "a rule" }
+
+// Undo is the call that takes a change of a record back.
+type Undo struct {
+	When Expression            `yaml:"when" json:",omitempty" doc:"Condition over args and record. Where it does not hold there is no way back. Default: always."`
+	Tool string                `yaml:"tool" doc:"A tool of the same server that writes."`
+	Args map[string]Expression `yaml:"args" doc:"Its arguments, as expressions over args, those of the call, and record, the record before it (null where there was none)."`
+}
+
+func (Undo) noun() string { return "undo" }
+
+// Set reports whether a way back is named.
+func (u Undo) Set() bool { return u.Tool != "" || u.When != "" || len(u.Args) > 0 }
 
 // SideEffect is a sentence shown to the reviewer. Expressions in braces are
 // replaced by their values.

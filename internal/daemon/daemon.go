@@ -65,6 +65,7 @@ type daemon struct {
 	desk     *approval.Desk
 	locks    *proxy.Locks
 	meter    *proxy.Meter
+	undoing  sync.Mutex // held while an undo is proposed
 	secrets  *secrets
 	policy   atomic.Pointer[policy.Set]
 	problem  atomic.Pointer[string] // why the newest configuration is not in force

@@ -216,7 +216,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 	err := proxy.Serve(ctx, proxy.Config{
 		Session:  s.Session,
 		Client:   duplex{h.In, h.Out},
-		Upstream: func(ctx context.Context) (upstream.Conn, error) { return d.startUpstream(ctx, s, h) },
+		Upstream: func(ctx context.Context) (upstream.Conn, error) { return d.startUpstream(ctx, s, h.Client.Cwd) },
 		Policy:   func() *policy.Set { return s.policy(d.policy.Load()) },
 		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
 		Redactor: d.secrets, Clock: d.clock,
@@ -231,8 +231,8 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 }
 
 // startUpstream starts the server of a session, with the environment that the
-// policy names and nothing else.
-func (d *daemon) startUpstream(ctx context.Context, s *session, h *ipc.Handover) (upstream.Conn, error) {
+// policy names and nothing else. folder is the client's.
+func (d *daemon) startUpstream(ctx context.Context, s *session, folder string) (upstream.Conn, error) {
 	c := s.server.Config
 	if c.Builtin == "workspace" {
 		conn, err := workspace.Open(workspace.Config{Roots: s.roots, Version: d.cfg.Version})
@@ -251,7 +251,7 @@ func (d *daemon) startUpstream(ctx context.Context, s *session, h *ipc.Handover)
 			return nil, fmt.Errorf("the server's package changed and the policy could not be read again: %w", err)
 		}
 	}
-	spec, err := UpstreamSpec(ctx, d.cfg.Paths, c, h.Client.Cwd)
+	spec, err := UpstreamSpec(ctx, d.cfg.Paths, c, folder)
 	if err != nil {
 		s.failed(err)
 		return nil, err

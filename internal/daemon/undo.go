@@ -16,13 +16,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/onboard"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/proxy"
+	"github.com/mcpguard/mcpguard/internal/redact"
 	"github.com/mcpguard/mcpguard/internal/store"
 	"github.com/mcpguard/mcpguard/internal/upstream"
 	"github.com/mcpguard/mcpguard/internal/workspace"
 )
 
-// undoName is how the developer's own sessions call themselves, and the server
-// that they speak with: the built-in one, with a policy of its own.
+// undoClient is how the developer's own sessions call themselves; undoName is the
+// server of those that restore files: the built-in one, with a policy of its own.
 const (
 	undoName   = "undo"
 	undoClient = "approve undo"
@@ -32,32 +33,43 @@ const (
 const undoStart = 20 * time.Second
 
 // Undo implements localapi.Live. It proposes the inverse of an executed change:
-// as a call of the built-in server in a session of the developer's own, which
-// goes the way of every call and waits for an approval of its own. The id is
-// that approval's. The error is an *effect.Refusal where the change cannot be
-// taken back.
+// as a call in a session of the developer's own, which goes the way of every call
+// and always waits for an approval of its own. What was done to files the
+// built-in server takes back, what was done to a record its own server. The id is
+// that approval's; while one waits for the same change, it is that one's. The
+// error is an *effect.Refusal where the change cannot be taken back.
 func (l live) Undo(ctx context.Context, id guard.ApprovalID, by guard.Approver) (guard.ApprovalID, error) {
 	d := l.daemon
 	a, err := d.store.Approval(id)
 	if err != nil {
 		return "", err
 	}
-	in, err := effect.InverseOf(ctx, a)
+	d.undoing.Lock() // two that come together must not both propose
+	defer d.undoing.Unlock()
+	open, err := d.store.Open()
 	if err != nil {
 		return "", err
 	}
-	set, err := undoPolicy(ctx, a, in.Roots, d.cfg.Version, d.now())
-	if err != nil {
-		return "", fmt.Errorf("preparing to undo %s: %w", id, err)
+	for _, o := range open {
+		if o.Undoes == id {
+			return o.ID, nil
+		}
 	}
 	u := &undo{
-		daemon: d, of: a, in: in, set: set,
+		daemon: d, of: a, refused: make(chan string, 1),
 		session: guard.Session{
 			ID: guard.NewSessionID(), RunID: guard.NewRunID(), Tenant: a.Tenant, Environment: a.Environment, Workflow: a.Workflow,
-			Profile: undoName, Server: undoName, OpenedAt: d.now(),
-			Origin: guard.Origin{Client: undoClient, Version: d.cfg.Version, PID: by.PID, Executable: by.Executable, Folder: in.Roots[0], User: by.User},
+			OpenedAt: d.now(),
+			Origin:   guard.Origin{Client: undoClient, Version: d.cfg.Version, PID: by.PID, Executable: by.Executable, User: by.User},
 		},
-		refused: make(chan string, 1),
+	}
+	if effect.ChangesRecord(a) {
+		err = u.ofRecord()
+	} else {
+		err = u.ofFiles(ctx)
+	}
+	if err != nil {
+		return "", err
 	}
 	changes := d.store.Watch()
 	defer changes.Close()
@@ -68,14 +80,96 @@ func (l live) Undo(ctx context.Context, id guard.ApprovalID, by guard.Approver) 
 	return u.waits(ctx, changes)
 }
 
-// undo is one session of the developer's own, with one call.
+// undo is one session of the developer's own, with one call that changes
+// something.
 type undo struct {
 	*daemon
 	of      guard.Approval
-	in      effect.Inverse
-	set     *policy.Set
 	session guard.Session
+	config  proxy.Config // of the session: its server, policy and folders
+	// inverse says which call takes the change back. It may read with the
+	// session's server.
+	inverse func(ctx context.Context, reader effect.Reader) (effect.Inverse, error)
 	refused chan string // an answer that came without an approval
+}
+
+// ofFiles prepares a session with the built-in server.
+func (u *undo) ofFiles(ctx context.Context) error {
+	in, err := effect.InverseOf(ctx, u.of)
+	if err != nil {
+		return err
+	}
+	set, err := undoPolicy(ctx, u.of, in.Roots, u.cfg.Version, u.now())
+	if err != nil {
+		return fmt.Errorf("preparing to undo %s: %w", u.of.ID, err)
+	}
+	u.session.Profile, u.session.Server, u.session.Origin.Folder = undoName, undoName, in.Roots[0]
+	u.inverse = func(context.Context, effect.Reader) (effect.Inverse, error) { return in, nil }
+	u.config = proxy.Config{
+		Upstream: func(context.Context) (upstream.Conn, error) {
+			return workspace.Open(workspace.Config{Roots: in.Roots, Version: u.cfg.Version})
+		},
+		Policy: func() *policy.Set { return set }, Roots: in.Roots,
+	}
+	return nil
+}
+
+// ofRecord prepares a session with the server of the change itself, in the
+// folder of the client that made it, under the policy in force.
+func (u *undo) ofRecord() error {
+	const byHand = "take it back by hand"
+	no := func(format string, args ...any) error {
+		return &effect.Refusal{Rule: guard.RulePreviewFailed, Reason: fmt.Sprintf(format, args...), Repair: byHand}
+	}
+	set, folder := u.policy.Load(), u.of.RequestedBy.Folder
+	server, ok := set.Server(u.of.Server)
+	if !ok || u.of.Server == config.NativeServer {
+		return no("the server %q is not configured any more", u.of.Server)
+	}
+	profile, ok := set.ProfileFor(folder)
+	if !ok || profile.Tenant != u.of.Tenant || profile.Environment != u.of.Environment {
+		// fail closed: it would be done for another tenant, or elsewhere
+		return no("the folder %s does not belong to the tenant and environment of the change any more", folder)
+	}
+	roots, err := Workspaces(server.Config, folder)
+	if err != nil {
+		return no("%v", err)
+	}
+	u.session.Profile, u.session.Server, u.session.Origin.Folder = profile.Name, u.of.Server, folder
+	s := &session{Session: u.session, server: server, folder: folder, roots: roots}
+	u.config = proxy.Config{
+		Upstream: func(ctx context.Context) (upstream.Conn, error) { return u.startUpstream(ctx, s, folder) },
+		Policy:   func() *policy.Set { return s.policy(u.daemon.policy.Load()) },
+		Roots:    roots, ServerRoots: FolderArgs(server.Config), Home: u.home(server.Config),
+	}
+	u.inverse = func(ctx context.Context, reader effect.Reader) (effect.Inverse, error) {
+		before, now, err := effect.RecordBefore(ctx, reader, u.of)
+		if err != nil {
+			return effect.Inverse{}, err
+		}
+		server, ok := u.config.Policy().Server(u.of.Server)
+		if !ok {
+			return effect.Inverse{}, no("the server %q is not configured any more", u.of.Server)
+		}
+		tool, ok := server.Tool(u.of.Tool)
+		if !ok {
+			return effect.Inverse{}, no("the policy does not name %s any more", u.of.Tool)
+		}
+		in := effect.Inverse{Tool: u.of.Tool}
+		name, args, err := tool.Undo(u.session, u.of.Args, before)
+		switch {
+		case errors.Is(err, policy.ErrNoUndo):
+			return in, no("%v", err)
+		case err != nil:
+			return in, no("its way back cannot be computed: %v", err)
+		case name != "":
+			in.Tool, in.Args = name, args
+			return in, nil
+		}
+		in.Args, err = tool.Binding.InverseArgs(u.of, before, now)
+		return in, err
+	}
+	return nil
 }
 
 // undoPolicy is what holds for the built-in server in such a session: its
@@ -124,28 +218,31 @@ func (u *undo) run() {
 		defer close(done)
 		defer cancel()
 		defer fromUs.Close()
-		u.speak(fromUs, toUs)
+		u.speak(ctx, &speaker{w: fromUs, lines: bufio.NewReader(toUs)})
 	}()
-	err := proxy.Serve(ctx, proxy.Config{
-		Session: u.session,
-		Client:  pipeEnds{toGuard, fromGuard},
-		Upstream: func(context.Context) (upstream.Conn, error) {
-			return workspace.Open(workspace.Config{Roots: u.in.Roots, Version: u.cfg.Version})
-		},
-		Policy: func() *policy.Set { return u.set },
-		Store:  u.store, Desk: u.desk, Locks: u.locks, Meter: u.meter, Redactor: u.secrets, Clock: u.clock,
-		Roots: u.in.Roots, Undoes: u.of.ID,
-		Log: u.log.With("session", u.session.ID, "server", undoName),
-	})
+	c := u.config
+	c.Session, c.Client, c.Undoes = u.session, pipeEnds{toGuard, fromGuard}, u.of.ID
+	c.Store, c.Desk, c.Locks, c.Meter, c.Redactor, c.Clock = u.store, u.desk, u.locks, u.meter, u.secrets, u.clock
+	c.Log = u.log.With("session", u.session.ID, "server", u.session.Server)
+	err := proxy.Serve(ctx, c)
 	_ = toUs.Close()
 	<-done
 	if err != nil && u.base.Err() == nil {
 		u.log.Warn("an undo ended", "undoes", u.of.ID, "error", err)
+		u.refuse("the server did not start: " + err.Error())
 	}
 	end, cancelEnd := context.WithTimeout(context.WithoutCancel(u.base), 10*time.Second)
 	defer cancelEnd()
 	if err := u.store.CloseSession(end, u.session.ID, u.now(), audit.ForSession(audit.SessionClosed, u.session, u.now())); err != nil {
 		u.log.Error("recording the end of an undo", "session", u.session.ID, "error", err)
+	}
+}
+
+// refuse keeps the first reason why no approval came.
+func (u *undo) refuse(why string) {
+	select {
+	case u.refused <- why:
+	default:
 	}
 }
 
@@ -158,42 +255,94 @@ type pipeEnds struct {
 func (p pipeEnds) Write(b []byte) (int, error) { return p.w.Write(b) }
 func (p pipeEnds) Close() error                { return errors.Join(p.PipeReader.Close(), p.w.Close()) }
 
-// speak is the client's side: it introduces itself, makes the call and reads to
-// its answer.
-func (u *undo) speak(w io.Writer, r io.Reader) {
-	lines := bufio.NewReader(r)
-	answer := func(id int) ([]byte, bool) {
-		for {
-			line, err := lines.ReadBytes('\n')
-			if err != nil {
-				return nil, false
-			}
-			var head struct {
-				ID     int    `json:"id"`
-				Method string `json:"method"`
-			}
-			if json.Unmarshal(line, &head) == nil && head.ID == id && head.Method == "" {
-				return line, true
-			}
+// speak is the client's side: it introduces itself, finds out which call takes
+// the change back, makes it and reads to its answer.
+func (u *undo) speak(ctx context.Context, s *speaker) {
+	if _, err := s.ask("initialize", map[string]any{
+		"protocolVersion": "2025-11-25", "capabilities": struct{}{}, "clientInfo": map[string]string{"name": undoClient, "version": u.cfg.Version},
+	}); err != nil {
+		return
+	}
+	if err := s.say(map[string]any{"jsonrpc": "2.0", "method": "notifications/initialized"}); err != nil {
+		return
+	}
+	in, err := u.inverse(ctx, s)
+	if err != nil {
+		var no *effect.Refusal
+		if !errors.As(err, &no) {
+			u.log.Warn("an undo was not computed", "undoes", u.of.ID, "error", err)
+			no = &effect.Refusal{Reason: "its way back could not be computed"}
+		}
+		u.refuse(no.Reason)
+		return
+	}
+	line, err := s.ask("tools/call", map[string]any{"name": in.Tool, "arguments": in.Args})
+	if err != nil {
+		return
+	}
+	u.refuse("the way back is refused: " + sentenceOf(line))
+}
+
+// speaker is a client with one request at a time.
+type speaker struct {
+	w     io.Writer
+	lines *bufio.Reader
+	id    int
+}
+
+func (s *speaker) say(v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = s.w.Write(append(data, '\n'))
+	return err
+}
+
+// ask returns the frame that answers a request; what comes before it is skipped.
+func (s *speaker) ask(method string, params any) ([]byte, error) {
+	s.id++
+	if err := s.say(map[string]any{"jsonrpc": "2.0", "id": s.id, "method": method, "params": params}); err != nil {
+		return nil, err
+	}
+	for {
+		line, err := s.lines.ReadBytes('\n')
+		if err != nil {
+			return nil, err
+		}
+		var head struct {
+			ID     int    `json:"id"`
+			Method string `json:"method"`
+		}
+		if json.Unmarshal(line, &head) == nil && head.ID == s.id && head.Method == "" {
+			return line, nil
 		}
 	}
-	hello := `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"` + undoClient + `","version":"1"}}}` + "\n"
-	if _, err := io.WriteString(w, hello); err != nil {
-		return
+}
+
+// ReadTool implements effect.Reader: with a call like any other, by which the
+// policy is asked and which is on record.
+func (s *speaker) ReadTool(_ context.Context, tool string, args []byte) ([]byte, error) {
+	no := func(why string) error {
+		return &effect.Refusal{Rule: guard.RulePreviewFailed, Reason: "the record could not be read with " + tool + ": " + why, Repair: "take it back by hand"}
 	}
-	if _, ok := answer(1); !ok {
-		return
+	line, err := s.ask("tools/call", map[string]any{"name": tool, "arguments": json.RawMessage(args)})
+	if err != nil {
+		return nil, no("the server has ended")
 	}
-	call := fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/initialized"}`+"\n"+
-		`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":%q,"arguments":%s}}`+"\n", u.in.Tool, u.in.Args)
-	if _, err := io.WriteString(w, call); err != nil {
-		return
+	var frame struct {
+		Result json.RawMessage
+		Error  json.RawMessage
 	}
-	line, ok := answer(2)
-	if !ok {
-		return
+	var result struct{ IsError bool }
+	switch {
+	case json.Unmarshal(line, &frame) != nil, frame.Error != nil, json.Unmarshal(frame.Result, &result) != nil, result.IsError:
+		return nil, no(sentenceOf(line))
+	case redact.ContainsMarker(frame.Result):
+		// fail closed: what was taken out is not known here, and must not be written
+		return nil, no("it holds a secret, which the guard takes out of what it reads")
 	}
-	u.refused <- sentenceOf(line)
+	return frame.Result, nil
 }
 
 // sentenceOf is why a call was refused, as its answer says.
@@ -244,7 +393,7 @@ func (u *undo) waits(ctx context.Context, changes *store.Watcher) (guard.Approva
 			return id, nil
 		default:
 		}
-		return "", &effect.Refusal{Rule: guard.RulePreviewFailed, Reason: "the way back is refused: " + why, Repair: "take it back by hand"}
+		return "", &effect.Refusal{Rule: guard.RulePreviewFailed, Reason: why, Repair: "take it back by hand"}
 	case <-ctx.Done():
 		return "", fmt.Errorf("undoing %s: no approval came to wait: %w", u.of.ID, ctx.Err())
 	}

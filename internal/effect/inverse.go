@@ -24,19 +24,12 @@ type Inverse struct {
 // it cannot be taken back: it was none of a file, its content is no longer kept,
 // or the file has moved on.
 func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
-	const byHand = "take it back by hand"
-	if a.Status != guard.Executed {
-		return Inverse{}, refusePlan(byHand, "it did not run, or what became of it is not known: it is %s", a.Status)
+	e, err := undoable(a)
+	if err != nil {
+		return Inverse{}, err
 	}
-	if len(a.Args) == 0 {
-		return Inverse{}, refusePlan(byHand, "the content of the change is no longer kept")
-	}
-	if len(a.Preview.Effects) != 1 {
-		return Inverse{}, refusePlan(byHand, "it cannot be undone from here: it has %d effects", len(a.Preview.Effects))
-	}
-	e := a.Preview.Effects[0]
 	switch {
-	case e.Resource.Kind != TargetFile || !e.After.Computed || !e.Before.Computed:
+	case e.Record != nil || e.Resource.Kind != TargetFile || !e.After.Computed || !e.Before.Computed:
 		return Inverse{}, refusePlan(byHand, "what %s did cannot be undone from here", e.Kind)
 	case e.Kind == FileMove:
 		return inverseMove(ctx, e)
@@ -69,7 +62,6 @@ func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
 }
 
 func inverseMove(ctx context.Context, e guard.Effect) (Inverse, error) {
-	const byHand = "take it back by hand"
 	if e.Dest == nil {
 		return Inverse{}, refusePlan(byHand, "the move has no destination on record")
 	}
@@ -87,7 +79,6 @@ func inverseMove(ctx context.Context, e guard.Effect) (Inverse, error) {
 // contentBefore takes the change of a file off its content now. The result is
 // the content before to the last bit, or none at all.
 func contentBefore(at place, now guard.State, e guard.Effect, c guard.Change) ([]byte, error) {
-	const byHand = "take it back by hand"
 	var after []byte
 	if now.Exists {
 		var err error

@@ -266,6 +266,9 @@ func (d *differ) tool(old, new *Tool) {
 	if !same(a.Receipts, b.Receipts) {
 		d.add(false, "%s: receipts %s → %s", name, show(a.Receipts), show(b.Receipts))
 	}
+	if !same(a.Undo, b.Undo) {
+		d.add(false, "%s: undo %s → %s", name, show(a.Undo), show(b.Undo))
+	}
 	if a.Says != b.Says {
 		d.add(false, "%s: says %q → %q", name, a.Says, b.Says)
 	}
@@ -281,7 +284,7 @@ func undescribed(t config.Tool) config.Tool {
 	t.Name, t.Tier, t.TiersWhen, t.Effect, t.Deny, t.Allow = "", guard.Never, nil, config.Effect{}, nil, nil
 	t.Tenants, t.Environments, t.Approval, t.Limits = nil, nil, config.Approval{}, config.Limits{}
 	t.SideEffects, t.Sensitive, t.Schema, t.Sandbox, t.Signed, t.Says = nil, config.Sensitive{}, config.Schema{}, "", false, ""
-	t.Labels, t.Receipts = nil, nil
+	t.Labels, t.Receipts, t.Undo = nil, nil, config.Undo{}
 	return t
 }
 

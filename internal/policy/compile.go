@@ -45,6 +45,7 @@ func (c *compiler) tool(s *config.Server, tc *config.Tool) *Tool {
 	c.binding(t, s, tc)
 	c.rules(t, tc)
 	c.receipts(t, tc)
+	c.undo(t, tc)
 	hash, err := toolHash(c.cfg, s, t)
 	if err != nil {
 		c.problem(c.cfg.Pos(tc.Path), "the policy of this tool has no hash: "+err.Error(), "")

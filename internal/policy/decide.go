@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/config"
@@ -33,6 +34,9 @@ const (
 	HazardNoSandbox  = "no_sandbox"
 	HazardUnsigned   = "unsigned"
 )
+
+// notReversible is said of what cannot be taken back, by policy and effects alike.
+const notReversible = "NOT reversible"
 
 // maxSideEffects bounds the sentences of one call.
 const maxSideEffects = 32
@@ -177,7 +181,7 @@ func (t *Tool) sideEffects(list []view, tier guard.Tier, s Snapshot, has []guard
 		}
 	}
 	if tier >= guard.T2IrreversibleWrite {
-		add("NOT reversible")
+		add(notReversible)
 	}
 	for _, e := range t.rules.effects {
 		for i := range list {
@@ -267,7 +271,7 @@ func restorable(p guard.Preview) bool {
 			return false
 		}
 	}
-	return len(p.Effects) > 0
+	return len(p.Effects) > 0 && !slices.Contains(p.SideEffects, guard.SideEffect{Text: notReversible})
 }
 
 // AskFirst makes the verdict on a write that was allowed wait for a human.

@@ -2,8 +2,10 @@ package policy
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -27,6 +29,7 @@ func TestPostIsForWhatCanBeTakenBack(t *testing.T) {
 		"not computed":        func(p *guard.Preview) { p.Effects[0].After.Computed = false },
 		"before not computed": func(p *guard.Preview) { p.Effects[0].Before.Computed = false },
 		"one of two":          func(p *guard.Preview) { p.Effects = append(p.Effects, guard.Effect{Kind: "http"}) },
+		"said to be final":    func(p *guard.Preview) { p.SideEffects = []guard.SideEffect{{Text: "NOT reversible"}} },
 		"paths ask":           func(p *guard.Preview) { p.Paths = guard.PathsAsk },
 	} {
 		p := preview("file.write", at)
@@ -94,5 +97,50 @@ func TestRulesSeeFacts(t *testing.T) {
 		if v.Verdict != guard.Ask || slices.Contains(v.SideEffects, p.SideEffects[0]) {
 			t.Errorf("%s, of nothing: %+v", c.when, v)
 		}
+	}
+}
+
+// TestUndo computes the call that takes a change back, from what the call was and
+// from the record before it.
+func TestUndo(t *testing.T) {
+	decode := func(s string) diff.Value {
+		v, err := diff.Decode([]byte(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	const merge = "tier: T1_REVERSIBLE_WRITE\neffect: {json.merge: {read: {file: args.path}, merge: \"{'n': args.n}\"}}\n"
+	session := request(`{}`).Call.Session
+	for name, c := range map[string]struct {
+		undo, before string
+		tool, args   string
+		err          string
+	}{
+		"none":              {"", `{"n":1}`, "", "", ""},
+		"a way back":        {`undo: {tool: t, args: {path: args.path, n: record.n}}`, `{"n":1}`, "t", `{"n":1,"path":"a"}`, ""},
+		"it was not":        {`undo: {tool: t, args: {path: args.path, n: "record == null ? 0 : 1"}}`, "", "t", `{"n":0,"path":"a"}`, ""},
+		"under a condition": {`undo: {tool: t, when: "record.n > 1", args: {n: record.n}}`, `{"n":2}`, "t", `{"n":2}`, ""},
+		"not now":           {`undo: {tool: t, when: "record.n > 1", args: {n: record.n}}`, `{"n":1}`, "", "", "no way back"},
+		"not at all":        {`undo: {tool: t, args: {n: record.m}}`, `{"n":1}`, "", "", "undo, n"},
+		"rounded":           {`undo: {tool: t, args: {n: record.n}}`, `{"n":123456789012345678901234567890}`, "", "", "would be rounded"},
+	} {
+		var before diff.Value
+		if c.before != "" {
+			before = decode(c.before)
+		}
+		tool, args, err := one(t, merge+c.undo+"\n").Undo(session, []byte(`{"path":"a","n":7}`), before)
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: %v, want %s", name, err, c.err)
+			}
+			continue
+		}
+		if err != nil || tool != c.tool || string(args) != c.args {
+			t.Errorf("%s: %s %s %v, want %s %s", name, tool, args, err, c.tool, c.args)
+		}
+	}
+	if _, err := tryCompile(t, tool(merge+"undo: {tool: t, args: {n: recrd.n}}\n"), definitionOf("t", anySchema)); err == nil || !strings.Contains(err.Error(), "does not compile") {
+		t.Errorf("a variable that is not there: %v", err)
 	}
 }

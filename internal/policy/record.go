@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -94,4 +97,64 @@ func (t *Tool) Touched(vars *expr.Vars, answer diff.Value) []guard.Touched {
 		}
 	}
 	return out
+}
+
+func (c *compiler) undo(t *Tool, tc *config.Tool) {
+	env := c.scope(c.env.Record)
+	if when := string(tc.Undo.When); when != "" {
+		t.undoWhen = c.expressionIn(env, tc.Path+".undo.when", when, expr.Bool)
+		c.known(t, tc.Path+".undo.when", t.undoWhen)
+	}
+	for _, name := range slices.Sorted(maps.Keys(tc.Undo.Args)) {
+		path := tc.Path + ".undo.args." + name
+		p := c.expressionIn(env, path, string(tc.Undo.Args[name]), expr.Dyn)
+		if p == nil {
+			continue
+		}
+		c.known(t, path, p)
+		if t.undo == nil {
+			t.undo = map[string]*expr.Program{}
+		}
+		t.undo[name] = p
+	}
+}
+
+// ErrNoUndo means that the condition of a tool's way back does not hold.
+var ErrNoUndo = errors.New("by the condition of its `undo` there is no way back from this change")
+
+// Undo returns the call of the tool's own server that the policy names as the
+// way back from a change: the tool's name and its arguments. args are those of
+// the call that made the change, before is the record as it was, absent where
+// there was none. Without such a call the name is empty.
+func (t *Tool) Undo(session guard.Session, args json.RawMessage, before diff.Value) (tool string, with json.RawMessage, err error) {
+	if !t.Config.Undo.Set() {
+		return "", nil, nil
+	}
+	vars, err := t.Vars(Request{Call: guard.ToolCall{Tool: t.Name, Args: args, Session: session}})
+	if err != nil {
+		return "", nil, fmt.Errorf("reading the arguments of the change: %w", err)
+	}
+	var doc any
+	if before.Present() {
+		if doc, err = effect.Plain(before); err != nil {
+			return "", nil, fmt.Errorf("reading the record before the change: %w", err)
+		}
+	}
+	vars.Record = &doc
+	if t.undoWhen != nil {
+		switch holds, err := t.undoWhen.Bool(vars); {
+		case err != nil:
+			return "", nil, fmt.Errorf("undo, when: %w", err)
+		case !holds:
+			return "", nil, ErrNoUndo
+		}
+	}
+	values := map[string]any{}
+	for name, p := range t.undo {
+		if values[name], err = p.Any(vars); err != nil {
+			return "", nil, fmt.Errorf("undo, %s: %w", name, err)
+		}
+	}
+	with, err = json.Marshal(values)
+	return t.Config.Undo.Tool, with, err
 }

@@ -215,7 +215,9 @@ type Tool struct {
 	schemas   *schemaCache
 	proven    bool
 	receipts  []receipt
-	serverMax int // calls in flight on the whole server
+	undo      map[string]*expr.Program // arguments of the tool that takes a change back
+	undoWhen  *expr.Program            // nil: always
+	serverMax int                      // calls in flight on the whole server
 }
 
 // Pin returns the accepted definition of the tool.

@@ -65,14 +65,16 @@ func TestPostIsOnRecordBeforeItRuns(t *testing.T) {
 // TestPostRefuses changes what the intent says of the item, or the item itself.
 func TestPostRefuses(t *testing.T) {
 	for name, change := range map[string]func(*guard.Intent, *guard.Approval){
-		"digest":        func(in *guard.Intent, _ *guard.Approval) { in.Digest[2] ^= 1 },
-		"no digest":     func(in *guard.Intent, a *guard.Approval) { in.Digest[0], a.Digest = 0, [32]byte{} },
-		"tool":          func(_ *guard.Intent, a *guard.Approval) { a.Tool = "read_file" },
-		"server":        func(_ *guard.Intent, a *guard.Approval) { a.Server = "crm" },
-		"run":           func(_ *guard.Intent, a *guard.Approval) { a.RunID = guard.NewRunID() },
-		"tenant":        func(_ *guard.Intent, a *guard.Approval) { a.Tenant = "beta" },
-		"call":          func(_ *guard.Intent, a *guard.Approval) { a.CallID = guard.NewCallID() },
-		"tier":          func(in *guard.Intent, a *guard.Approval) { in.Tier, a.Tier = guard.T2IrreversibleWrite, guard.T2IrreversibleWrite },
+		"digest":    func(in *guard.Intent, _ *guard.Approval) { in.Digest[2] ^= 1 },
+		"no digest": func(in *guard.Intent, a *guard.Approval) { in.Digest[0], a.Digest = 0, [32]byte{} },
+		"tool":      func(_ *guard.Intent, a *guard.Approval) { a.Tool = "read_file" },
+		"server":    func(_ *guard.Intent, a *guard.Approval) { a.Server = "crm" },
+		"run":       func(_ *guard.Intent, a *guard.Approval) { a.RunID = guard.NewRunID() },
+		"tenant":    func(_ *guard.Intent, a *guard.Approval) { a.Tenant = "beta" },
+		"call":      func(_ *guard.Intent, a *guard.Approval) { a.CallID = guard.NewCallID() },
+		"tier": func(in *guard.Intent, a *guard.Approval) {
+			in.Tier, a.Tier = guard.T2IrreversibleWrite, guard.T2IrreversibleWrite
+		},
 		"tier of one":   func(_ *guard.Intent, a *guard.Approval) { a.Tier = guard.T2IrreversibleWrite },
 		"both another":  func(in *guard.Intent, a *guard.Approval) { in.Tool, a.Tool = "read_file", "read_file" },
 		"never a tier":  func(in *guard.Intent, a *guard.Approval) { in.Tier, a.Tier = guard.Never, guard.Never },

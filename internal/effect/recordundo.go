@@ -1,0 +1,207 @@
+package effect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+const byHand = "take it back by hand"
+
+// undoable returns the one effect of a change that ran and whose content is
+// kept. A *Refusal says why there is none.
+func undoable(a guard.Approval) (guard.Effect, error) {
+	switch {
+	case a.Status != guard.Executed:
+		return guard.Effect{}, refusePlan(byHand, "it did not run, or what became of it is not known: it is %s", a.Status)
+	case len(a.Args) == 0:
+		return guard.Effect{}, refusePlan(byHand, "the content of the change is no longer kept")
+	case len(a.Preview.Effects) != 1:
+		return guard.Effect{}, refusePlan(byHand, "it cannot be undone from here: it has %d effects", len(a.Preview.Effects))
+	}
+	return a.Preview.Effects[0], nil
+}
+
+// ChangesRecord reports whether a change is that of a record, whose way back is
+// a call of its own server.
+func ChangesRecord(a guard.Approval) bool {
+	return len(a.Preview.Effects) == 1 && a.Preview.Effects[0].Record != nil
+}
+
+// RecordBefore returns the record as it was before the change of an approval, in
+// the form that is compared and absent where there was none, and as it is now,
+// in the server's own form. It is made from the record now and from the patch
+// that is kept. A *Refusal says why it cannot be: the record has moved on, or
+// its content is no longer kept.
+func RecordBefore(ctx context.Context, reader Reader, a guard.Approval) (before, now diff.Value, err error) {
+	none := diff.Value{}
+	e, err := undoable(a)
+	if err != nil {
+		return none, none, err
+	}
+	if e.Record == nil || !e.After.Computed || !e.Before.Computed {
+		return none, none, refusePlan(byHand, "what %s did cannot be undone from here", e.Kind)
+	}
+	if now, err = recordNow(ctx, reader, e); err != nil {
+		return none, none, err
+	}
+	normal, _, err := recordShape(e).Normal(now)
+	if err != nil {
+		return none, none, refusePlan(byHand, "%s", cannotReadRecord(recordName(e), err))
+	}
+	if state, _ := stateOfRecord(noNull(normal)); !matches(state, e.After) {
+		return none, none, refusePlan(byHand, "it has moved on since: %s is not as this change left it", recordName(e))
+	}
+	if !e.Before.Exists {
+		return none, now, nil
+	}
+	if !normal.Present() {
+		normal = diff.Null() // as a patch says that a record is gone
+	}
+	p, err := diff.ParsePatch(a.Preview.Change.Patch)
+	if err == nil {
+		p, err = p.Invert()
+	}
+	if err == nil {
+		before, err = p.Apply(normal)
+	}
+	if err == nil { // what was put back stands at the end
+		before, _, err = recordShape(e).Normal(before)
+	}
+	if err != nil {
+		return none, none, refusePlan(byHand, "the old values are not on record: %v", err)
+	}
+	if diff.Sum(before.Encode()) != e.Before.SHA256 {
+		// fail closed: what would be written is not what was there
+		return none, none, refusePlan(byHand, "the old record cannot be made again from what is on record")
+	}
+	return before, now, nil
+}
+
+func recordShape(e guard.Effect) diff.Shape {
+	return diff.Shape{Ignore: e.Record.Ignore, Keys: e.Record.Keys}
+}
+
+// recordNow reads the record of an effect again.
+func recordNow(ctx context.Context, reader Reader, e guard.Effect) (diff.Value, error) {
+	var at *place
+	if e.Record.Tool == "" {
+		p, err := placeOf(e.Resource)
+		if err != nil {
+			return diff.Value{}, err
+		}
+		if _, err := p.look(); err == nil {
+			p.exists = true
+		}
+		at = &p
+	}
+	return readRecord(ctx, reader, *e.Record, at)
+}
+
+// InverseArgs returns the arguments with which the tool of a change takes it
+// back itself, where its effect hands on one argument as it came: the others
+// stay. before and now are those of RecordBefore. A *Refusal says why there are
+// none.
+func (b *Binding) InverseArgs(a guard.Approval, before, now diff.Value) (json.RawMessage, error) {
+	noWay := func(format string, args ...any) (json.RawMessage, error) {
+		return nil, refusePlan("take it back by hand, or name the way back as `undo` of the tool", "the tool has no way back that is known: "+format, args...)
+	}
+	e, err := undoable(a)
+	if err != nil {
+		return nil, err
+	}
+	if b == nil || b.record == nil || e.Record == nil || b.kind != e.Kind {
+		return noWay("its effect is another one now")
+	}
+	m := plainArg.FindStringSubmatch(b.params[recordParam(b.kind)].Source())
+	switch {
+	case m == nil:
+		return noWay("what it writes is computed from its arguments")
+	case !before.Present():
+		return noWay("it made a record that was not there")
+	}
+	shape := recordShape(e)
+	normal, _, err := shape.Normal(now)
+	if err != nil {
+		return nil, err
+	}
+	var v, result diff.Value
+	switch b.kind {
+	case JSONReplace:
+		v, result = before, before
+	case JSONMerge:
+		v = inverseMerge(normal, before)
+		result = diff.MergePatch(now, v)
+	case JSONPatch:
+		p, _, _ := diff.Compare(normal, before)
+		// Not every server takes tests; the guard reads the record itself before the call.
+		p = slices.DeleteFunc(p, func(op diff.Op) bool { return op.Op == diff.OpTest })
+		raw, err := p.MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		if v, err = diff.Decode(raw); err != nil {
+			return nil, err
+		}
+		if result, err = p.Apply(now); err != nil {
+			return noWay("the record has another form at the server than the one that is compared")
+		}
+	}
+	if result, _, err = shape.Normal(result); err != nil || !result.Equal(before) {
+		// fail closed: it would become something else than it was
+		return noWay("it cannot express the old values")
+	}
+	return withArg(a.Args, m[1], v)
+}
+
+// inverseMerge is the merge patch that makes before of after, as far as one can:
+// no merge patch leaves a null.
+func inverseMerge(after, before diff.Value) diff.Value {
+	if after.Type() != diff.TypeObject || before.Type() != diff.TypeObject {
+		return before
+	}
+	var out []diff.Member
+	for name, v := range before.Members() {
+		if is := after.Member(name); !is.Equal(v) {
+			out = append(out, diff.Member{Name: name, Value: inverseMerge(is, v)})
+		}
+	}
+	for name := range after.Members() {
+		if !before.Member(name).Present() {
+			out = append(out, diff.Member{Name: name, Value: diff.Null()})
+		}
+	}
+	v, err := diff.Object(out...)
+	if err != nil {
+		return before // the result is compared, whatever this is
+	}
+	return v
+}
+
+// withArg replaces one argument.
+func withArg(args json.RawMessage, name string, v diff.Value) (json.RawMessage, error) {
+	old, err := diff.Decode(args)
+	if err != nil {
+		return nil, fmt.Errorf("reading the arguments of a change: %w", err)
+	}
+	if !old.Member(name).Present() {
+		return nil, errors.New("the call has no such argument")
+	}
+	var out []diff.Member
+	for n, is := range old.Members() {
+		if n == name {
+			is = v
+		}
+		out = append(out, diff.Member{Name: n, Value: is})
+	}
+	doc, err := diff.Object(out...)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Encode(), nil
+}
