@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/diff"
@@ -368,18 +369,34 @@ func TestRecordCallCancelled(t *testing.T) {
 	})
 }
 
-// BenchmarkRecordPreview: what a write to a record takes until it waits, over
-// a server that answers at once.
+// BenchmarkRecordPreview: what the preview of a record adds to a call, over a
+// server that answers at once: the same call to a tool whose effect is not
+// computed taken off, and a read of the record by the client beside it. Both
+// calls are refused once their effect is known.
 func BenchmarkRecordPreview(b *testing.B) {
 	r := newRig(b)
 	defer r.stop()
-	r.setPolicy(strings.Replace(recordConfig, "concurrency: 1", "concurrency: 1000", 1))
+	config := strings.ReplaceAll(strings.Replace(recordConfig, "concurrency: 1", "concurrency: 1000", 1), "tier: T1_REVERSIBLE_WRITE", "tier: T1_REVERSIBLE_WRITE\n        limits: {rate: 100000/s}")
+	computed := `effect: {json.merge: {read: {tool: capped, args: {path: args.path}}, at: /record, merge: "{'content': args.content}"}}`
+	r.setPolicy(strings.Replace(config, computed, "effect: opaque\n        deny: [{when: \"!effect.computed\"}]", 1))
 	c, p := newCabinet(), r.session("patient")
 	p.server.set(c.serve)
+	args := map[string]string{"edit": `{"path":"a","old":"owner","new":"x"}`, "scratch": `{"path":"a","content":"x"}`, "look": `{"path":"a"}`}
+	took := map[string]time.Duration{}
 	for b.Loop() {
-		id := p.call("edit", `{"path":"a","old":"owner","new":"x"}`) // refused once it was computed
-		p.answer(id)
+		for tool := range args {
+			start := time.Now()
+			m := p.answer(p.call(tool, args[tool]))
+			took[tool] += time.Since(start)
+			if want := map[string]string{"edit": "paths.deny[0]", "scratch": "scratch.deny[0]", "look": "lead"}[tool]; !strings.Contains(string(m.Raw), want) {
+				b.Fatalf("%s was answered %s", tool, m.Raw)
+			}
+		}
 	}
 	b.StopTimer()
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 / float64(b.N) }
+	b.ReportMetric(ms(took["edit"]-took["scratch"]), "added-ms")
+	b.ReportMetric(ms(took["look"]), "read-ms")
+	b.ReportMetric(ms(took["edit"]-took["scratch"]-took["look"]), "over-ms")
 	p.end()
 }
