@@ -223,16 +223,9 @@ func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, erro
 		}
 	}
 	c.tc.ArgsRaw = diff.Sum(c.tc.Args)
-	canonical, err := diff.Canonical(c.tc.Args)
-	if err != nil {
-		return nil, broken(guard.RuleSchema, "the arguments have no canonical form", "use plain numbers and text in the arguments")
+	if err := c.readArgs(); err != nil {
+		return nil, err
 	}
-	c.tc.ArgsCanonical = canonical
-	args, err := expr.DecodeArgs(c.tc.Args)
-	if err != nil {
-		return nil, broken(guard.RuleSchema, "the arguments could not be read", "use plain numbers and text in the arguments")
-	}
-	c.vars = &expr.Vars{Args: args, Tool: c.tc.Tool, Server: c.tc.Session.Server, Session: &c.tc.Session}
 	tool, err := s.toolInForce(c)
 	if err != nil {
 		return nil, err
@@ -251,6 +244,21 @@ func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, erro
 	}
 	c.def, c.tc.Definition = d.raw, d.hash
 	return tool, nil
+}
+
+// readArgs takes the arguments in both forms: canonical, for digests, and as
+// expressions see them.
+func (c *call) readArgs() (err error) {
+	const repair = "use plain numbers and text in the arguments"
+	if c.tc.ArgsCanonical, err = diff.Canonical(c.tc.Args); err != nil {
+		return broken(guard.RuleSchema, "the arguments have no canonical form", repair)
+	}
+	args, err := expr.DecodeArgs(c.tc.Args)
+	if err != nil {
+		return broken(guard.RuleSchema, "the arguments could not be read", repair)
+	}
+	c.vars = &expr.Vars{Args: args, Tool: c.tc.Tool, Server: c.tc.Session.Server, Session: &c.tc.Session}
+	return nil
 }
 
 // toolInForce returns what the policy says of the tool now.

@@ -13,6 +13,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
@@ -129,22 +130,30 @@ func (s *session) lookAgain(ctx context.Context, c *call) (*bound, error) {
 		return nil, broken(guard.RulePinMissing, "the tool's definition could not be checked again", "try again later")
 	}
 	c.def, c.tc.Definition = d.raw, d.hash
-	targets, err := s.resolve(ctx, c, tool)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.admit(c, tool, targets); err != nil {
-		return nil, err
-	}
-	preview, err := s.plan(ctx, c, tool, targets)
-	if err != nil {
-		return nil, err
-	}
-	verdict, err := s.decide(c, tool, targets, preview)
+	targets, preview, verdict, err := s.judge(ctx, c, tool)
 	if err != nil {
 		return nil, err
 	}
 	return s.bind(c, tool, targets, preview, verdict)
+}
+
+// judge takes the steps from the names in a call to the policy's word on it,
+// where they are not the line itself: once more before an execution, and for the
+// guard's own reads.
+func (s *session) judge(ctx context.Context, c *call, tool *policy.Tool) ([]guard.Target, *guard.Preview, *policy.Verdict, error) {
+	targets, err := s.resolve(ctx, c, tool)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := s.admit(c, tool, targets); err != nil {
+		return nil, nil, nil, err
+	}
+	preview, err := s.plan(ctx, c, tool, targets)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	verdict, err := s.decide(c, tool, targets, preview)
+	return targets, preview, verdict, err
 }
 
 // withdraw ends a claimed call whose client or session is gone.

@@ -10,7 +10,6 @@ import (
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/effect"
-	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/policy"
@@ -137,15 +136,9 @@ func ownFailed(reason string) *refusal {
 
 // admitOwn takes a call of the guard's own from its name to the policy's word.
 func (s *session) admitOwn(ctx context.Context, c, of *call) (*policy.Tool, error) {
-	var err error
-	if c.tc.ArgsCanonical, err = diff.Canonical(c.tc.Args); err != nil {
-		return nil, broken(guard.RuleSchema, "the arguments have no canonical form", "use plain numbers and text in the arguments")
+	if err := c.readArgs(); err != nil {
+		return nil, err
 	}
-	args, err := expr.DecodeArgs(c.tc.Args)
-	if err != nil {
-		return nil, broken(guard.RuleSchema, "the arguments could not be read", "use plain numbers and text in the arguments")
-	}
-	c.vars = &expr.Vars{Args: args, Tool: c.tc.Tool, Server: c.tc.Session.Server, Session: &c.tc.Session}
 	tool, err := s.toolInForce(c)
 	if err != nil {
 		return nil, err
@@ -163,18 +156,7 @@ func (s *session) admitOwn(ctx context.Context, c, of *call) (*policy.Tool, erro
 	if of.metered && c.meter.server > 0 {
 		c.meter.server-- // the call that it is made for waits for it
 	}
-	targets, err := s.resolve(ctx, c, tool)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.admit(c, tool, targets); err != nil {
-		return nil, err
-	}
-	preview, err := s.plan(ctx, c, tool, targets)
-	if err != nil {
-		return nil, err
-	}
-	verdict, err := s.decide(c, tool, targets, preview)
+	_, _, verdict, err := s.judge(ctx, c, tool)
 	if err != nil {
 		return nil, err
 	}
