@@ -14,9 +14,11 @@ func (a *app) undo() *cobra.Command {
 		Long: `Proposes the inverse of a change that has run: as a new approval, with its own
 diff against what is there today. Nothing is changed before you allow that one.
 
-What was done to a file can be taken back, as long as its content is kept and the
-file is still as the change left it. What was sent, run or done elsewhere cannot
-be undone from here, and a file that has moved on is left to your hands.`,
+What was done to a file can be taken back, and what was done to a record whose
+server takes it back: as long as the content is kept and the target is still as
+the change left it. What was sent, run or not computed cannot be undone from
+here, and what has moved on is left to your hands. An undo can be undone; asked
+for twice, the approval that waits already is shown.`,
 		Example: `  approve undo 4x7k2mqa`,
 		Args:    oneID, ValidArgsFunction: a.completeStatus(client.Executed),
 		RunE: func(c *cobra.Command, args []string) error {
