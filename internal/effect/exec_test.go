@@ -131,6 +131,11 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("%s: hazards %q, want %q", c.url, got, c.hazards)
 		}
 	}
+	for url, want := range map[string]string{"https://a.example:8443/x": "GET https://a.example:8443", "https://[::1]:80/": "GET https://[::1]:80", "https://a.example": "GET https://a.example"} {
+		if p := mustPlan(t, b, input(t, m{"url": url})); p.Summary != want {
+			t.Errorf("%s: summary %q, want %q", url, p.Summary, want)
+		}
+	}
 	for _, url := range []string{"", "file:///etc/passwd", "https://", "ftp://x", "https://a b/", "https://a\\@b/", "https:x", "https://a\n.com", "javascript:x",
 		"https://a..b/", "https://.a/", "https://a:0/", "https://a:99999/", "https://a:x/"} {
 		_, err := plan(t, b, input(t, m{"url": url}))

@@ -92,8 +92,19 @@ func (b *Binding) planHTTP(in Input, targets []guard.Target) (guard.Preview, err
 			Method: method, URL: raw, Scheme: u.Scheme, Host: host, HostShown: shown, Port: u.Port(), Path: u.EscapedPath(), Query: u.RawQuery, Body: body,
 		}}},
 		Hazards: slices.Concat(addressHazards(u, host), secretHazards("what is sent", []byte(raw+"\n"+body)), textHazards([]byte(text))),
-		Summary: oneLine(method + " " + u.Scheme + "://" + host),
+		Summary: oneLine(method + " " + u.Scheme + "://" + withPort(host, u.Port())),
 	}, nil
+}
+
+// withPort is a host with the port that the address names, if it names one.
+func withPort(host, port string) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port == "" {
+		return host
+	}
+	return host + ":" + port
 }
 
 // address takes a URL apart. host is in the form that is looked up.

@@ -285,7 +285,7 @@ func sqlSummary(f guard.SQLFacts) string {
 	if !f.Understood {
 		return "run SQL that is not understood" + where
 	}
-	s := f.Statements[0]
+	s := telling(f.Statements)
 	text := s.Verb
 	if names := append(slices.Clone(s.Changes), s.Reads...); len(names) > 0 {
 		text += " " + oneLine(names[0])
@@ -294,6 +294,20 @@ func sqlSummary(f guard.SQLFacts) string {
 		text += fmt.Sprintf(" and %d more", n)
 	}
 	return text + where
+}
+
+// telling is the statement that a summary names: the first that changes
+// something which is named, else one that writes, else the first.
+func telling(list []guard.SQLStatement) guard.SQLStatement {
+	for _, holds := range []func(guard.SQLStatement) bool{
+		func(s guard.SQLStatement) bool { return len(s.Changes) > 0 },
+		func(s guard.SQLStatement) bool { return s.Writes },
+	} {
+		if i := slices.IndexFunc(list, holds); i >= 0 {
+			return list[i]
+		}
+	}
+	return list[0]
 }
 
 // verbOf makes "CREATE TABLE" of "CreateTableStmt".

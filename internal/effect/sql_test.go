@@ -218,6 +218,13 @@ func TestPlanSQL(t *testing.T) {
 	if p.Summary != "DELETE users and 1 more on shop" {
 		t.Errorf("summary %q", p.Summary)
 	}
+	for text, want := range map[string]string{
+		"SELECT 1; DROP TABLE users": "DROP TABLE users and 1 more on shop", "COMMIT; SELECT 1": "COMMIT and 1 more on shop", "SELECT * FROM a": "SELECT a on shop",
+	} {
+		if p := mustPlan(t, b, input(t, m{"sql": text, "params": nil})); p.Summary != want {
+			t.Errorf("%s: summary %q, want %q", text, p.Summary, want)
+		}
+	}
 	odd := mustPlan(t, b, input(t, m{"sql": "DELETE users\nstatement SELECT", "params": nil}))
 	if odd.Change.SQL.Understood || !odd.Change.SQL.Writes || !hasHazard(odd, HazardSQLNotRead) {
 		t.Errorf("what is not understood: %+v %v", odd.Change.SQL, odd.Hazards)
