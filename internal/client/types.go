@@ -114,6 +114,10 @@ type Hazard struct {
 	Text string `json:"text"` // a sentence
 }
 
+// Contested is the kind of the hazard that another open approval changes the same
+// file or record; its text ends with that approval's identifier.
+const Contested = "contested"
+
 // Requester says who asked. Client and Version are the client's own word.
 type Requester struct {
 	Actor      string `json:"actor"` // "agent", or "developer" for an undo

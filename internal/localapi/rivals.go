@@ -8,7 +8,7 @@ import (
 )
 
 // HazardContested marks an approval whose file or record another open one changes too.
-const HazardContested = "contested"
+const HazardContested = client.Contested
 
 // contender knows which open approvals change one file or record; *approval.Desk does.
 type contender interface {

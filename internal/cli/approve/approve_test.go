@@ -79,6 +79,22 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestHazardBadge: an approval that another one is in the way of names it.
+func TestHazardBadge(t *testing.T) {
+	other := client.Hazard{Kind: client.Contested, Text: "another open approval changes the same file or record: appr_01m7ys8d13f7krn10qjd1emv5d"}
+	for want, hazards := range map[string][]client.Hazard{
+		"[1 hazard] ":                          {{Kind: "x", Text: "y"}},
+		"[2 hazards] ":                         {{Kind: "x", Text: "y"}, {Kind: "z"}},
+		"[conflicts with jd1emv5d] ":           {other},
+		"[conflicts with jd1emv5d, 1 hazard] ": {{Kind: "x", Text: "y"}, other},
+		"[conflicts with ] ":                   {{Kind: client.Contested}},
+	} {
+		if got := hazardBadge(hazards); got != want {
+			t.Errorf("%+v: got %q, want %q", hazards, got, want)
+		}
+	}
+}
+
 // TestDiffRestores pipes the JSON's text into what a program would read.
 func TestDiffRestores(t *testing.T) {
 	r := newRig(t)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -273,8 +272,8 @@ func (a *app) table(p *page, list []client.Approval) {
 	for i, v := range list {
 		summary := a.safe.Text(v.Summary)
 		look := plain
-		if n := len(v.Hazards); n > 0 {
-			summary, look = a.safe.Text(hazardBadge(n)+v.Summary), red
+		if len(v.Hazards) > 0 {
+			summary, look = a.safe.Text(hazardBadge(v.Hazards)+v.Summary), red
 		}
 		remaining := a.text(timeLook(v), left(v.SecondsLeft))
 		if v.Status != client.Pending && v.Status != client.Approved {
@@ -289,11 +288,23 @@ func (a *app) table(p *page, list []client.Approval) {
 	p.table([]string{"ID", "STATUS", "TIER", "LEFT", "TOOL", "CHANGE"}, change, rows)
 }
 
-func hazardBadge(n int) string {
-	if n == 1 {
-		return "[1 hazard] "
+// hazardBadge says how many hazards there are, and names the approval that
+// changes the same file or record.
+func hazardBadge(hazards []client.Hazard) string {
+	var parts []string
+	n := 0
+	for _, h := range hazards {
+		if h.Kind != client.Contested {
+			n++
+			continue
+		}
+		other := h.Text[strings.LastIndexByte(h.Text, ' ')+1:]
+		parts = append(parts, "conflicts with "+other[max(0, len(other)-8):])
 	}
-	return "[" + strconv.Itoa(n) + " hazards] "
+	if n > 0 {
+		parts = append(parts, plural(n, "hazard"))
+	}
+	return "[" + strings.Join(parts, ", ") + "] "
 }
 
 // distinct returns the shortest end of an identifier, of at least eight

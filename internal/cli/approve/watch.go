@@ -110,8 +110,8 @@ func (w *watching) show(v client.Approval) error {
 		p.buf.Write(append(one, '\n')) // one object per line, also on a terminal
 	case a.terminal:
 		line := a.text(plain, v.Summary)
-		if n := len(v.Hazards); n > 0 {
-			line = a.text(red, hazardBadge(n)+v.Summary)
+		if len(v.Hazards) > 0 {
+			line = a.text(red, hazardBadge(v.Hazards)+v.Summary)
 		}
 		status := a.name(statusLook(v.Status), v.Status)
 		status.text = status.text.Pad(9)
