@@ -194,7 +194,7 @@ func TestSizeJump(t *testing.T) {
 		want          string
 	}{
 		{0, 1 << 20, ""}, {10, 200, ""}, {100, 5000, "grows to 50 times"}, {1000, 9000, ""}, {1000, 10_001, "grows to 10 times"},
-		{20_000, 1999, "shrinks to a 1/10"}, {20_000, 2000, ""}, {20_000, 0, ""}, {2000, 100, "shrinks to a 1/20"},
+		{20_000, 1999, "shrinks to 1/10"}, {20_000, 2000, ""}, {20_000, 0, ""}, {2000, 100, "shrinks to 1/20"},
 	} {
 		if got := sizeJump(c.before, c.after); c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%d → %d: %q, want %q", c.before, c.after, got, c.want)

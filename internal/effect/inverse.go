@@ -42,7 +42,11 @@ func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
 	if err != nil {
 		return Inverse{}, err
 	}
-	if !matches(now, e.After) {
+	switch {
+	case matches(now, e.After):
+	case matches(now, e.Before):
+		return Inverse{}, refusePlan("there is nothing to take back", "%q is as it was before already", at.rel())
+	default:
 		return Inverse{}, refusePlan(byHand, "it has moved on since: %s", difference(at.rel(), now, e.After))
 	}
 	out := Inverse{Roots: []string{e.Resource.Root}}

@@ -98,7 +98,7 @@ func TestInverseRefusals(t *testing.T) {
 		"another content":     {forged, "cannot be made again"},
 		"a command":           {executed(t, compile(t, spec(Exec, "")), input(t, m{"command": "true"}, root), func() {}), "cannot be undone from here"},
 		"a message":           {executed(t, compile(t, spec(Message, "")), input(t, m{"to": "a@b.example"}, root), func() {}), "cannot be undone from here"},
-		"a file no longer":    {executed(t, compile(t, spec(FileDelete, DialectWorkspace)), input(t, m{"path": write(t, root, "gone", "x")}, root), func() {}), "moved on"},
+		"a file no longer":    {executed(t, compile(t, spec(FileDelete, DialectWorkspace)), input(t, m{"path": write(t, root, "gone", "x")}, root), func() {}), "as it was before already"},
 		"nothing to speak of": {guard.Approval{Status: guard.Executed, Args: []byte("{}")}, "0 effects"},
 	} {
 		_, err := InverseOf(context.Background(), c.a)

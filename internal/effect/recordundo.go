@@ -54,7 +54,11 @@ func RecordBefore(ctx context.Context, reader Reader, a guard.Approval) (before,
 	if err != nil {
 		return none, none, refusePlan(byHand, "%s", cannotReadRecord(recordName(e), err))
 	}
-	if state, _ := stateOfRecord(noNull(normal)); !matches(state, e.After) {
+	switch state, _ := stateOfRecord(noNull(normal)); {
+	case matches(state, e.After):
+	case matches(state, e.Before):
+		return none, none, refusePlan("there is nothing to take back", "%s is as it was before already", recordName(e))
+	default:
 		return none, none, refusePlan(byHand, "it has moved on since: %s is not as this change left it", recordName(e))
 	}
 	if !e.Before.Exists {

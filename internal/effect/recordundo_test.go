@@ -58,6 +58,7 @@ func TestRecordsWayBack(t *testing.T) {
 		"made":             {JSONReplace, func(r *RecordSpec) { r.Create = true }, `null`, `{"a":1}`, m{"a": 1}, "made a record that was not there"},
 		"removed":          {JSONReplace, nil, `{"a":1}`, `null`, nil, `{"a":1}`},
 		"moved on":         {JSONMerge, nil, `{"a":1}`, `{"a":3}`, m{"a": 2}, "moved on"},
+		"back already":     {JSONMerge, nil, `{"a":1}`, `{"a":1}`, m{"a": 2}, "as it was before already"},
 		"gone":             {JSONMerge, nil, `{"a":1}`, `null`, m{"a": 2}, "moved on"},
 		"only the servers": {JSONMerge, shape, `{"a":1,"at":1}`, `{"a":2,"at":9}`, m{"a": 2}, `{"a":1}`},
 	} {

@@ -57,7 +57,7 @@ func sizeJump(before, after int64) string {
 	case after > jumpFactor*before:
 		return fmt.Sprintf("the file grows to %d times its size (%d to %d bytes)", after/before, before, after)
 	case after > 0 && before > jumpFactor*after:
-		return fmt.Sprintf("the file shrinks to a %s of its size (%d to %d bytes)", fraction(before/after), before, after)
+		return fmt.Sprintf("the file shrinks to %s of its size (%d to %d bytes)", fraction(before/after), before, after)
 	}
 	return ""
 }
