@@ -151,11 +151,7 @@ func (a *app) decide(ctx context.Context, word, ref string, o decideOptions) err
 	}
 	switch {
 	case o.json.on:
-		one, err := o.json.encode(now)
-		if err != nil {
-			return err
-		}
-		if err := p.json(one); err != nil {
+		if err := p.value(now, o.json); err != nil {
 			return err
 		}
 	case a.terminal:

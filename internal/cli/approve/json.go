@@ -151,6 +151,15 @@ func (p *page) array(list []json.RawMessage) error {
 	return p.json(b.Bytes())
 }
 
+// value writes v as JSON, with the fields asked for.
+func (p *page) value(v any, f fields) error {
+	raw, err := f.encode(v)
+	if err != nil {
+		return err
+	}
+	return p.json(raw)
+}
+
 // json writes one JSON value that encode has made, on a terminal indented.
 func (p *page) json(raw []byte) error {
 	if p.app.terminal {

@@ -44,11 +44,7 @@ agent wrote it, with everything that could deceive a terminal made visible;
 				p := a.page()
 				switch {
 				case f.on:
-					one, err := f.encode(d)
-					if err != nil {
-						return err
-					}
-					if err := p.json(one); err != nil {
+					if err := p.value(d, f); err != nil {
 						return err
 					}
 				case asDiff:

@@ -40,11 +40,7 @@ func (a *app) stats() *cobra.Command {
 				}
 				p := a.page()
 				if f.on {
-					one, err := f.encode(s)
-					if err != nil {
-						return err
-					}
-					if err := p.json(one); err != nil {
+					if err := p.value(s, f); err != nil {
 						return err
 					}
 					return p.flush()

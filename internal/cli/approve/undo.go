@@ -38,11 +38,7 @@ for twice, the approval that waits already is shown.`,
 			p := a.page()
 			switch {
 			case f.on:
-				one, err := f.encode(d)
-				if err != nil {
-					return err
-				}
-				if err := p.json(one); err != nil {
+				if err := p.value(d, f); err != nil {
 					return err
 				}
 			case a.terminal:
