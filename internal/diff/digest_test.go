@@ -81,7 +81,7 @@ func TestAlgorithmVersion(t *testing.T) {
 
 		x := randomValue(r, 4)
 		y := altered(r, x)
-		patch, coarse := MakePatchWith(x, y, Options{Budget: (i % 5) * 10})
+		patch, coarse := makePatchWith(x, y, Options{Budget: (i % 5) * 10})
 		raw, err := json.Marshal(patch)
 		if err != nil {
 			t.Fatal(err)

@@ -51,13 +51,13 @@ func (c Change) MarshalJSON() ([]byte, error) {
 // The patch is empty exactly if nothing differs. An object or array that was
 // renamed within its object is moved; everything else is added and removed.
 func MakePatch(before, after Value) Patch {
-	p, _ := MakePatchWith(before, after, Options{})
+	p, _ := makePatchWith(before, after, Options{})
 	return p
 }
 
-// MakePatchWith is MakePatch with a step budget. coarse says that the budget did
+// makePatchWith is MakePatch with a step budget. coarse says that the budget did
 // not suffice for minimal changes to arrays; the patch is right all the same.
-func MakePatchWith(before, after Value, o Options) (p Patch, coarse bool) {
+func makePatchWith(before, after Value, o Options) (p Patch, coarse bool) {
 	c := compareValues(before, after, o)
 	return c.patch, c.coarse
 }

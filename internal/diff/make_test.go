@@ -171,7 +171,7 @@ func TestMakePatchOnRandomDocuments(t *testing.T) {
 		if i%5 == 0 {
 			after = randomValue(r, 4)
 		}
-		p, _ := MakePatchWith(before, after, Options{})
+		p, _ := makePatchWith(before, after, Options{})
 		if err := checkPatch(before, after, p); err != nil {
 			t.Fatalf("%v to %v: %v", before, after, err)
 		}
@@ -182,7 +182,7 @@ func TestMakePatchOnRandomDocuments(t *testing.T) {
 			t.Fatalf("%v to %v: two patches, %v and %v", before, after, p, again)
 		}
 		if i%4 == 0 {
-			coarse, _ := MakePatchWith(before, after, Options{Budget: 1})
+			coarse, _ := makePatchWith(before, after, Options{Budget: 1})
 			if err := checkPatch(before, after, coarse); err != nil {
 				t.Fatalf("%v to %v, no budget: %v", before, after, err)
 			}
@@ -368,7 +368,7 @@ func FuzzMakePatch(f *testing.F) {
 		if err != nil {
 			return
 		}
-		p, _ := MakePatchWith(before, after, Options{Budget: budget})
+		p, _ := makePatchWith(before, after, Options{Budget: budget})
 		if err := checkPatch(before, after, p); err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,7 @@ import (
 // Bounds of an expression. The run limit lets one `contains` look through
 // arguments of 16 MiB and stops well under a second.
 const (
-	MaxSource   = 4096       // characters
+	maxSource   = 4096       // characters
 	maxNodes    = 1000       // nodes of the syntax tree
 	maxDepth    = 64         // nesting
 	compileCost = 50_000_000 // estimated for arguments of ordinary size
@@ -76,7 +76,7 @@ func build() (*Env, error) {
 		cel.CustomTypeProvider(p),
 		cel.CustomTypeAdapter(p.Registry),
 		cel.ParserRecursionLimit(maxDepth),
-		cel.ParserExpressionSizeLimit(MaxSource),
+		cel.ParserExpressionSizeLimit(maxSource),
 		cel.ExpressionNodeLimit(maxNodes),
 		cel.ExpressionNestingDepthLimit(maxDepth),
 		cel.CrossTypeNumericComparisons(true),
@@ -134,8 +134,8 @@ func (e *Env) Compile(src string, want Type) (_ *Program, err error) {
 	if strings.TrimSpace(src) == "" {
 		return fail("the expression is empty")
 	}
-	if len(src) > MaxSource {
-		return fail("the expression has %d characters; at most %d are allowed", len(src), MaxSource)
+	if len(src) > maxSource {
+		return fail("the expression has %d characters; at most %d are allowed", len(src), maxSource)
 	}
 	ast, iss := e.cel.Compile(src)
 	if iss.Err() != nil {

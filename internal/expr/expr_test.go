@@ -139,7 +139,7 @@ func TestCompileErrors(t *testing.T) {
 		{`1`, String, 1, 1, "a string is needed"},
 		{`[1]`, StringList, 1, 1, "a string or a list of strings"},
 		{`  `, Bool, 1, 1, "empty"},
-		{strings.Repeat("a", MaxSource+1), Bool, 1, 1, "at most 4096"},
+		{strings.Repeat("a", maxSource+1), Bool, 1, 1, "at most 4096"},
 		{`args.a.all(a, args.b.all(b, args.c.all(c, args.d.all(d, a == b && c == d))))`, Bool, 1, 1, "cost too much"},
 		{strings.Repeat("(", 300) + "true" + strings.Repeat(")", 300), Bool, 1, 1, ""},
 		{`mcpguard.Target{path: 'x'}.path == 'x' && `, Bool, 1, 1, ""},

@@ -86,7 +86,7 @@ func checkApprover(peer *Peer, clients []ClientRef, requireTerminal bool, self i
 func checkChain(chain []Proc, clients []ClientRef, requireTerminal bool, self int) *ApproverRefusal {
 	peer := chain[0]
 	for _, c := range clients {
-		switch i := FindProc(chain, c); {
+		switch i := findProc(chain, c); {
 		case i == 0:
 			return &ApproverRefusal{RuleClient, fmt.Sprintf("process %d%s is a client of the guard; a client cannot decide on its own calls", peer.PID, named(peer))}
 		case i > 0:

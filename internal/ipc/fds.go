@@ -29,9 +29,9 @@ func control(c syscall.Conn, f func(fd int) error) error {
 	return ferr
 }
 
-// SendFiles writes data, at least one byte, and with its first byte passes the
+// sendFiles writes data, at least one byte, and with its first byte passes the
 // descriptors of files on (SCM_RIGHTS). The caller keeps its own descriptors.
-func SendFiles(c *net.UnixConn, data []byte, files ...*os.File) error {
+func sendFiles(c *net.UnixConn, data []byte, files ...*os.File) error {
 	if len(data) == 0 || len(files) > maxFiles {
 		return fmt.Errorf("sending %d descriptors with %d bytes: %w", len(files), len(data), unix.EINVAL)
 	}
@@ -61,7 +61,7 @@ func SendFiles(c *net.UnixConn, data []byte, files ...*os.File) error {
 	return nil
 }
 
-// RecvFiles reads what SendFiles wrote, at most len(buf) bytes of it, and the
+// RecvFiles reads what sendFiles wrote, at most len(buf) bytes of it, and the
 // descriptors that came along. They are closed on exec, and not blocking
 // where they are pipes or sockets, so that deadlines and Close work on them;
 // this also holds for whoever shares their open file description. They belong
@@ -110,17 +110,17 @@ func parseRights(oob []byte) ([]int, error) {
 // os.NewFile a reader would hold a thread that neither Close nor a deadline
 // can free.
 func adopt(fd int) *os.File {
-	if Passable(fd) {
+	if passable(fd) {
 		// A failure leaves the descriptor blocking, which still works.
 		_ = unix.SetNonblock(fd, true)
 	}
 	return os.NewFile(uintptr(fd), "received")
 }
 
-// Passable reports whether a descriptor is one that a session may be handed
+// passable reports whether a descriptor is one that a session may be handed
 // over on: a pipe or a socket. Terminals and files are not passed: a terminal
 // stays with the process group that it belongs to, a file never ends.
-func Passable(fd int) bool {
+func passable(fd int) bool {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return false
@@ -129,10 +129,10 @@ func Passable(fd int) bool {
 	return kind == unix.S_IFIFO || kind == unix.S_IFSOCK
 }
 
-// PassableFile is Passable for a File.
+// PassableFile is passable for a File.
 func PassableFile(f *os.File) bool {
 	ok := false
-	err := control(f, func(fd int) error { ok = Passable(fd); return nil })
+	err := control(f, func(fd int) error { ok = passable(fd); return nil })
 	return err == nil && ok
 }
 

@@ -20,7 +20,7 @@ func TestFilesArriveUsable(t *testing.T) {
 	}
 	r, w := os.NewFile(uintptr(fds[0]), "r"), os.NewFile(uintptr(fds[1]), "w")
 	defer w.Close()
-	if err := SendFiles(client, []byte("hello\n"), r); err != nil {
+	if err := sendFiles(client, []byte("hello\n"), r); err != nil {
 		t.Fatal(err)
 	}
 	r.Close()
@@ -112,7 +112,7 @@ func TestOnlyPipesAndSocketsArePassable(t *testing.T) {
 func TestUninvitedFilesBelongToTheReceiver(t *testing.T) {
 	client, server := pair(t)
 	r, w := pipe(t)
-	if err := SendFiles(client, []byte("x"), w, w, w); err != nil {
+	if err := sendFiles(client, []byte("x"), w, w, w); err != nil {
 		t.Fatal(err)
 	}
 	w.Close()
@@ -124,7 +124,7 @@ func TestUninvitedFilesBelongToTheReceiver(t *testing.T) {
 	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("not all closed: %v", err)
 	}
-	if err := SendFiles(client, nil, r); err == nil {
+	if err := sendFiles(client, nil, r); err == nil {
 		t.Error("sent without a byte")
 	}
 }

@@ -137,7 +137,7 @@ func (h *Handover) locate() error {
 		// is younger than the shim and cannot have started it.
 		return nil
 	}
-	if i := FindProc(chain, ref); i > 0 {
+	if i := findProc(chain, ref); i > 0 {
 		if !adopts(chain[i]) {
 			h.Client, h.Wrappers, h.Ancestors = chain[i], chain[:i:i], chain[i+1:]
 		}

@@ -253,11 +253,11 @@ func TestAcceptRefusesWhatIsNoHello(t *testing.T) {
 	for name, send := range map[string]func(c *net.UnixConn, f *os.File) error{
 		"nothing":         func(c *net.UnixConn, f *os.File) error { return nil },
 		"no descriptors":  func(c *net.UnixConn, f *os.File) error { _, err := c.Write([]byte("{}\n")); return err },
-		"one descriptor":  func(c *net.UnixConn, f *os.File) error { return SendFiles(c, []byte("{}\n"), f) },
-		"three":           func(c *net.UnixConn, f *os.File) error { return SendFiles(c, []byte("{}\n"), f, f, f) },
-		"no JSON":         func(c *net.UnixConn, f *os.File) error { return SendFiles(c, []byte("GET /\n"), f, f) },
-		"no line":         func(c *net.UnixConn, f *os.File) error { return SendFiles(c, []byte("{"), f, f) },
-		"an endless line": func(c *net.UnixConn, f *os.File) error { return SendFiles(c, make([]byte, 2*maxHello), f, f) },
+		"one descriptor":  func(c *net.UnixConn, f *os.File) error { return sendFiles(c, []byte("{}\n"), f) },
+		"three":           func(c *net.UnixConn, f *os.File) error { return sendFiles(c, []byte("{}\n"), f, f, f) },
+		"no JSON":         func(c *net.UnixConn, f *os.File) error { return sendFiles(c, []byte("GET /\n"), f, f) },
+		"no line":         func(c *net.UnixConn, f *os.File) error { return sendFiles(c, []byte("{"), f, f) },
+		"an endless line": func(c *net.UnixConn, f *os.File) error { return sendFiles(c, make([]byte, 2*maxHello), f, f) },
 	} {
 		client, server := pair(t)
 		r, w := pipe(t)

@@ -98,7 +98,7 @@ func Offer(ctx context.Context, conn *net.UnixConn, h Hello, in, out *os.File) (
 	}
 	done := bound(ctx, conn, helloTimeout)
 	defer done()
-	serr := SendFiles(conn, append(line, '\n'), in, out)
+	serr := sendFiles(conn, append(line, '\n'), in, out)
 	if serr != nil && !errors.Is(serr, unix.EPIPE) {
 		return w, fmt.Errorf("greeting the guard daemon: %w", serr)
 	}

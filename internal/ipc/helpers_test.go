@@ -64,7 +64,7 @@ func lend(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := SendFiles(c.(*net.UnixConn), []byte("x"), os.NewFile(uintptr(fds[0]), "lent")); err != nil {
+	if err := sendFiles(c.(*net.UnixConn), []byte("x"), os.NewFile(uintptr(fds[0]), "lent")); err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, c)

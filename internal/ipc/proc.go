@@ -87,8 +87,8 @@ func ancestry(pid int, inspect, stat func(int) (Proc, error)) ([]Proc, error) {
 	return chain, nil
 }
 
-// FindProc returns where in chain the process of ref is, or -1.
-func FindProc(chain []Proc, ref ClientRef) int {
+// findProc returns where in chain the process of ref is, or -1.
+func findProc(chain []Proc, ref ClientRef) int {
 	for i, p := range chain {
 		if p.PID == ref.PID && p.StartTime == ref.StartTime {
 			return i

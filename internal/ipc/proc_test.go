@@ -36,10 +36,10 @@ func TestAncestryOfSelf(t *testing.T) {
 	if last := chain[len(chain)-1]; last.PPID != 0 {
 		t.Errorf("ends at %+v", last)
 	}
-	if i := FindProc(chain, ClientRef{os.Getppid(), chain[1].StartTime}); i != 1 {
+	if i := findProc(chain, ClientRef{os.Getppid(), chain[1].StartTime}); i != 1 {
 		t.Errorf("the parent is at %d", i)
 	}
-	if i := FindProc(chain, ClientRef{os.Getppid(), chain[1].StartTime + 1}); i != -1 {
+	if i := findProc(chain, ClientRef{os.Getppid(), chain[1].StartTime + 1}); i != -1 {
 		t.Errorf("another process of that pid is at %d", i)
 	}
 }
