@@ -106,28 +106,33 @@ func TestHookDaemonDown(t *testing.T) {
 // TestPermissionPrompt: a headless run without hooks asks in the same queue.
 func TestPermissionPrompt(t *testing.T) {
 	w := newWorld(t, "native:\n  preset: claude-native\n")
-	entry, err := json.Marshal(map[string]any{"mcpServers": map[string]any{"guard": map[string]any{
-		"type": "stdio", "command": filepath.Join(bin, "mcpguardd"), "args": []string{"stdio", "permission"}, "env": map[string]string{"MCPGUARD_HOME": w.guard},
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(w.mcp, entry, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	w.alsoLoose(map[string]string{"work": "work", "guard": "permission"})
 	a := serve(t, call("Write", map[string]any{"file_path": filepath.Join(w.project, "a.txt"), "content": "a\n"}),
-		call("Write", map[string]any{"file_path": filepath.Join(w.project, "b.txt"), "content": "b\n"}))
+		call("Write", map[string]any{"file_path": filepath.Join(w.project, "b.txt"), "content": "b\n"}),
+		call("mcp__work__append_file", map[string]any{"path": "README.md", "content": "Open.\n"}), // the client's rules do not allow it either
+		call("mcp__loose__crash", map[string]any{}))
 	s := w.start(a, "--permission-prompt-tool", "mcp__guard__approve")
 	w.decide(w.pending(), client.Allow, "a new file")
 	w.decide(w.pending(), client.Deny, "one is enough")
+	guarded := w.pending()
+	if guarded.Server != "work" {
+		t.Errorf("asked for %s/%s", guarded.Server, guarded.Tool)
+	}
+	w.decide(guarded, client.Allow, "another file")
 	w.finish(s)
-	if w.read("a.txt") != "a\n" {
-		t.Errorf("a.txt is %q", w.read("a.txt"))
+	if got := w.read("a.txt") + w.read("README.md"); got != "a\n# Shop\nOpen.\n" {
+		t.Errorf("the files are %q", got)
+	}
+	if all, err := w.api.ListAll(t.Context(), client.Filter{}); err != nil || len(all) != 3 {
+		t.Errorf("%d approvals for three calls, %v", len(all), err)
+	}
+	if _, err := os.Stat(filepath.Join(w.project, "crashed")); err == nil {
+		t.Error("a tool of a server that is not guarded has run")
 	}
 	if _, err := os.Stat(filepath.Join(w.project, "b.txt")); err == nil {
 		t.Error("a denied write was made")
 	}
-	told(t, a, "one is enough")
+	told(t, a, "one is enough", "does not name this tool")
 }
 
 // TestEditsAsComputed: what the real client makes of files is what the plan

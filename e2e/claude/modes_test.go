@@ -10,29 +10,58 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// The table of what is covered, in README.md, rests on the tests of this file:
+// The table of what is covered, in README.md, rests on the tests of this package;
+// the columns are the client's own tools, tools of guarded servers, tools of others:
 //
-//	default, accept edits, auto, bypassed     TestModes; tools of servers: TestInteractive, TestHeadlessBypass
-//	headless                                  TestHookAllowAndDeny, TestWriteApproved, TestWriteExpired
-//	headless with --permission-prompt-tool    TestPermissionPrompt, TestNotCovered
-//	the client's sandbox on                   TestSandboxOn
-//	without hooks                             TestNotCovered
-//	servers that are not guarded, with hooks  TestLookAlike
+//	default, accept edits, auto, bypassed     TestModes, all three; also TestInteractive, TestHeadlessBypass
+//	headless                                  TestHookAllowAndDeny; TestWriteApproved, TestWriteExpired; TestLookAlike
+//	headless with --permission-prompt-tool    TestPermissionPrompt, all three; what the client's rules allow: TestNotCovered
+//	the client's sandbox on                   TestSandboxOn; TestSandboxAndServers, both
+//	without hooks                             TestNotCovered; TestWriteApproved; TestNotCovered
 //	subagents                                 TestSubagent
 //	hooks that fail                           TestHookDaemonDown, TestHookTimeout, TestPluginFailsClosed
 //	behind "!", hooks switched off            TestNotCovered
 //	the client's own settings                 TestOwnSettings
 
-// TestModes: in each mode of the client its own tools wait for the guard, and
-// none asks a second time: what the guard has allowed runs.
+// alsoLoose gives the client a server beside the guarded one that does not pass
+// the guard.
+func (w *world) alsoLoose(guarded map[string]string) {
+	w.t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	servers := map[string]any{"loose": map[string]any{"type": "stdio", "command": exe, "args": []string{serverWord}, "alwaysLoad": true}}
+	for name, server := range guarded {
+		servers[name] = w.entry(server)
+	}
+	w.mcpServers(servers)
+}
+
+// refusedLoose checks that no tool of that server has run, and that the model
+// was told so by the guard.
+func (w *world) refusedLoose(a *api) {
+	w.t.Helper()
+	if _, err := os.Stat(filepath.Join(w.project, "crashed")); err == nil {
+		w.t.Error("a tool of a server that is not guarded has run")
+	}
+	told(w.t, a, "loose is not known to pass the guard")
+}
+
+// TestModes: in each mode of the client its own tools and those of a guarded
+// server wait for the guard, once, and none asks a second time: what the guard
+// has allowed runs. Tools of another server are refused.
 func TestModes(t *testing.T) {
 	for _, mode := range []string{"default", "auto", "acceptEdits", "bypassPermissions"} {
 		t.Run(mode, func(t *testing.T) {
 			w, settings := newHookWorld(t)
 			w.extra = []string{"IS_SANDBOX=1"} // without it the client refuses to bypass as root
+			w.alsoLoose(map[string]string{"work": "work"})
 			a := serve(t, call("Write", map[string]any{"file_path": filepath.Join(w.project, "a.txt"), "content": "a\n"}),
-				call("Bash", map[string]any{"command": "touch made", "description": "make a file"}))
-			x := w.openClaude(a, os.Getenv("PATH"), "--settings", settings, "--permission-mode", mode)
+				call("Bash", map[string]any{"command": "touch made", "description": "make a file"}),
+				call("mcp__work__write_file", map[string]any{"path": "b.txt", "content": "b\n"}),
+				call("mcp__loose__crash", map[string]any{}))
+			x := w.openClaude(a, os.Getenv("PATH"), "--settings", settings, "--permission-mode", mode, "--mcp-config", w.mcp, "--strict-mcp-config")
 			d := w.pending()
 			x.shows("mcpguard: look at approve")
 			if _, err := os.Stat(filepath.Join(w.project, "a.txt")); err == nil {
@@ -40,14 +69,24 @@ func TestModes(t *testing.T) {
 			}
 			w.decide(d, client.Allow, "a new file")
 			w.decide(w.pending(), client.Deny, "not this one")
+			d = w.pending()
+			if _, err := os.Stat(filepath.Join(w.project, "b.txt")); err == nil || d.Tool != "write_file" {
+				t.Errorf("%s did not wait: %v", d.Tool, err)
+			}
+			w.decide(d, client.Allow, "another file")
 			x.shows("● done")
-			if got := w.read("a.txt"); got != "a\n" {
-				t.Errorf("a.txt is %q", got)
+			if got := w.read("a.txt") + w.read("b.txt"); got != "a\nb\n" {
+				t.Errorf("the files are %q", got)
 			}
 			if _, err := os.Stat(filepath.Join(w.project, "made")); err == nil {
 				t.Error("a denied command has run")
 			}
 			told(t, a, "not this one")
+			w.refusedLoose(a)
+			all, err := w.api.ListAll(t.Context(), client.Filter{})
+			if err != nil || len(all) != 3 {
+				t.Errorf("%d approvals for three calls, %v", len(all), err)
+			}
 		})
 	}
 }
@@ -202,6 +241,43 @@ func TestSandboxOn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSandboxAndServers: with the client's sandbox on, a guarded server's tool
+// waits like everywhere, and is not held by the sandbox; another server's is
+// refused.
+func TestSandboxAndServers(t *testing.T) {
+	w, settings := newHookWorld(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := exec.Command(filepath.Join(bin, "mcpguardd"), "add", "frail", "--", exe, serverWord)
+	add.Dir, add.Env = w.project, w.env()
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	w.alsoLoose(map[string]string{"frail": "frail"})
+	own := filepath.Join(w.project, ".claude", "settings.local.json")
+	if err := os.MkdirAll(filepath.Dir(own), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(own, []byte(`{"sandbox": {"enabled": true, "failIfUnavailable": true}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := serve(t, call("mcp__frail__outside", map[string]any{}), call("mcp__loose__crash", map[string]any{}))
+	s := w.start(a, "--settings", settings, "--allowedTools", "mcp__frail__outside,mcp__loose__crash")
+	d := w.pending()
+	outside := filepath.Join(w.home, "outside")
+	if _, err := os.Stat(outside); err == nil || d.Server != "frail" {
+		t.Errorf("%s did not wait: %v", d.Server, err)
+	}
+	w.decide(d, client.Allow, "let us see")
+	w.finish(s)
+	if _, err := os.Stat(outside); err != nil {
+		t.Errorf("the sandbox holds servers too, so the documentation is wrong: %v; the model was told %v", err, a.told())
+	}
+	w.refusedLoose(a)
 }
 
 // TestOwnSettings: a change of the client's own settings, by which it could take

@@ -17,13 +17,13 @@ import (
 // serverWord makes this test's program an MCP server instead.
 const serverWord = "be-an-mcp-server"
 
-// mcpServer is a server with three tools: environment tells what it was started
-// with, wait takes half a second to answer, and crash writes a file and dies
-// without a word.
+// mcpServer is a server with four tools: environment tells what it was started
+// with, wait takes half a second to answer, outside writes a file into its home
+// folder, and crash writes one where it is and dies without a word.
 func mcpServer() {
 	tools := `[{"name":"environment","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}},` +
 		`{"name":"wait","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}},` +
-		`{"name":"crash","inputSchema":{"type":"object"}}]`
+		`{"name":"outside","inputSchema":{"type":"object"}},{"name":"crash","inputSchema":{"type":"object"}}]`
 	in := bufio.NewScanner(os.Stdin)
 	answer := func(id json.RawMessage, result string) {
 		fmt.Printf(`{"jsonrpc":"2.0","id":%s,"result":%s}`+"\n", id, result)
@@ -53,6 +53,11 @@ func mcpServer() {
 				time.Sleep(500 * time.Millisecond) // this server is slow
 				answer(m.ID, text("waited"))
 			}()
+		case "tools/call outside":
+			if err := os.WriteFile(filepath.Join(os.Getenv("HOME"), "outside"), []byte("here\n"), 0o600); err != nil {
+				panic(err)
+			}
+			answer(m.ID, text("written"))
 		case "tools/call crash":
 			if err := os.WriteFile("crashed", []byte("here\n"), 0o600); err != nil {
 				panic(err)
@@ -87,12 +92,17 @@ func (w *world) entries(names map[string]string) {
 	w.t.Helper()
 	servers := map[string]any{}
 	for name, server := range names {
-		servers[name] = map[string]any{
-			"type": "stdio", "command": filepath.Join(bin, "mcpguardd"), "args": strings.Fields("stdio " + server),
-			"env": map[string]string{"MCPGUARD_HOME": w.guard}, "alwaysLoad": true,
-		}
+		servers[name] = w.entry(server)
 	}
 	w.mcpServers(servers)
+}
+
+// entry starts the guard for one of its servers.
+func (w *world) entry(words string) map[string]any {
+	return map[string]any{
+		"type": "stdio", "command": filepath.Join(bin, "mcpguardd"), "args": strings.Fields("stdio " + words),
+		"env": map[string]string{"MCPGUARD_HOME": w.guard}, "alwaysLoad": true,
+	}
 }
 
 func (w *world) mcpServers(servers map[string]any) {
