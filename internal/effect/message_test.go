@@ -3,6 +3,7 @@ package effect
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
@@ -46,6 +47,18 @@ func TestRecipients(t *testing.T) {
 		}
 		if got := strings.Join(parts, " | "); got != c.want {
 			t.Errorf("%q: %s, want %s", c.text, got, c.want)
+		}
+	}
+}
+
+// TestRecipientsAreBounded: however long a text is, reading it ends soon.
+func TestRecipientsAreBounded(t *testing.T) {
+	for name, unit := range map[string]string{"addresses": "a@b.c,", "commas": ",", "numbers": "+49 151 12345,", "names": "\"x\" <", "semicolons": "a@b;", "comments": "(", "words": "a@b c "} {
+		start := time.Now()
+		list := recipients(strings.Repeat(unit, 4<<20/len(unit)))
+		list = append(list, recipients(strings.Repeat(unit, maxRecipientText/len(unit)))...)
+		if took := time.Since(start); len(list) < 2 || took > 10*time.Second {
+			t.Errorf("%s: %d recipients in %v", name, len(list), took)
 		}
 	}
 }

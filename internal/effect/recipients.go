@@ -14,6 +14,9 @@ import (
 var addressNames = []string{"email", "address", "emailAddress", "email_address", "phone", "phoneNumber", "phone_number", "id", "userId", "user_id",
 	"channel", "channelId", "channel_id", "recipient", "to"}
 
+// maxRecipientText is how long a text may be that is read as a list.
+const maxRecipientText = 256 << 10
+
 // maxNested is how deep lists and objects of recipients may stand in each other.
 const maxNested = 4
 
@@ -90,11 +93,15 @@ func objectRecipients(v map[string]any, depth int) ([]string, error) {
 // one recipient as it stands.
 func recipients(text string) []guard.Recipient {
 	text = strings.TrimSpace(text)
+	if len(text) > maxRecipientText {
+		return []guard.Recipient{single(text)}
+	}
 	if list := emails(text); list != nil {
 		return list
 	}
 	// Many write a list with semicolons, and numbers or rooms with commas.
-	parts := strings.FieldsFunc(text, func(r rune) bool { return r == ';' || r == ',' && !strings.Contains(text, "@") || r == '\n' })
+	addresses := strings.Contains(text, "@")
+	parts := strings.FieldsFunc(text, func(r rune) bool { return r == ';' || r == ',' && !addresses || r == '\n' })
 	var out []guard.Recipient
 	for _, p := range parts {
 		p = strings.TrimSpace(p)

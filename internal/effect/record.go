@@ -11,6 +11,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
 // The kinds that change one JSON record: a document that another tool of the
@@ -188,12 +189,9 @@ func (b *Binding) recordTargets(ctx context.Context, in Input) ([]guard.Target, 
 // the admitted bytes are read, so that every digit stays.
 func value(in Input, prog *expr.Program, vars *expr.Vars) (diff.Value, error) {
 	if m := plainArg.FindStringSubmatch(prog.Source()); m != nil {
-		args, err := diff.Decode(in.Call.Args)
-		if err != nil {
-			return diff.Value{}, err
-		}
-		if v := args.Member(m[1]); v.Present() {
-			return v, nil
+		raw := []byte(in.Call.Args)
+		if s, ok := jsonrpc.Member(raw, jsonrpc.Span{Start: 0, End: len(raw)}, m[1]); ok {
+			return diff.Decode(s.Of(raw))
 		}
 	}
 	x, err := prog.Any(vars)

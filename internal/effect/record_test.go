@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
@@ -220,6 +223,34 @@ func TestRecordPaths(t *testing.T) {
 	}
 	if p, _, err := recordPlan(t, recordSpecOf(JSONMerge, nil), before, m{"owner": "x"}); err != nil || p.Paths != "" {
 		t.Errorf("without rules: %q, %v", p.Paths, err)
+	}
+}
+
+// TestRecordCostsWhatItWeighs: neither many elements nor many members, nor names
+// that are hazards, take more than their share of time.
+func TestRecordCostsWhatItWeighs(t *testing.T) {
+	const n = 20_000
+	var list, object, odd []string
+	for i := range n {
+		list = append(list, fmt.Sprintf(`{"id":%d,"seen":1}`, i))
+		object = append(object, fmt.Sprintf(`"m%d":{"seen":1}`, i))
+		odd = append(odd, fmt.Sprintf(`"m%d":{"__proto__":1}`, i))
+	}
+	before := `{"items":[` + strings.Join(list, ",") + `],"map":{` + strings.Join(object, ",") + `}}`
+	slices.Reverse(list)
+	after := `{"items":[` + strings.Join(list, ",") + `],"map":{` + strings.Join(object, ",") + `},"odd":{` + strings.Join(odd, ",") + `}}`
+	for _, kind := range []string{JSONReplace, JSONMerge} {
+		s := recordSpecOf(kind, func(r *RecordSpec) {
+			r.Shape = diff.Shape{Ignore: []string{"/items/*/seen", "/map/*/seen"}, Keys: map[string]string{"/items": "id"}}
+		})
+		start := time.Now()
+		p, _, err := recordPlan(t, s, before, json.RawMessage(after))
+		if err != nil || p.Change.Added != 1 || !hasHazard(p, HazardOddName) {
+			t.Errorf("%s: %s, %v", kind, p.Summary, err)
+		}
+		if took := time.Since(start); took > 10*time.Second { // it takes less than one; a square of it would take minutes
+			t.Errorf("%s took %v", kind, took)
+		}
 	}
 }
 

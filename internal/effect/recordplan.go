@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
@@ -163,11 +164,12 @@ func keptAt(p pattern, before, after diff.Value, path []string) error {
 		return nil
 	}
 	path = path[:len(path):len(path)]
+	now := membersOf(after, p[0])
 	for name, was := range before.Members() {
 		if p[0] != "*" && p[0] != name {
 			continue
 		}
-		here, is := append(path, name), after.Member(name)
+		here, is := append(path, name), now[name]
 		if len(p) == 1 && after.Type() == diff.TypeObject && !is.Present() {
 			return setByServer(here)
 		}
@@ -176,6 +178,21 @@ func keptAt(p pattern, before, after diff.Value, path []string) error {
 		}
 	}
 	return nil
+}
+
+// membersOf are the members of an object that a token of a pattern names.
+func membersOf(v diff.Value, token string) map[string]diff.Value {
+	if token != "*" {
+		if m := v.Member(token); m.Present() {
+			return map[string]diff.Value{token: m}
+		}
+		return nil
+	}
+	out := make(map[string]diff.Value, v.Len())
+	for name, m := range v.Members() {
+		out[name] = m
+	}
+	return out
 }
 
 func (r *record) sameAt(p pattern, before, after diff.Value, path []string) error {
@@ -189,44 +206,61 @@ func (r *record) sameAt(p pattern, before, after diff.Value, path []string) erro
 		return nil
 	}
 	path = path[:len(path):len(path)]
+	was := membersOf(before, p[0])
 	for name, v := range after.Members() {
-		if p[0] == "*" || p[0] == name {
-			if err := r.sameAt(p[1:], before.Member(name), v, append(path, name)); err != nil {
-				return err
-			}
+		if p[0] != "*" && p[0] != name {
+			continue
+		}
+		if err := r.sameAt(p[1:], was[name], v, append(path, name)); err != nil {
+			return err
 		}
 	}
+	var earlier func(int, diff.Value) diff.Value
 	for i, v := range after.Elems() {
-		token := fmt.Sprint(i)
-		if p[0] == "*" || p[0] == token {
-			if err := r.sameAt(p[1:], r.earlier(before, i, v), v, append(path, token)); err != nil {
-				return err
-			}
+		token := strconv.Itoa(i)
+		if p[0] != "*" && p[0] != token {
+			continue
+		}
+		if earlier == nil {
+			earlier = r.earlier(before)
+		}
+		if err := r.sameAt(p[1:], earlier(i, v), v, append(path, token)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// earlier returns what an element of a list was before: the one with its key,
-// or one that is the same in all, or else the one in its place.
-func (r *record) earlier(before diff.Value, i int, v diff.Value) diff.Value {
-	for _, member := range r.spec.Shape.Keys {
-		key := v.Member(member)
-		if !key.Present() {
-			continue
-		}
-		for _, old := range before.Elems() {
-			if old.Member(member).Equal(key) {
-				return old
+// earlier returns what tells what an element of a list was before: the one with
+// its key, or one that is the same in all, or else the one in its place.
+func (r *record) earlier(before diff.Value) func(i int, v diff.Value) diff.Value {
+	text := func(v diff.Value) string {
+		n, _, _ := diff.Shape{}.Normal(v) // no pointer, no error
+		return n.String()
+	}
+	whole, keyed := map[string]diff.Value{}, map[string]diff.Value{}
+	for _, old := range before.Elems() {
+		whole[text(old)] = old
+		for _, member := range r.spec.Shape.Keys {
+			key := old.Member(member)
+			if name := member + "\x00" + text(key); key.Present() && !keyed[name].Present() {
+				keyed[name] = old
 			}
 		}
 	}
-	for _, old := range before.Elems() {
-		if old.Equal(v) {
+	return func(i int, v diff.Value) diff.Value {
+		for _, member := range r.spec.Shape.Keys {
+			if key := v.Member(member); key.Present() {
+				if old, ok := keyed[member+"\x00"+text(key)]; ok {
+					return old
+				}
+			}
+		}
+		if old, ok := whole[text(v)]; ok {
 			return old
 		}
+		return before.Elem(i)
 	}
-	return before.Elem(i)
 }
 
 // presentRecord renders a change of a record.
@@ -299,7 +333,7 @@ func compareRecords(was, will diff.Value) (diff.Patch, []diff.Change, bool) {
 	return patch, out, coarse
 }
 
-// oddNames are the places of what is new under a name by which JavaScript
+// oddNames are the first places of what is new under a name by which JavaScript
 // reaches what all objects have in common. A server that copies it member by
 // member changes other records than this one.
 func oddNames(rows []diff.Change) []string {
@@ -311,6 +345,12 @@ func oddNames(rows []diff.Change) []string {
 		}
 		_ = leavesOf(r.To, path, func(leaf []string) error {
 			for i, name := range leaf {
+				if len(out) == 3 {
+					return errEnough
+				}
+				if name != "__proto__" && name != "prototype" {
+					continue
+				}
 				if at := diff.FormatPointer(leaf[:i+1]...); (name == "__proto__" || i > 0 && name == "prototype" && leaf[i-1] == "constructor") && !slices.Contains(out, at) {
 					out = append(out, at)
 				}
@@ -320,6 +360,9 @@ func oddNames(rows []diff.Change) []string {
 	}
 	return out
 }
+
+// errEnough ends a walk.
+var errEnough = errors.New("enough")
 
 // named3 is the first three of a list for a sentence.
 func named3(list []string) string { return oneLine(strings.Join(list[:min(len(list), 3)], ", ")) }
