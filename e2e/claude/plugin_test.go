@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/client"
@@ -24,6 +25,32 @@ func newPluginWorld(t *testing.T) *world {
 
 // withGuard is a PATH on which the programs are.
 func withGuard() string { return bin + string(os.PathListSeparator) + os.Getenv("PATH") }
+
+// TestPluginValid: the client's own validator finds nothing wrong with the plugin.
+func TestPluginValid(t *testing.T) {
+	w := newWorld(t, "")
+	exe, err := filepath.Abs(claudeBin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plugin, err := filepath.Abs("../../plugin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "plugin", "validate", "--strict", plugin)
+	cmd.Dir = w.project
+	cmd.Env = append(w.env(), "DISABLE_TELEMETRY=1", "DISABLE_AUTOUPDATER=1", "DISABLE_ERROR_REPORTING=1",
+		"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"Validation passed", "hooks: PreToolUse", "mcpServers: workspace", "skills: mcpguard:guarded-changes"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("it did not say %q, but\n%s", want, out)
+		}
+	}
+}
 
 // TestPluginServer: a call to the plugin's server is held, once, although the
 // plugin's hook sees it too.
