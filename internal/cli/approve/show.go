@@ -102,6 +102,9 @@ func (p *page) detail(d client.Detail) {
 	if d.Claim != "" {
 		p.item("agent says", a.text(dim, d.Claim))
 	}
+	if d.Undoes != "" {
+		p.item("takes back", a.name(plain, d.Undoes))
+	}
 	if d.Replaces != "" {
 		p.item("replaces", a.name(plain, d.Replaces), a.text(yellow, ", whose target changed meanwhile"))
 	}
