@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -69,7 +70,7 @@ func (b *bench) run(only string) (err error) {
 		return err
 	}
 	machine()
-	ctx := context.Background()
+	ctx, known := context.Background(), only == ""
 	for _, m := range []struct {
 		name    string
 		measure func(context.Context) error
@@ -80,6 +81,7 @@ func (b *bench) run(only string) (err error) {
 		if only != "" && only != m.name {
 			continue
 		}
+		known = true
 		if err := m.measure(ctx); err != nil {
 			return fmt.Errorf("measuring %s: %w", m.name, err)
 		}
@@ -88,6 +90,9 @@ func (b *bench) run(only string) (err error) {
 		if serr := g.stop(); serr != nil && err == nil {
 			err = serr
 		}
+	}
+	if !known {
+		return errors.Join(err, fmt.Errorf("there is no measurement %q; see -help", only))
 	}
 	return err
 }
