@@ -307,9 +307,12 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 	e := guard.Effect{Kind: b.kind, Resource: t, Record: ref, Diff: diff.Sum(change.Patch)}
 	e.Before, _ = stateOfRecord(was)
 	e.After, e.Want = stateOfRecord(will)
+	hazards = append(hazards, textHazards([]byte(text))...)
+	if verdict == guard.PathsAllow && len(hazards) > 0 {
+		verdict = guard.PathsAsk // fail closed: a rule about a place does not speak of what stands out there
+	}
 	return guard.Preview{
-		Effects: []guard.Effect{e}, Change: change, Paths: verdict,
-		Hazards: append(hazards, textHazards([]byte(text))...),
+		Effects: []guard.Effect{e}, Change: change, Paths: verdict, Hazards: hazards,
 		Summary: recordSummary(t, e, rows, added, removed),
 	}, nil
 }

@@ -200,7 +200,7 @@ func TestRecordLies(t *testing.T) {
 		"nothing":   {func(*cabinet, string, map[string]any) {}, `{"op":"replace","path":"/content","value":"old"}`},
 		"elsewhere": {func(c *cabinet, _ string, fields map[string]any) { c.put("b", fields) }, `{"op":"replace","path":"/content","value":"old"}`},
 		"something": {func(c *cabinet, path string, _ map[string]any) { c.put(path, map[string]any{"content": "newer"}) }, `"value":"newer"`},
-		"gone":      {func(c *cabinet, path string, _ map[string]any) { delete(c.records, path) }, `{"op":"remove","path":""}`},
+		"gone":      {func(c *cabinet, path string, _ map[string]any) { delete(c.records, path) }, `{"op":"replace","path":"","value":null}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withRecords(t, func(p *peer, cab *cabinet) {
