@@ -126,6 +126,37 @@ func TestEachPackageSaysWhatItIs(t *testing.T) {
 	}
 }
 
+// TestTheConsoleIsLight: approve starts without what decides and computes, with
+// its parsers of SQL, shells and expressions.
+func TestTheConsoleIsLight(t *testing.T) {
+	packages := parse(t, "..")
+	seen := map[string]bool{}
+	var visit func(string)
+	visit = func(dir string) {
+		if seen[dir] {
+			return
+		}
+		seen[dir] = true
+		for _, f := range packages[dir] {
+			for _, im := range f.Imports {
+				path, _ := strconv.Unquote(im.Path.Value)
+				if local, ok := strings.CutPrefix(path, module); ok {
+					visit(local)
+				}
+			}
+		}
+	}
+	visit("cmd/approve")
+	if !seen["internal/tui"] || !seen["internal/diff"] {
+		t.Fatalf("found %v; the test looks in the wrong place", seen)
+	}
+	for _, heavy := range []string{"internal/effect", "internal/expr", "internal/policy", "internal/store", "internal/daemon"} {
+		if seen[heavy] {
+			t.Errorf("cmd/approve imports %s, if only through others", heavy)
+		}
+	}
+}
+
 // TestMainsAreAdapters keeps the bodies of the programs where tests can call them.
 func TestMainsAreAdapters(t *testing.T) {
 	for dir, files := range parse(t, "..") {
