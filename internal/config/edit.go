@@ -77,10 +77,8 @@ func (e *Editor) tree() (*node, error) {
 type ServerEntry struct {
 	Preset, Builtin, Command string
 	Args, Env                []string
-	Cwd                      string
 	Secrets                  map[string]string
 	Workspaces               []string
-	Prompts, Resources       bool
 	Tools                    []ToolEntry
 }
 
@@ -90,7 +88,6 @@ type ToolEntry struct {
 	Tier    guard.Tier
 	Claimed bool // the tier is the server's own claim
 	Opaque  bool // write effect: opaque
-	Says    string
 }
 
 // AddServer appends a server. ErrExists is wrapped if there is one of that name.
@@ -193,9 +190,6 @@ func (s ServerEntry) render(name, indent string) []string {
 			add(kv.k, quoteList(kv.v))
 		}
 	}
-	if s.Cwd != "" {
-		add("cwd", quote(s.Cwd))
-	}
 	if len(s.Secrets) > 0 {
 		var pairs []string
 		for k, v := range s.Secrets {
@@ -206,12 +200,6 @@ func (s ServerEntry) render(name, indent string) []string {
 	}
 	if len(s.Workspaces) > 0 {
 		add("workspaces", quoteList(s.Workspaces))
-	}
-	if s.Prompts {
-		add("prompts", "allow")
-	}
-	if s.Resources {
-		add("resources", "allow")
 	}
 	if len(s.Tools) > 0 {
 		out = append(out, in+"tools:")
@@ -229,9 +217,6 @@ func (t ToolEntry) render(indent string) []string {
 	}
 	if t.Opaque {
 		out = append(out, indent+"  effect: opaque")
-	}
-	if t.Says != "" {
-		out = append(out, indent+"  says: "+quote(t.Says))
 	}
 	return out
 }

@@ -54,12 +54,12 @@ func onlyAdds(t *testing.T, before, after string) {
 
 func TestAddServer(t *testing.T) {
 	entry := ServerEntry{
-		Command: "node", Args: []string{"/opt/x.js", "--flag=a b", "-1", "yes", "a: b", "ünï\"q\" <x>"}, Env: []string{"PATH"}, Cwd: "/srv",
-		Secrets: map[string]string{"TOKEN": "file:~/.secrets/x"}, Workspaces: []string{"client", "/srv"}, Prompts: true,
+		Command: "node", Args: []string{"/opt/x.js", "--flag=a b", "-1", "yes", "a: b", "ünï\"q\" <x>"}, Env: []string{"PATH"},
+		Secrets: map[string]string{"TOKEN": "file:~/.secrets/x"}, Workspaces: []string{"client", "/srv"},
 		Tools: []ToolEntry{
 			{Name: "get", Tier: guard.T0Read, Claimed: true},
 			{Name: "put-thing", Tier: guard.T2IrreversibleWrite, Opaque: true},
-			{Name: "drop", Tier: guard.Never, Says: "no: never"},
+			{Name: "drop", Tier: guard.Never},
 		},
 	}
 	for name, src := range map[string]string{
@@ -85,10 +85,10 @@ func TestAddServer(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := c.Servers["crm"]
-			if s == nil || strings.Join(s.Args, "|") != strings.Join(entry.Args, "|") || s.Command != "node" || s.Cwd != "/srv" || s.Prompts != AccessAllow || s.Secrets["TOKEN"].Value != "~/.secrets/x" {
+			if s == nil || strings.Join(s.Args, "|") != strings.Join(entry.Args, "|") || s.Command != "node" || s.Secrets["TOKEN"].Value != "~/.secrets/x" {
 				t.Errorf("%+v", s)
 			}
-			if len(s.Tools) != 3 || s.Tools["put-thing"].Effect.Kind != "opaque" || s.Tools["drop"].Says != "no: never" {
+			if len(s.Tools) != 3 || s.Tools["put-thing"].Effect.Kind != "opaque" || s.Tools["drop"].Tier != guard.Never {
 				t.Errorf("%+v", s.Tools)
 			}
 			if got := c.Unconfirmed(); len(got) != 1 || got[0] != "crm/get" {

@@ -41,8 +41,6 @@ type Config struct {
 	Ready func(error)
 	// Clock may be nil: the system's clocks.
 	Clock clock.Clock
-	// Hook lets tests stop the store at named points; nil otherwise.
-	Hook func(store.Point) error
 }
 
 // Bounds of the stop.
@@ -142,7 +140,7 @@ func (d *daemon) openStore() (*store.Store, error) {
 	_, err := os.Stat(d.cfg.Paths.DB())
 	d.first = errors.Is(err, fs.ErrNotExist)
 	st, err := store.Open(store.Options{
-		Path: d.cfg.Paths.DB(), Clock: d.clock, Log: d.log, Hook: d.cfg.Hook,
+		Path: d.cfg.Paths.DB(), Clock: d.clock, Log: d.log,
 		CreateNew: d.first,
 	})
 	if err != nil {

@@ -48,7 +48,7 @@ func PatchDocument(name string, text []byte, p diff.Patch) (out []byte, rewritte
 	if len(ops)*len(text) > maxPatchWork {
 		return nil, false, refusePlan("send fewer operations", "the patch changes too much of %q at once", name)
 	}
-	d := document{name: name, ext: ext, notes: notes, want: want}
+	d := document{ext: ext, notes: notes, want: want}
 	if out, ok := d.tryEach(text, before, ops); ok {
 		return out, false, nil
 	}
@@ -97,9 +97,9 @@ func elementary(before, after diff.Value) diff.Patch {
 
 // document is one patch on its way into a text.
 type document struct {
-	name, ext string
-	notes     diff.Notes // of the text before
-	want      diff.Value
+	ext   string
+	notes diff.Notes // of the text before
+	want  diff.Value
 }
 
 // tryEach writes one operation after the other into the text.

@@ -17,7 +17,6 @@ type yamlPlace struct {
 	at     int        // index in the parent's Content: of a key, or of an element; -1 if there is none
 	key    *yaml.Node // nil for elements
 	value  *yaml.Node // nil if there is none
-	next   *yaml.Node // the key or element after it
 }
 
 // readYAML returns the value of a text of one document.
@@ -44,18 +43,12 @@ func findYAML(root *yaml.Node, path []string) (yamlPlace, error) {
 			for j := 0; j+1 < len(n.Content); j += 2 {
 				if k := n.Content[j]; k.Kind == yaml.ScalarNode && k.Tag != "!!merge" && k.Value == token {
 					p.at, p.key, p.value = j, k, n.Content[j+1]
-					if j+2 < len(n.Content) {
-						p.next = n.Content[j+2]
-					}
 				}
 			}
 		case yaml.SequenceNode:
 			j, err := strconv.Atoi(token)
 			if err == nil && j >= 0 && j < len(n.Content) {
 				p.at, p.value = j, n.Content[j]
-				if j+1 < len(n.Content) {
-					p.next = n.Content[j+1]
-				}
 			} else if i != len(path)-1 || token != "-" && token != strconv.Itoa(len(n.Content)) {
 				return p, errLayout
 			}

@@ -115,7 +115,6 @@ func (e *Error) Error() string { return e.Message }
 type Program struct {
 	env  *Env
 	src  string
-	want Type
 	prog cel.Program
 	uses map[string]bool
 }
@@ -157,7 +156,7 @@ func (e *Env) Compile(src string, want Type) (_ *Program, err error) {
 	if err != nil {
 		return fail("the expression cannot be planned: %v", err)
 	}
-	return &Program{env: e, src: src, want: want, prog: prog, uses: references(ast)}, nil
+	return &Program{env: e, src: src, prog: prog, uses: references(ast)}, nil
 }
 
 // yields reports whether an expression of type got may be used where want is

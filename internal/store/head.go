@@ -42,13 +42,7 @@ type signed struct {
 }
 
 func (h *head) init(o Options) {
-	h.path, h.keyPath = o.HeadPath, o.KeyPath
-	if h.path == "" {
-		h.path = o.Path + ".head"
-	}
-	if h.keyPath == "" {
-		h.keyPath = o.Path + ".key"
-	}
+	h.path, h.keyPath = o.Path+".head", o.Path+".key"
 	h.due, h.quit, h.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 }
 

@@ -42,12 +42,11 @@ var errJournalFull = errors.New("the journal has no room")
 
 // journal belongs to the goroutine that commits.
 type journal struct {
-	path string
-	f    *os.File
-	id   []byte
-	at   int64  // where the next record goes
-	seq  uint64 // of the last record
-	buf  []byte // the record that is being made, kept for the next
+	f   *os.File
+	id  []byte
+	at  int64  // where the next record goes
+	seq uint64 // of the last record
+	buf []byte // the record that is being made, kept for the next
 }
 
 // openJournal opens the journal of a database, or makes one. All of it is
@@ -69,7 +68,7 @@ func openJournal(path string, id []byte) (*journal, error) {
 	if err := f.Chmod(fileMode); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the journal: %w", err), f.Close())
 	}
-	return &journal{path: path, f: f, id: id}, nil
+	return &journal{f: f, id: id}, nil
 }
 
 func (j *journal) sum(seq uint64, payload []byte) []byte {

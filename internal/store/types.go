@@ -15,11 +15,11 @@ type Clock interface{ Now() guard.Now }
 
 // Options are the settings of a store. Path and Clock are required.
 type Options struct {
-	Path     string // of the database
-	KeyPath  string // of the key that signs checkpoints; default Path + ".key"
-	HeadPath string // of the last signed checkpoint; default Path + ".head"
-	Clock    Clock
-	Log      *slog.Logger // default: none
+	// Path is of the database. Beside it, with endings of their own, stand its
+	// journal, the key that signs checkpoints and the last of those.
+	Path  string
+	Clock Clock
+	Log   *slog.Logger // default: none
 	// CreateNew lets Open start a database where there never was one. Where the
 	// head says that there was, a missing file is an error all the same.
 	CreateNew bool

@@ -76,8 +76,6 @@ type Config struct {
 	Light bool
 	// ASCII draws without any other character, for the C locale.
 	ASCII bool
-	// Mouse turns the mouse on at the start. It selects, it never decides.
-	Mouse bool
 	// Environ is the terminal's environment, for notifications.
 	Environ []string
 	// Zone is the time zone of times shown; time.Local where nil.

@@ -45,7 +45,6 @@ func (m *Model) fails(c *crash) tea.Cmd {
 	if m.crash == nil {
 		m.crash = c
 	}
-	m.quitting = true
 	return tea.Quit
 }
 

@@ -160,7 +160,6 @@ func (m *Model) helpKey(k tea.KeyPressMsg) tea.Cmd {
 	case key.Matches(k, m.keys.PageUp):
 		m.help.move(4 - m.h)
 	case key.Matches(k, m.keys.Quit):
-		m.quitting = true
 		return tea.Quit
 	}
 	return nil

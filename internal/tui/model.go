@@ -81,9 +81,8 @@ type Model struct {
 	mine      map[string]bool   // approved here, outcome not told yet
 	branches  map[string]string // by folder; present once asked for
 	hits      []hit             // what a click on the last frame selects
-	quitting  bool
-	stop      func() // ends the program from within a frame
-	crash     *crash // why it ends, where it fails
+	stop      func()            // ends the program from within a frame
+	crash     *crash            // why it ends, where it fails
 }
 
 // notice is one sentence for the reviewer, shown until it is old.
@@ -120,7 +119,7 @@ func New(ctx context.Context, cfg Config) *Model {
 		cfg: cfg, call: caller{ctx: ctx, api: cfg.API, now: cfg.Now, vouch: cfg.Vouch},
 		keys: cfg.Keys, th: theme.New(!cfg.Light, cfg.Profile),
 		pen: newPen(cfg.ASCII), sign: marksFor(cfg.ASCII), now: cfg.Now,
-		mouse: cfg.Mouse, branches: map[string]string{}, mine: map[string]bool{}, reasons: newReasons(), w: 80, h: 24,
+		branches: map[string]string{}, mine: map[string]bool{}, reasons: newReasons(), w: 80, h: 24,
 	}
 	m.stop = func() {}
 	m.queue.init()

@@ -402,7 +402,8 @@ func TestPromise2_KeysThatNeverDecide(t *testing.T) {
 		d.said(1)
 	})
 	t.Run("a click", func(t *testing.T) {
-		d := newDesk(t, two(), func(c *Config) { c.Mouse = true })
+		d := newDesk(t, two())
+		d.press("M")
 		for y := range 24 {
 			for x := 0; x < 80; x += 4 {
 				d.send(tea.MouseClickMsg{X: x, Y: y, Button: tea.MouseLeft})

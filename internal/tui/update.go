@@ -209,7 +209,6 @@ func (m *Model) onKey(k tea.KeyPressMsg) tea.Cmd {
 	case m.helping:
 		return m.helpKey(k)
 	case key.Matches(k, keys.Quit):
-		m.quitting = true
 		return tea.Quit
 	case key.Matches(k, keys.Help):
 		m.helping, m.help = true, list{}

@@ -81,7 +81,7 @@ func withLog[T any](ctx context.Context, use func(auditLog) (T, error)) (out T, 
 	api := client.New(p.ApproverSocket())
 	defer api.Close()
 	if _, err := api.Status(ctx); err == nil {
-		return use(remoteLog{api, p})
+		return use(remoteLog{api})
 	} else if !errors.Is(err, client.ErrUnreachable) {
 		return out, reached(err)
 	}

@@ -11,13 +11,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/guard"
-	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
 // remoteLog is the log as a running daemon hands it out.
 type remoteLog struct {
-	api   *client.Client
-	paths ipc.Paths
+	api *client.Client
 }
 
 // pageSize is how many records are asked for at once.
