@@ -51,6 +51,10 @@ var argument = regexp.MustCompile(`\bargs\.([A-Za-z_][A-Za-z0-9_]*)`)
 // expressions returns every expression that a call of a tool evaluates.
 func expressions(x *Tool) []string {
 	out := slices.Collect(maps.Values(x.Effect.Params))
+	out = append(out, string(x.Undo.When))
+	for _, e := range x.Undo.Args {
+		out = append(out, string(e))
+	}
 	for _, w := range x.TiersWhen {
 		out = append(out, w.When)
 	}
