@@ -70,10 +70,11 @@ def discount(net, percent):
 }
 
 // settings is the sample configuration. The short time box lets one approval
-// expire while the demo runs.
+// expire while the demo runs; the agent waits for a person as long as it takes.
 const settings = `version: 1
 roots: %s
 approvers: {unsigned: any}
+hold: {default: wait}
 servers:
   shop:
     builtin: workspace
@@ -98,7 +99,10 @@ func Run(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(g.play(ctx), g.stop()); err != nil {
+	if err := errors.Join(g.play(ctx), g.stop()); ctx.Err() != nil {
+		fmt.Fprintf(c.Out, "\nended; nothing is left in %s\n", home) // as it was told, whatever that cut short
+		return nil
+	} else if err != nil {
 		return err
 	}
 	return g.closing(ctx)

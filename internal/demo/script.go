@@ -16,17 +16,20 @@ import (
 // step is one proposal of the agent, and what the reviewer does with it when
 // nobody else is there.
 type step struct {
-	title  string
-	tool   string
-	args   map[string]any
-	review func(ctx context.Context, g *guard, a client.Detail) error
-	want   string // status of the last approval
+	title   string
+	live    string // the title where a person decides, if another
+	tool    string
+	args    map[string]any
+	between func(g *guard) error // what happens while the reviewer reads
+	review  func(ctx context.Context, g *guard, a client.Detail) error
+	want    string // status of the last approval
 }
 
 // steps is the script.
 var steps = []step{
 	{
 		title: "The agent edits a file. The reviewer reads the diff and approves.",
+		live:  "The agent edits a file. Read the diff and approve.",
 		tool:  "edit_file",
 		args: map[string]any{"path": "src/prices.py", "edits": []map[string]any{
 			{"old_text": "    return net - net * percent / 100\n", "new_text": "    if not 0 <= percent <= 100:\n        raise ValueError(\"percent\")\n    return round(net * (100 - percent) / 100, 2)\n"},
@@ -41,6 +44,7 @@ var steps = []step{
 	},
 	{
 		title:  "A delete. The reviewer says no, and the agent is told why.",
+		live:   "A delete. Say no and why, and see what the agent is told.",
 		tool:   "delete_file",
 		args:   map[string]any{"path": "notes/backup-codes.txt"},
 		review: deny("those codes are still in use; leave the file"), want: client.Denied,
@@ -62,17 +66,19 @@ var steps = []step{
 	},
 	{
 		title:  "Nobody decides in time: the approval expires and nothing happens.",
+		live:   "Leave this one for a minute: the approval expires and nothing happens.",
 		tool:   "append_file",
 		args:   map[string]any{"path": "README.md", "content": "\nDeployed by hand.\n"},
 		review: wait, want: client.Expired,
 	},
 	{
 		title: "The file changes while the reviewer thinks: the approval is stale, and a fresh one shows the true change.",
+		live:  "The file changes while you think. Approve what you saw: it is stale, and a fresh one shows the true change.",
 		tool:  "edit_file",
 		args: map[string]any{"path": "README.md", "edits": []map[string]any{
 			{"old_text": "# Shop", "new_text": "# The Shop"},
 		}},
-		review: approveLate, want: client.Executed,
+		between: meddle, review: approveLate, want: client.Executed,
 	},
 }
 
@@ -90,13 +96,15 @@ func deny(reason string) func(context.Context, *guard, client.Detail) error {
 
 func wait(context.Context, *guard, client.Detail) error { return nil }
 
-// approveLate changes the target after the reviewer has seen the diff.
-func approveLate(ctx context.Context, g *guard, a client.Detail) error {
+// meddle changes the target after the reviewer has seen the diff.
+func meddle(g *guard) error {
 	g.say("someone else", "changes README.md meanwhile")
 	path := filepath.Join(g.workspace, "README.md")
-	if err := os.WriteFile(path, []byte("# Shop\n\nA small shop, open all day.\n"), 0o644); err != nil {
-		return err
-	}
+	return os.WriteFile(path, []byte("# Shop\n\nA small shop, open all day.\n"), 0o644)
+}
+
+// approveLate approves what is not the case any more, and then what is.
+func approveLate(ctx context.Context, g *guard, a client.Detail) error {
 	if err := g.decide(ctx, a, client.Allow, "a better title"); err != nil {
 		return err
 	}
@@ -127,14 +135,18 @@ func (g *guard) play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(g.Out, "The agent sees %d tools: %s\n", len(tools), strings.Join(tools, ", "))
+	fmt.Fprintf(g.Out, "The agent sees %d tools:\n%s", len(tools), columns(tools))
 	read, err := g.agent.Call(ctx, "read_file", map[string]any{"path": "src/prices.py"})
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(g.Out, "A read passes at once: read_file src/prices.py, %d bytes\n", len(read.Text))
 	for i, s := range steps {
-		fmt.Fprintf(g.Out, "\n── %d. %s\n", i+1, s.title)
+		title := s.title
+		if g.Interactive && s.live != "" {
+			title = s.live
+		}
+		fmt.Fprintf(g.Out, "\n── %d. %s\n", i+1, title)
 		if err := g.step(ctx, s); err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
@@ -162,6 +174,11 @@ func (g *guard) step(ctx context.Context, s step) error {
 	}
 	g.say("agent", "proposes "+a.Summary)
 	g.show(a)
+	if s.between != nil {
+		if err := s.between(g); err != nil {
+			return err
+		}
+	}
 	if !g.Interactive {
 		if err := s.review(ctx, g, a); err != nil {
 			return err
@@ -242,6 +259,29 @@ func (g *guard) last(ctx context.Context, id string) (client.Detail, error) {
 		}
 		id = a.ReplacedBy
 	}
+}
+
+// columns sets names in lines of a terminal's width.
+func columns(names []string) string {
+	var b strings.Builder
+	width := 0
+	for i, n := range names {
+		if i < len(names)-1 {
+			n += ","
+		}
+		if width > 0 && width+1+len(n) > 90 {
+			b.WriteByte('\n')
+			width = 0
+		}
+		if width == 0 {
+			b.WriteString("   ")
+			width = 3
+		}
+		b.WriteString(" " + n)
+		width += 1 + len(n)
+	}
+	b.WriteByte('\n')
+	return b.String()
 }
 
 func (g *guard) say(who, what string) {

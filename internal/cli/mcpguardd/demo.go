@@ -2,7 +2,9 @@ package mcpguardd
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
@@ -23,7 +25,9 @@ prints what happens. Everything is removed afterwards.`,
 		GroupID: "run",
 		Args:    exactly(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return demo.Run(c.Context(), demo.Config{
+			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGHUP) // a closed pane leaves nothing behind either
+			defer stop()
+			return demo.Run(ctx, demo.Config{
 				Out: a.out, Version: version.Number, Approve: approveCommand(),
 				Interactive: !auto && term.IsTerminal(a.in.Fd()) && isTerminal(a.out),
 			})
