@@ -73,7 +73,6 @@ var (
 )
 
 func (t *Theme) fill(p painter, c palette) {
-	none := hue{}
 	fg := func(h hue, attr, plain attr) Style { return p.style(look{fg: h, attr: attr, plain: plain}) }
 
 	t.Text = p.style(look{})
@@ -88,7 +87,6 @@ func (t *Theme) fill(p painter, c palette) {
 	t.Warn = fg(c.warn, bold, bold)
 	t.Bad = fg(c.bad, bold, bold)
 	t.Selected = p.style(look{bg: c.selected, plain: reverse, basic: reverse})
-	t.Bar = fg(c.dim, 0, 0)
 	t.Border = fg(c.border, 0, 0)
 	t.Prompt = fg(c.accent, bold, bold)
 	t.Input = fg(c.strong, 0, 0)
@@ -123,7 +121,6 @@ func (t *Theme) fill(p painter, c palette) {
 	t.String = fg(c.str, 0, 0)
 	t.Number = fg(c.number, 0, 0)
 	t.Comment = fg(c.comment, italic, 0)
-	t.Punctuation = fg(none, 0, 0)
 
 	for i, h := range c.tier {
 		plain := bold

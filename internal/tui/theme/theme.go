@@ -34,7 +34,7 @@ type Theme struct {
 	Hazard                         Style // always wins over every other style
 	SideEffect, Claim              Style
 	Keyword, Name, String, Number  Style // syntax; foreground alone
-	Comment, Punctuation           Style
+	Comment                        Style
 	Path, OldValue, NewValue, Note Style // structural changes
 
 	// The frame around it.
@@ -44,7 +44,7 @@ type Theme struct {
 	KeyOff                     Style // a key that is not possible now
 	Good, Warn, Bad            Style
 	Selected                   Style // the row under the cursor; combine with On
-	Bar, Border                Style // status line, separators
+	Border                     Style // separators
 	Prompt, Input, Placeholder Style
 	Fresh                      Style // new arrivals
 	Chart, ChartBad            Style
