@@ -262,9 +262,13 @@ func settle(ctx context.Context, st reconciler, log logger, in guard.Intent, r g
 		}
 		return
 	}
+	what := "is neither as before nor as approved"
+	if r.ReadBack == guard.Unverifiable {
+		what = "could not be read back"
+	}
 	if err := st.RaiseAlert(ctx, store.Alert{
 		Tenant: in.Tenant, Kind: "outcome_unknown", Key: string(in.CallID), Subject: in.ApprovalID,
-		Text: "A call of " + in.Server + "/" + in.Tool + " has no known outcome: its target is neither as before nor as approved. Look at it.",
+		Text: "A call of " + in.Server + "/" + in.Tool + " has no known outcome: its target " + what + ". Look at it.",
 	}); err != nil {
 		log.Error("raising an alert", "call", in.CallID, "err", err)
 	}

@@ -325,6 +325,33 @@ func TestRecordReadsCount(t *testing.T) {
 	})
 }
 
+// TestARecordThatNobodyCanRead: where the server ends during the write nobody can
+// read the record back, and the alert says no more than that.
+func TestARecordThatNobodyCanRead(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.setPolicy(recordConfig)
+		c, p := newCabinet(), r.session("patient")
+		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
+			if m.Method == "tools/call" && strings.Contains(string(m.ParamsRaw()), `"write"`) {
+				f.die()
+				return true
+			}
+			return c.serve(f, m)
+		})
+		id := p.call("write", `{"path":"a","content":"new"}`)
+		p.decide(p.one(guard.Pending), true)
+		p.wantWord(id, wordUnknown, "")
+		p.end()
+		a := r.one(guard.Unknown)
+		alerts, err := r.store.Alerts(false)
+		if err != nil || !slices.ContainsFunc(alerts, func(al store.Alert) bool {
+			return al.Subject == a.ID && strings.Contains(al.Text, "its target could not be read back")
+		}) {
+			t.Errorf("alerts %+v, %v", alerts, err)
+		}
+	})
+}
+
 // TestRecordPathsDecide: what is allowed runs unasked at T1 alone, what is to be
 // asked for waits though nothing else does, and what is denied is refused.
 func TestRecordPathsDecide(t *testing.T) {
