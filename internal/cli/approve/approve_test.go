@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -454,6 +455,34 @@ func TestCompletion(t *testing.T) {
 	}
 	if _, stdout, _ := r.run(pipe, "__complete", "--status", ""); !strings.Contains(stdout, "pending") {
 		t.Errorf("statuses: %q", stdout)
+	}
+}
+
+// TestManyAlertsDoNotBuryTheList: what only informs comes last, and of many only
+// the first are shown.
+func TestManyAlertsDoNotBuryTheList(t *testing.T) {
+	r := newRig(t)
+	for i := range 8 {
+		r.clock.Advance(time.Minute)
+		kind := client.AlertRanUnasked
+		if i == 0 {
+			kind = "diverged"
+		}
+		if err := r.store.RaiseAlert(ctx, store.Alert{Kind: kind, Key: fmt.Sprint(i), Text: fmt.Sprintf("%s number %d", kind, i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _, stderr := r.run(pipe, "--list")
+	first, _, _ := strings.Cut(stderr, "\n")
+	if !strings.Contains(first, "diverged number 0") || strings.Count(stderr, "ALERT") != maxNotices || !strings.Contains(stderr, "and 3 alerts more") {
+		t.Errorf("%s", stderr)
+	}
+	code, stdout, _ := r.run(pipe, "ack", client.AlertRanUnasked)
+	if code != exitDone || strings.Count(stdout, "acknowledged") != 7 {
+		t.Errorf("exit %d, %s", code, stdout)
+	}
+	if _, _, stderr := r.run(pipe, "--list"); strings.Count(stderr, "ALERT") != 1 {
+		t.Errorf("left over: %s", stderr)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -123,11 +124,13 @@ const ackLog = "log"
 
 func (a *app) ack() *cobra.Command {
 	return &cobra.Command{
-		Use:   "ack [ALERT | log]",
+		Use:   "ack [ALERT | ran_unasked | log]",
 		Short: "say that you have seen an alert; without one, list them",
 		Long: `Acknowledges an alert, for example that the policy allows more than before; it is
 shown by "approve --list" until then. An ALERT may be shortened to its last
-characters. Without one, the alerts that wait are listed.
+characters. Without one, the alerts that wait are listed. "approve ack ran_unasked"
+acknowledges all that tell what ran without asking, as the policy wants it; there
+is one for each run.
 
 "approve ack log" accepts the audit log as it is now. It is for the time after
 you restored or removed the guard's database yourself: approve remembers the last
@@ -156,14 +159,16 @@ its continuation.`,
 					p.alerts(list)
 					return p.flush()
 				}
-				v, err := oneAlert(list, args[0])
+				chosen, err := chosenAlerts(list, args[0])
 				if err != nil {
 					return err
 				}
-				if v, err = c.Acknowledge(ctx, v.ID); err != nil {
-					return elsewhere(err)
+				for _, v := range chosen {
+					if v, err = c.Acknowledge(ctx, v.ID); err != nil {
+						return errors.Join(p.flush(), elsewhere(err))
+					}
+					p.line(a.text(green, "acknowledged"), a.words(plain, "  %s  %s", shortID(v.ID), v.Text))
 				}
-				p.line(a.text(green, "acknowledged"), a.words(plain, "  %s  %s", shortID(v.ID), v.Text))
 				return p.flush()
 			})
 		},
@@ -179,6 +184,19 @@ func (a *app) acceptLog(ctx context.Context) error {
 	p := a.page()
 	p.line(a.words(plain, "the audit log is accepted as it is now, with %d records", n))
 	return p.flush()
+}
+
+// chosenAlerts returns the alerts that ref names: one, or all that only inform.
+func chosenAlerts(list []client.Alert, ref string) ([]client.Alert, error) {
+	if ref != client.AlertRanUnasked {
+		v, err := oneAlert(list, ref)
+		return []client.Alert{v}, err
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(v client.Alert) bool { return v.Kind != client.AlertRanUnasked })
+	if len(list) == 0 {
+		return nil, &codeError{exitError, errors.New("no alert waits that tells what ran without asking"), "`approve ack` lists the others"}
+	}
+	return list, nil
 }
 
 // oneAlert finds the alert whose identifier ends like ref.
