@@ -157,13 +157,11 @@ func each(b *bolt.Bucket, p []byte, fn func(k, v []byte) bool) {
 // with NUL.
 func backwards(b *bolt.Bucket, p []byte, fn func(k, v []byte) (bool, error)) error {
 	c := b.Cursor()
-	k, v := c.Seek(append(bytes.Clone(p[:len(p)-1]), 1)) // just behind every key with the prefix
-	if k == nil {
-		k, v = c.Last()
-	} else {
-		k, v = c.Prev()
+	step := c.Prev
+	if behind, _ := c.Seek(append(bytes.Clone(p[:len(p)-1]), 1)); behind == nil { // no key is behind those with the prefix
+		step = c.Last
 	}
-	for ; bytes.HasPrefix(k, p); k, v = c.Prev() {
+	for k, v := step(); bytes.HasPrefix(k, p); k, v = c.Prev() {
 		if more, err := fn(k, v); err != nil || !more {
 			return err
 		}
