@@ -1,0 +1,110 @@
+package client
+
+import "time"
+
+// Session is one connection of a client.
+type Session struct {
+	ID          string    `json:"id"`
+	RunID       string    `json:"runId"`
+	Tenant      string    `json:"tenant"`
+	Environment string    `json:"environment"`
+	Workflow    string    `json:"workflow,omitempty"`
+	Profile     string    `json:"profile"`
+	Server      string    `json:"server"`
+	Origin      Requester `json:"origin"`
+	OpenedAt    time.Time `json:"openedAt"`
+	ClosedAt    time.Time `json:"closedAt,omitzero"`
+	UpstreamPID int       `json:"upstreamPid,omitempty"`
+	Problem     string    `json:"problem,omitempty"` // why its server does not run
+	Notices     []string  `json:"notices,omitempty"` // what its client's user was told, the newest last
+	Pending     int       `json:"pending"`           // approvals that wait for a decision
+}
+
+// Health of a server.
+const (
+	HealthIdle    = "idle"    // configured, no session
+	HealthRunning = "running" // every session's process runs
+	HealthFailed  = "failed"  // a process did not start or has ended
+)
+
+// Server is one configured upstream.
+type Server struct {
+	Name     string           `json:"name"`
+	Preset   string           `json:"preset,omitempty"`
+	Command  string           `json:"command"` // for people, without secrets
+	Health   string           `json:"health"`
+	Problem  string           `json:"problem,omitempty"`
+	Sessions []string         `json:"sessions,omitempty"`
+	PIDs     []int            `json:"pids,omitempty"`
+	Stderr   []string         `json:"stderr,omitempty"` // the last lines, the newest last
+	Tools    []ServerTool     `json:"tools,omitempty"`  // that the policy names
+	Waiting  []DefinitionDiff `json:"waiting,omitempty"`
+}
+
+// ServerTool is one tool that the policy names.
+type ServerTool struct {
+	Name     string `json:"name"`
+	Tier     string `json:"tier"`
+	Accepted bool   `json:"accepted"`
+}
+
+// DefinitionDiff is a tool definition that waits for acceptance.
+type DefinitionDiff struct {
+	Tool   string `json:"tool"`
+	Change string `json:"change"` // new, changed
+	SHA256 string `json:"sha256"` // of the definition that waits
+	Diff   string `json:"diff"`   // unified, against the accepted one
+}
+
+// Status is the daemon's word about itself.
+type Status struct {
+	Version    string    `json:"version"`
+	Protocol   int       `json:"protocol"`
+	PID        int       `json:"pid"`
+	StartedAt  time.Time `json:"startedAt"`
+	Folder     string    `json:"folder"` // of its state
+	Level      string    `json:"level"`  // L0 to L3
+	Claim      string    `json:"claim"`  // what that level is worth, a sentence
+	Weaknesses []string  `json:"weaknesses,omitempty"`
+	Unsigned   string    `json:"unsigned"` // where an unsigned decision may come from
+	PolicyHash string    `json:"policyHash"`
+	// PolicyProblem says why the newest configuration is not in force.
+	PolicyProblem string `json:"policyProblem,omitempty"`
+	// StoreProblem says why nothing executes at the moment.
+	StoreProblem string `json:"storeProblem,omitempty"`
+	Sessions     int    `json:"sessions"`
+	Pending      int    `json:"pending"`
+	Alerts       int    `json:"alerts"` // not acknowledged
+}
+
+// Stats counts what happened since a time.
+type Stats struct {
+	Since     time.Time      `json:"since"`
+	Until     time.Time      `json:"until"`
+	Pending   int            `json:"pending"`  // now
+	ByStatus  map[string]int `json:"byStatus"` // approvals requested since
+	ByTier    map[string]int `json:"byTier"`
+	ByServer  map[string]int `json:"byServer"`
+	Calls     int            `json:"calls"`   // completed
+	Denials   int            `json:"denials"` // of them, refused by policy or reviewer
+	Outcomes  map[string]int `json:"outcomes"`
+	ByRule    map[string]int `json:"byRule"` // of the denials
+	Over      []Bin          `json:"over"`   // calls over time, the oldest first
+	Waiting   Waiting        `json:"waiting"`
+	Truncated bool           `json:"truncated,omitempty"` // there is more than was counted
+}
+
+// Bin counts the calls of one stretch of time.
+type Bin struct {
+	From    time.Time `json:"from"`
+	Calls   int       `json:"calls"`
+	Denials int       `json:"denials"`
+}
+
+// Waiting says how long approvals waited for a decision, in milliseconds.
+type Waiting struct {
+	Decided  int   `json:"decided"`
+	MedianMS int64 `json:"medianMs"`
+	P90MS    int64 `json:"p90Ms"`
+	MaxMS    int64 `json:"maxMs"`
+}
