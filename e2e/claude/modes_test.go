@@ -20,6 +20,7 @@ import (
 //	without hooks                             TestNotCovered; TestWriteApproved; TestNotCovered
 //	subagents                                 TestSubagent
 //	hooks that fail                           TestHookDaemonDown, TestHookTimeout, TestPluginFailsClosed
+//	commands in skills                        TestSkill; of those that are typed: TestNotCovered
 //	behind "!", hooks switched off            TestNotCovered
 //	the client's own settings                 TestOwnSettings
 
@@ -125,6 +126,20 @@ func TestNotCovered(t *testing.T) {
 			t.Error("the guard holds it, so the documentation is wrong")
 		}
 	})
+	t.Run("a skill that is typed", func(t *testing.T) {
+		w, settings := newHookWorld(t)
+		w.skill()
+		a := serve(t)
+		x := w.openClaude(a, os.Getenv("PATH"), "--settings", settings)
+		x.shows("● done", "✻")
+		x.keys("/greet ")
+		x.shows("/greet")
+		x.keys("Enter")
+		x.shows("❯ /greet\n\n● done")
+		if _, err := os.Stat(filepath.Join(w.project, "made")); err != nil {
+			t.Error("the guard holds it, so the documentation is wrong")
+		}
+	})
 	t.Run("hooks switched off", func(t *testing.T) {
 		w := newWorld(t, "native:\n  preset: claude-native\n")
 		install := exec.Command(filepath.Join(bin, "mcpguardd"), "hooks", "install", "--write")
@@ -179,6 +194,43 @@ func TestSubagent(t *testing.T) {
 		t.Error("a denied write was made")
 	}
 	told(t, a, "not by a subagent")
+}
+
+// skill writes a skill of the project whose text runs a command as it is loaded.
+func (w *world) skill() {
+	w.t.Helper()
+	dir := filepath.Join(w.project, ".claude", "skills", "greet")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	text := "---\nname: greet\ndescription: say hello\nallowed-tools: Bash(touch:*)\n---\nIt says: !`touch " + filepath.Join(w.project, "made") + "`\n"
+	if err := os.WriteFile(filepath.Join(dir, "SKILL.md"), []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// TestSkill: the commands in a skill's text run without a hook, so the skill
+// itself waits.
+func TestSkill(t *testing.T) {
+	w, settings := newHookWorld(t)
+	w.skill()
+	a := serve(t, call("Skill", map[string]any{"skill": "greet"}), call("Skill", map[string]any{"skill": "greet"}))
+	s := w.start(a, "--settings", settings, "--allowedTools", "Skill,Bash")
+	d := w.pending()
+	if d.Tool != "Skill" || d.Tier != "T3_EXECUTE" || !strings.Contains(strings.Join(d.SideEffects, "\n"), "run as it is loaded") {
+		t.Errorf("it is %s, %s: %q", d.Tool, d.Tier, d.SideEffects)
+	}
+	w.decide(d, client.Deny, "not this skill")
+	d = w.pending()
+	if _, err := os.Stat(filepath.Join(w.project, "made")); err == nil {
+		t.Error("a denied skill has run its commands")
+	}
+	w.decide(d, client.Allow, "read it")
+	w.finish(s)
+	if _, err := os.Stat(filepath.Join(w.project, "made")); err != nil {
+		t.Errorf("the approved skill has run nothing: %v; the model was told %v", err, a.told())
+	}
+	told(t, a, "not this skill")
 }
 
 // TestSandboxOn: with the client's own sandbox switched on and required, the
