@@ -73,6 +73,22 @@ func TestPromise5_KillTheDaemon(t *testing.T) {
 		}}
 		c.rounds(t, kills(t))
 	})
+	t.Run("shown afterwards", func(t *testing.T) {
+		t.Parallel()
+		g := newGuard(t, settings)
+		g.add("work", "--builtin", "workspace", "--workspace", g.work)
+		g.configure("    builtin: workspace\n", "    builtin: workspace\n    tools:\n      append_file: {approval: {mode: post}, limits: {rate: 10000/m}}\n")
+		c := &crash{guard: g, server: "work", call: func(file, line string) (string, map[string]any) {
+			return "append_file", map[string]any{"path": file, "content": line}
+		}}
+		c.rounds(t, kills(t))
+		if i := slices.IndexFunc(g.list(client.Executed), func(a client.Approval) bool { return !a.Post }); i >= 0 {
+			t.Errorf("somebody was asked about one of %d changes", len(g.list(client.Executed)))
+		}
+		if alerts := g.run(nil, "approve", "ack"); strings.Count(alerts.out, client.AlertRanUnasked) != 1 {
+			t.Errorf("one run is told of in %s", alerts)
+		}
+	})
 	t.Run("filesystem", func(t *testing.T) {
 		t.Parallel()
 		script := node(t, filesystemServer)
