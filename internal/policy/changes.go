@@ -65,12 +65,15 @@ func same(a, b any) bool {
 	return err == nil && err2 == nil && bytes.Equal(x, y)
 }
 
-func show(v any) string {
+func show(v any) string { return clipText(text(v)) }
+
+// text is the encoding of a value, whole.
+func text(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil || string(b) == "null" {
 		return "none"
 	}
-	return clipText(string(b))
+	return string(b)
 }
 
 // words compares two lists of permissions: what is added widens.
@@ -198,7 +201,8 @@ func (d *differ) server(old, new *Server) {
 	}
 	// What is left of the two after all that was described.
 	if x, y := rest(*a), rest(*b); !same(x, y) {
-		d.add(true, "%s: command or settings changed: %s → %s", name, show(x), show(y))
+		before, after := apart(text(x), text(y))
+		d.add(true, "%s: command or settings changed: %s → %s", name, before, after)
 	}
 }
 
@@ -244,11 +248,10 @@ func (d *differ) tool(old, new *Tool) {
 	if old.unsigned != new.unsigned {
 		d.add(new.unsigned, "%s: unsigned decisions %s", name, map[bool]string{true: "accepted", false: "refused"}[new.unsigned])
 	}
-	if !same(old.effect, new.effect) {
-		d.add(true, "%s: effect %s → %s", name, show(old.effect), show(new.effect))
-	}
+	d.effect(name, old.effect, new.effect)
 	if !same(a.TiersWhen, b.TiersWhen) {
-		d.add(true, "%s: tiers_when %s → %s", name, show(a.TiersWhen), show(b.TiersWhen))
+		x, y := apart(text(a.TiersWhen), text(b.TiersWhen))
+		d.add(true, "%s: tiers_when %s → %s", name, x, y)
 	}
 	if !same(a.SideEffects, b.SideEffects) {
 		d.add(false, "%s: side effects changed", name)

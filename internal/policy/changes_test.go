@@ -131,3 +131,47 @@ func TestChangesSeesEverything(t *testing.T) {
 		}
 	}
 }
+
+// TestChangesOfRecords: what differs about a record is named by itself, however
+// much stands around it.
+func TestChangesOfRecords(t *testing.T) {
+	record := func(more string) *Set {
+		return compile(t, tool("tier: T1_REVERSIBLE_WRITE\neffect: {json.merge: {read: {file: \"'a.json'\"}, merge: args.fields, "+more+"}}\n"))
+	}
+	const paths = "paths: {allow: [/stage], ask: [/email], deny: [/owner, /id]}"
+	for _, c := range []struct {
+		name, old, new, want string
+		widens               bool
+	}{
+		{"deny less", paths, strings.Replace(paths, "/owner, ", "", 1), "denied paths: /owner removed", true},
+		{"deny more", paths, strings.Replace(paths, "/owner", "/owner, /x", 1), "denied paths: /x added", false},
+		{"ask less", paths, strings.Replace(paths, "/email", "", 1), "paths that are asked for: /email removed", true},
+		{"allow more", paths, strings.Replace(paths, "/stage", "/stage, /email", 1), "allowed paths: /email added", true},
+		{"allow less", paths, strings.Replace(paths, "/stage", "", 1), "allowed paths: /stage removed", false},
+		{"no rules", paths, "at: ''", "no rules for single paths any more", true},
+		{"ignore more", paths, "ignore: [/owner], " + paths, "not compared: /owner added", true},
+		{"ignore less", "ignore: [/owner]", "at: ''", "not compared: /owner removed", false},
+		{"keys", paths, "keys: {/list: id}, " + paths, "keys of /list: none → id", true},
+		{"another place", "at: /a", "at: /b", "at: /a → /b", true},
+		{"made", "at: /a", "at: /a, missing: create", "missing: none → create", true},
+		{"a trial run", "at: /a", "at: /a, dry_run: args.dry", "dry_run: none → args.dry", true},
+	} {
+		list := Changes(record(c.old), record(c.new))
+		found := false
+		for _, x := range list {
+			if strings.Contains(x.Text, c.want) {
+				found = x.Widens == c.widens
+			} else if x.Widens && !c.widens {
+				t.Errorf("%s: %q is said to widen", c.name, x.Text)
+			}
+		}
+		if !found {
+			t.Errorf("%s: got %+v, want %q, widens %v", c.name, list, c.want, c.widens)
+		}
+	}
+	long := strings.Repeat("/x, ", 200)
+	a, b := apart("["+long+"/owner, "+long+"]", "["+long+long+"]")
+	if len(a) > 60 || !strings.Contains(a, "/owner") || strings.Contains(b, "owner") {
+		t.Errorf("what differs is shown as %s → %s", a, b)
+	}
+}
