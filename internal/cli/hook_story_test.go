@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -441,6 +442,31 @@ func TestHooksOddSettings(t *testing.T) {
 	}
 	if st, err := os.Lstat(path); err != nil || st.Mode()&os.ModeSymlink == 0 || !strings.Contains(read(), "hook pre") {
 		t.Errorf("a link: %v %s", err, read())
+	}
+}
+
+// TestHooksShared: settings that git would take along are named.
+func TestHooksShared(t *testing.T) {
+	c := newClaude(t)
+	install := func() string {
+		out, errs, code := c.run("", "mcpguardd", "hooks", "install")
+		if code != 0 {
+			t.Errorf("%d %s", code, errs)
+		}
+		return out
+	}
+	if out := install(); strings.Contains(out, "may be shared") {
+		t.Errorf("without a repository: %s", out)
+	}
+	if out, err := exec.Command("git", "init", "-q", c.ws).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if out := install(); !strings.Contains(out, "may be shared") {
+		t.Errorf("in a repository: %s", out)
+	}
+	c.write(".git/info/exclude", ".claude/settings.local.json\n")
+	if out := install(); strings.Contains(out, "may be shared") {
+		t.Errorf("ignored: %s", out)
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -167,6 +169,9 @@ not name is refused; where the guard cannot be reached, everything is.`,
 			return nil
 		}
 		a.note(g.note)
+		if shared(c.Context(), path) {
+			a.note(path + " may be shared, since git does not ignore it: whoever has it and no " + exe + " has every tool refused")
+		}
 		if !f.write {
 			fmt.Fprintln(a.out, "\nnothing was written; run it again with --write")
 			return nil
@@ -344,6 +349,23 @@ func (g *guardChange) serve(p ipc.Paths, folder string, everywhere bool) error {
 		g.note = "no profile in " + g.path + " has this folder under `roots`, so every tool is refused here until one does"
 	}
 	return nil
+}
+
+// shared reports whether a file would go into a git repository with the rest. It
+// is advice: where git does not answer there is none.
+func shared(ctx context.Context, path string) bool {
+	dir := filepath.Dir(path)
+	for dir != filepath.Dir(dir) {
+		if _, err := os.Stat(dir); err == nil {
+			break
+		}
+		dir = filepath.Dir(dir) // it will be made
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	err := exec.CommandContext(ctx, "git", "-c", "core.fsmonitor=false", "-C", dir, "check-ignore", "-q", path).Run()
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() == 1 // 128: no repository
 }
 
 // note prints what else there is to know.
