@@ -3,9 +3,12 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	bolt "go.etcd.io/bbolt"
 )
@@ -81,5 +84,58 @@ func TestSeenIsBounded(t *testing.T) {
 	}
 	if got := oldest(map[string]int64{"x": 1}, fresh); got != nil {
 		t.Errorf("drops %v although there is room", got)
+	}
+}
+
+// TestRecentlyRun: what was executed lately is found again, of each tenant the
+// newest; what failed, or is too old, is not.
+func TestRecentlyRun(t *testing.T) {
+	o := options(t)
+	s := open(t, o)
+	v := session(t, s)
+	clock := o.Clock.(*fakeClock)
+	begin := clock.Now().Wall
+	run := func(n string, outcome guard.Outcome) {
+		a := approved(t, s, v, n)
+		in := intentFor(a)
+		in.ArgsSum = diff.Sum([]byte(n))
+		if err := s.Begin(ctx, in); err != nil {
+			t.Fatal(err)
+		}
+		must(s.Finish(ctx, receipt(a.CallID, outcome), completed(audit.StatusOK)))(t)
+		clock.advance(time.Minute, time.Minute)
+	}
+	for i := range 5 {
+		run(fmt.Sprint(i), guard.OutcomeOK)
+	}
+	run("failed", guard.OutcomeError)
+	run("lost", guard.OutcomeUnknown)
+	v.Tenant, v.ID, v.RunID = "beta", guard.NewSessionID(), guard.NewRunID()
+	if err := s.OpenSession(ctx, v); err != nil {
+		t.Fatal(err)
+	}
+	run("theirs", guard.OutcomeOK)
+	s = reopen(t, s, o)
+	for _, c := range []struct {
+		since time.Duration
+		most  int
+		want  string
+	}{
+		{0, 100, "acme 4, acme 3, acme 2, acme 1, acme 0, beta theirs"},
+		{3*time.Minute - time.Second, 100, "acme 4, acme 3, beta theirs"},
+		{0, 3, "acme 4, beta theirs"}, // the two after it did not run
+		{time.Hour, 100, ""},
+	} {
+		var got []string
+		for _, in := range must(s.RecentlyRun(begin.Add(c.since), c.most))(t) {
+			for _, n := range []string{"0", "1", "2", "3", "4", "failed", "lost", "theirs"} {
+				if in.ArgsSum == diff.Sum([]byte(n)) {
+					got = append(got, in.Tenant+" "+n)
+				}
+			}
+		}
+		if text := strings.Join(got, ", "); text != c.want {
+			t.Errorf("since %s, at most %d: %s, want %s", c.since, c.most, text, c.want)
+		}
 	}
 }
