@@ -170,7 +170,11 @@ not name is refused; where the guard cannot be reached, everything is.`,
 		}
 		a.note(g.note)
 		if shared(c.Context(), path) {
-			a.note(path + " may be shared, since git does not ignore it: whoever has it and no " + exe + " has every tool refused")
+			text := path + " may be shared, since git does not ignore it: whoever has it and no " + exe + " has every tool refused"
+			if f.file == "" && f.scope == "local" {
+				text += "; to keep it here, write .claude/settings.local.json into .git/info/exclude"
+			}
+			a.note(text)
 		}
 		if !f.write {
 			fmt.Fprintln(a.out, "\nnothing was written; run it again with --write")
