@@ -69,7 +69,7 @@ func Preview(before, after Value) []Change {
 }
 
 func compareValues(before, after Value, o Options) *comparison {
-	t := newTreeTable()
+	t := newTreeTable(max(before.count(), after.count()))
 	a := t.tree(before, Value{}, tree{})
 	b := t.tree(after, before, a)
 	c := &comparison{nodes: min(addWeight(before.count(), after.count()), maxCounted), budget: o.Budget}
@@ -113,8 +113,10 @@ type treeTable struct {
 	slab  []tree // room for children
 }
 
-func newTreeTable() *treeTable {
-	return &treeTable{ids: map[string]uint32{}, texts: map[string]uint32{}, names: map[string]uint32{}, done: map[*node]tree{}}
+// newTreeTable makes room for about n values, of which many are the same.
+func newTreeTable(n int) *treeTable {
+	n = min(n, 1<<20)
+	return &treeTable{ids: make(map[string]uint32, n/2), texts: make(map[string]uint32, n/8), names: map[string]uint32{}, done: map[*node]tree{}}
 }
 
 func (t *treeTable) number(key []byte) uint32 {

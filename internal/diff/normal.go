@@ -32,7 +32,7 @@ func (s Shape) Normal(v Value) (n Value, unkeyed []string, err error) {
 // NormalPair is Normal for two states of one document. What the two share is
 // done once, and the results share it too. An absent value stays absent.
 func (s Shape) NormalPair(before, after Value) (a, b Value, unkeyed []string, err error) {
-	z := normalizer{done: map[*node]Value{}, steps: addWeight(before.weight(), after.weight())}
+	z := normalizer{done: make(map[*node]Value, min(before.count()/8, 1<<18)), steps: addWeight(before.weight(), after.weight())}
 	var live []rule
 	for _, p := range s.Ignore {
 		if err := enter(&live, p, rule{ignore: true}); err != nil {
