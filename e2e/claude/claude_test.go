@@ -412,17 +412,33 @@ func TestDaemonGoneWhileHeld(t *testing.T) {
 // TestHeldLong holds a call for 150 s, past the 120 s after which an
 // interactive client would move it to the background.
 func TestHeldLong(t *testing.T) {
-	if os.Getenv("MCPGUARD_LONG") == "" {
-		t.Skip("takes 150 s; set MCPGUARD_LONG=1")
-	}
 	w := newWorld(t, "")
-	a := serve(t, call("mcp__work__write_file", map[string]any{"path": "README.md", "content": "patience\n"}))
-	s := w.start(a)
+	w.heldLong("mcp__work__write_file", map[string]any{"path": "README.md", "content": "patience\n"})
+}
+
+// TestHookHeldLong is the same with a tool of the client's own.
+func TestHookHeldLong(t *testing.T) {
+	w, settings := newHookWorld(t)
+	w.write("README.md", "")
+	w.heldLong("Edit", map[string]any{"file_path": filepath.Join(w.project, "README.md"), "old_string": "", "new_string": "patience\n"}, "--settings", settings)
+}
+
+// heldLong lets a change of README.md wait.
+func (w *world) heldLong(tool string, input map[string]any, args ...string) {
+	long := os.Getenv("MCPGUARD_LONG")
+	if long == "" {
+		w.t.Skip("takes 150 s; set MCPGUARD_LONG=1, or to a time such as 11m")
+	}
+	wait, err := time.ParseDuration(long)
+	if err != nil {
+		wait = 150 * time.Second
+	}
+	s := w.start(serve(w.t, call(tool, input)), append(args, "--allowedTools", tool)...)
 	d := w.pending()
-	<-time.After(150 * time.Second)
+	<-time.After(wait)
 	w.decide(d, client.Allow, "thought about it")
 	w.finish(s)
 	if got := w.read("README.md"); got != "patience\n" {
-		t.Errorf("README.md is %q", got)
+		w.t.Errorf("README.md is %q", got)
 	}
 }
