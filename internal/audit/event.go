@@ -23,7 +23,7 @@ const (
 	ToolCallReconciled    Type = "tool_call_reconciled" // an unknown outcome, found out later by read-back or by a human
 	ApprovalRequested     Type = "approval_requested"
 	ApprovalDecided       Type = "approval_decided"
-	ApprovalEnded         Type = "approval_ended" // expired, lapsed, stale, cancelled, unknown: without a decision
+	ApprovalEnded         Type = "approval_ended" // expired, lapsed, stale, cancelled: without a decision that counts
 	SessionOpened         Type = "session_opened"
 	SessionClosed         Type = "session_closed"
 	PolicyLoaded          Type = "policy_loaded"
@@ -117,7 +117,7 @@ type Gates struct {
 
 // Receipt is one thing that a call is known to have touched.
 type Receipt struct {
-	Kind string `json:"kind"` // "file", "record", "message"
+	Kind string `json:"kind"` // "file", "record", "message", "commit" or "other"
 	ID   string `json:"id"`
 }
 
