@@ -11,6 +11,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/redact"
+	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
 // TestWhatHappensToACallThatWaitsForALock: an approved call whose target is in
@@ -125,6 +126,29 @@ func TestReadsThatAreNotAnswered(t *testing.T) {
 		r.wantCompleted("look", audit.StatusError, audit.StatusCancelled, audit.StatusError)
 		if len(p.notes) != 2 || !strings.Contains(p.notes[1], `the server "files" has ended`) {
 			t.Errorf("the developer was told %q", p.notes)
+		}
+	})
+}
+
+// TestTheDeveloperReadsHowAServerEnded: with its last words, its secrets taken out.
+func TestTheDeveloperReadsHowAServerEnded(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		p.server.mu.Lock()
+		p.server.exit = &upstream.ExitError{Name: "files", Started: true, Code: 3,
+			Stderr: []string{"cannot find module 'x'", "token ghp_0123456789abcdefghijklmnopqrstuvwxyzAB"}}
+		p.server.mu.Unlock()
+		p.server.die()
+		synctest.Wait()
+		p.end()
+		said := strings.Join(p.notes, "\n")
+		for _, want := range []string{`server "files" exited with status 3`, "cannot find module 'x'", "REDACTED"} {
+			if !strings.Contains(said, want) {
+				t.Errorf("the developer does not read %q: %q", want, said)
+			}
+		}
+		if strings.Contains(said, "ghp_") {
+			t.Errorf("a secret reached the client's log: %q", said)
 		}
 	})
 }

@@ -26,6 +26,7 @@ type fakeServer struct {
 	got    []string
 	list   func(cursor string) string // the result of tools/list
 	handle func(s *fakeServer, m jsonrpc.Message) (handled bool)
+	exit   error // what Next says at the end; io.EOF where nil
 }
 
 func newFakeServer() *fakeServer {
@@ -43,6 +44,11 @@ func (f *fakeServer) Next() ([]byte, error) {
 		return frame, nil
 	case <-f.done:
 		f.last.Do(func() { close(f.ended) })
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.exit != nil {
+			return nil, f.exit
+		}
 		return nil, io.EOF
 	}
 }

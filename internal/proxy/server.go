@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,7 +14,8 @@ import (
 
 // readUpstream handles what the upstream sends until it ends.
 func (s *session) readUpstream() {
-	defer s.upstreamEnded()
+	var end error
+	defer func() { s.upstreamEnded(end) }()
 	for {
 		frame, err := s.conn.Next()
 		var refusal *jsonrpc.Refusal
@@ -27,6 +29,7 @@ func (s *session) readUpstream() {
 			continue
 		}
 		if err != nil {
+			end = err
 			return
 		}
 		m, err := jsonrpc.Admit(frame, s.cfg.Limits)
@@ -296,8 +299,8 @@ func (s *session) forged(m *jsonrpc.Message) (yes bool) {
 }
 
 // upstreamEnded tells everybody who waits for the upstream that no answer will
-// come.
-func (s *session) upstreamEnded() {
+// come. end is why, if anybody knows.
+func (s *session) upstreamEnded(end error) {
 	var passing []*request
 	var following []*request
 	var own []chan answer
@@ -325,7 +328,7 @@ func (s *session) upstreamEnded() {
 		}
 	})
 	if early {
-		s.notice("mcpguard: the server %q has ended; what it last said is in the guard's log", s.cfg.Session.Server)
+		s.sayEnded(end)
 	}
 	for _, r := range following {
 		r.answer <- answer{err: errUpstreamGone}
@@ -340,4 +343,21 @@ func (s *session) upstreamEnded() {
 		c <- taskEnd{}
 	}
 	s.end(errUpstreamGone)
+}
+
+// sayEnded tells the developer how the server ended and what it last printed,
+// in the client's log and in the guard's. A server may print its secrets.
+func (s *session) sayEnded(end error) {
+	how := fmt.Sprintf("server %q has ended", s.cfg.Session.Server)
+	var exit *upstream.ExitError
+	if errors.As(end, &exit) {
+		text, _ := json.Marshal(exit.Error()) // text always encodes
+		clean, _, err := s.cfg.Redactor.JSON(text)
+		if err != nil || json.Unmarshal(clean, &how) != nil {
+			// fail closed: what was not searched may hold secrets
+			how = fmt.Sprintf("server %q has ended", s.cfg.Session.Server)
+		}
+	}
+	s.cfg.Log.Warn("the server ended", "session", s.cfg.Session.ID, "server", s.cfg.Session.Server, "how", how)
+	s.notice("mcpguard: the %s", how)
 }
