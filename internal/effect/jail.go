@@ -101,8 +101,15 @@ func (p place) rel() string {
 }
 
 // shown is the relative path on one line, for texts that people read: a name
-// with a line break or another control character is quoted.
-func (p place) shown() string { return oneLine(p.rel()) }
+// with a line break or another control character is quoted, and so is one that
+// begins or ends with a blank, or has several in a row: nobody would see them.
+func (p place) shown() string {
+	name := p.rel()
+	if strings.Join(strings.Fields(name), " ") != name {
+		return strconv.QuoteToASCII(name)
+	}
+	return oneLine(name)
+}
 
 func oneLine(name string) string {
 	if utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl) && !strings.ContainsAny(name, "\u2028\u2029") {

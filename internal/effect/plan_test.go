@@ -57,6 +57,7 @@ func TestPlans(t *testing.T) {
 		hazards       string
 		after         string // content that the effect predicts; "-" for none
 	}{
+		"create, blank name":   {FileWrite, "", m{"path": "new.txt ", "content": "a\n"}, `create "new.txt " (+1 −0)`, "+a\n", "", "a\n"},
 		"create":               {FileWrite, "", m{"path": "new.txt", "content": "a\nb\n"}, "create new.txt (+2 −0)", "new file mode 100644\n--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1,2 @@\n+a\n+b\n", "", "a\nb\n"},
 		"create empty":         {FileWrite, "", m{"path": "new.txt", "content": ""}, "create new.txt (+0 −0)", "new file mode 100644\n", "", ""},
 		"overwrite":            {FileWrite, "", m{"path": "src/main.go", "content": "package main\n\nfunc main() { run() }\n"}, "overwrite src/main.go (+1 −1)", "-func main() {}\n+func main() { run() }\n", "", "package main\n\nfunc main() { run() }\n"},
