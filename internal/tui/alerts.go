@@ -50,7 +50,11 @@ func (m *Model) alertsRows(w, h int) []string {
 			lead, below = seg{m.th.Accent, m.pen.text(m.sign.cursor)}, m.th.Selected
 		}
 		al := a.raised[i]
-		left := row{lead, m.gap(1), {m.th.Hazard, m.pen.text(" " + m.sign.hazard + " ")}, m.gap(1), {m.th.Text, m.pen.text(al.Text)}}
+		sign := seg{m.th.Hazard, m.pen.text(" " + m.sign.hazard + " ")}
+		if al.Kind == client.AlertRanUnasked { // nothing is out of order
+			sign = seg{m.th.SideEffect, m.pen.text(" " + m.sign.bullet + " ")}
+		}
+		left := row{lead, m.gap(1), sign, m.gap(1), {m.th.Text, m.pen.text(al.Text)}}
 		out = append(out, ends(left, row{m.gap(1), {m.th.Dim, m.pen.text(m.stamp(al.At))}, m.gap(1)}, w).fitOn(w, below))
 	}
 	al := a.raised[a.cursor]

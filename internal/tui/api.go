@@ -16,6 +16,7 @@ type Approvals interface {
 	List(ctx context.Context, f client.Filter) (client.Page, error)
 	GetBrief(ctx context.Context, ref string) (client.Detail, error)
 	Decide(ctx context.Context, id string, w client.Word) (client.Detail, error)
+	Undo(ctx context.Context, id string) (client.Detail, error)
 }
 
 // Switchboard stops calls and lets them run again.

@@ -168,6 +168,14 @@ func (c caller) acknowledge(id string) tea.Cmd {
 	})
 }
 
+// undo proposes the inverse of an executed change. It decides nothing.
+func (c caller) undo(id string) tea.Cmd {
+	return c.ask(func(ctx context.Context) tea.Msg {
+		d, err := c.api.Undo(ctx, id)
+		return undoMsg{id, d, err}
+	})
+}
+
 func (c caller) switches() tea.Cmd {
 	return c.ask(func(ctx context.Context) tea.Msg {
 		list, err := c.api.Switches(ctx)

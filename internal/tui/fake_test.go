@@ -37,6 +37,7 @@ type fakeDaemon struct {
 	stats    client.Stats
 	status   client.Status
 	down     error
+	undoErr  error
 	feed     chan client.Event
 	version  uint64
 }
@@ -217,6 +218,21 @@ func (f *fakeDaemon) Alerts(ctx context.Context, _ bool) ([]client.Alert, error)
 	return slices.Clone(f.alerts), f.err(ctx)
 }
 
+// Undo takes back what was executed, as the daemon does: by an approval that
+// waits.
+func (f *fakeDaemon) Undo(ctx context.Context, id string) (client.Detail, error) {
+	f.mu.Lock()
+	old := f.items[id]
+	f.mu.Unlock()
+	if old == nil || f.undoErr != nil {
+		return client.Detail{}, f.undoErr
+	}
+	d := sample(900, t1, old.Tool, old.Target)
+	d.Undoes = id
+	f.put(d)
+	return d, f.err(ctx)
+}
+
 func (f *fakeDaemon) Acknowledge(ctx context.Context, id string) (client.Alert, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -290,7 +306,7 @@ func (d *desk) run(cmd tea.Cmd) {
 		d.quit = true
 	case tea.RawMsg:
 		d.raw = append(d.raw, fmt.Sprint(msg.Msg))
-	case pingMsg, statusMsg, alertsMsg, switchesMsg, serversMsg, historyMsg, auditMsg, storyMsg, statsMsg, syncedMsg, detailMsg, betweenMsg, decidedMsg, branchMsg, acknowledgedMsg, savedMsg, reasonsMsg:
+	case pingMsg, statusMsg, alertsMsg, switchesMsg, serversMsg, historyMsg, auditMsg, storyMsg, statsMsg, syncedMsg, detailMsg, betweenMsg, decidedMsg, branchMsg, acknowledgedMsg, undoMsg, savedMsg, reasonsMsg:
 		if d.hold {
 			d.held = append(d.held, msg)
 			return

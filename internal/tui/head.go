@@ -175,6 +175,12 @@ func (m *Model) noteRows(e *entry, w int) []string {
 	for _, s := range e.SideEffects {
 		note(seg{m.th.SideEffect, m.pen.text(m.sign.bullet)}, m.th.SideEffect, s)
 	}
+	if e.Undoes != "" {
+		note(seg{m.th.Dim, m.pen.text(m.sign.bullet)}, m.th.Text, "takes back "+tail(e.Undoes)+", on a developer's request")
+	}
+	if e.Post {
+		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, "decided by "+unasked)
+	}
 	if e.Replaces != "" {
 		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, fmt.Sprintf("takes the place of %s, whose target moved: %s shows the difference", tail(e.Replaces), first(m.keys.Compare)))
 	}

@@ -61,14 +61,15 @@ func (m *Model) hints() []hint {
 	case m.pane.search != nil || m.filtering() != nil:
 		return []hint{fixed("enter", "find"), fixed("esc", "back")}
 	case m.story != nil:
-		return []hint{{b: k.Back, say: "back", on: true}, {b: k.PageDown, say: "on", on: true}, help, quit}
+		did := m.story.loaded && m.story.detail.Status == client.Executed
+		return []hint{{b: k.Back, say: "back", on: true}, {b: k.PageDown, say: "on", on: true}, {b: k.Undo, say: "undo", on: did && m.link.live}, help, quit}
 	case m.view == viewQueue:
 		return m.queueHints(help, quit)
 	}
 	hints := []hint{{b: k.Back, say: "queue", on: true}}
 	switch m.view {
 	case viewHistory:
-		hints = append(hints, hint{b: k.Open, say: "its story", on: m.history.n > 0}, hint{b: k.Filter, say: "kind", on: true}, hint{b: k.Search, say: "filter", on: true}, hint{b: k.More, say: "older", on: m.history.older})
+		hints = append(hints, hint{b: k.Open, say: "its story", on: m.history.n > 0}, hint{b: k.Filter, say: "kind", on: true}, hint{b: k.Search, say: "filter", on: true}, hint{b: k.More, say: "older", on: m.history.older}, hint{b: k.Undo, say: "undo", on: m.undoable()})
 	case viewAudit:
 		hints = append(hints, hint{b: k.Open, say: "its story", on: m.audit.n > 0}, hint{b: k.Filter, say: "kind", on: true}, hint{b: k.Search, say: "filter", on: true}, hint{b: k.More, say: "older", on: m.audit.older})
 	case viewServers:

@@ -49,7 +49,7 @@ func pastWords(a client.Approval) string {
 	return strings.ToLower(strings.Join([]string{a.ID, a.RunID, a.Server, a.Tool, a.Target, a.Summary, a.Status, a.Tier, a.Tenant, a.Environment, a.RequestedBy.Client}, " "))
 }
 
-func (m *Model) historyKey(k tea.KeyPressMsg) tea.Cmd {
+func (m *Model) historyKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
 	h := &m.history
 	if m.listKey(k, &h.list) {
 		return nil
@@ -66,6 +66,10 @@ func (m *Model) historyKey(k tea.KeyPressMsg) tea.Cmd {
 	case key.Matches(k, m.keys.Open):
 		if a, ok := h.here(); ok {
 			return m.openStory(a.ID)
+		}
+	case key.Matches(k, m.keys.Undo):
+		if a, ok := h.here(); ok {
+			return m.undo(&a, hasty)
 		}
 	}
 	return nil
@@ -85,7 +89,13 @@ func (m *Model) pastRow(a client.Approval, here bool, w int) string {
 	at := a.RequestedAt.In(m.cfg.Zone).Format("Jan 02 15:04:05")
 	left := row{lead, {m.th.Dim, m.pen.text(at)}, m.gap(1), {m.look(a.Status), m.pen.text(a.Status).Fit(9)}, m.gap(1), m.badge(a.Tier), m.gap(1),
 		{m.th.Text, m.pen.name(a.Tool)}, m.arrow(&a)}
-	right := row{m.gap(1), {m.th.Dim, m.pen.name(tail(a.ID))}, m.gap(1)}
+	tag := row{m.gap(1)}
+	if a.Post {
+		tag = append(tag, seg{m.th.Warn, m.pen.text("unasked ")})
+	} else if a.Undoes != "" {
+		tag = append(tag, seg{m.th.Dim, m.pen.text("undo ")})
+	}
+	right := append(tag, seg{m.th.Dim, m.pen.name(tail(a.ID))}, m.gap(1))
 	left = append(left, seg{m.th.Text, m.aim(&a, w-left.width()-right.width())})
 	return ends(left, right, w).fitOn(w, below)
 }

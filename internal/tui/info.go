@@ -61,6 +61,9 @@ func (m *Model) infoRows(w, h int) []string {
 	return block(s.rows[m.pane.infoTop:], w, h)
 }
 
+// unasked is what is said of a change that ran without being asked for.
+const unasked = "nobody: it ran without asking, as the policy says, and is shown afterwards"
+
 // describe lists everything but the change.
 func (m *Model) describe(s *sheet, d client.Detail) {
 	t, p := m.th, m.pen
@@ -77,6 +80,10 @@ func (m *Model) describe(s *sheet, d client.Detail) {
 	s.prose("why", t.Text, d.Why)
 	s.item("tier", t.Text, p.name(d.Tier))
 	s.item("asked because", t.Text, p.text(d.Rule))
+	if d.Post {
+		s.prose("decided by", t.Warn, unasked)
+	}
+	s.item("takes back", t.Text, p.name(d.Undoes))
 	s.item("tool", t.Text, p.name(d.Server+"/"+d.Tool))
 	s.item("server says", t.Dim, p.text(d.ServerVersion))
 	s.item("tenant", t.Text, p.name(d.Tenant))

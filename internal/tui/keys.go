@@ -29,7 +29,7 @@ type KeyMap struct {
 	Wrap, Split, Raw, Document     key.Binding
 	Queue, History, Audit, Servers key.Binding
 	Switches, Figures, Alerts      key.Binding
-	Filter, More, Act              key.Binding
+	Filter, More, Act, Undo        key.Binding
 	Mouse, Refresh, Help, Suspend  key.Binding
 	Quit                           key.Binding
 }
@@ -94,6 +94,7 @@ func (k *KeyMap) table() []named {
 		{"filter", "views", &k.Filter, "filter by kind", []string{"t"}},
 		{"more", "views", &k.More, "older ones", []string{"+"}},
 		{"act", "views", &k.Act, "pause, resume, acknowledge", []string{"p"}},
+		{"undo", "views", &k.Undo, "propose the way back from what was executed", []string{"u"}},
 
 		{"mouse", "console", &k.Mouse, "mouse on or off; it never decides", []string{"M"}},
 		{"refresh", "console", &k.Refresh, "read everything again", []string{"R", "ctrl+l"}},

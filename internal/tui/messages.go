@@ -71,6 +71,11 @@ type (
 		id  string
 		err error
 	}
+	undoMsg struct {
+		of    string
+		fresh client.Detail // the approval that waits now
+		err   error
+	}
 	switchesMsg struct {
 		list   []client.Switch
 		change string // what was done, empty for a plain reading

@@ -224,6 +224,12 @@ func (p *plain) show(ctx context.Context, ref string) error {
 	p.name("Run", d.RunID)
 	p.say("Asked by: %s %s, in:", d.RequestedBy.Client, d.RequestedBy.Version)
 	p.name("Folder", d.RequestedBy.Folder)
+	if d.Post {
+		p.say("Decided by %s.", unasked)
+	}
+	if d.Undoes != "" {
+		p.name("Takes back", d.Undoes)
+	}
 	for _, h := range d.Hazards {
 		p.say("Hazard: %s.", strings.TrimSuffix(h.Text, "."))
 	}

@@ -43,7 +43,7 @@ func (s *storyView) take(m *Model, msg storyMsg) {
 	s.pane = change.New(msg.detail, m.options())
 }
 
-func (m *Model) storyKey(k tea.KeyPressMsg) tea.Cmd {
+func (m *Model) storyKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
 	s := m.story
 	is := func(b key.Binding) bool { return key.Matches(k, b) }
 	page := max(1, m.h-5)
@@ -55,6 +55,8 @@ func (m *Model) storyKey(k tea.KeyPressMsg) tea.Cmd {
 		m.arm.rearm()
 	case is(m.keys.Open), is(m.keys.Focus), is(m.keys.Zoom):
 		s.diff = !s.diff && s.loaded
+	case is(m.keys.Undo) && s.loaded:
+		return m.undo(&s.detail.Approval, hasty)
 	case s.diff && s.pane != nil:
 		m.scrollKey(k, s.pane)
 	case is(m.keys.Down), is(m.keys.LineDown):

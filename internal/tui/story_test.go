@@ -478,3 +478,39 @@ func TestClockThatJumpsReadsAgain(t *testing.T) {
 		d.sees("APPROVE")
 	}
 }
+
+// TestStoryUndo: what ran without being asked for says so, and a key proposes
+// the way back; the key decides nothing.
+func TestStoryUndo(t *testing.T) {
+	f := two()
+	ran := sample(3, t1, "write_file", "notes.md")
+	ran.Status, ran.Post = client.Executed, true
+	ran.Receipt = &client.Receipt{Outcome: "ok", ReadBack: "verified"}
+	f.put(ran)
+	gone := sample(4, t1, "write_file", "old.md")
+	gone.Status = client.Denied
+	f.put(gone)
+	d := newDesk(t, f)
+	d.press("2")
+	d.sees("unasked " + tail(ran.ID))
+	d.press("u") // the newest is the denied one
+	d.sees("it is denied: only what was executed can be taken back")
+	d.press("j", "enter")
+	d.sees("nobody: it ran without asking", "u undo")
+	d.press("u")
+	d.sees("would take " + tail(ran.ID) + " back and waits: 1, then m")
+	fresh := d.f.items[sample(900, t1, "", "").ID]
+	if fresh == nil || fresh.Undoes != ran.ID || fresh.Status != client.Pending {
+		t.Fatalf("got %+v", fresh)
+	}
+	d.changed(fresh.ID)
+	d.press("1", "m")
+	for range 3 {
+		d.press("j")
+	}
+	d.sees("takes back " + tail(ran.ID))
+	d.said(0)
+	f.undoErr = errors.New("the file has changed since")
+	d.press("2", "g", "j", "j", "u")
+	d.sees("is not taken back: the file has changed since")
+}

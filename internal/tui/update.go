@@ -98,6 +98,8 @@ func (m *Model) onAnswer(msg tea.Msg) tea.Cmd {
 			m.say(good, "acknowledged")
 		}
 		return m.call.alerts()
+	case undoMsg:
+		m.onUndo(msg)
 	case switchesMsg:
 		return m.onSwitches(msg)
 	case serversMsg:
@@ -229,11 +231,11 @@ func (m *Model) onKey(k tea.KeyPressMsg) tea.Cmd {
 		return cmd
 	}
 	if m.story != nil {
-		return m.storyKey(k)
+		return m.storyKey(k, hasty)
 	}
 	switch m.view {
 	case viewHistory:
-		return m.historyKey(k)
+		return m.historyKey(k, hasty)
 	case viewAudit:
 		return m.auditKey(k)
 	case viewServers:

@@ -1,0 +1,38 @@
+package tui
+
+import (
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+)
+
+// undo proposes to take an executed change back: as a new approval, which waits
+// in the queue like any other and is decided there.
+func (m *Model) undo(a *client.Approval, hasty string) tea.Cmd {
+	switch {
+	case hasty != "":
+		m.say(warn, "%s", hasty)
+	case a.Status != client.Executed:
+		m.say(warn, "it is %s: only what was executed can be taken back", a.Status)
+	case !m.link.live:
+		m.say(warn, "the daemon is away: nothing was asked of it")
+	default:
+		m.say(info, "working out the way back from %s", tail(a.ID))
+		return m.call.undo(a.ID)
+	}
+	return nil
+}
+
+func (m *Model) onUndo(msg undoMsg) {
+	if msg.err != nil {
+		m.say(bad, "%s is not taken back: %v", tail(msg.of), msg.err)
+		return
+	}
+	m.say(good, "%s would take %s back and waits: %s, then %s", tail(msg.fresh.ID), tail(msg.of), first(m.keys.Queue), first(m.keys.Merge))
+}
+
+// undoable reports whether the change under the history's cursor was executed.
+func (m *Model) undoable() bool {
+	a, ok := m.history.here()
+	return ok && a.Status == client.Executed && m.link.live
+}
