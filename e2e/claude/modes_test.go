@@ -233,6 +233,33 @@ func TestSkill(t *testing.T) {
 	told(t, a, "not this skill")
 }
 
+// TestSkillInSkill: a skill that runs as an agent of its own loads another one
+// before it has ended. Neither waits for the other.
+func TestSkillInSkill(t *testing.T) {
+	w, settings := newHookWorld(t)
+	w.skill()
+	dir := filepath.Join(w.project, ".claude", "skills", "outer")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "SKILL.md"), []byte("---\nname: outer\ndescription: greet by another\ncontext: fork\n---\nGreet.\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	a := serve(t, call("Skill", map[string]any{"skill": "outer"}), call("Skill", map[string]any{"skill": "greet"}))
+	s := w.start(a, "--settings", settings, "--allowedTools", "Skill,Bash")
+	outer := w.pending()
+	w.decide(outer, client.Allow, "read it")
+	inner := w.pending()
+	if !strings.Contains(inner.Diff.Text, "greet") {
+		t.Errorf("asked for %s", inner.Diff.Text)
+	}
+	w.decide(inner, client.Allow, "read it too")
+	w.finish(s)
+	if _, err := os.Stat(filepath.Join(w.project, "made")); err != nil {
+		t.Errorf("the inner skill has not run: %v; the model was told %v", err, a.told())
+	}
+}
+
 // TestSandboxOn: with the client's own sandbox switched on and required, the
 // approval of a command does not say that there is none, and there is one. Where
 // the command asks to run without, or the settings leave a way out, it says so.

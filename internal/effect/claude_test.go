@@ -110,6 +110,25 @@ func TestClaudeWrites(t *testing.T) {
 	}
 }
 
+// TestClaudeOpaque: tools of the client's own do not wait for each other, unless
+// they are the same call; those of a server do.
+func TestClaudeOpaque(t *testing.T) {
+	root := workspace(t)
+	key := func(dialect, skill string) string {
+		list, err := compile(t, Spec{Kind: Opaque, Dialect: dialect}).Resolve(t.Context(), input(t, m{"skill": skill}, root))
+		if err != nil || len(list) != 1 || list[0].Kind != TargetOpaque || !list[0].Write {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		return list[0].Key
+	}
+	if a, b, c := key(DialectClaude, "a"), key(DialectClaude, "b"), key(DialectClaude, "a"); a == b || a != c {
+		t.Errorf("%q %q %q", a, b, c)
+	}
+	if a, b := key(DialectGeneric, "a"), key(DialectGeneric, "b"); a != b {
+		t.Errorf("%q %q", a, b)
+	}
+}
+
 // TestClaudePlaces: what the tools do with links, folders and modes.
 func TestClaudePlaces(t *testing.T) {
 	root := workspace(t)

@@ -66,6 +66,11 @@ func (b *Binding) targets(in Input, places []place) []guard.Target {
 		return []guard.Target{b.sqlTarget(in)}
 	}
 	if b.Kind() == Opaque {
+		if b.dialect == DialectClaude {
+			// One tool of the client's own can contain others, such as a skill that
+			// runs as an agent; they must not wait for it to end.
+			return append(out, runTarget(Opaque, in))
+		}
 		// Nobody knows what else an opaque call touches: one at a time per server.
 		out = append(out, guard.Target{Kind: TargetOpaque, Key: in.Call.Session.Server, Write: true})
 	}
