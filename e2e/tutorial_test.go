@@ -242,5 +242,8 @@ func (r *reader) shown(s string) string {
 	for _, p := range []struct{ is, as string }{{filepath.Dir(folder), "/home/me/mcpguard"}, {programs, "/home/me/go/bin"}, {r.home, "/home/me"}} {
 		s = strings.ReplaceAll(s, p.is, p.as)
 	}
-	return s
+	return clipped.ReplaceAllString(s, "…me/agency")
 }
+
+// clipped is what an abridged text leaves of the reader's home folder.
+var clipped = regexp.MustCompile(`…[-0-9a-z]+/agency`)
