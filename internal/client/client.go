@@ -303,7 +303,7 @@ func send[T any](ctx context.Context, c *Client, method, path string, q url.Valu
 		}
 		encoded = b
 	}
-	res, err := c.do(ctx, method, path, q, encoded, nil)
+	res, err := c.do(ctx, request{method: method, path: path, query: q, body: encoded})
 	if err != nil {
 		return out, err
 	}
@@ -334,15 +334,23 @@ func readAnswer(res *http.Response) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// request is one request of the control API.
+type request struct {
+	method, path string
+	query        url.Values
+	body         []byte      // JSON; nil where there is none
+	header       http.Header // besides those of every request
+}
+
 // do makes one request, after starting the daemon where that is asked for, and
 // turns every answer but success into an error. The caller closes the body.
-func (c *Client) do(ctx context.Context, method, path string, q url.Values, body []byte, header http.Header) (*http.Response, error) {
-	res, err := c.try(ctx, method, path, q, body, header)
+func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
+	res, err := c.try(ctx, r)
 	if errors.Is(err, ipc.ErrNoDaemon) && c.Autostart != nil {
 		if err := c.Autostart(ctx); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 		}
-		res, err = c.try(ctx, method, path, q, body, header)
+		res, err = c.try(ctx, r)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -361,25 +369,25 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, body
 	return res, nil
 }
 
-func (c *Client) try(ctx context.Context, method, path string, q url.Values, body []byte, header http.Header) (*http.Response, error) {
-	target := "http://" + Host + path
-	if len(q) > 0 {
-		target += "?" + q.Encode()
+func (c *Client) try(ctx context.Context, r request) (*http.Response, error) {
+	target := "http://" + Host + r.path
+	if len(r.query) > 0 {
+		target += "?" + r.query.Encode()
 	}
-	var reader io.Reader
-	if body != nil {
-		reader = bytes.NewReader(body)
+	var body io.Reader
+	if r.body != nil {
+		body = bytes.NewReader(r.body)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target, reader)
+	req, err := http.NewRequestWithContext(ctx, r.method, target, body)
 	if err != nil {
 		return nil, err
 	}
-	for k, v := range header {
+	for k, v := range r.header {
 		req.Header[k] = v
 	}
 	req.Header.Set(HeaderProtocol, strconv.Itoa(Protocol))
 	req.Header.Set("User-Agent", "mcpguard/"+c.Version)
-	if body != nil {
+	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	res, err := c.http.Do(req)

@@ -10,7 +10,6 @@ import (
 	"iter"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -103,7 +102,7 @@ func (w *watch) connect(ctx context.Context) error {
 	if w.last != "" {
 		header.Set("Last-Event-ID", w.last)
 	}
-	res, err := w.client.do(ctx, http.MethodGet, "/v1/events", url.Values{}, nil, header)
+	res, err := w.client.do(ctx, request{method: http.MethodGet, path: "/v1/events", header: header})
 	if err != nil {
 		return err
 	}
