@@ -23,7 +23,8 @@ import (
 )
 
 func (a *app) accept() *cobra.Command {
-	var show, yes bool
+	var o acceptOptions
+	var yes bool
 	var tier string
 	c := &cobra.Command{
 		Use:   "accept SERVER[/TOOL]",
@@ -38,25 +39,32 @@ only the server's claim. Run it with --show to only look.`,
 		GroupID: "setup",
 		Args:    exactly(1, "SERVER or SERVER/TOOL"),
 		RunE: func(c *cobra.Command, args []string) error {
-			server, tool, _ := strings.Cut(args[0], "/")
-			var forced guard.Tier
+			o.server, o.tool, _ = strings.Cut(args[0], "/")
 			if tier != "" {
 				var err error
-				if forced, err = guard.ParseTier(tier); err != nil || tool == "" {
+				if o.tier, err = guard.ParseTier(tier); err != nil || o.tool == "" {
 					return coded(exitUsage, fmt.Errorf("--tier takes one of T0_READ … NEVER, and needs SERVER/TOOL"))
 				}
 			}
-			ask := !yes && term.IsTerminal(a.in.Fd())
-			return a.runAccept(c.Context(), server, tool, forced, show, ask)
+			o.ask = !yes && term.IsTerminal(a.in.Fd())
+			return a.runAccept(c.Context(), o)
 		},
 	}
-	c.Flags().BoolVar(&show, "show", false, "show the differences and accept nothing")
+	c.Flags().BoolVar(&o.show, "show", false, "show the differences and accept nothing")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask, on a terminal either")
 	c.Flags().StringVar(&tier, "tier", "", "tier of a tool that the policy does not name yet")
 	return c
 }
 
-func (a *app) runAccept(ctx context.Context, server, tool string, tier guard.Tier, show, ask bool) error {
+// acceptOptions say what is to be accepted, and how.
+type acceptOptions struct {
+	server, tool string     // tool is empty for all of them
+	tier         guard.Tier // of a tool that the policy does not name yet; zero is proposed
+	show, ask    bool
+}
+
+func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
+	server, tool := o.server, o.tool
 	p, err := paths()
 	if err != nil {
 		return err
@@ -101,14 +109,14 @@ func (a *app) runAccept(ctx context.Context, server, tool string, tier guard.Tie
 		return nil
 	}
 	a.printDifferences(chosen)
-	if show {
+	if o.show {
 		return nil
 	}
-	if ask && !a.agreed(len(chosen)) {
+	if o.ask && !a.agreed(len(chosen)) {
 		fmt.Fprintln(a.out, "Nothing was accepted.")
 		return nil
 	}
-	if err := a.takeIn(ctx, p, server, chosen, tier); err != nil {
+	if err := a.takeIn(ctx, p, server, chosen, o.tier); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.out, "\nAccepted in %s. A running daemon uses them at once; the client lists its tools again by itself or at its next start.\n", p.ToolsLock())
