@@ -97,7 +97,7 @@ func (s *sieve[T]) typed(k tea.KeyPressMsg, words func(T) string) {
 
 // sieveRows are tabs, filter and what it lets through.
 func sieveRows[T any](m *Model, s *sieve[T], kind string, paint func(v T, here bool, w int) string, w, h int) []string {
-	out := []string{m.tabs(w), m.filterRow(kind, s.text, s.input, len(s.shown), s.older, s.loading, w)}
+	out := []string{m.tabs(w), filterRow(m, s, kind, w)}
 	switch {
 	case s.err != "":
 		return block(append(out, m.wrapped(m.th.Bad, s.err, w)...), w, h)
@@ -116,19 +116,19 @@ func sieveRows[T any](m *Model, s *sieve[T], kind string, paint func(v T, here b
 }
 
 // filterRow says what a list is filtered by.
-func (m *Model) filterRow(kind, text string, input *editor, n int, more, loading bool, w int) string {
+func filterRow[T any](m *Model, s *sieve[T], kind string, w int) string {
 	title := row{{m.th.Dim, m.pen.text(kind)}}
 	switch {
-	case input != nil:
-		title = append(title, seg{m.th.Prompt, m.pen.text(" / ")}, seg{m.th.Input, m.pen.text(input.value())}, seg{m.th.Prompt, m.pen.text("_")})
-	case text != "":
-		title = append(title, seg{m.th.Accent, m.pen.say(" / %s", text)})
+	case s.input != nil:
+		title = append(title, seg{m.th.Prompt, m.pen.text(" / ")}, seg{m.th.Input, m.pen.text(s.input.value())}, seg{m.th.Prompt, m.pen.text("_")})
+	case s.text != "":
+		title = append(title, seg{m.th.Accent, m.pen.say(" / %s", s.text)})
 	}
-	count := plural2(n, "entry", "entries")
-	if more {
+	count := plural2(len(s.shown), "entry", "entries")
+	if s.older {
 		count += ", there are older ones"
 	}
-	if loading {
+	if s.loading {
 		count = "reading" + m.sign.ellipsis
 	}
 	return m.rule(title, row{{m.th.Dim, m.pen.text(count)}}, w)
