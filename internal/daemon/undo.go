@@ -109,7 +109,7 @@ func (u *undo) ofFiles(ctx context.Context) error {
 		Upstream: func(context.Context) (upstream.Conn, error) {
 			return workspace.Open(workspace.Config{Roots: in.Roots, Version: u.cfg.Version})
 		},
-		Policy: func() *policy.Set { return set }, Roots: in.Roots,
+		Policy: func() *policy.Set { return set }, Roots: in.Roots, Note: in.Note,
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ type Inverse struct {
 	Tool  string
 	Args  json.RawMessage
 	Roots []string // workspace folders that it needs
+	Note  string   // what it does not bring back, a sentence; or empty
 }
 
 // InverseOf computes the call that takes back what an approval did, from the
@@ -61,6 +62,9 @@ func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
 	before, err := contentBefore(at, now, e, a.Preview.Change)
 	if err != nil {
 		return Inverse{}, err
+	}
+	if m := e.Before.Mode; !now.Exists && m != 0 && m != NewFileMode {
+		out.Note = fmt.Sprintf("the file had the mode %04o; made again, it has that of a new one", m)
 	}
 	return out.call("write_file", map[string]string{"path": e.Resource.Key, "content": string(before)})
 }

@@ -65,6 +65,14 @@ func TestInverseOfOtherKinds(t *testing.T) {
 	if in, err := InverseOf(ctx, a); err != nil || in.Tool != "write_file" || !bytes.Contains(in.Args, []byte(`"one\ntwo\n"`)) {
 		t.Errorf("delete: %s %s %v", in.Tool, in.Args, err)
 	}
+	script := write(t, root, "run.sh", "#!/bin/sh\n")
+	if err := os.Chmod(script, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a = executed(t, compile(t, spec(FileDelete, DialectWorkspace)), input(t, m{"path": script}, root), func() { _ = os.Remove(script) })
+	if in, err := InverseOf(ctx, a); err != nil || !strings.Contains(in.Note, "mode 0755") {
+		t.Errorf("a script: %+v %v", in, err)
+	}
 	moved := write(t, root, "a.txt", "x")
 	to := filepath.Join(root, "b.txt")
 	a = executed(t, compile(t, spec(FileMove, DialectWorkspace)), input(t, m{"source": moved, "destination": to}, root), func() { _ = os.Rename(moved, to) })

@@ -24,6 +24,9 @@ type bound struct {
 func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, preview *guard.Preview, verdict *policy.Verdict) (*bound, error) {
 	preview.SideEffects = append(preview.SideEffects[:len(preview.SideEffects):len(preview.SideEffects)], verdict.SideEffects...)
 	preview.SideEffects = append(preview.SideEffects, s.firstTimes(c, preview.Change)...)
+	if s.cfg.Note != "" {
+		preview.SideEffects = append(preview.SideEffects, guard.SideEffect{Text: s.cfg.Note})
+	}
 	preview.Hazards = append(preview.Hazards[:len(preview.Hazards):len(preview.Hazards)], verdict.Hazards...)
 	raw, beside := c.bytesBound()
 	if beside {

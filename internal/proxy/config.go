@@ -96,6 +96,9 @@ type Config struct {
 	// Undoes is the approval whose change the session's call takes back, for a
 	// session of the developer's own; else empty.
 	Undoes guard.ApprovalID
+	// Note is said to the reviewer of each change in the session, beside what is
+	// computed; may be empty.
+	Note string
 
 	Limits jsonrpc.Limits // zero: the defaults
 	Grace  time.Duration  // for executions at the end of the session; zero: 10 s
