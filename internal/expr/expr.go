@@ -23,8 +23,26 @@ const (
 	maxDepth    = 64         // nesting
 	compileCost = 50_000_000 // estimated for arguments of ordinary size
 	runCost     = 5_000_000
-	runMemory   = 64 << 20 // bytes an evaluation may build
+	// For expressions over a document, which look at all of it again and again: two
+	// seconds at most.
+	documentCost = 20_000_000
 )
+
+// Bounds of the values that an evaluation makes. The engine counts elements, of
+// which ten bytes of text are one, and takes for too large what it cannot count
+// to the end: its own bounds are five levels and ten thousand values.
+const (
+	runMemory   = 16 << 20 // elements
+	countDepth  = 256
+	countValues = 4 << 20
+	countEvery  = 1000 // turns of a loop
+)
+
+// memory is the bound on values as the engine takes it.
+func memory() cel.ProgramOption {
+	return cel.MemoryTracking(types.MemoryTrackerLimit(runMemory), types.MemoryTrackerSampleInterval(countEvery),
+		types.MemoryTrackerSizeCalculator(types.NewSizeCalculator(types.SizeCalculatorMaxDepth(countDepth), types.SizeCalculatorMaxTraversal(countValues))))
+}
 
 // Type is what an expression must yield.
 type Type uint8
@@ -152,7 +170,11 @@ func (e *Env) Compile(src string, want Type) (_ *Program, err error) {
 			return fail("the expression may cost too much to evaluate (loops inside loops?)")
 		}
 	}
-	prog, err := e.cel.Program(ast, cel.CostLimit(runCost), cel.MemoryLimit(runMemory))
+	steps := uint64(runCost)
+	if e.unestimated {
+		steps = documentCost
+	}
+	prog, err := e.cel.Program(ast, cel.CostLimit(steps), memory())
 	if err != nil {
 		return fail("the expression cannot be planned: %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestScopes: record and answer are known where they are meant and nowhere else.
@@ -66,5 +67,53 @@ func TestScopesAreBounded(t *testing.T) {
 	var doc any = list
 	if _, err := p.Bool(&Vars{Record: &doc}); err == nil || !strings.Contains(err.Error(), "limit") {
 		t.Errorf("an expression without end ends with %v", err)
+	}
+}
+
+// TestLargeValues: documents of the size and depth that are admitted can be
+// spoken of, and what an expression makes of them stays bounded.
+func TestLargeValues(t *testing.T) {
+	base := env(t)
+	record, err := base.Record()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deep any = "end"
+	for range 45 {
+		deep = map[string]any{"x": []any{deep}}
+	}
+	many := make([]any, 30_000)
+	for i := range many {
+		many[i] = map[string]any{"id": int64(i), "tags": []any{"a", map[string]any{"b": []any{int64(1)}}}}
+	}
+	var doc any = map[string]any{"deep": deep, "many": many}
+	vars := &Vars{Args: map[string]any{"deep": deep, "many": many, "ids": []any{int64(7), int64(29_999)}}, Record: &doc}
+	for _, c := range []struct {
+		env  *Env
+		src  string
+		fine bool
+	}{
+		{base, "size(args.deep) == 1 && args.deep.x[0].x.size() == 1", true},
+		{base, "size(args.many) == 30000 && args.many.exists(m, m.id == 29999)", true},
+		{record, "record.many.filter(m, m.id in args.ids).size() == 2", true},
+		{record, "args.ids.all(i, record.many.exists(m, m.id == i)) && record.deep.x.size() == 1", true},
+		{record, "record.many.map(m, {'op': 'add', 'path': '/' + string(m.id), 'value': m}).size() == 30000", true},
+		{record, "record.many.map(a, record.many.map(b, [a, b])).size() == 30000", false},
+		{record, "record.many.map(a, record.many).flatten().flatten().size() > 0", false},
+	} {
+		p, err := c.env.Compile(c.src, Bool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		got, err := p.Bool(vars)
+		if c.fine != (err == nil && got) {
+			t.Errorf("%s: %v, %v", c.src, got, err)
+		}
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("%s took %v", c.src, took)
+		} else {
+			t.Logf("%s: %v", c.src, took)
+		}
 	}
 }
