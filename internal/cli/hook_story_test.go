@@ -445,6 +445,31 @@ func TestHooksOddSettings(t *testing.T) {
 	}
 }
 
+// TestHooksDoctor: doctor says whether the client's own tools ask in this folder.
+func TestHooksDoctor(t *testing.T) {
+	c := newClaude(t)
+	doctor := func(want string) {
+		t.Helper()
+		if out, _, _ := c.run("", "mcpguardd", "doctor"); !strings.Contains(out, want) {
+			t.Errorf("it did not say %q, but\n%s", want, out)
+		}
+	}
+	doctor("do not ask here")
+	if _, errs, code := c.run("", "mcpguardd", "hooks", "install", "--write"); code != 0 {
+		t.Fatal(errs)
+	}
+	doctor("has the hooks")
+	path := filepath.Join(c.ws, ".claude", "settings.local.json")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.write(".claude/settings.local.json", strings.Replace(string(b), "|| exit 2", "|| exit 0", 1))
+	doctor("would write otherwise")
+	c.write(".claude/settings.local.json", "// mine\n"+string(b))
+	doctor("cannot be told: line 1, column 1: a comment")
+}
+
 // TestHooksShared: settings that git would take along are named.
 func TestHooksShared(t *testing.T) {
 	c := newClaude(t)

@@ -86,7 +86,7 @@ func quote(path string) string {
 // settings are those of a file that is not there. program is the absolute path
 // of mcpguardd.
 func Install(settings []byte, program string) ([]byte, error) {
-	if current(settings, program) {
+	if Current(settings, program) {
 		return settings, nil
 	}
 	out, err := Remove(settings)
@@ -104,8 +104,8 @@ func Install(settings []byte, program string) ([]byte, error) {
 	return out, nil
 }
 
-// current reports whether the settings hold exactly what Install would add.
-func current(settings []byte, program string) bool {
+// Current reports whether the settings hold exactly what Install would add.
+func Current(settings []byte, program string) bool {
 	want := map[string]string{}
 	for _, e := range entries(quote(program)) {
 		b, err := json.Marshal(e.group)

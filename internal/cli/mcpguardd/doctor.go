@@ -71,6 +71,7 @@ func (d *diagnosis) run(ctx context.Context) {
 	d.daemon(ctx, p)
 	d.programs()
 	d.unguarded(set)
+	d.hooks(set)
 	fmt.Fprintf(d.out, "\nlevel %s: %s\n", daemon.Level, daemon.LevelClaim)
 	if set != nil {
 		for _, w := range daemon.Weaknesses(set.Config()) {
