@@ -125,3 +125,27 @@ func TestRecordsWithoutAWayBack(t *testing.T) {
 		t.Errorf("a record as a file: %v", err)
 	}
 }
+
+// TestRecordInAFileGoesBack: a document that the policy knows as a record is read
+// from its file, and taken back by the tool that wrote it.
+func TestRecordInAFileGoesBack(t *testing.T) {
+	root := workspace(t)
+	at := write(t, root, "settings.json", `{"theme":"dark","size":1.0}`)
+	s := recordSpecOf(JSONMerge, func(r *RecordSpec) { r.Tool, r.Args, r.At, r.File = "", nil, "", "args.path" })
+	b := compile(t, s)
+	in := input(t, m{"path": at, "change": m{"theme": nil, "size": 2}}, root)
+	p := mustPlan(t, b, in)
+	a := guard.Approval{Status: guard.Executed, Args: in.Call.ArgsCanonical, Preview: p}
+	if !ChangesRecord(a) {
+		t.Fatalf("%+v", p.Effects)
+	}
+	write(t, root, "settings.json", "{\n  \"size\": 2\n}\n") // laid out otherwise
+	got, err := wayBack(a, b, nil)
+	if want := `{"change":{"size":1,"theme":"dark"},"path":"` + at + `"}`; err != nil || got != want {
+		t.Errorf("%s %v, want %s", got, err, want)
+	}
+	write(t, root, "settings.json", `{"size":3}`)
+	if _, err := wayBack(a, b, nil); err == nil || !strings.Contains(err.Error(), "moved on") {
+		t.Errorf("moved on: %v", err)
+	}
+}
