@@ -49,6 +49,7 @@ var layers = []string{
 	"internal/safetext",
 	"internal/clock",
 	"internal/guard",
+	"internal/document",
 	"internal/diff",
 	"internal/jsonrpc",
 	"internal/ipc",

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -28,9 +29,9 @@ func readDocument(name string, data []byte) (diff.Value, diff.Notes, error) {
 	ext := path.Ext(base)
 	switch {
 	case base == ".env" || strings.HasPrefix(base, ".env.") || ext == ".env":
-		return readEnv(data)
+		return document.ReadEnv(data)
 	case ext == ".ini":
-		return readINI(data)
+		return document.ReadINI(data)
 	}
 	v, notes, err := diff.ParseDocument(ext, data)
 	if err != nil && ext == ".json" {
@@ -80,14 +81,14 @@ func structural(name string, before, after []byte, exists bool) (s structure, er
 		return structure{}, fmt.Errorf("writing the structural preview: %w", err)
 	}
 	s.hazards = append(s.hazards, valueHazards(rows, old, notes)...)
-	agreed := notes.Format != "yaml" || yamlAgrees(after, b)
+	agreed := notes.Format != "yaml" || document.YAMLAgrees(after, b)
 	if !agreed {
 		s.hazards = append(s.hazards, hazard(HazardAmbiguous, "two readers of yaml take this file differently; what is said of its structure is the word of one"))
 	}
 	if agreed && old.Format == "yaml" {
 		// Tabs between signs are refused by some readers and passed over by others,
 		// and so are anchors of one name.
-		agreed = yamlAgrees(before, a) && bytes.IndexByte(before, '\t') < 0 && bytes.IndexByte(after, '\t') < 0 && !repeats(notes.Anchors)
+		agreed = document.YAMLAgrees(before, a) && bytes.IndexByte(before, '\t') < 0 && bytes.IndexByte(after, '\t') < 0 && !repeats(notes.Anchors)
 	}
 	if len(patch) == 0 && agreed && old.SameReading(notes) && !bytes.Equal(before, after) {
 		s.sides = append(s.sides, guard.SideEffect{Text: sameMeaning(before, after, notes.Format)})

@@ -221,3 +221,31 @@ func TestTouched(t *testing.T) {
 		t.Error("nothing is something")
 	}
 }
+
+func TestRewrittenDocument(t *testing.T) {
+	text := "# head\na: {b: 1, c: [1, 2]}\nd: 1 # one\n"
+	root := workspace(t)
+	write(t, root, "x.yaml", text)
+	p := mustPlan(t, compile(t, spec(DocumentPatch, DialectWorkspace)), input(t, m{"path": "x.yaml", "patch": []m{{"op": "add", "path": "/a/c/-", "value": 3}}}, root))
+	if hazards(p) != HazardRewritten || !strings.Contains(string(p.Change.Patch), `"/a/c/2"`) || !strings.Contains(string(p.Change.Preview), `"to":3`) {
+		t.Errorf("got %q, %s, %s", hazards(p), p.Change.Patch, p.Change.Preview)
+	}
+}
+
+func TestStructuralViewOfAWrite(t *testing.T) {
+	root := workspace(t)
+	write(t, root, "a.json", "{\"a\": 1}\n")
+	w := compile(t, spec(FileWrite, ""))
+	p := mustPlan(t, w, input(t, m{"path": "a.json", "content": `{"a":2}`}, root))
+	if !strings.Contains(string(p.Change.Patch), `{"op":"replace","path":"/a","value":2}`) || string(p.Change.Preview) != `[{"op":"replace","path":"/a","from":1,"to":2}]` {
+		t.Errorf("got %s, %s", p.Change.Patch, p.Change.Preview)
+	}
+	p = mustPlan(t, w, input(t, m{"path": "a.json", "content": `{"a":`}, root))
+	if hazards(p) != HazardBroken || p.Change.Patch != nil {
+		t.Errorf("got %q, %s", hazards(p), p.Change.Patch)
+	}
+	p = mustPlan(t, w, input(t, m{"path": "a.json", "content": `{"a":1,"a":1}`}, root))
+	if hazards(p) != HazardDuplicate {
+		t.Errorf("got %q", hazards(p))
+	}
+}

@@ -3,6 +3,8 @@ package effect
 import (
 	"bytes"
 	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/document"
 )
 
 // edit is one replacement.
@@ -140,11 +142,11 @@ func reindent(replaced string, old []string, repl string) string {
 // least once where all occurrences are meant. With crlf set and a file whose
 // every line ends in CRLF, a bare LF in old and new text means CRLF.
 func exactEdits(content []byte, edits []edit, path string, crlf bool) ([]byte, error) {
-	crlf = crlf && allCRLF(content)
+	crlf = crlf && document.AllCRLF(content)
 	for i, e := range edits {
 		old, repl := []byte(e.old), []byte(e.new)
 		if crlf {
-			old, repl = toCRLF(old), toCRLF(repl)
+			old, repl = document.ToCRLF(old), document.ToCRLF(repl)
 		}
 		if len(old) == 0 {
 			return nil, refusePlan("give the text to replace", "edit %d has no text to replace", i+1)
@@ -166,14 +168,4 @@ func exactEdits(content []byte, edits []edit, path string, crlf bool) ([]byte, e
 		content = bytes.Join([][]byte{content[:at], repl, content[at+len(old):]}, nil)
 	}
 	return content, nil
-}
-
-// allCRLF reports whether b has line ends and each of them is CRLF.
-func allCRLF(b []byte) bool {
-	n := bytes.Count(b, []byte{'\n'})
-	return n > 0 && bytes.Count(b, []byte("\r\n")) == n
-}
-
-func toCRLF(b []byte) []byte {
-	return bytes.ReplaceAll(bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 }

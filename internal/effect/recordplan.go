@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -116,8 +117,8 @@ func (b *Binding) become(in Input, before diff.Value) (after diff.Value, named [
 		if err != nil {
 			return after, nil, refusePlan("send a JSON Patch as RFC 6902 defines it", "the patch is not valid: %v", err)
 		}
-		if len(p) > maxPatchOps {
-			return after, nil, refusePlan("send fewer operations", "the patch has %d operations; at most %d are taken", len(p), maxPatchOps)
+		if len(p) > document.MaxOps {
+			return after, nil, refusePlan("send fewer operations", "the patch has %d operations; at most %d are taken", len(p), document.MaxOps)
 		}
 		if after, err = p.Apply(before); err != nil {
 			return after, nil, refuseRecordPatch(err)

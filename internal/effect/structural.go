@@ -2,10 +2,12 @@ package effect
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
@@ -54,4 +56,38 @@ func (b *Binding) patchValue(in Input) (diff.Value, error) {
 		return diff.Value{}, fmt.Errorf("effect %s, patch: %w", b.kind, err)
 	}
 	return diff.Decode(raw)
+}
+
+// readPatch turns a patch that an expression yielded into operations.
+func (b *Binding) readPatch(in Input) (diff.Patch, error) {
+	v, err := b.patchValue(in)
+	if err != nil {
+		return nil, err
+	}
+	p, err := diff.PatchOf(v)
+	if err != nil {
+		return nil, refusePlan("send a JSON Patch as RFC 6902 defines it", "the patch is not valid: %v", err)
+	}
+	return p, nil
+}
+
+// fillPatch computes a file after a JSON Patch.
+func (b *Binding) fillPatch(in Input, c *content) error {
+	p, err := b.readPatch(in)
+	if err != nil {
+		return err
+	}
+	var rewritten bool
+	c.after, rewritten, err = document.Patch(c.rel(), c.before, p)
+	var no *document.Refusal
+	if errors.As(err, &no) {
+		return &Refusal{Rule: guard.RulePreviewFailed, Reason: no.Reason, Repair: no.Repair}
+	}
+	if err != nil {
+		return err
+	}
+	if rewritten {
+		c.hazards = append(c.hazards, hazard(HazardRewritten, "the whole file is written anew: its layout changes beyond the patch"))
+	}
+	return nil
 }

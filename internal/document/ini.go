@@ -1,4 +1,4 @@
-package effect
+package document
 
 import (
 	"strings"
@@ -6,10 +6,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/diff"
 )
 
-// readINI reads an .ini file: sections of names and values, all of them text.
+// ReadINI reads an .ini file: sections of names and values, all of them text.
 // Lines that begin with a blank go on with a value for some readers and are
 // lines of their own for others; such a file is not read.
-func readINI(data []byte) (diff.Value, diff.Notes, error) {
+func ReadINI(data []byte) (diff.Value, diff.Notes, error) {
 	notes := diff.Notes{Format: "ini"}
 	lines, err := plainLines(data, &notes)
 	if err != nil {

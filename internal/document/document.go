@@ -1,7 +1,9 @@
-package effect
+package document
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -11,14 +13,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/diff"
 )
 
-// maxPatchOps bounds the operations of one patch.
-const maxPatchOps = 1000
+// MaxOps bounds the operations of one patch.
+const MaxOps = 1000
 
 // maxPatchWork bounds the bytes that are read again while a patch is written
 // into the text, operation by operation.
 const maxPatchWork = 256 << 20
 
-// PatchDocument applies a JSON Patch (RFC 6902) to a JSON, YAML or TOML file,
+// Patch applies a JSON Patch (RFC 6902) to a JSON, YAML or TOML file,
 // known by the extension of its name, and returns the new text. What the patch
 // does not touch keeps its bytes. Where that is not possible the file is
 // written anew, comments kept as far as the format's library can, and rewritten
@@ -26,19 +28,19 @@ const maxPatchWork = 256 << 20
 //
 // The result always reads as the patched value: it is read back and compared.
 // The error is a *Refusal.
-func PatchDocument(name string, text []byte, p diff.Patch) (out []byte, rewritten bool, err error) {
+func Patch(name string, text []byte, p diff.Patch) (out []byte, rewritten bool, err error) {
 	ext := path.Ext(name)
 	before, notes, err := diff.ParseDocument(ext, text)
 	switch {
 	case errors.Is(err, diff.ErrUnknownFormat):
-		return nil, false, refusePlan("edit it as text", "%q is no JSON, YAML or TOML file by its name", name)
+		return nil, false, refuse("edit it as text", "%q is no JSON, YAML or TOML file by its name", name)
 	case err != nil:
-		return nil, false, refusePlan("edit it as text", "%q cannot be read as a document: %v", name, err)
+		return nil, false, refuse("edit it as text", "%q cannot be read as a document: %v", name, err)
 	case len(notes.Duplicates) > 0:
 		// fail closed: readers differ about what such a file means
-		return nil, false, refusePlan("edit it as text", "%q gives a member more than once: %.100s", name, notes.Duplicates[0])
-	case len(p) > maxPatchOps:
-		return nil, false, refusePlan("send fewer operations", "the patch has %d operations; at most %d are taken", len(p), maxPatchOps)
+		return nil, false, refuse("edit it as text", "%q gives a member more than once: %.100s", name, notes.Duplicates[0])
+	case len(p) > MaxOps:
+		return nil, false, refuse("send fewer operations", "the patch has %d operations; at most %d are taken", len(p), MaxOps)
 	}
 	want, err := p.Apply(before)
 	if err != nil {
@@ -46,7 +48,7 @@ func PatchDocument(name string, text []byte, p diff.Patch) (out []byte, rewritte
 	}
 	ops := elementary(before, want)
 	if len(ops)*len(text) > maxPatchWork {
-		return nil, false, refusePlan("send fewer operations", "the patch changes too much of %q at once", name)
+		return nil, false, refuse("send fewer operations", "the patch changes too much of %q at once", name)
 	}
 	d := document{ext: ext, notes: notes, want: want}
 	if out, ok := d.tryEach(text, before, ops); ok {
@@ -55,15 +57,30 @@ func PatchDocument(name string, text []byte, p diff.Patch) (out []byte, rewritte
 	if out, ok := d.tryWhole(text, ops); ok {
 		return out, true, nil
 	}
-	return nil, false, refusePlan("edit it as text", "the patch cannot be written into %q without changing more than it says", name)
+	return nil, false, refuse("edit it as text", "the patch cannot be written into %q without changing more than it says", name)
+}
+
+// Refusal says why a patch is not written into a document, and what could be
+// done instead.
+type Refusal struct {
+	Reason, Repair string // sentences for people and for the agent
+}
+
+func (r *Refusal) Error() string { return r.Reason }
+
+// readAgain is the repair of what does not fit the file.
+const readAgain = "read the file again and send a call that fits what is there now"
+
+func refuse(repair, format string, args ...any) *Refusal {
+	return &Refusal{Reason: fmt.Sprintf(format, args...), Repair: repair}
 }
 
 func refusePatch(name string, err error) *Refusal {
 	var pe *diff.PatchError
 	if !errors.As(err, &pe) {
-		return refusePlan(readAgain, "the patch does not apply to %q", name)
+		return refuse(readAgain, "the patch does not apply to %q", name)
 	}
-	return refusePlan(readAgain, "the patch does not apply to %q: operation %d, %s at %.100q: %v", name, pe.Index+1, pe.Op, pe.Path, pe.Err)
+	return refuse(readAgain, "the patch does not apply to %q: operation %d, %s at %.100q: %v", name, pe.Index+1, pe.Op, pe.Path, pe.Err)
 }
 
 // elementary returns the smallest change from before to after as additions,
@@ -153,8 +170,8 @@ func (d document) tryWhole(text []byte, ops diff.Patch) (out []byte, ok bool) {
 		if out, err = encodeYAML(doc, yamlIndent(doc)); err != nil {
 			return nil, false
 		}
-		if allCRLF(text) {
-			out = toCRLF(out)
+		if AllCRLF(text) {
+			out = ToCRLF(out)
 		}
 	}
 	return out, out != nil && d.reads(out)
@@ -208,32 +225,13 @@ func yamlIndent(doc *yaml.Node) int {
 	return 2
 }
 
-// readPatch turns a patch that an expression yielded into operations.
-func (b *Binding) readPatch(in Input) (diff.Patch, error) {
-	v, err := b.patchValue(in)
-	if err != nil {
-		return nil, err
-	}
-	p, err := diff.PatchOf(v)
-	if err != nil {
-		return nil, refusePlan("send a JSON Patch as RFC 6902 defines it", "the patch is not valid: %v", err)
-	}
-	return p, nil
+// AllCRLF reports whether b has line ends and each of them is CRLF.
+func AllCRLF(b []byte) bool {
+	n := bytes.Count(b, []byte{'\n'})
+	return n > 0 && bytes.Count(b, []byte("\r\n")) == n
 }
 
-// fillPatch computes a file after a JSON Patch.
-func (b *Binding) fillPatch(in Input, c *content) error {
-	p, err := b.readPatch(in)
-	if err != nil {
-		return err
-	}
-	var rewritten bool
-	c.after, rewritten, err = PatchDocument(c.rel(), c.before, p)
-	if err != nil {
-		return err
-	}
-	if rewritten {
-		c.hazards = append(c.hazards, hazard(HazardRewritten, "the whole file is written anew: its layout changes beyond the patch"))
-	}
-	return nil
+// ToCRLF returns b with each line end as CRLF.
+func ToCRLF(b []byte) []byte {
+	return bytes.ReplaceAll(bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 }

@@ -1,4 +1,4 @@
-package effect
+package document
 
 import (
 	"bytes"
@@ -58,10 +58,10 @@ func plainLines(data []byte, n *diff.Notes) ([]string, error) {
 
 var envAssignment = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(.*?)\s*$`)
 
-// readEnv reads an .env file. There is no standard for it: what shells, Docker
+// ReadEnv reads an .env file. There is no standard for it: what shells, Docker
 // and the libraries take differently stands in the notes, and a value over
 // several lines is not read.
-func readEnv(data []byte) (diff.Value, diff.Notes, error) {
+func ReadEnv(data []byte) (diff.Value, diff.Notes, error) {
 	notes := diff.Notes{Format: "env"}
 	lines, err := plainLines(data, &notes)
 	if err != nil {

@@ -1,4 +1,4 @@
-package effect
+package document
 
 import (
 	"bytes"
@@ -15,11 +15,11 @@ import (
 // aliases can make few into many.
 const maxSecondReading = 200_000
 
-// yamlAgrees reports whether another reader, a port of libyaml as most tools
+// YAMLAgrees reports whether another reader, a port of libyaml as most tools
 // use it, takes a text for the document that was read. The first reader is
 // lenient: {a:b}, tabs and blanks at the ends of lines mean different things to
 // the two.
-func yamlAgrees(text []byte, v diff.Value) bool {
+func YAMLAgrees(text []byte, v diff.Value) bool {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {

@@ -1,4 +1,4 @@
-package effect
+package document
 
 import (
 	"bytes"
@@ -258,7 +258,7 @@ func addTOML(text []byte, entries []tomlEntry, path []string, v diff.Value) ([]b
 		return nil, errLayout
 	}
 	newline := "\n"
-	if allCRLF(text) {
+	if AllCRLF(text) {
 		newline = "\r\n"
 	}
 	if at > 0 && text[at-1] != '\n' {

@@ -1,4 +1,4 @@
-package effect
+package document
 
 import (
 	"bytes"
@@ -184,7 +184,7 @@ func styleOfJSON(text []byte, root *jsonNode) jsonStyle {
 	body := bytes.TrimSpace(text)
 	if bytes.IndexByte(body, '\n') >= 0 {
 		s.newline = "\n"
-		if allCRLF(text) {
+		if AllCRLF(text) {
 			s.newline = "\r\n"
 		}
 	}
