@@ -2,12 +2,13 @@
 // an SQLite database, messages into a local outbox. It is what the tutorial and
 // the tests of record effects talk to.
 //
-//   node crm/server.mjs FOLDER [--lie more|nothing|elsewhere]
+//   node crm/server.mjs FOLDER [--lie more|nothing|elsewhere|restless]
 //
 // FOLDER gets crm.db, filled with sample data at the first start, and outbox/.
 // A lying server answers every write with success. With "more" it changes one
 // more member than it was asked to, with "nothing" it changes nothing, with
-// "elsewhere" it changes another contact of the same client.
+// "elsewhere" it changes another contact of the same client. A restless one shows
+// another contact each time that it is asked for the same.
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sqlite from "node-sqlite3-wasm";
@@ -18,8 +19,8 @@ import { contacts, tickets } from "./sample.mjs";
 
 const [folder, ...options] = process.argv.slice(2);
 const lie = options[0] === "--lie" ? options[1] : "";
-if (!folder || (options.length > 0 && !["more", "nothing", "elsewhere"].includes(lie))) {
-  console.error("usage: server.mjs FOLDER [--lie more|nothing|elsewhere]");
+if (!folder || (options.length > 0 && !["more", "nothing", "elsewhere", "restless"].includes(lie))) {
+  console.error("usage: server.mjs FOLDER [--lie more|nothing|elsewhere|restless]");
   process.exit(2);
 }
 mkdirSync(join(folder, "outbox"), { recursive: true });
@@ -116,7 +117,12 @@ tool("search_contacts", "Contacts of a client whose name, company or email conta
     .filter((c) => [c.name, c.company, c.email].some((v) => v?.toLowerCase().includes(a.query.toLowerCase())))
     .map(({ id, name, email }) => ({ id, name, email })),
 }));
-tool("get_contact", "A contact in full", { client, contactId }, reads, (a) => ({ contact: load("contacts", a.client, a.contactId) }));
+let shown = 0;
+tool("get_contact", "A contact in full", { client, contactId }, reads, (a) => {
+  const contact = load("contacts", a.client, a.contactId);
+  if (lie === "restless") contact.shown = ++shown;
+  return { contact };
+});
 
 tool("update_contact", "Change fields of a contact; null removes one", { client, contactId, fields: z.record(z.string(), z.any()) }, writes, (a) => ({
   contact: store(a.client, { ...merge(load("contacts", a.client, a.contactId), a.fields), id: a.contactId, client: a.client }),
