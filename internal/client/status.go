@@ -1,6 +1,10 @@
 package client
 
-import "time"
+import (
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
 
 // Session is one connection of a client.
 type Session struct {
@@ -41,6 +45,21 @@ type Server struct {
 	Waiting  []DefinitionDiff `json:"waiting,omitempty"`
 }
 
+// Unaccepted counts the tools that no client sees before a person has accepted
+// their definitions.
+func (s Server) Unaccepted() int {
+	waiting := map[string]bool{}
+	for _, t := range s.Tools {
+		if !t.Accepted && t.Tier != guard.Never.String() {
+			waiting[t.Name] = true
+		}
+	}
+	for _, w := range s.Waiting {
+		waiting[w.Tool] = true
+	}
+	return len(waiting)
+}
+
 // ServerTool is one tool that the policy names.
 type ServerTool struct {
 	Name     string `json:"name"`
@@ -74,7 +93,8 @@ type Status struct {
 	StoreProblem string `json:"storeProblem,omitempty"`
 	Sessions     int    `json:"sessions"`
 	Pending      int    `json:"pending"`
-	Alerts       int    `json:"alerts"` // not acknowledged
+	Alerts       int    `json:"alerts"`     // not acknowledged
+	Unaccepted   int    `json:"unaccepted"` // tools that wait for acceptance, of all servers
 }
 
 // Stats counts what happened since a time.

@@ -27,6 +27,9 @@ func (a *API) status(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("reading alerts: %w", err)
 	}
 	s.Pending = n
+	for _, v := range a.cfg.Live.Servers() {
+		s.Unaccepted += v.Unaccepted()
+	}
 	for _, v := range alerts {
 		if v.Status == store.AlertRaised {
 			s.Alerts++

@@ -161,6 +161,9 @@ func (m *Model) statusParts() []part {
 	if n := len(m.alerts.raised); n > 0 {
 		add(8, m.th.Bad, "%s (%s)", plural(n, "alert"), first(m.keys.Alerts))
 	}
+	if n := m.status.Unaccepted; n > 0 {
+		add(4, m.th.Warn, "%d to accept (%s)", n, first(m.keys.Servers))
+	}
 	if len(m.paused) > 0 {
 		add(7, m.th.Warn, "paused (%s)", first(m.keys.Switches))
 	}

@@ -514,3 +514,17 @@ func TestStoryUndo(t *testing.T) {
 	d.press("2", "g", "j", "j", "u")
 	d.sees("is not taken back: the file has changed since")
 }
+
+// TestStoryUnacceptedTools: what no agent sees is told of, and no longer than it
+// is so, though no event says when it was accepted.
+func TestStoryUnacceptedTools(t *testing.T) {
+	f := newFake()
+	f.status.Unaccepted = 13
+	d := newDesk(t, f)
+	d.sees("13 to accept (4)", "until you accept: 13 tools", "mcpguardd accept SERVER")
+	f.status.Unaccepted = 0
+	d.wait(statusEvery)
+	if strings.Contains(d.screen(), "accept") {
+		t.Errorf("it is still told:\n%s", d.screen())
+	}
+}

@@ -23,6 +23,9 @@ const (
 	jump = 2 * time.Second
 	// tickEvery is how often times left are painted again.
 	tickEvery = time.Second
+	// statusEvery is how often the daemon is asked about what sends no event: what
+	// waits for acceptance, whether the newest configuration is in force.
+	statusEvery = 10 * time.Second
 	// askFor bounds one request.
 	askFor = 20 * time.Second
 )
@@ -41,6 +44,7 @@ type link struct {
 	events  <-chan eventsMsg
 	wall    time.Time     // at the last tick
 	mono    time.Duration // likewise, by the clock that nobody sets
+	told    time.Duration // when the status was last asked for, by that clock
 }
 
 // startStream follows the daemon's changes, from now on under a new number.
@@ -259,6 +263,10 @@ func (m *Model) onTick() tea.Cmd {
 		m.notice = notice{}
 	}
 	m.expire()
+	if m.link.live && mono-m.link.told >= statusEvery {
+		m.link.told = mono
+		cmds = append(cmds, m.call.status())
+	}
 	return tea.Batch(cmds...)
 }
 

@@ -171,6 +171,10 @@ func (m *Model) emptyRows(w, h int) []string {
 		add(m.th.Good, m.pen.text(m.sign.check+" Nothing waits for you."))
 		add(m.th.Dim, m.pen.text("When an agent wants to change something, it appears here."))
 		if m.known {
+			if n := m.status.Unaccepted; n > 0 {
+				add(m.th.Warn, m.pen.say("Hidden from agents until you accept: %s (%s lists them).", plural(n, "tool"), first(m.keys.Servers)))
+				add(m.th.Dim, m.pen.text("Look at them with: mcpguardd accept SERVER --show"))
+			}
 			add(m.th.Text, safetext.Line{})
 			add(m.th.Dim, m.pen.say("%s open, level %s", plural(m.status.Sessions, "session"), m.status.Level))
 			for _, l := range m.pen.wrap(m.status.Claim, max(1, min(w-4, 72))) {

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mcpguard/mcpguard/internal/client"
-	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
 // statuses are the words of --status, in the order of an approval's life.
@@ -214,16 +213,7 @@ func (a *app) unaccepted(ctx context.Context, c *client.Client) {
 		return
 	}
 	for _, v := range servers {
-		waiting := map[string]bool{}
-		for _, t := range v.Tools {
-			if !t.Accepted && t.Tier != guard.Never.String() {
-				waiting[t.Name] = true
-			}
-		}
-		for _, w := range v.Waiting {
-			waiting[w.Tool] = true
-		}
-		if n := len(waiting); n > 0 {
+		if n := v.Unaccepted(); n > 0 {
 			verb := "wait"
 			if n == 1 {
 				verb = "waits"
