@@ -41,6 +41,7 @@ var layers = []string{
 	"internal/policy",
 	"internal/effect",
 	"internal/expr",
+	"internal/sqltext",
 	"internal/store",
 	"internal/audit",
 	"internal/config",

@@ -1,4 +1,4 @@
-package effect
+package sqltext
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ import (
 // backslash mean there is a setting of the server; a text that means one thing
 // under one setting and another under the other is not understood, and no more
 // is one with a comment that some versions run and others skip.
-func readMySQL(text string) ([]statement, error) {
+func readMySQL(text string) ([]Statement, error) {
 	if versionedComment.MatchString(text) {
 		// fail closed: which version of MySQL, MariaDB or TiDB reads it is not known
 		return nil, errors.New("it has a comment that some versions of the server run")
@@ -39,7 +39,7 @@ func readMySQL(text string) ([]statement, error) {
 // without a version, /*M! for MariaDB, /*T! for TiDB.
 var versionedComment = regexp.MustCompile(`/\*[A-Za-z]?!`)
 
-func readMySQLAs(text string, mode mysql.SQLMode) ([]statement, error) {
+func readMySQLAs(text string, mode mysql.SQLMode) ([]Statement, error) {
 	p := parser.New()
 	p.SetSQLMode(mode)
 	list, warnings, err := p.Parse(text, "", "")
@@ -49,15 +49,15 @@ func readMySQLAs(text string, mode mysql.SQLMode) ([]statement, error) {
 	if len(warnings) > 0 {
 		return nil, warnings[0]
 	}
-	var out []statement
+	var out []Statement
 	for _, s := range list {
 		out = append(out, mysqlStatement(s))
 	}
 	return out, nil
 }
 
-func mysqlStatement(s ast.StmtNode) statement {
-	var out statement
+func mysqlStatement(s ast.StmtNode) Statement {
+	var out Statement
 	out.Verb = verbOf(reflect.TypeOf(s).Elem().Name())
 	r := mysqlReader{out: &out}
 	switch s := s.(type) {
@@ -78,7 +78,7 @@ func mysqlStatement(s ast.StmtNode) statement {
 		if s.Analyze { // it does what it explains
 			return inner
 		}
-		return statement{SQLStatement: guard.SQLStatement{Verb: inner.Verb, Reads: append(inner.Reads, inner.Changes...), Writes: s.IntoVar != "",
+		return Statement{SQLStatement: guard.SQLStatement{Verb: inner.Verb, Reads: append(inner.Reads, inner.Changes...), Writes: s.IntoVar != "",
 			Functions: inner.Functions}} // some versions run a part of what they explain
 	case *ast.InsertStmt:
 		if s.IsReplace {
@@ -99,14 +99,14 @@ func mysqlStatement(s ast.StmtNode) statement {
 		out.Everything, out.Verb = true, "TRUNCATE"
 		r.changed(s.Table)
 	case *ast.LoadDataStmt:
-		out.outside = true
+		out.Outside = true
 		r.changed(s.Table)
 	case *ast.LoadXMLStmt, *ast.ImportTableStmt, *ast.ImportIntoStmt, *ast.CloneStmt, *ast.InstallPluginStmt, *ast.InstallComponentStmt,
 		*ast.CreateLoadableFunctionStmt, *ast.ShutdownStmt, *ast.RestartStmt, *ast.KillStmt, *ast.BRIEStmt:
-		out.Writes, out.outside = true, true
+		out.Writes, out.Outside = true, true
 	case *ast.GrantStmt, *ast.GrantRoleStmt, *ast.GrantProxyStmt, *ast.RevokeStmt, *ast.RevokeRoleStmt, *ast.RevokeProxyStmt, *ast.CreateUserStmt,
 		*ast.AlterUserStmt, *ast.DropUserStmt, *ast.RenameUserStmt, *ast.SetPwdStmt, *ast.SetDefaultRoleStmt:
-		out.Writes, out.access = true, true
+		out.Writes, out.Access = true, true
 	case *ast.DropTableStmt:
 		if s.IsView {
 			out.Verb = "DROP VIEW"
@@ -129,7 +129,7 @@ func mysqlStatement(s ast.StmtNode) statement {
 // mysqlReader notes what a tree names. hidden are the names that a WITH gives
 // to queries, most of them no longer than the statement that has it.
 type mysqlReader struct {
-	out    *statement
+	out    *Statement
 	hidden []string
 	scopes map[ast.Node]int
 }
@@ -140,7 +140,7 @@ func (r *mysqlReader) Enter(n ast.Node) (ast.Node, bool) {
 	case *ast.SelectStmt:
 		if n.SelectIntoOpt != nil {
 			r.out.Writes = true
-			r.out.outside = r.out.outside || n.SelectIntoOpt.Tp != ast.SelectIntoVars
+			r.out.Outside = r.out.Outside || n.SelectIntoOpt.Tp != ast.SelectIntoVars
 		}
 		if n.LockInfo != nil && n.LockInfo.LockType != ast.SelectLockNone {
 			r.out.Writes = true
@@ -208,7 +208,7 @@ func (r *mysqlReader) with(n ast.Node, at **ast.WithClause) {
 
 // changed notes the tables that a part of a statement names as changed.
 func (r *mysqlReader) changed(n ast.Node) {
-	sub := statement{}
+	sub := Statement{}
 	if v := reflect.ValueOf(n); !v.IsNil() {
 		n.Accept(&mysqlReader{out: &sub})
 	}

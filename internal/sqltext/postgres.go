@@ -1,4 +1,4 @@
-package effect
+package sqltext
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 // readPostgres reads the SQL of PostgreSQL. Whether a backslash keeps a
 // quotation mark from ending a text is a setting of the server, or of the
 // session, so a text that has the two side by side is not understood.
-func readPostgres(text string) ([]statement, error) {
+func readPostgres(text string) ([]Statement, error) {
 	if strings.Contains(text, `\'`) {
 		// fail closed: where the text ends under one setting a statement may begin under the other
 		return nil, errors.New("a backslash before a quotation mark means different things under different settings of the server")
@@ -23,7 +23,7 @@ func readPostgres(text string) ([]statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []statement
+	var out []Statement
 	for _, s := range tree.GetStmts() {
 		out = append(out, postgresStatement(s.GetStmt().ProtoReflect()))
 	}
@@ -31,8 +31,8 @@ func readPostgres(text string) ([]statement, error) {
 }
 
 // postgresStatement reads one node, which wraps the statement itself.
-func postgresStatement(wrapped protoreflect.Message) statement {
-	var out statement
+func postgresStatement(wrapped protoreflect.Message) Statement {
+	var out Statement
 	r := postgresReader{&out}
 	m := unwrapped(wrapped)
 	name := string(m.Descriptor().Name())
@@ -52,7 +52,7 @@ func postgresStatement(wrapped protoreflect.Message) statement {
 			return inner
 		}
 		// It is planned all the same, and planning runs functions that are said to be constant.
-		return statement{SQLStatement: guard.SQLStatement{Verb: inner.Verb, Reads: append(inner.Reads, inner.Changes...), Functions: inner.Functions}}
+		return Statement{SQLStatement: guard.SQLStatement{Verb: inner.Verb, Reads: append(inner.Reads, inner.Changes...), Functions: inner.Functions}}
 	case *pg.InsertStmt, *pg.UpdateStmt, *pg.DeleteStmt, *pg.MergeStmt:
 		out.Writes = true
 	case *pg.TruncateStmt:
@@ -62,7 +62,7 @@ func postgresStatement(wrapped protoreflect.Message) statement {
 		out.Verb = strings.ReplaceAll(strings.TrimPrefix(s.GetKind().String(), "TRANS_STMT_"), "_", " ")
 	case *pg.CopyStmt:
 		out.Writes = s.GetIsFrom() || s.GetIsProgram() || s.GetFilename() != ""
-		out.outside = s.GetIsProgram() || s.GetFilename() != ""
+		out.Outside = s.GetIsProgram() || s.GetFilename() != ""
 		if s.GetIsFrom() {
 			out.Changes = append(out.Changes, postgresName(s.GetRelation()))
 		}
@@ -74,7 +74,7 @@ func postgresStatement(wrapped protoreflect.Message) statement {
 		}
 	case *pg.GrantStmt, *pg.GrantRoleStmt, *pg.CreateRoleStmt, *pg.AlterRoleStmt, *pg.AlterRoleSetStmt, *pg.DropRoleStmt,
 		*pg.AlterDefaultPrivilegesStmt, *pg.AlterOwnerStmt, *pg.CreatePolicyStmt, *pg.AlterPolicyStmt, *pg.ReassignOwnedStmt, *pg.DropOwnedStmt:
-		out.Writes, out.access = true, true
+		out.Writes, out.Access = true, true
 		if g, ok := s.(*pg.GrantStmt); ok && !g.GetIsGrant() {
 			out.Verb = "REVOKE"
 		}
@@ -85,9 +85,9 @@ func postgresStatement(wrapped protoreflect.Message) statement {
 		*pg.DeclareCursorStmt, *pg.FetchStmt, *pg.ClosePortalStmt, *pg.ConstraintsSetStmt:
 		out.Writes = true
 	case *pg.LoadStmt:
-		out.Writes, out.outside = true, true
+		out.Writes, out.Outside = true, true
 	case *pg.AlterSystemStmt:
-		out.Writes, out.outside = true, true
+		out.Writes, out.Outside = true, true
 	default: // the rest makes, alters or drops something
 		out.Writes, out.Schema = true, true
 		if name == "CreateStmt" {
@@ -116,7 +116,7 @@ func unwrapped(m protoreflect.Message) protoreflect.Message {
 }
 
 // postgresReader notes what a tree names.
-type postgresReader struct{ out *statement }
+type postgresReader struct{ out *Statement }
 
 // walk reads a tree. hidden are the names that a WITH gives to queries there;
 // changing says that a table which is named is one that is changed.

@@ -1,4 +1,4 @@
-package effect
+package sqltext
 
 import (
 	"reflect"
@@ -12,28 +12,28 @@ import (
 )
 
 // readSQLite reads the SQL of SQLite.
-func readSQLite(text string) ([]statement, error) {
+func readSQLite(text string) ([]Statement, error) {
 	// A database may be built with the option; where it is not, the server
 	// refuses what is read here.
 	list, err := parser.Options{UpdateDeleteLimit: true}.ParseString(text)
 	if err != nil {
 		return nil, err
 	}
-	var out []statement
+	var out []Statement
 	for _, s := range list {
 		out = append(out, sqliteStatement(s))
 	}
 	return out, nil
 }
 
-func sqliteStatement(s ast.Stmt) statement {
-	var out statement
+func sqliteStatement(s ast.Stmt) Statement {
+	var out Statement
 	out.Verb = verbOf(reflect.TypeOf(s).Elem().Name())
 	r := sqliteReader{&out}
 	switch s := s.(type) {
 	case *ast.ExplainStmt: // tells how it would run, and does not run it
 		out = sqliteStatement(s.Stmt)
-		return statement{SQLStatement: guard.SQLStatement{Verb: "EXPLAIN " + out.Verb, Reads: append(out.Reads, out.Changes...), Functions: out.Functions}}
+		return Statement{SQLStatement: guard.SQLStatement{Verb: "EXPLAIN " + out.Verb, Reads: append(out.Reads, out.Changes...), Functions: out.Functions}}
 	case *ast.SelectStmt:
 	case *ast.PragmaStmt:
 		name := strings.ToLower(s.Name.Name.Name)
@@ -41,9 +41,9 @@ func sqliteStatement(s ast.Stmt) statement {
 		out.Writes = !slices.Contains(pragmasThatTell, name) && (s.HasValue || !slices.Contains(pragmasThatTellAlone, name))
 		return out
 	case *ast.AttachStmt, *ast.DetachStmt:
-		out.Writes, out.outside = true, true
+		out.Writes, out.Outside = true, true
 	case *ast.VacuumStmt:
-		out.Writes, out.outside = true, s.Into != nil
+		out.Writes, out.Outside = true, s.Into != nil
 	case *ast.InsertStmt, *ast.UpdateStmt, *ast.DeleteStmt, *ast.BeginStmt, *ast.CommitStmt, *ast.RollbackStmt,
 		*ast.SavepointStmt, *ast.ReleaseStmt, *ast.AnalyzeStmt, *ast.ReindexStmt:
 		out.Writes = true
@@ -58,7 +58,7 @@ func sqliteStatement(s ast.Stmt) statement {
 }
 
 // sqliteReader notes what a tree names.
-type sqliteReader struct{ out *statement }
+type sqliteReader struct{ out *Statement }
 
 // walk reads a tree. hidden are the names that a WITH gives to queries there.
 func (r sqliteReader) walk(n ast.Node, hidden []string) {
