@@ -307,7 +307,7 @@ func UpstreamSpec(ctx context.Context, p ipc.Paths, c *config.Server, clientFold
 	}
 	environ, missing := c.Environ(recorded, values)
 	if len(missing) > 0 {
-		return Spec{}, fmt.Errorf("the environment variables %v of server %s were not recorded; run `mcpguardd add` again where they are set", missing, c.Name)
+		return Spec{}, fmt.Errorf("the environment variables %v of server %s were not recorded; run `mcpguardd accept %s` where they are set", missing, c.Name, c.Name)
 	}
 	dir := c.Cwd
 	if dir == "" || dir == "client" {

@@ -219,7 +219,7 @@ func start(ctx context.Context, r Request, s *config.Server, recorded *config.En
 	environ, missing := s.Environ(recorded, values)
 	if len(missing) > 0 {
 		// As the daemon has it: what it would not start is not to be accepted either.
-		return nil, fmt.Errorf("the environment variables %v of server %s were not recorded; run `mcpguardd add` again where they are set", missing, s.Name)
+		return nil, fmt.Errorf("the environment variables %v of server %s were not recorded; run `mcpguardd accept %s` where they are set", missing, s.Name, s.Name)
 	}
 	return upstream.Start(ctx, upstream.Spec{Name: r.Name, Command: s.Command, Args: s.Args, Env: environ, Dir: r.Folder})
 }

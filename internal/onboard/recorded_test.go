@@ -15,7 +15,7 @@ func TestWhatWasNotRecordedIsNamed(t *testing.T) {
 	s := &config.Server{Name: "crm", Command: os.Args[0], Env: []string{"PATH", "LANG"}}
 	r := Request{Name: "crm", Lookup: os.LookupEnv, Folder: t.TempDir()}
 	_, err := Compare(t.Context(), r, s, &config.Environment{}, &config.Lock{})
-	if err == nil || !strings.Contains(err.Error(), "[PATH LANG] of server crm were not recorded; run `mcpguardd add` again") {
+	if err == nil || !strings.Contains(err.Error(), "[PATH LANG] of server crm were not recorded; run `mcpguardd accept crm`") {
 		t.Errorf("got %v", err)
 	}
 }

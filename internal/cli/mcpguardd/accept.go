@@ -32,7 +32,10 @@ func (a *app) accept() *cobra.Command {
 		Long: `Starts the server once, shows how its tool definitions differ from the accepted
 ones, and accepts them; on a terminal it asks before it does. A tool that the
 policy does not name yet gets a proposed tier, written with a mark where it is
-only the server's claim. Run it with --show to only look.`,
+only the server's claim. Run it with --show to only look.
+
+For a server that was written into the configuration by hand it also records the
+values that the variables named in its env have here, where none are recorded.`,
 		Example: `  mcpguardd accept files --show
   mcpguardd accept files/write_file
   mcpguardd accept crm/export_contacts --tier NEVER`,
@@ -81,6 +84,10 @@ func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
 	if err != nil {
 		return err
 	}
+	fresh, err := recordMissing(recorded, sv.Config, os.LookupEnv)
+	if err != nil {
+		return err
+	}
 	lock, err := config.LoadLock(p.ToolsLock())
 	if err != nil {
 		return err
@@ -106,7 +113,10 @@ func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
 	}
 	if len(chosen) == 0 {
 		fmt.Fprintln(a.out, "Nothing waits for acceptance: the definitions are the accepted ones.")
-		return nil
+		if o.show {
+			return nil
+		}
+		return a.saveRecorded(ctx, p, server, fresh)
 	}
 	a.printDifferences(chosen)
 	if o.show {
@@ -116,10 +126,65 @@ func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
 		fmt.Fprintln(a.out, "Nothing was accepted.")
 		return nil
 	}
+	if err := a.saveRecorded(ctx, p, server, fresh); err != nil {
+		return err
+	}
 	if err := a.takeIn(ctx, p, server, chosen, o.tier); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.out, "\nAccepted in %s. A running daemon uses them at once; the client lists its tools again by itself or at its next start.\n", p.ToolsLock())
+	return nil
+}
+
+// recordMissing takes the values of the variables that a server is given and
+// that are not recorded, as a configuration written by hand leaves them. It
+// returns their names, and never touches a value that is on record.
+func recordMissing(recorded *config.Environment, s *config.Server, lookup func(string) (string, bool)) ([]string, error) {
+	_, missing := s.Environ(recorded, nil)
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	unset := recorded.Record(s.Name, s.Env, func(name string) (string, bool) {
+		if v, ok := recorded.Lookup(s.Name, name); ok {
+			return v, true
+		}
+		return lookup(name)
+	})
+	if len(unset) > 0 {
+		return nil, fmt.Errorf("the environment variables %v of server %s are not recorded, and not set here; run this where they are", unset, s.Name)
+	}
+	return missing, nil
+}
+
+// saveRecorded adds the values of names to what is recorded by now.
+func (a *app) saveRecorded(ctx context.Context, p ipc.Paths, server string, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	release, err := p.HoldConfig(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	recorded, err := config.LoadEnvironment(p.EnvironmentFile())
+	if err != nil {
+		return err
+	}
+	set, err := daemon.ReadPolicy(p)
+	if err != nil {
+		return err
+	}
+	sv, ok := set.Server(server)
+	if !ok {
+		return fmt.Errorf("the server %s was removed meanwhile; nothing was recorded", server)
+	}
+	if _, err := recordMissing(recorded, sv.Config, os.LookupEnv); err != nil {
+		return err
+	}
+	if err := recorded.Save(p.EnvironmentFile()); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "Recorded for %s, with their values here: %s\n", server, strings.Join(names, ", "))
 	return nil
 }
 

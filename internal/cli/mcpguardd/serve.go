@@ -13,6 +13,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/daemon"
 	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/store"
 	"github.com/mcpguard/mcpguard/internal/version"
 )
 
@@ -41,7 +42,11 @@ func (a *app) serve() *cobra.Command {
 					}
 				}
 			}
-			return daemon.Run(c.Context(), cfg)
+			err = daemon.Run(c.Context(), cfg)
+			if errors.Is(err, store.ErrLocked) && !detached {
+				return fmt.Errorf("a guard daemon runs in %s already; see `mcpguardd status`, or end it with `mcpguardd stop`: %w", p.State, err)
+			}
+			return err
 		},
 	}
 	c.Flags().BoolVar(&detached, "detached", false, "")
