@@ -42,8 +42,28 @@ func (s *session) refuseClient(r *jsonrpc.Refusal) {
 	if r.Kind == jsonrpc.Notification || r.Kind == jsonrpc.Response {
 		return
 	}
-	s.toClient(jsonrpc.ErrorReply(r.ID, r.Reason.Code(),
-		"mcpguard refused this message because it can be read in more than one way ("+r.Reason.String()+"). Send it again as plain JSON.", nil))
+	s.toClient(jsonrpc.ErrorReply(r.ID, r.Reason.Code(), "mcpguard refused this message "+refusedFor(r.Reason), nil))
+}
+
+// refusedFor words for the client why a frame was refused, and what helps.
+func refusedFor(r jsonrpc.Reason) string {
+	why := "because it can be read in more than one way"
+	what := "Send it again as plain JSON."
+	switch r {
+	case jsonrpc.TooLarge:
+		why, what = "because it is too large", "Send less at once."
+	case jsonrpc.TooDeep:
+		why, what = "because it is nested too deeply", "Send it with fewer levels."
+	case jsonrpc.Batch:
+		why, what = "because it holds several", "Send them one by one."
+	case jsonrpc.NumberNotCanonical:
+		why, what = "because a number in its arguments would not keep its value", "Send that number as text, or with fewer digits."
+	case jsonrpc.Syntax, jsonrpc.InvalidUTF8, jsonrpc.LoneSurrogate, jsonrpc.TrailingData:
+		why = "because it is not valid JSON"
+	case jsonrpc.NotAnObject, jsonrpc.NotAMessage, jsonrpc.BadID, jsonrpc.BadVersion, jsonrpc.BadMethod, jsonrpc.BadParams:
+		why, what = "because it is no message of JSON-RPC 2.0 as MCP has it", "Send it again as one."
+	}
+	return why + " (" + r.String() + "). " + what
 }
 
 // fromClient sends one message on its way.

@@ -376,3 +376,25 @@ func TestIdenticalCallsAreMentionedAfterARestart(t *testing.T) {
 		again(false)
 	})
 }
+
+// TestRefusedFramesSayWhatHelps: each reason has a sentence of its own kind,
+// and only what is ambiguous is called that.
+func TestRefusedFramesSayWhatHelps(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		for frame, want := range map[string]string{
+			`{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}`: "can be read in more than one way (duplicate_member)",
+			`[{"jsonrpc":"2.0","id":1,"method":"ping"}]`:      "it holds several (batch). Send them one by one.",
+			`{"jsonrpc":"2.0","id":1.5,"method":"ping"}`:      "no message of JSON-RPC 2.0 as MCP has it (bad_id)",
+			`{"jsonrpc":"2.0","id":3,"method":"ping"`:         "not valid JSON (syntax)",
+			`{"jsonrpc":"2.0","id":4,"params":` + strings.Repeat(`{"a":`, 200) + `1` + strings.Repeat("}", 200) + `,"method":"ping"}`: "nested too deeply (too_deep)",
+			`{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"look","arguments":{"n":9007199254740993}}}`:              "would not keep its value (number_not_canonical)",
+		} {
+			p.send("%s", frame)
+			if got := p.frame(); !strings.Contains(got, want) {
+				t.Errorf("%.80s: got %s, want %q", frame, got, want)
+			}
+		}
+	})
+}
