@@ -88,7 +88,11 @@ func parseYAML(file string, data []byte, report func(Pos, string, string)) (root
 				pos = at(file, t)
 			}
 		}
-		report(pos, "this is not valid YAML: "+firstLine(msg), "")
+		remedy := ""
+		if strings.Contains(msg, "'\t'") {
+			remedy = "YAML is indented with spaces, not with tabs"
+		}
+		report(pos, "this is not valid YAML: "+firstLine(msg), remedy)
 		return nil
 	}
 	if len(f.Docs) > 1 {

@@ -81,6 +81,7 @@ func TestPromise1_WhatIsNotUnderstoodDoesNotLoad(t *testing.T) {
 		{"version: !!int 1\n", "tags are not allowed"},
 		{"version: 1\n---\nversion: 1\n", "more than one document"},
 		{"version: [1\n", "this is not valid YAML"},
+		{"version: 1\nservers:\n\tfiles: {}\n", "indented with spaces, not with tabs"},
 		{"- version: 1\n", "a mapping (the configuration) is needed here, not a list"},
 		{"version: 1\nroots: " + strings.Repeat("[", 5000) + "\n", "nests too deeply"},
 		{"version: 1\n# \xff\n", "not valid UTF-8"},

@@ -279,6 +279,8 @@ func TestCompileErrors(t *testing.T) {
 		{"tier: T1_REVERSIBLE_WRITE\neffect: {file.write: {path: args.path}}\n", `needs "content"`},
 		{"tier: T1_REVERSIBLE_WRITE\neffect: {file.write: {path: args.path, content: args.c, encoding: args.e}}\n", `no parameter "encoding"`},
 		{"tier: T1_REVERSIBLE_WRITE\neffect: {file.write: {path: arg.path, content: args.c}}\n", "config.yaml:14:37: this expression does not compile: undeclared reference"},
+		{write + "deny: [{when: \"args.path ==\"}]\n", "mismatched input '<EOF>' – it ends too early; complete it"},
+		{write + "deny: [{when: \"pth == 'x'\"}]\n", "names are args, target"},
 		{"tier: T1_REVERSIBLE_WRITE\neffect: opaque\ndeny: [{when: target.path == 'a'}]\n", "names no path"},
 		{"tier: T0_READ\ndeny: [{when: effect.added > 0}]\n", "only reads"},
 	} {

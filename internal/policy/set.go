@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/config"
@@ -278,9 +279,22 @@ func (c *compiler) expressionIn(env *expr.Env, path, src string, want expr.Type)
 	}
 	var e *expr.Error
 	if errors.As(err, &e) {
-		c.problem(c.cfg.PosIn(path, e.Line, e.Column), "this expression does not compile: "+e.Message, "")
+		message, _, _ := strings.Cut(e.Message, " expecting {") // a list of what the grammar knows
+		c.problem(c.cfg.PosIn(path, e.Line, e.Column), "this expression does not compile: "+message, remedy(message))
 	} else {
 		c.problem(c.cfg.Pos(path), "this expression does not compile", "")
 	}
 	return nil
+}
+
+// remedy suggests what to do about an expression that does not compile, where
+// the fault is one that people make.
+func remedy(message string) string {
+	switch {
+	case strings.Contains(message, "mismatched input '<EOF>'"):
+		return "it ends too early; complete it"
+	case strings.Contains(message, "undeclared reference"):
+		return "a text stands in quotes; names are args, target, targets, effect, tool, server, tenant, environment, workflow, run and client, and some functions"
+	}
+	return ""
 }
