@@ -129,6 +129,7 @@ func TestExitCodes(t *testing.T) {
 		{exitUsage, "not a status", []string{"--count", "--status", "open"}},
 		{exitUsage, "no command", []string{"allwo"}},
 		{exitUsage, "did you mean", []string{"shwo"}},
+		{exitUsage, "did you mean \"approve --list\"?", []string{"list"}},
 		{exitUsage, "unknown flag", []string{"--lst"}},
 		{exitUsage, "belongs to --list", []string{"--json"}},
 		{exitUsage, "not a status", []string{"--list", "--status", "open"}},

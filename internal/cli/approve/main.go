@@ -229,6 +229,14 @@ is pending (with --exit-status).`,
 }
 
 func suggestion(c *cobra.Command, word string) string {
+	switch word { // flags that read like commands
+	case "list", "ls", "pending", "waiting":
+		return `; did you mean "approve --list"?`
+	case "watch":
+		return `; did you mean "approve --list --watch"?`
+	case "count":
+		return `; did you mean "approve --count"?`
+	}
 	if s := c.SuggestionsFor(word); len(s) > 0 {
 		return fmt.Sprintf("; did you mean %q?", s[0])
 	}
