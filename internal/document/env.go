@@ -19,14 +19,24 @@ var errPlain = errors.New("a line that readers of the format take differently")
 
 // plainObject gathers members in the order of their first mention.
 type plainObject struct {
-	names []string
-	vals  map[string]diff.Value
+	names  []string
+	vals   map[string]diff.Value
+	folded map[string]string // name in lower case → the first such name
+}
+
+// alike reports whether there is a member whose name differs in case alone.
+func (o *plainObject) alike(name string) bool {
+	first, ok := o.folded[strings.ToLower(name)]
+	return ok && first != name
 }
 
 // set adds a member, and reports whether it was there.
 func (o *plainObject) set(name string, v diff.Value) (twice bool) {
 	if o.vals == nil {
-		o.vals = map[string]diff.Value{}
+		o.vals, o.folded = map[string]diff.Value{}, map[string]string{}
+	}
+	if lower := strings.ToLower(name); o.folded[lower] == "" {
+		o.folded[lower] = name
 	}
 	if _, twice = o.vals[name]; !twice {
 		o.names = append(o.names, name)

@@ -76,6 +76,9 @@ func iniLine(text, section string, at *plainObject, notes *diff.Notes) error {
 		steps = []string{section, name}
 	}
 	pointer := diff.FormatPointer(steps...)
+	if at.alike(name) { // many readers know no case
+		notes.Ambiguous = append(notes.Ambiguous, pointer+" "+name)
+	}
 	if at.set(name, v) {
 		notes.Duplicates = append(notes.Duplicates, pointer)
 	}

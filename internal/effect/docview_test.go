@@ -72,6 +72,7 @@ func TestDocumentViews(t *testing.T) {
 		{"a.ini", "; x\n[s]\na=1\n", "# y\n[s]\na=1\n", "", comments, ""},
 		{"a.ini", "top=1\n[s]\na=1\n", "top=1\n[s]\na=2\n[t]\nb\n", "replace /s/a add /t", "", ""},
 		{"a.ini", "[s]\na=1\n", "[s]\na=1\na=2\n", "replace /s/a", "", HazardDuplicate},
+		{"a.ini", "[s]\na=1\n", "[s]\na=1\nA=2\n", "add /s/A", "", HazardAmbiguous},
 		{"a.ini", "[s]\na=1\n", "[s]\na=1\n[s]\nb=1\n", "add /s/b", "", HazardDuplicate},
 		{"a.ini", "[s]\na=1\n", "[s]\na=1\n  more\n", "", "", HazardBroken},
 		{"a.txt", "a: 1\n", "a: 2\n", "-", "", ""},
