@@ -39,7 +39,13 @@ func (b *Binding) Plan(ctx context.Context, in Input, targets []guard.Target) (g
 	case b.kind == HTTP:
 		return b.planHTTP(in, targets)
 	case b.kind == Message:
-		return b.planMessage(ctx, in, targets)
+		if p, err = b.planMessage(ctx, in, targets); err == nil {
+			err = b.unspoken(in, &p)
+		}
+		if err != nil {
+			return guard.Preview{}, err
+		}
+		return p, nil
 	case b.kind == SQL:
 		return b.planSQL(in, targets)
 	case !changes:
