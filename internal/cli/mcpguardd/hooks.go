@@ -90,6 +90,35 @@ func (f *settingsFlags) path() (string, error) {
 	return name, nil
 }
 
+// settings is a settings file that is about to be changed, and the program that
+// its hooks start.
+type settings struct {
+	path, exe string
+	now       []byte // nil where there is no file
+}
+
+// edit runs a change of the settings, while nobody else changes them.
+func (f *settingsFlags) edit(change func(ctx context.Context, s settings) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, _ []string) error {
+		release, err := f.hold(c.Context())
+		if err != nil {
+			return err
+		}
+		defer release()
+		var s settings
+		if s.path, err = f.path(); err != nil {
+			return err
+		}
+		if s.exe, err = os.Executable(); err != nil {
+			return fmt.Errorf("finding this program: %w", err)
+		}
+		if s.now, err = readSettings(s.path); err != nil {
+			return err
+		}
+		return change(c.Context(), s)
+	}
+}
+
 // writable refuses a settings file that is not to be written, before anything is.
 func writable(path string) error {
 	if st, err := os.Stat(path); err == nil && st.Mode().Perm()&0o200 == 0 {
@@ -126,72 +155,57 @@ not name is refused; where the guard cannot be reached, everything is.`,
 		Args: noArguments,
 	}
 	f.register(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		release, err := f.hold(c.Context())
-		if err != nil {
-			return err
-		}
-		defer release()
-		path, err := f.path()
-		if err != nil {
-			return err
-		}
-		exe, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("finding this program: %w", err)
-		}
-		before, err := readSettings(path)
-		if err != nil {
-			return err
-		}
-		after, err := hook.Install(before, exe)
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		had, err := hook.Installed(before)
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		g, err := guardFor(f.file == "" && f.scope == "user")
-		if err != nil {
-			return err
-		}
-		changed := a.showChange(g.path, g.before, g.after)
-		if !a.showChange(path, before, after) && !changed {
-			fmt.Fprintln(a.out, "the hooks are in the settings already")
-			a.note(g.note)
-			return nil
-		}
+	c.RunE = f.edit(func(ctx context.Context, s settings) error { return a.installHooks(ctx, f, s) })
+	return c
+}
+
+func (a *app) installHooks(ctx context.Context, f settingsFlags, s settings) error {
+	after, err := hook.Install(s.now, s.exe)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.path, err)
+	}
+	had, err := hook.Installed(s.now)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.path, err)
+	}
+	g, err := guardFor(f.file == "" && f.scope == "user")
+	if err != nil {
+		return err
+	}
+	changed := a.showChange(g.path, g.before, g.after)
+	if !a.showChange(s.path, s.now, after) && !changed {
+		fmt.Fprintln(a.out, "the hooks are in the settings already")
 		a.note(g.note)
-		if shared(c.Context(), path) {
-			text := path + " may be shared, since git does not ignore it: whoever has it and no " + exe + " has every tool refused"
-			if f.file == "" && f.scope == "local" {
-				text += "; to keep it here, write .claude/settings.local.json into .git/info/exclude"
-			}
-			a.note(text)
-		}
-		if !f.write {
-			fmt.Fprintln(a.out, "\nnothing was written; run it again with --write")
-			return nil
-		}
-		if err := writable(path); err != nil {
-			return err
-		}
-		if err := replaceFile(g.path, g.before, g.after, 0o600); err != nil {
-			return err
-		}
-		if before != nil && !had {
-			if err := replaceFile(backup(path), nil, before, 0o600); err != nil {
-				return err
-			}
-		}
-		if err := replaceFile(path, before, after, 0o644); err != nil {
-			return err
-		}
-		fmt.Fprintln(a.out, "\nwritten; sessions of the client that begin from now on ask the guard")
 		return nil
 	}
-	return c
+	a.note(g.note)
+	if shared(ctx, s.path) {
+		text := s.path + " may be shared, since git does not ignore it: whoever has it and no " + s.exe + " has every tool refused"
+		if f.file == "" && f.scope == "local" {
+			text += "; to keep it here, write .claude/settings.local.json into .git/info/exclude"
+		}
+		a.note(text)
+	}
+	if !f.write {
+		fmt.Fprintln(a.out, "\nnothing was written; run it again with --write")
+		return nil
+	}
+	if err := writable(s.path); err != nil {
+		return err
+	}
+	if err := replaceFile(g.path, g.before, g.after, 0o600); err != nil {
+		return err
+	}
+	if s.now != nil && !had {
+		if err := replaceFile(backup(s.path), nil, s.now, 0o600); err != nil {
+			return err
+		}
+	}
+	if err := replaceFile(s.path, s.now, after, 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.out, "\nwritten; sessions of the client that begin from now on ask the guard")
+	return nil
 }
 
 func (a *app) hooksRemove() *cobra.Command {
@@ -202,64 +216,49 @@ func (a *app) hooksRemove() *cobra.Command {
 		Args:  noArguments,
 	}
 	f.register(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		release, err := f.hold(c.Context())
-		if err != nil {
-			return err
-		}
-		defer release()
-		path, err := f.path()
-		if err != nil {
-			return err
-		}
-		now, err := readSettings(path)
-		if err != nil {
-			return err
-		}
-		switch had, err := hook.Installed(now); {
-		case err != nil:
-			return fmt.Errorf("%s: %w", path, err)
-		case !had:
-			fmt.Fprintln(a.out, "the settings name no hook of the guard")
-			return nil
-		}
-		exe, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("finding this program: %w", err)
-		}
-		kept, err := readSettings(backup(path))
-		if err != nil {
-			return err
-		}
-		after, exact := kept, false
-		if again, err := hook.Install(kept, exe); err == nil && bytes.Equal(again, now) {
-			exact = true // nobody has changed them since
-		} else if after, err = hook.Remove(now); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		a.showChange(path, now, after)
-		if !f.write {
-			fmt.Fprintln(a.out, "\nnothing was written; run it again with --write")
-			return nil
-		}
-		if err := writable(path); err != nil {
-			return err
-		}
-		if exact && kept == nil {
-			err = os.Remove(path) // it was not there before
-		} else {
-			err = replaceFile(path, now, after, 0o644)
-		}
-		if err != nil {
-			return fmt.Errorf("restoring the settings: %w", err)
-		}
-		if err := os.Remove(backup(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("removing the kept settings: %w", err)
-		}
-		fmt.Fprintln(a.out, "\nwritten; the client's own tools do not ask the guard any more")
+	c.RunE = f.edit(func(_ context.Context, s settings) error { return a.removeHooks(f, s) })
+	return c
+}
+
+func (a *app) removeHooks(f settingsFlags, s settings) error {
+	switch had, err := hook.Installed(s.now); {
+	case err != nil:
+		return fmt.Errorf("%s: %w", s.path, err)
+	case !had:
+		fmt.Fprintln(a.out, "the settings name no hook of the guard")
 		return nil
 	}
-	return c
+	kept, err := readSettings(backup(s.path))
+	if err != nil {
+		return err
+	}
+	after, exact := kept, false
+	if again, err := hook.Install(kept, s.exe); err == nil && bytes.Equal(again, s.now) {
+		exact = true // nobody has changed them since
+	} else if after, err = hook.Remove(s.now); err != nil {
+		return fmt.Errorf("%s: %w", s.path, err)
+	}
+	a.showChange(s.path, s.now, after)
+	if !f.write {
+		fmt.Fprintln(a.out, "\nnothing was written; run it again with --write")
+		return nil
+	}
+	if err := writable(s.path); err != nil {
+		return err
+	}
+	if exact && kept == nil {
+		err = os.Remove(s.path) // it was not there before
+	} else {
+		err = replaceFile(s.path, s.now, after, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("restoring the settings: %w", err)
+	}
+	if err := os.Remove(backup(s.path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the kept settings: %w", err)
+	}
+	fmt.Fprintln(a.out, "\nwritten; the client's own tools do not ask the guard any more")
+	return nil
 }
 
 func noArguments(c *cobra.Command, args []string) error {
