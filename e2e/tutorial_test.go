@@ -63,7 +63,7 @@ var volatile = []struct {
 	is *regexp.Regexp
 	as string
 }{
-	{regexp.MustCompile(`(?m)(\tsha256:[0-9a-f]{64}\t)(verified|unverifiable)?$`), "${1}READBACK"}, // where it is known in time
+	{regexp.MustCompile(`(?m)(\tsha256:[0-9a-f]{64}\t)(verified|unverifiable|diverged)?$`), "${1}READBACK"}, // where it is known in time
 	{regexp.MustCompile(`(appr|run|call|sess|evt)_[0-9a-z]{26}`), "${1}_ID"},
 	{regexp.MustCompile(`sha256:[0-9a-f]{12,64}`), "sha256:HASH"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?`), "TIME"},
