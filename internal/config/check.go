@@ -164,8 +164,28 @@ func (c *Config) checkServer(d *decoder, s *Server, name string) {
 	for _, t := range slices.Sorted(maps.Keys(s.Tools)) {
 		c.checkTool(d, s, s.Tools[t], t)
 	}
+	c.noteUncallable(s, path)
 	if len(s.Tools) == 0 {
 		c.note(path, fmt.Sprintf("server %q has no tools, so none can be called", name), "")
+	}
+}
+
+// noteUncallable names the tools of a server that no tenant or environment is
+// given: in one note at the server, since a preset brings many.
+func (c *Config) noteUncallable(s *Server, path string) {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(s.Tools)) {
+		t := s.Tools[name]
+		if t != nil && t.Tier.Valid() && t.Tier != guard.Never && (len(t.Tenants) == 0 || len(t.Environments) == 0) {
+			names = append(names, name)
+		}
+	}
+	switch n := len(names); {
+	case n == 1:
+		c.note(s.Tools[names[0]].Path, fmt.Sprintf("tool %q names no tenants or no environments, so nobody can call it", names[0]), "add them to the tool or to its server")
+	case n > 1:
+		c.note(path, fmt.Sprintf("%d tools of server %q name no tenants or no environments, so nobody can call them: %s", n, s.Name, strings.Join(names, ", ")),
+			"add 'tenants' and 'environments' to the server, or to the tools that are meant")
 	}
 }
 
@@ -210,9 +230,6 @@ func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
 		d.errorf(path+".says", "", "'says' belongs to tier NEVER")
 	}
 	c.checkWho(d, path, t.Tenants, t.Environments)
-	if t.Tier != guard.Never && (len(t.Tenants) == 0 || len(t.Environments) == 0) {
-		c.note(path, fmt.Sprintf("tool %q names no tenants or no environments, so nobody can call it", name), "add them to the tool or to its server")
-	}
 	checkEffect(d, t, path)
 	c.checkRecord(d, s, t)
 	checkReceipts(d, t, path)

@@ -192,6 +192,35 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestToolsThatNobodyCanCallAreNamedOnce: a preset under profiles brings many,
+// and one note at the server is enough.
+func TestToolsThatNobodyCanCallAreNamedOnce(t *testing.T) {
+	c, err := Parse("config.yaml", []byte(`version: 1
+profiles: {a: {roots: [/w], tenant: acme, environment: dev}}
+servers:
+  work:
+    builtin: workspace
+    preset: workspace
+    tools:
+      read_file: {tenants: [acme], environments: [dev]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Notes) != 1 {
+		t.Fatalf("got %d notes: %v", len(c.Notes), c.Notes)
+	}
+	got := c.Notes[0].String()
+	for _, want := range []string{"config.yaml:4:3: 12 tools of server \"work\"", "append_file", "add 'tenants' and 'environments' to the server"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got %s, want %q", got, want)
+		}
+	}
+	if strings.Contains(got, "read_file,") {
+		t.Errorf("a tool that can be called is named: %s", got)
+	}
+}
+
 // TestPresetIsRefined: what the file says wins, and what protects grows.
 func TestPresetIsRefined(t *testing.T) {
 	c, err := Parse("c.yaml", []byte(`version: 1
