@@ -108,7 +108,11 @@ func (a *app) fail(err error) int {
 		remedies = append(remedies, "see: approve --help")
 	}
 	if errors.Is(err, client.ErrUnreachable) && len(remedies) == 0 {
-		remedies = append(remedies, "start it with `mcpguardd serve`, or leave out --no-autostart; `mcpguardd status` tells more")
+		if a.noAutostart {
+			remedies = append(remedies, "start it with `mcpguardd serve`, or leave out --no-autostart; `mcpguardd status` tells more")
+		} else {
+			remedies = append(remedies, "`mcpguardd serve` starts it in the foreground, `mcpguardd doctor` looks for what is wrong")
+		}
 	}
 	if text != "" {
 		a.note(strings.TrimSpace(text), remedies...)

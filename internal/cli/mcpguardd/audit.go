@@ -78,7 +78,7 @@ func withLog[T any](ctx context.Context, use func(auditLog) (T, error)) (out T, 
 	if err != nil {
 		return out, err
 	}
-	api := client.New(p.ApproverSocket())
+	api := control(p)
 	defer api.Close()
 	if _, err := api.Status(ctx); err == nil {
 		return use(remoteLog{api})

@@ -131,7 +131,7 @@ func (d *diagnosis) configuration(p ipc.Paths) *policy.Set {
 }
 
 func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
-	api := client.New(p.ApproverSocket())
+	api := control(p)
 	defer api.Close()
 	s, err := api.Status(ctx)
 	switch {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/safetext"
 	"github.com/mcpguard/mcpguard/internal/version"
@@ -128,6 +129,13 @@ func paths() (ipc.Paths, error) {
 		return ipc.Paths{}, fmt.Errorf("finding the guard's folders: %w", err)
 	}
 	return p, nil
+}
+
+// control returns a client of the control API, which the caller closes.
+func control(p ipc.Paths) *client.Client {
+	api := client.New(p.ApproverSocket())
+	api.Version = version.Number
+	return api
 }
 
 // noCommand refuses words where a command is expected, with those that are

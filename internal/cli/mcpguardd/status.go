@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/version"
 )
 
 func (a *app) status() *cobra.Command {
@@ -21,13 +21,16 @@ func (a *app) status() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			api := client.New(p.ApproverSocket())
+			api := control(p)
 			defer api.Close()
 			s, err := api.Status(c.Context())
 			if err != nil {
 				return reached(err)
 			}
 			fmt.Fprintf(a.out, "running   mcpguardd %s, process %d, since %s\n", safetext.Text(s.Version), s.PID, s.StartedAt.Local().Format(time.DateTime))
+			if s.Version != version.Number {
+				fmt.Fprintf(a.out, "          this program is %s; after `mcpguardd stop` the next call starts it\n", version.Number)
+			}
 			fmt.Fprintf(a.out, "folder    %s\n", safetext.Text(s.Folder))
 			fmt.Fprintf(a.out, "level     %s: %s\n", safetext.Text(s.Level), safetext.Text(s.Claim))
 			fmt.Fprintf(a.out, "sessions  %d\nwaiting   %d\n", s.Sessions, s.Pending)
