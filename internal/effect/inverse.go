@@ -25,11 +25,18 @@ type Inverse struct {
 // it cannot be taken back: it was none of a file, its content is no longer kept,
 // or the file has moved on.
 func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
+	var note string
+	if deepest, n := foldersMade(a.Preview.Effects); n > 1 {
+		a.Preview.Effects = []guard.Effect{deepest}
+		note = fmt.Sprintf("%s above it, made by the same call, stay", plural(n-1, "folder", "folders"))
+	}
 	e, err := undoable(a)
 	if err != nil {
 		return Inverse{}, err
 	}
 	switch {
+	case e.Before.Exists && e.Dest == nil && e.Before == e.After:
+		return Inverse{}, refusePlan("there is nothing to take back", "it changed nothing")
 	case e.Record != nil || e.Resource.Kind != TargetFile || !e.After.Computed || !e.Before.Computed:
 		return Inverse{}, refusePlan(byHand, "what %s did cannot be undone from here", e.Kind)
 	case e.Kind == FileMove:
@@ -50,7 +57,7 @@ func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
 	default:
 		return Inverse{}, refusePlan(byHand, "it has moved on since: %s", difference(at.rel(), now, e.After))
 	}
-	out := Inverse{Roots: []string{e.Resource.Root}}
+	out := Inverse{Roots: []string{e.Resource.Root}, Note: note}
 	switch {
 	case !e.Before.Exists && (now.Kind == stateFile || now.Kind == stateDir):
 		return out.call("delete_file", map[string]string{"path": e.Resource.Key})
@@ -67,6 +74,18 @@ func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
 		out.Note = fmt.Sprintf("the file had the mode %04o; made again, it has that of a new one", m)
 	}
 	return out.call("write_file", map[string]string{"path": e.Resource.Key, "content": string(before)})
+}
+
+// foldersMade returns the deepest of the folders that one call made, and how many
+// it made; none where it did anything else. They come from the top down.
+func foldersMade(effects []guard.Effect) (deepest guard.Effect, n int) {
+	for _, e := range effects {
+		if e.Kind != DirCreate || e.Before.Exists {
+			return guard.Effect{}, 0
+		}
+		deepest = e
+	}
+	return deepest, len(effects)
 }
 
 func inverseMove(ctx context.Context, e guard.Effect) (Inverse, error) {

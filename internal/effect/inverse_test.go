@@ -39,6 +39,12 @@ func TestInverseOfWrites(t *testing.T) {
 		}
 		a := executed(t, b, input(t, m{"path": path, "content": after}, root), func() { write(t, root, "f.txt", after) })
 		in, err := InverseOf(context.Background(), a)
+		if exists && before == after {
+			if err == nil || !strings.Contains(err.Error(), "changed nothing") {
+				rt.Fatalf("%q stays: %v", before, err)
+			}
+			return
+		}
 		if err != nil {
 			rt.Fatalf("%q → %q: %v", before, after, err)
 		}
@@ -81,8 +87,13 @@ func TestInverseOfOtherKinds(t *testing.T) {
 	}
 	folder := filepath.Join(root, "dir")
 	a = executed(t, compile(t, spec(DirCreate, DialectWorkspace)), input(t, m{"path": folder}, root), func() { _ = os.Mkdir(folder, 0o755) })
-	if in, err := InverseOf(ctx, a); err != nil || in.Tool != "delete_file" {
+	if in, err := InverseOf(ctx, a); err != nil || in.Tool != "delete_file" || in.Note != "" {
 		t.Errorf("folder: %s %v", in.Tool, err)
+	}
+	deep := filepath.Join(root, "x", "y", "z")
+	a = executed(t, compile(t, spec(DirCreate, DialectWorkspace)), input(t, m{"path": deep}, root), func() { _ = os.MkdirAll(deep, 0o755) })
+	if in, err := InverseOf(ctx, a); err != nil || in.Tool != "delete_file" || !bytes.Contains(in.Args, []byte(`"`+deep+`"`)) || in.Note != "2 folders above it, made by the same call, stay" {
+		t.Errorf("folders: %+v %v", in, err)
 	}
 }
 
@@ -96,10 +107,14 @@ func TestInverseRefusals(t *testing.T) {
 	forged := executed(t, compile(t, spec(FileWrite, DialectWorkspace)), input(t, m{"path": filepath.Join(root, "t"), "content": "b\n"}, root), func() {})
 	write(t, root, "t", "b\n")
 	forged.Preview.Effects[0].Before = guard.State{Exists: true, Kind: stateFile, Computed: true, Size: 2}
+	same := filepath.Join(root, "same")
+	write(t, root, "same", "x\n")
 	for name, c := range map[string]struct {
 		a    guard.Approval
 		want string
 	}{
+		"no change":           {executed(t, compile(t, spec(FileWrite, DialectWorkspace)), input(t, m{"path": same, "content": "x\n"}, root), func() {}), "changed nothing"},
+		"a folder that was":   {executed(t, compile(t, spec(DirCreate, DialectWorkspace)), input(t, m{"path": root}, root), func() {}), "changed nothing"},
 		"binary":              {bin, "not on record"},
 		"content gone":        {pruned, "no longer kept"},
 		"did not run":         {open, "did not run"},
