@@ -108,9 +108,17 @@ type treeTable struct {
 	next  uint32
 
 	// For one subtree at a time, once its children are numbered.
-	key   []byte
-	pairs []uint64
-	slab  []tree // room for children
+	key    []byte
+	pairs  []uint64
+	recent [8]nameIDs // of the objects before
+	latest int        // of recent, to be replaced
+	slab   []tree     // room for children
+}
+
+// nameIDs are the names of an object by their numbers.
+type nameIDs struct {
+	names []string
+	ids   []uint32
 }
 
 // newTreeTable makes room for about n values, of which many are the same.
@@ -145,6 +153,26 @@ func (t *treeTable) name(s string) uint32 {
 		t.names[s] = id
 	}
 	return id
+}
+
+// nameIDs numbers the names of an object; valid until the next call. Objects
+// often share their names with one shortly before.
+func (t *treeTable) nameIDs(names []string) []uint32 {
+	if len(names) == 0 {
+		return nil
+	}
+	for i := range t.recent {
+		if r := &t.recent[i]; len(r.names) == len(names) && &r.names[0] == &names[0] {
+			return r.ids
+		}
+	}
+	r := &t.recent[t.latest%len(t.recent)]
+	t.latest++
+	r.names, r.ids = names, r.ids[:0]
+	for _, name := range names {
+		r.ids = append(r.ids, t.name(name))
+	}
+	return r.ids
 }
 
 // kids returns room for n children.
@@ -200,8 +228,8 @@ func (t *treeTable) tree(v, like Value, twin tree) tree {
 		}
 	} else {
 		t.pairs = t.pairs[:0]
-		for i, name := range v.node.names {
-			t.pairs = append(t.pairs, uint64(t.name(name))<<32|uint64(kids[i].id))
+		for i, id := range t.nameIDs(v.node.names) {
+			t.pairs = append(t.pairs, uint64(id)<<32|uint64(kids[i].id))
 		}
 		slices.Sort(t.pairs)
 		for _, p := range t.pairs {

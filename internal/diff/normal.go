@@ -71,6 +71,9 @@ type normalizer struct {
 	unkeyed []string
 	done    map[*node]Value // of containers that no rule reaches
 	steps   int             // left for seeing that two values are the same
+
+	recent [8]nameOrder // of the objects before
+	next   int          // of recent, to be replaced
 }
 
 // worthKeeping is from which weight on what became of a container is kept.
@@ -185,32 +188,55 @@ func (z *normalizer) identical(a, b Value) bool {
 }
 
 func (z *normalizer) object(v Value, live []rule, path []string, like Value) Value {
-	var order []int // nil: as they are
-	if !slices.IsSorted(v.node.names) {
-		order = make([]int, len(v.node.names))
-		for i := range order {
-			order[i] = i
+	order, sorted := z.sorted(v.node.names)
+	if live == nil {
+		vals := make([]Value, len(sorted))
+		beside := besides{v: like}
+		for at, i := range order {
+			vals[at] = z.value(v.node.vals[i], nil, nil, beside.child(v, i))
 		}
-		slices.SortFunc(order, func(a, b int) int { return cmp.Compare(v.node.names[a], v.node.names[b]) })
+		return Value{typ: TypeObject, node: newNode(sorted, vals)}
 	}
 	names, vals := make([]string, 0, len(v.node.names)), make([]Value, 0, len(v.node.names))
 	beside := besides{v: like}
-	for at := range v.node.names {
-		i := at
-		if order != nil {
-			i = order[at]
-		}
+	for _, i := range order {
 		name := v.node.names[i]
-		var kids []rule
-		if live != nil {
-			var ignored bool
-			if kids, ignored = below(live, name); ignored {
-				continue
-			}
+		kids, ignored := below(live, name)
+		if ignored {
+			continue
 		}
 		names, vals = append(names, name), append(vals, z.value(v.node.vals[i], kids, step(path, kids, name), beside.child(v, i)))
 	}
 	return Value{typ: TypeObject, node: newNode(names, vals)}
+}
+
+// nameOrder is the order of the names of an object, and the names in it.
+type nameOrder struct {
+	names  []string
+	order  []int
+	sorted []string
+}
+
+// sorted returns the order of names. Objects often have the names of one shortly
+// before; then they share what came of them.
+func (z *normalizer) sorted(names []string) (order []int, sorted []string) {
+	for i := range z.recent {
+		if r := &z.recent[i]; len(r.names) == len(names) && slices.Equal(r.names, names) {
+			return r.order, r.sorted
+		}
+	}
+	order = make([]int, len(names))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(names[a], names[b]) })
+	sorted = make([]string, len(names))
+	for at, i := range order {
+		sorted[at] = names[i]
+	}
+	z.recent[z.next%len(z.recent)] = nameOrder{names, order, sorted}
+	z.next++
+	return order, sorted
 }
 
 // step extends the path where a rule may still need it.
