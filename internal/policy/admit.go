@@ -228,6 +228,18 @@ func (t *Tool) withinLimits(s Snapshot) (guard.Decision, bool) {
 	return guard.Decision{}, true
 }
 
+// Unconfigured names the setting without which every call of the tool is
+// refused at its own tier, as "sandbox: none"; "" where nothing lacks.
+func (t *Tool) Unconfigured() string {
+	if _, ok := t.configured(t.Tier); ok {
+		return ""
+	}
+	if t.Tier == guard.T3Execute {
+		return "sandbox: none"
+	}
+	return "signed: no"
+}
+
 // configured checks that what a tier demands is there.
 func (t *Tool) configured(tier guard.Tier) (guard.Decision, bool) {
 	switch {

@@ -46,12 +46,15 @@ func (a *app) check() *cobra.Command {
 				return err
 			}
 			tools, waiting := 0, 0
-			var post []string
+			var post, lacking []string
 			for _, s := range set.Servers() {
 				for _, t := range s.Tools() {
 					tools++
 					if _, ok := t.Pin(); !ok {
 						waiting++
+					}
+					if setting := t.Unconfigured(); setting != "" {
+						lacking = append(lacking, fmt.Sprintf("%s/%s (%s)", t.Server, t.Name, setting))
 					}
 					if t.Config.Approval.Mode == "post" {
 						post = append(post, t.Server+"/"+t.Name)
@@ -65,6 +68,10 @@ func (a *app) check() *cobra.Command {
 			if len(post) > 0 {
 				slices.Sort(post)
 				fmt.Fprintf(a.out, "changed first and shown afterwards: %s\n", safetext.Text(strings.Join(post, ", ")))
+			}
+			if len(lacking) > 0 {
+				slices.Sort(lacking)
+				fmt.Fprintf(a.out, "refused until the policy says so: %s\n", safetext.Text(strings.Join(lacking, ", ")))
 			}
 			if waiting > 0 {
 				fmt.Fprintf(a.out, "without an accepted definition, and so blocked: %s; see: mcpguardd doctor\n", count(waiting, "tool", "tools"))
