@@ -255,6 +255,7 @@ func (s *session) execute(c *call, b *bound, in *guard.Intent, held *Held) []byt
 		// fail closed: without a receipt on record nothing may build on this target
 		s.cfg.Log.Error("recording a receipt", "call", c.tc.ID, "err", err)
 		held.Keep()
+		s.unmeter(c) // its client has its answer; what is settled later is no call in flight
 		s.settling.Add(1)
 		go func() { // ends once it is recorded, or with the session
 			defer s.settling.Done()
@@ -313,6 +314,7 @@ func (s *session) conclude(e *execution, receipt guard.Receipt, held *Held) {
 		s.reconcile(e, held)
 	default:
 		held.Keep()
+		s.unmeter(e.call) // likewise
 		s.settling.Add(1)
 		go func() { // ends with the late answer or with the upstream, which close stops
 			defer s.settling.Done()
