@@ -1,6 +1,8 @@
 package tui
 
 import (
+	"slices"
+
 	"charm.land/bubbles/v2/key"
 	tea "charm.land/bubbletea/v2"
 
@@ -17,6 +19,14 @@ type alertsView struct {
 func (a *alertsView) take(list []client.Alert) {
 	a.raised = list
 	a.resize(len(list))
+}
+
+// here is the alert under the cursor.
+func (a *alertsView) here() (v client.Alert, ok bool) {
+	if a.n == 0 {
+		return v, false
+	}
+	return a.raised[a.cursor], true
 }
 
 func (m *Model) alertsKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
@@ -61,10 +71,29 @@ func (m *Model) alertsRows(w, h int) []string {
 	s := &sheet{m: m, w: w}
 	s.item("kind", m.th.Text, m.pen.name(al.Kind))
 	s.prose("what", m.th.Text, al.Text)
+	label := "detail"
 	for _, l := range m.pen.safe.Lines([]byte(clip(al.Detail, 16<<10))) {
-		s.item("detail", m.th.Dim, l)
+		s.item(label, m.th.Dim, l)
+		label = ""
 	}
 	s.item("about", m.th.Text, m.pen.name(al.Subject))
+	if al.Kind == client.AlertRanUnasked {
+		s.prose("next", m.th.Text, unaskedNext(m, al))
+	}
 	out = append(out, m.rule(nil, nil, w))
 	return block(append(out, s.rows...), w, h)
+}
+
+// unaskedNext says what a person can do about what ran without being asked for.
+func unaskedNext(m *Model, a client.Alert) string {
+	text := first(m.keys.Act) + " says that you have seen it"
+	if a.Subject != "" {
+		text = first(m.keys.Open) + " opens the story of " + tail(a.Subject) + ", where " + first(m.keys.Undo) + " proposes to take it back; " + text
+	}
+	return text
+}
+
+// grave reports whether an alert is about more than what ran as the policy says.
+func (a *alertsView) grave() bool {
+	return slices.ContainsFunc(a.raised, func(v client.Alert) bool { return v.Kind != client.AlertRanUnasked })
 }

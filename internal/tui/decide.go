@@ -114,7 +114,7 @@ func (m *Model) refusal(word string) string {
 		return "the change is not on the screen yet"
 	}
 	if d := m.arm.left(now, it.tier()); d > 0 {
-		return fmt.Sprintf("look at it for a moment: %.1f s", d.Seconds())
+		return fmt.Sprintf("look at it for a moment: %.1f s", max(0.1, d.Seconds()))
 	}
 	if word == client.Allow && m.status.StoreProblem != "" {
 		return "nothing executes at the moment: " + m.status.StoreProblem

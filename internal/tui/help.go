@@ -83,7 +83,8 @@ func (m *Model) hints() []hint {
 	case viewFigures:
 		hints = append(hints, hint{b: k.Filter, say: "span", on: true})
 	case viewAlerts:
-		hints = append(hints, hint{b: k.Act, say: "acknowledge", on: len(m.alerts.raised) > 0 && m.link.live})
+		here, ok := m.alerts.here()
+		hints = append(hints, hint{b: k.Open, say: "its story", on: ok && here.Subject != ""}, hint{b: k.Act, say: "acknowledge", on: ok && m.link.live})
 	}
 	return append(hints, help, quit)
 }

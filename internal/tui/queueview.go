@@ -159,7 +159,11 @@ func (m *Model) statusParts() []part {
 		return parts
 	}
 	if n := len(m.alerts.raised); n > 0 {
-		add(8, m.th.Bad, "%s (%s)", plural(n, "alert"), first(m.keys.Alerts))
+		st := m.th.SideEffect
+		if m.alerts.grave() {
+			st = m.th.Bad
+		}
+		add(8, st, "%s (%s)", plural(n, "alert"), first(m.keys.Alerts))
 	}
 	if n := m.status.Unaccepted; n > 0 {
 		add(4, m.th.Warn, "%d to accept (%s)", n, first(m.keys.Servers))

@@ -34,7 +34,7 @@ func newReasons() reasons {
 // presets are offered behind the reviewer's own words.
 func presets(word string) []string {
 	if word == client.Allow {
-		return []string{"reviewed, as intended", "as discussed", "small and easy to take back"}
+		return []string{"reviewed, as intended", "as discussed", "I asked for this"}
 	}
 	return []string{
 		"not what I asked for: stop and ask me first",

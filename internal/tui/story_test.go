@@ -370,6 +370,32 @@ func TestStoryUndo(t *testing.T) {
 	d.sees("is not taken back: the file has changed since")
 }
 
+// TestStoryAlertUnasked: the alert about what ran without asking names the next
+// step, leads to the change, and alarms no one by its colour.
+func TestStoryAlertUnasked(t *testing.T) {
+	f := two()
+	ran := sample(3, t1, "write_file", "notes.md")
+	ran.Status, ran.Post = client.Executed, true
+	f.put(ran)
+	f.alerts = []client.Alert{{ID: "alert_1", Kind: client.AlertRanUnasked, Subject: ran.ID, Text: "ran without asking: overwrite notes.md", Detail: "one\ntwo", Status: "raised", At: start}}
+	d := newDesk(t, f)
+	if d.m.alerts.grave() {
+		t.Error("what ran as the policy says counts as grave")
+	}
+	d.press("7")
+	d.sees("ran without asking", "enter its story", "p acknowledge", "opens the story of "+tail(ran.ID), "u proposes to take it")
+	if n := strings.Count(d.screen(), "detail"); n != 1 {
+		t.Errorf("the label stands %d times, want once", n)
+	}
+	d.press("enter")
+	d.sees("story of "+tail(ran.ID), "u undo")
+	f.alerts = append(f.alerts, client.Alert{ID: "alert_2", Kind: "diverged", Text: "the target is not what was approved", Status: "raised", At: start})
+	d.m.alerts.take(f.alerts)
+	if !d.m.alerts.grave() {
+		t.Error("a target that diverged does not count as grave")
+	}
+}
+
 // TestStoryUnacceptedTools: what no agent sees is told of, and no longer than it
 // is so, though no event says when it was accepted.
 func TestStoryUnacceptedTools(t *testing.T) {
