@@ -205,6 +205,9 @@ func TestHooksFailure(t *testing.T) {
 	if d.Diff.Type != "exec" || !strings.Contains(d.Diff.Text, "exit 3") || !strings.Contains(d.Diff.Text, c.ws) || d.Tier != "T3_EXECUTE" {
 		t.Errorf("%+v", d.Diff)
 	}
+	if d.Claim != "x" {
+		t.Errorf("the agent claims %q", d.Claim)
+	}
 	kinds := ""
 	for _, h := range d.Hazards {
 		kinds += h.Kind + " "

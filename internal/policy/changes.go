@@ -266,6 +266,9 @@ func (d *differ) tool(old, new *Tool) {
 			d.add(false, "%s: labelled %s", name, l)
 		}
 	}
+	if a.Claim != b.Claim {
+		d.add(false, "%s: claim %s → %s", name, show(a.Claim), show(b.Claim))
+	}
 	if !same(a.Receipts, b.Receipts) {
 		d.add(false, "%s: receipts %s → %s", name, show(a.Receipts), show(b.Receipts))
 	}
@@ -287,7 +290,7 @@ func undescribed(t config.Tool) config.Tool {
 	t.Name, t.Tier, t.TiersWhen, t.Effect, t.Deny, t.Allow = "", guard.Never, nil, config.Effect{}, nil, nil
 	t.Tenants, t.Environments, t.Approval, t.Limits = nil, nil, config.Approval{}, config.Limits{}
 	t.SideEffects, t.Sensitive, t.Schema, t.Sandbox, t.Signed, t.Says = nil, config.Sensitive{}, config.Schema{}, "", false, ""
-	t.Labels, t.Receipts, t.Undo = nil, nil, config.Undo{}
+	t.Labels, t.Receipts, t.Undo, t.Claim = nil, nil, config.Undo{}, ""
 	return t
 }
 

@@ -122,6 +122,10 @@ func (c *compiler) rules(t *Tool, tc *config.Tool) {
 	for _, w := range tc.TiersWhen {
 		t.rules.tiers = append(t.rules.tiers, tierWhen{condition(w.Path+".when", w.When), w.Tier})
 	}
+	if tc.Claim != "" {
+		t.rules.claim = c.expression(tc.Path+".claim", string(tc.Claim), expr.String)
+		c.known(t, tc.Path+".claim", t.rules.claim)
+	}
 	for _, s := range tc.SideEffects {
 		e := sideEffect{says: c.template(t, s.Path+".says", s.Says)}
 		if s.When != "" {

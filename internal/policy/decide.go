@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/config"
@@ -19,6 +20,7 @@ type Verdict struct {
 	Sensitive   bool
 	SideEffects []guard.SideEffect
 	Hazards     []guard.Hazard
+	Claim       string // why the agent says it makes the call; nothing is decided by it
 	// Post says that the call runs and is shown afterwards.
 	Post bool
 	// Output bounds the result that is passed on, in bytes; 0 means no bound.
@@ -87,6 +89,7 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 		if v.SideEffects, err = t.sideEffects(list, v.Tier, req.Snapshot, p.SideEffects); err != nil {
 			return no(t.broken())
 		}
+		v.Claim = t.claimed(list)
 	}
 	if v.Sensitive && v.Tier == guard.T0Read && (v.Output == 0 || v.Output > SensitiveOutput) {
 		v.Output = SensitiveOutput
@@ -205,6 +208,26 @@ func (t *Tool) sideEffects(list []view, tier guard.Tier, s Snapshot, has []guard
 		add("identical call ran " + spoken(ago) + " ago")
 	}
 	return out, nil
+}
+
+// maxClaim bounds what is kept of an agent's claim, in bytes.
+const maxClaim = 1000
+
+// claimed is the agent's own reason. One that cannot be read is none: nothing
+// depends on it.
+func (t *Tool) claimed(list []view) string {
+	if t.rules.claim == nil || len(list) == 0 {
+		return ""
+	}
+	s, err := t.rules.claim.String(&list[0].vars)
+	if err != nil {
+		return ""
+	}
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) > maxClaim {
+		s = strings.ToValidUTF8(s[:maxClaim], "") + " …"
+	}
+	return s
 }
 
 // spoken rounds a duration to one unit.

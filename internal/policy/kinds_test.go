@@ -144,3 +144,20 @@ func TestUndo(t *testing.T) {
 		t.Errorf("a variable that is not there: %v", err)
 	}
 }
+
+// TestClaimIsShownAndDecidesNothing: the agent's own reason is kept, bounded,
+// and one that cannot be read is none.
+func TestClaimIsShownAndDecidesNothing(t *testing.T) {
+	at := file("src/a.go")
+	for _, c := range []struct{ claim, args, want string }{
+		{"args.content", `{"path":"src/a.go","content":"because"}`, "because"},
+		{"args.content", `{"path":"src/a.go","content":"` + strings.Repeat("é", 600) + `"}`, strings.Repeat("é", 500) + " …"},
+		{"has(args.why) ? args.why : ''", `{"path":"src/a.go","content":"x"}`, ""},
+		{"args.why", `{"path":"src/a.go","content":"x"}`, ""},
+	} {
+		v := one(t, write+"claim: \""+c.claim+"\"\n").Decide(request(c.args, at), preview("file.write", at))
+		if v.Claim != c.want || v.Verdict != guard.Ask {
+			t.Errorf("%s of %s: %q, %s (%s)", c.claim, c.args, v.Claim, v.Verdict, v.Reason)
+		}
+	}
+}

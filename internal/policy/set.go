@@ -234,6 +234,7 @@ type rules struct {
 	deny, allow []rule
 	sensitive   []rule
 	effects     []sideEffect
+	claim       *expr.Program // nil where the agent states no reason
 }
 
 type rule struct {

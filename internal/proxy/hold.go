@@ -43,7 +43,7 @@ func (s *session) approvalOf(c *call, b *bound) guard.Approval {
 		CorrelationID: c.tc.CorrelationID, Environment: c.tc.Session.Environment, Workflow: c.tc.Session.Workflow,
 		Server: c.tc.Session.Server, ServerVersion: s.serverVersion(), Tool: c.tc.Tool, Tier: b.verdict.Tier, Sensitive: b.verdict.Sensitive,
 		Definition: c.tc.Definition, PolicyHash: b.tool.Hash, Digest: b.digest, ArgsRaw: c.tc.ArgsRaw, Args: c.tc.ArgsCanonical,
-		Preview: *b.preview, Rule: b.verdict.Rule, RequestedBy: c.tc.Session.Origin, Context: c.tc.Context, Undoes: s.cfg.Undoes,
+		Preview: *b.preview, Rule: b.verdict.Rule, Claim: b.verdict.Claim, RequestedBy: c.tc.Session.Origin, Context: c.tc.Context, Undoes: s.cfg.Undoes,
 		RequestedAt: now.Wall, Box: b.verdict.Box, Expires: now.After(b.verdict.Box.TTL), UpdatedAt: now.Wall,
 	}
 }
