@@ -104,6 +104,7 @@ func TestLive(t *testing.T) {
 		_, _ = api.Decide(ctx, a.ID, word) // a file that changed under it refuses the word, and a fresh approval follows
 	})
 	for _, want := range []string{
+		"approve --no-autostart", // so that nothing starts a daemon once the demo has ended
 		"Say no and why",
 		"denied: still in use",
 		"changes README.md meanwhile",

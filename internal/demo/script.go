@@ -129,7 +129,8 @@ func (g *guard) decide(ctx context.Context, a client.Detail, word, reason string
 func (g *guard) play(ctx context.Context) error {
 	fmt.Fprintf(g.Out, "A guard in %s\nA workspace in %s\n", g.paths.State, g.workspace)
 	if g.Interactive {
-		fmt.Fprintf(g.Out, "\nYou are the reviewer. In another pane:\n\n    MCPGUARD_HOME=%s %s\n\n(Ctrl-C here ends the demo)\n", g.paths.State, g.Approve)
+		// Without the flag a console that outlives the demo would start a daemon in a folder that is gone.
+		fmt.Fprintf(g.Out, "\nYou are the reviewer. In another pane:\n\n    MCPGUARD_HOME=%s %s --no-autostart\n\n(Ctrl-C here ends the demo)\n", g.paths.State, g.Approve)
 	}
 	tools, err := g.agent.Tools(ctx)
 	if err != nil {
