@@ -169,9 +169,11 @@ func (m *Model) open(d *dialog) {
 func unreadNote(percent int) string { return fmt.Sprintf("unread %d %%", percent) }
 
 // wanted is what has to be typed at T4: the target that the daemon computed, or
-// the end of the identifier where that cannot be typed.
+// who is written to or what is asked where that is the target, and not the
+// tool's name, which says nothing of it; the end of the identifier where that
+// cannot be typed.
 func (d *dialog) wanted() string {
-	t := d.row.Target
+	t := goal(&d.row.Approval)
 	if n := len(t); n == 0 || n > 100 || strings.TrimSpace(t) != t {
 		return tail(d.row.ID)
 	}
@@ -181,6 +183,15 @@ func (d *dialog) wanted() string {
 		}
 	}
 	return t
+}
+
+// goal is the target, or what stands in its place where the tool's name alone
+// would.
+func goal(a *client.Approval) string {
+	if does := summed(a); does != "" {
+		return strings.TrimPrefix(does, "send to ")
+	}
+	return a.Target
 }
 
 // tail is the end of an identifier, by which lists name it.

@@ -165,7 +165,7 @@ func (p *plain) list(ctx context.Context) error {
 	p.say("%s for you.", waits(len(list)))
 	for i, a := range list {
 		fmt.Fprintln(p.out, safetext.Concat(p.pen.say("%d. Identifier %s. Tier %s. Tool ", i+1, tail(a.ID), short(a.Tier)), p.pen.name(a.Tool),
-			p.pen.text(", target "), p.pen.name(a.Target), p.pen.say(". %s left. %s.", spoken(a.SecondsLeft), plural(len(a.Hazards), "hazard"))))
+			p.pen.text(", target "), p.pen.name(goal(&a)), p.pen.say(". %s left. %s.", spoken(a.SecondsLeft), plural(len(a.Hazards), "hazard"))))
 	}
 	return nil
 }

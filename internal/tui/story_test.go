@@ -370,6 +370,25 @@ func TestStoryUndo(t *testing.T) {
 	d.sees("is not taken back: the file has changed since")
 }
 
+// TestWantedIsNeverTheToolAlone: what is typed at T4 says where it goes, where
+// the daemon knows that.
+func TestWantedIsNeverTheToolAlone(t *testing.T) {
+	for _, c := range []struct{ target, summary, want string }{
+		{"hosts.txt", "overwrite hosts.txt (+1 −0)", "hosts.txt"},
+		{"send_mail", "send to ann@example.com and 1 more", "ann@example.com and 1 more"},
+		{"send_mail", "send to ann@example.com by slack", "ann@example.com by slack"},
+		{"send_mail", "POST https://example.com/pay", "POST https://example.com/pay"},
+		{"send_mail", "send to " + strings.Repeat("a", 99) + "…", "00000001"}, // cannot be typed
+		{"send_mail", "call send_mail", "send_mail"},                       // nothing more is known
+	} {
+		d := sample(1, t4, "send_mail", c.target)
+		d.Summary = c.summary
+		if got := (&dialog{row: &entry{Approval: d.Approval}}).wanted(); got != c.want {
+			t.Errorf("%q, %q: got %q, want %q", c.target, c.summary, got, c.want)
+		}
+	}
+}
+
 // TestStoryAlertUnasked: the alert about what ran without asking names the next
 // step, leads to the change, and alarms no one by its colour.
 func TestStoryAlertUnasked(t *testing.T) {
