@@ -320,6 +320,9 @@ func (b *Binding) present(c content) (guard.Preview, error) {
 		return guard.Preview{}, err
 	}
 	change.Patch, change.Preview = s.patch, s.preview
+	if len(s.patch) > 0 {
+		change.Type = guard.ChangeJSONDiff // the text, and the values beside it
+	}
 	sides := s.sides
 	if c.missing > 1 {
 		sides = append(sides, guard.SideEffect{Text: "creates the folder " + oneLine(path.Dir(name))})

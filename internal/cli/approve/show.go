@@ -213,7 +213,7 @@ func (p *page) change(d client.Diff) {
 		p.line(a.text(dim, "the content is not there: it is no longer kept, or cannot be read at the moment"))
 		return
 	}
-	if d.Type == "unified" {
+	if d.Type == "unified" || d.Type == "json_diff" {
 		p.unified(d.Bytes())
 		return
 	}

@@ -131,7 +131,7 @@ func (b *builder) sets(name string, old, new []string) {
 
 // readable returns the text of a change as it is compared.
 func readable(d client.Detail) string {
-	if text := textOf(d.Diff); text != "" && (d.Diff.Type == "unified" || looksUnified(text)) {
+	if text := textOf(d.Diff); text != "" && (d.Diff.Type == "unified" || d.Diff.Type == "json_diff" || looksUnified(text)) {
 		return text
 	}
 	return build(d, docShown).text
