@@ -2,6 +2,7 @@ package tui
 
 import (
 	"slices"
+	"strings"
 
 	"charm.land/bubbles/v2/key"
 	tea "charm.land/bubbletea/v2"
@@ -71,10 +72,17 @@ func (m *Model) alertsRows(w, h int) []string {
 	s := &sheet{m: m, w: w}
 	s.item("kind", m.th.Text, m.pen.name(al.Kind))
 	s.prose("what", m.th.Text, al.Text)
-	label := "detail"
-	for _, l := range m.pen.safe.Lines([]byte(clip(al.Detail, 16<<10))) {
-		s.item(label, m.th.Dim, l)
-		label = ""
+	label, detail := "detail", clip(al.Detail, 16<<10)
+	if al.Kind == client.AlertRanUnasked { // sentences of the daemon's own; what others wrote may be code
+		for l := range strings.Lines(detail) {
+			s.prose(label, m.th.Dim, strings.TrimSuffix(l, "\n"))
+			label = ""
+		}
+	} else {
+		for _, l := range m.pen.safe.Lines([]byte(detail)) {
+			s.item(label, m.th.Dim, l)
+			label = ""
+		}
 	}
 	s.item("about", m.th.Text, m.pen.name(al.Subject))
 	if al.Kind == client.AlertRanUnasked {

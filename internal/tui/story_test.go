@@ -379,7 +379,7 @@ func TestWantedIsNeverTheToolAlone(t *testing.T) {
 		{"send_mail", "send to ann@example.com by slack", "ann@example.com by slack"},
 		{"send_mail", "POST https://example.com/pay", "POST https://example.com/pay"},
 		{"send_mail", "send to " + strings.Repeat("a", 99) + "…", "00000001"}, // cannot be typed
-		{"send_mail", "call send_mail", "send_mail"},                       // nothing more is known
+		{"send_mail", "call send_mail", "send_mail"},                          // nothing more is known
 	} {
 		d := sample(1, t4, "send_mail", c.target)
 		d.Summary = c.summary
