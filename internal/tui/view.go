@@ -169,7 +169,9 @@ func (m *Model) emptyRows(w, h int) []string {
 		add(m.th.Dim, m.pen.text("asking the daemon"+m.sign.ellipsis))
 	default:
 		add(m.th.Good, m.pen.text(m.sign.check+" Nothing waits for you."))
-		add(m.th.Dim, m.pen.text("When an agent wants to change something, it appears here."))
+		for _, l := range m.pen.wrap("When an agent wants to change something, it appears here.", max(1, w-2)) {
+			add(m.th.Dim, l)
+		}
 		if m.known {
 			if n := m.status.Unaccepted; n > 0 {
 				add(m.th.Warn, m.pen.say("Hidden from agents until you accept: %s (%s lists them).", plural(n, "tool"), first(m.keys.Servers)))
