@@ -63,12 +63,12 @@ func (s *session) newCall(r *request, m jsonrpc.Message) *call {
 
 // call follows one tools/call to its answer and its last record.
 func (s *session) call(ctx context.Context, c *call) {
-	defer s.unmeter(c)
 	defer s.recovered(c)
 	frame, err := s.follow(ctx, c)
 	if err != nil {
 		frame = s.refuse(c, err)
 	}
+	s.unmeter(c) // before the answer, which may bring the next call at once
 	s.reply(c.req, frame)
 }
 
@@ -85,6 +85,7 @@ func (s *session) recovered(c *call) {
 	if c.held != nil {
 		c.held.Release()
 	}
+	s.unmeter(c)
 	s.reply(c.req, ownResult(c, word{Status: wordError, Rule: guard.RulePreviewFailed,
 		Reason: "the guard failed on this call", Repair: "read the target before you go on; ask the user to look at the guard's log"}))
 }
