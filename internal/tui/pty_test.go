@@ -37,6 +37,7 @@ type screen struct {
 
 	mu   sync.Mutex
 	got  []byte
+	cut  error         // why nothing more is read
 	more chan struct{} // has a token after each read
 }
 
@@ -59,6 +60,9 @@ func open(t testing.TB, f API, w, h int, options ...deskOption) *screen {
 		for {
 			n, err := far.Read(b)
 			if err != nil {
+				s.mu.Lock()
+				s.cut = err
+				s.mu.Unlock()
 				return
 			}
 			s.mu.Lock()
@@ -107,9 +111,26 @@ func (s *screen) until(from int, text string) {
 		case <-s.more:
 		case <-late:
 			got := s.bytes(from)
-			s.t.Fatalf("%q was never written; the end is %q", text, got[max(0, len(got)-500):])
+			s.t.Fatalf("%q was never written; the end is %q; %s", text, got[max(0, len(got)-500):], s.standing())
 		}
 	}
+}
+
+// standing tells of a console that does not do what it should.
+func (s *screen) standing() string {
+	s.mu.Lock()
+	cut := s.cut
+	s.mu.Unlock()
+	if cut != nil {
+		return fmt.Sprintf("its terminal cannot be read: %v", cut)
+	}
+	select {
+	case err := <-s.done:
+		return fmt.Sprintf("it ended with %v", err)
+	default:
+	}
+	buf := make([]byte, 1<<20)
+	return fmt.Sprintf("it is here:\n%s", buf[:runtime.Stack(buf, true)])
 }
 
 func (s *screen) typed(keys string) {
