@@ -155,6 +155,8 @@ func (d *daemon) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("recovering what an earlier daemon left: %w", err)
 	}
+	changed := d.notice()
+	defer changed.close()
 	if err := d.loadPolicy(ctx); err != nil {
 		return err
 	}
@@ -184,7 +186,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	background.Go(func() { recovery.Run(work) }) // these four end with work
 	background.Go(func() { d.collectToFit(work) })
-	background.Go(func() { d.watchPolicy(work) })
+	background.Go(func() { d.watchPolicy(work, changed) })
 	background.Go(func() { d.prune(work) })
 
 	agents, err := ipc.Listen(d.cfg.Paths.AgentSocket())

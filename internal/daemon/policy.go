@@ -192,20 +192,45 @@ func (d *daemon) keepLast() {
 // settle is how long a changed file must rest before it is read.
 const settle = 100 * time.Millisecond
 
-// watchPolicy reloads on SIGHUP and when a file of the configuration changes.
-func (d *daemon) watchPolicy(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	var events <-chan fsnotify.Event
-	if w, err := fsnotify.NewWatcher(); err != nil {
-		d.log.Warn("changes of the configuration are not noticed by themselves; send SIGHUP", "error", err)
-	} else {
-		defer w.Close()
-		if err := w.Add(d.cfg.Paths.Config); err != nil {
-			d.log.Warn("changes of the configuration are not noticed by themselves; send SIGHUP", "error", err)
+// changes notices what asks for the policy to be read again: SIGHUP, and files
+// of the configuration that change.
+type changes struct {
+	hup   chan os.Signal
+	files *fsnotify.Watcher // nil where files cannot be watched
+}
+
+// notice begins to notice. It comes before the policy is read for the first
+// time, so that no change falls in between. The caller closes it.
+func (d *daemon) notice() *changes {
+	c := &changes{hup: make(chan os.Signal, 1)}
+	signal.Notify(c.hup, syscall.SIGHUP)
+	w, err := fsnotify.NewWatcher()
+	if err == nil {
+		if err = w.Add(d.cfg.Paths.Config); err != nil {
+			_ = w.Close()
 		}
-		events = w.Events
+	}
+	if err != nil {
+		d.log.Warn("changes of the configuration are not noticed by themselves; send SIGHUP", "error", err)
+		return c
+	}
+	c.files = w
+	return c
+}
+
+func (c *changes) close() {
+	signal.Stop(c.hup)
+	if c.files != nil {
+		_ = c.files.Close()
+	}
+}
+
+// watchPolicy reloads when something asks for it, until ctx ends.
+func (d *daemon) watchPolicy(ctx context.Context, c *changes) {
+	var events <-chan fsnotify.Event
+	var lost <-chan error // more happened than the system kept, most likely
+	if c.files != nil {
+		events, lost = c.files.Events, c.files.Errors
 	}
 	rest := time.NewTimer(0)
 	<-rest.C
@@ -213,12 +238,15 @@ func (d *daemon) watchPolicy(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hup:
+		case <-c.hup:
 			rest.Reset(0)
 		case e := <-events:
 			if e.Name == d.cfg.Paths.ConfigFile() || e.Name == d.cfg.Paths.ToolsLock() {
 				rest.Reset(settle)
 			}
+		case err := <-lost:
+			d.log.Warn("a change of the configuration may have been missed; it is read again", "error", err)
+			rest.Reset(settle)
 		case <-rest.C:
 			if err := d.reload(ctx); err != nil && ctx.Err() == nil {
 				d.log.Error("reloading the configuration", "error", err)
