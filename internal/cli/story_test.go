@@ -100,9 +100,10 @@ func end(env *testscript.Env, home string) {
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 3) { // 3: it does not run
 		env.T().Log("stopping the daemon: ", err, string(out))
-		if log, err := os.ReadFile(filepath.Join(home, "guard.log")); err == nil {
-			env.T().Log(string(log))
-		}
+	}
+	// What the daemon says of a story is shown where the story fails.
+	if log, err := os.ReadFile(filepath.Join(home, "guard.log")); err == nil {
+		env.T().Log(string(log[max(0, len(log)-8<<10):]))
 	}
 	os.RemoveAll(home)
 }

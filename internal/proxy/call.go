@@ -30,11 +30,11 @@ type call struct {
 	vars   *expr.Vars
 	def    []byte // the tool's definition, as the upstream listed it
 
-	usage   toolKey // entered in the meter
-	metered bool
+	metered bool // what the meter said when the call came in is known
 	meter   reading
 
-	held *Held // the lock, until the execution begins
+	held    *Held // the lock, until the execution begins
+	running *Held // likewise, from then on
 
 	// For the record.
 	argsSum   diff.Digest // of the canonical arguments
@@ -68,13 +68,13 @@ func (s *session) call(ctx context.Context, c *call) {
 	if err != nil {
 		frame = s.refuse(c, err)
 	}
-	s.unmeter(c) // before the answer, which may bring the next call at once
+	c.req.place.leave() // before the answer, which may bring the next call at once
 	s.reply(c.req, frame)
 }
 
 // recovered keeps a panic over one call from ending every session. The call
 // gets a no; once its execution has begun, its intent stays open and its target
-// locked, as after a crash.
+// locked, as after a crash, and later calls on that target are told so.
 func (s *session) recovered(c *call) {
 	p := recover()
 	if p == nil {
@@ -85,7 +85,10 @@ func (s *session) recovered(c *call) {
 	if c.held != nil {
 		c.held.Release()
 	}
-	s.unmeter(c)
+	if c.running != nil {
+		c.running.Keep()
+	}
+	c.req.place.leave()
 	s.reply(c.req, ownResult(c, word{Status: wordError, Rule: guard.RulePreviewFailed,
 		Reason: "the guard failed on this call", Repair: "read the target before you go on; ask the user to look at the guard's log"}))
 }
@@ -348,8 +351,8 @@ func (s *session) request(c *call, tool *policy.Tool, targets []guard.Target) po
 
 func (s *session) meter(c *call, tool *policy.Tool) {
 	n, per := rateOf(tool)
-	c.usage, c.metered = keyOf(c.tc), true
-	c.meter = s.cfg.Meter.enter(c.usage, n, per, s.now())
+	c.metered = true
+	c.meter = c.req.place.enter(s.cfg.Meter, keyOf(c.tc), limit{n, per}, s.now())
 	if tool.Tier != guard.T0Read || len(tool.Config.TiersWhen) > 0 { // what only reads may be repeated
 		c.meter.identical = s.cfg.Meter.lastRan(c.tc, s.now())
 	}
@@ -361,13 +364,6 @@ func (c *call) args() map[string]any {
 		return nil
 	}
 	return c.vars.Args
-}
-
-func (s *session) unmeter(c *call) {
-	if c.metered {
-		s.cfg.Meter.leave(c.usage)
-		c.metered = false
-	}
 }
 
 // plan computes what the call would change, from the target itself. What

@@ -97,7 +97,7 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 		s.uncommit(c.req)
 		return nil, nil, s.notBegun(c, t, err)
 	}
-	c.held = nil // from here on the outcome decides about the lock
+	c.held, c.running = nil, c.held // from here on the outcome decides about the lock
 	if t != nil {
 		t.Begun()
 	}
@@ -255,7 +255,7 @@ func (s *session) execute(c *call, b *bound, in *guard.Intent, held *Held) []byt
 		// fail closed: without a receipt on record nothing may build on this target
 		s.cfg.Log.Error("recording a receipt", "call", c.tc.ID, "err", err)
 		held.Keep()
-		s.unmeter(c) // its client has its answer; what is settled later is no call in flight
+		c.req.place.leave() // its client has its answer; what is settled later is no call in flight
 		s.settling.Add(1)
 		go func() { // ends once it is recorded, or with the session
 			defer s.settling.Done()
@@ -314,7 +314,7 @@ func (s *session) conclude(e *execution, receipt guard.Receipt, held *Held) {
 		s.reconcile(e, held)
 	default:
 		held.Keep()
-		s.unmeter(e.call) // likewise
+		e.call.req.place.leave() // likewise
 		s.settling.Add(1)
 		go func() { // ends with the late answer or with the upstream, which close stops
 			defer s.settling.Done()

@@ -21,7 +21,7 @@ type inflight struct {
 	server  map[jsonrpc.ID]string   // from the upstream, until the client answers; the method
 	own     map[jsonrpc.ID]chan answer
 	tokens  map[jsonrpc.ID]*request // progress tokens of calls that the upstream has not seen
-	tasks   map[string]chan taskEnd // tasks that calls began, until they end
+	tasks   map[string]openTask     // tasks that calls began, until they end
 	began   taskTable               // by which call a task began
 	gone    bool                    // the upstream has ended
 	closing bool                    // the session is ending: nothing new begins
@@ -37,6 +37,7 @@ type request struct {
 	token  jsonrpc.ID
 	cancel context.CancelCauseFunc // of the goroutine that follows it; nil if it only passes
 	answer chan answer             // for that goroutine, holds one
+	place  place                   // in the meter
 
 	listens bool   // subscribed to changes of the list of tools
 	task    string // the task that it asks about
@@ -63,6 +64,12 @@ type answer struct {
 	msg  jsonrpc.Message
 	err  error        // the upstream ended, or sent what was refused
 	task chan taskEnd // where the answer was a task
+}
+
+// openTask is a task whose end the call that began it waits for.
+type openTask struct {
+	end chan taskEnd // holds one
+	of  *request
 }
 
 // taskEnd is how a task ended: completed, failed or cancelled; "" where nobody

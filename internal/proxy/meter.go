@@ -52,6 +52,52 @@ type reading struct {
 	identical time.Time // when the same call last ran; zero if never
 }
 
+// limit is a rate: n calls per time. Zero is none.
+type limit struct {
+	n   int
+	per time.Duration
+}
+
+// place is what one call takes up of a meter, from when it comes in until its
+// client may make another. It is safe for concurrent use, because a call can
+// lose it while it waits; the zero value is ready.
+type place struct {
+	mu    sync.Mutex
+	meter *Meter // nil while the place is not taken
+	key   toolKey
+	left  bool
+}
+
+// enter takes the place, and says what the meter found. Where the call has left
+// already, nothing is taken.
+func (p *place) enter(m *Meter, k toolKey, l limit, now time.Time) reading {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := m.enter(k, l.n, l.per, now)
+	if p.left {
+		m.leave(k)
+		return r
+	}
+	p.meter, p.key = m, k
+	return r
+}
+
+// leave frees the place for good. Leaving twice does nothing.
+func (p *place) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.meter != nil {
+		p.meter.leave(p.key)
+	}
+	p.meter, p.left = nil, true
+}
+
+func (p *place) taken() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.meter != nil
+}
+
 // enter counts a call in, until leave. A rate of zero is none.
 func (m *Meter) enter(k toolKey, n int, per time.Duration, now time.Time) (r reading) {
 	m.mu.Lock()

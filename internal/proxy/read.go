@@ -33,6 +33,7 @@ func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output i
 		a = s.awaitRead(ctx, c.req, limit)
 	}
 	frame, clean, status := s.readEnding(c, tool, output, a)
+	c.req.place.leave() // before the answer, which may bring the next call at once
 	s.reply(c.req, frame)
 	done := s.completed(c, status)
 	if a.err == nil {

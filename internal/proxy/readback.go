@@ -35,7 +35,7 @@ type records struct {
 func (r records) ReadTool(ctx context.Context, name string, args []byte) ([]byte, error) {
 	s := r.s
 	c := s.ownCall(r.of, name, args)
-	defer s.unmeter(c)
+	defer c.req.place.leave()
 	m, err := s.followOwn(ctx, c, r.of)
 	if err == nil {
 		done := s.completed(c, audit.StatusOK)
@@ -153,7 +153,7 @@ func (s *session) admitOwn(ctx context.Context, c, of *call) (*policy.Tool, erro
 	}
 	c.def, c.tc.Definition = d.raw, d.hash
 	s.meter(c, tool)
-	if of.metered && c.meter.server > 0 {
+	if of.req.place.taken() && c.meter.server > 0 {
 		c.meter.server-- // the call that it is made for waits for it
 	}
 	_, _, verdict, err := s.judge(ctx, c, tool)

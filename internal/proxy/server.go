@@ -105,9 +105,9 @@ func (s *session) deliver(id jsonrpc.ID, a answer, pass func(*request) []byte) {
 		if r.answer != nil && a.err == nil {
 			if task := taskOf(&a.msg); task != "" {
 				in.began.add(task, taskLimit{tool: r.tool, output: r.output})
-				if in.tasks[task] == nil {
+				if _, open := in.tasks[task]; !open {
 					a.task = make(chan taskEnd, 1)
-					in.tasks[task] = a.task
+					in.tasks[task] = openTask{a.task, r}
 				}
 			}
 		}
@@ -322,8 +322,8 @@ func (s *session) upstreamEnded(end error) {
 			own = append(own, c)
 			delete(in.own, id)
 		}
-		for id, c := range in.tasks {
-			tasks = append(tasks, c)
+		for id, t := range in.tasks {
+			tasks = append(tasks, t.end)
 			delete(in.tasks, id)
 		}
 	})

@@ -54,7 +54,7 @@ func Serve(ctx context.Context, cfg Config) error {
 	defer s.hangUp()
 	s.flight = inflight{
 		client: map[jsonrpc.ID]*request{}, server: map[jsonrpc.ID]string{}, own: map[jsonrpc.ID]chan answer{},
-		tokens: map[jsonrpc.ID]*request{}, tasks: map[string]chan taskEnd{},
+		tokens: map[jsonrpc.ID]*request{}, tasks: map[string]openTask{},
 	}
 	s.followers.next = make(chan func())
 	s.ctx, s.end = context.WithCancelCause(context.WithoutCancel(ctx))

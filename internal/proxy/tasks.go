@@ -266,12 +266,13 @@ func (s *session) taskEnded(id, status string) {
 	default:
 		return
 	}
-	var c chan taskEnd
+	var t openTask
 	s.update(func(in *inflight) {
-		c = in.tasks[id]
+		t = in.tasks[id]
 		delete(in.tasks, id)
 	})
-	if c != nil {
-		c <- taskEnd{status} // holds one, and is in the map once
+	if t.of != nil {
+		t.of.place.leave()       // the client hears of the end next, and may make another call at once
+		t.end <- taskEnd{status} // holds one, and is in the map once
 	}
 }
