@@ -101,6 +101,7 @@ type entry struct {
 	approval guard.Approval
 	live     *Ticket       // the newest held call, nil if none waits
 	claimed  chan struct{} // while live is about to execute; closed when that is settled
+	joining  chan struct{} // while another call takes live's place; closed when it has
 }
 
 // New returns a desk. Start makes it watch deadlines.
@@ -162,7 +163,8 @@ func (d *Desk) submit(ctx context.Context, a guard.Approval, events []audit.Even
 		if !ok {
 			return d.fresh(ctx, a, events)
 		}
-		if claimed := d.claim(found.ID); claimed != nil {
+		claimed, joined := d.join(found.ID)
+		if claimed != nil {
 			d.calls.Unlock()
 			select {
 			case <-claimed:
@@ -173,23 +175,30 @@ func (d *Desk) submit(ctx context.Context, a guard.Approval, events []audit.Even
 				return nil, ctx.Err()
 			}
 		}
-		if to, why := overdue(found, d.clock.Now()); to != "" {
-			if err := d.end(ctx, found.ID, to, why); err != nil {
-				return nil, err
-			}
-			continue
+		t, err := d.takeOver(ctx, found, a)
+		joined()
+		if t != nil || err != nil {
+			return t, err
 		}
-		joined, err := d.store.Join(ctx, found.ID, a.SessionID, a.CallID)
-		if err != nil {
-			now, again := d.store.Approval(found.ID)
-			if again == nil && !now.Status.Open() {
-				d.see(now) // it ended in between
-				continue
-			}
-			return nil, fmt.Errorf("joining %s: %w", found.ID, err)
-		}
-		return d.attach(joined, a), nil
 	}
+}
+
+// takeOver makes the call of a the live one of an open approval. It returns nil
+// where that has ended in between.
+func (d *Desk) takeOver(ctx context.Context, found, a guard.Approval) (*Ticket, error) {
+	if to, why := overdue(found, d.clock.Now()); to != "" {
+		return nil, d.end(ctx, found.ID, to, why)
+	}
+	as, err := d.store.Join(ctx, found.ID, a.SessionID, a.CallID)
+	if err != nil {
+		now, again := d.store.Approval(found.ID)
+		if again == nil && !now.Status.Open() {
+			d.see(now)
+			return nil, nil
+		}
+		return nil, fmt.Errorf("joining %s: %w", found.ID, err)
+	}
+	return d.attach(as, a), nil
 }
 
 // fresh keeps a as a new approval. The entry is there before the store has it,
@@ -271,15 +280,26 @@ func (d *Desk) EndSession(ctx context.Context, id guard.SessionID) error {
 	return errors.Join(errs...)
 }
 
-// claim returns the channel that closes when the execution that is just
-// beginning on an approval is settled, nil if there is none.
-func (d *Desk) claim(id guard.ApprovalID) <-chan struct{} {
+// join returns the channel that closes when the execution that is just beginning
+// on an approval is settled. Where there is none it is nil, and none begins
+// until joined is called.
+func (d *Desk) join(id guard.ApprovalID) (claimed <-chan struct{}, joined func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if e := d.open[id]; e != nil && e.claimed != nil {
-		return e.claimed
+	e := d.open[id]
+	switch {
+	case e == nil:
+		return nil, func() {}
+	case e.claimed != nil:
+		return e.claimed, nil
 	}
-	return nil
+	e.joining = make(chan struct{})
+	return nil, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		close(e.joining)
+		e.joining = nil
+	}
 }
 
 // end closes an approval in the store, and here.

@@ -157,13 +157,45 @@ func (t *Ticket) Cancel(ctx context.Context, why string) error {
 	return d.end(ctx, t.id, guard.Cancelled, why)
 }
 
+// Abandon gives up the place because the session of the call has ended: what is
+// pending is cancelled, what is approved stays until its deadline. It does for
+// one call what [Desk.EndSession] does for those that hold a place by then.
+func (t *Ticket) Abandon(ctx context.Context) error {
+	d := t.desk
+	d.calls.Lock()
+	defer d.calls.Unlock()
+	d.mu.Lock()
+	e := t.mine()
+	if e == nil || e.claimed != nil {
+		d.mu.Unlock()
+		return nil
+	}
+	pending := e.approval.Status == guard.Pending
+	if !pending {
+		e.live = nil
+	}
+	d.mu.Unlock()
+	if !pending {
+		return nil
+	}
+	return d.end(ctx, t.id, guard.Cancelled, WhySession)
+}
+
 // Claim announces that this call is about to execute: until Begun, Unclaim, End
 // or Replace no later call takes its place and no deadline ends the approval
-// here (the store checks it once more when the execution begins).
+// here (the store checks it once more when the execution begins). It waits for
+// a later call that is just taking the place.
 func (t *Ticket) Claim() error {
 	t.desk.mu.Lock()
 	defer t.desk.mu.Unlock()
 	e := t.mine()
+	for e != nil && e.joining != nil {
+		joining := e.joining
+		t.desk.mu.Unlock()
+		<-joining
+		t.desk.mu.Lock()
+		e = t.mine()
+	}
 	if e == nil || e.approval.Status != guard.Approved {
 		return ErrLost
 	}

@@ -107,14 +107,15 @@ func (s *session) answerEarly(ctx context.Context, c *call, t *approval.Ticket) 
 
 // leave gives up a held call because its client or its session did.
 func (s *session) leave(ctx context.Context, t *approval.Ticket, cause error) error {
+	rec, cancel := durably(ctx)
+	defer cancel()
+	end := t.Abandon // at the end of a session the desk has cancelled what was pending by then
 	if errors.Is(cause, errCancelled) {
-		rec, cancel := durably(ctx)
-		defer cancel()
-		if err := t.Cancel(rec, errCancelled.Error()); err != nil {
-			s.cfg.Log.Error("cancelling an approval", "approval", t.ID(), "err", err)
-		}
+		end = func(ctx context.Context) error { return t.Cancel(ctx, errCancelled.Error()) }
 	}
-	// At the end of a session the desk has cancelled what was pending.
+	if err := end(rec); err != nil {
+		s.cfg.Log.Error("cancelling an approval", "approval", t.ID(), "err", err)
+	}
 	return gaveUp(cause)
 }
 

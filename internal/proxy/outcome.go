@@ -185,17 +185,22 @@ func readBack(ctx context.Context, reader effect.Reader, effects []guard.Effect)
 // settleLate waits until the upstream has answered after all, or is gone, and
 // reconciles.
 func (s *session) settleLate(e *execution, held *Held) {
+	a := answer{err: errUpstreamGone}
 	select {
-	case a := <-e.call.req.answer:
-		if a.err == nil {
-			e.end.outcome, e.end.final, e.end.raw = outcomeOf(&a.msg), true, payload(&a.msg)
-			if s.unreported(e.call) {
-				e.end.outcome, e.end.raw = guard.OutcomeUnknown, nil
-			}
-			break
+	case a = <-e.call.req.answer:
+	case <-s.over: // not the server's end: what it said last may not have been read by then
+		select {
+		case a = <-e.call.req.answer:
+		default:
 		}
+	}
+	switch {
+	case a.err != nil:
 		<-s.conn.Done()
-	case <-s.conn.Done():
+	case s.unreported(e.call):
+		e.end.outcome, e.end.final, e.end.raw = guard.OutcomeUnknown, true, nil
+	default:
+		e.end.outcome, e.end.final, e.end.raw = outcomeOf(&a.msg), true, payload(&a.msg)
 	}
 	s.reconcile(e, held)
 }

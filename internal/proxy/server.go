@@ -342,6 +342,7 @@ func (s *session) upstreamEnded(end error) {
 	for _, c := range tasks {
 		c <- taskEnd{}
 	}
+	close(s.over)
 	s.end(errUpstreamGone)
 }
 

@@ -26,6 +26,8 @@ type session struct {
 	reads    context.Context // ends reads, a little later
 	endReads context.CancelCauseFunc
 
+	over chan struct{} // closed when all that the upstream has said was delivered
+
 	out *outbox // towards the client
 
 	mu     sync.Mutex
@@ -56,7 +58,7 @@ func Serve(ctx context.Context, cfg Config) error {
 		client: map[jsonrpc.ID]*request{}, server: map[jsonrpc.ID]string{}, own: map[jsonrpc.ID]chan answer{},
 		tokens: map[jsonrpc.ID]*request{}, tasks: map[string]openTask{},
 	}
-	s.followers.next = make(chan func())
+	s.followers.next, s.over = make(chan func()), make(chan struct{})
 	s.ctx, s.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer s.end(errSessionEnded)
 	s.reads, s.endReads = context.WithCancelCause(context.WithoutCancel(ctx))

@@ -1,0 +1,218 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/redact"
+	"github.com/mcpguard/mcpguard/internal/store"
+)
+
+// slowStore records how calls end only once gate is closed.
+type slowStore struct {
+	Store
+	gate chan struct{}
+}
+
+func (s slowStore) CloseCallSoon(id guard.CallID, e audit.Event) {
+	<-s.gate
+	s.Store.CloseCallSoon(id, e)
+}
+
+func (s slowStore) CloseCall(ctx context.Context, id guard.CallID, e audit.Event) error {
+	<-s.gate
+	return s.Store.CloseCall(ctx, id, e)
+}
+
+func (s slowStore) Finish(ctx context.Context, r guard.Receipt, e audit.Event) (guard.Approval, error) {
+	<-s.gate
+	return s.Store.Finish(ctx, r, e)
+}
+
+// slowly makes the next sessions slow to record how calls end, until open is
+// called.
+func (r *rig) slowly() (open func()) {
+	gate := make(chan struct{})
+	r.elsewhere = func(c *Config) { c.Store = slowStore{c.Store, gate} }
+	return func() { close(gate) }
+}
+
+// oneAtATime has one call of each tool in flight.
+func oneAtATime(config string) string {
+	config = strings.ReplaceAll(config, "look: {tier: T0_READ}", "look: {tier: T0_READ, limits: {concurrency: 1}}")
+	config = strings.ReplaceAll(config, "scratch: {tier: T1_REVERSIBLE_WRITE,", "scratch: {tier: T1_REVERSIBLE_WRITE, limits: {concurrency: 1},")
+	return strings.ReplaceAll(config, "\n      write: {tier: T1_REVERSIBLE_WRITE,", "\n      write: {tier: T1_REVERSIBLE_WRITE, limits: {concurrency: 1},")
+}
+
+// TestAReadFreesItsPlace: what is recorded after the answer does not keep the
+// place of the next call.
+func TestAReadFreesItsPlace(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.setPolicy(oneAtATime(testConfig))
+		open := r.slowly()
+		p := r.session("patient")
+		defer p.end()
+		defer open()
+		for range 3 {
+			p.wantDid(p.call("look", `{}`), "look")
+		}
+	})
+}
+
+// TestACancelledCallFreesItsPlace: a client that gives up on a call that waits
+// may make it again at once.
+func TestACancelledCallFreesItsPlace(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.setPolicy(oneAtATime(testConfig))
+		open := r.slowly()
+		p := r.session("patient")
+		defer p.end()
+		defer open()
+		id := p.write("write", "a.txt", "new\n")
+		r.one(guard.Pending)
+		p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, id)
+		p.write("write", "a.txt", "newer\n")
+		r.one(guard.Cancelled)
+		r.decide(r.one(guard.Pending), true)
+		synctest.Wait()
+		r.wantContent("a.txt", "newer\n")
+		if got := r.meter.servers; len(got) != 1 {
+			t.Errorf("places are taken: %v", got)
+		}
+	})
+}
+
+// TestATaskFreesItsPlace: who hears that a task has ended may begin the next.
+func TestATaskFreesItsPlace(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.setPolicy(oneAtATime(testConfig))
+		open := r.slowly()
+		p := r.session("patient")
+		defer p.end()
+		defer open()
+		task := 0
+		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
+			switch m.Method {
+			case "tools/call":
+				task++
+				f.send(`{"jsonrpc":"2.0","id":%s,"result":{"resultType":"task","taskId":"t%d","status":"working"}}`, m.ID.Raw(), task)
+			case "tasks/get":
+				f.send(`{"jsonrpc":"2.0","id":%s,"result":{"taskId":"t%d","status":"completed","result":{"content":[]}}}`, m.ID.Raw(), task)
+			default:
+				return false
+			}
+			return true
+		})
+		for n := range 3 {
+			if m := p.answer(p.write("scratch", fmt.Sprint("file", n), "new\n")); !strings.Contains(string(m.Raw), `"working"`) {
+				t.Fatalf("got %s", m.Raw)
+			}
+			p.send(`{"jsonrpc":"2.0","id":"q%d","method":"tasks/get","params":{"taskId":"t%d"}}`, n, n+1)
+			p.frame()
+		}
+	})
+}
+
+// A call that loses its place before it takes it takes none.
+func TestAPlaceIsLeftForGood(t *testing.T) {
+	var m Meter
+	var p place
+	k := toolKey{tool: "t"}
+	p.leave()
+	if r := p.enter(&m, k, limit{}, time.Unix(1, 0)); r.others != 0 || p.taken() || m.tools[k].inFlight != 0 || len(m.servers) != 0 {
+		t.Errorf("a place was taken that had been left: %+v, %v", r, m.servers)
+	}
+	p = place{}
+	p.enter(&m, k, limit{}, time.Unix(1, 0))
+	if !p.taken() || m.tools[k].inFlight != 1 {
+		t.Error("no place was taken")
+	}
+	p.leave()
+	p.leave()
+	if p.taken() || m.tools[k].inFlight != 0 || len(m.servers) != 0 {
+		t.Errorf("places are taken: %v, %v", m.tools[k], m.servers)
+	}
+}
+
+// TestALateAnswerAsTheServerEnds: what a server says last counts, also where it
+// is gone before anybody has read it.
+func TestALateAnswerAsTheServerEnds(t *testing.T) {
+	for range 20 {
+		inBubble(t, func(r *rig) {
+			p := r.session("patient")
+			got := p.silent("blackbox", false)
+			id := p.call("blackbox", `{}`)
+			r.decide(r.one(guard.Pending), true)
+			m := <-got
+			p.wantWord(id, wordUnknown, "")
+			r.one(guard.Unknown)
+			p.server.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}`, m.ID.Raw())
+			p.server.die()
+			p.end()
+			r.one(guard.Executed)
+		})
+	}
+}
+
+// TestACallThatComesAsItsSessionEnds: what asks for approval after the session
+// has let go of what it held is cancelled all the same.
+func TestACallThatComesAsItsSessionEnds(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		submit := make(chan struct{})
+		r.elsewhere = func(c *Config) { c.Store = lateStore{c.Store, submit} }
+		p := r.session("patient")
+		p.write("write", "a.txt", "new\n")
+		synctest.Wait() // on its way to the desk
+		p.in.Close()
+		synctest.Wait() // the session has let go
+		close(submit)
+		r.one(guard.Cancelled)
+		if err := <-p.served; err != nil {
+			t.Error(err)
+		}
+		r.wantCompleted("write", audit.StatusCancelled)
+		if got := r.desk.Rivals(); got != nil {
+			t.Errorf("the desk still has %v", got)
+		}
+	})
+}
+
+// lateStore opens calls once gate is closed.
+type lateStore struct {
+	Store
+	gate chan struct{}
+}
+
+func (s lateStore) OpenCall(ctx context.Context, c store.Call, events ...audit.Event) error {
+	<-s.gate
+	return s.Store.OpenCall(ctx, c, events...)
+}
+
+// TestAPanicAfterTheBeginning: a call that nobody can speak for any more keeps
+// its target, and those that want it are told so.
+func TestAPanicAfterTheBeginning(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.redactor = panicking{}
+		p := r.session("patient")
+		defer p.end()
+		p.wantWord(p.write("scratch", "a.txt", "new\n"), wordError, guard.RulePreviewFailed)
+		p.wantWord(p.write("scratch", "a.txt", "newer\n"), wordDenied, guard.RuleUnknownOutcome)
+		r.wantContent("a.txt", "new\n")
+	})
+}
+
+type panicking struct{}
+
+func (panicking) JSON(b []byte) ([]byte, []redact.Finding, error) {
+	if strings.Contains(string(b), "did scratch") {
+		panic("an answer that nobody can read")
+	}
+	return b, nil, nil
+}
