@@ -15,32 +15,39 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// slowStore records how calls end only once gate is closed.
+// slowStore records one sort of end of a call only once gate is closed.
 type slowStore struct {
 	Store
+	slow string
 	gate chan struct{}
 }
 
+func (s slowStore) wait(what string) {
+	if what == s.slow {
+		<-s.gate
+	}
+}
+
 func (s slowStore) CloseCallSoon(id guard.CallID, e audit.Event) {
-	<-s.gate
+	s.wait("read")
 	s.Store.CloseCallSoon(id, e)
 }
 
 func (s slowStore) CloseCall(ctx context.Context, id guard.CallID, e audit.Event) error {
-	<-s.gate
+	s.wait("refusal")
 	return s.Store.CloseCall(ctx, id, e)
 }
 
 func (s slowStore) Finish(ctx context.Context, r guard.Receipt, e audit.Event) (guard.Approval, error) {
-	<-s.gate
+	s.wait("execution")
 	return s.Store.Finish(ctx, r, e)
 }
 
-// slowly makes the next sessions slow to record how calls end, until open is
-// called.
-func (r *rig) slowly() (open func()) {
+// slowly makes the next sessions slow to record how a read, a refusal or an
+// execution ends, until open is called.
+func (r *rig) slowly(what string) (open func()) {
 	gate := make(chan struct{})
-	r.elsewhere = func(c *Config) { c.Store = slowStore{c.Store, gate} }
+	r.elsewhere = func(c *Config) { c.Store = slowStore{c.Store, what, gate} }
 	return func() { close(gate) }
 }
 
@@ -56,7 +63,7 @@ func oneAtATime(config string) string {
 func TestAReadFreesItsPlace(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(oneAtATime(testConfig))
-		open := r.slowly()
+		open := r.slowly("read")
 		p := r.session("patient")
 		defer p.end()
 		defer open()
@@ -71,7 +78,7 @@ func TestAReadFreesItsPlace(t *testing.T) {
 func TestACancelledCallFreesItsPlace(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(oneAtATime(testConfig))
-		open := r.slowly()
+		open := r.slowly("refusal")
 		p := r.session("patient")
 		defer p.end()
 		defer open()
@@ -93,7 +100,7 @@ func TestACancelledCallFreesItsPlace(t *testing.T) {
 func TestATaskFreesItsPlace(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(oneAtATime(testConfig))
-		open := r.slowly()
+		open := r.slowly("execution")
 		p := r.session("patient")
 		defer p.end()
 		defer open()
