@@ -16,12 +16,13 @@ import (
 
 // Bounds of hooks.
 const (
-	hookTimeout  = 10 * time.Second // to hand over the input, and to take the answer
-	clientLook   = 2 * time.Second  // between two looks whether a client still runs
-	nativeGrace  = time.Second      // for what runs in a client when its session ends
-	nativeDrain  = 3 * time.Second  // for its session to have recorded that, at the end of the daemon
-	maxUses      = 4096             // tool uses whose context is remembered
-	maxPromptIDs = 64               // prompts that are remembered per client
+	hookTimeout   = 10 * time.Second // to hand over the input, and to take the answer
+	reportSettles = 5 * time.Second  // for what a client reported to be on record
+	clientLook    = 2 * time.Second  // between two looks whether a client still runs
+	nativeGrace   = time.Second      // for what runs in a client when its session ends
+	nativeDrain   = 3 * time.Second  // for its session to have recorded that, at the end of the daemon
+	maxUses       = 4096             // tool uses whose context is remembered
+	maxPromptIDs  = 64               // prompts that are remembered per client
 )
 
 // reserved serves what is no configured server: hooks and permission prompts.
@@ -138,7 +139,14 @@ func (d *daemon) reported(ctx context.Context, h *ipc.Handover, e hook.Event) {
 	case hook.PostToolUse, hook.PostToolUseFailure:
 		known := false
 		for _, r := range runs {
-			known = r.tools.Report(e.ToolUseID, e.Input, e.Error, e.Name == hook.PostToolUseFailure) || known
+			if r.tools.Report(e.ToolUseID, e.Input, e.Error, e.Name == hook.PostToolUseFailure) {
+				known = true
+				// The client goes on when its hook has ended; what it does next finds
+				// the target free and the call counted out.
+				settled, cancel := context.WithTimeout(ctx, reportSettles)
+				r.tools.Settled(settled, e.ToolUseID)
+				cancel()
+			}
 		}
 		if newest != nil && d.natives.wentPast(useKey{newest.RunID, e.ToolUseID}, e.Name == hook.PostToolUse) {
 			d.odd(newest.session, "unguarded_tool", e.ToolUseID, "The client ran "+e.Tool+" on a server of that name which does not pass the guard. Look at the client's configuration.")

@@ -35,9 +35,12 @@ func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
 			return native.Answer{Allow: true} // its server's session asks by itself
 		}
 		q.Silent, q.Folder, q.Sandbox = !r.hooked.Load(), r.Origin.Folder, sandboxOf(r, q.Tool)
-		a, _, err := d.ask(ctx, h, r, q)
+		a, at, err := d.ask(ctx, h, r, q)
 		if err != nil {
 			return native.Answer{Reason: "mcpguard: " + err.Error()}
+		}
+		if a.Begun && ctx.Err() != nil {
+			at.tools.Lost(q.ToolUseID) // the answer is not written any more
 		}
 		return a
 	}}.Serve(ctx, duplex{h.In, h.Out})

@@ -130,6 +130,10 @@ func (s *Session) begin(m jsonrpc.Message) error {
 		s.answer(c, "", false) // it changes nothing; the proxy holds the answer until it is on record
 		return nil
 	}
+	if c.lost {
+		s.answer(c, "the client had given up before it was told to go on, so nothing was run", true)
+		return nil
+	}
 	c.begun = true
 	if c.silent && !c.readable {
 		// Nobody will say how it ended, and nothing can be read back.
@@ -216,6 +220,23 @@ func (s *Session) Report(toolUseID string, input []byte, failure string, failed 
 		s.cfg.Odd("late_report", toolUseID, "The client reported the end of "+c.tool+" after its outcome had been settled. Look at what it did.")
 	}
 	return c != nil && c.begun
+}
+
+// Settled waits until what was reported of a tool use is on record and its
+// targets are free, or until ctx ends.
+func (s *Session) Settled(ctx context.Context, toolUseID string) {
+	s.mu.Lock()
+	c := s.uses[toolUseID]
+	begun := c != nil && c.begun
+	s.mu.Unlock()
+	if !begun {
+		return
+	}
+	select {
+	case <-c.ends:
+	case <-s.stopped:
+	case <-ctx.Done():
+	}
 }
 
 // Lost says that the client was perhaps not told to go on: if no report comes

@@ -73,6 +73,8 @@ type call struct {
 	progress  func(string)
 
 	// Guarded by the session.
+	askers     int  // who waits for the answer
+	lost       bool // nobody did any more before it began: it must not begin
 	executes   bool // it changes something: the answer waits for a report
 	readable   bool // what it changes can be read back
 	begun      bool
@@ -130,8 +132,9 @@ type Answer struct {
 var ErrEnded = errors.New("the guard's session for this client has ended; make the call again")
 
 // Ask sends a question down the line and waits for its end, or until the client
-// may go on. The end of ctx cancels it. A tool use that is asked for twice, by
-// a hook and by a permission prompt, is one question.
+// may go on. The end of ctx cancels it, unless it is being let through in that
+// moment: the answer is to be told to Lost then. A tool use that is asked for
+// twice, by a hook and by a permission prompt, is one question.
 func (s *Session) Ask(ctx context.Context, q Question) (Answer, error) {
 	c, joined, err := s.enter(q)
 	if err != nil {
@@ -147,22 +150,35 @@ func (s *Session) Ask(ctx context.Context, q Question) (Answer, error) {
 	}
 	select {
 	case <-c.begins:
-		return Answer{Allow: true, Begun: true}, nil
 	case <-c.ends:
 	case <-ctx.Done():
-		if !joined {
-			s.toPEP.put(cancelFrame(c.id))
-		}
-		return Answer{}, fmt.Errorf("waiting for the guard: %w", context.Cause(ctx))
 	case <-s.stopped:
+	}
+	return s.leave(ctx, c)
+}
+
+// leave ends the wait of one asker, with what is known of the call by now: of
+// what happened in one moment, that it has begun counts first.
+func (s *Session) leave(ctx context.Context, c *call) (Answer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.askers--
+	switch {
+	case c.begun:
+		return Answer{Allow: true, Begun: true}, nil
+	case c.frame != nil:
+		return read(c.frame), nil
+	case ctx.Err() == nil:
 		return Answer{}, ErrEnded
 	}
-	select {
-	case <-c.begins: // both at once: its report came in the same moment
-		return Answer{Allow: true, Begun: true}, nil
-	default:
+	if c.askers == 0 {
+		c.lost = true
+		if s.uses[c.use] == c {
+			delete(s.uses, c.use) // its answer will not come; asked for again, it is another question
+		}
+		s.toPEP.put(cancelFrame(c.id))
 	}
-	return read(c.frame), nil
+	return Answer{}, fmt.Errorf("waiting for the guard: %w", context.Cause(ctx))
 }
 
 // enter registers a question, or finds the one that it repeats.
@@ -185,13 +201,14 @@ func (s *Session) enter(q Question) (c *call, joined bool, err error) {
 			return nil, false, errors.New("this tool use was asked for with other input already; make the call again")
 		}
 		if !old.answered || old.ended() {
+			old.askers++
 			return old, true, nil
 		}
 		return nil, false, errors.New("this tool use has run already; make the call again")
 	}
 	s.next++
 	c = &call{
-		id: s.next, tool: q.Tool, use: q.ToolUseID, agent: q.AgentID, input: sum, silent: q.Silent, progress: q.Progress,
+		askers: 1, id: s.next, tool: q.Tool, use: q.ToolUseID, agent: q.AgentID, input: sum, silent: q.Silent, progress: q.Progress,
 		begins: make(chan struct{}), ends: make(chan struct{}),
 	}
 	s.calls[c.id], s.uses[c.use] = c, c
