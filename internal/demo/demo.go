@@ -115,6 +115,7 @@ type guard struct {
 	workspace string
 	api       *client.Client
 	agent     *Agent
+	newest    string // the approval that the last step ended with
 	link      io.Closer
 	ends      []*os.File
 	cancel    context.CancelFunc

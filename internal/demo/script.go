@@ -169,7 +169,7 @@ func (g *guard) step(ctx context.Context, s step) error {
 		done <- outcome{a, err}
 		answered(fmt.Errorf("the call was answered at once: %s", oneLine(a.Text)))
 	}()
-	a, err := g.waiting(proposing)
+	a, err := g.proposed(proposing)
 	if err != nil {
 		return err
 	}
@@ -193,6 +193,7 @@ func (g *guard) step(ctx context.Context, s step) error {
 	if err != nil {
 		return err
 	}
+	g.newest = end.ID
 	g.say("guard", ending(end))
 	g.say("agent", "reads: "+oneLine(out.answer.Text))
 	if !g.Interactive && end.Status != s.want {
@@ -219,18 +220,25 @@ func (g *guard) until(ctx context.Context, look func() (bool, error)) error {
 	return context.Cause(ctx)
 }
 
-// waiting returns the approval that waits now. The demo has one at a time.
-func (g *guard) waiting(ctx context.Context) (a client.Detail, err error) {
-	err = g.until(ctx, func() (bool, error) {
-		page, err := g.api.List(ctx, client.Filter{Status: []string{client.Pending}})
+// proposed returns the approval that came after the newest one. The demo has one
+// at a time, which a quick reviewer may have decided already: ctx ends when its
+// call is answered.
+func (g *guard) proposed(ctx context.Context) (a client.Detail, err error) {
+	look := func(ctx context.Context) (bool, error) {
+		page, err := g.api.List(ctx, client.Filter{After: g.newest, Oldest: true, Limit: 1})
 		if err != nil || len(page.Approvals) == 0 {
 			return false, err
 		}
 		a, err = g.api.Get(ctx, page.Approvals[0].ID)
-		return true, err
-	})
+		return err == nil, err
+	}
+	err = g.until(ctx, func() (bool, error) { return look(ctx) })
 	if err != nil {
-		return a, fmt.Errorf("waiting for the proposal: %w", err)
+		once, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		if seen, _ := look(once); !seen {
+			return a, fmt.Errorf("waiting for the proposal: %w", err)
+		}
 	}
 	return a, nil
 }
