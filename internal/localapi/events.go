@@ -65,6 +65,7 @@ type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	seen    uint64 // number of the last event that was sent
+	known   uint64 // the store's number of the last change that a resync has told of
 	// contested are the approvals that had a rival when this was looked at last.
 	contested map[guard.ApprovalID]bool
 }
@@ -76,7 +77,7 @@ func (s *stream) follow(ctx context.Context, resync bool) {
 	look := time.NewTicker(rivalsLook)
 	defer look.Stop()
 	s.contested = keys(s.api.rivals())
-	if resync && s.send(client.Event{Kind: client.EventResync}) != nil {
+	if resync && s.resync() != nil {
 		return
 	}
 	if !resync && s.write([]byte(": resumed\n\n")) != nil {
@@ -86,13 +87,16 @@ func (s *stream) follow(ctx context.Context, resync bool) {
 		changes, lost, last, wait, ended := s.api.feed.after(s.seen)
 		if lost {
 			s.seen = last
-			if s.send(client.Event{Kind: client.EventResync}) != nil {
+			if s.resync() != nil {
 				return
 			}
 			continue
 		}
 		for _, c := range changes {
 			s.seen++
+			if c.Seq <= s.known {
+				continue // the feed got it later than the store had it
+			}
 			if s.send(s.event(c)) != nil {
 				return
 			}
@@ -121,6 +125,13 @@ func (s *stream) follow(ctx context.Context, resync bool) {
 			}
 		}
 	}
+}
+
+// resync asks the reader to read everything again. What is there now is not told
+// once more afterwards.
+func (s *stream) resync() error {
+	s.known = s.api.cfg.Store.Seq()
+	return s.send(client.Event{Kind: client.EventResync})
 }
 
 // event spells a change. A kind that is not known asks to read again, since

@@ -106,6 +106,38 @@ func TestEventsBeginWithAResyncAndResume(t *testing.T) {
 	}
 }
 
+// TestNothingOldFollowsAResync: what the store had when a stream began is read
+// by whoever reads it then, and not told once more, however late the feed is.
+func TestNothingOldFollowsAResync(t *testing.T) {
+	late := make(chan struct{})
+	r := newRig(t, func(r *rig, a *API) {
+		watch := a.feed.watch
+		a.feed.watch = func() Watcher { return lateWatcher{watch(), late} }
+	})
+	s := r.session()
+	old := r.pending(s, "one")
+	stream := r.stream("")
+	if _, data, _ := stream.next(); !strings.Contains(data, "resync") {
+		t.Fatalf("the stream begins with %q", data)
+	}
+	close(late)
+	fresh := r.pending(s, "two")
+	if _, data, _ := stream.next(); !strings.Contains(data, string(fresh.ID)) {
+		t.Errorf("got %s, want %s and nothing of %s", data, fresh.ID, old.ID)
+	}
+}
+
+// lateWatcher tells nothing until late is closed.
+type lateWatcher struct {
+	Watcher
+	late chan struct{}
+}
+
+func (w lateWatcher) Next(ctx context.Context) (store.Change, error) {
+	<-w.late
+	return w.Watcher.Next(ctx)
+}
+
 func TestEventsCarryHeartbeatsAndEveryKind(t *testing.T) {
 	r := newRig(t, func(_ *rig, a *API) { a.beat = 5 * time.Millisecond })
 	s := r.stream("")
@@ -183,11 +215,11 @@ func TestSlowStreamsAreToldToReadAgain(t *testing.T) {
 	r := newRig(t, func(_ *rig, a *API) { a.feed = newFeed(func() Watcher { return w }, a.log) })
 	s := r.stream("")
 	s.next()
-	w.changes <- store.Change{Kind: store.ChangeResync}
+	w.changes <- store.Change{Seq: r.store.Seq() + 1, Kind: store.ChangeResync}
 	if _, data, _ := s.next(); !strings.Contains(data, `"kind":"resync"`) {
 		t.Errorf("the store's resync arrives as %q", data)
 	}
-	w.changes <- store.Change{Kind: "something new"}
+	w.changes <- store.Change{Seq: r.store.Seq() + 1, Kind: "something new"}
 	if _, data, _ := s.next(); !strings.Contains(data, `"kind":"resync"`) {
 		t.Errorf("an unknown kind arrives as %q", data)
 	}

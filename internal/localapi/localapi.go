@@ -28,6 +28,8 @@ type Approvals interface {
 	Count(f store.Filter) (int, error)
 	// Reconcile settles an execution whose outcome is unknown.
 	Reconcile(ctx context.Context, call guard.CallID, r guard.Receipt) (guard.Approval, error)
+	// Seq is the number of the last change; what is read afterwards has it.
+	Seq() uint64
 }
 
 // Switchboard keeps the switches.
