@@ -44,8 +44,9 @@ func TestPlaysThrough(t *testing.T) {
 }
 
 // live runs the demo with a person as the reviewer, who gets each approval that
-// waits, and returns what it printed and the guard's folder.
-func live(ctx context.Context, t *testing.T, review func(api *client.Client, a client.Approval)) (text, home string) {
+// waits, and returns what it printed and the guard's folder. meddled is closed
+// once somebody else has changed a file.
+func live(ctx context.Context, t *testing.T, review func(api *client.Client, a client.Approval, meddled <-chan struct{})) (text, home string) {
 	t.Helper()
 	in, out := io.Pipe()
 	ended := make(chan error, 1)
@@ -57,7 +58,7 @@ func live(ctx context.Context, t *testing.T, review func(api *client.Client, a c
 		ended <- err
 	}()
 	var said strings.Builder
-	reviewed := make(chan struct{})
+	reviewed, meddled := make(chan struct{}), make(chan struct{})
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		said.WriteString(lines.Text() + "\n")
@@ -76,12 +77,15 @@ func live(ctx context.Context, t *testing.T, review func(api *client.Client, a c
 				continue // the demo has ended
 			}
 			for _, a := range page.Approvals {
-				review(api, a)
+				review(api, a, meddled)
 			}
 		}
 	}()
 	for lines.Scan() {
 		said.WriteString(lines.Text() + "\n")
+		if strings.Contains(lines.Text(), "changes README.md meanwhile") {
+			close(meddled)
+		}
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the demo: %v", err)
@@ -96,7 +100,13 @@ func live(ctx context.Context, t *testing.T, review func(api *client.Client, a c
 func TestLive(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	text, _ := live(ctx, t, func(api *client.Client, a client.Approval) {
+	text, _ := live(ctx, t, func(api *client.Client, a client.Approval, meddled <-chan struct{}) {
+		if a.Tool == "edit_file" && strings.Contains(a.Summary, "README.md") {
+			select { // a person takes longer to read
+			case <-meddled:
+			case <-ctx.Done():
+			}
+		}
 		word := client.Word{Decision: client.Allow, Digest: a.Digest, Reason: "as agreed"}
 		if strings.HasPrefix(a.Summary, "delete") {
 			word.Decision, word.Reason = client.Deny, "still in use"
@@ -127,7 +137,7 @@ func TestLive(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	text, home := live(ctx, t, func(*client.Client, client.Approval) { interrupt() })
+	text, home := live(ctx, t, func(*client.Client, client.Approval, <-chan struct{}) { interrupt() })
 	if !strings.Contains(text, "ended; nothing is left") {
 		t.Errorf("the demo does not say that it ended:\n%s", text)
 	}

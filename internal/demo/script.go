@@ -98,9 +98,16 @@ func wait(context.Context, *guard, client.Detail) error { return nil }
 
 // meddle changes the target after the reviewer has seen the diff.
 func meddle(g *guard) error {
-	g.say("someone else", "changes README.md meanwhile")
 	path := filepath.Join(g.workspace, "README.md")
-	return os.WriteFile(path, []byte("# Shop\n\nA small shop, open all day.\n"), 0o644)
+	beside := filepath.Join(g.paths.State, "README.md") // a half-written file would be another story
+	if err := os.WriteFile(beside, []byte("# Shop\n\nA small shop, open all day.\n"), 0o644); err != nil {
+		return err
+	}
+	if err := os.Rename(beside, path); err != nil {
+		return err
+	}
+	g.say("someone else", "changes README.md meanwhile")
+	return nil
 }
 
 // approveLate approves what is not the case any more, and then what is.
