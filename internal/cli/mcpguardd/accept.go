@@ -132,6 +132,7 @@ func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
 	if err := a.takeIn(ctx, p, server, chosen, o.tier); err != nil {
 		return err
 	}
+	a.inForce(ctx, p)
 	fmt.Fprintf(a.out, "\nAccepted in %s. A running daemon uses them at once; the client lists its tools again by itself or at its next start.\n", p.ToolsLock())
 	return nil
 }

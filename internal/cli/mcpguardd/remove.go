@@ -42,6 +42,9 @@ client starts a server that the guard does not know, and gets a clear error.`,
 			if err != nil {
 				return err
 			}
+			if !dry {
+				a.inForce(c.Context(), p)
+			}
 			a.showChange(p.ConfigFile(), r.Before, r.After)
 			a.printRemoval(args[0], r, dry)
 			return nil
