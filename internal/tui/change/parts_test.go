@@ -285,6 +285,40 @@ func TestSeenCountsWhatWasCutOff(t *testing.T) {
 	}
 }
 
+// TestSeenWeighsLongLines does not take four short labels for most of a command
+// whose one line was hardly on the screen.
+func TestSeenWeighsLongLines(t *testing.T) {
+	d := edited("f", "", "a\nb\nc\nd\n"+strings.Repeat("0123456789", 200)+"\n")
+	v := New(d, Options{Wrap: true})
+	v.SetSize(60, 10)
+	v.Render()
+	_, _, p, last := v.Seen()
+	if p == 0 || p > 30 || last {
+		t.Fatalf("four short lines and the start of one of 2000 bytes count as %d%%, last %v", p, last)
+	}
+	before := p
+	for range 100 {
+		v.Page(1)
+		v.Render()
+		_, _, p, last = v.Seen()
+		if p < before || (p == 100) != last {
+			t.Fatalf("%d%% after %d%%, last %v", p, before, last)
+		}
+		before = p
+	}
+	if p != 100 {
+		t.Errorf("paged to the end, %d%% was read", p)
+	}
+	v = New(d, Options{})
+	for _, w := range []int{60, 3000} { // cut, then in one piece
+		v.SetSize(w, 20)
+		v.Render()
+	}
+	if _, _, p, _ := v.Seen(); p != 100 {
+		t.Errorf("the whole line on one row after a part of it counts as %d%%", p)
+	}
+}
+
 func TestHunks(t *testing.T) {
 	for _, o := range []Options{{}, {Wrap: true}, {Split: true}, {Raw: true}} {
 		v := New(long(110), o)

@@ -9,8 +9,34 @@ type tally struct {
 	parts     map[uint32][]reach // of lines of which only a part was painted
 	hunks     []uint32           // lines of each hunk that are still to be painted
 	seenHunks int
-	lines     int // that must be read
-	seenLines int
+	total     int // weight of the lines that must be read
+	seen      int // weight of those that were painted
+	partly    int // weight of what was painted of lines in parts
+}
+
+// A line of up to usual bytes weighs whole; a longer one as many times that as
+// it would take rows of such a length, so that the last word of a long command
+// is not the smallest part of it.
+const (
+	usual = 80
+	whole = 1000
+)
+
+// weight is how much line i counts among those that must be read; 0 where it
+// need not be.
+func (t *tally) weight(i int) int {
+	if s := t.doc.segs[t.doc.segmentOf(i)]; s.kind == kindHidden || s.foldable {
+		return 0
+	}
+	return weigh(t.doc, i)
+}
+
+func weigh(d *doc, i int) int {
+	end := len(d.text)
+	if i+1 < len(d.off) {
+		end = int(d.off[i+1])
+	}
+	return whole * (1 + max(0, end-int(d.off[i])-1)/usual)
 }
 
 // reach is a range of bytes [from, to) of a line.
@@ -26,7 +52,9 @@ func newTally(d *doc) *tally {
 	}
 	for _, s := range d.segs {
 		if s.kind != kindHidden && !s.foldable {
-			t.lines += s.lines()
+			for i := range s.lines() {
+				t.total += weigh(d, int(s.line)+i)
+			}
 		}
 	}
 	return t
@@ -41,12 +69,16 @@ func (t *tally) paint(line, n, from, to int) {
 		if !t.part(uint32(line), n, reach{from, to}) {
 			return
 		}
+	} else if parts, some := t.parts[uint32(line)]; some {
+		t.partly -= share(parts, n, t.weight(line))
+		delete(t.parts, uint32(line))
 	}
 	t.bits[line/64] |= 1 << (line % 64)
-	if s := t.doc.segs[t.doc.segmentOf(line)]; s.kind == kindHidden || s.foldable {
+	weight := t.weight(line)
+	if weight == 0 {
 		return
 	}
-	t.seenLines++
+	t.seen += weight
 	h := max(0, t.doc.hunkOf(line))
 	if t.hunks[h]--; t.hunks[h] == 0 {
 		t.seenHunks++
@@ -59,6 +91,8 @@ func (t *tally) part(line uint32, n int, r reach) bool {
 	if r.from >= r.to {
 		return false
 	}
+	weight := t.weight(int(line))
+	t.partly -= share(t.parts[line], n, weight)
 	all := append(t.parts[line], r)
 	slices.SortFunc(all, func(a, b reach) int { return a.from - b.from })
 	joined := all[:1]
@@ -74,24 +108,38 @@ func (t *tally) part(line uint32, n int, r reach) bool {
 		return true
 	}
 	t.parts[line] = joined
+	t.partly += share(joined, n, weight)
 	return false
 }
 
-// percent returns how much of the lines was painted, 100 only for all of them.
+// share is how much of a line of n bytes its painted parts weigh, rounded down.
+func share(parts []reach, n, weight int) int {
+	covered := 0
+	for _, r := range parts {
+		covered += r.to - r.from
+	}
+	if n == 0 || covered == 0 {
+		return 0
+	}
+	return min(weight-1, int(int64(weight)*int64(covered)/int64(n)))
+}
+
+// percent returns how much was painted, 100 only for all of it.
 func (t *tally) percent() int {
-	if t.lines == 0 {
+	if t.total == 0 {
 		return 100
 	}
-	return int(int64(t.seenLines) * 100 / int64(t.lines))
+	return int(int64(t.seen+t.partly) * 100 / int64(t.total))
 }
 
 func (t *tally) last() bool { return len(t.hunks) == 0 || t.hunks[len(t.hunks)-1] == 0 }
 
 // Seen returns how much of the change Render has painted so far, row by row: the
 // hunks that were painted from their first to their last line, how many there
-// are, the share of all lines, rounded down, and whether the last hunk is among
-// those painted. A line that was cut at the edge of the pane counts once all of
-// its parts were painted; unchanged lines in a fold never count. A text that can
+// are, the share of the text, rounded down, and whether the last hunk is among
+// those painted. Lines of up to 80 bytes count alike, longer ones by their
+// length, and of a line that was cut at the edge of the pane what was painted of
+// it; unchanged lines in a fold never count. A text that can
 // be shown in several ways was seen as far as in the one that was seen most.
 //
 // Before the first Render nothing was seen.
