@@ -1,16 +1,13 @@
 package tui
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"charm.land/bubbles/v2/key"
-	"github.com/goccy/go-yaml"
 )
 
 // KeyMap is every key of the console. Help is made from it.
@@ -176,45 +173,4 @@ func LoadKeys(path string) (*KeyMap, error) {
 		return nil, fmt.Errorf("reading the keys: %w", err)
 	}
 	return parseKeys(path, b)
-}
-
-func parseKeys(path string, b []byte) (*KeyMap, error) {
-	var file map[string][]string
-	if len(bytes.TrimSpace(b)) > 0 {
-		if err := yaml.UnmarshalWithOptions(b, &file, yaml.Strict()); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	k := DefaultKeys()
-	var unknown []string
-	for name := range file {
-		if !slices.ContainsFunc(k.table(), func(n named) bool { return n.name == name }) {
-			unknown = append(unknown, name)
-		}
-	}
-	if len(unknown) > 0 {
-		slices.Sort(unknown)
-		return nil, fmt.Errorf("%s: there is no key called %s; `?` in the console lists them", path, strings.Join(unknown, ", "))
-	}
-	owner := map[string]string{}
-	for _, n := range k.table() {
-		keys := n.keys
-		if given, ok := file[n.name]; ok {
-			keys = given
-			bind(n, keys)
-		}
-		for _, s := range keys {
-			if n.section == "decide" && slices.Contains(never, s) {
-				return nil, fmt.Errorf("%s: %s cannot be %q, which is pressed without thinking", path, n.name, s)
-			}
-			if other, taken := owner[s]; taken {
-				return nil, fmt.Errorf("%s: %q is both %s and %s", path, s, other, n.name)
-			}
-			owner[s] = n.name
-		}
-	}
-	if len(k.Quit.Keys()) == 0 {
-		return nil, fmt.Errorf("%s: quit needs a key", path)
-	}
-	return k, nil
 }

@@ -30,17 +30,31 @@ func TestKeysFile(t *testing.T) {
 	for _, c := range []struct{ name, file, err string }{
 		{"empty", "", ""},
 		{"one", "approve: [y]\nup: [k, up, ctrl+p]\n", ""},
-		{"unknown", "aprove: [y]\n", "no key called aprove"},
-		{"taken", "approve: [d]\n", `"d" is both approve and deny`},
-		{"thoughtless", "approve: [enter]\n", "pressed without thinking"},
+		{"comments", "# nothing yet\n", ""},
+		{"digits", "queue: [0]\n", ""},
+		{"unknown", "up: [k]\naprove: [y]\n", "keys.yaml:2:1: there is no key called aprove"},
+		{"taken", "approve: [d]\n", `keys.yaml:1:11: "d" is both deny, by default, and approve; give deny another key too`},
+		{"taken by an earlier default", "up: [u]\nnext: [w,\n  y, a]\n", `keys.yaml:3:6: "a" is both approve, by default, and next`},
+		{"taken in the file", "deny: [y]\n\napprove:\n  - y\n", `keys.yaml:4:5: "y" is both deny and approve`},
+		{"twice", "approve: [y, y]\n", `keys.yaml:1:14: "y" stands twice among the keys of approve`},
+		{"name twice", "approve: [y]\napprove: [z]\n", "keys.yaml:2:1: "},
+		{"thoughtless", "approve: [enter]\n", `keys.yaml:1:11: approve cannot be "enter", which is pressed without thinking`},
 		{"thoughtless batch", "approve_marked: [esc]\n", "pressed without thinking"},
-		{"not a map", "- a\n", "keys.yaml"},
-		{"no way out", "quit: []\n", "quit needs a key"},
+		{"not a list", "up: [k]\napprove: y\n", "keys.yaml:2:10: approve takes a list of keys, such as [y]"},
+		{"not a text", "approve: [[y]]\n", "keys.yaml:1:11: a key of approve is a text"},
+		{"nothing", "approve: ['']\n", "keys.yaml:1:11: approve has a key without a name"},
+		{"blank", "page_down: [' ']\n", "the space bar is called space"},
+		{"not a map", "- a\n", "keys.yaml:1:1: "},
+		{"no YAML", "approve: [y\n", "keys.yaml:1:"},
+		{"no way out", "up: [k]\nquit: []\n", "keys.yaml:2:1: quit needs a key"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k, err := parseKeys("keys.yaml", []byte(c.file))
 			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 				t.Fatalf("got %v, want %q", err, c.err)
+			}
+			if err != nil && strings.Contains(err.Error(), "\n") {
+				t.Errorf("a notice is one line: %q", err)
 			}
 			if c.name == "one" && (!slices.Equal(k.Approve.Keys(), []string{"y"}) || !slices.Equal(k.Deny.Keys(), []string{"d"})) {
 				t.Errorf("got %v", k.Approve.Keys())
