@@ -23,10 +23,14 @@ type callRow struct {
 // counters counts the calls of each tool in each run. A call is counted here
 // before it is durable, so that a limit holds among calls that come together.
 type counters struct {
-	mu    sync.Mutex
+	mu    sync.Mutex // the writer takes it, so nobody waits for the writer with it held
 	known map[counterKey]int
+	gone  int // how often a run was forgotten
 	read  func(counterKey) int
 }
+
+// unreadable stands for a count that could not be read.
+const unreadable = 1 << 40
 
 type counterKey struct {
 	tenant       string
@@ -47,7 +51,7 @@ func (c *counters) init(s *Store) {
 		})
 		if err != nil {
 			s.log.Error("a counter could not be read", slog.Any("error", err))
-			return 1 << 40 // fail closed: a limit that cannot be checked is reached
+			return unreadable // fail closed: a limit that cannot be checked is reached
 		}
 		return n
 	}
@@ -64,15 +68,24 @@ func (c *counters) count(k counterKey) int {
 	return c.countLocked(k)
 }
 
+// countLocked returns what is known, reading it first where nothing is. The lock
+// is held before and after, and let go of meanwhile.
 func (c *counters) countLocked(k counterKey) int {
-	n, ok := c.known[k]
-	if !ok {
-		n = c.read(k)
-		if n < 1<<40 {
+	for {
+		if n, ok := c.known[k]; ok {
+			return n
+		}
+		gone := c.gone
+		c.mu.Unlock()
+		n := c.read(k)
+		c.mu.Lock()
+		if n >= unreadable {
+			return n
+		}
+		if _, ok := c.known[k]; !ok && gone == c.gone {
 			c.known[k] = n
 		}
 	}
-	return n
 }
 
 // reserve counts one call, unless the limit is reached. 0 is no limit.
@@ -83,7 +96,7 @@ func (c *counters) reserve(k counterKey, limit int) bool {
 	if limit > 0 && n >= limit {
 		return false
 	}
-	if n < 1<<40 {
+	if n < unreadable {
 		c.known[k] = n + 1
 	}
 	return true
@@ -102,6 +115,7 @@ func (c *counters) release(k counterKey) {
 func (c *counters) forget(run guard.RunID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.gone++
 	for k := range c.known {
 		if k.run == run {
 			delete(c.known, k)
