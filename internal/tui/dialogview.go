@@ -157,7 +157,7 @@ func (m *Model) choiceRow(d *dialog, w int) string {
 // batchFrame shows all members of a batch, and the dialog below.
 func (m *Model) batchFrame() (rows []string, cursor *spot, shown bool) {
 	d := m.dialog
-	body := m.h - 3
+	body := m.bodyRows()
 	dialog, at := m.dialogRows(m.w, body)
 	list := []string{m.rule(row{{m.th.Title, m.pen.say("%s, each with its own digest", plural(len(d.batch), "change"))}}, nil, m.w)}
 	for _, s := range d.batch {

@@ -26,7 +26,7 @@ type spot struct{ x, y int }
 // sizes computes the columns and rows that do not depend on the item.
 func (m *Model) sizes() layout {
 	l := layout{tiny: m.w < minWidth || m.h < minHeight, wide: m.w >= wideFrom}
-	l.bodyH = max(0, m.h-3) // status line, notice, keys
+	l.bodyH = m.bodyRows()
 	l.itemW, l.itemH = m.w, l.bodyH
 	rows := len(m.queue.rows)
 	switch {

@@ -10,6 +10,7 @@ package tui
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -87,7 +88,8 @@ type Model struct {
 
 // notice is one sentence for the reviewer, shown until it is old.
 type notice struct {
-	text  safetext.Line
+	said  string
+	text  safetext.Line // the same, safe to show
 	level level
 	until time.Time
 }
@@ -145,5 +147,5 @@ func (m *Model) say(l level, format string, args ...any) {
 	if l == bad || l == warn {
 		d = 20 * time.Second
 	}
-	m.notice = notice{m.pen.say(format, args...), l, m.now().Add(d)}
+	m.notice = notice{fmt.Sprintf(format, args...), m.pen.say(format, args...), l, m.now().Add(d)}
 }

@@ -66,6 +66,17 @@ func TestKeysFile(t *testing.T) {
 	}
 }
 
+// TestLongNoticeIsReadable does not cut what is wrong with a file off at the
+// edge of a usual screen.
+func TestLongNoticeIsReadable(t *testing.T) {
+	d := newDesk(t, two(), func(c *Config) {
+		c.Notices = []string{`the usual keys are in force: /home/me/.config/mcpguard/keys.yaml:2:11: "d" is both deny, by default, and approve; give deny another key too`}
+	})
+	d.sees("the usual keys are in force")
+	d.sees("give deny another key too")
+	d.sees("a approve")
+}
+
 func TestRemappedKeyDecidesAndHelpSaysSo(t *testing.T) {
 	keys, err := parseKeys("keys.yaml", []byte("approve: [y]\n"))
 	if err != nil {

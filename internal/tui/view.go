@@ -51,7 +51,7 @@ func (m *Model) frame() (rows []string, cursor *spot, shown bool) {
 	if m.w <= 0 || m.h <= 0 {
 		return nil, nil, false
 	}
-	body := m.h - 3
+	body := m.bodyRows()
 	switch {
 	case m.h < 4:
 		return block([]string{m.statusRow()}, m.w, m.h), nil, false
@@ -84,7 +84,7 @@ func (m *Model) frame() (rows []string, cursor *spot, shown bool) {
 	}
 	out := append(make([]string, 0, m.h), m.statusRow())
 	out = append(out, block(rows, m.w, body)...)
-	return append(out, m.noticeRow(), m.keyRow()), cursor, shown
+	return append(append(out, m.noticeRows()...), m.keyRow()), cursor, shown
 }
 
 // queueFrame is the queue and the item under its cursor.
@@ -195,14 +195,45 @@ func (m *Model) emptyRows(w, h int) []string {
 	return block(rows, w, h)
 }
 
-// noticeRow is the line above the keys: what was said last, else a rule.
-func (m *Model) noticeRow() string {
+// maxNotice is the most rows that a notice takes.
+const maxNotice = 3
+
+// bodyRows is how many rows are left between the status line and the notice.
+func (m *Model) bodyRows() int { return max(0, m.h-2-len(m.noticeText())) }
+
+// noticeText is what was said last, in as many rows as it needs and may take;
+// one row, which is empty, where there is nothing to say. Beside a dialog and on
+// a small screen it has one row, so that the change keeps its own.
+func (m *Model) noticeText() []safetext.Line {
+	n := m.notice.text
+	room := m.w - 6
+	if m.dialog != nil || m.w < minWidth || m.h < minHeight || n.Width() <= room {
+		return []safetext.Line{n.Truncate(max(0, room))}
+	}
+	lines := m.pen.wrap(m.notice.said, room)
+	if len(lines) > maxNotice {
+		lines = lines[:maxNotice]
+		lines[maxNotice-1] = safetext.Concat(lines[maxNotice-1].Truncate(room-3), m.pen.text(m.sign.ellipsis))
+	}
+	return lines
+}
+
+// noticeRows are the rows above the keys: what was said last, else a rule.
+func (m *Model) noticeRows() []string {
 	n := m.notice
 	if n.text.Width() == 0 {
-		return m.rule(nil, nil, m.w)
+		return []string{m.rule(nil, nil, m.w)}
 	}
 	st := map[level]theme.Style{info: m.th.Dim, good: m.th.Good, warn: m.th.Warn, bad: m.th.Bad}[n.level]
-	return m.rule(row{{st, n.text.Truncate(m.w - 6)}}, nil, m.w)
+	var rows []string
+	for i, l := range m.noticeText() {
+		if i == 0 {
+			rows = append(rows, m.rule(row{{st, l}}, nil, m.w))
+		} else {
+			rows = append(rows, row{m.gap(2), {st, l}}.fit(m.w))
+		}
+	}
+	return rows
 }
 
 // look is the style of a status.
