@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,7 @@ func nativePins(cfg *config.Config, lock *config.Lock) error {
 // load leaves an empty policy in force, which denies everything; the developer
 // is told by status, doctor and approve.
 func (d *daemon) loadPolicy(ctx context.Context) error {
+	files := d.policyFiles()
 	set, err := ReadPolicy(d.cfg.Paths)
 	if err != nil {
 		d.refusePolicy(err)
@@ -77,13 +79,14 @@ func (d *daemon) loadPolicy(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.adopt(ctx, d.policyBefore(), set)
+	return d.adopt(ctx, d.policyBefore(), set, files)
 }
 
 // reload reads the policy again. One that does not load changes nothing.
 func (d *daemon) reload(ctx context.Context) error {
 	d.reloads.Lock()
 	defer d.reloads.Unlock()
+	files := d.policyFiles()
 	set, err := ReadPolicy(d.cfg.Paths)
 	if err != nil {
 		d.refusePolicy(err)
@@ -92,9 +95,10 @@ func (d *daemon) reload(ctx context.Context) error {
 	d.problem.Store(nil)
 	if set.Hash() == d.policy.Load().Hash() {
 		d.policy.Store(set)
+		d.keepLast(files)
 		return nil
 	}
-	return d.adopt(ctx, d.policy.Load(), set)
+	return d.adopt(ctx, d.policy.Load(), set, files)
 }
 
 func (d *daemon) refusePolicy(err error) {
@@ -105,8 +109,9 @@ func (d *daemon) refusePolicy(err error) {
 }
 
 // adopt puts set into force: recorded first, with what it changed; what widens
-// permission raises an alert that stays until a human has seen it.
-func (d *daemon) adopt(ctx context.Context, before, set *policy.Set) error {
+// permission raises an alert that stays until a human has seen it. files are
+// what set was read from.
+func (d *daemon) adopt(ctx context.Context, before, set *policy.Set, files policyFiles) error {
 	var lines, wider []string
 	if before != nil {
 		for _, c := range policy.Changes(before, set) {
@@ -134,7 +139,7 @@ func (d *daemon) adopt(ctx context.Context, before, set *policy.Set) error {
 	for _, s := range d.sessions.all() {
 		s.renew(set)
 	}
-	d.keepLast()
+	d.keepLast(files)
 	d.log.Info("policy in force", "hash", set.Hash(), "changes", len(lines), "wider", len(wider))
 	return nil
 }
@@ -164,24 +169,33 @@ func (d *daemon) policyBefore() *policy.Set {
 	return set
 }
 
-func (d *daemon) keepLast() {
+// policyFiles is what the files of a policy hold; nil is no file.
+type policyFiles struct{ config, lock []byte }
+
+func (d *daemon) policyFiles() (f policyFiles) {
+	f.config, _ = os.ReadFile(d.cfg.Paths.ConfigFile()) // reading the policy says what is wrong
+	f.lock, _ = os.ReadFile(d.cfg.Paths.ToolsLock())
+	return f
+}
+
+// keepLast keeps a copy of what the policy in force was read from.
+func (d *daemon) keepLast(files policyFiles) {
+	if now := d.policyFiles(); !bytes.Equal(now.config, files.config) || !bytes.Equal(now.lock, files.lock) {
+		// fail closed: what was read in between is not known, and the next start
+		// must not take a wider policy for the one before. The change is read next.
+		files = policyFiles{}
+	}
 	to := d.lastPolicy()
 	if err := os.MkdirAll(to.Config, 0o700); err != nil {
 		d.log.Warn("keeping a copy of the policy", "error", err)
 		return
 	}
-	for from, to := range map[string]string{
-		d.cfg.Paths.ConfigFile(): to.ConfigFile(),
-		d.cfg.Paths.ToolsLock():  to.ToolsLock(),
-	} {
-		data, err := os.ReadFile(from)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = os.Remove(to)
-			if errors.Is(err, fs.ErrNotExist) {
-				err = nil
-			}
-		} else if err == nil {
-			err = os.WriteFile(to, data, 0o600)
+	for path, data := range map[string][]byte{to.ConfigFile(): files.config, to.ToolsLock(): files.lock} {
+		var err error
+		if data != nil {
+			err = os.WriteFile(path, data, 0o600)
+		} else if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+			err = nil
 		}
 		if err != nil {
 			d.log.Warn("keeping a copy of the policy", "error", err)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -81,5 +83,38 @@ func TestAChangeDuringTheStartIsNoticed(t *testing.T) {
 		case <-late:
 			t.Fatal("the changed configuration never came into force")
 		}
+	}
+}
+
+// TestTheCopyIsOfWhatWasRead: a file that changes while it is read leaves no
+// copy, so that the next start shows all that is allowed then as new.
+func TestTheCopyIsOfWhatWasRead(t *testing.T) {
+	home := t.TempDir()
+	paths := ipc.Paths{Config: home, State: filepath.Join(home, "s")}
+	d := &daemon{cfg: Config{Paths: paths}, log: slog.New(slog.DiscardHandler)}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(paths.ConfigFile(), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := func() string {
+		b, err := os.ReadFile(d.lastPolicy().ConfigFile())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+		return string(b)
+	}
+	write("version: 1\n")
+	files := d.policyFiles()
+	if d.keepLast(files); kept() != "version: 1\n" {
+		t.Errorf("kept %q", kept())
+	}
+	write("version: 1\nroots: [/]\n")
+	if d.keepLast(files); kept() != "" {
+		t.Errorf("kept %q, which may not be what was read", kept())
+	}
+	if d.keepLast(d.policyFiles()); kept() != "version: 1\nroots: [/]\n" {
+		t.Errorf("kept %q", kept())
 	}
 }
