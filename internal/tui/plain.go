@@ -206,6 +206,11 @@ func (p *plain) show(ctx context.Context, ref string) error {
 		p.say("Which one? Type show and the identifier, as list says it.")
 		return nil
 	}
+	if _, err := strconv.Atoi(ref); err == nil && len(ref) < 4 {
+		// A place in the list is another change's as soon as the list moves.
+		p.say("%s is a place in the list, and places change. Type show and the identifier that stands after it.", ref)
+		return nil
+	}
 	d, err := p.cfg.API.GetBrief(ctx, ref)
 	if err != nil {
 		return fmt.Errorf("reading it: %w", err)
