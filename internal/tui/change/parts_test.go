@@ -309,6 +309,15 @@ func TestSeenWeighsLongLines(t *testing.T) {
 	if p != 100 {
 		t.Errorf("paged to the end, %d%% was read", p)
 	}
+	v = New(edited("f", "", "rm\x7f\x7fls"), Options{Wrap: true}) // its last lines need not be read
+	for _, o := range []Options{{Wrap: true}, {Raw: true}} {
+		v.SetSize(2, 30)
+		v.SetOptions(o)
+		v.Render()
+		if _, _, p, _ := v.Seen(); p != 100 {
+			t.Errorf("%d%%, with the rest cut off", p)
+		}
+	}
 	v = New(d, Options{})
 	for _, w := range []int{60, 3000} { // cut, then in one piece
 		v.SetSize(w, 20)

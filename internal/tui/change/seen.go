@@ -6,7 +6,7 @@ import "slices"
 type tally struct {
 	doc       *doc
 	bits      []uint64
-	parts     map[uint32][]reach // of lines of which only a part was painted
+	parts     map[uint32]partial // lines of which only a part was painted
 	hunks     []uint32           // lines of each hunk that are still to be painted
 	seenHunks int
 	total     int // weight of the lines that must be read
@@ -42,8 +42,15 @@ func weigh(d *doc, i int) int {
 // reach is a range of bytes [from, to) of a line.
 type reach struct{ from, to int }
 
+// partial is what was painted of a line, in order, and how much that weighs. The
+// weight is kept: the line may have another length when it is painted next.
+type partial struct {
+	painted []reach
+	weight  int
+}
+
 func newTally(d *doc) *tally {
-	t := &tally{doc: d, bits: make([]uint64, (d.lines()+63)/64), parts: map[uint32][]reach{}, hunks: make([]uint32, len(d.hunks))}
+	t := &tally{doc: d, bits: make([]uint64, (d.lines()+63)/64), parts: map[uint32]partial{}, hunks: make([]uint32, len(d.hunks))}
 	for i, h := range d.hunks {
 		t.hunks[i] = h.lines
 		if h.lines == 0 {
@@ -69,8 +76,8 @@ func (t *tally) paint(line, n, from, to int) {
 		if !t.part(uint32(line), n, reach{from, to}) {
 			return
 		}
-	} else if parts, some := t.parts[uint32(line)]; some {
-		t.partly -= share(parts, n, t.weight(line))
+	} else {
+		t.partly -= t.parts[uint32(line)].weight
 		delete(t.parts, uint32(line))
 	}
 	t.bits[line/64] |= 1 << (line % 64)
@@ -91,9 +98,9 @@ func (t *tally) part(line uint32, n int, r reach) bool {
 	if r.from >= r.to {
 		return false
 	}
-	weight := t.weight(int(line))
-	t.partly -= share(t.parts[line], n, weight)
-	all := append(t.parts[line], r)
+	before := t.parts[line]
+	t.partly -= before.weight
+	all := append(before.painted, r)
 	slices.SortFunc(all, func(a, b reach) int { return a.from - b.from })
 	joined := all[:1]
 	for _, next := range all[1:] {
@@ -107,18 +114,20 @@ func (t *tally) part(line uint32, n int, r reach) bool {
 		delete(t.parts, line)
 		return true
 	}
-	t.parts[line] = joined
-	t.partly += share(joined, n, weight)
+	now := partial{joined, share(joined, n, t.weight(int(line)))}
+	t.parts[line] = now
+	t.partly += now.weight
 	return false
 }
 
-// share is how much of a line of n bytes its painted parts weigh, rounded down.
+// share is how much of a line of n bytes its painted parts weigh, rounded down:
+// less than the line, and nothing of one that need not be read.
 func share(parts []reach, n, weight int) int {
 	covered := 0
 	for _, r := range parts {
 		covered += r.to - r.from
 	}
-	if n == 0 || covered == 0 {
+	if n == 0 || weight == 0 {
 		return 0
 	}
 	return min(weight-1, int(int64(weight)*int64(covered)/int64(n)))
