@@ -42,9 +42,10 @@ func weigh(d *doc, i int) int {
 // reach is a range of bytes [from, to) of a line.
 type reach struct{ from, to int }
 
-// partial is what was painted of a line, in order, and how much that weighs. The
-// weight is kept: the line may have another length when it is painted next.
+// partial is what was painted of a line of length n, in order, and how much that
+// weighs.
 type partial struct {
+	n       int
 	painted []reach
 	weight  int
 }
@@ -99,8 +100,10 @@ func (t *tally) part(line uint32, n int, r reach) bool {
 		return false
 	}
 	before := t.parts[line]
-	t.partly -= before.weight
-	all := append(before.painted, r)
+	all := []reach{r}
+	if before.n == n {
+		all = append(before.painted, r)
+	} // else it is shown otherwise now, and its bytes are others
 	slices.SortFunc(all, func(a, b reach) int { return a.from - b.from })
 	joined := all[:1]
 	for _, next := range all[1:] {
@@ -111,12 +114,16 @@ func (t *tally) part(line uint32, n int, r reach) bool {
 		}
 	}
 	if len(joined) == 1 && joined[0].from == 0 && joined[0].to >= n {
+		t.partly -= before.weight
 		delete(t.parts, line)
 		return true
 	}
-	now := partial{joined, share(joined, n, t.weight(int(line)))}
+	now := partial{n, joined, share(joined, n, t.weight(int(line)))}
+	if now.weight < before.weight { // as far as in the way that showed most
+		return false
+	}
 	t.parts[line] = now
-	t.partly += now.weight
+	t.partly += now.weight - before.weight
 	return false
 }
 
