@@ -2,6 +2,7 @@ package document
 
 import (
 	"errors"
+	"path/filepath"
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
@@ -20,7 +21,9 @@ func FuzzPatch(f *testing.F) {
 		if err != nil {
 			return
 		}
-		out, _, err := Patch("f"+ext, []byte(text), p)
+		name := "f" + ext
+		ext = filepath.Ext(name)
+		out, _, err := Patch(name, []byte(text), p)
 		var r *Refusal
 		if err != nil {
 			if !errors.As(err, &r) || out != nil {
