@@ -37,7 +37,7 @@ func (m *Model) alertsKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
 	}
 	switch {
 	case key.Matches(k, m.keys.Act) && hasty != "":
-		m.say(warn, "%s", hasty)
+		m.refuse("%s", hasty)
 	case key.Matches(k, m.keys.Act):
 		return m.call.acknowledge(a.raised[a.cursor].ID)
 	case key.Matches(k, m.keys.Open) && a.raised[a.cursor].Subject != "":

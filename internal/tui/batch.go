@@ -62,7 +62,7 @@ func (m *Model) toggleMark() tea.Cmd {
 		}
 	}
 	if why != "" {
-		m.say(warn, "not marked: %s", why)
+		m.refuse("not marked: %s", why)
 		return m.keepArming()
 	}
 	q.marked[it.id] = mark{m.arm.on.digest, shape(it.detail)}
@@ -97,7 +97,7 @@ func (m *Model) decideMarked(word, hasty string) tea.Cmd {
 		why = "nothing executes at the moment: " + m.status.StoreProblem
 	}
 	if why != "" {
-		m.say(warn, "%s", why)
+		m.refuse("%s", why)
 		return nil
 	}
 	e := m.queue.all[batch[0].id]

@@ -125,11 +125,11 @@ func (m *Model) refusal(word string) string {
 // decide opens the reason line for the item on the screen.
 func (m *Model) decide(word string, hasty string) tea.Cmd {
 	if hasty != "" {
-		m.say(warn, "%s", hasty)
+		m.refuse("%s", hasty)
 		return nil
 	}
 	if why := m.refusal(word); why != "" {
-		m.say(warn, "%s", why)
+		m.refuse("%s", why)
 		return m.keepArming()
 	}
 	it := m.item

@@ -88,10 +88,11 @@ type Model struct {
 
 // notice is one sentence for the reviewer, shown until it is old.
 type notice struct {
-	said  string
-	text  safetext.Line // the same, safe to show
-	level level
-	until time.Time
+	said    string
+	text    safetext.Line // the same, safe to show
+	level   level
+	until   time.Time
+	refusal bool // it says why a key was refused: the next key takes its place
 }
 
 type level uint8
@@ -147,5 +148,11 @@ func (m *Model) say(l level, format string, args ...any) {
 	if l == bad || l == warn {
 		d = 20 * time.Second
 	}
-	m.notice = notice{fmt.Sprintf(format, args...), m.pen.say(format, args...), l, m.now().Add(d)}
+	m.notice = notice{said: fmt.Sprintf(format, args...), text: m.pen.say(format, args...), level: l, until: m.now().Add(d)}
+}
+
+// refuse says why a key does nothing, until the next one.
+func (m *Model) refuse(format string, args ...any) {
+	m.say(warn, format, args...)
+	m.notice.refusal = true
 }

@@ -79,14 +79,14 @@ func (m *Model) switchesKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
 		return nil
 	}
 	if !m.link.live {
-		m.say(warn, "the daemon does not answer: what is shown may be old")
+		m.refuse("the daemon does not answer: what is shown may be old")
 		return nil
 	}
 	r := s.here()
 	d := &dialog{scope: r.scope, tool: r.scope, row: &entry{}, after: armAfter}
 	if r.set {
 		if hasty != "" {
-			m.say(warn, "%s", hasty)
+			m.refuse("%s", hasty)
 			return nil
 		}
 		d.purpose, d.word, d.steps = forResume, client.Allow, []step{stepConfirm}

@@ -11,11 +11,11 @@ import (
 func (m *Model) undo(a *client.Approval, hasty string) tea.Cmd {
 	switch {
 	case hasty != "":
-		m.say(warn, "%s", hasty)
+		m.refuse("%s", hasty)
 	case a.Status != client.Executed:
-		m.say(warn, "it is %s: only what was executed can be taken back", a.Status)
+		m.refuse("it is %s: only what was executed can be taken back", a.Status)
 	case !m.link.live:
-		m.say(warn, "the daemon is away: nothing was asked of it")
+		m.refuse("the daemon is away: nothing was asked of it")
 	default:
 		m.say(info, "working out the way back from %s", tail(a.ID))
 		return m.call.undo(a.ID)

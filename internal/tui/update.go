@@ -189,6 +189,9 @@ func (m *Model) onPaste(text string) tea.Cmd {
 func (m *Model) onKey(k tea.KeyPressMsg) tea.Cmd {
 	now := m.now()
 	hasty := m.press.note(k, now)
+	if m.notice.refusal {
+		m.notice = notice{}
+	}
 	if m.attention.blurred {
 		// Some terminals lose the word that they are looked at again. A key is a
 		// sign of it, but not one to decide with.
@@ -204,7 +207,7 @@ func (m *Model) onKey(k tea.KeyPressMsg) tea.Cmd {
 		return m.filterKey(k)
 	case key.Matches(k, keys.Suspend):
 		if !canSuspend() {
-			m.say(warn, "there is no shell to go back to: %s quits", first(keys.Quit))
+			m.refuse("there is no shell to go back to: %s quits", first(keys.Quit))
 			return nil
 		}
 		return tea.Suspend
