@@ -31,10 +31,15 @@ func Load(path string) (*Config, error) {
 // definitions.
 const maxRead = 64 << 20
 
+// ReadFile returns what a file of the configuration holds, under the rules that
+// loading it follows: see [PermissionError].
+func ReadFile(path string) ([]byte, error) { return readOwned(path) }
+
 // readOwned reads a file that only its owner, this user or root, may write.
-// Links are followed; what they lead to is held to the same rule.
+// Links are followed; what they lead to is held to the same rule. What is no
+// regular file is refused without waiting for whoever writes to it.
 func readOwned(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -173,8 +173,8 @@ func (d *daemon) policyBefore() *policy.Set {
 type policyFiles struct{ config, lock []byte }
 
 func (d *daemon) policyFiles() (f policyFiles) {
-	f.config, _ = os.ReadFile(d.cfg.Paths.ConfigFile()) // reading the policy says what is wrong
-	f.lock, _ = os.ReadFile(d.cfg.Paths.ToolsLock())
+	f.config, _ = config.ReadFile(d.cfg.Paths.ConfigFile()) // reading the policy says what is wrong
+	f.lock, _ = config.ReadFile(d.cfg.Paths.ToolsLock())
 	return f
 }
 
