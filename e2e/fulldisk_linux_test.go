@@ -50,7 +50,7 @@ func inside(t *testing.T) bool {
 	case err != nil:
 		t.Errorf("%v\n%s", err, out)
 	case bytes.Contains(out, []byte("--- SKIP")):
-		t.Skipf("%s", out)
+		t.Skipf("%s", out) // the reason is the inner run's
 	}
 	return false
 }

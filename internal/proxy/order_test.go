@@ -58,6 +58,20 @@ func oneAtATime(config string) string {
 	return strings.ReplaceAll(config, "\n      write: {tier: T1_REVERSIBLE_WRITE,", "\n      write: {tier: T1_REVERSIBLE_WRITE, limits: {concurrency: 1},")
 }
 
+// TestAnAnswerFreesItsPlace: an agent that has its answer may make the next call
+// at once, also where one call at a time is allowed.
+func TestAnAnswerFreesItsPlace(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.setPolicy(strings.ReplaceAll(oneAtATime(testConfig), "concurrency: 1}", "concurrency: 1, rate: 10000/s}"))
+		p := r.session("patient")
+		defer p.end()
+		for range 300 {
+			p.wantDid(p.call("look", `{}`), "look")
+			p.wantDid(p.write("scratch", "a", "text"), "scratch")
+		}
+	})
+}
+
 // TestAReadFreesItsPlace: what is recorded after the answer does not keep the
 // place of the next call.
 func TestAReadFreesItsPlace(t *testing.T) {
