@@ -11,6 +11,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
+// Version is the version of the records that this program writes.
+const Version = 1
+
 // Type names what happened. The zero value is invalid.
 type Type string
 

@@ -30,6 +30,11 @@ func (l *list) add(t testing.TB, e Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.append(t, data)
+}
+
+func (l *list) append(t testing.TB, data []byte) {
+	t.Helper()
 	n := int64(len(l.leaves))
 	h, err := tlog.StoredHashes(n, data, l)
 	if err != nil {
