@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -55,7 +56,7 @@ func TestKeys(t *testing.T) {
 		}
 		for part, want := range map[string]string{
 			"": "actor args_sha256 call_id correlation_id diff_sha256 duration_ms environment event event_id gates input origin output " +
-				"prompt_sha256 reason receipts risk rule run_id session_id status tenant_id timestamp tool verdict workflow",
+				"prompt_sha256 reason receipts risk rule run_id session_id status tenant_id timestamp tool verdict version workflow",
 			"actor": "user_id workspace_id", "origin": "client executable folder pid version", "gates": "approval_id requires_approval",
 			"tool": "definition_sha256 name server version", "input": "redacted sha256", "output": "redacted sha256",
 		} {
@@ -146,33 +147,70 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 	text := string(data)
 	for name, bad := range map[string]string{
-		"empty":      "",
-		"null":       "null",
-		"blank":      text + " ",
-		"inner":      strings.Replace(text, ":", ": ", 1),
-		"unknown":    strings.Replace(text, `"call_id"`, `"call_ids"`, 1),
-		"extra":      strings.Replace(text, `,"call_id"`, `,"bonus":1,"call_id"`, 1),
-		"missing":    strings.Replace(text, `"call_id":"call_1",`, ``, 1),
-		"doubled":    strings.Replace(text, `,"call_id":"call_1"`, `,"call_id":"call_1","call_id":"call_1"`, 1),
-		"case":       strings.Replace(text, `"call_id"`, `"Call_id"`, 1),
-		"escape":     strings.Replace(text, `"call_1"`, `"call\u005f1"`, 1),
-		"solidus":    strings.Replace(text, `"/home/me"`, `"\/home\/me"`, 1),
-		"number":     strings.Replace(text, `"duration_ms":17`, `"duration_ms":17.0`, 1),
-		"zeros":      strings.Replace(text, `"duration_ms":17`, `"duration_ms":017`, 1),
-		"exponent":   strings.Replace(text, `"duration_ms":17`, `"duration_ms":1e1`, 1),
-		"minus zero": strings.Replace(text, `"duration_ms":17`, `"duration_ms":-0`, 1),
-		"digest":     strings.Replace(text, `sha256:`, `SHA256:`, 1),
-		"timestamp":  strings.Replace(text, `11:00:00.123Z`, `12:00:00.123+01:00`, 1),
-		"micros":     strings.Replace(text, `00.123Z`, `00.123000Z`, 1),
-		"status":     strings.Replace(text, `"status":"ok"`, `"status":"fine"`, 1),
-		"UTF-8":      strings.Replace(text, `acme`, "acm\xff", 1),
-		"cut":        text[:len(text)-1],
+		"empty":       "",
+		"null":        "null",
+		"blank":       text + " ",
+		"inner":       strings.Replace(text, ":", ": ", 1),
+		"unknown":     strings.Replace(text, `"call_id"`, `"call_ids"`, 1),
+		"extra":       strings.Replace(text, `,"call_id"`, `,"bonus":1,"call_id"`, 1),
+		"missing":     strings.Replace(text, `"call_id":"call_1",`, ``, 1),
+		"doubled":     strings.Replace(text, `,"call_id":"call_1"`, `,"call_id":"call_1","call_id":"call_1"`, 1),
+		"case":        strings.Replace(text, `"call_id"`, `"Call_id"`, 1),
+		"escape":      strings.Replace(text, `"call_1"`, `"call\u005f1"`, 1),
+		"solidus":     strings.Replace(text, `"/home/me"`, `"\/home\/me"`, 1),
+		"number":      strings.Replace(text, `"duration_ms":17`, `"duration_ms":17.0`, 1),
+		"zeros":       strings.Replace(text, `"duration_ms":17`, `"duration_ms":017`, 1),
+		"exponent":    strings.Replace(text, `"duration_ms":17`, `"duration_ms":1e1`, 1),
+		"minus zero":  strings.Replace(text, `"duration_ms":17`, `"duration_ms":-0`, 1),
+		"digest":      strings.Replace(text, `sha256:`, `SHA256:`, 1),
+		"timestamp":   strings.Replace(text, `11:00:00.123Z`, `12:00:00.123+01:00`, 1),
+		"micros":      strings.Replace(text, `00.123Z`, `00.123000Z`, 1),
+		"status":      strings.Replace(text, `"status":"ok"`, `"status":"fine"`, 1),
+		"UTF-8":       strings.Replace(text, `acme`, "acm\xff", 1),
+		"cut":         text[:len(text)-1],
+		"order":       strings.Replace(strings.Replace(text, `"call_id":"call_1",`, ``, 1), `"correlation_id":"toolu_1",`, `"correlation_id":"toolu_1","call_id":"call_1",`, 1),
+		"inner order": strings.Replace(text, `"user_id":"1000","workspace_id":"w"`, `"workspace_id":"w","user_id":"1000"`, 1),
+		"version 0":   strings.Replace(text, `"version":2,`, `"version":0,`, 1),
+		"version 1":   strings.Replace(text, `"version":2,`, `"version":1,`, 1),
+		"version 3":   strings.Replace(text, `"version":2,`, `"version":3,`, 1),
+		"receipts":    strings.Replace(text, `"receipts":[{`, `"receipts":[],"receipts":[{`, 1),
 	} {
 		if bad == text {
 			t.Fatalf("%s changes nothing", name)
 		}
 		if e, err := Decode([]byte(bad)); err == nil {
 			t.Errorf("%s was taken as %+v", name, e)
+		}
+	}
+}
+
+// TestRecordOfALaterVersionSaysSo: such a record is refused, and not called
+// damaged.
+func TestRecordOfALaterVersionSaysSo(t *testing.T) {
+	data, err := full().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := strings.Replace(string(data), `"version":2,`, `"version":3,`, 1)
+	for _, text := range []string{later, strings.Replace(later, `,"call_id"`, `,"bonus":1,"call_id"`, 1)} {
+		if _, err := Decode([]byte(text)); !errors.Is(err, ErrLaterVersion) || !strings.Contains(err.Error(), "version 3") {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, err := Decode([]byte(strings.Replace(string(data), `,"call_id"`, `,"bonus":1,"call_id"`, 1))); err == nil || errors.Is(err, ErrLaterVersion) {
+		t.Errorf("an unknown member of this version: %v", err)
+	}
+}
+
+// TestMembersAreInOrder holds the tables to the order that the canonical form
+// has, and to versions that exist.
+func TestMembersAreInOrder(t *testing.T) {
+	for i, m := range members {
+		if i > 0 && members[i-1].name >= m.name {
+			t.Errorf("%s stands before %s", members[i-1].name, m.name)
+		}
+		if m.since < 1 || m.since > Version {
+			t.Errorf("%s came with version %d", m.name, m.since)
 		}
 	}
 }

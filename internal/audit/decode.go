@@ -11,63 +11,25 @@ import (
 	"unicode/utf8"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
-	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Decode reads what Encode wrote and nothing else: unknown, missing or doubled
-// members, other orders, blanks and other spellings of the same value are
-// errors. A record that decodes is the only encoding of its event. It follows
-// Encode step by step, since a log is verified by reading all of it.
+// ErrLaterVersion means that a later version of the program wrote the record.
+var ErrLaterVersion = errors.New("a later version of mcpguard wrote it")
+
+// Decode reads what Encode of this or an earlier version wrote and nothing else.
+// Members are found by their names; that the bytes are the one encoding of
+// their event is checked by encoding it again in the form of its version. So
+// unknown, missing or doubled members, other orders, blanks and other spellings
+// of the same value are errors.
 func Decode(data []byte) (Event, error) {
-	var e Event
+	e := Event{Version: 1}
 	r := scanner{rest: string(data)}
-	r.want(`{"actor":`)
-	e.Actor.UserID = r.str("{", "user_id")
-	e.Actor.WorkspaceID = r.str(",", "workspace_id")
-	r.want("}")
-	e.ArgsSHA256 = r.digest(",", "args_sha256")
-	e.CallID = guard.CallID(r.str(",", "call_id"))
-	e.CorrelationID = r.str(",", "correlation_id")
-	e.DiffSHA256 = r.digest(",", "diff_sha256")
-	e.DurationMS = r.num(",", "duration_ms")
-	e.Environment = r.str(",", "environment")
-	e.Event = Type(r.str(",", "event"))
-	e.EventID = guard.EventID(r.str(",", "event_id"))
-	e.Gates.ApprovalID = guard.ApprovalID(r.str(`,"gates":{`, "approval_id"))
-	e.Gates.RequiresApproval = r.bool(",", "requires_approval")
-	r.want("}")
-	e.Input = r.payload("input")
-	e.Origin.Client = r.str(`,"origin":{`, "client")
-	e.Origin.Executable = r.str(",", "executable")
-	e.Origin.Folder = r.str(",", "folder")
-	e.Origin.PID = int(r.num(",", "pid"))
-	e.Origin.Version = r.str(",", "version")
-	r.want("}")
-	e.Output = r.payload("output")
-	e.PromptSHA256 = r.digest(",", "prompt_sha256")
-	e.Reason = r.str(",", "reason")
-	e.Receipts = r.receipts()
-	e.Risk = r.str(",", "risk")
-	e.Rule = guard.Rule(r.str(",", "rule"))
-	e.RunID = guard.RunID(r.str(",", "run_id"))
-	e.SessionID = guard.SessionID(r.str(",", "session_id"))
-	e.Status = Status(r.str(",", "status"))
-	e.TenantID = r.str(",", "tenant_id")
-	stamp := r.str(",", "timestamp")
-	e.Tool.DefinitionSHA256 = r.digest(`,"tool":{`, "definition_sha256")
-	e.Tool.Name = r.str(",", "name")
-	e.Tool.Server = r.str(",", "server")
-	e.Tool.Version = r.str(",", "version")
-	r.want("}")
-	e.Verdict = r.str(",", "verdict")
-	e.Workflow = r.str(",", "workflow")
-	r.want("}")
+	r.object(members[:], &e)
 	if r.err == nil && r.rest != "" {
 		r.fail("something follows the event")
 	}
-	var err error
-	if e.Timestamp, err = time.Parse(timestampFormat, stamp); err != nil {
-		r.fail("the timestamp has another format")
+	if v := laterVersion(data, r.err, e); v > 0 {
+		return Event{}, fmt.Errorf("decoding audit event: %w: it is of version %d, this program knows those up to %d", ErrLaterVersion, v, Version)
 	}
 	if r.err != nil {
 		return Event{}, fmt.Errorf("decoding audit event: %w", r.err)
@@ -83,8 +45,26 @@ func Decode(data []byte) (Event, error) {
 	return e, nil
 }
 
-// scanner consumes canonical JSON from the front. After its first error it
-// returns zero values.
+// laterVersion returns the version of a record that is later than this
+// program's, else 0. It only words an error: the record is refused either way.
+func laterVersion(data []byte, err error, e Event) int {
+	if err != nil {
+		var v struct {
+			Version int `json:"version"`
+		}
+		if json.Unmarshal(data, &v) != nil {
+			return 0
+		}
+		e.Version = v.Version
+	}
+	if e.Version <= Version {
+		return 0
+	}
+	return e.Version
+}
+
+// scanner consumes JSON from the front. After its first error it returns zero
+// values.
 type scanner struct {
 	rest string
 	err  error
@@ -106,20 +86,40 @@ func (r *scanner) want(literal string) {
 	r.rest = rest
 }
 
-func (r *scanner) name(before, name string) {
-	r.want(before)
-	r.want(`"`)
-	r.want(name)
-	r.want(`":`)
+// object reads an object whose members stand in list. The order of that is the
+// likely one, and nothing more.
+func (r *scanner) object(list []member, e *Event) {
+	r.want("{")
+	for next := 0; r.err == nil; next++ {
+		name := r.str()
+		r.want(":")
+		if r.err != nil {
+			return
+		}
+		for range list {
+			if next >= len(list) {
+				next = 0
+			}
+			if list[next].name == name {
+				break
+			}
+			next++
+		}
+		if next >= len(list) || list[next].name != name {
+			r.fail("it has the unknown member " + strconv.Quote(clip(name, 64)))
+			return
+		}
+		list[next].value.read(r, e)
+		if strings.HasPrefix(r.rest, "}") {
+			break
+		}
+		r.want(",")
+	}
+	r.want("}")
 }
 
-func (r *scanner) str(before, name string) string {
-	r.name(before, name)
-	return r.value()
-}
-
-// value reads a string. Strings without escapes are the rule.
-func (r *scanner) value() string {
+// str reads a string. Strings without escapes are the rule.
+func (r *scanner) str() string {
 	r.want(`"`)
 	if r.err != nil {
 		return ""
@@ -164,8 +164,7 @@ func (r *scanner) escaped(i int) string {
 	return s
 }
 
-func (r *scanner) num(before, name string) int64 {
-	r.name(before, name)
+func (r *scanner) num() int64 {
 	i := 0
 	for i < len(r.rest) && (r.rest[i] == '-' || r.rest[i] >= '0' && r.rest[i] <= '9') {
 		i++
@@ -179,8 +178,7 @@ func (r *scanner) num(before, name string) int64 {
 	return n
 }
 
-func (r *scanner) bool(before, name string) bool {
-	r.name(before, name)
+func (r *scanner) boolean() bool {
 	if rest, ok := strings.CutPrefix(r.rest, "true"); ok {
 		r.rest = rest
 		return true
@@ -189,37 +187,37 @@ func (r *scanner) bool(before, name string) bool {
 	return false
 }
 
-func (r *scanner) digest(before, name string) diff.Digest {
-	r.name(before, name)
+func (r *scanner) digest() diff.Digest {
 	if rest, ok := strings.CutPrefix(r.rest, "null"); ok {
 		r.rest = rest
 		return diff.Digest{}
 	}
-	d, err := diff.ParseDigest(r.value())
+	d, err := diff.ParseDigest(r.str())
 	if err != nil {
 		r.fail("a digest is malformed")
 	}
 	return d
 }
 
-func (r *scanner) payload(name string) (p Payload) {
-	r.want(`,"` + name + `":`)
-	p.Redacted = r.str("{", "redacted")
-	p.SHA256 = r.digest(",", "sha256")
-	r.want("}")
-	return p
+func (r *scanner) timestamp(e *Event) {
+	var err error
+	if e.Timestamp, err = time.Parse(timestampFormat, r.str()); err != nil {
+		r.fail("the timestamp has another format")
+	}
 }
 
-func (r *scanner) receipts() (list []Receipt) {
-	r.want(`,"receipts":[`)
+func (r *scanner) receipts(e *Event) {
+	e.Receipts = nil
+	r.want("[")
 	for r.err == nil && !strings.HasPrefix(r.rest, "]") {
-		if len(list) > 0 {
+		if len(e.Receipts) > 0 {
 			r.want(",")
 		}
-		id := r.str("{", "id")
-		list = append(list, Receipt{ID: id, Kind: r.str(",", "kind")})
+		r.want(`{"id":`)
+		id := r.str()
+		r.want(`,"kind":`)
+		e.Receipts = append(e.Receipts, Receipt{ID: id, Kind: r.str()})
 		r.want("}")
 	}
 	r.want("]")
-	return list
 }

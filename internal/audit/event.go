@@ -11,9 +11,6 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Version is the version of the records that this program writes.
-const Version = 1
-
 // Type names what happened. The zero value is invalid.
 type Type string
 
@@ -127,6 +124,7 @@ type Receipt struct {
 // Event is one record of the log. Every key is present in every record; what
 // does not apply is empty, and a digest that does not apply is null.
 type Event struct {
+	Version       int             `json:"version"` // of the record; 0 is the current one, and 1 is not written out
 	Event         Type            `json:"event"`
 	EventID       guard.EventID   `json:"event_id"`
 	Timestamp     time.Time       `json:"timestamp"` // kept in UTC to the millisecond
@@ -163,9 +161,13 @@ const (
 	maxReceipts = 1 << 10
 )
 
-// Normalize returns the event as it will be recorded: a time in UTC to the
-// millisecond, valid UTF-8, texts within their bounds. It is idempotent.
+// Normalize returns the event as it will be recorded: of the current version
+// where it has none, a time in UTC to the millisecond, valid UTF-8, texts within
+// their bounds. It is idempotent.
 func (e Event) Normalize() Event {
+	if e.Version == 0 {
+		e.Version = Version
+	}
 	e.Timestamp = e.Timestamp.UTC().Truncate(time.Millisecond)
 	for _, s := range []*string{
 		(*string)(&e.EventID), &e.CorrelationID, (*string)(&e.CallID), (*string)(&e.RunID), (*string)(&e.SessionID),
@@ -210,6 +212,8 @@ func clip(s string, limit int) string {
 // check says what keeps a normalised event out of the log.
 func (e Event) check() error {
 	switch {
+	case e.Version < 1 || e.Version > Version:
+		return fmt.Errorf("the version %d of the record is not known", e.Version)
 	case !e.Event.Valid():
 		return fmt.Errorf("unknown event type %q", e.Event)
 	case e.EventID == "":

@@ -52,6 +52,9 @@ func TestLogsOfEveryVersionVerify(t *testing.T) {
 			if again, err := e.Encode(); err != nil || !bytes.Equal(again, line) {
 				t.Errorf("version %d, record %d: %s\nwas encoded as\n%s\n%v", v, i, line, again, err)
 			}
+			if e.Version != v {
+				t.Errorf("version %d, record %d says that it is of version %d", v, i, e.Version)
+			}
 			types[e.Event] = true
 			l.append(t, line)
 		}
