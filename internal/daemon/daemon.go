@@ -65,6 +65,7 @@ type daemon struct {
 	meter    *proxy.Meter
 	undoing  sync.Mutex // held while an undo is proposed
 	secrets  *secrets
+	programs *ipc.Programs // this installation's
 	policy   atomic.Pointer[policy.Set]
 	problem  atomic.Pointer[string] // why the newest configuration is not in force
 	reloads  sync.Mutex
@@ -103,7 +104,7 @@ func run(ctx context.Context, c Config) error {
 		return err
 	}
 	debug.SetGCPercent(gcCalm)
-	d := &daemon{cfg: c, clock: c.Clock, started: c.Clock.Now().Wall, secrets: newSecrets(), sessions: newRegistry(), natives: newNatives()}
+	d := &daemon{cfg: c, clock: c.Clock, started: c.Clock.Now().Wall, secrets: newSecrets(), programs: ipc.OwnPrograms(), sessions: newRegistry(), natives: newNatives()}
 	closeLog := d.openLog()
 	defer closeLog()
 	if err := ipc.Nondumpable(); err != nil {

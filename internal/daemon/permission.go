@@ -19,8 +19,10 @@ func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
 	if err := h.Welcome(ipc.Welcome{OK: true, Version: d.cfg.Version}); err != nil {
 		return
 	}
-	r.prompters.Add(1)
-	defer r.prompters.Add(-1)
+	if h.RunsOneOf(d.programs) { // a call of its tool is let through for it alone
+		r.prompters.Add(1)
+		defer r.prompters.Add(-1)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { // ends with the shim, at the latest when the handover is closed

@@ -25,6 +25,7 @@ type session struct {
 	server  *policy.Server
 	clients []ipc.ClientRef // the client, and the wrappers between it and the shim
 	as      string          // the client's name for the server, where the shim said one
+	ours    bool            // one of the guard's own programs handed the session over: it is the server's entry, not what bears its name
 	roots   []string
 	folder  string        // of the run, which decides its profile
 	changed chan struct{} // holds one: another policy is in force

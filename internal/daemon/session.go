@@ -113,7 +113,7 @@ func (d *daemon) open(ctx context.Context, h *ipc.Handover) (*session, error) {
 			ID: guard.NewSessionID(), RunID: run.ID, Tenant: run.Tenant, Environment: run.Environment, Workflow: run.Workflow,
 			Profile: run.Profile, Server: name, Origin: d.origin(h.Client), OpenedAt: d.now(),
 		},
-		server: server, clients: h.Clients(), as: h.Hello.As, folder: run.Origin.Folder,
+		server: server, clients: h.Clients(), as: h.Hello.As, ours: h.RunsOneOf(d.programs), folder: run.Origin.Folder,
 		changed: make(chan struct{}, 1), over: make(chan struct{}),
 	}
 	if !sameProfile(set, s.folder, s.Session) {

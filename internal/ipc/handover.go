@@ -186,6 +186,12 @@ func (h *Handover) Clients() []ClientRef {
 	return out
 }
 
+// RunsOneOf reports whether the process that handed the session over executes
+// one of the guard's own programs.
+func (h *Handover) RunsOneOf(p *Programs) bool {
+	return h.Peer != nil && p.Running(h.Peer.PID) && h.Peer.Alive()
+}
+
 // Welcome answers the shim. A shim of another protocol is refused whatever w
 // says, with a sentence that names both versions, and the error says so. After
 // an OK the shim lets go of its descriptors, and Done is live.

@@ -1,0 +1,14 @@
+package ipc
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// executableOf names the file that a process executes. The name leads to that
+// very file also when it was renamed, replaced or removed.
+func executableOf(pid int) string { return "/proc/" + strconv.Itoa(pid) + "/exe" }
+
+func mtimeOf(st *unix.Stat_t) int64 { return st.Mtim.Nano() }
+func ctimeOf(st *unix.Stat_t) int64 { return st.Ctim.Nano() }
