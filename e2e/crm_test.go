@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/client"
-	"github.com/mcpguard/mcpguard/internal/diff"
 	tiers "github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // crmPolicy binds the tools of the sample CRM to what they change.
@@ -71,23 +71,23 @@ func newCRM(t *testing.T, lie string) (*guard, *sdkClient) {
 
 // recordOf reads a member of what a tool answers, without what the server changes
 // by itself.
-func recordOf(t *testing.T, c *sdkClient, tool string, args m, member string) diff.Value {
+func recordOf(t *testing.T, c *sdkClient, tool string, args m, member string) jsonvalue.Value {
 	t.Helper()
 	r := c.call(tool, args)
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(r.text()), &all); err != nil {
 		t.Fatalf("%s was answered %s: %v", tool, r.raw, err)
 	}
-	v, err := diff.Decode(all[member])
+	v, err := jsonvalue.Decode(all[member])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return diff.MergePatch(v, mustValue(t, `{"updatedAt":null}`))
+	return jsonvalue.MergePatch(v, mustValue(t, `{"updatedAt":null}`))
 }
 
-func mustValue(t *testing.T, text string) diff.Value {
+func mustValue(t *testing.T, text string) jsonvalue.Value {
 	t.Helper()
-	v, err := diff.Decode([]byte(text))
+	v, err := jsonvalue.Decode([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func randomMerges(n int) []recordCall {
 // changesRecord calls a tool that changes a record, approves it, and returns the
 // patch that the reviewer saw. It speaks to the daemon itself, so that many
 // cases take little time.
-func (g *guard) changesRecord(c *sdkClient, tool string, args m, tier tiers.Tier) diff.Patch {
+func (g *guard) changesRecord(c *sdkClient, tool string, args m, tier tiers.Tier) jsonvalue.Patch {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -207,7 +207,7 @@ func (g *guard) changesRecord(c *sdkClient, tool string, args m, tier tiers.Tier
 	if a.Tier != tier.String() || d.Diff.Type != "json_patch" {
 		g.t.Errorf("%s: tier %s, a %s diff", tool, a.Tier, d.Diff.Type)
 	}
-	patch, err := diff.ParsePatch(d.Diff.Patch)
+	patch, err := jsonvalue.ParsePatch(d.Diff.Patch)
 	if err != nil {
 		g.t.Fatalf("%s: the patch %s: %v", tool, d.Diff.Patch, err)
 	}
@@ -316,7 +316,7 @@ func TestCRMUndo(t *testing.T) {
 }
 
 // asShown compares a record after a call with what was shown of it.
-func asShown(t *testing.T, what string, before, after diff.Value, shown diff.Patch) {
+func asShown(t *testing.T, what string, before, after jsonvalue.Value, shown jsonvalue.Patch) {
 	t.Helper()
 	want, err := shown.Apply(before)
 	if err != nil {
@@ -382,9 +382,9 @@ func TestMemoryPreviewsAreTheChange(t *testing.T) {
 	g := newGuard(t, "")
 	g.addWith([]string{"MEMORY_FILE_PATH=" + filepath.Join(g.work, "graph.jsonl")}, "memory", "--env", "MEMORY_FILE_PATH", "--", "node", script)
 	c := g.sdk("agent", "memory")
-	graph := func() diff.Value {
+	graph := func() jsonvalue.Value {
 		t.Helper()
-		v, err := diff.Decode([]byte(c.call("read_graph", m{}).text()))
+		v, err := jsonvalue.Decode([]byte(c.call("read_graph", m{}).text()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -434,7 +434,7 @@ func TestMemoryPreviewsAreTheChange(t *testing.T) {
 
 // sorted is a graph without the order of its lists: what was removed and made
 // again stands at the end.
-func sorted(t *testing.T, graph diff.Value) diff.Value {
+func sorted(t *testing.T, graph jsonvalue.Value) jsonvalue.Value {
 	t.Helper()
 	var doc struct {
 		Entities []struct {

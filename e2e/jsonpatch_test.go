@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // TestJSONPatchSuite applies the cases of the JSON Patch test suite, which
@@ -43,7 +43,7 @@ func TestJSONPatchSuite(t *testing.T) {
 			case err != nil:
 				t.Errorf("%s %d (%s): %v", file, i, c.Comment, err)
 			case c.Expected != nil:
-				want, err := diff.Decode(c.Expected)
+				want, err := jsonvalue.Decode(c.Expected)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -58,14 +58,14 @@ func TestJSONPatchSuite(t *testing.T) {
 	}
 }
 
-func patched(doc, patch []byte) (diff.Value, error) {
-	v, err := diff.Decode(doc)
+func patched(doc, patch []byte) (jsonvalue.Value, error) {
+	v, err := jsonvalue.Decode(doc)
 	if err != nil {
-		return diff.Value{}, err
+		return jsonvalue.Value{}, err
 	}
-	p, err := diff.ParsePatch(patch)
+	p, err := jsonvalue.ParsePatch(patch)
 	if err != nil {
-		return diff.Value{}, err
+		return jsonvalue.Value{}, err
 	}
 	return p.Apply(v)
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
@@ -52,7 +52,7 @@ func (b *book) put(a guard.Approval) guard.Approval {
 	return a
 }
 
-func (b *book) find(tenant string, run guard.RunID, server, tool string, d diff.Digest) (guard.Approval, bool) {
+func (b *book) find(tenant string, run guard.RunID, server, tool string, d digest.Digest) (guard.Approval, bool) {
 	for _, a := range b.all {
 		if a.Status.Open() && a.Tenant == tenant && a.RunID == run && a.Server == server && a.Tool == tool && a.Digest == d {
 			return a, true
@@ -74,7 +74,7 @@ func (b *book) Submit(_ context.Context, a guard.Approval, _ ...audit.Event) err
 	return nil
 }
 
-func (b *book) FindOpen(tenant string, run guard.RunID, server, tool string, d diff.Digest) (guard.Approval, bool, error) {
+func (b *book) FindOpen(tenant string, run guard.RunID, server, tool string, d digest.Digest) (guard.Approval, bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a, ok := b.find(tenant, run, server, tool, d)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
@@ -20,7 +20,7 @@ type Registry interface {
 	// run, server, tool and digest.
 	Submit(ctx context.Context, a guard.Approval, events ...audit.Event) error
 	// FindOpen returns the pending or approved approval of a digest.
-	FindOpen(tenant string, run guard.RunID, server, tool string, digest diff.Digest) (guard.Approval, bool, error)
+	FindOpen(tenant string, run guard.RunID, server, tool string, digest digest.Digest) (guard.Approval, bool, error)
 	// Join makes a call the newest one of an open approval.
 	Join(ctx context.Context, id guard.ApprovalID, session guard.SessionID, call guard.CallID) (guard.Approval, error)
 }

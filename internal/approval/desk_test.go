@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"go.uber.org/goleak"
 )
@@ -41,12 +41,12 @@ func (x *fixture) start() {
 	}
 }
 
-func (x *fixture) template(session guard.SessionID, digest string) guard.Approval {
+func (x *fixture) template(session guard.SessionID, shown string) guard.Approval {
 	now := x.clock.Now()
 	box := guard.TimeBox{TTL: 5 * time.Minute, UseWithin: 2 * time.Minute}
 	return guard.Approval{
 		ID: guard.NewApprovalID(), Status: guard.Pending, Tenant: "t", RunID: "run_1", Server: "s", Tool: "w",
-		SessionID: session, CallID: guard.NewCallID(), Digest: diff.Sum([]byte(digest)), Box: box, Expires: now.After(box.TTL),
+		SessionID: session, CallID: guard.NewCallID(), Digest: digest.Sum([]byte(shown)), Box: box, Expires: now.After(box.TTL),
 	}
 }
 
@@ -101,7 +101,7 @@ func TestDecisionsReachTheCall(t *testing.T) {
 		if r := x.want(no, guard.Denied, false); r.Reason != "because" {
 			t.Errorf("the reviewer's words are %q", r.Reason)
 		}
-		if _, err := x.desk.Decide(context.Background(), no.ID(), guard.Signoff{Approve: true, Digest: diff.Sum([]byte("b"))}); err == nil {
+		if _, err := x.desk.Decide(context.Background(), no.ID(), guard.Signoff{Approve: true, Digest: digest.Sum([]byte("b"))}); err == nil {
 			t.Error("a second decision was taken")
 		}
 	})

@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -20,7 +20,7 @@ func TestRivals(t *testing.T) {
 				e.Resource = guard.Target{Kind: "opaque", Key: "s", Write: true}
 			}
 			a.Preview.Effects = []guard.Effect{e}
-			a.Digest = diff.Sum([]byte(a.ID))
+			a.Digest = digest.Sum([]byte(a.ID))
 			ticket, err := x.desk.Submit(context.Background(), a)
 			if err != nil {
 				t.Fatal(err)

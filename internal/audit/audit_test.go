@@ -13,8 +13,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 123_456_789, time.FixedZone("x", 3600))
@@ -24,11 +25,11 @@ func full() Event {
 		Event: ToolCallCompleted, EventID: "evt_1", Timestamp: noon, CorrelationID: "toolu_1", CallID: "call_1", RunID: "run_1", SessionID: "sess_1",
 		TenantID: "acme", Environment: "dev", Workflow: "audit", Actor: Actor{UserID: "1000", WorkspaceID: "w"},
 		Origin: Origin{Client: "claude-code", Version: "2.0", PID: 42, Executable: "/usr/bin/node", Folder: "/home/me"},
-		Tool:   Tool{Server: "files", Name: "write_file", Version: "1.0", DefinitionSHA256: diff.Sum([]byte("d"))}, ArgsSHA256: diff.Sum([]byte("a")),
-		Input: Payload{SHA256: diff.Sum([]byte("i")), Redacted: "{\"path\":\"a\"}"}, Output: Payload{SHA256: diff.Sum([]byte("o")), Redacted: "ok \u2028 <&> \U0001F600 \x00\x1f\x7f"},
+		Tool:   Tool{Server: "files", Name: "write_file", Version: "1.0", DefinitionSHA256: digest.Sum([]byte("d"))}, ArgsSHA256: digest.Sum([]byte("a")),
+		Input: Payload{SHA256: digest.Sum([]byte("i")), Redacted: "{\"path\":\"a\"}"}, Output: Payload{SHA256: digest.Sum([]byte("o")), Redacted: "ok \u2028 <&> \U0001F600 \x00\x1f\x7f"},
 		Gates: Gates{RequiresApproval: true, ApprovalID: "appr_1"}, Verdict: "allow", Rule: "reviewer", Risk: "high", Reason: "line\nline\t\"quoted\" \\",
-		DiffSHA256: diff.Sum([]byte("x")), Status: StatusOK, DurationMS: 17, Receipts: []Receipt{{Kind: "file", ID: "/a"}, {Kind: "record", ID: "7"}},
-		PromptSHA256: diff.Sum([]byte("p")),
+		DiffSHA256: digest.Sum([]byte("x")), Status: StatusOK, DurationMS: 17, Receipts: []Receipt{{Kind: "file", ID: "/a"}, {Kind: "record", ID: "7"}},
+		PromptSHA256: digest.Sum([]byte("p")),
 	}
 }
 
@@ -84,7 +85,7 @@ func TestEncodeIsCanonical(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := diff.Canonical(data)
+		want, err := jsonvalue.Canonical(data)
 		if err != nil || !bytes.Equal(data, want) {
 			t.Errorf("%s\nwant\n%s\n%v", data, want, err)
 		}
@@ -232,7 +233,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil || !bytes.Equal(again, data) {
 			t.Fatalf("decoded %q, encoded %q, %v", data, again, err)
 		}
-		canonical, err := diff.Canonical(data)
+		canonical, err := jsonvalue.Canonical(data)
 		if err != nil || !bytes.Equal(canonical, data) {
 			t.Fatalf("%q is not canonical: %q, %v", data, canonical, err)
 		}
@@ -257,7 +258,7 @@ func FuzzEncode(f *testing.F) {
 			}
 		}
 		e.Tool.Name, e.Origin.Folder, e.Input.Redacted, e.Actor.UserID, e.Gates.ApprovalID = s, s, s, s, guard.ApprovalID(s)
-		e.DurationMS, e.ArgsSHA256 = n, diff.Sum(b)
+		e.DurationMS, e.ArgsSHA256 = n, digest.Sum(b)
 		e.Receipts = []Receipt{{s, s}}
 		e.Timestamp = e.Timestamp.Add(time.Duration(n))
 		data, err := e.Encode()
@@ -271,7 +272,7 @@ func FuzzEncode(f *testing.F) {
 		if d := cmp.Diff(e.Normalize(), back); d != "" {
 			t.Fatal(d)
 		}
-		canonical, err := diff.Canonical(data)
+		canonical, err := jsonvalue.Canonical(data)
 		if err != nil || !bytes.Equal(canonical, data) {
 			t.Fatalf("%q is not canonical: %q, %v", data, canonical, err)
 		}
@@ -336,8 +337,8 @@ func TestKeyAndCheckpoint(t *testing.T) {
 func TestBuilders(t *testing.T) {
 	s := guard.Session{ID: "sess_1", RunID: "run_1", Tenant: "acme", Environment: "dev", Workflow: "w", Profile: "p", Server: "files",
 		Origin: guard.Origin{Client: "c", Version: "1", PID: 4, Executable: "/x", Folder: "/f", User: "1000"}}
-	c := guard.ToolCall{ID: "call_1", Session: s, Tool: "write_file", ArgsCanonical: []byte("{}"), ArgsRaw: diff.Sum([]byte("{ }")),
-		Definition: diff.Sum([]byte("d")), RequestedAt: noon}
+	c := guard.ToolCall{ID: "call_1", Session: s, Tool: "write_file", ArgsCanonical: []byte("{}"), ArgsRaw: digest.Sum([]byte("{ }")),
+		Definition: digest.Sum([]byte("d")), RequestedAt: noon}
 	a := guard.Approval{ID: "appr_1", Tenant: "acme", RunID: "run_1", SessionID: "sess_1", CallID: "call_1", Server: "files", Tool: "write_file",
 		Tier: guard.T2IrreversibleWrite, Args: []byte("{}"), Status: guard.Pending, RequestedBy: s.Origin, ServerVersion: "1.2",
 		Preview: guard.Preview{Change: guard.Change{Text: "diff"}, Effects: []guard.Effect{{Resource: guard.Target{Kind: "file", Key: "/w/a", Path: "a"},
@@ -361,7 +362,7 @@ func TestBuilders(t *testing.T) {
 	if e := list["completed"]; e.DurationMS != 1500 || e.CorrelationID != "call_1" || e.Actor.WorkspaceID != "p" {
 		t.Errorf("completed: %+v", e)
 	}
-	if e := list["approval"]; e.DiffSHA256 != diff.Sum([]byte("diff")) || e.Actor.WorkspaceID != "/f" || e.Tool.Version != "1.2" || fmt.Sprint(e.Receipts) != "[{file a} {file b}]" {
+	if e := list["approval"]; e.DiffSHA256 != digest.Sum([]byte("diff")) || e.Actor.WorkspaceID != "/f" || e.Tool.Version != "1.2" || fmt.Sprint(e.Receipts) != "[{file a} {file b}]" {
 		t.Errorf("approval: %+v", e)
 	}
 	if e := list["by"]; e.Actor.UserID != "0" || e.Actor.WorkspaceID != "p" || e.Origin.PID != 9 || e.Origin.Version != "SHA256:k" {

@@ -3,7 +3,7 @@ package audit
 import (
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -40,7 +40,7 @@ func ForCall(t Type, c guard.ToolCall, at time.Time) Event {
 	e.CallID = c.ID
 	e.Tool = Tool{Server: c.Session.Server, Name: c.Tool, DefinitionSHA256: c.Definition}
 	if len(c.ArgsCanonical) > 0 {
-		e.ArgsSHA256 = diff.Sum(c.ArgsCanonical)
+		e.ArgsSHA256 = digest.Sum(c.ArgsCanonical)
 	}
 	e.Input.SHA256 = c.ArgsRaw
 	return e
@@ -77,11 +77,11 @@ func ForApproval(t Type, a guard.Approval, profile string, at time.Time) Event {
 	e.Origin = originOf(a.RequestedBy)
 	e.Tool = Tool{Server: a.Server, Name: a.Tool, Version: a.ServerVersion, DefinitionSHA256: a.Definition}
 	if len(a.Args) > 0 {
-		e.ArgsSHA256 = diff.Sum(a.Args)
+		e.ArgsSHA256 = digest.Sum(a.Args)
 	}
 	e.Input.SHA256 = a.ArgsRaw
 	if a.Preview.Change.Text != "" {
-		e.DiffSHA256 = diff.Sum([]byte(a.Preview.Change.Text))
+		e.DiffSHA256 = digest.Sum([]byte(a.Preview.Change.Text))
 	}
 	e.Gates = Gates{RequiresApproval: true, ApprovalID: a.ID}
 	e.Rule, e.Risk = a.Rule, a.Tier.Risk(a.Sensitive)
@@ -128,7 +128,7 @@ func PolicyRead(hash, file, summary string, at time.Time) Event {
 		e.Receipts = []Receipt{{Kind: "file", ID: file}}
 	}
 	if summary != "" {
-		e.DiffSHA256 = diff.Sum([]byte(summary))
+		e.DiffSHA256 = digest.Sum([]byte(summary))
 	}
 	return e
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
 // ErrLaterVersion means that a later version of the program wrote the record.
@@ -187,12 +187,12 @@ func (r *scanner) boolean() bool {
 	return false
 }
 
-func (r *scanner) digest() diff.Digest {
+func (r *scanner) digest() digest.Digest {
 	if rest, ok := strings.CutPrefix(r.rest, "null"); ok {
 		r.rest = rest
-		return diff.Digest{}
+		return digest.Digest{}
 	}
-	d, err := diff.ParseDigest(r.str())
+	d, err := digest.ParseDigest(r.str())
 	if err != nil {
 		r.fail("a digest is malformed")
 	}

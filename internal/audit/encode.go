@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
 // timestampFormat is RFC 3339 in UTC with milliseconds.
@@ -59,12 +59,12 @@ func (w *writer) num(n int64) { w.b = strconv.AppendInt(w.b, n, 10) }
 
 func (w *writer) boolean(v bool) { w.b = strconv.AppendBool(w.b, v) }
 
-func (w *writer) digest(d diff.Digest) {
+func (w *writer) digest(d digest.Digest) {
 	if d.IsZero() {
 		w.raw("null")
 		return
 	}
-	w.raw(`"sha256:`) // as diff.Digest spells itself
+	w.raw(`"sha256:`) // as digest.Digest spells itself
 	w.b = hex.AppendEncode(w.b, d[:])
 	w.raw(`"`)
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -96,17 +96,17 @@ type Origin struct {
 // Tool names the tool, the version that its server states, and the definition
 // in force.
 type Tool struct {
-	Server           string      `json:"server"`
-	Name             string      `json:"name"`
-	Version          string      `json:"version"`
-	DefinitionSHA256 diff.Digest `json:"definition_sha256"`
+	Server           string        `json:"server"`
+	Name             string        `json:"name"`
+	Version          string        `json:"version"`
+	DefinitionSHA256 digest.Digest `json:"definition_sha256"`
 }
 
 // Payload is what went in or came out: the digest of the bytes, and a redacted
 // preview of them, which may be empty.
 type Payload struct {
-	SHA256   diff.Digest `json:"sha256"`
-	Redacted string      `json:"redacted"`
+	SHA256   digest.Digest `json:"sha256"`
+	Redacted string        `json:"redacted"`
 }
 
 // Gates says what stood in the way of a call.
@@ -138,7 +138,7 @@ type Event struct {
 	Actor         Actor           `json:"actor"`
 	Origin        Origin          `json:"origin"`
 	Tool          Tool            `json:"tool"`
-	ArgsSHA256    diff.Digest     `json:"args_sha256"` // of the canonical arguments
+	ArgsSHA256    digest.Digest   `json:"args_sha256"` // of the canonical arguments
 	Input         Payload         `json:"input"`
 	Output        Payload         `json:"output"`
 	Gates         Gates           `json:"gates"`
@@ -146,11 +146,11 @@ type Event struct {
 	Rule          guard.Rule      `json:"rule"`
 	Risk          string          `json:"risk"` // "", "safe", "caution", "high"
 	Reason        string          `json:"reason"`
-	DiffSHA256    diff.Digest     `json:"diff_sha256"` // of the text that the reviewer reads
+	DiffSHA256    digest.Digest   `json:"diff_sha256"` // of the text that the reviewer reads
 	Status        Status          `json:"status"`
 	DurationMS    int64           `json:"duration_ms"`
 	Receipts      []Receipt       `json:"receipts"`
-	PromptSHA256  diff.Digest     `json:"prompt_sha256"`
+	PromptSHA256  digest.Digest   `json:"prompt_sha256"`
 }
 
 // Bounds of what one event may hold, in bytes. Longer text is cut at a rune and

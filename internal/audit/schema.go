@@ -1,7 +1,7 @@
 package audit
 
 import (
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -32,10 +32,10 @@ var members = [...]member{
 		member{"user_id", 1, text(func(e *Event) *string { return &e.Actor.UserID })},
 		member{"workspace_id", 1, text(func(e *Event) *string { return &e.Actor.WorkspaceID })},
 	)},
-	{"args_sha256", 1, sha256Of(func(e *Event) *diff.Digest { return &e.ArgsSHA256 })},
+	{"args_sha256", 1, sha256Of(func(e *Event) *digest.Digest { return &e.ArgsSHA256 })},
 	{"call_id", 1, text(func(e *Event) *guard.CallID { return &e.CallID })},
 	{"correlation_id", 1, text(func(e *Event) *string { return &e.CorrelationID })},
-	{"diff_sha256", 1, sha256Of(func(e *Event) *diff.Digest { return &e.DiffSHA256 })},
+	{"diff_sha256", 1, sha256Of(func(e *Event) *digest.Digest { return &e.DiffSHA256 })},
 	{"duration_ms", 1, integer(func(e *Event) *int64 { return &e.DurationMS })},
 	{"environment", 1, text(func(e *Event) *string { return &e.Environment })},
 	{"event", 1, text(func(e *Event) *Type { return &e.Event })},
@@ -46,7 +46,7 @@ var members = [...]member{
 	)},
 	{"input", 1, object(
 		member{"redacted", 1, text(func(e *Event) *string { return &e.Input.Redacted })},
-		member{"sha256", 1, sha256Of(func(e *Event) *diff.Digest { return &e.Input.SHA256 })},
+		member{"sha256", 1, sha256Of(func(e *Event) *digest.Digest { return &e.Input.SHA256 })},
 	)},
 	{"origin", 1, object(
 		member{"client", 1, text(func(e *Event) *string { return &e.Origin.Client })},
@@ -57,9 +57,9 @@ var members = [...]member{
 	)},
 	{"output", 1, object(
 		member{"redacted", 1, text(func(e *Event) *string { return &e.Output.Redacted })},
-		member{"sha256", 1, sha256Of(func(e *Event) *diff.Digest { return &e.Output.SHA256 })},
+		member{"sha256", 1, sha256Of(func(e *Event) *digest.Digest { return &e.Output.SHA256 })},
 	)},
-	{"prompt_sha256", 1, sha256Of(func(e *Event) *diff.Digest { return &e.PromptSHA256 })},
+	{"prompt_sha256", 1, sha256Of(func(e *Event) *digest.Digest { return &e.PromptSHA256 })},
 	{"reason", 1, text(func(e *Event) *string { return &e.Reason })},
 	{"receipts", 1, value{(*writer).receipts, (*scanner).receipts}},
 	{"risk", 1, text(func(e *Event) *string { return &e.Risk })},
@@ -70,7 +70,7 @@ var members = [...]member{
 	{"tenant_id", 1, text(func(e *Event) *string { return &e.TenantID })},
 	{"timestamp", 1, value{(*writer).timestamp, (*scanner).timestamp}},
 	{"tool", 1, object(
-		member{"definition_sha256", 1, sha256Of(func(e *Event) *diff.Digest { return &e.Tool.DefinitionSHA256 })},
+		member{"definition_sha256", 1, sha256Of(func(e *Event) *digest.Digest { return &e.Tool.DefinitionSHA256 })},
 		member{"name", 1, text(func(e *Event) *string { return &e.Tool.Name })},
 		member{"server", 1, text(func(e *Event) *string { return &e.Tool.Server })},
 		member{"version", 1, text(func(e *Event) *string { return &e.Tool.Version })},
@@ -108,7 +108,7 @@ func boolean(at func(*Event) *bool) value {
 	}
 }
 
-func sha256Of(at func(*Event) *diff.Digest) value {
+func sha256Of(at func(*Event) *digest.Digest) value {
 	return value{
 		write: func(w *writer, e *Event) { w.digest(*at(e)) },
 		read:  func(r *scanner, e *Event) { *at(e) = r.digest() },

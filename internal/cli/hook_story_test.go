@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/client"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
 // TestHooksReadAndWrite: reads pass, a write waits, is seen as a diff, and is
@@ -29,7 +29,7 @@ func TestHooksReadAndWrite(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	if x := d.Context; x.ClientSession != "conversation" || x.Branch != "feature/x" || x.Worktree != c.ws ||
-		x.PromptSHA256 != diff.Sum([]byte("make it so")).String() {
+		x.PromptSHA256 != digest.Sum([]byte("make it so")).String() {
 		t.Errorf("context %+v", x)
 	}
 	c.decide(d, "allow")

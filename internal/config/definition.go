@@ -10,7 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
 // Bounds of a tool definition.
@@ -26,12 +26,12 @@ const definitionDomain = "mcpguard/definition/v1"
 // Order of members, blanks and escapes do not count, every value does; numbers
 // count as they are spelt, so that no two are taken for one. A definition with
 // a member twice has no digest.
-func DefinitionHash(raw []byte) (diff.Digest, error) {
+func DefinitionHash(raw []byte) (digest.Digest, error) {
 	canonical, err := canonicalDefinition(raw)
 	if err != nil {
-		return diff.Digest{}, fmt.Errorf("reading a tool definition: %w", err)
+		return digest.Digest{}, fmt.Errorf("reading a tool definition: %w", err)
 	}
-	return diff.NewHasher(definitionDomain).Field("definition", canonical).Digest(), nil
+	return digest.NewHasher(definitionDomain).Field("definition", canonical).Digest(), nil
 }
 
 func canonicalDefinition(raw []byte) ([]byte, error) {

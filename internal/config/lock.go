@@ -13,7 +13,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -37,7 +37,7 @@ type lockFile struct {
 type lockPin struct {
 	Server     string          `json:"server"`
 	Tool       string          `json:"tool"`
-	SHA256     diff.Digest     `json:"sha256"`
+	SHA256     digest.Digest   `json:"sha256"`
 	AcceptedAt time.Time       `json:"accepted_at"`
 	AcceptedBy string          `json:"accepted_by"`
 	Definition json.RawMessage `json:"definition"`

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // recordKinds are the kinds of effect that change one JSON record, each with
@@ -114,7 +114,7 @@ func (c *Config) checkRecord(d *decoder, s *Server, t *Tool) {
 		}
 	}
 	pointer := func(at, p string, whole bool) {
-		if _, err := diff.ParsePointer(p); err != nil || p == "" && !whole {
+		if _, err := jsonvalue.ParsePointer(p); err != nil || p == "" && !whole {
 			d.errorf(at, "write it as /name/name", "%q is not a JSON Pointer", clip(p))
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/hook"
 	"github.com/mcpguard/mcpguard/internal/ipc"
@@ -37,7 +37,7 @@ type nativeRun struct {
 	prompters atomic.Int32
 
 	mu      sync.Mutex
-	prompts map[string]diff.Digest
+	prompts map[string]digest.Digest
 	recent  []string
 }
 
@@ -99,11 +99,11 @@ func (n *natives) calm(ref guard.UpstreamRef) {
 }
 
 // prompt keeps the hash of what the user said.
-func (r *nativeRun) prompt(id string, sum diff.Digest) {
+func (r *nativeRun) prompt(id string, sum digest.Digest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.prompts == nil {
-		r.prompts = map[string]diff.Digest{}
+		r.prompts = map[string]digest.Digest{}
 	}
 	r.prompts[id] = sum
 	r.recent = append(r.recent, id)

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/config"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/proxy"
@@ -32,7 +32,7 @@ func TestTheRegistryIsBounded(t *testing.T) {
 func TestWhatWaitsIsShownAsADiff(t *testing.T) {
 	s := &session{}
 	s.waits([]proxy.Waiting{
-		{Tool: "changed", SHA256: diff.Sum([]byte("x")), Definition: []byte(`{"name":"changed","description":"now"}`), Accepted: []byte(`{"name":"changed","description":"once"}`)},
+		{Tool: "changed", SHA256: digest.Sum([]byte("x")), Definition: []byte(`{"name":"changed","description":"now"}`), Accepted: []byte(`{"name":"changed","description":"once"}`)},
 		{Tool: "new", Definition: []byte(`{"name":"new"}`)},
 		{Tool: "twice", Accepted: []byte(`{"name":"twice"}`)},
 	})
@@ -40,7 +40,7 @@ func TestWhatWaitsIsShownAsADiff(t *testing.T) {
 	if len(got) != 3 || got[0].Change != "changed" || got[1].Change != "new" || got[2].Change != "changed" {
 		t.Fatalf("got %+v", got)
 	}
-	if !strings.Contains(got[0].Diff, "-  \"description\": \"once\"\n+  \"description\": \"now\"\n") || got[0].SHA256 != diff.Sum([]byte("x")).String() {
+	if !strings.Contains(got[0].Diff, "-  \"description\": \"once\"\n+  \"description\": \"now\"\n") || got[0].SHA256 != digest.Sum([]byte("x")).String() {
 		t.Errorf("got %+v", got[0])
 	}
 	if !strings.Contains(got[1].Diff, "+  \"name\": \"new\"\n") || !strings.Contains(got[1].Diff, "--- /dev/null") {

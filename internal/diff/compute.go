@@ -106,10 +106,10 @@ func Compute(before, after []byte, o Options) Result {
 
 	table := newInterner(len(a) + len(b))
 	ida, idb := table.ids(a), table.ids(b)
-	blocks, coarse := align(ida[linesUp:len(ida)-linesDown], idb[linesUp:len(idb)-linesDown], len(table.line), o.Budget)
+	blocks, coarse := Align(ida[linesUp:len(ida)-linesDown], idb[linesUp:len(idb)-linesDown], len(table.line), o.Budget)
 	for i := range blocks {
 		k := &blocks[i]
-		k.a0, k.a1, k.b0, k.b1 = k.a0+linesUp, k.a1+linesUp, k.b0+linesUp, k.b1+linesUp
+		k.A0, k.A1, k.B0, k.B1 = k.A0+linesUp, k.A1+linesUp, k.B0+linesUp, k.B1+linesUp
 	}
 	slide(blocks, a, b, ida, idb)
 	return assemble(blocks, a, b, countLines(before[:from]), context, coarse)
@@ -117,30 +117,30 @@ func Compute(before, after []byte, o Options) Result {
 
 // assemble groups blocks into hunks. offset is the number of lines before a[0]
 // and b[0].
-func assemble(blocks []block, a, b [][]byte, offset, context int, coarse bool) Result {
+func assemble(blocks []Block, a, b [][]byte, offset, context int, coarse bool) Result {
 	r := Result{Coarse: coarse}
 	for i := 0; i < len(blocks); {
 		j := i + 1
-		for j < len(blocks) && blocks[j].a0-blocks[j-1].a1 <= 2*context {
+		for j < len(blocks) && blocks[j].A0-blocks[j-1].A1 <= 2*context {
 			j++
 		}
 		group := blocks[i:j]
 		first, last := group[0], group[len(group)-1]
-		up := min(context, first.a0)
-		down := min(context, len(a)-last.a1)
+		up := min(context, first.A0)
+		down := min(context, len(a)-last.A1)
 		h := Hunk{
-			OldStart: offset + first.a0 - up, OldLines: last.a1 - first.a0 + up + down,
-			NewStart: offset + first.b0 - up, NewLines: last.b1 - first.b0 + up + down,
+			OldStart: offset + first.A0 - up, OldLines: last.A1 - first.A0 + up + down,
+			NewStart: offset + first.B0 - up, NewLines: last.B1 - first.B0 + up + down,
 		}
-		w := hunkWriter{a: a, b: b, i: first.a0 - up, j: first.b0 - up, offset: offset}
+		w := hunkWriter{a: a, b: b, i: first.A0 - up, j: first.B0 - up, offset: offset}
 		for _, k := range group {
-			w.equal(k.a0)
-			w.delete(k.a1)
-			w.insert(k.b1)
-			r.Removed += k.a1 - k.a0
-			r.Added += k.b1 - k.b0
+			w.equal(k.A0)
+			w.delete(k.A1)
+			w.insert(k.B1)
+			r.Removed += k.A1 - k.A0
+			r.Added += k.B1 - k.B0
 		}
-		w.equal(last.a1 + down)
+		w.equal(last.A1 + down)
 		h.Lines = w.lines
 		if h.OldLines > 0 {
 			h.OldStart++

@@ -1,6 +1,6 @@
-// Package diff computes what changes between a before and an after: line
-// hunks and their canonical unified text, JSON Patches, canonical JSON and the
-// digests that bind an approval to them.
+// Package diff computes what changes between a before and an after, line by
+// line: hunks, their canonical unified text, the way back, and what changes
+// within a line.
 //
 // Every function is pure: the same bytes give the same bytes on every machine
 // and under any load. Work is bounded by counted steps, never by a clock, so a
@@ -12,8 +12,3 @@
 // All of its functions may be called concurrently. Results may alias their
 // inputs, which the caller must not change while it uses a result.
 package diff
-
-// AlgorithmVersion names the rules by which this package computes its output.
-// It is part of every digest that [NewHasher] starts. It must be raised when
-// the output for any input changes.
-const AlgorithmVersion = 1

@@ -4,20 +4,20 @@ package diff
 // that a large file is not penalised for its size. One step is one diagonal
 // visited or one element compared; a step takes a few nanoseconds.
 const (
-	baseBudget       = 32 << 20
-	budgetPerElement = 64
+	BaseBudget       = 32 << 20
+	BudgetPerElement = 64
 )
 
-// block is one change: a[a0:a1] is replaced by b[b0:b1]. One of the two may be
+// Block is one change: a[A0:A1] is replaced by b[B0:B1]. One of the two may be
 // empty, never both.
-type block struct{ a0, a1, b0, b1 int }
+type Block struct{ A0, A1, B0, B1 int }
 
 // region is a part of both sequences still to be compared.
 type region struct{ a0, a1, b0, b1 int }
 
 func (r region) size() int { return r.a1 - r.a0 + r.b1 - r.b0 }
 
-// align compares two sequences of interned elements numbered below ids and
+// Align compares two sequences of interned elements numbered below ids and
 // returns the changes in order, and whether the step budget forced a result
 // that may not be minimal. budget 0 or less means the default.
 //
@@ -26,7 +26,7 @@ func (r region) size() int { return r.a1 - r.a0 + r.b1 - r.b0 }
 // is solved by Myers' linear-space algorithm. A region that exceeds its share
 // of the budget is divided at elements unique to both sides (patience), then by
 // greedy cuts, and is replaced as a whole when nothing else is affordable.
-func align(a, b []int32, ids, budget int) (blocks []block, coarse bool) {
+func Align(a, b []int32, ids, budget int) (blocks []Block, coarse bool) {
 	keptA, keptB := shared(a, b, ids)
 	s := newSolver(pick(a, keptA), pick(b, keptB), ids, budget)
 	s.run()
@@ -80,18 +80,18 @@ func allTrue(n int) []bool {
 }
 
 // toBlocks turns marks of deleted and inserted elements into ordered blocks.
-func toBlocks(changedA, changedB []bool) []block {
-	var blocks []block
+func toBlocks(changedA, changedB []bool) []Block {
+	var blocks []Block
 	i, j := 0, 0
 	for i < len(changedA) || j < len(changedB) {
-		k := block{a0: i, b0: j}
+		k := Block{A0: i, B0: j}
 		for i < len(changedA) && changedA[i] {
 			i++
 		}
 		for j < len(changedB) && changedB[j] {
 			j++
 		}
-		if k.a1, k.b1 = i, j; k.a1 > k.a0 || k.b1 > k.b0 {
+		if k.A1, k.B1 = i, j; k.A1 > k.A0 || k.B1 > k.B0 {
 			blocks = append(blocks, k)
 			continue
 		}
@@ -117,7 +117,7 @@ type solver struct {
 
 func newSolver(a, b []int32, ids, budget int) *solver {
 	if budget <= 0 {
-		budget = baseBudget + budgetPerElement*(len(a)+len(b))
+		budget = BaseBudget + BudgetPerElement*(len(a)+len(b))
 	}
 	return &solver{
 		a: a, b: b, ids: ids,

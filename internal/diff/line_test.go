@@ -36,19 +36,19 @@ func randomIDs(r *rand.Rand, n, ids int) []int32 {
 
 // checkBlocks verifies that blocks are ordered, disjoint, and leave equal
 // elements outside; it returns how many elements are kept.
-func checkBlocks(a, b []int32, blocks []block) (kept int, err error) {
+func checkBlocks(a, b []int32, blocks []Block) (kept int, err error) {
 	i, j := 0, 0
-	for _, k := range append(blocks, block{len(a), len(a), len(b), len(b)}) {
-		if k.a0-i != k.b0-j || k.a0 < i || k.a1 < k.a0 || k.b1 < k.b0 {
+	for _, k := range append(blocks, Block{len(a), len(a), len(b), len(b)}) {
+		if k.A0-i != k.B0-j || k.A0 < i || k.A1 < k.A0 || k.B1 < k.B0 {
 			return 0, fmt.Errorf("block %v does not follow %d,%d", k, i, j)
 		}
-		for ; i < k.a0; i, j = i+1, j+1 {
+		for ; i < k.A0; i, j = i+1, j+1 {
 			if a[i] != b[j] {
 				return 0, fmt.Errorf("kept elements %d and %d differ", i, j)
 			}
 			kept++
 		}
-		i, j = k.a1, k.b1
+		i, j = k.A1, k.B1
 	}
 	return kept, nil
 }
@@ -58,10 +58,10 @@ func TestAlignIsMinimal(t *testing.T) {
 	for range 20000 {
 		ids := 1 + r.IntN(12)
 		a, b := randomIDs(r, r.IntN(30), ids), randomIDs(r, r.IntN(30), ids)
-		blocks, coarse := align(a, b, ids, 0)
+		blocks, coarse := Align(a, b, ids, 0)
 		kept, err := checkBlocks(a, b, blocks)
 		if err != nil || coarse || kept != lcsLength(a, b) {
-			t.Fatalf("align(%v, %v): kept %d of %d, coarse %v, %v", a, b, kept, lcsLength(a, b), coarse, err)
+			t.Fatalf("Align(%v, %v): kept %d of %d, coarse %v, %v", a, b, kept, lcsLength(a, b), coarse, err)
 		}
 	}
 }
@@ -73,13 +73,13 @@ func TestAlignWithinAnyBudgetIsRight(t *testing.T) {
 		ids := 1 + r.IntN(60)
 		a, b := randomIDs(r, r.IntN(120), ids), randomIDs(r, r.IntN(120), ids)
 		budget := 1 + r.IntN(1+i%4000)
-		blocks, coarse := align(a, b, ids, budget)
+		blocks, coarse := Align(a, b, ids, budget)
 		kept, err := checkBlocks(a, b, blocks)
 		if err != nil {
-			t.Fatalf("align(%v, %v, budget %d): %v", a, b, budget, err)
+			t.Fatalf("Align(%v, %v, budget %d): %v", a, b, budget, err)
 		}
 		if best := lcsLength(a, b); !coarse && kept != best {
-			t.Fatalf("align(%v, %v, budget %d) kept %d of %d and is not coarse", a, b, budget, kept, best)
+			t.Fatalf("Align(%v, %v, budget %d) kept %d of %d and is not coarse", a, b, budget, kept, best)
 		}
 		if coarse {
 			coarsened++

@@ -10,27 +10,27 @@ const maxSlide = 100
 // leave a choice, to the place that reads best: whole blocks after a blank line
 // rather than the end of one function and the head of the next. The idea is
 // that of git's indent heuristic. It never changes how many lines differ.
-func slide(blocks []block, a, b [][]byte, ida, idb []int32) {
+func slide(blocks []Block, a, b [][]byte, ida, idb []int32) {
 	for i := range blocks {
 		k := &blocks[i]
 		// Lines of equal text that separate this change from its neighbours;
 		// one of them must remain.
-		before, after := k.a0, len(a)-k.a1
+		before, after := k.A0, len(a)-k.A1
 		if i > 0 {
-			before = k.a0 - blocks[i-1].a1 - 1
+			before = k.A0 - blocks[i-1].A1 - 1
 		}
 		if i+1 < len(blocks) {
-			after = blocks[i+1].a0 - k.a1 - 1
+			after = blocks[i+1].A0 - k.A1 - 1
 		}
 		before, after = min(before, maxSlide), min(after, maxSlide)
 		var by int
 		switch {
-		case k.a0 == k.a1:
-			by = bestSlide(b, idb, k.b0, k.b1, before, after)
-		case k.b0 == k.b1:
-			by = bestSlide(a, ida, k.a0, k.a1, before, after)
+		case k.A0 == k.A1:
+			by = bestSlide(b, idb, k.B0, k.B1, before, after)
+		case k.B0 == k.B1:
+			by = bestSlide(a, ida, k.A0, k.A1, before, after)
 		}
-		k.a0, k.a1, k.b0, k.b1 = k.a0+by, k.a1+by, k.b0+by, k.b1+by
+		k.A0, k.A1, k.B0, k.B1 = k.A0+by, k.A1+by, k.B0+by, k.B1+by
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
 // File is one side of a change to a file.
@@ -129,7 +131,7 @@ func writeBinarySide(w *bytes.Buffer, side string, f File) {
 		fmt.Fprintf(w, "%s: no file\n", side)
 		return
 	}
-	fmt.Fprintf(w, "%s: %d bytes, %s\n", side, len(f.Data), Sum(f.Data))
+	fmt.Fprintf(w, "%s: %d bytes, %s\n", side, len(f.Data), digest.Sum(f.Data))
 }
 
 // write appends the hunk in unified format.

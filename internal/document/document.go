@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // MaxOps bounds the operations of one patch.
@@ -28,11 +28,11 @@ const maxPatchWork = 256 << 20
 //
 // The result always reads as the patched value: it is read back and compared.
 // The error is a *Refusal.
-func Patch(name string, text []byte, p diff.Patch) (out []byte, rewritten bool, err error) {
+func Patch(name string, text []byte, p jsonvalue.Patch) (out []byte, rewritten bool, err error) {
 	ext := path.Ext(name)
-	before, notes, err := diff.ParseDocument(ext, text)
+	before, notes, err := ParseDocument(ext, text)
 	switch {
-	case errors.Is(err, diff.ErrUnknownFormat):
+	case errors.Is(err, ErrUnknownFormat):
 		return nil, false, refuse("edit it as text", "%q is no JSON, YAML or TOML file by its name", name)
 	case err != nil:
 		return nil, false, refuse("edit it as text", "%q cannot be read as a document: %v", name, err)
@@ -76,7 +76,7 @@ func refuse(repair, format string, args ...any) *Refusal {
 }
 
 func refusePatch(name string, err error) *Refusal {
-	var pe *diff.PatchError
+	var pe *jsonvalue.PatchError
 	if !errors.As(err, &pe) {
 		return refuse(readAgain, "the patch does not apply to %q", name)
 	}
@@ -85,25 +85,25 @@ func refusePatch(name string, err error) *Refusal {
 
 // elementary returns the smallest change from before to after as additions,
 // removals and replacements.
-func elementary(before, after diff.Value) diff.Patch {
-	var out diff.Patch
+func elementary(before, after jsonvalue.Value) jsonvalue.Patch {
+	var out jsonvalue.Patch
 	now := before
-	for _, o := range diff.MakePatch(before, after) {
-		next, err := diff.Patch{o}.Apply(now)
+	for _, o := range jsonvalue.MakePatch(before, after) {
+		next, err := jsonvalue.Patch{o}.Apply(now)
 		if err != nil {
 			return nil // cannot be: the patch was made for this value
 		}
 		switch o.Op {
-		case diff.OpTest:
-		case diff.OpMove, diff.OpCopy:
+		case jsonvalue.OpTest:
+		case jsonvalue.OpMove, jsonvalue.OpCopy:
 			v, err := now.At(o.From)
 			if err != nil {
 				return nil
 			}
-			if o.Op == diff.OpMove {
-				out = append(out, diff.Op{Op: diff.OpRemove, Path: o.From})
+			if o.Op == jsonvalue.OpMove {
+				out = append(out, jsonvalue.Op{Op: jsonvalue.OpRemove, Path: o.From})
 			}
-			out = append(out, diff.Op{Op: diff.OpAdd, Path: o.Path, Value: v})
+			out = append(out, jsonvalue.Op{Op: jsonvalue.OpAdd, Path: o.Path, Value: v})
 		default:
 			out = append(out, o)
 		}
@@ -115,16 +115,16 @@ func elementary(before, after diff.Value) diff.Patch {
 // document is one patch on its way into a text.
 type document struct {
 	ext   string
-	notes diff.Notes // of the text before
-	want  diff.Value
+	notes Notes // of the text before
+	want  jsonvalue.Value
 }
 
 // tryEach writes one operation after the other into the text.
-func (d document) tryEach(text []byte, before diff.Value, ops diff.Patch) (out []byte, ok bool) {
+func (d document) tryEach(text []byte, before jsonvalue.Value, ops jsonvalue.Patch) (out []byte, ok bool) {
 	defer recovered(&ok)
 	now := before
 	for _, o := range ops {
-		next, err := diff.Patch{o}.Apply(now)
+		next, err := jsonvalue.Patch{o}.Apply(now)
 		if err != nil {
 			return nil, false
 		}
@@ -148,7 +148,7 @@ func (d document) tryEach(text []byte, before diff.Value, ops diff.Patch) (out [
 
 // tryWhole writes the file anew. TOML is left out: no library here keeps its
 // comments.
-func (d document) tryWhole(text []byte, ops diff.Patch) (out []byte, ok bool) {
+func (d document) tryWhole(text []byte, ops jsonvalue.Patch) (out []byte, ok bool) {
 	defer recovered(&ok)
 	switch d.notes.Format {
 	case "json":
@@ -187,8 +187,8 @@ func recovered(ok *bool) {
 // reads reports whether a text has the wanted value, and nothing in it that
 // readers of the format take differently and that was not there before.
 func (d document) reads(text []byte) bool {
-	got, notes, err := diff.ParseDocument(d.ext, text)
-	if err != nil || len(diff.MakePatch(got, d.want)) > 0 || notes.BOM != d.notes.BOM || len(notes.Duplicates) > 0 {
+	got, notes, err := ParseDocument(d.ext, text)
+	if err != nil || len(jsonvalue.MakePatch(got, d.want)) > 0 || notes.BOM != d.notes.BOM || len(notes.Duplicates) > 0 {
 		return false
 	}
 	left := spellings(d.notes.Ambiguous)

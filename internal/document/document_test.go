@@ -8,12 +8,12 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-func patchOf(t testing.TB, raw string) diff.Patch {
+func patchOf(t testing.TB, raw string) jsonvalue.Patch {
 	t.Helper()
-	p, err := diff.ParsePatch([]byte(raw))
+	p, err := jsonvalue.ParsePatch([]byte(raw))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,8 +165,8 @@ func TestPatchSaysWhenItRewrites(t *testing.T) {
 }
 
 // randomValue draws a small JSON value.
-func randomValue(depth int) *rapid.Generator[diff.Value] {
-	return rapid.Custom(func(t *rapid.T) diff.Value {
+func randomValue(depth int) *rapid.Generator[jsonvalue.Value] {
+	return rapid.Custom(func(t *rapid.T) jsonvalue.Value {
 		kinds := 4
 		if depth > 0 {
 			kinds = 6
@@ -192,7 +192,7 @@ func randomValue(depth int) *rapid.Generator[diff.Value] {
 			}
 			raw = "{" + strings.Join(parts, ",") + "}"
 		}
-		v, err := diff.Decode([]byte(raw))
+		v, err := jsonvalue.Decode([]byte(raw))
 		if err != nil {
 			t.Fatalf("%s: %v", raw, err)
 		}
@@ -211,11 +211,11 @@ func TestPatchedDocumentsReadAsPatched(t *testing.T) {
 			if !ok {
 				continue
 			}
-			now, notes, err := diff.ParseDocument(ext, text)
+			now, notes, err := ParseDocument(ext, text)
 			if err != nil || len(notes.Duplicates) > 0 {
 				continue
 			}
-			out, re, err := Patch("x"+ext, text, diff.MakePatch(now, b))
+			out, re, err := Patch("x"+ext, text, jsonvalue.MakePatch(now, b))
 			var r *Refusal
 			switch {
 			case errors.As(err, &r):
@@ -231,8 +231,8 @@ func TestPatchedDocumentsReadAsPatched(t *testing.T) {
 			default:
 				kept[ext]++
 			}
-			got, _, err := diff.ParseDocument(ext, out)
-			if err != nil || len(diff.MakePatch(got, b)) > 0 {
+			got, _, err := ParseDocument(ext, out)
+			if err != nil || len(jsonvalue.MakePatch(got, b)) > 0 {
 				t.Fatalf("%s\n%s\nwant %s, %v", text, out, b, err)
 			}
 		}
@@ -240,8 +240,8 @@ func TestPatchedDocumentsReadAsPatched(t *testing.T) {
 	t.Logf("kept %v, rewritten %v, refused %v", kept, rewritten, refusals)
 }
 
-func objectOf(t *rapid.T, v diff.Value) diff.Value {
-	o, err := diff.Object(diff.Member{Name: "top", Value: v}, diff.Member{Name: "n", Value: diff.Int(1)})
+func objectOf(t *rapid.T, v jsonvalue.Value) jsonvalue.Value {
+	o, err := jsonvalue.Object(jsonvalue.Member{Name: "top", Value: v}, jsonvalue.Member{Name: "n", Value: jsonvalue.Int(1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +249,7 @@ func objectOf(t *rapid.T, v diff.Value) diff.Value {
 }
 
 // layOut writes a value in one of the layouts of a format.
-func layOut(t *rapid.T, ext string, v diff.Value) ([]byte, bool) {
+func layOut(t *rapid.T, ext string, v jsonvalue.Value) ([]byte, bool) {
 	style := jsonStyle{colon: ": ", unit: rapid.SampledFrom([]string{"  ", "\t", "    "}).Draw(t, "unit"), newline: rapid.SampledFrom([]string{"", "\n", "\r\n"}).Draw(t, "newline")}
 	switch ext {
 	case ".json", ".jsonc":

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // maxPlainDocument bounds an .env or .ini file that is read as a document, in
@@ -20,7 +20,7 @@ var errPlain = errors.New("a line that readers of the format take differently")
 // plainObject gathers members in the order of their first mention.
 type plainObject struct {
 	names  []string
-	vals   map[string]diff.Value
+	vals   map[string]jsonvalue.Value
 	folded map[string]string // name in lower case → the first such name
 }
 
@@ -31,9 +31,9 @@ func (o *plainObject) alike(name string) bool {
 }
 
 // set adds a member, and reports whether it was there.
-func (o *plainObject) set(name string, v diff.Value) (twice bool) {
+func (o *plainObject) set(name string, v jsonvalue.Value) (twice bool) {
 	if o.vals == nil {
-		o.vals, o.folded = map[string]diff.Value{}, map[string]string{}
+		o.vals, o.folded = map[string]jsonvalue.Value{}, map[string]string{}
 	}
 	if lower := strings.ToLower(name); o.folded[lower] == "" {
 		o.folded[lower] = name
@@ -45,21 +45,21 @@ func (o *plainObject) set(name string, v diff.Value) (twice bool) {
 	return twice
 }
 
-func (o *plainObject) value() (diff.Value, error) {
-	members := make([]diff.Member, len(o.names))
+func (o *plainObject) value() (jsonvalue.Value, error) {
+	members := make([]jsonvalue.Member, len(o.names))
 	for i, n := range o.names {
-		members[i] = diff.Member{Name: n, Value: o.vals[n]}
+		members[i] = jsonvalue.Member{Name: n, Value: o.vals[n]}
 	}
-	return diff.Object(members...)
+	return jsonvalue.Object(members...)
 }
 
 // plainLines splits a small text file, for readers of formats without a
 // standard.
-func plainLines(data []byte, n *diff.Notes) ([]string, error) {
+func plainLines(data []byte, n *Notes) ([]string, error) {
 	data, n.BOM = bytes.CutPrefix(data, []byte("\ufeff"))
 	switch {
 	case len(data) > maxPlainDocument:
-		return nil, diff.ErrTooLarge
+		return nil, ErrTooLarge
 	case !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0:
 		return nil, errors.New("not a text")
 	}
@@ -71,11 +71,11 @@ var envAssignment = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.
 // ReadEnv reads an .env file. There is no standard for it: what shells, Docker
 // and the libraries take differently stands in the notes, and a value over
 // several lines is not read.
-func ReadEnv(data []byte) (diff.Value, diff.Notes, error) {
-	notes := diff.Notes{Format: "env"}
+func ReadEnv(data []byte) (jsonvalue.Value, Notes, error) {
+	notes := Notes{Format: "env"}
 	lines, err := plainLines(data, &notes)
 	if err != nil {
-		return diff.Value{}, notes, err
+		return jsonvalue.Value{}, notes, err
 	}
 	var o plainObject
 	for _, line := range lines {
@@ -85,19 +85,19 @@ func ReadEnv(data []byte) (diff.Value, diff.Notes, error) {
 		}
 		m := envAssignment.FindStringSubmatch(line)
 		if m == nil {
-			return diff.Value{}, notes, errPlain
+			return jsonvalue.Value{}, notes, errPlain
 		}
 		value, odd, err := envValue(m[2])
 		if err != nil {
-			return diff.Value{}, notes, err
+			return jsonvalue.Value{}, notes, err
 		}
-		pointer := diff.FormatPointer(m[1])
+		pointer := jsonvalue.FormatPointer(m[1])
 		if odd {
 			notes.Ambiguous = append(notes.Ambiguous, pointer+" "+m[2])
 		}
-		v, err := diff.String(value)
+		v, err := jsonvalue.String(value)
 		if err != nil {
-			return diff.Value{}, notes, err
+			return jsonvalue.Value{}, notes, err
 		}
 		if o.set(m[1], v) {
 			notes.Duplicates = append(notes.Duplicates, pointer)

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // FuzzPatch demands that a patched text reads as the patched value.
@@ -17,7 +17,7 @@ func FuzzPatch(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, ext, text, patch string) {
-		p, err := diff.ParsePatch([]byte(patch))
+		p, err := jsonvalue.ParsePatch([]byte(patch))
 		if err != nil {
 			return
 		}
@@ -31,7 +31,7 @@ func FuzzPatch(f *testing.F) {
 			}
 			return
 		}
-		before, _, err := diff.ParseDocument(ext, []byte(text))
+		before, _, err := ParseDocument(ext, []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,8 +39,8 @@ func FuzzPatch(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, _, err := diff.ParseDocument(ext, out)
-		if err != nil || len(diff.MakePatch(got, want)) > 0 {
+		got, _, err := ParseDocument(ext, out)
+		if err != nil || len(jsonvalue.MakePatch(got, want)) > 0 {
 			t.Fatalf("%q\n%s\n→ %q\nwant %s, %v", text, patch, out, want, err)
 		}
 	})

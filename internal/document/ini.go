@@ -3,17 +3,17 @@ package document
 import (
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // ReadINI reads an .ini file: sections of names and values, all of them text.
 // Lines that begin with a blank go on with a value for some readers and are
 // lines of their own for others; such a file is not read.
-func ReadINI(data []byte) (diff.Value, diff.Notes, error) {
-	notes := diff.Notes{Format: "ini"}
+func ReadINI(data []byte) (jsonvalue.Value, Notes, error) {
+	notes := Notes{Format: "ini"}
 	lines, err := plainLines(data, &notes)
 	if err != nil {
-		return diff.Value{}, notes, err
+		return jsonvalue.Value{}, notes, err
 	}
 	var root plainObject
 	sections := map[string]*plainObject{}
@@ -25,14 +25,14 @@ func ReadINI(data []byte) (diff.Value, diff.Notes, error) {
 		case text == "" || text[0] == ';' || text[0] == '#':
 			continue
 		case line[0] == ' ' || line[0] == '\t':
-			return diff.Value{}, notes, errPlain
+			return jsonvalue.Value{}, notes, errPlain
 		case text[0] == '[':
 			if text[len(text)-1] != ']' {
-				return diff.Value{}, notes, errPlain
+				return jsonvalue.Value{}, notes, errPlain
 			}
 			name = text[1 : len(text)-1]
 			if sections[name] != nil {
-				notes.Duplicates = append(notes.Duplicates, diff.FormatPointer(name))
+				notes.Duplicates = append(notes.Duplicates, jsonvalue.FormatPointer(name))
 			} else {
 				sections[name] = &plainObject{}
 				order = append(order, name)
@@ -41,16 +41,16 @@ func ReadINI(data []byte) (diff.Value, diff.Notes, error) {
 			continue
 		}
 		if err := iniLine(text, name, at, &notes); err != nil {
-			return diff.Value{}, notes, err
+			return jsonvalue.Value{}, notes, err
 		}
 	}
 	for _, s := range order {
 		v, err := sections[s].value()
 		if err != nil {
-			return diff.Value{}, notes, err
+			return jsonvalue.Value{}, notes, err
 		}
 		if root.set(s, v) { // a name above all sections is the same
-			return diff.Value{}, notes, errPlain
+			return jsonvalue.Value{}, notes, errPlain
 		}
 	}
 	v, err := root.value()
@@ -58,13 +58,13 @@ func ReadINI(data []byte) (diff.Value, diff.Notes, error) {
 }
 
 // iniLine reads one name, with a value or without.
-func iniLine(text, section string, at *plainObject, notes *diff.Notes) error {
-	v := diff.Null()
+func iniLine(text, section string, at *plainObject, notes *Notes) error {
+	v := jsonvalue.Null()
 	name := text
 	if i := strings.IndexAny(text, "=:"); i >= 0 {
 		name = strings.TrimSpace(text[:i])
 		var err error
-		if v, err = diff.String(strings.TrimSpace(text[i+1:])); err != nil {
+		if v, err = jsonvalue.String(strings.TrimSpace(text[i+1:])); err != nil {
 			return err
 		}
 	}
@@ -75,14 +75,14 @@ func iniLine(text, section string, at *plainObject, notes *diff.Notes) error {
 	if at != nil && section != "" {
 		steps = []string{section, name}
 	}
-	pointer := diff.FormatPointer(steps...)
+	pointer := jsonvalue.FormatPointer(steps...)
 	if at.alike(name) { // many readers know no case
 		notes.Ambiguous = append(notes.Ambiguous, pointer+" "+name)
 	}
 	if at.set(name, v) {
 		notes.Duplicates = append(notes.Duplicates, pointer)
 	}
-	if s := v.Text(); v.Type() == diff.TypeString && (strings.Contains(s, " ;") || strings.Contains(s, " #") || strings.ContainsAny(s, "\"'\\%$")) {
+	if s := v.Text(); v.Type() == jsonvalue.TypeString && (strings.Contains(s, " ;") || strings.Contains(s, " #") || strings.ContainsAny(s, "\"'\\%$")) {
 		notes.Ambiguous = append(notes.Ambiguous, pointer+" "+s)
 	}
 	return nil

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // errLayout says that a change cannot be made within the text's own layout.
@@ -143,7 +143,7 @@ func (r *jsonReader) container(n *jsonNode, depth int) error {
 			if err := r.str(); err != nil {
 				return err
 			}
-			name, err := diff.Decode(r.text[item.from:r.at])
+			name, err := jsonvalue.Decode(r.text[item.from:r.at])
 			if err != nil {
 				return errLayout
 			}
@@ -224,18 +224,18 @@ func startsItsLine(text []byte, offset int) bool {
 
 // render writes a value as it would stand on a line indented by indent; inline
 // keeps it on one line.
-func (s jsonStyle) render(v diff.Value, indent string, inline bool) string {
+func (s jsonStyle) render(v jsonvalue.Value, indent string, inline bool) string {
 	var w strings.Builder
 	s.write(&w, v, indent, inline || s.newline == "")
 	return w.String()
 }
 
-func (s jsonStyle) write(w *strings.Builder, v diff.Value, indent string, inline bool) {
+func (s jsonStyle) write(w *strings.Builder, v jsonvalue.Value, indent string, inline bool) {
 	open, closing := "{", "}"
 	switch v.Type() {
-	case diff.TypeArray:
+	case jsonvalue.TypeArray:
 		open, closing = "[", "]"
-	case diff.TypeObject:
+	case jsonvalue.TypeObject:
 	default:
 		w.Write(v.Encode())
 		return
@@ -243,7 +243,7 @@ func (s jsonStyle) write(w *strings.Builder, v diff.Value, indent string, inline
 	w.WriteString(open)
 	inner := indent + s.unit
 	first := true
-	item := func(name string, named bool, e diff.Value) {
+	item := func(name string, named bool, e jsonvalue.Value) {
 		switch {
 		case !inline && first:
 			w.WriteString(s.newline + inner)
@@ -274,7 +274,7 @@ func (s jsonStyle) write(w *strings.Builder, v diff.Value, indent string, inline
 }
 
 func encodeString(s string) []byte {
-	v, err := diff.String(s)
+	v, err := jsonvalue.String(s)
 	if err != nil { // names of decoded values are valid UTF-8
 		return []byte(strconv.Quote(s))
 	}
@@ -282,18 +282,18 @@ func encodeString(s string) []byte {
 }
 
 // patchJSON applies one operation to a text, keeping all else as it is.
-func patchJSON(text []byte, o diff.Op) ([]byte, error) {
+func patchJSON(text []byte, o jsonvalue.Op) ([]byte, error) {
 	root, err := readJSON(text)
 	if err != nil {
 		return nil, err
 	}
-	path, err := diff.ParsePointer(o.Path)
+	path, err := jsonvalue.ParsePointer(o.Path)
 	if err != nil {
 		return nil, err
 	}
 	style := styleOfJSON(text, root)
 	if len(path) == 0 {
-		if o.Op == diff.OpRemove {
+		if o.Op == jsonvalue.OpRemove {
 			return nil, errLayout
 		}
 		return splice(text, root.span, style.render(o.Value, "", false)), nil
@@ -311,17 +311,17 @@ func patchJSON(text []byte, o diff.Op) ([]byte, error) {
 	switch {
 	case parent.kind == 0:
 		return nil, errLayout
-	case o.Op == diff.OpRemove && i >= 0:
+	case o.Op == jsonvalue.OpRemove && i >= 0:
 		return removeJSON(text, parent, i), nil
-	case i >= 0 && (o.Op == diff.OpReplace || o.Op == diff.OpAdd && parent.kind == '{'):
+	case i >= 0 && (o.Op == jsonvalue.OpReplace || o.Op == jsonvalue.OpAdd && parent.kind == '{'):
 		v := parent.items[i].value
 		inline := !startsItsLine(text, parent.items[i].from) && v.kind != 0
 		return splice(text, v.span, style.render(o.Value, indentAt(text, v.from), inline)), nil
-	case o.Op == diff.OpAdd && parent.kind == '{':
+	case o.Op == jsonvalue.OpAdd && parent.kind == '{':
 		return insertJSON(text, style, parent, len(parent.items), string(encodeString(last))+style.colon, o.Value), nil
-	case o.Op == diff.OpAdd && i >= 0:
+	case o.Op == jsonvalue.OpAdd && i >= 0:
 		return insertJSON(text, style, parent, i, "", o.Value), nil
-	case o.Op == diff.OpAdd && (last == "-" || last == strconv.Itoa(len(parent.items))):
+	case o.Op == jsonvalue.OpAdd && (last == "-" || last == strconv.Itoa(len(parent.items))):
 		return insertJSON(text, style, parent, len(parent.items), "", o.Value), nil
 	}
 	return nil, errLayout
@@ -363,7 +363,7 @@ func removeJSON(text []byte, parent *jsonNode, i int) []byte {
 }
 
 // insertJSON puts a value before item i of parent, or at its end.
-func insertJSON(text []byte, s jsonStyle, parent *jsonNode, i int, name string, v diff.Value) []byte {
+func insertJSON(text []byte, s jsonStyle, parent *jsonNode, i int, name string, v jsonvalue.Value) []byte {
 	n := len(parent.items)
 	if n == 0 {
 		indent := indentAt(text, parent.from)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2/unstable"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // tomlEntry is one expression of a TOML text: a table's header or a key with
@@ -178,22 +178,22 @@ func tomlDates(n *unstable.Node) bool {
 
 // patchTOML applies one operation to a text whose value is before, and whose
 // value is after once the operation is done.
-func patchTOML(text []byte, o diff.Op, before, after diff.Value) ([]byte, error) {
+func patchTOML(text []byte, o jsonvalue.Op, before, after jsonvalue.Value) ([]byte, error) {
 	entries, err := readTOML(text)
 	if err != nil {
 		return nil, err
 	}
-	path, err := diff.ParsePointer(o.Path)
+	path, err := jsonvalue.ParsePointer(o.Path)
 	if err != nil || len(path) == 0 {
 		return nil, errLayout
 	}
 	// The value of the innermost key that holds the path is written anew.
 	for _, e := range entries {
 		inside := !e.table && len(e.path) <= len(path) && slices.Equal(e.path, path[:len(e.path)])
-		if !inside || o.Op == diff.OpRemove && len(e.path) == len(path) {
+		if !inside || o.Op == jsonvalue.OpRemove && len(e.path) == len(path) {
 			continue
 		}
-		v, err := after.At(diff.FormatPointer(e.path...))
+		v, err := after.At(jsonvalue.FormatPointer(e.path...))
 		if err != nil {
 			return nil, errLayout
 		}
@@ -207,10 +207,10 @@ func patchTOML(text []byte, o diff.Op, before, after diff.Value) ([]byte, error)
 		return splice(text, e.value, s), nil
 	}
 	switch o.Op {
-	case diff.OpRemove:
+	case jsonvalue.OpRemove:
 		return removeTOML(text, entries, path)
-	case diff.OpAdd:
-		if v, err := before.At(diff.FormatPointer(path[:len(path)-1]...)); err == nil && v.Type() == diff.TypeObject {
+	case jsonvalue.OpAdd:
+		if v, err := before.At(jsonvalue.FormatPointer(path[:len(path)-1]...)); err == nil && v.Type() == jsonvalue.TypeObject {
 			return addTOML(text, entries, path, o.Value)
 		}
 	}
@@ -238,7 +238,7 @@ func removeTOML(text []byte, entries []tomlEntry, path []string) ([]byte, error)
 }
 
 // addTOML writes a new key at the end of its table.
-func addTOML(text []byte, entries []tomlEntry, path []string, v diff.Value) ([]byte, error) {
+func addTOML(text []byte, entries []tomlEntry, path []string, v jsonvalue.Value) ([]byte, error) {
 	parent := path[:len(path)-1]
 	at, prefix, found := 0, "", len(parent) == 0
 	indent := ""
@@ -298,13 +298,13 @@ func tomlString(s string) string {
 }
 
 // renderTOML writes a value on one line.
-func renderTOML(v diff.Value) (string, error) {
+func renderTOML(v jsonvalue.Value) (string, error) {
 	switch v.Type() {
-	case diff.TypeString:
+	case jsonvalue.TypeString:
 		return tomlString(v.Text()), nil
-	case diff.TypeBool, diff.TypeNumber:
+	case jsonvalue.TypeBool, jsonvalue.TypeNumber:
 		return string(v.Encode()), nil
-	case diff.TypeArray:
+	case jsonvalue.TypeArray:
 		var parts []string
 		for _, e := range v.Elems() {
 			s, err := renderTOML(e)
@@ -314,7 +314,7 @@ func renderTOML(v diff.Value) (string, error) {
 			parts = append(parts, s)
 		}
 		return "[" + strings.Join(parts, ", ") + "]", nil
-	case diff.TypeObject:
+	case jsonvalue.TypeObject:
 		var parts []string
 		for name, e := range v.Members() {
 			s, err := renderTOML(e)

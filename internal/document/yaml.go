@@ -8,7 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // yamlPlace is where a path leads in a YAML tree.
@@ -89,12 +89,12 @@ func (l yamlLines) join() []byte { return bytes.Join(l, nil) }
 
 // patchYAMLText applies one operation to the lines of a text and leaves all
 // others alone.
-func patchYAMLText(text []byte, o diff.Op) ([]byte, error) {
+func patchYAMLText(text []byte, o jsonvalue.Op) ([]byte, error) {
 	doc, err := readYAML(text)
 	if err != nil {
 		return nil, err
 	}
-	path, err := diff.ParsePointer(o.Path)
+	path, err := jsonvalue.ParsePointer(o.Path)
 	if err != nil || len(path) == 0 {
 		return nil, errLayout
 	}
@@ -109,13 +109,13 @@ func patchYAMLText(text []byte, o diff.Op) ([]byte, error) {
 	if len(lines[len(lines)-1]) == 0 {
 		lines = lines[:len(lines)-1]
 	}
-	if p.value == nil || o.Op == diff.OpAdd && p.key == nil {
-		if o.Op != diff.OpAdd {
+	if p.value == nil || o.Op == jsonvalue.OpAdd && p.key == nil {
+		if o.Op != jsonvalue.OpAdd {
 			return nil, errLayout
 		}
 		return lines.add(p, path[len(path)-1], o.Value)
 	}
-	if o.Op != diff.OpRemove {
+	if o.Op != jsonvalue.OpRemove {
 		if out, ok := lines.replaceScalar(p.value, o.Value); ok {
 			return out, nil
 		}
@@ -125,7 +125,7 @@ func patchYAMLText(text []byte, o diff.Op) ([]byte, error) {
 		return nil, errLayout
 	}
 	to := lines.entryEnd(from, col, p.key != nil)
-	if o.Op == diff.OpRemove {
+	if o.Op == jsonvalue.OpRemove {
 		if len(p.parent.Content) <= 2 && p.key != nil || len(p.parent.Content) == 1 {
 			return nil, errLayout
 		}
@@ -155,7 +155,7 @@ func (l yamlLines) start(parent *yaml.Node, at int) (line, col int, ok bool) {
 }
 
 // add puts a new entry behind the last one, or an element before another.
-func (l yamlLines) add(p yamlPlace, name string, v diff.Value) ([]byte, error) {
+func (l yamlLines) add(p yamlPlace, name string, v jsonvalue.Value) ([]byte, error) {
 	step := 1
 	if p.parent.Kind == yaml.MappingNode {
 		step = 2
@@ -205,7 +205,7 @@ func (l yamlLines) newline() string {
 }
 
 // render writes an entry with its key, or with a dash, in column col.
-func (l yamlLines) render(key *yaml.Node, eol string, v diff.Value, col int) ([]byte, error) {
+func (l yamlLines) render(key *yaml.Node, eol string, v jsonvalue.Value, col int) ([]byte, error) {
 	n := &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{yamlNode(v)}}
 	if key != nil {
 		k := *key
@@ -231,7 +231,7 @@ func (l yamlLines) render(key *yaml.Node, eol string, v diff.Value, col int) ([]
 }
 
 // replaceScalar writes a scalar on one line over another, comments kept.
-func (l yamlLines) replaceScalar(n *yaml.Node, v diff.Value) ([]byte, bool) {
+func (l yamlLines) replaceScalar(n *yaml.Node, v jsonvalue.Value) ([]byte, bool) {
 	if n.Kind != yaml.ScalarNode || n.Anchor != "" || n.Style&(yaml.LiteralStyle|yaml.FoldedStyle|yaml.TaggedStyle) != 0 || v.Len() > 0 {
 		return nil, false
 	}
@@ -309,13 +309,13 @@ func scalarLen(text []byte, style yaml.Style) int {
 
 // patchYAMLTree applies one operation to the parsed text: comments stay, the
 // layout may change.
-func patchYAMLTree(doc *yaml.Node, o diff.Op) error {
-	path, err := diff.ParsePointer(o.Path)
+func patchYAMLTree(doc *yaml.Node, o jsonvalue.Op) error {
+	path, err := jsonvalue.ParsePointer(o.Path)
 	if err != nil {
 		return err
 	}
 	if len(path) == 0 {
-		if o.Op == diff.OpRemove {
+		if o.Op == jsonvalue.OpRemove {
 			return errLayout
 		}
 		doc.Content[0] = yamlNode(o.Value)
@@ -328,17 +328,17 @@ func patchYAMLTree(doc *yaml.Node, o diff.Op) error {
 	list := &p.parent.Content
 	mapping := p.parent.Kind == yaml.MappingNode
 	switch {
-	case o.Op == diff.OpRemove && p.at < 0, o.Op == diff.OpReplace && p.at < 0:
+	case o.Op == jsonvalue.OpRemove && p.at < 0, o.Op == jsonvalue.OpReplace && p.at < 0:
 		return errLayout
-	case o.Op == diff.OpRemove && mapping:
+	case o.Op == jsonvalue.OpRemove && mapping:
 		*list = slices.Delete(*list, p.at, p.at+2)
-	case o.Op == diff.OpRemove:
+	case o.Op == jsonvalue.OpRemove:
 		*list = slices.Delete(*list, p.at, p.at+1)
 	case mapping && p.at >= 0:
 		(*list)[p.at+1] = yamlNode(o.Value)
 	case mapping:
 		*list = append(*list, yamlText(path[len(path)-1]), yamlNode(o.Value))
-	case o.Op == diff.OpReplace:
+	case o.Op == jsonvalue.OpReplace:
 		(*list)[p.at] = yamlNode(o.Value)
 	case p.at >= 0:
 		*list = slices.Insert(*list, p.at, yamlNode(o.Value))
@@ -350,21 +350,21 @@ func patchYAMLTree(doc *yaml.Node, o diff.Op) error {
 
 // yamlNode turns a value into a tree. What reads as another type is quoted by
 // the encoder, which goes by the tags.
-func yamlNode(v diff.Value) *yaml.Node {
+func yamlNode(v jsonvalue.Value) *yaml.Node {
 	scalar := func(tag, text string) *yaml.Node {
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: text}
 	}
 	switch v.Type() {
-	case diff.TypeString:
+	case jsonvalue.TypeString:
 		return yamlText(v.Text())
-	case diff.TypeNumber:
+	case jsonvalue.TypeNumber:
 		if strings.ContainsAny(v.Text(), ".eE") {
 			return scalar("!!float", v.Text())
 		}
 		return scalar("!!int", v.Text())
-	case diff.TypeBool:
+	case jsonvalue.TypeBool:
 		return scalar("!!bool", string(v.Encode()))
-	case diff.TypeArray:
+	case jsonvalue.TypeArray:
 		n := &yaml.Node{Kind: yaml.SequenceNode}
 		for _, e := range v.Elems() {
 			n.Content = append(n.Content, yamlNode(e))
@@ -373,7 +373,7 @@ func yamlNode(v diff.Value) *yaml.Node {
 			n.Style = yaml.FlowStyle
 		}
 		return n
-	case diff.TypeObject:
+	case jsonvalue.TypeObject:
 		n := &yaml.Node{Kind: yaml.MappingNode}
 		for name, e := range v.Members() {
 			n.Content = append(n.Content, yamlText(name), yamlNode(e))
@@ -396,8 +396,8 @@ func yamlText(s string) *yaml.Node {
 	}
 	const longest = 64 // of what could be a number, a date or a word with a meaning
 	if len(s) <= longest {
-		v, notes, err := diff.ParseDocument("yaml", []byte("- "+s+"\n"))
-		if err != nil || len(notes.Ambiguous) > 0 || v.Elem(0).Type() != diff.TypeString {
+		v, notes, err := ParseDocument("yaml", []byte("- "+s+"\n"))
+		if err != nil || len(notes.Ambiguous) > 0 || v.Elem(0).Type() != jsonvalue.TypeString {
 			n.Style = yaml.DoubleQuotedStyle
 		}
 	}

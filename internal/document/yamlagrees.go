@@ -8,7 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // maxSecondReading bounds the nodes that a second reading of a YAML text visits:
@@ -19,14 +19,14 @@ const maxSecondReading = 200_000
 // use it, takes a text for the document that was read. The first reader is
 // lenient: {a:b}, tabs and blanks at the ends of lines mean different things to
 // the two.
-func YAMLAgrees(text []byte, v diff.Value) bool {
+func YAMLAgrees(text []byte, v jsonvalue.Value) bool {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
 		return false
 	}
 	if doc.Kind == 0 { // nothing but comments
-		return v.Type() == diff.TypeNull
+		return v.Type() == jsonvalue.TypeNull
 	}
 	r := yamlSecond{left: maxSecondReading}
 	return doc.Kind == yaml.DocumentNode && len(doc.Content) == 1 && r.same(doc.Content[0], v)
@@ -34,7 +34,7 @@ func YAMLAgrees(text []byte, v diff.Value) bool {
 
 type yamlSecond struct{ left int }
 
-func (r *yamlSecond) same(n *yaml.Node, v diff.Value) bool {
+func (r *yamlSecond) same(n *yaml.Node, v jsonvalue.Value) bool {
 	if r.left--; r.left < 0 {
 		return false
 	}
@@ -45,11 +45,11 @@ func (r *yamlSecond) same(n *yaml.Node, v diff.Value) bool {
 		inner := *n
 		inner.Style &^= yaml.TaggedStyle
 		inner.Tag = ""
-		return v.Type() == diff.TypeObject && v.Len() == 1 && r.same(&inner, v.Member(tag))
+		return v.Type() == jsonvalue.TypeObject && v.Len() == 1 && r.same(&inner, v.Member(tag))
 	}
 	switch n.Kind {
 	case yaml.SequenceNode:
-		if v.Type() != diff.TypeArray || v.Len() != len(n.Content) {
+		if v.Type() != jsonvalue.TypeArray || v.Len() != len(n.Content) {
 			return false
 		}
 		for i, e := range n.Content {
@@ -68,8 +68,8 @@ func (r *yamlSecond) same(n *yaml.Node, v diff.Value) bool {
 
 // sameMapping compares the members that an object has by itself; with a merge
 // key it may have others.
-func (r *yamlSecond) sameMapping(n *yaml.Node, v diff.Value) bool {
-	if v.Type() != diff.TypeObject {
+func (r *yamlSecond) sameMapping(n *yaml.Node, v jsonvalue.Value) bool {
+	if v.Type() != jsonvalue.TypeObject {
 		return false
 	}
 	merges, own := false, map[string]*yaml.Node{}
@@ -102,16 +102,16 @@ func (r *yamlSecond) sameMapping(n *yaml.Node, v diff.Value) bool {
 
 // sameScalar compares scalars. What a plain one means beyond its text, such as
 // yes or 012, stands in the notes of the first reading.
-func sameScalar(n *yaml.Node, v diff.Value) bool {
+func sameScalar(n *yaml.Node, v jsonvalue.Value) bool {
 	plain := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0
 	switch v.Type() {
-	case diff.TypeString:
+	case jsonvalue.TypeString:
 		return n.Value == v.Text()
-	case diff.TypeNull:
+	case jsonvalue.TypeNull:
 		return plain && slices.Contains([]string{"", "~", "null", "Null", "NULL"}, n.Value)
-	case diff.TypeBool:
+	case jsonvalue.TypeBool:
 		return plain && strings.EqualFold(n.Value, strconv.FormatBool(v.Bool()))
-	case diff.TypeNumber:
+	case jsonvalue.TypeNumber:
 		return plain && !strings.ContainsAny(n.Value, " \t\n")
 	}
 	return false

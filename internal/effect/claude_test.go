@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -81,7 +81,7 @@ func TestClaudeEdits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, want := p.Effects[0].After.SHA256, diff.Sum([]byte(c.after)); got != want {
+			if got, want := p.Effects[0].After.SHA256, digest.Sum([]byte(c.after)); got != want {
 				t.Errorf("the plan differs from %q:\n%s", c.after, p.Change.Text)
 			}
 		})
@@ -104,7 +104,7 @@ func TestClaudeWrites(t *testing.T) {
 			refused(t, err, guard.RulePreviewFailed)
 			continue
 		}
-		if err != nil || p.Effects[0].After.SHA256 != diff.Sum([]byte(c.after)) {
+		if err != nil || p.Effects[0].After.SHA256 != digest.Sum([]byte(c.after)) {
 			t.Errorf("%s: %v, %s", name, err, p.Change.Text)
 		}
 	}
@@ -170,7 +170,7 @@ func TestClaudeSeveralEdits(t *testing.T) {
 	b := compile(t, Spec{Kind: FileEdit, Dialect: DialectClaude, Params: map[string]string{"path": "args.file_path", "edits": "args.edits"}})
 	edits := []m{{"old_string": "a", "new_string": "b"}, {"old_string": "b", "new_string": "B", "replace_all": true}}
 	p := mustPlan(t, b, input(t, m{"file_path": path, "edits": edits}, root))
-	if p.Effects[0].After.SHA256 != diff.Sum([]byte("B\nB\nc\n")) {
+	if p.Effects[0].After.SHA256 != digest.Sum([]byte("B\nB\nc\n")) {
 		t.Error(p.Change.Text)
 	}
 }

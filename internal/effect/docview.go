@@ -11,6 +11,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // The hazards of documents that a structural view finds.
@@ -24,7 +25,7 @@ const maxNamedValues = 5
 
 // readDocument reads a file as a document by its name. A .json file that has
 // comments is read as the editors do that allow them there.
-func readDocument(name string, data []byte) (diff.Value, diff.Notes, error) {
+func readDocument(name string, data []byte) (jsonvalue.Value, document.Notes, error) {
 	base := strings.ToLower(path.Base(name))
 	ext := path.Ext(base)
 	switch {
@@ -33,9 +34,9 @@ func readDocument(name string, data []byte) (diff.Value, diff.Notes, error) {
 	case ext == ".ini":
 		return document.ReadINI(data)
 	}
-	v, notes, err := diff.ParseDocument(ext, data)
+	v, notes, err := document.ParseDocument(ext, data)
 	if err != nil && ext == ".json" {
-		if v, notes, err := diff.ParseDocument(".jsonc", data); err == nil {
+		if v, notes, err := document.ParseDocument(".jsonc", data); err == nil {
 			return v, notes, nil
 		}
 	}
@@ -47,7 +48,7 @@ func readDocument(name string, data []byte) (diff.Value, diff.Notes, error) {
 // new document only what to look out for.
 func structural(name string, before, after []byte, exists bool) (s structure, err error) {
 	b, notes, berr := readDocument(name, after)
-	if errors.Is(berr, diff.ErrUnknownFormat) {
+	if errors.Is(berr, document.ErrUnknownFormat) {
 		return structure{}, nil
 	}
 	if berr == nil && len(notes.Duplicates) > 0 {
@@ -58,10 +59,10 @@ func structural(name string, before, after []byte, exists bool) (s structure, er
 	}
 	a, old, err := readDocument(name, before)
 	switch {
-	case errors.Is(err, diff.ErrNotOneDocument) || err == nil && errors.Is(berr, diff.ErrNotOneDocument):
+	case errors.Is(err, document.ErrNotOneDocument) || err == nil && errors.Is(berr, document.ErrNotOneDocument):
 		s.sides = append(s.sides, guard.SideEffect{Text: "the file holds several documents; only its lines are compared"})
 		return s, nil
-	case errors.Is(err, diff.ErrTooLarge) || errors.Is(berr, diff.ErrTooLarge):
+	case errors.Is(err, document.ErrTooLarge) || errors.Is(berr, document.ErrTooLarge):
 		s.sides = append(s.sides, guard.SideEffect{Text: "too large to be compared as a document; only its lines are"})
 		return s, nil
 	case err != nil:
@@ -73,7 +74,7 @@ func structural(name string, before, after []byte, exists bool) (s structure, er
 	if old.Format == "json" && notes.Format == "jsonc" {
 		s.hazards = append(s.hazards, hazard(HazardBroken, "the file was plain JSON and will have comments or trailing commas, which many readers refuse"))
 	}
-	patch, rows, _ := diff.Compare(a, b)
+	patch, rows, _ := jsonvalue.Compare(a, b)
 	if s.patch, err = patch.MarshalJSON(); err != nil {
 		return structure{}, fmt.Errorf("writing the structural patch: %w", err)
 	}
@@ -103,11 +104,11 @@ func repeats(list []string) bool {
 
 // valueHazards lists values that become one of another type, and those that
 // readers of the format take differently and that were not there before.
-func valueHazards(rows []diff.Change, old, notes diff.Notes) []guard.Hazard {
+func valueHazards(rows []jsonvalue.Change, old, notes document.Notes) []guard.Hazard {
 	var out []guard.Hazard
 	var types []string
 	for _, r := range rows {
-		if r.Op == "replace" && r.From.Type() != r.To.Type() && r.From.Type() != diff.TypeNull && r.To.Type() != diff.TypeNull {
+		if r.Op == "replace" && r.From.Type() != r.To.Type() && r.From.Type() != jsonvalue.TypeNull && r.To.Type() != jsonvalue.TypeNull {
 			types = append(types, fmt.Sprintf("%s from %s to %s", shortText(r.Path), shortValue(r.From), shortValue(r.To)))
 		}
 	}
@@ -138,9 +139,9 @@ func named(list []string) string {
 }
 
 // shortValue names a value with its type.
-func shortValue(v diff.Value) string {
+func shortValue(v jsonvalue.Value) string {
 	switch v.Type() {
-	case diff.TypeObject, diff.TypeArray:
+	case jsonvalue.TypeObject, jsonvalue.TypeArray:
 		return "an " + v.Type().String()
 	}
 	return v.Type().String() + " " + shortText(v.String())

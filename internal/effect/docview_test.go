@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // TestDocumentViews writes documents of every format and looks at what is said
@@ -152,7 +152,7 @@ func FuzzPlainDocuments(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			got, err := diff.MakePatch(a, b).Apply(a)
+			got, err := jsonvalue.MakePatch(a, b).Apply(a)
 			if err != nil || !got.Equal(b) {
 				t.Fatalf("%s: %q → %q: %v", name, before, after, err)
 			}

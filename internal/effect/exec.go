@@ -10,7 +10,7 @@ import (
 
 	"mvdan.cc/sh/v3/syntax"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
@@ -96,7 +96,7 @@ func (b *Binding) command(in Input) (c command, err error) {
 // runTarget stands for what is not a file. Identical calls of one run share it,
 // others do not wait for each other.
 func runTarget(kind string, in Input) guard.Target {
-	sum := diff.Sum(in.Call.ArgsCanonical)
+	sum := digest.Sum(in.Call.ArgsCanonical)
 	return guard.Target{Kind: TargetOpaque, Key: kind + ":" + string(in.Call.Session.RunID) + ":" + sum.String(), Write: true}
 }
 
@@ -155,7 +155,7 @@ func (b *Binding) planExec(in Input, targets []guard.Target) (guard.Preview, err
 	}
 	text := out.String()
 	return guard.Preview{
-		Effects: []guard.Effect{{Kind: Exec, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
+		Effects: []guard.Effect{{Kind: Exec, Resource: targets[0], Diff: digest.Sum([]byte(text))}},
 		Change:  guard.Change{Type: guard.ChangeExec, Text: text, Facts: guard.Facts{Exec: &f}},
 
 		SideEffects: []guard.SideEffect{notReversible},

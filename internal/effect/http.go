@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/net/idna"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
@@ -87,7 +87,7 @@ func (b *Binding) planHTTP(in Input, targets []guard.Target) (guard.Preview, err
 	}
 	return guard.Preview{
 		SideEffects: sides,
-		Effects:     []guard.Effect{{Kind: HTTP, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
+		Effects:     []guard.Effect{{Kind: HTTP, Resource: targets[0], Diff: digest.Sum([]byte(text))}},
 		Change: guard.Change{Type: guard.ChangeHTTP, Text: text, Facts: guard.Facts{HTTP: &guard.HTTPFacts{
 			Method: method, URL: raw, Scheme: u.Scheme, Host: host, HostShown: shown, Port: u.Port(), Path: u.EscapedPath(), Query: u.RawQuery, Body: body,
 		}}},

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -119,7 +120,7 @@ func contentBefore(at place, now guard.State, e guard.Effect, c guard.Change) ([
 		return nil, refusePlan(byHand, "the old content is not on record: %v", err)
 	case err != nil:
 		return nil, err
-	case diff.Sum(before) != e.Before.SHA256:
+	case digest.Sum(before) != e.Before.SHA256:
 		// fail closed: what would be written is not what was there
 		return nil, refusePlan(byHand, "the old content cannot be made again from what is on record")
 	case !utf8.Valid(before):

@@ -7,13 +7,13 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // jsValue is a JSON value as JavaScript holds it between JSON.parse and
 // JSON.stringify. It may be changed.
 type jsValue struct {
-	typ   diff.Type
+	typ   jsonvalue.Type
 	text  string   // of what is no container: as JSON.stringify writes it
 	names []string // of an object
 	items []*jsValue
@@ -22,15 +22,15 @@ type jsValue struct {
 // jsParse is JSON.parse of a text that was decoded strictly. A number that a
 // double does not hold is written by stringify as the double's digits; where
 // that is not a plain number any more, it is refused.
-func jsParse(v diff.Value) (*jsValue, error) {
+func jsParse(v jsonvalue.Value) (*jsValue, error) {
 	out := &jsValue{typ: v.Type()}
 	var err error
 	switch out.typ {
-	case diff.TypeNumber:
+	case jsonvalue.TypeNumber:
 		out.text, err = jsNumber(v.Text())
-	case diff.TypeString:
+	case jsonvalue.TypeString:
 		out.text = jsQuote(v.Text())
-	case diff.TypeArray:
+	case jsonvalue.TypeArray:
 		for _, el := range v.Elems() {
 			item, err := jsParse(el)
 			if err != nil {
@@ -38,7 +38,7 @@ func jsParse(v diff.Value) (*jsValue, error) {
 			}
 			out.items = append(out.items, item)
 		}
-	case diff.TypeObject:
+	case jsonvalue.TypeObject:
 		for name, m := range v.Members() {
 			item, err := jsParse(m)
 			if err != nil {
@@ -90,14 +90,14 @@ func jsIndex(name string) (n uint64, ok bool) {
 
 // jsNumber is Number::toString of the double nearest to a token.
 func jsNumber(token string) (string, error) {
-	if text, err := diff.Canonical([]byte(token)); err == nil {
+	if text, err := jsonvalue.Canonical([]byte(token)); err == nil {
 		return string(text), nil
 	}
 	f, err := strconv.ParseFloat(token, 64)
 	if err != nil {
 		return "", fmt.Errorf("the number %.40s is out of range", token)
 	}
-	text, err := diff.Canonical([]byte(strconv.FormatFloat(f, 'g', -1, 64)))
+	text, err := jsonvalue.Canonical([]byte(strconv.FormatFloat(f, 'g', -1, 64)))
 	if err != nil {
 		return "", fmt.Errorf("the number %.40s would lose digits", token)
 	}
@@ -136,12 +136,12 @@ func jsQuote(s string) string {
 }
 
 // jsText is a string, jsLiteral null, true, false or a number.
-func jsText(s string) *jsValue       { return &jsValue{typ: diff.TypeString, text: jsQuote(s)} }
+func jsText(s string) *jsValue       { return &jsValue{typ: jsonvalue.TypeString, text: jsQuote(s)} }
 func jsLiteral(text string) *jsValue { return &jsValue{text: text} }
 
 // member returns a member of an object, nil where there is none.
 func (o *jsValue) member(name string) *jsValue {
-	if o != nil && o.typ == diff.TypeObject {
+	if o != nil && o.typ == jsonvalue.TypeObject {
 		if i := slices.Index(o.names, name); i >= 0 {
 			return o.items[i]
 		}
@@ -161,7 +161,7 @@ func (o *jsValue) set(name string, v *jsValue) {
 
 // is reports whether o is this string.
 func (o *jsValue) is(s string) bool {
-	return o != nil && o.typ == diff.TypeString && o.text == jsQuote(s)
+	return o != nil && o.typ == jsonvalue.TypeString && o.text == jsQuote(s)
 }
 
 // stringify is JSON.stringify(o, null, 1).
@@ -174,8 +174,8 @@ func (o *jsValue) stringify() []byte {
 func (o *jsValue) write(out *bytes.Buffer, depth int) {
 	open, end := byte('['), byte(']')
 	switch o.typ {
-	case diff.TypeArray:
-	case diff.TypeObject:
+	case jsonvalue.TypeArray:
+	case jsonvalue.TypeObject:
 		open, end = '{', '}'
 	default:
 		out.WriteString(o.text)
@@ -187,7 +187,7 @@ func (o *jsValue) write(out *bytes.Buffer, depth int) {
 			out.WriteByte(',')
 		}
 		newLine(out, depth+1)
-		if o.typ == diff.TypeObject {
+		if o.typ == jsonvalue.TypeObject {
 			out.WriteString(jsQuote(o.names[i]) + ": ")
 		}
 		item.write(out, depth+1)

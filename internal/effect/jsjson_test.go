@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // TestAsNode compares with JSON.parse and JSON.stringify of the real thing.
@@ -45,7 +45,7 @@ func TestAsNode(t *testing.T) {
 	}
 	same := 0
 	for i, d := range docs {
-		v, err := diff.Decode([]byte(d))
+		v, err := jsonvalue.Decode([]byte(d))
 		if err != nil {
 			t.Fatalf("%v: %s", err, d)
 		}
@@ -105,7 +105,7 @@ func FuzzStringify(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		v, err := diff.Decode(raw)
+		v, err := jsonvalue.Decode(raw)
 		if err != nil {
 			return
 		}
@@ -114,7 +114,7 @@ func FuzzStringify(f *testing.F) {
 			return
 		}
 		once := js.stringify()
-		again, err := diff.Decode(once)
+		again, err := jsonvalue.Decode(once)
 		if err != nil {
 			t.Fatalf("%v: %s", err, once)
 		}

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/net/idna"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
@@ -104,7 +104,7 @@ func (b *Binding) planMessage(ctx context.Context, in Input, targets []guard.Tar
 	}
 	text := messageText(f)
 	return guard.Preview{
-		Effects:     []guard.Effect{{Kind: Message, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
+		Effects:     []guard.Effect{{Kind: Message, Resource: targets[0], Diff: digest.Sum([]byte(text))}},
 		Change:      guard.Change{Type: guard.ChangeMessage, Text: text, Facts: guard.Facts{Message: &f}},
 		SideEffects: []guard.SideEffect{{Text: reachText(f)}, notReversible},
 		Hazards:     slices.Concat(messageHazards(f, all), secretHazards("what is sent", []byte(f.Subject+"\n"+f.Body)), textHazards([]byte(text))),
@@ -236,7 +236,7 @@ func attachment(ctx context.Context, x any, roots []string) guard.Attachment {
 			if err != nil {
 				raw = []byte(data)
 			}
-			a.Size, a.SHA256 = int64(len(raw)), diff.Sum(raw)
+			a.Size, a.SHA256 = int64(len(raw)), digest.Sum(raw)
 		}
 	}
 	if path != "" && len(roots) > 0 {

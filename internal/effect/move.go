@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -49,7 +50,7 @@ func (b *Binding) planMove(ctx context.Context, src, dst place) (guard.Preview, 
 	if src.linked {
 		out.Hazards = append(out.Hazards, guard.Hazard{Kind: HazardDangling, Text: "the file itself is moved; the link that leads to it stays behind"})
 	}
-	e.Diff = diff.Sum([]byte(out.Change.Text))
+	e.Diff = digest.Sum([]byte(out.Change.Text))
 	out.Effects = []guard.Effect{e}
 	return out, nil
 }

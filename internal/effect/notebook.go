@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // This file does what NotebookEdit of Claude Code 2.1.329 does to a notebook: it
@@ -99,7 +99,7 @@ func (b *Binding) fillNotebook(in Input, c *content) error {
 type notebook struct{ *jsValue }
 
 func readNotebook(raw []byte, name string) (notebook, error) {
-	v, err := diff.Decode(raw)
+	v, err := jsonvalue.Decode(raw)
 	if err != nil {
 		return notebook{}, refusePlan("ask the user", "%q is no JSON that all readers take alike: %v", name, err)
 	}
@@ -108,7 +108,7 @@ func readNotebook(raw []byte, name string) (notebook, error) {
 		return notebook{}, refusePlan("ask the user", "%q cannot be written again as it is: %v", name, err)
 	}
 	cells := doc.member("cells")
-	if cells == nil || cells.typ != diff.TypeArray || slices.ContainsFunc(cells.items, func(cell *jsValue) bool { return !hasSource(cell) }) {
+	if cells == nil || cells.typ != jsonvalue.TypeArray || slices.ContainsFunc(cells.items, func(cell *jsValue) bool { return !hasSource(cell) }) {
 		return notebook{}, refusePlan("ask the user", "%q is not a notebook whose cells all have a source", name)
 	}
 	return notebook{doc}, nil
@@ -120,10 +120,10 @@ func hasSource(cell *jsValue) bool {
 	switch {
 	case source == nil:
 		return false
-	case source.typ == diff.TypeArray:
-		return !slices.ContainsFunc(source.items, func(line *jsValue) bool { return line.typ != diff.TypeString })
+	case source.typ == jsonvalue.TypeArray:
+		return !slices.ContainsFunc(source.items, func(line *jsValue) bool { return line.typ != jsonvalue.TypeString })
 	}
-	return source.typ == diff.TypeString
+	return source.typ == jsonvalue.TypeString
 }
 
 // edit makes the change in place.
@@ -153,7 +153,7 @@ func (n notebook) edit(e cellEdit, c *content) error {
 		cell.set("source", jsText(e.source))
 		if code {
 			cell.set("execution_count", jsLiteral("null"))
-			cell.set("outputs", &jsValue{typ: diff.TypeArray})
+			cell.set("outputs", &jsValue{typ: jsonvalue.TypeArray})
 		}
 		if e.typ != "" && !cell.member("cell_type").is(e.typ) {
 			cell.set("cell_type", jsText(e.typ))
@@ -200,16 +200,16 @@ func (n notebook) fresh(e cellEdit, name string) (cell *jsValue, own bool, err e
 	if !ok || !also {
 		return nil, false, refusePlan("ask the user", "%q does not say its version in plain numbers", name)
 	}
-	cell = &jsValue{typ: diff.TypeObject}
+	cell = &jsValue{typ: jsonvalue.TypeObject}
 	cell.set("cell_type", jsText(e.typ))
 	if own = major > 4 || major == 4 && minor >= 5; own {
 		cell.set("id", jsText(ownID))
 	}
 	cell.set("source", jsText(e.source))
-	cell.set("metadata", &jsValue{typ: diff.TypeObject})
+	cell.set("metadata", &jsValue{typ: jsonvalue.TypeObject})
 	if e.typ == "code" {
 		cell.set("execution_count", jsLiteral("null"))
-		cell.set("outputs", &jsValue{typ: diff.TypeArray})
+		cell.set("outputs", &jsValue{typ: jsonvalue.TypeArray})
 	}
 	return cell, own, nil
 }
@@ -221,5 +221,5 @@ func (n notebook) version(name string) (int, bool) {
 		return 0, true
 	}
 	i, err := strconv.Atoi(v.text)
-	return i, err == nil && v.typ == diff.TypeNumber
+	return i, err == nil && v.typ == jsonvalue.TypeNumber
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -87,7 +88,7 @@ func TestNotebookEdit(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", p.Change.Text, text)
 			}
 			after := p.Effects[0].After
-			if open != !after.Computed || !open && after.SHA256 != diff.Sum([]byte(want)) || open && (len(p.Hazards) == 0 || p.Hazards[0].Kind != HazardOwnID) {
+			if open != !after.Computed || !open && after.SHA256 != digest.Sum([]byte(want)) || open && (len(p.Hazards) == 0 || p.Hazards[0].Kind != HazardOwnID) {
 				t.Errorf("%+v %+v", after, p.Hazards)
 			}
 		})

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -87,7 +88,7 @@ func (b *Binding) planOpaque(in Input, places []place) (guard.Preview, error) {
 	targets := b.targets(in, places)
 	effects := make([]guard.Effect, len(targets))
 	for i, t := range targets {
-		effects[i] = guard.Effect{Kind: Opaque, Resource: t, Diff: diff.Sum([]byte(text))}
+		effects[i] = guard.Effect{Kind: Opaque, Resource: t, Diff: digest.Sum([]byte(text))}
 	}
 	return guard.Preview{
 		Effects: effects,
@@ -181,7 +182,7 @@ func (c content) stateBefore() guard.State {
 	if !c.exists {
 		return guard.State{Computed: true}
 	}
-	return guard.State{Exists: true, Kind: stateFile, SHA256: diff.Sum(c.before), Size: int64(len(c.before)), Mode: c.stat.perm(), Computed: true}
+	return guard.State{Exists: true, Kind: stateFile, SHA256: digest.Sum(c.before), Size: int64(len(c.before)), Mode: c.stat.perm(), Computed: true}
 }
 
 // checkContentTarget refuses what cannot be written as a file.
@@ -308,8 +309,8 @@ func (b *Binding) present(c content) (guard.Preview, error) {
 		Kind:     b.kind,
 		Resource: c.target(true),
 		Before:   c.stateBefore(),
-		After:    guard.State{Exists: true, Kind: stateFile, SHA256: diff.Sum(c.after), Size: int64(len(c.after)), Mode: c.mode, Computed: true},
-		Diff:     diff.Sum(text),
+		After:    guard.State{Exists: true, Kind: stateFile, SHA256: digest.Sum(c.after), Size: int64(len(c.after)), Mode: c.mode, Computed: true},
+		Diff:     digest.Sum(text),
 	}
 	if c.open {
 		e.After = guard.State{Exists: true, Kind: stateFile}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
@@ -147,7 +147,7 @@ func TestPlans(t *testing.T) {
 				t.Errorf("got %q, %q\n%s\nwant %q, %q\n%s", p.Summary, hazards(p), p.Change.Text, c.summary, c.hazards, c.text)
 			}
 			if c.after != "-" {
-				if e := p.Effects[0]; e.After.SHA256 != diff.Sum([]byte(c.after)) || e.After.Size != int64(len(c.after)) || !e.After.Computed || e.Kind != c.kind {
+				if e := p.Effects[0]; e.After.SHA256 != digest.Sum([]byte(c.after)) || e.After.Size != int64(len(c.after)) || !e.After.Computed || e.Kind != c.kind {
 					t.Errorf("effect %+v, want the content %q", e, c.after)
 				}
 			}

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -161,33 +161,33 @@ func (p place) unreadable(err error) error {
 }
 
 // hashFile returns the digest of an open file of at most limit bytes.
-func hashFile(ctx context.Context, f *os.File, st stat, limit int64) (diff.Digest, error) {
+func hashFile(ctx context.Context, f *os.File, st stat, limit int64) (digest.Digest, error) {
 	if st.size > limit {
-		return diff.Digest{}, refusePlan("do it without the guard", "a file has %d bytes; at most %d are hashed", st.size, limit)
+		return digest.Digest{}, refusePlan("do it without the guard", "a file has %d bytes; at most %d are hashed", st.size, limit)
 	}
 	h := sha256.New()
 	buf := make([]byte, 1<<18)
 	var total int64
 	for {
 		if err := ctx.Err(); err != nil {
-			return diff.Digest{}, err
+			return digest.Digest{}, err
 		}
 		n, err := f.Read(buf)
 		h.Write(buf[:n])
 		if total += int64(n); total > limit {
-			return diff.Digest{}, errGone
+			return digest.Digest{}, errGone
 		}
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return diff.Digest{}, err
+			return digest.Digest{}, err
 		}
 	}
 	if err := unchanged(f, st); err != nil || total != st.size {
-		return diff.Digest{}, errGone
+		return digest.Digest{}, errGone
 	}
-	var d diff.Digest
+	var d digest.Digest
 	h.Sum(d[:0])
 	return d, nil
 }
@@ -229,7 +229,7 @@ func (p place) state(ctx context.Context, shallow bool) (s guard.State, listing 
 		if err != nil {
 			return guard.State{}, nil, p.unreadable(err)
 		}
-		s.SHA256 = diff.Sum([]byte(text))
+		s.SHA256 = digest.Sum([]byte(text))
 	default:
 		// fail closed: a device, pipe or socket has no content to compare
 		return guard.State{}, nil, refusePath("use an ordinary file", "%q is not an ordinary file", p.rel())
@@ -257,7 +257,7 @@ const treeDomain = "mcpguard/tree/v1"
 
 // tree is a folder's content, hashed in the order of names.
 type tree struct {
-	hash    *diff.Hasher
+	hash    *digest.Hasher
 	listing []string // paths below the folder; a folder's ends in "/"
 	entries int
 	bytes   int64
@@ -273,7 +273,7 @@ func (p place) tree(ctx context.Context) (*tree, error) {
 	if len(p.names) > 0 {
 		name = p.names[len(p.names)-1]
 	}
-	t := &tree{hash: diff.NewHasher(treeDomain)}
+	t := &tree{hash: digest.NewHasher(treeDomain)}
 	return t, t.folder(ctx, parent, name, "", 0)
 }
 

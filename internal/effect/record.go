@@ -8,10 +8,11 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // The kinds that change one JSON record: a document that another tool of the
@@ -33,7 +34,7 @@ type RecordSpec struct {
 	Args map[string]string // of Tool → expression
 	At   string            // JSON Pointer into the answer or the file
 	// Shape says what is compared. What it ignores no call may set.
-	Shape diff.Shape
+	Shape jsonvalue.Shape
 	// Allow, Ask and Deny are JSON Pointers into the record, * for any token: a
 	// change below one of them is allowed, asked for or refused.
 	Allow, Ask, Deny []string
@@ -122,10 +123,10 @@ func (r *record) compile(env *expr.Env, params map[string]*expr.Program) (err er
 		}
 		r.args = append(r.args, p)
 	}
-	if _, err := diff.ParsePointer(r.spec.At); err != nil {
+	if _, err := jsonvalue.ParsePointer(r.spec.At); err != nil {
 		return fmt.Errorf("at: %w", err)
 	}
-	if _, _, err := r.spec.Shape.Normal(diff.Null()); err != nil {
+	if _, _, err := r.spec.Shape.Normal(jsonvalue.Null()); err != nil {
 		return err
 	}
 	if r.ignored, err = patterns(r.spec.Shape.Ignore); err != nil {
@@ -142,15 +143,15 @@ func (b *Binding) recordRef(in Input) (*guard.RecordRef, error) {
 	if r.spec.Tool == "" {
 		return ref, nil
 	}
-	members := make([]diff.Member, len(r.names))
+	members := make([]jsonvalue.Member, len(r.names))
 	for i, name := range r.names {
 		v, err := value(in, r.args[i], in.Vars)
 		if err != nil {
 			return nil, fmt.Errorf("effect %s, read, %s: %w", b.kind, name, err)
 		}
-		members[i] = diff.Member{Name: name, Value: v}
+		members[i] = jsonvalue.Member{Name: name, Value: v}
 	}
-	args, err := diff.Object(members...)
+	args, err := jsonvalue.Object(members...)
 	if err != nil {
 		return nil, fmt.Errorf("effect %s, read: %w", b.kind, err)
 	}
@@ -179,7 +180,7 @@ func (b *Binding) recordTargets(ctx context.Context, in Input) ([]guard.Target, 
 	}
 	args := string(ref.Args)
 	if len(args) > maxRecordKey {
-		args = diff.Sum(ref.Args).String()
+		args = digest.Sum(ref.Args).String()
 	}
 	path := ref.Tool + ":" + args
 	return []guard.Target{{Kind: TargetRecord, Key: in.Call.Session.Server + ":" + path, Path: path, Write: true}}, nil
@@ -187,20 +188,20 @@ func (b *Binding) recordTargets(ctx context.Context, in Input) ([]guard.Target, 
 
 // value evaluates an expression to a JSON value. Where it names an argument,
 // the admitted bytes are read, so that every digit stays.
-func value(in Input, prog *expr.Program, vars *expr.Vars) (diff.Value, error) {
+func value(in Input, prog *expr.Program, vars *expr.Vars) (jsonvalue.Value, error) {
 	if m := plainArg.FindStringSubmatch(prog.Source()); m != nil {
 		raw := []byte(in.Call.Args)
 		if s, ok := jsonrpc.Member(raw, jsonrpc.Span{Start: 0, End: len(raw)}, m[1]); ok {
-			return diff.Decode(s.Of(raw))
+			return jsonvalue.Decode(s.Of(raw))
 		}
 	}
 	x, err := prog.Any(vars)
 	if err != nil {
-		return diff.Value{}, err
+		return jsonvalue.Value{}, err
 	}
 	raw, err := json.Marshal(x)
 	if err != nil {
-		return diff.Value{}, err
+		return jsonvalue.Value{}, err
 	}
-	return diff.Decode(raw)
+	return jsonvalue.Decode(raw)
 }

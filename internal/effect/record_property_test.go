@@ -10,9 +10,9 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // TestRecordPatchIsTheChange: for any two documents the patch that is shown
@@ -20,7 +20,7 @@ import (
 // the read-back of after is verified, and the difference to anything else is
 // exactly that. Run with -rapid.checks=100000 for the long form.
 func TestRecordPatchIsTheChange(t *testing.T) {
-	shape := diff.Shape{Ignore: []string{"/~1"}, Keys: map[string]string{"": "id", "/list": "id", "/*/list": "name"}}
+	shape := jsonvalue.Shape{Ignore: []string{"/~1"}, Keys: map[string]string{"": "id", "/list": "id", "/*/list": "name"}}
 	bindings := map[string]*Binding{}
 	for _, kind := range []string{JSONReplace, JSONMerge, JSONPatch} {
 		bindings[kind] = compile(t, recordSpecOf(kind, func(r *RecordSpec) { r.Shape, r.At, r.Create = shape, "/r", kind != JSONPatch }))
@@ -32,24 +32,24 @@ func TestRecordPatchIsTheChange(t *testing.T) {
 		change, want := after, after
 		switch kind {
 		case JSONMerge:
-			for change.Type() != diff.TypeObject {
+			for change.Type() != jsonvalue.TypeObject {
 				change = anyRecord(r, 3)
 			}
-			want = diff.MergePatch(before, change)
+			want = jsonvalue.MergePatch(before, change)
 		case JSONPatch:
-			if before.Type() == diff.TypeNull {
+			if before.Type() == jsonvalue.TypeNull {
 				return
 			}
-			raw, err := diff.MakePatch(before, after).MarshalJSON()
+			raw, err := jsonvalue.MakePatch(before, after).MarshalJSON()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if change, err = diff.Decode(raw); err != nil {
+			if change, err = jsonvalue.Decode(raw); err != nil {
 				return // wrapped in a patch it is nested too deeply
 			}
 		}
 		// serverMade has its own test: here both sides say the same of it.
-		if same := before.Member("/").Equal(want.Member("/")); !same && (want.Member("/").Present() || kind != JSONReplace && want.Type() == diff.TypeObject) {
+		if same := before.Member("/").Equal(want.Member("/")); !same && (want.Member("/").Present() || kind != JSONReplace && want.Type() == jsonvalue.TypeObject) {
 			return
 		}
 		in := Input{Call: guard.ToolCall{Tool: "t", Args: []byte(`{"id":1,"change":` + change.String() + `}`)}}
@@ -76,7 +76,7 @@ func TestRecordPatchIsTheChange(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		patch, err := diff.ParsePatch(p.Change.Patch)
+		patch, err := jsonvalue.ParsePatch(p.Change.Patch)
 		if err != nil {
 			t.Fatalf("the patch is not valid: %v\n%s", err, p.Change.Patch)
 		}
@@ -96,7 +96,7 @@ func TestRecordPatchIsTheChange(t *testing.T) {
 			t.Fatalf("%s\nwant  %s\nfound %s\n%+v", kind, z, found, f)
 		}
 		if f.Difference != nil && found.Present() {
-			d, err := diff.ParsePatch(f.Difference)
+			d, err := jsonvalue.ParsePatch(f.Difference)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -108,8 +108,8 @@ func TestRecordPatchIsTheChange(t *testing.T) {
 }
 
 // sorted encodes a document with its members in order.
-func sorted(v diff.Value) []byte {
-	v, _, err := diff.Shape{}.Normal(v)
+func sorted(v jsonvalue.Value) []byte {
+	v, _, err := jsonvalue.Shape{}.Normal(v)
 	if err != nil {
 		panic(err)
 	}
@@ -128,13 +128,13 @@ func decoded(raw []byte) *expr.Vars {
 
 // anyRecord makes a document with escapes, long integers, nulls and nested
 // arrays.
-func anyRecord(r *rand.Rand, depth int) diff.Value {
+func anyRecord(r *rand.Rand, depth int) jsonvalue.Value {
 	kind := r.IntN(9)
 	if depth == 0 {
 		kind = r.IntN(5)
 	}
-	text := func(list ...string) diff.Value {
-		v, err := diff.String(list[r.IntN(len(list))])
+	text := func(list ...string) jsonvalue.Value {
+		v, err := jsonvalue.String(list[r.IntN(len(list))])
 		if err != nil {
 			panic(err)
 		}
@@ -142,12 +142,12 @@ func anyRecord(r *rand.Rand, depth int) diff.Value {
 	}
 	switch kind {
 	case 0:
-		return diff.Null()
+		return jsonvalue.Null()
 	case 1:
-		return diff.Bool(r.IntN(2) == 0)
+		return jsonvalue.Bool(r.IntN(2) == 0)
 	case 2:
 		tokens := []string{"0", "1", "1.0", "-0", "1e2", "9007199254740993", "-9223372036854775808", "0.1", "2.50"}
-		v, err := diff.Number(tokens[r.IntN(len(tokens))])
+		v, err := jsonvalue.Number(tokens[r.IntN(len(tokens))])
 		if err != nil {
 			panic(err)
 		}
@@ -155,22 +155,22 @@ func anyRecord(r *rand.Rand, depth int) diff.Value {
 	case 3, 4:
 		return text("", "a", "b", "~1/~0", "\"\\\n\u2028", "é", "\x00")
 	case 5, 6:
-		list := make([]diff.Value, r.IntN(5))
+		list := make([]jsonvalue.Value, r.IntN(5))
 		for i := range list {
 			list[i] = anyRecord(r, depth-1)
 		}
-		v, err := diff.Array(list...)
+		v, err := jsonvalue.Array(list...)
 		if err != nil {
 			panic(err)
 		}
 		return v
 	}
 	names := []string{"", "a", "b", "id", "name", "list", "/", "~", "é", "0", "-"}
-	var list []diff.Member
+	var list []jsonvalue.Member
 	for _, i := range r.Perm(len(names))[:r.IntN(6)] {
-		list = append(list, diff.Member{Name: names[i], Value: anyRecord(r, depth-1)})
+		list = append(list, jsonvalue.Member{Name: names[i], Value: anyRecord(r, depth-1)})
 	}
-	v, err := diff.Object(list...)
+	v, err := jsonvalue.Object(list...)
 	if err != nil {
 		panic(err)
 	}
@@ -191,7 +191,7 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := diff.Decode(v.Encode())
+		again, err := jsonvalue.Decode(v.Encode())
 		if err != nil || again.String() != v.String() {
 			t.Fatalf("%s is taken for %s, which reads as %s, %v", raw, v, again, err)
 		}

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // shelf is a server with one record: whatever tool is asked shows it.
@@ -54,7 +54,7 @@ func recordPlan(t testing.TB, s Spec, before string, change any) (guard.Preview,
 
 func TestRecordPlans(t *testing.T) {
 	shape := func(r *RecordSpec) {
-		r.Shape = diff.Shape{Ignore: []string{"/updated_at", "/items/*/seen"}, Keys: map[string]string{"/items": "id"}}
+		r.Shape = jsonvalue.Shape{Ignore: []string{"/updated_at", "/items/*/seen"}, Keys: map[string]string{"/items": "id"}}
 	}
 	create := func(r *RecordSpec) { r.Create = true }
 	for name, c := range map[string]struct {
@@ -244,7 +244,7 @@ func TestRecordCostsWhatItWeighs(t *testing.T) {
 	after := `{"items":[` + strings.Join(list, ",") + `],"map":{` + strings.Join(object, ",") + `},"odd":{` + strings.Join(odd, ",") + `}}`
 	for _, kind := range []string{JSONReplace, JSONMerge} {
 		s := recordSpecOf(kind, func(r *RecordSpec) {
-			r.Shape = diff.Shape{Ignore: []string{"/items/*/seen", "/map/*/seen"}, Keys: map[string]string{"/items": "id"}}
+			r.Shape = jsonvalue.Shape{Ignore: []string{"/items/*/seen", "/map/*/seen"}, Keys: map[string]string{"/items": "id"}}
 		})
 		start := time.Now()
 		p, _, err := recordPlan(t, s, before, json.RawMessage(after))

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // pattern is a JSON Pointer in which * stands for any one token.
@@ -15,7 +15,7 @@ type pattern []string
 func patterns(pointers []string) ([]pattern, error) {
 	out := make([]pattern, len(pointers))
 	for i, p := range pointers {
-		tokens, err := diff.ParsePointer(p)
+		tokens, err := jsonvalue.ParsePointer(p)
 		if err != nil {
 			return nil, err
 		}
@@ -39,11 +39,11 @@ func (p pattern) above(path []string) bool {
 
 // changed reports whether the value at the one place that a pattern names is
 // another than before.
-func (p pattern) changed(was, will diff.Value) bool {
+func (p pattern) changed(was, will jsonvalue.Value) bool {
 	if slices.Contains(p, "*") {
 		return false
 	}
-	at := diff.FormatPointer(p...)
+	at := jsonvalue.FormatPointer(p...)
 	a, aerr := was.At(at)
 	b, berr := will.At(at)
 	return (aerr == nil) != (berr == nil) || aerr == nil && !a.Equal(b)
@@ -73,14 +73,14 @@ func (r pathRules) none() bool { return len(r.allow)+len(r.ask)+len(r.deny) == 0
 func (r pathRules) denied(i int, path []string) error {
 	return &Refusal{
 		Rule:   guard.Rule(fmt.Sprintf("%s.paths.deny[%d]", r.name, i)),
-		Reason: fmt.Sprintf("%s of the record may not be changed", oneLine(diff.FormatPointer(path...))),
+		Reason: fmt.Sprintf("%s of the record may not be changed", oneLine(jsonvalue.FormatPointer(path...))),
 		Repair: "leave it out of the change",
 	}
 }
 
 // judge decides about all that changes, and all that the call names. A path
 // that is denied is a *Refusal. What touches no value is asked for.
-func (r pathRules) judge(rows []diff.Change, named []touch, was, will diff.Value) (guard.PathVerdict, error) {
+func (r pathRules) judge(rows []jsonvalue.Change, named []touch, was, will jsonvalue.Value) (guard.PathVerdict, error) {
 	if r.none() {
 		return "", nil
 	}
@@ -122,7 +122,7 @@ func (r pathRules) judge(rows []diff.Change, named []touch, was, will diff.Value
 		named = append(named, touch{row.Path, row.From}, touch{row.Path, row.To})
 	}
 	for _, t := range named {
-		path, err := diff.ParsePointer(t.path)
+		path, err := jsonvalue.ParsePointer(t.path)
 		if err != nil {
 			return "", err
 		}
@@ -139,12 +139,12 @@ func (r pathRules) judge(rows []diff.Change, named []touch, was, will diff.Value
 // touch is a place of a record and a value that was or will be there.
 type touch struct {
 	path  string
-	value diff.Value
+	value jsonvalue.Value
 }
 
 // leavesOf calls f with the path of every scalar and every empty container at
 // or below a place; an absent value has none.
-func leavesOf(v diff.Value, path []string, f func([]string) error) error {
+func leavesOf(v jsonvalue.Value, path []string, f func([]string) error) error {
 	if !v.Present() {
 		return nil
 	}
@@ -167,15 +167,15 @@ func leavesOf(v diff.Value, path []string, f func([]string) error) error {
 
 // namedBy lists what a patch speaks of, whether or not it changes it. A test
 // changes nothing, nor does a copy change what it copies.
-func namedBy(p diff.Patch) []touch {
+func namedBy(p jsonvalue.Patch) []touch {
 	var out []touch
 	for _, o := range p {
 		switch o.Op {
-		case diff.OpTest:
-		case diff.OpRemove, diff.OpCopy:
-			out = append(out, touch{o.Path, diff.Null()})
-		case diff.OpMove:
-			out = append(out, touch{o.From, diff.Null()}, touch{o.Path, diff.Null()})
+		case jsonvalue.OpTest:
+		case jsonvalue.OpRemove, jsonvalue.OpCopy:
+			out = append(out, touch{o.Path, jsonvalue.Null()})
+		case jsonvalue.OpMove:
+			out = append(out, touch{o.From, jsonvalue.Null()}, touch{o.Path, jsonvalue.Null()})
 		default:
 			out = append(out, touch{o.Path, o.Value})
 		}

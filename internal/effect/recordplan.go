@@ -8,9 +8,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // The hazards of records.
@@ -87,7 +88,7 @@ func (b *Binding) recordFile(ctx context.Context, in Input) (*place, error) {
 }
 
 // become returns what the call makes of a record, and what it speaks of.
-func (b *Binding) become(in Input, before diff.Value) (after diff.Value, named []touch, err error) {
+func (b *Binding) become(in Input, before jsonvalue.Value) (after jsonvalue.Value, named []touch, err error) {
 	prog, vars := b.params[recordParam(b.kind)], in.Vars
 	if prog.Uses("record") {
 		var doc any
@@ -108,12 +109,12 @@ func (b *Binding) become(in Input, before diff.Value) (after diff.Value, named [
 	case JSONReplace:
 		return v, nil, nil
 	case JSONMerge:
-		if v.Type() != diff.TypeObject {
+		if v.Type() != jsonvalue.TypeObject {
 			return after, nil, refusePlan("give the fields that change as an object", "the merge patch is %v, which would replace the whole record", v.Type())
 		}
-		return diff.MergePatch(before, v), []touch{{"", v}}, nil
+		return jsonvalue.MergePatch(before, v), []touch{{"", v}}, nil
 	case JSONPatch:
-		p, err := diff.PatchOf(v)
+		p, err := jsonvalue.PatchOf(v)
 		if err != nil {
 			return after, nil, refusePlan("send a JSON Patch as RFC 6902 defines it", "the patch is not valid: %v", err)
 		}
@@ -129,7 +130,7 @@ func (b *Binding) become(in Input, before diff.Value) (after diff.Value, named [
 }
 
 func refuseRecordPatch(err error) *Refusal {
-	var pe *diff.PatchError
+	var pe *jsonvalue.PatchError
 	if !errors.As(err, &pe) {
 		return refusePlan(readRecordFirst, "the patch does not apply to the record")
 	}
@@ -141,7 +142,7 @@ func refuseRecordPatch(err error) *Refusal {
 // is there may be sent along. A whole record may come without the field; named
 // says that the call names what changes, and then to remove the field is to set
 // it, unless all around it goes as well.
-func (r *record) serverMade(before, after diff.Value, named bool) error {
+func (r *record) serverMade(before, after jsonvalue.Value, named bool) error {
 	for _, p := range r.ignored {
 		if err := r.sameAt(p, before, after, nil); err != nil {
 			return err
@@ -156,11 +157,11 @@ func (r *record) serverMade(before, after diff.Value, named bool) error {
 }
 
 func setByServer(path []string) error {
-	return refusePlan("leave it out", "%s of the record is set by the server itself", oneLine(diff.FormatPointer(path...)))
+	return refusePlan("leave it out", "%s of the record is set by the server itself", oneLine(jsonvalue.FormatPointer(path...)))
 }
 
 // keptAt refuses that a field goes from an object that stays.
-func keptAt(p pattern, before, after diff.Value, path []string) error {
+func keptAt(p pattern, before, after jsonvalue.Value, path []string) error {
 	if len(p) == 0 || !after.Present() {
 		return nil
 	}
@@ -171,7 +172,7 @@ func keptAt(p pattern, before, after diff.Value, path []string) error {
 			continue
 		}
 		here, is := append(path, name), now[name]
-		if len(p) == 1 && after.Type() == diff.TypeObject && !is.Present() {
+		if len(p) == 1 && after.Type() == jsonvalue.TypeObject && !is.Present() {
 			return setByServer(here)
 		}
 		if err := keptAt(p[1:], was, is, here); err != nil {
@@ -182,21 +183,21 @@ func keptAt(p pattern, before, after diff.Value, path []string) error {
 }
 
 // membersOf are the members of an object that a token of a pattern names.
-func membersOf(v diff.Value, token string) map[string]diff.Value {
+func membersOf(v jsonvalue.Value, token string) map[string]jsonvalue.Value {
 	if token != "*" {
 		if m := v.Member(token); m.Present() {
-			return map[string]diff.Value{token: m}
+			return map[string]jsonvalue.Value{token: m}
 		}
 		return nil
 	}
-	out := make(map[string]diff.Value, v.Len())
+	out := make(map[string]jsonvalue.Value, v.Len())
 	for name, m := range v.Members() {
 		out[name] = m
 	}
 	return out
 }
 
-func (r *record) sameAt(p pattern, before, after diff.Value, path []string) error {
+func (r *record) sameAt(p pattern, before, after jsonvalue.Value, path []string) error {
 	if !after.Present() {
 		return nil
 	}
@@ -216,7 +217,7 @@ func (r *record) sameAt(p pattern, before, after diff.Value, path []string) erro
 			return err
 		}
 	}
-	var earlier func(int, diff.Value) diff.Value
+	var earlier func(int, jsonvalue.Value) jsonvalue.Value
 	for i, v := range after.Elems() {
 		token := strconv.Itoa(i)
 		if p[0] != "*" && p[0] != token {
@@ -234,12 +235,12 @@ func (r *record) sameAt(p pattern, before, after diff.Value, path []string) erro
 
 // earlier returns what tells what an element of a list was before: the one with
 // its key, or one that is the same in all, or else the one in its place.
-func (r *record) earlier(before diff.Value) func(i int, v diff.Value) diff.Value {
-	text := func(v diff.Value) string {
-		n, _, _ := diff.Shape{}.Normal(v) // no pointer, no error
+func (r *record) earlier(before jsonvalue.Value) func(i int, v jsonvalue.Value) jsonvalue.Value {
+	text := func(v jsonvalue.Value) string {
+		n, _, _ := jsonvalue.Shape{}.Normal(v) // no pointer, no error
 		return n.String()
 	}
-	whole, keyed := map[string]diff.Value{}, map[string]diff.Value{}
+	whole, keyed := map[string]jsonvalue.Value{}, map[string]jsonvalue.Value{}
 	for _, old := range before.Elems() {
 		whole[text(old)] = old
 		for _, member := range r.spec.Shape.Keys {
@@ -249,7 +250,7 @@ func (r *record) earlier(before diff.Value) func(i int, v diff.Value) diff.Value
 			}
 		}
 	}
-	return func(i int, v diff.Value) diff.Value {
+	return func(i int, v jsonvalue.Value) jsonvalue.Value {
 		for _, member := range r.spec.Shape.Keys {
 			if key := v.Member(member); key.Present() {
 				if old, ok := keyed[member+"\x00"+text(key)]; ok {
@@ -265,7 +266,7 @@ func (r *record) earlier(before diff.Value) func(i int, v diff.Value) diff.Value
 }
 
 // presentRecord renders a change of a record.
-func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, after diff.Value, named []touch) (guard.Preview, error) {
+func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, after jsonvalue.Value, named []touch) (guard.Preview, error) {
 	var hazards []guard.Hazard
 	was, will, unkeyed, err := b.record.spec.Shape.NormalPair(noNull(before), noNull(after))
 	if err != nil {
@@ -305,7 +306,7 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 	if change.Preview, err = marshalRows(rows); err != nil {
 		return guard.Preview{}, fmt.Errorf("writing the preview of a record: %w", err)
 	}
-	e := guard.Effect{Kind: b.kind, Resource: t, Record: ref, Diff: diff.Sum(change.Patch)}
+	e := guard.Effect{Kind: b.kind, Resource: t, Record: ref, Diff: digest.Sum(change.Patch)}
 	e.Before, _ = stateOfRecord(was)
 	e.After, e.Want = stateOfRecord(will)
 	hazards = append(hazards, textHazards([]byte(text))...)
@@ -321,16 +322,16 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 // compareRecords returns the patch between two states of a record and its rows.
 // What has moved is removed and added in the rows, and a record that goes is
 // replaced by null in the patch: RFC 6902 has no document without a value.
-func compareRecords(was, will diff.Value) (diff.Patch, []diff.Change, bool) {
-	patch, rows, coarse := diff.Compare(was, will)
+func compareRecords(was, will jsonvalue.Value) (jsonvalue.Patch, []jsonvalue.Change, bool) {
+	patch, rows, coarse := jsonvalue.Compare(was, will)
 	if was.Present() && !will.Present() {
-		patch = diff.Patch{{Op: diff.OpTest, Value: was}, {Op: diff.OpReplace, Value: diff.Null()}}
+		patch = jsonvalue.Patch{{Op: jsonvalue.OpTest, Value: was}, {Op: jsonvalue.OpReplace, Value: jsonvalue.Null()}}
 	}
-	out := make([]diff.Change, 0, len(rows))
+	out := make([]jsonvalue.Change, 0, len(rows))
 	for _, r := range rows {
-		if r.Op == diff.OpMove {
-			out = append(out, diff.Change{Op: diff.OpRemove, Path: r.FromPath, From: r.From})
-			r = diff.Change{Op: diff.OpAdd, Path: r.Path, To: r.To}
+		if r.Op == jsonvalue.OpMove {
+			out = append(out, jsonvalue.Change{Op: jsonvalue.OpRemove, Path: r.FromPath, From: r.From})
+			r = jsonvalue.Change{Op: jsonvalue.OpAdd, Path: r.Path, To: r.To}
 		}
 		out = append(out, r)
 	}
@@ -340,10 +341,10 @@ func compareRecords(was, will diff.Value) (diff.Patch, []diff.Change, bool) {
 // oddNames are the first places of what is new under a name by which JavaScript
 // reaches what all objects have in common. A server that copies it member by
 // member changes other records than this one.
-func oddNames(rows []diff.Change) []string {
+func oddNames(rows []jsonvalue.Change) []string {
 	var out []string
 	for _, r := range rows {
-		path, err := diff.ParsePointer(r.Path)
+		path, err := jsonvalue.ParsePointer(r.Path)
 		if err != nil {
 			continue
 		}
@@ -355,7 +356,7 @@ func oddNames(rows []diff.Change) []string {
 				if name != "__proto__" && name != "prototype" {
 					continue
 				}
-				if at := diff.FormatPointer(leaf[:i+1]...); (name == "__proto__" || i > 0 && name == "prototype" && leaf[i-1] == "constructor") && !slices.Contains(out, at) {
+				if at := jsonvalue.FormatPointer(leaf[:i+1]...); (name == "__proto__" || i > 0 && name == "prototype" && leaf[i-1] == "constructor") && !slices.Contains(out, at) {
 					out = append(out, at)
 				}
 			}
@@ -372,26 +373,26 @@ var errEnough = errors.New("enough")
 func named3(list []string) string { return oneLine(strings.Join(list[:min(len(list), 3)], ", ")) }
 
 // noNull is a record, or absent where it is null, which stands for none.
-func noNull(v diff.Value) diff.Value {
-	if v.Type() == diff.TypeNull {
-		return diff.Value{}
+func noNull(v jsonvalue.Value) jsonvalue.Value {
+	if v.Type() == jsonvalue.TypeNull {
+		return jsonvalue.Value{}
 	}
 	return v
 }
 
 // stateOfRecord is the state of a normal record, with its encoding.
-func stateOfRecord(v diff.Value) (guard.State, []byte) {
+func stateOfRecord(v jsonvalue.Value) (guard.State, []byte) {
 	if !v.Present() {
 		return guard.State{Computed: true}, nil
 	}
 	text := v.Encode()
-	return guard.State{Exists: true, Kind: stateRecord, SHA256: diff.Sum(text), Size: int64(len(text)), Computed: true}, text
+	return guard.State{Exists: true, Kind: stateRecord, SHA256: digest.Sum(text), Size: int64(len(text)), Computed: true}, text
 }
 
 // rowText says the rows in plain words, whole: every value that is shown to
 // nobody could hide something. types are the paths whose value is of another
 // type than before.
-func rowText(rows []diff.Change) (text string, added, removed int, types []string) {
+func rowText(rows []jsonvalue.Change) (text string, added, removed int, types []string) {
 	var w strings.Builder
 	for _, r := range rows {
 		path := oneLine(r.Path)
@@ -407,14 +408,14 @@ func rowText(rows []diff.Change) (text string, added, removed int, types []strin
 			w.WriteString("+ " + r.To.String() + "\n")
 			added++
 		}
-		if r.From.Present() && r.To.Present() && r.From.Type() != r.To.Type() && r.From.Type() != diff.TypeNull && r.To.Type() != diff.TypeNull {
+		if r.From.Present() && r.To.Present() && r.From.Type() != r.To.Type() && r.From.Type() != jsonvalue.TypeNull && r.To.Type() != jsonvalue.TypeNull {
 			types = append(types, path)
 		}
 	}
 	return w.String(), added, removed, types
 }
 
-func recordSummary(t guard.Target, e guard.Effect, rows []diff.Change, added, removed int) string {
+func recordSummary(t guard.Target, e guard.Effect, rows []jsonvalue.Change, added, removed int) string {
 	name := oneLine(t.Path)
 	const longest = 80
 	if r := []rune(name); len(r) > longest {

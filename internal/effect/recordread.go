@@ -8,9 +8,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 const (
@@ -20,8 +21,8 @@ const (
 
 // readRecord returns a record as it is now; absent where there is none. at is
 // the file where no tool reads it.
-func readRecord(ctx context.Context, reader Reader, ref guard.RecordRef, at *place) (diff.Value, error) {
-	var doc diff.Value
+func readRecord(ctx context.Context, reader Reader, ref guard.RecordRef, at *place) (jsonvalue.Value, error) {
+	var doc jsonvalue.Value
 	var err error
 	if ref.Tool == "" {
 		doc, err = readRecordFile(at)
@@ -29,76 +30,76 @@ func readRecord(ctx context.Context, reader Reader, ref guard.RecordRef, at *pla
 		doc, err = readRecordTool(ctx, reader, ref)
 	}
 	if err != nil || !doc.Present() {
-		return diff.Value{}, err
+		return jsonvalue.Value{}, err
 	}
 	v, err := doc.At(ref.At)
 	switch {
-	case errors.Is(err, diff.ErrNoSuchValue):
-		return diff.Value{}, nil
+	case errors.Is(err, jsonvalue.ErrNoSuchValue):
+		return jsonvalue.Value{}, nil
 	case err != nil:
-		return diff.Value{}, refusePlan(askDeveloper, "the record cannot be found in the answer: %v", err)
-	case v.Type() == diff.TypeNull:
-		return diff.Value{}, nil
+		return jsonvalue.Value{}, refusePlan(askDeveloper, "the record cannot be found in the answer: %v", err)
+	case v.Type() == jsonvalue.TypeNull:
+		return jsonvalue.Value{}, nil
 	}
 	return v, nil
 }
 
-func readRecordTool(ctx context.Context, reader Reader, ref guard.RecordRef) (diff.Value, error) {
+func readRecordTool(ctx context.Context, reader Reader, ref guard.RecordRef) (jsonvalue.Value, error) {
 	if reader == nil {
 		// fail closed: without the server nobody knows what is there
-		return diff.Value{}, refusePlan("make the call itself, while the server runs", "the record can only be read from the running server")
+		return jsonvalue.Value{}, refusePlan("make the call itself, while the server runs", "the record can only be read from the running server")
 	}
 	result, err := reader.ReadTool(ctx, ref.Tool, ref.Args)
 	if err != nil {
-		return diff.Value{}, err
+		return jsonvalue.Value{}, err
 	}
 	doc, err := Answer(result)
 	if err != nil {
-		return diff.Value{}, refusePlan(askDeveloper, "the answer of %s does not show the record: %v", ref.Tool, err)
+		return jsonvalue.Value{}, refusePlan(askDeveloper, "the answer of %s does not show the record: %v", ref.Tool, err)
 	}
 	return doc, nil
 }
 
 // readRecordFile reads a JSON, YAML or TOML file, known by its name; any other
 // is taken for JSON. A file that is not there holds no record.
-func readRecordFile(at *place) (diff.Value, error) {
+func readRecordFile(at *place) (jsonvalue.Value, error) {
 	if !at.exists {
-		return diff.Value{}, nil
+		return jsonvalue.Value{}, nil
 	}
 	text, _, err := at.read(MaxText)
 	if err != nil {
-		return diff.Value{}, err
+		return jsonvalue.Value{}, err
 	}
-	doc, notes, err := diff.ParseDocument(path.Ext(at.rel()), text)
-	if errors.Is(err, diff.ErrUnknownFormat) {
-		doc, err = diff.Decode(text)
+	doc, notes, err := document.ParseDocument(path.Ext(at.rel()), text)
+	if errors.Is(err, document.ErrUnknownFormat) {
+		doc, err = jsonvalue.Decode(text)
 	}
 	switch {
 	case err != nil:
-		return diff.Value{}, refusePlan(readAgain, "%q cannot be read as a document: %v", at.rel(), err)
+		return jsonvalue.Value{}, refusePlan(readAgain, "%q cannot be read as a document: %v", at.rel(), err)
 	case len(notes.Duplicates) > 0:
 		// fail closed: readers differ about what such a file means
-		return diff.Value{}, refusePlan("edit it as text", "%q gives a member more than once: %.100s", at.rel(), notes.Duplicates[0])
+		return jsonvalue.Value{}, refusePlan("edit it as text", "%q gives a member more than once: %.100s", at.rel(), notes.Duplicates[0])
 	}
 	return doc, nil
 }
 
 // Answer returns what the result of a tool says, as a JSON value: its
 // structured content, else its text where that is one text and JSON.
-func Answer(result []byte) (diff.Value, error) {
+func Answer(result []byte) (jsonvalue.Value, error) {
 	if len(result) > MaxText {
-		return diff.Value{}, fmt.Errorf("it has %d bytes; at most %d are compared", len(result), MaxText)
+		return jsonvalue.Value{}, fmt.Errorf("it has %d bytes; at most %d are compared", len(result), MaxText)
 	}
 	whole := jsonrpc.Span{Start: 0, End: len(result)}
 	if at, ok := jsonrpc.Member(result, whole, "structuredContent"); ok && jsonrpc.TypeOf(result, at) == jsonrpc.ObjectType {
-		v, err := diff.Decode(at.Of(result))
-		if err != nil || v.Len() != 1 || v.Member("result").Type() != diff.TypeString {
+		v, err := jsonvalue.Decode(at.Of(result))
+		if err != nil || v.Len() != 1 || v.Member("result").Type() != jsonvalue.TypeString {
 			return v, err
 		}
 		// A server library for Python puts the text of a tool that answers with
 		// text into {"result": …}. The text is the document, if it is one.
 		if text, err := textOf(result, whole); err == nil && text == v.Member("result").Text() {
-			if doc, err := diff.Decode([]byte(text)); err == nil && doc.Len() > 0 {
+			if doc, err := jsonvalue.Decode([]byte(text)); err == nil && doc.Len() > 0 {
 				return doc, nil
 			}
 		}
@@ -106,11 +107,11 @@ func Answer(result []byte) (diff.Value, error) {
 	}
 	text, err := textOf(result, whole)
 	if err != nil {
-		return diff.Value{}, err
+		return jsonvalue.Value{}, err
 	}
-	v, err := diff.Decode([]byte(text))
+	v, err := jsonvalue.Decode([]byte(text))
 	if err != nil {
-		return diff.Value{}, errors.New("its text is not JSON")
+		return jsonvalue.Value{}, errors.New("its text is not JSON")
 	}
 	return v, nil
 }
@@ -141,17 +142,17 @@ func textOf(result []byte, whole jsonrpc.Span) (text string, err error) {
 // Plain returns a JSON value as expressions see one: whole numbers as int64,
 // others as float64. A number that neither holds exactly is an error, so that
 // no expression computes with a rounded one.
-func Plain(v diff.Value) (any, error) {
+func Plain(v jsonvalue.Value) (any, error) {
 	switch v.Type() {
-	case diff.TypeNull:
+	case jsonvalue.TypeNull:
 		return nil, nil
-	case diff.TypeBool:
+	case jsonvalue.TypeBool:
 		return v.Bool(), nil
-	case diff.TypeString:
+	case jsonvalue.TypeString:
 		return v.Text(), nil
-	case diff.TypeNumber:
+	case jsonvalue.TypeNumber:
 		return plainNumber(v)
-	case diff.TypeArray:
+	case jsonvalue.TypeArray:
 		list := make([]any, v.Len())
 		for i, e := range v.Elems() {
 			x, err := Plain(e)
@@ -161,7 +162,7 @@ func Plain(v diff.Value) (any, error) {
 			list[i] = x
 		}
 		return list, nil
-	case diff.TypeObject:
+	case jsonvalue.TypeObject:
 		m := make(map[string]any, v.Len())
 		for name, e := range v.Members() {
 			x, err := Plain(e)
@@ -175,14 +176,14 @@ func Plain(v diff.Value) (any, error) {
 	return nil, errors.New("there is no value")
 }
 
-func plainNumber(v diff.Value) (any, error) {
+func plainNumber(v jsonvalue.Value) (any, error) {
 	token := v.Text()
 	if !strings.ContainsAny(token, ".eE") {
 		if n, err := strconv.ParseInt(token, 10, 64); err == nil {
 			return n, nil
 		}
 	} else if f, err := strconv.ParseFloat(token, 64); err == nil {
-		if back, err := diff.Number(strconv.FormatFloat(f, 'e', -1, 64)); err == nil && back.Equal(v) {
+		if back, err := jsonvalue.Number(strconv.FormatFloat(f, 'e', -1, 64)); err == nil && back.Equal(v) {
 			return f, nil
 		}
 	}

@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 const byHand = "take it back by hand"
@@ -38,8 +39,8 @@ func ChangesRecord(a guard.Approval) bool {
 // in the server's own form. It is made from the record now and from the patch
 // that is kept. A *Refusal says why it cannot be: the record has moved on, or
 // its content is no longer kept.
-func RecordBefore(ctx context.Context, reader Reader, a guard.Approval) (before, now diff.Value, err error) {
-	none := diff.Value{}
+func RecordBefore(ctx context.Context, reader Reader, a guard.Approval) (before, now jsonvalue.Value, err error) {
+	none := jsonvalue.Value{}
 	e, err := undoable(a)
 	if err != nil {
 		return none, none, err
@@ -65,9 +66,9 @@ func RecordBefore(ctx context.Context, reader Reader, a guard.Approval) (before,
 		return none, now, nil
 	}
 	if !normal.Present() {
-		normal = diff.Null() // as a patch says that a record is gone
+		normal = jsonvalue.Null() // as a patch says that a record is gone
 	}
-	p, err := diff.ParsePatch(a.Preview.Change.Patch)
+	p, err := jsonvalue.ParsePatch(a.Preview.Change.Patch)
 	if err == nil {
 		p, err = p.Invert()
 	}
@@ -80,24 +81,24 @@ func RecordBefore(ctx context.Context, reader Reader, a guard.Approval) (before,
 	if err != nil {
 		return none, none, refusePlan(byHand, "the old values are not on record: %v", err)
 	}
-	if diff.Sum(before.Encode()) != e.Before.SHA256 {
+	if digest.Sum(before.Encode()) != e.Before.SHA256 {
 		// fail closed: what would be written is not what was there
 		return none, none, refusePlan(byHand, "the old record cannot be made again from what is on record")
 	}
 	return before, now, nil
 }
 
-func recordShape(e guard.Effect) diff.Shape {
-	return diff.Shape{Ignore: e.Record.Ignore, Keys: e.Record.Keys}
+func recordShape(e guard.Effect) jsonvalue.Shape {
+	return jsonvalue.Shape{Ignore: e.Record.Ignore, Keys: e.Record.Keys}
 }
 
 // recordNow reads the record of an effect again.
-func recordNow(ctx context.Context, reader Reader, e guard.Effect) (diff.Value, error) {
+func recordNow(ctx context.Context, reader Reader, e guard.Effect) (jsonvalue.Value, error) {
 	var at *place
 	if e.Record.Tool == "" {
 		p, err := placeOf(e.Resource)
 		if err != nil {
-			return diff.Value{}, err
+			return jsonvalue.Value{}, err
 		}
 		if _, err := p.look(); err == nil {
 			p.exists = true
@@ -111,7 +112,7 @@ func recordNow(ctx context.Context, reader Reader, e guard.Effect) (diff.Value, 
 // back itself, where its effect hands on one argument as it came: the others
 // stay. before and now are those of RecordBefore. A *Refusal says why there are
 // none.
-func (b *Binding) InverseArgs(a guard.Approval, before, now diff.Value) (json.RawMessage, error) {
+func (b *Binding) InverseArgs(a guard.Approval, before, now jsonvalue.Value) (json.RawMessage, error) {
 	noWay := func(format string, args ...any) (json.RawMessage, error) {
 		return nil, refusePlan("take it back by hand, or name the way back as `undo` of the tool", "the tool has no way back that is known: "+format, args...)
 	}
@@ -134,22 +135,22 @@ func (b *Binding) InverseArgs(a guard.Approval, before, now diff.Value) (json.Ra
 	if err != nil {
 		return nil, err
 	}
-	var v, result diff.Value
+	var v, result jsonvalue.Value
 	switch b.kind {
 	case JSONReplace:
 		v, result = before, before
 	case JSONMerge:
 		v = inverseMerge(normal, before)
-		result = diff.MergePatch(now, v)
+		result = jsonvalue.MergePatch(now, v)
 	case JSONPatch:
-		p, _, _ := diff.Compare(normal, before)
+		p, _, _ := jsonvalue.Compare(normal, before)
 		// Not every server takes tests; the guard reads the record itself before the call.
-		p = slices.DeleteFunc(p, func(op diff.Op) bool { return op.Op == diff.OpTest })
+		p = slices.DeleteFunc(p, func(op jsonvalue.Op) bool { return op.Op == jsonvalue.OpTest })
 		raw, err := p.MarshalJSON()
 		if err != nil {
 			return nil, err
 		}
-		if v, err = diff.Decode(raw); err != nil {
+		if v, err = jsonvalue.Decode(raw); err != nil {
 			return nil, err
 		}
 		if result, err = p.Apply(now); err != nil {
@@ -165,22 +166,22 @@ func (b *Binding) InverseArgs(a guard.Approval, before, now diff.Value) (json.Ra
 
 // inverseMerge is the merge patch that makes before of after, as far as one can:
 // no merge patch leaves a null.
-func inverseMerge(after, before diff.Value) diff.Value {
-	if after.Type() != diff.TypeObject || before.Type() != diff.TypeObject {
+func inverseMerge(after, before jsonvalue.Value) jsonvalue.Value {
+	if after.Type() != jsonvalue.TypeObject || before.Type() != jsonvalue.TypeObject {
 		return before
 	}
-	var out []diff.Member
+	var out []jsonvalue.Member
 	for name, v := range before.Members() {
 		if is := after.Member(name); !is.Equal(v) {
-			out = append(out, diff.Member{Name: name, Value: inverseMerge(is, v)})
+			out = append(out, jsonvalue.Member{Name: name, Value: inverseMerge(is, v)})
 		}
 	}
 	for name := range after.Members() {
 		if !before.Member(name).Present() {
-			out = append(out, diff.Member{Name: name, Value: diff.Null()})
+			out = append(out, jsonvalue.Member{Name: name, Value: jsonvalue.Null()})
 		}
 	}
-	v, err := diff.Object(out...)
+	v, err := jsonvalue.Object(out...)
 	if err != nil {
 		return before // the result is compared, whatever this is
 	}
@@ -188,22 +189,22 @@ func inverseMerge(after, before diff.Value) diff.Value {
 }
 
 // withArg replaces one argument.
-func withArg(args json.RawMessage, name string, v diff.Value) (json.RawMessage, error) {
-	old, err := diff.Decode(args)
+func withArg(args json.RawMessage, name string, v jsonvalue.Value) (json.RawMessage, error) {
+	old, err := jsonvalue.Decode(args)
 	if err != nil {
 		return nil, fmt.Errorf("reading the arguments of a change: %w", err)
 	}
 	if !old.Member(name).Present() {
 		return nil, errors.New("the call has no such argument")
 	}
-	var out []diff.Member
+	var out []jsonvalue.Member
 	for n, is := range old.Members() {
 		if n == name {
 			is = v
 		}
-		out = append(out, diff.Member{Name: n, Value: is})
+		out = append(out, jsonvalue.Member{Name: n, Value: is})
 	}
-	doc, err := diff.Object(out...)
+	doc, err := jsonvalue.Object(out...)
 	if err != nil {
 		return nil, err
 	}

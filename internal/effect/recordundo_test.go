@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // changed plans a change of a record and returns it as one that ran, with the
@@ -38,7 +38,7 @@ func wayBack(a guard.Approval, b *Binding, r Reader) (string, error) {
 
 func TestRecordsWayBack(t *testing.T) {
 	shape := func(r *RecordSpec) {
-		r.Shape = diff.Shape{Ignore: []string{"/at"}, Keys: map[string]string{"/items": "id"}}
+		r.Shape = jsonvalue.Shape{Ignore: []string{"/at"}, Keys: map[string]string{"/items": "id"}}
 	}
 	for name, c := range map[string]struct {
 		kind          string
@@ -116,7 +116,7 @@ func TestRecordsWithoutAWayBack(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 	}
-	if _, err := (*Binding)(nil).InverseArgs(guard.Approval{}, diff.Value{}, diff.Value{}); err == nil {
+	if _, err := (*Binding)(nil).InverseArgs(guard.Approval{}, jsonvalue.Value{}, jsonvalue.Value{}); err == nil {
 		t.Error("a tool that is gone takes something back")
 	}
 	// A file's record is not taken back as if it were the file.

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Found is what reading the targets of effects back has shown.
@@ -55,7 +55,7 @@ func verifyRecord(ctx context.Context, reader Reader, e guard.Effect) (guard.Rea
 	if err != nil {
 		return guard.Unverifiable, guard.State{}, cannotReadRecord(name, err), nil
 	}
-	now, _, err := diff.Shape{Ignore: e.Record.Ignore, Keys: e.Record.Keys}.Normal(raw)
+	now, _, err := jsonvalue.Shape{Ignore: e.Record.Ignore, Keys: e.Record.Keys}.Normal(raw)
 	if err != nil {
 		return guard.Unverifiable, guard.State{}, cannotReadRecord(name, err), nil
 	}
@@ -95,11 +95,11 @@ func cannotReadRecord(name string, err error) string {
 
 // differenceOf says how a record differs from what was predicted; nothing after
 // a restart, when only its digest is known.
-func differenceOf(e guard.Effect, now diff.Value) (patch json.RawMessage, where string) {
-	var want diff.Value
+func differenceOf(e guard.Effect, now jsonvalue.Value) (patch json.RawMessage, where string) {
+	var want jsonvalue.Value
 	if len(e.Want) > 0 {
 		var err error
-		if want, err = diff.Decode(e.Want); err != nil {
+		if want, err = jsonvalue.Decode(e.Want); err != nil {
 			return nil, ""
 		}
 	} else if e.After.Exists {

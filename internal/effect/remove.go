@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -29,7 +30,7 @@ func (b *Binding) planDelete(ctx context.Context, p place) (guard.Preview, error
 		if err != nil {
 			return guard.Preview{}, err
 		}
-		if diff.Sum(data) != st.SHA256 {
+		if digest.Sum(data) != st.SHA256 {
 			return guard.Preview{}, p.unreadable(errGone)
 		}
 		text, r := diff.Unified(diff.File{Path: p.rel(), Data: data, Exists: true, Mode: now.perm()}, diff.File{Path: p.rel()}, diff.Options{})
@@ -42,7 +43,7 @@ func (b *Binding) planDelete(ctx context.Context, p place) (guard.Preview, error
 			out.Hazards = append(out.Hazards, guard.Hazard{Kind: HazardHardLink, Text: "the file has other names; they keep the content"})
 		}
 	}
-	e.Diff = diff.Sum([]byte(out.Change.Text))
+	e.Diff = digest.Sum([]byte(out.Change.Text))
 	out.Effects = []guard.Effect{e}
 	return out, nil
 }
@@ -83,7 +84,7 @@ func (b *Binding) planFolder(p place) (guard.Preview, error) {
 			return guard.Preview{}, err
 		}
 		st := guard.State{Exists: true, Kind: stateDir, Mode: p.stat.perm(), Computed: true}
-		out.Effects = []guard.Effect{{Kind: DirCreate, Resource: p.target(true), Before: st, After: st, Diff: diff.Sum(nil)}}
+		out.Effects = []guard.Effect{{Kind: DirCreate, Resource: p.target(true), Before: st, After: st, Diff: digest.Sum(nil)}}
 		out.Summary = "no change: folder " + p.shown() + " is there"
 		return out, nil
 	}
@@ -99,7 +100,7 @@ func (b *Binding) planFolder(p place) (guard.Preview, error) {
 			Kind: DirCreate, Resource: part.target(true),
 			Before: guard.State{Computed: true},
 			After:  guard.State{Exists: true, Kind: stateDir, Mode: mode, Computed: true},
-			Diff:   diff.Sum([]byte(line)),
+			Diff:   digest.Sum([]byte(line)),
 		})
 	}
 	out.Change.Text = text.String()

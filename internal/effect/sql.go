@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/sqltext"
@@ -65,7 +65,7 @@ func (b *Binding) planSQL(in Input, targets []guard.Target) (guard.Preview, erro
 	}
 	return guard.Preview{
 		SideEffects: sides,
-		Effects:     []guard.Effect{{Kind: SQL, Resource: targets[0], Diff: diff.Sum([]byte(text))}},
+		Effects:     []guard.Effect{{Kind: SQL, Resource: targets[0], Diff: digest.Sum([]byte(text))}},
 		Change:      guard.Change{Type: guard.ChangeSQL, Text: text, Facts: guard.Facts{SQL: &f}},
 		Hazards:     append(sqlHazards(f, list), textHazards([]byte(text))...),
 		Summary:     sqlSummary(f),

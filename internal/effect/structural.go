@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"regexp"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // structure is the structural view of a change.
@@ -23,9 +23,9 @@ func hazard(kind, format string, args ...any) guard.Hazard {
 	return guard.Hazard{Kind: kind, Text: fmt.Sprintf(format, args...)}
 }
 
-func marshalRows(rows []diff.Change) (json.RawMessage, error) {
+func marshalRows(rows []jsonvalue.Change) (json.RawMessage, error) {
 	if rows == nil {
-		rows = []diff.Change{}
+		rows = []jsonvalue.Change{}
 	}
 	return json.Marshal(rows)
 }
@@ -35,36 +35,36 @@ var plainArg = regexp.MustCompile(`^args\.([A-Za-z_][A-Za-z0-9_]*)$`)
 
 // patchValue returns what the patch expression yields. Where it names an
 // argument, the admitted bytes are read, so that 1.0 stays 1.0.
-func (b *Binding) patchValue(in Input) (diff.Value, error) {
+func (b *Binding) patchValue(in Input) (jsonvalue.Value, error) {
 	prog := b.params["patch"]
 	if m := plainArg.FindStringSubmatch(prog.Source()); m != nil {
 		raw := []byte(in.Call.Args)
 		if s, ok := jsonrpc.Member(raw, jsonrpc.Span{Start: 0, End: len(raw)}, m[1]); ok {
-			v, err := diff.Decode(raw[s.Start:s.End])
+			v, err := jsonvalue.Decode(raw[s.Start:s.End])
 			if err != nil {
-				return diff.Value{}, refusePlan("send a JSON Patch as RFC 6902 defines it", "the patch is not valid: %v", err)
+				return jsonvalue.Value{}, refusePlan("send a JSON Patch as RFC 6902 defines it", "the patch is not valid: %v", err)
 			}
 			return v, nil
 		}
 	}
 	x, err := prog.Any(in.Vars)
 	if err != nil {
-		return diff.Value{}, fmt.Errorf("effect %s, patch: %w", b.kind, err)
+		return jsonvalue.Value{}, fmt.Errorf("effect %s, patch: %w", b.kind, err)
 	}
 	raw, err := json.Marshal(x)
 	if err != nil {
-		return diff.Value{}, fmt.Errorf("effect %s, patch: %w", b.kind, err)
+		return jsonvalue.Value{}, fmt.Errorf("effect %s, patch: %w", b.kind, err)
 	}
-	return diff.Decode(raw)
+	return jsonvalue.Decode(raw)
 }
 
 // readPatch turns a patch that an expression yielded into operations.
-func (b *Binding) readPatch(in Input) (diff.Patch, error) {
+func (b *Binding) readPatch(in Input) (jsonvalue.Patch, error) {
 	v, err := b.patchValue(in)
 	if err != nil {
 		return nil, err
 	}
-	p, err := diff.PatchOf(v)
+	p, err := jsonvalue.PatchOf(v)
 	if err != nil {
 		return nil, refusePlan("send a JSON Patch as RFC 6902 defines it", "the patch is not valid: %v", err)
 	}

@@ -5,8 +5,8 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // HazardUnspoken marks a message whose call carries more than its preview can
@@ -37,7 +37,7 @@ func (b *Binding) unspoken(in Input, p *guard.Preview) error {
 			return nil // it is handed on as a whole
 		}
 	}
-	args, err := diff.Decode(in.Call.ArgsCanonical)
+	args, err := jsonvalue.Decode(in.Call.ArgsCanonical)
 	if err != nil {
 		return fmt.Errorf("reading the arguments of a message: %w", err)
 	}

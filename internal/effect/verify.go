@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -168,4 +168,4 @@ func difference(name string, now, want guard.State) string {
 		name, now.Size, short(now.SHA256), want.Size, short(want.SHA256))
 }
 
-func short(d diff.Digest) string { return d.String()[:len("sha256:")+12] }
+func short(d digest.Digest) string { return d.String()[:len("sha256:")+12] }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -91,7 +91,7 @@ func TestVerifyRefusesCrookedRecords(t *testing.T) {
 	} {
 		target := good
 		bend(&target)
-		e := guard.Effect{Kind: FileWrite, Resource: target, After: guard.State{Exists: true, Kind: stateFile, SHA256: diff.Sum([]byte("x")), Size: 1, Computed: true}}
+		e := guard.Effect{Kind: FileWrite, Resource: target, After: guard.State{Exists: true, Kind: stateFile, SHA256: digest.Sum([]byte("x")), Size: 1, Computed: true}}
 		if got, _, _ := Verify(context.Background(), []guard.Effect{e}); got != guard.Unverifiable {
 			t.Errorf("%+v is %s", target, got)
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
 // Status is where an approval is in its life. The zero value is invalid.
@@ -99,40 +99,40 @@ type Approval struct {
 	CallID    CallID     `json:"call_id"`    // likewise
 	// HeldBy is the call that is still waiting for this approval; empty once it
 	// was answered early. What a session holds open ends with that session.
-	HeldBy        CallID      `json:"held_by,omitempty"`
-	CorrelationID string      `json:"correlation_id"`
-	Environment   string      `json:"environment"`
-	Workflow      string      `json:"workflow"`
-	Server        string      `json:"server"`
-	Tool          string      `json:"tool"`
-	ServerVersion string      `json:"server_version,omitempty"` // as the server states it, a label
-	Tier          Tier        `json:"tier"`
-	Sensitive     bool        `json:"sensitive,omitempty"`
-	Definition    diff.Digest `json:"definition"`
-	PolicyHash    string      `json:"policy_hash"`
-	Digest        diff.Digest `json:"digest"`
-	ArgsRaw       diff.Digest `json:"args_raw"`
-	Args          []byte      `json:"args"` // canonical arguments, unredacted
-	Preview       Preview     `json:"preview"`
-	Rule          Rule        `json:"rule"` // why it was asked
-	RequestedBy   Origin      `json:"requested_by"`
-	Context       Context     `json:"context,omitzero"`
-	Claim         string      `json:"claim,omitempty"` // the agent's stated reason, its claim only
-	RequestedAt   time.Time   `json:"requested_at"`
-	Box           TimeBox     `json:"box"`
-	Expires       Deadline    `json:"expires"`               // to decide
-	UseBy         Deadline    `json:"use_by,omitzero"`       // to execute, set by the decision
-	Round         int         `json:"round"`                 // 0, then one more after each stale round
-	Replaces      ApprovalID  `json:"replaces,omitempty"`    // the stale approval before this one
-	ReplacedBy    ApprovalID  `json:"replaced_by,omitempty"` // the fresh approval after this one
-	Post          bool        `json:"post,omitempty"`        // it ran without being asked for, and is shown afterwards
-	Undoes        ApprovalID  `json:"undoes,omitempty"`      // whose change this one would take back
-	Signoffs      []Signoff   `json:"signoffs,omitempty"`
-	Receipt       *Receipt    `json:"receipt,omitempty"`
-	Why           string      `json:"why,omitempty"` // why it ended, a sentence
-	UpdatedAt     time.Time   `json:"updated_at"`
-	EndedAt       time.Time   `json:"ended_at,omitzero"`
-	Version       uint64      `json:"version"` // grows with each change
+	HeldBy        CallID        `json:"held_by,omitempty"`
+	CorrelationID string        `json:"correlation_id"`
+	Environment   string        `json:"environment"`
+	Workflow      string        `json:"workflow"`
+	Server        string        `json:"server"`
+	Tool          string        `json:"tool"`
+	ServerVersion string        `json:"server_version,omitempty"` // as the server states it, a label
+	Tier          Tier          `json:"tier"`
+	Sensitive     bool          `json:"sensitive,omitempty"`
+	Definition    digest.Digest `json:"definition"`
+	PolicyHash    string        `json:"policy_hash"`
+	Digest        digest.Digest `json:"digest"`
+	ArgsRaw       digest.Digest `json:"args_raw"`
+	Args          []byte        `json:"args"` // canonical arguments, unredacted
+	Preview       Preview       `json:"preview"`
+	Rule          Rule          `json:"rule"` // why it was asked
+	RequestedBy   Origin        `json:"requested_by"`
+	Context       Context       `json:"context,omitzero"`
+	Claim         string        `json:"claim,omitempty"` // the agent's stated reason, its claim only
+	RequestedAt   time.Time     `json:"requested_at"`
+	Box           TimeBox       `json:"box"`
+	Expires       Deadline      `json:"expires"`               // to decide
+	UseBy         Deadline      `json:"use_by,omitzero"`       // to execute, set by the decision
+	Round         int           `json:"round"`                 // 0, then one more after each stale round
+	Replaces      ApprovalID    `json:"replaces,omitempty"`    // the stale approval before this one
+	ReplacedBy    ApprovalID    `json:"replaced_by,omitempty"` // the fresh approval after this one
+	Post          bool          `json:"post,omitempty"`        // it ran without being asked for, and is shown afterwards
+	Undoes        ApprovalID    `json:"undoes,omitempty"`      // whose change this one would take back
+	Signoffs      []Signoff     `json:"signoffs,omitempty"`
+	Receipt       *Receipt      `json:"receipt,omitempty"`
+	Why           string        `json:"why,omitempty"` // why it ended, a sentence
+	UpdatedAt     time.Time     `json:"updated_at"`
+	EndedAt       time.Time     `json:"ended_at,omitzero"`
+	Version       uint64        `json:"version"` // grows with each change
 }
 
 // Target names the first resource that the approval would change, for one line
@@ -148,11 +148,11 @@ func (a Approval) Target() string {
 
 // Signoff is one approver's word on one digest.
 type Signoff struct {
-	Approve bool        `json:"approve"`
-	Digest  diff.Digest `json:"digest"` // that the reviewer saw
-	Reason  string      `json:"reason"`
-	By      Approver    `json:"by"`
-	At      time.Time   `json:"at"`
+	Approve bool          `json:"approve"`
+	Digest  digest.Digest `json:"digest"` // that the reviewer saw
+	Reason  string        `json:"reason"`
+	By      Approver      `json:"by"`
+	At      time.Time     `json:"at"`
 }
 
 // Approver says who decided, as the daemon saw the peer.
@@ -210,18 +210,18 @@ const (
 
 // Intent is the durable word that a call is about to run.
 type Intent struct {
-	CallID     CallID      `json:"call_id"`
-	ApprovalID ApprovalID  `json:"approval_id,omitempty"` // empty where policy allowed
-	SessionID  SessionID   `json:"session_id"`
-	RunID      RunID       `json:"run_id"`
-	Tenant     string      `json:"tenant"`
-	Server     string      `json:"server"`
-	Tool       string      `json:"tool"`
-	Tier       Tier        `json:"tier"`
-	Digest     diff.Digest `json:"digest"`
-	ArgsRaw    diff.Digest `json:"args_raw"`
-	ArgsSum    diff.Digest `json:"args_sum,omitzero"` // of the canonical arguments, by which identical calls are known
-	Effects    []Effect    `json:"effects"`
+	CallID     CallID        `json:"call_id"`
+	ApprovalID ApprovalID    `json:"approval_id,omitempty"` // empty where policy allowed
+	SessionID  SessionID     `json:"session_id"`
+	RunID      RunID         `json:"run_id"`
+	Tenant     string        `json:"tenant"`
+	Server     string        `json:"server"`
+	Tool       string        `json:"tool"`
+	Tier       Tier          `json:"tier"`
+	Digest     digest.Digest `json:"digest"`
+	ArgsRaw    digest.Digest `json:"args_raw"`
+	ArgsSum    digest.Digest `json:"args_sum,omitzero"` // of the canonical arguments, by which identical calls are known
+	Effects    []Effect      `json:"effects"`
 	// Touches names the hosts, recipients and tables of the call, so that later
 	// calls know which are new to their tenant.
 	Touches []string  `json:"touches,omitempty"`
@@ -251,12 +251,12 @@ type Receipt struct {
 	// (RFC 6902) with the predicted values. Of a record that diverged alone.
 	Difference json.RawMessage `json:"difference,omitempty"`
 	// Touched is what the server says it has touched.
-	Touched    []Touched   `json:"touched,omitempty"`
-	Result     diff.Digest `json:"result"` // of the upstream's answer
-	ResultSize int         `json:"result_size"`
-	Reconciled bool        `json:"reconciled,omitempty"` // found by read-back after the fact
-	StartedAt  time.Time   `json:"started_at"`
-	EndedAt    time.Time   `json:"ended_at"`
+	Touched    []Touched     `json:"touched,omitempty"`
+	Result     digest.Digest `json:"result"` // of the upstream's answer
+	ResultSize int           `json:"result_size"`
+	Reconciled bool          `json:"reconciled,omitempty"` // found by read-back after the fact
+	StartedAt  time.Time     `json:"started_at"`
+	EndedAt    time.Time     `json:"ended_at"`
 }
 
 // Touched is one thing that an answer says was touched, by the server's own
@@ -292,10 +292,10 @@ func (s Switch) Stops(server, tool string) bool {
 
 // Pin is an accepted tool definition.
 type Pin struct {
-	Server     string      `json:"server"`
-	Tool       string      `json:"tool"`
-	SHA256     diff.Digest `json:"sha256"` // of the canonical definition
-	Definition []byte      `json:"definition"`
-	AcceptedAt time.Time   `json:"accepted_at"`
-	AcceptedBy string      `json:"accepted_by"`
+	Server     string        `json:"server"`
+	Tool       string        `json:"tool"`
+	SHA256     digest.Digest `json:"sha256"` // of the canonical definition
+	Definition []byte        `json:"definition"`
+	AcceptedAt time.Time     `json:"accepted_at"`
+	AcceptedBy string        `json:"accepted_by"`
 }

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
 // Origin says who asked: the client process at the far end of a session, as
@@ -55,8 +55,8 @@ type ToolCall struct {
 	CorrelationID string          // the client's tool-use id, else the call id
 	Args          json.RawMessage // the admitted bytes of params.arguments; "{}" where absent
 	ArgsCanonical []byte          // RFC 8785 form of Args
-	ArgsRaw       diff.Digest     // digest of Args as received
-	Definition    diff.Digest     // of the tool definition in force
+	ArgsRaw       digest.Digest   // digest of Args as received
+	Definition    digest.Digest   // of the tool definition in force
 	RequestedAt   time.Time
 	Context       Context
 }
@@ -64,10 +64,10 @@ type ToolCall struct {
 // Context says what a call belongs to on the client's side, as far as the
 // client has told it through its hooks. These are labels and decide nothing.
 type Context struct {
-	ClientSession string      `json:"client_session,omitempty"` // the conversation
-	Worktree      string      `json:"worktree,omitempty"`       // top folder of the repository that the client works in
-	Branch        string      `json:"branch,omitempty"`         // checked out there
-	Prompt        diff.Digest `json:"prompt,omitzero"`          // of the user's words that led to it
+	ClientSession string        `json:"client_session,omitempty"` // the conversation
+	Worktree      string        `json:"worktree,omitempty"`       // top folder of the repository that the client works in
+	Branch        string        `json:"branch,omitempty"`         // checked out there
+	Prompt        digest.Digest `json:"prompt,omitzero"`          // of the user's words that led to it
 }
 
 // Target is a resource that a call names, resolved. For files Key is the
@@ -83,12 +83,12 @@ type Target struct {
 
 // Effect is one change to one resource.
 type Effect struct {
-	Kind     string      `json:"kind"` // "file.write", "file.move", "opaque", …
-	Resource Target      `json:"resource"`
-	Before   State       `json:"before"`
-	After    State       `json:"after"`
-	Dest     *Target     `json:"dest,omitempty"` // of a move
-	Diff     diff.Digest `json:"diff"`           // of this effect's change text
+	Kind     string        `json:"kind"` // "file.write", "file.move", "opaque", …
+	Resource Target        `json:"resource"`
+	Before   State         `json:"before"`
+	After    State         `json:"after"`
+	Dest     *Target       `json:"dest,omitempty"` // of a move
+	Diff     digest.Digest `json:"diff"`           // of this effect's change text
 	// Record says how a JSON record is read again; nil for everything else.
 	Record *RecordRef `json:"record,omitempty"`
 	// Want is the record as it is predicted, in the form that is compared. It is
@@ -109,11 +109,11 @@ type RecordRef struct {
 
 // State is what a resource is before or after, without its content.
 type State struct {
-	Exists bool        `json:"exists"`
-	Kind   string      `json:"kind,omitempty"` // "file", "dir", "symlink", "record"
-	SHA256 diff.Digest `json:"sha256"`
-	Size   int64       `json:"size"`
-	Mode   uint32      `json:"mode,omitempty"` // permission bits
+	Exists bool          `json:"exists"`
+	Kind   string        `json:"kind,omitempty"` // "file", "dir", "symlink", "record"
+	SHA256 digest.Digest `json:"sha256"`
+	Size   int64         `json:"size"`
+	Mode   uint32        `json:"mode,omitempty"` // permission bits
 	// Computed is false where the state cannot be known beforehand (opaque).
 	Computed bool `json:"computed"`
 }
@@ -187,10 +187,10 @@ type Binding struct {
 	Tier       Tier     // with conditions applied
 	Folder     string   // the client's, which the server may be started in
 	Roots      []string // the workspace folders of the session
-	Definition diff.Digest
+	Definition digest.Digest
 	Policy     string // hash of the policy in force for the tool
 	Args       []byte // canonical
-	ArgsRaw    diff.Digest
+	ArgsRaw    digest.Digest
 	Effects    []Effect
 	Change     Change
 }
@@ -200,21 +200,21 @@ const bindingDomain = "mcpguard/binding/v2"
 
 // Digest covers every field of b, each with its length, and the version of the
 // diff algorithm. Two bindings with one digest execute the same change.
-func (b Binding) Digest() (diff.Digest, error) {
+func (b Binding) Digest() (digest.Digest, error) {
 	effects, err := json.Marshal(b.Effects)
 	if err != nil {
-		return diff.Digest{}, err
+		return digest.Digest{}, err
 	}
 	change, err := json.Marshal(b.Change)
 	if err != nil {
-		return diff.Digest{}, err
+		return digest.Digest{}, err
 	}
 	roots, err := json.Marshal(b.Roots)
 	if err != nil {
-		return diff.Digest{}, err
+		return digest.Digest{}, err
 	}
-	h := diff.NewHasher(bindingDomain)
-	h.Field("algorithm", []byte{diff.AlgorithmVersion})
+	h := digest.NewHasher(bindingDomain)
+	h.Field("algorithm", []byte{digest.AlgorithmVersion})
 	h.Field("tenant", []byte(b.Tenant))
 	h.Field("run", []byte(b.Run))
 	h.Field("server", []byte(b.Server))

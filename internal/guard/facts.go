@@ -3,7 +3,7 @@ package guard
 import (
 	"encoding/json"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
 // Facts is what was found in a change that is not the text of a file. At most
@@ -108,8 +108,8 @@ type Attachment struct {
 	Size int64 `json:"size"`
 	// File is set where the name is one of a file in the workspace; Size and
 	// SHA256 are then the file's own.
-	File   string      `json:"file,omitempty"`
-	SHA256 diff.Digest `json:"sha256,omitzero"`
+	File   string        `json:"file,omitempty"`
+	SHA256 digest.Digest `json:"sha256,omitzero"`
 }
 
 // SQLFacts is what a database would be asked to do.

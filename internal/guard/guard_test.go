@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
 func TestTierNames(t *testing.T) {
@@ -133,10 +133,10 @@ func TestCheckReason(t *testing.T) {
 func binding() Binding {
 	return Binding{
 		Tenant: "acme", Run: "run_1", Server: "files", Tool: "write_file",
-		Definition: diff.Sum([]byte("def")), Policy: "sha256:p", Args: []byte(`{"a":1}`), ArgsRaw: diff.Sum([]byte(`{ "a": 1}`)),
+		Definition: digest.Sum([]byte("def")), Policy: "sha256:p", Args: []byte(`{"a":1}`), ArgsRaw: digest.Sum([]byte(`{ "a": 1}`)),
 		Effects: []Effect{{Kind: "file.write", Resource: Target{Kind: "file", Key: "/ws/a", Path: "a", Root: "/ws", Write: true},
-			Before: State{Exists: true, Kind: "file", SHA256: diff.Sum([]byte("x")), Size: 1, Mode: 0o644, Computed: true},
-			After:  State{Exists: true, Kind: "file", SHA256: diff.Sum([]byte("y")), Size: 1, Mode: 0o644, Computed: true}}},
+			Before: State{Exists: true, Kind: "file", SHA256: digest.Sum([]byte("x")), Size: 1, Mode: 0o644, Computed: true},
+			After:  State{Exists: true, Kind: "file", SHA256: digest.Sum([]byte("y")), Size: 1, Mode: 0o644, Computed: true}}},
 		Change: Change{Type: ChangeUnified, Text: "-x\n+y\n", Added: 1, Removed: 1},
 	}
 }
@@ -173,7 +173,7 @@ func TestPromise2_DigestBindsEveryField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[diff.Digest]string{base: "unchanged"}
+	seen := map[digest.Digest]string{base: "unchanged"}
 	for name, change := range changes {
 		b := binding()
 		change(&b)

@@ -12,7 +12,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
@@ -51,7 +51,7 @@ type Event struct {
 	Server, Source string
 
 	// Of UserPromptSubmit: never the text itself.
-	Prompt diff.Digest
+	Prompt digest.Digest
 }
 
 // maxLabel bounds names that the client chose, in bytes.
@@ -118,7 +118,7 @@ func Parse(raw []byte) (Event, error) {
 		if !ok || !isText {
 			return e, errors.New("reading the hook's input: it holds no prompt")
 		}
-		e.Prompt = diff.Sum([]byte(prompt))
+		e.Prompt = digest.Sum([]byte(prompt))
 	case "":
 		return e, errors.New("reading the hook's input: it names no event")
 	}

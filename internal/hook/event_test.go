@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
 func TestParse(t *testing.T) {
@@ -21,7 +21,7 @@ func TestParse(t *testing.T) {
 			Event{Name: PostToolUse, Tool: "Edit", ToolUseID: "u", Input: json.RawMessage(`{}`)}, true},
 		{`{` + common + `"hook_event_name":"PostToolUseFailure","tool_name":"Bash","tool_input":{},"tool_use_id":"u","error":"Exit code 3","is_interrupt":true}`,
 			Event{Name: PostToolUseFailure, Tool: "Bash", ToolUseID: "u", Input: json.RawMessage(`{}`), Error: "Exit code 3", Interrupt: true}, true},
-		{`{` + common + `"hook_event_name":"UserPromptSubmit","prompt":"go"}`, Event{Name: UserPromptSubmit, Prompt: diff.Sum([]byte("go"))}, true},
+		{`{` + common + `"hook_event_name":"UserPromptSubmit","prompt":"go"}`, Event{Name: UserPromptSubmit, Prompt: digest.Sum([]byte("go"))}, true},
 		{`{` + common + `"hook_event_name":"Stop","agent_id":"a"}`, Event{Name: Stop, AgentID: "a"}, true},
 		{`{` + common + `"hook_event_name":"Brand New"}`, Event{Name: "Brand New"}, true},
 		{raw: ``}, {raw: `[]`}, {raw: `null`}, {raw: `{}`}, {raw: `{` + common + `"hook_event_name":""}`},

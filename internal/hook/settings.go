@@ -8,8 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Seconds that the settings give a hook. A client lets an allow-listed tool run
@@ -139,7 +139,7 @@ var errSettings = errors.New("its hooks are not written as Claude Code writes th
 
 // object checks settings and returns their top.
 func object(raw []byte) (jsonrpc.Span, error) {
-	if _, err := diff.Decode(raw); err != nil {
+	if _, err := jsonvalue.Decode(raw); err != nil {
 		return jsonrpc.Span{}, notJSON(raw, err)
 	}
 	root, ok := jsonrpc.Root(raw)
@@ -151,7 +151,7 @@ func object(raw []byte) (jsonrpc.Span, error) {
 
 // notJSON says in words, and with the place, why settings are not edited.
 func notJSON(raw []byte, cause error) error {
-	var syntax *diff.SyntaxError
+	var syntax *jsonvalue.SyntaxError
 	if !errors.As(cause, &syntax) {
 		return fmt.Errorf("the settings are not edited: %w", cause)
 	}

@@ -10,7 +10,7 @@ import (
 	"unicode"
 
 	"github.com/mcpguard/mcpguard/internal/client"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
@@ -227,7 +227,7 @@ func (a *API) decide(r *http.Request, by guard.Approver) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	digest, err := diff.ParseDigest(w.Digest)
+	digest, err := digest.ParseDigest(w.Digest)
 	if err != nil {
 		return nil, badRequest("the digest of what was reviewed is missing or malformed: %v", err)
 	}

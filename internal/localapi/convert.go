@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/client"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
@@ -164,7 +164,7 @@ func who(by guard.Approver) string {
 	return by.User
 }
 
-func digestText(d diff.Digest) string {
+func digestText(d digest.Digest) string {
 	if d.IsZero() {
 		return ""
 	}

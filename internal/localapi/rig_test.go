@@ -22,7 +22,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/clock"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/store"
@@ -146,8 +146,8 @@ func (r *rig) approval(s guard.Session, call guard.CallID, n string) guard.Appro
 	text := "--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-old\n+" + n + "\n"
 	return guard.Approval{
 		ID: guard.NewApprovalID(), Tenant: s.Tenant, RunID: s.RunID, SessionID: s.ID, CallID: call, Environment: s.Environment, Workflow: s.Workflow,
-		Server: s.Server, Tool: "write_file", Tier: guard.T1ReversibleWrite, Digest: diff.Sum([]byte(n)), ArgsRaw: diff.Sum([]byte("raw" + n)),
-		Definition: diff.Sum([]byte("definition")), Args: []byte(`{"content":"new","path":"a.txt"}`), RequestedBy: s.Origin, Rule: guard.RuleTierDefault,
+		Server: s.Server, Tool: "write_file", Tier: guard.T1ReversibleWrite, Digest: digest.Sum([]byte(n)), ArgsRaw: digest.Sum([]byte("raw" + n)),
+		Definition: digest.Sum([]byte("definition")), Args: []byte(`{"content":"new","path":"a.txt"}`), RequestedBy: s.Origin, Rule: guard.RuleTierDefault,
 		RequestedAt: r.clock.Now().Wall, Box: guard.DefaultTimeBox(guard.T1ReversibleWrite),
 		Preview: guard.Preview{
 			Summary: "edit a.txt (+1 −1)", SideEffects: []guard.SideEffect{{Text: "file is outside version control"}},
@@ -176,7 +176,7 @@ func (r *rig) pending(s guard.Session, n string, change ...func(*guard.Approval)
 	ctx := context.Background()
 	call := guard.ToolCall{
 		ID: guard.NewCallID(), Session: s, Tool: "write_file", Args: []byte(`{}`), ArgsCanonical: []byte(`{}`),
-		ArgsRaw: diff.Sum([]byte(`{}`)), RequestedAt: r.clock.Now().Wall,
+		ArgsRaw: digest.Sum([]byte(`{}`)), RequestedAt: r.clock.Now().Wall,
 	}
 	c := store.Call{ID: call.ID, SessionID: s.ID, RunID: s.RunID, Tenant: s.Tenant, Server: s.Server, Tool: call.Tool}
 	if err := r.store.OpenCall(ctx, c, audit.Requested(call, call.RequestedAt)); err != nil {

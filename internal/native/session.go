@@ -12,9 +12,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Config says what a session belongs to. Ref and Tools are required.
@@ -69,7 +70,7 @@ type call struct {
 	id        int64
 	tool, use string
 	agent     string // of a subagent
-	input     diff.Digest
+	input     digest.Digest
 	progress  func(string)
 
 	// Guarded by the session.
@@ -232,12 +233,12 @@ func (s *Session) drop(c *call) {
 	delete(s.uses, c.use)
 }
 
-func inputSum(input []byte) (diff.Digest, error) {
-	canonical, err := diff.Canonical(input)
+func inputSum(input []byte) (digest.Digest, error) {
+	canonical, err := jsonvalue.Canonical(input)
 	if err != nil {
-		return diff.Digest{}, errors.New("the tool's input has no canonical form; use plain numbers and text")
+		return digest.Digest{}, errors.New("the tool's input has no canonical form; use plain numbers and text")
 	}
-	return diff.Sum(canonical), nil
+	return digest.Sum(canonical), nil
 }
 
 // request builds the tools/call. The input goes in as it came, on one line.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/config"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
@@ -27,7 +27,7 @@ const (
 type Tool struct {
 	Name       string
 	Definition []byte // its untouched bytes
-	SHA256     diff.Digest
+	SHA256     digest.Digest
 	ReadOnly   bool // readOnlyHint: the server's claim
 	Idempotent bool
 	// Destructive is the server's destructiveHint; true where it says nothing,

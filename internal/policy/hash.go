@@ -6,7 +6,7 @@ import (
 	"maps"
 
 	"github.com/mcpguard/mcpguard/internal/config"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
@@ -48,7 +48,7 @@ func toolHash(cfg *config.Config, s *config.Server, t *Tool) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("hashing the policy of %s/%s: %w", s.Name, t.Name, err)
 	}
-	return diff.NewHasher(toolDomain).Field("policy", data).Digest().String(), nil
+	return digest.NewHasher(toolDomain).Field("policy", data).Digest().String(), nil
 }
 
 // setHash covers the whole configuration and every accepted definition.
@@ -57,7 +57,7 @@ func setHash(s *Set) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("hashing the policy: %w", err)
 	}
-	h := diff.NewHasher(setDomain).Field("configuration", data)
+	h := digest.NewHasher(setDomain).Field("configuration", data)
 	for _, sv := range s.Servers() {
 		for _, t := range sv.sorted {
 			h.Field(sv.Name+"/"+t.Name, []byte(t.Hash))

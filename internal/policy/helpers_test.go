@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/config"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -84,7 +84,7 @@ func file(path string) guard.Target {
 func request(args string, targets ...guard.Target) Request {
 	return Request{
 		Call: guard.ToolCall{
-			ID: "call_1", Tool: "t", Args: []byte(args), ArgsCanonical: []byte(args), ArgsRaw: diff.Sum([]byte(args)),
+			ID: "call_1", Tool: "t", Args: []byte(args), ArgsCanonical: []byte(args), ArgsRaw: digest.Sum([]byte(args)),
 			Session: guard.Session{RunID: "run_1", Tenant: "acme", Environment: "dev", Server: "s", Origin: guard.Origin{Client: "claude-code"}},
 		},
 		Definition: definitionOf("t", anySchema),

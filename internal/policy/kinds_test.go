@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // TestPostAsksAboutHazards: what a reviewer must not miss is not shown
@@ -103,8 +103,8 @@ func TestRulesSeeFacts(t *testing.T) {
 // TestUndo computes the call that takes a change back, from what the call was and
 // from the record before it.
 func TestUndo(t *testing.T) {
-	decode := func(s string) diff.Value {
-		v, err := diff.Decode([]byte(s))
+	decode := func(s string) jsonvalue.Value {
+		v, err := jsonvalue.Decode([]byte(s))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +125,7 @@ func TestUndo(t *testing.T) {
 		"not at all":        {`undo: {tool: t, args: {n: record.m}}`, `{"n":1}`, "", "", "undo, n"},
 		"rounded":           {`undo: {tool: t, args: {n: record.n}}`, `{"n":123456789012345678901234567890}`, "", "", "would be rounded"},
 	} {
-		var before diff.Value
+		var before jsonvalue.Value
 		if c.before != "" {
 			before = decode(c.before)
 		}

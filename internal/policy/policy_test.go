@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -33,7 +33,7 @@ func TestPromise1_DefaultDeny(t *testing.T) {
 		{"definition changed", write, func(r *Request) { r.Definition = definitionOf("t", `{"type":"object"}`) }, guard.RulePinChanged},
 		{"definition missing", write, func(r *Request) { r.Definition = nil }, guard.RulePinChanged},
 		{"definition of two minds", write, func(r *Request) { r.Definition = []byte(`{"name":"t","name":"t"}`) }, guard.RulePinChanged},
-		{"digest of another definition", write, func(r *Request) { r.Call.Definition = diff.Sum([]byte("x")) }, guard.RulePinChanged},
+		{"digest of another definition", write, func(r *Request) { r.Call.Definition = digest.Sum([]byte("x")) }, guard.RulePinChanged},
 		{"unknown member", write, func(r *Request) { r.Call.Args = []byte(`{"path":"a","content":"x","mode":1}`) }, guard.RuleSchema},
 		{"wrong type", write, func(r *Request) { r.Call.Args = []byte(`{"path":1}`) }, guard.RuleSchema},
 		{"not an object", write, func(r *Request) { r.Call.Args = []byte(`[]`) }, guard.RuleSchema},

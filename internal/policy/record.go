@@ -8,10 +8,10 @@ import (
 	"slices"
 
 	"github.com/mcpguard/mcpguard/internal/config"
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // scope returns an environment with one variable more; the plain one where it
@@ -27,7 +27,7 @@ func (c *compiler) scope(of func() (*expr.Env, error)) *expr.Env {
 // recordSpec says how a record is read; nil after a problem.
 func (c *compiler) recordSpec(r *config.Record) *effect.RecordSpec {
 	spec := &effect.RecordSpec{
-		Tool: r.Read.Tool, File: string(r.Read.File), At: r.At, Shape: diff.Shape{Ignore: r.Ignore, Keys: r.Keys},
+		Tool: r.Read.Tool, File: string(r.Read.File), At: r.At, Shape: jsonvalue.Shape{Ignore: r.Ignore, Keys: r.Keys},
 		Allow: r.Paths.Allow, Ask: r.Paths.Ask, Deny: r.Paths.Deny, Create: r.Missing == "create", Path: r.Path,
 		Args: map[string]string{},
 	}
@@ -74,7 +74,7 @@ func (t *Tool) KeepsReceipts() bool { return t != nil && len(t.receipts) > 0 }
 // Touched returns what the answer of a call says was touched. It is the
 // server's own word: what an expression does not find, or finds too long, is
 // left out.
-func (t *Tool) Touched(vars *expr.Vars, answer diff.Value) []guard.Touched {
+func (t *Tool) Touched(vars *expr.Vars, answer jsonvalue.Value) []guard.Touched {
 	if !t.KeepsReceipts() || vars == nil {
 		return nil
 	}
@@ -126,7 +126,7 @@ var ErrNoUndo = errors.New("by the condition of its `undo` there is no way back 
 // way back from a change: the tool's name and its arguments. args are those of
 // the call that made the change, before is the record as it was, absent where
 // there was none. Without such a call the name is empty.
-func (t *Tool) Undo(session guard.Session, args json.RawMessage, before diff.Value) (tool string, with json.RawMessage, err error) {
+func (t *Tool) Undo(session guard.Session, args json.RawMessage, before jsonvalue.Value) (tool string, with json.RawMessage, err error) {
 	if !t.Config.Undo.Set() {
 		return "", nil, nil
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/mcpguard/mcpguard/internal/config"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
 // Bounds of a schema and of checking against it.
@@ -49,7 +49,7 @@ type regexpClock struct {
 
 // definition is what a raw tool definition says, computed once.
 type definition struct {
-	hash   diff.Digest
+	hash   digest.Digest
 	schema *schema
 	err    error // why there is no schema
 }

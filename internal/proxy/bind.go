@@ -3,7 +3,7 @@ package proxy
 import (
 	"fmt"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/policy"
@@ -16,7 +16,7 @@ type bound struct {
 	targets []guard.Target
 	preview *guard.Preview
 	verdict *policy.Verdict
-	digest  diff.Digest
+	digest  digest.Digest
 }
 
 // bind computes the digest that the reviewer decides on and that is compared at
@@ -38,7 +38,7 @@ func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, previ
 		verdict.AskFirst("writes wait for an approval")
 		c.decision, c.asked = verdict.Decision, true
 	}
-	digest, err := guard.Binding{
+	sum, err := guard.Binding{
 		Tenant: c.tc.Session.Tenant, Run: c.tc.Session.RunID, Server: c.tc.Session.Server, Tool: c.tc.Tool,
 		Tier: verdict.Tier, Folder: c.tc.Session.Origin.Folder, Roots: s.cfg.Roots,
 		Definition: c.tc.Definition, Policy: tool.Hash, Args: c.tc.ArgsCanonical, ArgsRaw: raw,
@@ -47,11 +47,11 @@ func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, previ
 	if err != nil {
 		return nil, fmt.Errorf("computing the digest of a call: %w", err)
 	}
-	c.diff = diff.Digest{}
+	c.diff = digest.Digest{}
 	if preview.Change.Text != "" {
-		c.diff = diff.Sum([]byte(preview.Change.Text))
+		c.diff = digest.Sum([]byte(preview.Change.Text))
 	}
-	return &bound{tool: tool, targets: targets, preview: preview, verdict: verdict, digest: digest}, nil
+	return &bound{tool: tool, targets: targets, preview: preview, verdict: verdict, digest: sum}, nil
 }
 
 // bytesBound is the digest of the bytes that a server may act on: the
@@ -60,8 +60,8 @@ func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, previ
 // what the protocol itself defines is left out: it differs with each retry, and
 // says nothing about what is done. beside says that there is more than
 // arguments that a reviewer does not see.
-func (c *call) bytesBound() (digest diff.Digest, beside bool) {
-	h := diff.NewHasher("mcpguard/params/v1")
+func (c *call) bytesBound() (sum digest.Digest, beside bool) {
+	h := digest.NewHasher("mcpguard/params/v1")
 	h.Field("arguments", c.tc.ArgsRaw[:])
 	more := false
 	for f := range jsonrpc.Members(c.msg.Raw, c.msg.Params) {

@@ -10,11 +10,12 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/approval"
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/redact"
 	"github.com/mcpguard/mcpguard/internal/store"
@@ -37,14 +38,14 @@ type call struct {
 	running *Held // likewise, from then on
 
 	// For the record.
-	argsSum   diff.Digest // of the canonical arguments
-	recorded  bool        // the store has opened the call
+	argsSum   digest.Digest // of the canonical arguments
+	recorded  bool          // the store has opened the call
 	decision  guard.Decision
 	tier      guard.Tier
 	sensitive bool
 	asked     bool
 	approval  guard.ApprovalID
-	diff      diff.Digest
+	diff      digest.Digest
 }
 
 func (s *session) newCall(r *request, m jsonrpc.Message) *call {
@@ -226,7 +227,7 @@ func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, erro
 			return nil, broken(guard.RuleSchema, "the arguments are not an object", "give the arguments as an object")
 		}
 	}
-	c.tc.ArgsRaw = diff.Sum(c.tc.Args)
+	c.tc.ArgsRaw = digest.Sum(c.tc.Args)
 	if err := c.readArgs(); err != nil {
 		return nil, err
 	}
@@ -254,7 +255,7 @@ func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, erro
 // expressions see them.
 func (c *call) readArgs() (err error) {
 	const repair = "use plain numbers and text in the arguments"
-	if c.tc.ArgsCanonical, err = diff.Canonical(c.tc.Args); err != nil {
+	if c.tc.ArgsCanonical, err = jsonvalue.Canonical(c.tc.Args); err != nil {
 		return broken(guard.RuleSchema, "the arguments have no canonical form", repair)
 	}
 	args, err := expr.DecodeArgs(c.tc.Args)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/approval"
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/policy"
@@ -126,9 +126,9 @@ type Config struct {
 // accepted one.
 type Waiting struct {
 	Tool       string
-	SHA256     diff.Digest // of Definition; zero where it cannot be accepted
-	Definition []byte      // as the server lists it; nil where it does so twice
-	Accepted   []byte      // nil where none was
+	SHA256     digest.Digest // of Definition; zero where it cannot be accepted
+	Definition []byte        // as the server lists it; nil where it does so twice
+	Accepted   []byte        // nil where none was
 }
 
 func (c Config) withDefaults() Config {

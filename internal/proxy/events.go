@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -34,7 +34,7 @@ func (s *session) callEvent(c *call, t audit.Type) audit.Event {
 	e.CorrelationID, e.CallID = c.tc.CorrelationID, c.tc.ID
 	e.Tool = audit.Tool{Server: c.tc.Session.Server, Name: c.tc.Tool, Version: s.serverVersion(), DefinitionSHA256: c.tc.Definition}
 	if c.argsSum.IsZero() && c.tc.ArgsCanonical != nil {
-		c.argsSum = diff.Sum(c.tc.ArgsCanonical)
+		c.argsSum = digest.Sum(c.tc.ArgsCanonical)
 	}
 	e.ArgsSHA256 = c.argsSum
 	e.Input.SHA256 = c.tc.ArgsRaw

@@ -9,7 +9,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/approval"
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
@@ -207,7 +207,7 @@ func (s *session) intent(c *call, b *bound) *guard.Intent {
 	return &guard.Intent{
 		CallID: c.tc.ID, ApprovalID: c.approval, SessionID: c.tc.Session.ID, RunID: c.tc.Session.RunID,
 		Tenant: c.tc.Session.Tenant, Server: c.tc.Session.Server, Tool: c.tc.Tool, Tier: b.verdict.Tier,
-		Digest: b.digest, ArgsRaw: c.tc.ArgsRaw, ArgsSum: diff.Sum(c.tc.ArgsCanonical), Effects: b.preview.Effects, At: s.now(), Upstream: s.conn.Ref(),
+		Digest: b.digest, ArgsRaw: c.tc.ArgsRaw, ArgsSum: digest.Sum(c.tc.ArgsCanonical), Effects: b.preview.Effects, At: s.now(), Upstream: s.conn.Ref(),
 		Touches: effect.Touched(c.tc.Session.Server, b.preview.Change),
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/config"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/policy"
@@ -28,14 +28,14 @@ type tools struct {
 	waiting  []Waiting       // for acceptance, as last told
 	closed   int             // by the policy, as last told
 	shown    map[string]bool // whether the client's last list had it; nil before the first
-	alerted  map[string]diff.Digest
+	alerted  map[string]digest.Digest
 	listing  sync.Mutex // one list of the guard's own at a time
 }
 
 // definition is one tool as the upstream described it.
 type definition struct {
 	raw  []byte
-	hash diff.Digest // zero where it cannot be computed or is ambiguous
+	hash digest.Digest // zero where it cannot be computed or is ambiguous
 }
 
 func (t *tools) invalidate() {
@@ -195,10 +195,10 @@ func (s *session) learn(m *jsonrpc.Message) (jsonrpc.Span, error) {
 		raw := append([]byte(nil), el.Of(m.Raw)...)
 		hash, err := config.DefinitionHash(raw)
 		if err != nil {
-			hash = diff.Digest{} // fail closed: no pin equals it
+			hash = digest.Digest{} // fail closed: no pin equals it
 		}
 		if _, twice := page[name]; twice {
-			raw, hash = nil, diff.Digest{} // fail closed: which of the two would be called?
+			raw, hash = nil, digest.Digest{} // fail closed: which of the two would be called?
 		}
 		page[name] = definition{raw: raw, hash: hash}
 	}
@@ -330,7 +330,7 @@ func (s *session) waiting(server *policy.Server) (n, closed int, more bool) {
 func (s *session) definitionChanged(name string, pin guard.Pin, d definition) {
 	s.defs.mu.Lock()
 	if s.defs.alerted == nil {
-		s.defs.alerted = map[string]diff.Digest{}
+		s.defs.alerted = map[string]digest.Digest{}
 	}
 	known, told := s.defs.alerted[name]
 	s.defs.alerted[name] = d.hash

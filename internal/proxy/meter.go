@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -14,8 +14,8 @@ import (
 type Meter struct {
 	mu      sync.Mutex
 	tools   map[toolKey]*usage
-	servers map[toolKey]int           // calls in flight, by key without a tool
-	last    map[diff.Digest]time.Time // of identical calls, by what they are
+	servers map[toolKey]int             // calls in flight, by key without a tool
+	last    map[digest.Digest]time.Time // of identical calls, by what they are
 }
 
 type toolKey struct{ tenant, server, tool string }
@@ -171,11 +171,11 @@ func (m *Meter) lastRan(c guard.ToolCall, now time.Time) time.Time {
 	return time.Time{}
 }
 
-func (m *Meter) note(id diff.Digest, now time.Time) {
+func (m *Meter) note(id digest.Digest, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.last == nil {
-		m.last = map[diff.Digest]time.Time{}
+		m.last = map[digest.Digest]time.Time{}
 	}
 	if len(m.last) >= maxIdentical {
 		for d, at := range m.last {
@@ -187,20 +187,20 @@ func (m *Meter) note(id diff.Digest, now time.Time) {
 	m.last[id] = now
 }
 
-func (m *Meter) lastOf(id diff.Digest) time.Time {
+func (m *Meter) lastOf(id digest.Digest) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.last[id]
 }
 
-func identityOf(c guard.ToolCall) diff.Digest {
-	return identity(c.Session.Tenant, c.Session.Server, c.Tool, diff.Sum(c.ArgsCanonical))
+func identityOf(c guard.ToolCall) digest.Digest {
+	return identity(c.Session.Tenant, c.Session.Server, c.Tool, digest.Sum(c.ArgsCanonical))
 }
 
 // identity is what makes calls of one tenant identical, whichever run makes
 // them: server, tool and canonical arguments.
-func identity(tenant, server, tool string, args diff.Digest) diff.Digest {
-	h := diff.NewHasher("mcpguard/identical/v2")
+func identity(tenant, server, tool string, args digest.Digest) digest.Digest {
+	h := digest.NewHasher("mcpguard/identical/v2")
 	h.Field("tenant", []byte(tenant))
 	h.Field("server", []byte(server))
 	h.Field("tool", []byte(tool))

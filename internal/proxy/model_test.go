@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/store"
@@ -159,7 +159,7 @@ func (w *world) hold(f func()) {
 // arrived checks a write at the moment when a server gets it.
 func (w *world) arrived(m jsonrpc.Message) {
 	args, _ := m.Param("arguments")
-	raw := diff.Sum(args.Of(m.Raw))
+	raw := digest.Sum(args.Of(m.Raw))
 	intents, err := w.store.OpenIntents()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -173,7 +173,7 @@ func (w *world) arrived(m jsonrpc.Message) {
 		}
 		w.used[string(in.CallID)]++
 		content, err := os.ReadFile(in.Effects[0].Resource.Key)
-		if err != nil || diff.Sum(content) != in.Effects[0].Before.SHA256 {
+		if err != nil || digest.Sum(content) != in.Effects[0].Before.SHA256 {
 			w.problem = fmt.Sprintf("a write ran on other ground than its preview's: %q (%v)", content, err)
 		}
 		return

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
@@ -156,7 +156,7 @@ func (s *session) receipt(e *execution) guard.Receipt {
 		StartedAt: e.started, ResultSize: len(e.end.raw), ReadBack: guard.Unverifiable,
 	}
 	if e.end.raw != nil {
-		r.Result = diff.Sum(e.end.raw)
+		r.Result = digest.Sum(e.end.raw)
 	}
 	if e.end.final {
 		found := readBack(s.ctx, s.reader(e.call), e.intent.Effects)
@@ -218,7 +218,7 @@ func (s *session) reconcile(e *execution, held *Held) {
 	r := reconciled(s.ctx, s.reader(e.call), e.intent, said, s.now())
 	r.StartedAt = e.started
 	if e.end.raw != nil {
-		r.Result, r.ResultSize = diff.Sum(e.end.raw), len(e.end.raw)
+		r.Result, r.ResultSize = digest.Sum(e.end.raw), len(e.end.raw)
 	}
 	settle(ctx, s.cfg.Store, s.cfg.Log, e.intent, r)
 }

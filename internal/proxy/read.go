@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 	"github.com/mcpguard/mcpguard/internal/policy"
 )
 
@@ -37,7 +38,7 @@ func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output i
 	s.reply(c.req, frame)
 	done := s.completed(c, status)
 	if a.err == nil {
-		done.Output.SHA256 = diff.Sum(payload(&a.msg))
+		done.Output.SHA256 = digest.Sum(payload(&a.msg))
 		done.Output.Redacted = beginning(clean)
 	}
 	s.cfg.Store.CloseCallSoon(c.tc.ID, done)
@@ -108,8 +109,8 @@ func (s *session) readEnding(c *call, tool *policy.Tool, output int, a answer) (
 func (s *session) methodRead(ctx context.Context, c *call) {
 	c.tc.Tool = c.req.method
 	c.tc.Args = c.msg.ParamsRaw()
-	c.tc.ArgsRaw = diff.Sum(c.tc.Args)
-	if canonical, err := diff.Canonical(c.tc.Args); err == nil {
+	c.tc.ArgsRaw = digest.Sum(c.tc.Args)
+	if canonical, err := jsonvalue.Canonical(c.tc.Args); err == nil {
 		c.tc.ArgsCanonical = canonical
 	}
 	c.tier = guard.T0Read

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
@@ -40,7 +40,7 @@ func (r records) ReadTool(ctx context.Context, name string, args []byte) ([]byte
 	if err == nil {
 		done := s.completed(c, audit.StatusOK)
 		result := payload(&m)
-		done.Output.SHA256 = diff.Sum(result)
+		done.Output.SHA256 = digest.Sum(result)
 		if len(result) <= maxOwnExcerpt {
 			done.Output.Redacted = s.excerpt(result)
 		}
@@ -72,7 +72,7 @@ func (s *session) ownCall(of *call, name string, args []byte) *call {
 	}
 	c.tc = guard.ToolCall{
 		ID: guard.NewCallID(), Session: of.tc.Session, Tool: name, CorrelationID: of.tc.CorrelationID,
-		Args: args, ArgsRaw: diff.Sum(args), RequestedAt: s.now(), Context: of.tc.Context,
+		Args: args, ArgsRaw: digest.Sum(args), RequestedAt: s.now(), Context: of.tc.Context,
 	}
 	c.tc.Session.Origin.Client, c.tc.Session.Origin.Version = ownClient, version.Number
 	return c

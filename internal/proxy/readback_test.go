@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
@@ -212,7 +212,7 @@ func TestRecordLies(t *testing.T) {
 				if r.ReadBack != guard.Diverged || r.Detail == "" || !strings.Contains(string(r.Difference), c.difference) {
 					t.Errorf("the receipt is %s, %s, %s", r.ReadBack, r.Detail, r.Difference)
 				}
-				if _, err := diff.ParsePatch(r.Difference); err != nil {
+				if _, err := jsonvalue.ParsePatch(r.Difference); err != nil {
 					t.Error(err)
 				}
 				alerts, err := p.store.Alerts(true)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -68,7 +68,7 @@ func checkApproval(a guard.Approval) error {
 		checkParts("the approval", string(a.ID), string(a.RunID), string(a.CallID), string(a.SessionID)))
 }
 
-func openKey(tenant string, run guard.RunID, server, tool string, digest diff.Digest) []byte {
+func openKey(tenant string, run guard.RunID, server, tool string, digest digest.Digest) []byte {
 	return key(tenant, string(run), short(server), short(tool), digest.String())
 }
 
@@ -256,7 +256,7 @@ func (b *batch) live(id guard.ApprovalID) (r *row, late error, err error) {
 
 // FindOpen returns the pending or approved approval for a call, as it is kept:
 // the caller looks at its deadlines. Its contents are not loaded.
-func (s *Store) FindOpen(tenant string, run guard.RunID, server, tool string, digest diff.Digest) (guard.Approval, bool, error) {
+func (s *Store) FindOpen(tenant string, run guard.RunID, server, tool string, digest digest.Digest) (guard.Approval, bool, error) {
 	if s.Indeterminate() {
 		return guard.Approval{}, false, fmt.Errorf("looking for an open approval: %w", ErrIndeterminate)
 	}

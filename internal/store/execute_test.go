@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -48,7 +48,7 @@ func TestPromise2_BeginHoldsToTheDigest(t *testing.T) {
 		want   error
 	}{
 		"digest":  {func(in *guard.Intent) { in.Digest[5] ^= 1 }, ErrDigest},
-		"none":    {func(in *guard.Intent) { in.Digest = diff.Digest{} }, ErrDigest},
+		"none":    {func(in *guard.Intent) { in.Digest = digest.Digest{} }, ErrDigest},
 		"unknown": {func(in *guard.Intent) { in.ApprovalID = guard.NewApprovalID() }, ErrNotFound},
 		"call":    {func(in *guard.Intent) { in.CallID = guard.NewCallID() }, ErrNotOpen},
 		"tool":    {func(in *guard.Intent) { in.Tool = "delete_file" }, nil},

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -294,6 +294,6 @@ func (s *Store) keepEvidence(headFile []byte) error {
 
 // fingerprint is enough of a digest to tell two heads apart.
 func fingerprint(data []byte) string {
-	sum := diff.Sum(data)
+	sum := digest.Sum(data)
 	return hex.EncodeToString(sum[:8])
 }

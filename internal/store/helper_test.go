@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	bolt "go.etcd.io/bbolt"
 	"go.uber.org/goleak"
@@ -171,7 +171,7 @@ func call(t testing.TB, s *Store, v guard.Session) guard.CallID {
 func toolCall(v guard.Session) guard.ToolCall {
 	return guard.ToolCall{
 		ID: guard.NewCallID(), Session: v, Tool: "write_file", Args: []byte(`{"path": "a"}`), ArgsCanonical: []byte(`{"path":"a"}`),
-		ArgsRaw: diff.Sum([]byte(`{"path": "a"}`)), Definition: diff.Sum([]byte("definition")), RequestedAt: newClock().Now().Wall,
+		ArgsRaw: digest.Sum([]byte(`{"path": "a"}`)), Definition: digest.Sum([]byte("definition")), RequestedAt: newClock().Now().Wall,
 	}
 }
 
@@ -184,8 +184,8 @@ func approval(v guard.Session, c guard.CallID, n string) guard.Approval {
 	text := "--- a\n+++ b\n@@ -1 +1 @@\n-old\n+" + n + "\n"
 	return guard.Approval{
 		ID: guard.NewApprovalID(), Tenant: v.Tenant, RunID: v.RunID, SessionID: v.ID, CallID: c, Environment: v.Environment, Workflow: v.Workflow,
-		Server: v.Server, Tool: "write_file", Tier: guard.T1ReversibleWrite, Digest: diff.Sum([]byte(n)), ArgsRaw: diff.Sum([]byte("raw" + n)),
-		Definition: diff.Sum([]byte("definition")), Args: []byte(`{"content":"` + n + `","path":"a"}`), RequestedBy: v.Origin,
+		Server: v.Server, Tool: "write_file", Tier: guard.T1ReversibleWrite, Digest: digest.Sum([]byte(n)), ArgsRaw: digest.Sum([]byte("raw" + n)),
+		Definition: digest.Sum([]byte("definition")), Args: []byte(`{"content":"` + n + `","path":"a"}`), RequestedBy: v.Origin,
 		Preview: guard.Preview{
 			Summary: "edit a (+1 −1)",
 			Change: guard.Change{Type: guard.ChangeUnified, Text: text, Patch: []byte(`[{"op":"test"}]`), Preview: []byte(`[]`), Added: 1, Removed: 1,
@@ -223,7 +223,7 @@ func intentFor(a guard.Approval) guard.Intent {
 }
 
 func receipt(id guard.CallID, o guard.Outcome) guard.Receipt {
-	return guard.Receipt{CallID: id, Outcome: o, ReadBack: guard.Verified, Result: diff.Sum([]byte("result")), ResultSize: 6}
+	return guard.Receipt{CallID: id, Outcome: o, ReadBack: guard.Verified, Result: digest.Sum([]byte("result")), ResultSize: 6}
 }
 
 func completed(s audit.Status) audit.Event {

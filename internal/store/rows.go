@@ -11,7 +11,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	bolt "go.etcd.io/bbolt"
 )
@@ -20,17 +20,17 @@ import (
 // blobs named by their digests.
 type row struct {
 	guard.Approval
-	Args   diff.Digest `json:"args_blob,omitzero"`
-	Text   diff.Digest `json:"text_blob,omitzero"`
-	Patch  diff.Digest `json:"patch_blob,omitzero"`
-	Values diff.Digest `json:"values_blob,omitzero"`
-	Facts  diff.Digest `json:"facts_blob,omitzero"`
-	Pruned bool        `json:"pruned,omitempty"` // the blobs are gone
+	Args   digest.Digest `json:"args_blob,omitzero"`
+	Text   digest.Digest `json:"text_blob,omitzero"`
+	Patch  digest.Digest `json:"patch_blob,omitzero"`
+	Values digest.Digest `json:"values_blob,omitzero"`
+	Facts  digest.Digest `json:"facts_blob,omitzero"`
+	Pruned bool          `json:"pruned,omitempty"` // the blobs are gone
 }
 
 // blob is a content on its way into the database.
 type blob struct {
-	sum  diff.Digest
+	sum  digest.Digest
 	data []byte // as stored
 }
 
@@ -38,11 +38,11 @@ type blob struct {
 func (s *Store) split(a guard.Approval) (*row, []blob) {
 	r := &row{Approval: a}
 	var blobs []blob
-	keep := func(content []byte) diff.Digest {
+	keep := func(content []byte) digest.Digest {
 		if len(content) == 0 {
-			return diff.Digest{}
+			return digest.Digest{}
 		}
-		sum := diff.Sum(content)
+		sum := digest.Sum(content)
 		blobs = append(blobs, blob{sum, s.deflate.pack(content)})
 		return sum
 	}
@@ -77,7 +77,7 @@ func (r *row) fill(tx *bolt.Tx, a *guard.Approval) error {
 	}
 	b := tx.Bucket([]byte(bucketBlobs))
 	for _, part := range []struct {
-		sum diff.Digest
+		sum digest.Digest
 		set func([]byte) error
 	}{
 		{r.Args, func(c []byte) error { a.Args = c; return nil }},
@@ -112,9 +112,9 @@ func packFacts(f guard.Facts) []byte {
 	return out
 }
 
-func (r *row) blobs() []diff.Digest {
-	var out []diff.Digest
-	for _, d := range []diff.Digest{r.Args, r.Text, r.Patch, r.Values, r.Facts} {
+func (r *row) blobs() []digest.Digest {
+	var out []digest.Digest
+	for _, d := range []digest.Digest{r.Args, r.Text, r.Patch, r.Values, r.Facts} {
 		if !d.IsZero() {
 			out = append(out, d)
 		}
@@ -122,9 +122,9 @@ func (r *row) blobs() []diff.Digest {
 	return out
 }
 
-func blobKey(tenant string, sum diff.Digest) []byte { return key(tenant, sum.String()) }
+func blobKey(tenant string, sum digest.Digest) []byte { return key(tenant, sum.String()) }
 
-func refKey(tenant string, sum diff.Digest, id guard.ApprovalID) []byte {
+func refKey(tenant string, sum digest.Digest, id guard.ApprovalID) []byte {
 	return key(tenant, sum.String(), string(id))
 }
 
@@ -196,7 +196,7 @@ func (d *deflater) deflate(header, content []byte) []byte {
 }
 
 // unpack is the inverse of pack. What does not have the digest is refused.
-func unpack(data []byte, sum diff.Digest) ([]byte, error) {
+func unpack(data []byte, sum digest.Digest) ([]byte, error) {
 	if len(data) == 0 {
 		return nil, fmt.Errorf("the content %s is missing", sum)
 	}
@@ -214,7 +214,7 @@ func unpack(data []byte, sum diff.Digest) ([]byte, error) {
 			return nil, fmt.Errorf("the content %s is damaged: %w", sum, err)
 		}
 	}
-	if uint64(len(content)) != size || diff.Sum(content) != sum {
+	if uint64(len(content)) != size || digest.Sum(content) != sum {
 		// fail closed: a reviewer must not see something else than was computed.
 		return nil, fmt.Errorf("the content %s is not what was kept", sum)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	bolt "go.etcd.io/bbolt"
 )
@@ -98,7 +98,7 @@ func TestRecentlyRun(t *testing.T) {
 	run := func(n string, outcome guard.Outcome) {
 		a := approved(t, s, v, n)
 		in := intentFor(a)
-		in.ArgsSum = diff.Sum([]byte(n))
+		in.ArgsSum = digest.Sum([]byte(n))
 		if err := s.Begin(ctx, in); err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestRecentlyRun(t *testing.T) {
 		var got []string
 		for _, in := range must(s.RecentlyRun(begin.Add(c.since), c.most))(t) {
 			for _, n := range []string{"0", "1", "2", "3", "4", "failed", "lost", "theirs"} {
-				if in.ArgsSum == diff.Sum([]byte(n)) {
+				if in.ArgsSum == digest.Sum([]byte(n)) {
 					got = append(got, in.Tenant+" "+n)
 				}
 			}

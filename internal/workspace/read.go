@@ -17,7 +17,8 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 	"golang.org/x/sys/unix"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
@@ -234,7 +235,7 @@ func (c *Conn) fileInfo(_ context.Context, call *call) (*mcp.CallToolResult, err
 			return nil, fmt.Errorf("reading %q: %s", t.Path, plain(err))
 		}
 		isText := utf8.Valid(b) && bytes.IndexByte(b, 0) < 0
-		d.Text, d.SHA256, d.Size = &isText, strings.TrimPrefix(diff.Sum(b).String(), "sha256:"), int64(len(b))
+		d.Text, d.SHA256, d.Size = &isText, strings.TrimPrefix(digest.Sum(b).String(), "sha256:"), int64(len(b))
 		if isText {
 			n := countLines(b)
 			d.Lines, d.Endings = &n, endings(b)
@@ -295,8 +296,8 @@ func (c *Conn) readDocument(_ context.Context, call *call) (*mcp.CallToolResult,
 	if err != nil {
 		return nil, err
 	}
-	v, notes, err := diff.ParseDocument(path.Ext(t.Path), b)
-	if errors.Is(err, diff.ErrUnknownFormat) {
+	v, notes, err := document.ParseDocument(path.Ext(t.Path), b)
+	if errors.Is(err, document.ErrUnknownFormat) {
 		return nil, fmt.Errorf("%q is no JSON, YAML or TOML file by its name; use read_file", t.Path)
 	}
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
@@ -266,7 +266,7 @@ func TestPromise2_SwapPutsBackWhatItDidNotExpect(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.close()
-	before := guard.State{Exists: true, Kind: "file", SHA256: diff.Sum([]byte("one\n")), Size: 4, Mode: 0o644, Computed: true}
+	before := guard.State{Exists: true, Kind: "file", SHA256: digest.Sum([]byte("one\n")), Size: 4, Mode: 0o644, Computed: true}
 	temp, err := f.writeTemp([]byte("new\n"), 0o644)
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 	"golang.org/x/sys/unix"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
@@ -71,7 +71,7 @@ func (c *Conn) change(ctx context.Context, b *effect.Binding, name string, call 
 			text = "folder " + w.Target.Path + " is there already"
 		}
 	default:
-		sum := diff.Sum(w.Content)
+		sum := digest.Sum(w.Content)
 		size := int64(len(w.Content))
 		out.Size, out.SHA256 = &size, strings.TrimPrefix(sum.String(), "sha256:")
 		out.Changed = !w.Before.Exists || w.Before.SHA256 != sum || w.Before.Mode != w.Mode
@@ -304,13 +304,13 @@ func (f folder) look(name string, before guard.State) (fs.FileInfo, error) {
 	return opened, nil
 }
 
-func sumOf(r io.Reader, size int64) (diff.Digest, error) {
+func sumOf(r io.Reader, size int64) (digest.Digest, error) {
 	h := sha256.New()
 	n, err := io.Copy(h, io.LimitReader(r, size+1))
 	if err == nil && n != size {
 		err = errMoved
 	}
-	var d diff.Digest
+	var d digest.Digest
 	h.Sum(d[:0])
 	return d, err
 }

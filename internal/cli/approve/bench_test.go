@@ -4,7 +4,7 @@ import (
 	"io"
 	"testing"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -15,7 +15,7 @@ func BenchmarkList1000(b *testing.B) {
 	s := r.session()
 	for i := range 1000 {
 		r.pending(s, 1, func(a *guard.Approval) {
-			a.ID, a.Digest = guard.NewApprovalID(), diff.Sum([]byte{byte(i), byte(i >> 8)})
+			a.ID, a.Digest = guard.NewApprovalID(), digest.Sum([]byte{byte(i), byte(i >> 8)})
 		})
 	}
 	for name, c := range map[string]struct {

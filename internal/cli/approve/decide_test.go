@@ -9,7 +9,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/approval"
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/client"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -131,7 +131,7 @@ func TestAllowOfWhatBecameStale(t *testing.T) {
 			return
 		}
 		fresh := a
-		fresh.ID, fresh.Status, fresh.Digest, fresh.Signoffs = id(2), guard.Pending, diff.Sum([]byte("another")), nil
+		fresh.ID, fresh.Status, fresh.Digest, fresh.Signoffs = id(2), guard.Pending, digest.Sum([]byte("another")), nil
 		if _, err := ticket.Replace(ctx, fresh); err != nil {
 			t.Error(err)
 		}

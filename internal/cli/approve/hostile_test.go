@@ -10,7 +10,7 @@ import (
 	"github.com/creack/pty"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/localapi"
 	"github.com/mcpguard/mcpguard/internal/safetext/hostile"
@@ -28,7 +28,7 @@ func (p poisoned) approval(kind guard.ChangeType) guard.Approval {
 	quoted, _ := json.Marshal(s)
 	return guard.Approval{
 		ID: id(1), Status: guard.Pending, Tenant: s, Environment: s, Workflow: s, Server: s, Tool: s, ServerVersion: s, CorrelationID: s,
-		RunID: guard.RunID(s), SessionID: guard.SessionID(s), CallID: guard.CallID(s), Tier: guard.T2IrreversibleWrite, PolicyHash: s, Rule: guard.Rule(s), Digest: diff.Sum([]byte(s)),
+		RunID: guard.RunID(s), SessionID: guard.SessionID(s), CallID: guard.CallID(s), Tier: guard.T2IrreversibleWrite, PolicyHash: s, Rule: guard.Rule(s), Digest: digest.Sum([]byte(s)),
 		Args: append(append([]byte(`{"x":`), quoted...), '}'), Claim: s, Why: s, Replaces: guard.ApprovalID(s), ReplacedBy: guard.ApprovalID(s),
 		RequestedBy: guard.Origin{Client: s, Version: s, Executable: s, Folder: s, User: s},
 		Preview: guard.Preview{

@@ -18,7 +18,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/clock"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
@@ -168,15 +168,15 @@ func (r *rig) pending(s guard.Session, n int, alter ...func(*guard.Approval)) gu
 
 func (r *rig) submitted(s guard.Session, n int, alter ...func(*guard.Approval)) *approval.Ticket {
 	r.t.Helper()
-	call := guard.ToolCall{ID: guard.NewCallID(), Session: s, Tool: "write_file", ArgsCanonical: []byte(`{}`), ArgsRaw: diff.Sum([]byte(`{}`)), RequestedAt: r.clock.Now().Wall}
+	call := guard.ToolCall{ID: guard.NewCallID(), Session: s, Tool: "write_file", ArgsCanonical: []byte(`{}`), ArgsRaw: digest.Sum([]byte(`{}`)), RequestedAt: r.clock.Now().Wall}
 	c := store.Call{ID: call.ID, SessionID: s.ID, RunID: s.RunID, Tenant: s.Tenant, Server: s.Server, Tool: call.Tool}
 	if err := r.store.OpenCall(ctx, c, audit.Requested(call, call.RequestedAt)); err != nil {
 		r.t.Fatal(err)
 	}
 	a := guard.Approval{
 		ID: id(n), Tenant: s.Tenant, RunID: s.RunID, SessionID: s.ID, CallID: call.ID, Environment: s.Environment, Workflow: s.Workflow,
-		Server: s.Server, Tool: "write_file", Tier: guard.T1ReversibleWrite, Digest: diff.Sum(fmt.Append(nil, n)), ArgsRaw: diff.Sum([]byte("raw")),
-		Definition: diff.Sum([]byte("definition")), PolicyHash: "sha256:p", Args: []byte(`{"content":"new","path":"main.go"}`), RequestedBy: s.Origin, Rule: guard.RuleTierDefault,
+		Server: s.Server, Tool: "write_file", Tier: guard.T1ReversibleWrite, Digest: digest.Sum(fmt.Append(nil, n)), ArgsRaw: digest.Sum([]byte("raw")),
+		Definition: digest.Sum([]byte("definition")), PolicyHash: "sha256:p", Args: []byte(`{"content":"new","path":"main.go"}`), RequestedBy: s.Origin, Rule: guard.RuleTierDefault,
 		RequestedAt: r.clock.Now().Wall, Box: guard.DefaultTimeBox(guard.T1ReversibleWrite),
 		Preview: guard.Preview{
 			Summary: fmt.Sprintf("edit main.go (+2 −1), variant %d", n), Change: change(n),

@@ -15,9 +15,10 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/daemon"
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
@@ -84,7 +85,7 @@ func newExplanation(server, name, args string) (*explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	canonical, err := diff.Canonical([]byte(args))
+	canonical, err := jsonvalue.Canonical([]byte(args))
 	if err != nil {
 		return nil, coded(exitUsage, fmt.Errorf("ARGS would be refused at the door: %w", err))
 	}
@@ -95,7 +96,7 @@ func newExplanation(server, name, args string) (*explanation, error) {
 	x := &explanation{tool: tool}
 	x.request = policy.Request{
 		Call: guard.ToolCall{
-			ID: guard.NewCallID(), Tool: name, Args: json.RawMessage(args), ArgsCanonical: canonical, ArgsRaw: diff.Sum([]byte(args)), RequestedAt: time.Now(),
+			ID: guard.NewCallID(), Tool: name, Args: json.RawMessage(args), ArgsCanonical: canonical, ArgsRaw: digest.Sum([]byte(args)), RequestedAt: time.Now(),
 			Session: guard.Session{Tenant: profile.Tenant, Environment: profile.Environment, Workflow: profile.Workflow, Profile: profile.Name, Server: server},
 		},
 		Snapshot: policy.Snapshot{RateOK: true, Now: time.Now()},

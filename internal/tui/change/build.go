@@ -6,6 +6,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // textOf returns the text of a change without loss.
@@ -253,7 +254,7 @@ func count(n int, one, many string) string {
 // change is one row of a patch.
 type change struct {
 	op, path, from string
-	old, new       diff.Value
+	old, new       jsonvalue.Value
 }
 
 // previewRows reads [{op, path, from, to}]; nil if raw is not that.
@@ -261,8 +262,8 @@ func previewRows(raw []byte) []change {
 	if !present(raw) {
 		return nil
 	}
-	v, err := diff.Decode(raw)
-	if err != nil || v.Type() != diff.TypeArray {
+	v, err := jsonvalue.Decode(raw)
+	if err != nil || v.Type() != jsonvalue.TypeArray {
 		return nil
 	}
 	var out []change
@@ -281,14 +282,14 @@ func patchRows(raw []byte) []change {
 	if !present(raw) {
 		return nil
 	}
-	ops, err := diff.ParsePatch(raw)
+	ops, err := jsonvalue.ParsePatch(raw)
 	if err != nil {
 		return nil
 	}
 	var out []change
 	for i, o := range ops {
 		c := change{op: o.Op, path: o.Path, from: o.From, new: o.Value}
-		if i > 0 && ops[i-1].Op == diff.OpTest && ops[i-1].Path == o.Path && (o.Op == diff.OpReplace || o.Op == diff.OpRemove) {
+		if i > 0 && ops[i-1].Op == jsonvalue.OpTest && ops[i-1].Path == o.Path && (o.Op == jsonvalue.OpReplace || o.Op == jsonvalue.OpRemove) {
 			c.old = ops[i-1].Value
 			out = out[:len(out)-1]
 		}
@@ -301,13 +302,13 @@ func patchRows(raw []byte) []change {
 // a test and of whatever is unknown.
 func operationSign(op string) string {
 	switch op {
-	case diff.OpAdd:
+	case jsonvalue.OpAdd:
 		return "+ "
-	case diff.OpRemove:
+	case jsonvalue.OpRemove:
 		return "- "
-	case diff.OpReplace:
+	case jsonvalue.OpReplace:
 		return "~ "
-	case diff.OpMove, diff.OpCopy:
+	case jsonvalue.OpMove, jsonvalue.OpCopy:
 		return "> "
 	}
 	return pathText(op) + " "
@@ -317,9 +318,9 @@ func operationSign(op string) string {
 func (b *builder) row(c change) {
 	sign := operationSign(c.op)
 	head := sign + pathText(c.path)
-	if c.from != "" || c.op == diff.OpMove || c.op == diff.OpCopy {
+	if c.from != "" || c.op == jsonvalue.OpMove || c.op == jsonvalue.OpCopy {
 		head = sign + c.op + " " + pathText(c.from) + " to " + pathText(c.path)
-		c.old, c.new = diff.Value{}, onlyPresent(c.new, c.old)
+		c.old, c.new = jsonvalue.Value{}, onlyPresent(c.new, c.old)
 	}
 	b.header()
 	old, new := scalar(c.old), scalar(c.new)
@@ -338,9 +339,9 @@ func (b *builder) row(c change) {
 }
 
 // textual reports whether a value is a string, or none.
-func textual(v diff.Value) bool { return v.Type() == diff.TypeString || !v.Present() }
+func textual(v jsonvalue.Value) bool { return v.Type() == jsonvalue.TypeString || !v.Present() }
 
-func onlyPresent(a, b diff.Value) diff.Value {
+func onlyPresent(a, b jsonvalue.Value) jsonvalue.Value {
 	if a.Present() {
 		return a
 	}
@@ -349,8 +350,8 @@ func onlyPresent(a, b diff.Value) diff.Value {
 
 // scalar returns a value on one line, "" if it is none or reads better on
 // several.
-func scalar(v diff.Value) string {
-	if !v.Present() || lines(v) || (v.Type() == diff.TypeArray || v.Type() == diff.TypeObject) && v.Len() > 3 {
+func scalar(v jsonvalue.Value) string {
+	if !v.Present() || lines(v) || (v.Type() == jsonvalue.TypeArray || v.Type() == jsonvalue.TypeObject) && v.Len() > 3 {
 		return ""
 	}
 	raw := v.Encode()
@@ -361,13 +362,13 @@ func scalar(v diff.Value) string {
 }
 
 // lines reports whether a value is a text of several lines.
-func lines(v diff.Value) bool {
-	return v.Type() == diff.TypeString && strings.Contains(strings.TrimSuffix(v.Text(), "\n"), "\n")
+func lines(v jsonvalue.Value) bool {
+	return v.Type() == jsonvalue.TypeString && strings.Contains(strings.TrimSuffix(v.Text(), "\n"), "\n")
 }
 
 // spelled returns a value for reading: a text as it is, all else as JSON, nothing
 // for none.
-func spelled(v diff.Value, asText bool) string {
+func spelled(v jsonvalue.Value, asText bool) string {
 	switch {
 	case !v.Present():
 		return ""

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // pathText returns a name as it is, or as a JSON string if it could be taken for
@@ -24,17 +24,17 @@ func pathText(s string) string {
 
 // quoteJSON returns s as a JSON string; bytes that are not UTF-8 stay as they are.
 func quoteJSON(s string) string {
-	if v, err := diff.String(s); err == nil {
+	if v, err := jsonvalue.String(s); err == nil {
 		return string(v.Encode())
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
 }
 
 // jsonLine returns a value on one line.
-func jsonLine(v diff.Value) string { return string(v.Encode()) }
+func jsonLine(v jsonvalue.Value) string { return string(v.Encode()) }
 
 // jsonLines returns a value over several lines, each with its newline.
-func jsonLines(v diff.Value) string {
+func jsonLines(v jsonvalue.Value) string {
 	var b strings.Builder
 	spread(v, "", "", "", func(_ int, s string, _ bool) {
 		b.WriteString(s)
@@ -49,17 +49,17 @@ const maxInline = 60
 // spread yields the lines of a value, indented. A string that holds newlines
 // goes on on a further line after the escape of each; more marks these. named is
 // how many bytes of a line are indentation and member name, 0 without a name.
-func spread(v diff.Value, indent, name, tail string, yield func(named int, s string, more bool)) {
+func spread(v jsonvalue.Value, indent, name, tail string, yield func(named int, s string, more bool)) {
 	head, named := indent+name, 0
 	if name != "" {
 		named = len(head)
 	}
 	open, end := "{", "}"
-	if v.Type() == diff.TypeArray {
+	if v.Type() == jsonvalue.TypeArray {
 		open, end = "[", "]"
 	}
 	switch {
-	case v.Type() == diff.TypeString:
+	case v.Type() == jsonvalue.TypeString:
 		for i, part := range stringParts(string(v.Encode()) + tail) {
 			if i > 0 {
 				yield(0, part, true)
@@ -68,7 +68,7 @@ func spread(v diff.Value, indent, name, tail string, yield func(named int, s str
 			}
 		}
 		return
-	case v.Type() != diff.TypeArray && v.Type() != diff.TypeObject, v.Len() == 0, short(v):
+	case v.Type() != jsonvalue.TypeArray && v.Type() != jsonvalue.TypeObject, v.Len() == 0, short(v):
 		yield(named, head+string(v.Encode())+tail, false)
 		return
 	}
@@ -90,12 +90,12 @@ func spread(v diff.Value, indent, name, tail string, yield func(named int, s str
 }
 
 // short reports whether v is an array that fits on a line.
-func short(v diff.Value) bool {
-	if v.Type() != diff.TypeArray || v.Len() > maxInline/2 {
+func short(v jsonvalue.Value) bool {
+	if v.Type() != jsonvalue.TypeArray || v.Len() > maxInline/2 {
 		return false
 	}
 	for _, e := range v.Elems() {
-		if e.Type() == diff.TypeArray || e.Type() == diff.TypeObject || lines(e) {
+		if e.Type() == jsonvalue.TypeArray || e.Type() == jsonvalue.TypeObject || lines(e) {
 			return false
 		}
 	}
@@ -122,7 +122,7 @@ func stringParts(s string) []string {
 
 // value adds a JSON text, pretty printed; what is not JSON as it is.
 func (b *builder) value(text string) {
-	v, err := diff.Decode([]byte(text))
+	v, err := jsonvalue.Decode([]byte(text))
 	if err != nil {
 		b.plainText(text)
 		return
@@ -130,7 +130,7 @@ func (b *builder) value(text string) {
 	b.jsonValue(v)
 }
 
-func (b *builder) jsonValue(v diff.Value) {
+func (b *builder) jsonValue(v jsonvalue.Value) {
 	b.json = true
 	spread(v, "", "", "", func(named int, s string, more bool) {
 		switch {
@@ -155,18 +155,18 @@ func namesOne(member string) bool {
 
 // list adds a member of a record: its items on a line each, where there are
 // several.
-func (b *builder) list(name string, v diff.Value) {
+func (b *builder) list(name string, v jsonvalue.Value) {
 	add := b.field
 	if namesOne(name) {
 		add = b.identity
 	}
 	switch {
-	case v.Type() == diff.TypeArray && v.Len() > 0:
+	case v.Type() == jsonvalue.TypeArray && v.Len() > 0:
 		b.field(name+" ("+strconv.Itoa(v.Len())+"): ", "")
 		for _, e := range v.Elems() {
 			add("  ", word1(e))
 		}
-	case v.Type() == diff.TypeObject && v.Len() > 0:
+	case v.Type() == jsonvalue.TypeObject && v.Len() > 0:
 		b.field(name+": ", "")
 		for key, m := range v.Members() {
 			add("  "+pathText(key)+": ", word1(m))
@@ -178,9 +178,9 @@ func (b *builder) list(name string, v diff.Value) {
 
 // word1 returns a value on one line, a string without quotes where nothing in it
 // could be misread.
-func word1(v diff.Value) string {
+func word1(v jsonvalue.Value) string {
 	s := v.Text()
-	if v.Type() != diff.TypeString || s == "" || strings.ContainsAny(s, "\"\\\n\r\t") || strings.TrimSpace(s) != s {
+	if v.Type() != jsonvalue.TypeString || s == "" || strings.ContainsAny(s, "\"\\\n\r\t") || strings.TrimSpace(s) != s {
 		return jsonLine(v)
 	}
 	return s
@@ -189,15 +189,15 @@ func word1(v diff.Value) string {
 // record adds an object: the members named first in this order, then all others,
 // then those in bodies as text. It reports whether text is an object.
 func (b *builder) record(text string, first, bodies []string) bool {
-	v, err := diff.Decode([]byte(text))
-	if err != nil || v.Type() != diff.TypeObject {
+	v, err := jsonvalue.Decode([]byte(text))
+	if err != nil || v.Type() != jsonvalue.TypeObject {
 		return false
 	}
 	b.json = true
 	for _, name := range first {
 		switch m := v.Member(name); {
 		case !m.Present():
-		case mails(name) && (m.Type() == diff.TypeString || m.Len() > 0):
+		case mails(name) && (m.Type() == jsonvalue.TypeString || m.Len() > 0):
 			b.recipients(name+": ", recipientsOf(m))
 		default:
 			b.list(name, m)
@@ -213,7 +213,7 @@ func (b *builder) record(text string, first, bodies []string) bool {
 		if !m.Present() {
 			continue
 		}
-		if m.Type() != diff.TypeString {
+		if m.Type() != jsonvalue.TypeString {
 			b.field(name+": ", "")
 			b.jsonValue(m)
 			continue
@@ -272,23 +272,23 @@ func (b *builder) command(text string) {
 	if b.described(text, noLanguage, "command") {
 		return
 	}
-	v, err := diff.Decode([]byte(text))
+	v, err := jsonvalue.Decode([]byte(text))
 	if err != nil {
 		b.plainText(text)
 		return
 	}
 	argv := v
 	source := ""
-	if v.Type() == diff.TypeObject {
-		argv = diff.Value{}
+	if v.Type() == jsonvalue.TypeObject {
+		argv = jsonvalue.Value{}
 		for _, name := range []string{"argv", "command", "cmd", "args"} {
-			if m := v.Member(name); m.Type() == diff.TypeArray {
+			if m := v.Member(name); m.Type() == jsonvalue.TypeArray {
 				argv, source = m, name
 				break
 			}
 		}
 	}
-	if argv.Type() != diff.TypeArray {
+	if argv.Type() != jsonvalue.TypeArray {
 		b.jsonValue(v)
 		return
 	}
@@ -314,8 +314,8 @@ func (b *builder) command(text string) {
 
 // argument returns one argument: as it is if a shell would take it as one word,
 // else as a JSON string.
-func argument(v diff.Value) string {
-	if v.Type() != diff.TypeString {
+func argument(v jsonvalue.Value) string {
+	if v.Type() != jsonvalue.TypeString {
 		return jsonLine(v)
 	}
 	return shellWord(v.Text())

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // A call that is no change of a file is described by the daemon in rows of one
@@ -223,9 +223,9 @@ func (b *builder) recipients(label string, list []string) {
 }
 
 // recipientsOf reads recipients from a value: a list, or a text.
-func recipientsOf(v diff.Value) []string {
-	if v.Type() != diff.TypeArray {
-		if v.Type() == diff.TypeString && word1(v) == v.Text() {
+func recipientsOf(v jsonvalue.Value) []string {
+	if v.Type() != jsonvalue.TypeArray {
+		if v.Type() == jsonvalue.TypeString && word1(v) == v.Text() {
 			return addresses(v.Text())
 		}
 		return []string{word1(v)}

@@ -1,4 +1,4 @@
-package diff
+package document
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Reasons for which a file has no structural view, for errors.Is.
@@ -63,37 +65,30 @@ func (n Notes) SameReading(m Notes) bool {
 // for comparing and showing, not for writing the file back: comments, anchors
 // and spelling are lost. It fails closed: whatever the value could not show
 // truly is an error or stands in the notes.
-func ParseDocument(ext string, data []byte) (Value, Notes, error) {
+func ParseDocument(ext string, data []byte) (jsonvalue.Value, Notes, error) {
 	format := strings.ToLower(strings.TrimPrefix(ext, "."))
 	if format == "yml" {
 		format = "yaml"
 	}
-	read := map[string]func([]byte, *Notes) (Value, error){"json": readJSON, "jsonc": readJSONC, "yaml": readYAML, "toml": readTOML}[format]
+	read := map[string]func([]byte, *Notes) (jsonvalue.Value, error){"json": parseJSON, "jsonc": parseJSON, "yaml": parseYAML, "toml": parseTOML}[format]
 	if read == nil {
-		return Value{}, Notes{}, fmt.Errorf("%w: %.16q", ErrUnknownFormat, ext)
+		return jsonvalue.Value{}, Notes{}, fmt.Errorf("%w: %.16q", ErrUnknownFormat, ext)
 	}
 	notes := Notes{Format: format}
 	data, notes.BOM = bytes.CutPrefix(data, []byte("\ufeff"))
 	v, err := read(data, &notes)
 	if err != nil {
-		return Value{}, notes, fmt.Errorf("reading %s document: %w", format, err)
+		return jsonvalue.Value{}, notes, fmt.Errorf("reading %s document: %w", format, err)
 	}
 	return v, notes, nil
 }
 
-func readJSON(data []byte, n *Notes) (Value, error) {
-	return readJSONText(decoder{data: data, duplicates: &n.Duplicates})
-}
-
-func readJSONC(data []byte, n *Notes) (Value, error) {
-	return readJSONText(decoder{data: data, duplicates: &n.Duplicates, relaxed: true})
-}
-
-func readJSONText(d decoder) (Value, error) {
-	if len(d.data) > maxDocument {
-		return Value{}, ErrTooLarge
+func parseJSON(data []byte, n *Notes) (v jsonvalue.Value, err error) {
+	if len(data) > maxDocument {
+		return jsonvalue.Value{}, ErrTooLarge
 	}
-	return d.document()
+	v, n.Duplicates, err = jsonvalue.DecodeDocument(data, n.Format == "jsonc")
+	return v, err
 }
 
 // checkForeign applies the limits for readers that are not our own.

@@ -1,4 +1,4 @@
-package diff
+package digest
 
 import (
 	"crypto/sha256"

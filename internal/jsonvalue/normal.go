@@ -1,4 +1,4 @@
-package diff
+package jsonvalue
 
 import (
 	"bytes"
@@ -32,7 +32,7 @@ func (s Shape) Normal(v Value) (n Value, unkeyed []string, err error) {
 // NormalPair is Normal for two states of one document. What the two share is
 // done once, and the results share it too. An absent value stays absent.
 func (s Shape) NormalPair(before, after Value) (a, b Value, unkeyed []string, err error) {
-	z := normalizer{done: make(map[*node]Value, min(before.count()/8, 1<<18)), steps: addWeight(before.weight(), after.weight())}
+	z := normalizer{done: make(map[*node]Value, min(before.count()/8, 1<<18)), steps: addWeight(before.Weight(), after.Weight())}
 	var live []rule
 	for _, p := range s.Ignore {
 		if err := enter(&live, p, rule{ignore: true}); err != nil {
@@ -146,7 +146,7 @@ func (b *besides) of(v Value, i int) int {
 	j := i
 	if b.moved {
 		j += len(b.v.node.vals) - len(v.node.vals)
-	} else if len(b.v.node.vals) != len(v.node.vals) && (i >= len(b.v.node.vals) || b.v.node.vals[i].weight() != v.node.vals[i].weight()) {
+	} else if len(b.v.node.vals) != len(v.node.vals) && (i >= len(b.v.node.vals) || b.v.node.vals[i].Weight() != v.node.vals[i].Weight()) {
 		b.moved = true // from here on they are as far from the end
 		j += len(b.v.node.vals) - len(v.node.vals)
 	}
@@ -170,7 +170,7 @@ func (b *besides) child(v Value, i int) Value {
 // identical reports whether two values are written the same, as long as there
 // are steps left for looking.
 func (z *normalizer) identical(a, b Value) bool {
-	if z.steps--; z.steps < 0 || a.typ != b.typ || a.text != b.text || a.weight() != b.weight() {
+	if z.steps--; z.steps < 0 || a.typ != b.typ || a.text != b.text || a.Weight() != b.Weight() {
 		return false
 	}
 	if a.node == b.node {
@@ -337,7 +337,7 @@ func Compare(before, after Value) (p Patch, rows []Change, coarse bool) {
 	if same {
 		return nil, []Change{}, false
 	}
-	c := compareValues(a, b, Options{})
+	c := compareValues(a, b, 0)
 	return c.patch, append([]Change{}, c.changes...), c.coarse
 }
 

@@ -1,31 +1,35 @@
-package diff
+package jsonvalue
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+)
 
 // array compares two arrays. Equal elements are aligned as lines are; now is the
 // index in the array as the patch has left it: what stands before it is final.
 func (c *comparison) array(at place, a, b Value, ta, tb tree) {
 	now, i := 0, 0
 	for _, k := range c.alignKeys(contents(ta.kids), contents(tb.kids)) {
-		now += k.a0 - i
+		now += k.A0 - i
 		now = c.elements(at, now, k, a, b, ta, tb)
-		i = k.a1
+		i = k.A1
 	}
 }
 
 // elements handles one block of an array. Objects with the same identity are
 // paired first, whatever lies between pairs is paired by place; what has no
 // partner is removed or added. It returns the index after the block.
-func (c *comparison) elements(at place, now int, k block, a, b Value, ta, tb tree) int {
-	inner := []block{k}
-	if k.a1 > k.a0 && k.b1 > k.b0 {
-		inner = c.alignKeys(identities(a, ta, k.a0, k.a1, sideBefore), identities(b, tb, k.b0, k.b1, sideAfter))
+func (c *comparison) elements(at place, now int, k diff.Block, a, b Value, ta, tb tree) int {
+	inner := []diff.Block{k}
+	if k.A1 > k.A0 && k.B1 > k.B0 {
+		inner = c.alignKeys(identities(a, ta, k.A0, k.A1, sideBefore), identities(b, tb, k.B0, k.B1, sideAfter))
 		for n := range inner {
 			m := &inner[n]
-			m.a0, m.a1, m.b0, m.b1 = m.a0+k.a0, m.a1+k.a0, m.b0+k.b0, m.b1+k.b0
+			m.A0, m.A1, m.B0, m.B1 = m.A0+k.A0, m.A1+k.A0, m.B0+k.B0, m.B1+k.B0
 		}
 	}
-	i, j := k.a0, k.b0
+	i, j := k.A0, k.B0
 	pair := func(whole bool) {
 		here := at.element(now, i, j)
 		if whole {
@@ -35,18 +39,18 @@ func (c *comparison) elements(at place, now int, k block, a, b Value, ta, tb tre
 		}
 		i, j, now = i+1, j+1, now+1
 	}
-	for _, m := range append(inner, block{k.a1, k.a1, k.b1, k.b1}) {
-		for i < m.a0 {
+	for _, m := range append(inner, diff.Block{A0: k.A1, A1: k.A1, B0: k.B1, B1: k.B1}) {
+		for i < m.A0 {
 			pair(false)
 		}
-		for i < m.a1 && j < m.b1 {
+		for i < m.A1 && j < m.B1 {
 			pair(!alike(a.node.vals[i], b.node.vals[j], ta.kids[i], tb.kids[j]))
 		}
-		for ; i < m.a1; i++ {
+		for ; i < m.A1; i++ {
 			here := at.element(now, i, j)
 			c.remove(here.now, here.old, a.node.vals[i])
 		}
-		for ; j < m.b1; j, now = j+1, now+1 {
+		for ; j < m.B1; j, now = j+1, now+1 {
 			here := at.element(now, i, j)
 			c.add(here.now, here.new, b.node.vals[j])
 		}
@@ -56,7 +60,7 @@ func (c *comparison) elements(at place, now int, k block, a, b Value, ta, tb tre
 
 // alignKeys aligns two sequences of keys with a share of the budget that is
 // their share of the documents, so that all arrays together stay within it.
-func (c *comparison) alignKeys(a, b []uint64) []block {
+func (c *comparison) alignKeys(a, b []uint64) []diff.Block {
 	const least = 1 << 12 // steps; enough for a small array in a large document
 	share := int(int64(c.budget) / int64(c.nodes) * int64(len(a)+len(b)))
 	names := map[uint64]int32{}
@@ -72,7 +76,7 @@ func (c *comparison) alignKeys(a, b []uint64) []block {
 		}
 		return ids
 	}
-	blocks, coarse := align(dense(a), dense(b), len(names), max(share, least))
+	blocks, coarse := diff.Align(dense(a), dense(b), len(names), max(share, least))
 	c.coarse = c.coarse || coarse
 	return blocks
 }

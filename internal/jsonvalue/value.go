@@ -1,4 +1,4 @@
-package diff
+package jsonvalue
 
 import (
 	"bytes"
@@ -33,9 +33,9 @@ func (t Type) String() string {
 	return fmt.Sprintf("Type(%d)", uint8(t))
 }
 
-// maxDepth is how deep arrays and objects may nest. It keeps recursion short
+// MaxDepth is how deep arrays and objects may nest. It keeps recursion short
 // and matches what admission lets through.
-const maxDepth = 100
+const MaxDepth = 100
 
 // Value is an immutable JSON value. Numbers keep the digits they were written
 // with and objects the order of their members, so that nothing is lost between
@@ -62,7 +62,7 @@ func newNode(names []string, vals []Value) *node {
 	n := &node{names: names, vals: vals}
 	for _, v := range vals {
 		n.depth = max(n.depth, v.depth())
-		n.weight = addWeight(n.weight, v.weight())
+		n.weight = addWeight(n.weight, v.Weight())
 		n.count = addWeight(n.count, v.count())
 	}
 	for _, name := range names {
@@ -89,8 +89,8 @@ func (v Value) depth() int {
 	return v.node.depth
 }
 
-// weight is roughly the bytes that v takes when encoded.
-func (v Value) weight() int {
+// Weight is roughly the bytes that v takes when encoded.
+func (v Value) Weight() int {
 	if v.node == nil {
 		return len(v.text) + 3
 	}
@@ -150,14 +150,14 @@ func Array(elements ...Value) (Value, error) {
 			return Value{}, fmt.Errorf("array element %d is absent", i)
 		}
 	}
-	return newArray(append([]Value(nil), elements...))
+	return NewArray(append([]Value(nil), elements...))
 }
 
-// newArray takes ownership of vals.
-func newArray(vals []Value) (Value, error) {
+// NewArray is Array without a look at the elements: it takes ownership of vals.
+func NewArray(vals []Value) (Value, error) {
 	v := Value{typ: TypeArray, node: newNode(nil, vals)}
-	if v.depth() > maxDepth {
-		return Value{}, errDepth
+	if v.depth() > MaxDepth {
+		return Value{}, ErrDepth
 	}
 	return v, nil
 }
@@ -179,19 +179,20 @@ func Object(members ...Member) (Value, error) {
 		seen[m.Name] = true
 		names[i], vals[i] = m.Name, m.Value
 	}
-	return newObject(names, vals)
+	return NewObject(names, vals)
 }
 
-// newObject takes ownership of names, which must differ, and vals.
-func newObject(names []string, vals []Value) (Value, error) {
+// NewObject is Object without a look at the members: it takes ownership of names,
+// which must differ and be valid UTF-8, and of vals, none of which may be absent.
+func NewObject(names []string, vals []Value) (Value, error) {
 	v := Value{typ: TypeObject, node: newNode(names, vals)}
-	if v.depth() > maxDepth {
-		return Value{}, errDepth
+	if v.depth() > MaxDepth {
+		return Value{}, ErrDepth
 	}
 	return v, nil
 }
 
-var errDepth = fmt.Errorf("arrays and objects nest deeper than %d", maxDepth)
+var ErrDepth = fmt.Errorf("arrays and objects nest deeper than %d", MaxDepth)
 
 // Type returns the type of v.
 func (v Value) Type() Type { return v.typ }

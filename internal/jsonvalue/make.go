@@ -1,10 +1,12 @@
-package diff
+package jsonvalue
 
 import (
 	"encoding/binary"
 	"encoding/json"
 	"slices"
 	"strconv"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
 )
 
 // Change is one row of a patch made for reading: what was at a path and what is
@@ -51,30 +53,30 @@ func (c Change) MarshalJSON() ([]byte, error) {
 // The patch is empty exactly if nothing differs. An object or array that was
 // renamed within its object is moved; everything else is added and removed.
 func MakePatch(before, after Value) Patch {
-	p, _ := makePatchWith(before, after, Options{})
+	p, _ := makePatchWith(before, after, 0)
 	return p
 }
 
 // makePatchWith is MakePatch with a step budget. coarse says that the budget did
 // not suffice for minimal changes to arrays; the patch is right all the same.
-func makePatchWith(before, after Value, o Options) (p Patch, coarse bool) {
-	c := compareValues(before, after, o)
+func makePatchWith(before, after Value, budget int) (p Patch, coarse bool) {
+	c := compareValues(before, after, budget)
 	return c.patch, c.coarse
 }
 
 // Preview returns the rows of the same comparison that MakePatch makes; never
 // nil, so that it encodes as an array.
 func Preview(before, after Value) []Change {
-	return append([]Change{}, compareValues(before, after, Options{}).changes...)
+	return append([]Change{}, compareValues(before, after, 0).changes...)
 }
 
-func compareValues(before, after Value, o Options) *comparison {
+func compareValues(before, after Value, budget int) *comparison {
 	t := newTreeTable(max(before.count(), after.count()))
 	a := t.tree(before, Value{}, tree{})
 	b := t.tree(after, before, a)
-	c := &comparison{nodes: min(addWeight(before.count(), after.count()), maxCounted), budget: o.Budget}
+	c := &comparison{nodes: min(addWeight(before.count(), after.count()), maxCounted), budget: budget}
 	if c.budget <= 0 {
-		c.budget = baseBudget + budgetPerElement*c.nodes
+		c.budget = diff.BaseBudget + diff.BudgetPerElement*c.nodes
 	}
 	switch {
 	case a.id == b.id:
@@ -200,7 +202,7 @@ func (t *treeTable) tree(v, like Value, twin tree) tree {
 		return tree{id: t.text(v.text)}
 	case TypeNumber:
 		d := decimalOf(v.text)
-		t.key = strconv.AppendBool(strconv.AppendBool(append(t.key[:0], byte(v.typ)), d.negative), hasFraction(v.text))
+		t.key = strconv.AppendBool(strconv.AppendBool(append(t.key[:0], byte(v.typ)), d.negative), HasFraction(v.text))
 		t.key = append(strconv.AppendInt(t.key, d.exp, 10), ' ')
 		t.key = append(t.key, d.digits...)
 		return tree{id: t.number(t.key)}

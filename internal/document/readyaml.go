@@ -1,4 +1,4 @@
-package diff
+package document
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // maxExpansion bounds what aliases and merge keys may add: members copied, and
@@ -17,9 +19,9 @@ const (
 	maxExpandedBytes = 16 << 20
 )
 
-func readYAML(data []byte, n *Notes) (Value, error) {
+func parseYAML(data []byte, n *Notes) (jsonvalue.Value, error) {
 	if err := checkForeign(data); err != nil {
-		return Value{}, err
+		return jsonvalue.Value{}, err
 	}
 	var file *ast.File
 	err := guarded(func() (err error) {
@@ -27,21 +29,21 @@ func readYAML(data []byte, n *Notes) (Value, error) {
 		return err
 	})
 	if err != nil {
-		return Value{}, errors.New("malformed YAML")
+		return jsonvalue.Value{}, errors.New("malformed YAML")
 	}
 	if len(file.Docs) > 1 {
-		return Value{}, ErrNotOneDocument
+		return jsonvalue.Value{}, ErrNotOneDocument
 	}
 	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
-		return Null(), nil
+		return jsonvalue.Null(), nil
 	}
-	r := yamlReader{notes: n, anchors: map[string]Value{}}
-	v := Value{}
+	r := yamlReader{notes: n, anchors: map[string]jsonvalue.Value{}}
+	v := jsonvalue.Value{}
 	err = guarded(func() (err error) {
 		v, err = r.value(file.Docs[0].Body)
 		return err
 	})
-	if err == nil && v.weight() > maxExpandedBytes {
+	if err == nil && v.Weight() > maxExpandedBytes {
 		err = ErrTooLarge
 	}
 	return v, err
@@ -55,34 +57,34 @@ type yamlReader struct {
 	path    []string
 	depth   int // of the tree, which may exceed that of the value
 	merged  int
-	anchors map[string]Value
+	anchors map[string]jsonvalue.Value
 }
 
 func (r *yamlReader) note(text string) {
-	r.notes.Ambiguous = append(r.notes.Ambiguous, FormatPointer(r.path...)+" "+text)
+	r.notes.Ambiguous = append(r.notes.Ambiguous, jsonvalue.FormatPointer(r.path...)+" "+text)
 }
 
-func (r *yamlReader) value(n ast.Node) (Value, error) {
-	if r.depth++; r.depth > 2*maxDepth {
-		return Value{}, errDepth
+func (r *yamlReader) value(n ast.Node) (jsonvalue.Value, error) {
+	if r.depth++; r.depth > 2*jsonvalue.MaxDepth {
+		return jsonvalue.Value{}, jsonvalue.ErrDepth
 	}
 	defer func() { r.depth-- }()
 	switch n := n.(type) {
 	case nil:
-		return Null(), nil
+		return jsonvalue.Null(), nil
 	case *ast.MappingNode:
 		return r.mapping(n.Values)
 	case *ast.MappingValueNode:
 		return r.mapping([]*ast.MappingValueNode{n})
 	case *ast.SequenceNode:
-		vals := make([]Value, len(n.Values))
+		vals := make([]jsonvalue.Value, len(n.Values))
 		for i, e := range n.Values {
 			var err error
 			if vals[i], err = r.child(strconv.Itoa(i), e); err != nil {
-				return Value{}, err
+				return jsonvalue.Value{}, err
 			}
 		}
-		return newArray(vals)
+		return jsonvalue.NewArray(vals)
 	case *ast.AnchorNode:
 		name := n.Name.GetToken().Value
 		v, err := r.value(n.Value)
@@ -94,21 +96,21 @@ func (r *yamlReader) value(n ast.Node) (Value, error) {
 	case *ast.AliasNode:
 		v, ok := r.anchors[n.Value.GetToken().Value]
 		if !ok {
-			return Value{}, errors.New("alias of an unknown anchor")
+			return jsonvalue.Value{}, errors.New("alias of an unknown anchor")
 		}
-		if v.weight() > maxExpandedBytes {
-			return Value{}, ErrTooLarge
+		if v.Weight() > maxExpandedBytes {
+			return jsonvalue.Value{}, ErrTooLarge
 		}
 		return v, nil
 	case *ast.TagNode:
 		return r.tagged(n)
 	case *ast.LiteralNode:
-		return String(n.Value.Value)
+		return jsonvalue.String(n.Value.Value)
 	}
 	return r.scalar(n)
 }
 
-func (r *yamlReader) child(step string, n ast.Node) (Value, error) {
+func (r *yamlReader) child(step string, n ast.Node) (jsonvalue.Value, error) {
 	r.path = append(r.path, step)
 	v, err := r.value(n)
 	r.path = r.path[:len(r.path)-1]
@@ -117,31 +119,31 @@ func (r *yamlReader) child(step string, n ast.Node) (Value, error) {
 
 // mapping reads an object. Its own members come first and win over merged ones,
 // among which the first wins.
-func (r *yamlReader) mapping(pairs []*ast.MappingValueNode) (Value, error) {
+func (r *yamlReader) mapping(pairs []*ast.MappingValueNode) (jsonvalue.Value, error) {
 	var names []string
-	var vals, sources []Value
+	var vals, sources []jsonvalue.Value
 	at := map[string]int{}
 	for _, pair := range pairs {
 		if pair.Key.IsMergeKey() {
 			r.note("<<")
 			source, err := r.value(pair.Value)
 			if err != nil {
-				return Value{}, err
+				return jsonvalue.Value{}, err
 			}
 			sources = append(sources, source)
 			continue
 		}
 		name, err := r.key(pair.Key)
 		if err != nil {
-			return Value{}, err
+			return jsonvalue.Value{}, err
 		}
 		i, twice := at[name]
 		if twice {
-			r.notes.Duplicates = append(r.notes.Duplicates, FormatPointer(append(r.path, name)...))
+			r.notes.Duplicates = append(r.notes.Duplicates, jsonvalue.FormatPointer(append(r.path, name)...))
 		}
 		v, err := r.child(name, pair.Value)
 		if err != nil {
-			return Value{}, err
+			return jsonvalue.Value{}, err
 		}
 		if twice {
 			vals[i] = v
@@ -151,19 +153,22 @@ func (r *yamlReader) mapping(pairs []*ast.MappingValueNode) (Value, error) {
 		names, vals = append(names, name), append(vals, v)
 	}
 	if len(sources) > 0 {
-		r.notes.MergeKeys = append(r.notes.MergeKeys, FormatPointer(r.path...))
+		r.notes.MergeKeys = append(r.notes.MergeKeys, jsonvalue.FormatPointer(r.path...))
 	}
 	for _, source := range sources {
-		list := []Value{source}
-		if source.Type() == TypeArray {
-			list = source.node.vals
+		list := []jsonvalue.Value{source}
+		if source.Type() == jsonvalue.TypeArray {
+			list = list[:0]
+			for _, m := range source.Elems() {
+				list = append(list, m)
+			}
 		}
 		for _, m := range list {
-			if m.Type() != TypeObject {
-				return Value{}, errors.New("merge key without an object")
+			if m.Type() != jsonvalue.TypeObject {
+				return jsonvalue.Value{}, errors.New("merge key without an object")
 			}
 			if r.merged += m.Len(); r.merged > maxMergedMembers {
-				return Value{}, ErrTooLarge
+				return jsonvalue.Value{}, ErrTooLarge
 			}
 			for name, v := range m.Members() {
 				if _, has := at[name]; !has {
@@ -173,7 +178,7 @@ func (r *yamlReader) mapping(pairs []*ast.MappingValueNode) (Value, error) {
 			}
 		}
 	}
-	return newObject(names, vals)
+	return jsonvalue.NewObject(names, vals)
 }
 
 // key returns a member's name. A name that some reader does not take for a
@@ -185,46 +190,54 @@ func (r *yamlReader) key(n ast.Node) (string, error) {
 	text, plain := plainText(n)
 	if !plain {
 		v, err := r.value(n)
-		if err == nil && v.Type() != TypeString {
+		if err == nil && v.Type() != jsonvalue.TypeString {
 			err = fmt.Errorf("%v as a member name", v.Type())
 		}
-		return v.text, err
+		return nameOf(v), err
 	}
 	v, ambiguous, err := resolvePlain(text)
-	if ambiguous || v.Type() != TypeString {
+	if ambiguous || v.Type() != jsonvalue.TypeString {
 		r.note(text + ":")
 	}
-	return v.text, err
+	return nameOf(v), err
+}
+
+// nameOf returns the text of a string, and any other scalar as JSON writes it.
+func nameOf(v jsonvalue.Value) string {
+	if v.Type() == jsonvalue.TypeString || !v.Present() {
+		return v.Text()
+	}
+	return string(v.Encode())
 }
 
 // tagged reads a value with a tag. Tags of the core schema are obeyed; any other
 // is shown as an object with the tag for its member, and noted.
-func (r *yamlReader) tagged(n *ast.TagNode) (Value, error) {
+func (r *yamlReader) tagged(n *ast.TagNode) (jsonvalue.Value, error) {
 	tag := n.Start.Value
 	if n.Directive != nil {
-		return Value{}, errors.New("tag directive")
+		return jsonvalue.Value{}, errors.New("tag directive")
 	}
 	if tag == "!!str" || tag == "!" {
 		if s, ok := plainText(n.Value); ok {
-			return String(s)
+			return jsonvalue.String(s)
 		}
 	}
 	v, err := r.value(n.Value)
 	if err != nil {
-		return Value{}, err
+		return jsonvalue.Value{}, err
 	}
-	want := map[string]Type{"!!str": TypeString, "!!bool": TypeBool, "!!null": TypeNull, "!!int": TypeNumber, "!!float": TypeNumber, "!!seq": TypeArray, "!!map": TypeObject}
+	want := map[string]jsonvalue.Type{"!!str": jsonvalue.TypeString, "!!bool": jsonvalue.TypeBool, "!!null": jsonvalue.TypeNull, "!!int": jsonvalue.TypeNumber, "!!float": jsonvalue.TypeNumber, "!!seq": jsonvalue.TypeArray, "!!map": jsonvalue.TypeObject}
 	typ, core := want[tag]
 	switch {
 	case !core:
 		r.note(tag)
-		return newObject([]string{tag}, []Value{v})
+		return jsonvalue.NewObject([]string{tag}, []jsonvalue.Value{v})
 	case typ != v.Type():
-		return Value{}, fmt.Errorf("%s on a value of type %v", tag, v.Type())
-	case tag == "!!int" && hasFraction(v.text):
-		return Value{}, errors.New("!!int on a fraction")
-	case tag == "!!float" && !hasFraction(v.text):
-		return Number(v.text + ".0")
+		return jsonvalue.Value{}, fmt.Errorf("%s on a value of type %v", tag, v.Type())
+	case tag == "!!int" && jsonvalue.HasFraction(v.Text()):
+		return jsonvalue.Value{}, errors.New("!!int on a fraction")
+	case tag == "!!float" && !jsonvalue.HasFraction(v.Text()):
+		return jsonvalue.Number(v.Text() + ".0")
 	}
 	return v, nil
 }
@@ -246,7 +259,7 @@ func plainText(n ast.Node) (string, bool) {
 	return n.GetToken().Value, true
 }
 
-func (r *yamlReader) scalar(n ast.Node) (Value, error) {
+func (r *yamlReader) scalar(n ast.Node) (jsonvalue.Value, error) {
 	text, plain := plainText(n)
 	if plain {
 		v, ambiguous, err := resolvePlain(text)
@@ -257,9 +270,9 @@ func (r *yamlReader) scalar(n ast.Node) (Value, error) {
 	}
 	switch n := n.(type) {
 	case *ast.StringNode:
-		return String(n.Value)
+		return jsonvalue.String(n.Value)
 	case *ast.NullNode:
-		return Null(), nil
+		return jsonvalue.Null(), nil
 	}
-	return Value{}, fmt.Errorf("unexpected %v", n.Type())
+	return jsonvalue.Value{}, fmt.Errorf("unexpected %v", n.Type())
 }

@@ -1,4 +1,4 @@
-package diff
+package jsonvalue
 
 import (
 	"encoding/json"
@@ -171,7 +171,7 @@ func TestMakePatchOnRandomDocuments(t *testing.T) {
 		if i%5 == 0 {
 			after = randomValue(r, 4)
 		}
-		p, _ := makePatchWith(before, after, Options{})
+		p, _ := makePatchWith(before, after, 0)
 		if err := checkPatch(before, after, p); err != nil {
 			t.Fatalf("%v to %v: %v", before, after, err)
 		}
@@ -182,7 +182,7 @@ func TestMakePatchOnRandomDocuments(t *testing.T) {
 			t.Fatalf("%v to %v: two patches, %v and %v", before, after, p, again)
 		}
 		if i%4 == 0 {
-			coarse, _ := makePatchWith(before, after, Options{Budget: 1})
+			coarse, _ := makePatchWith(before, after, 1)
 			if err := checkPatch(before, after, coarse); err != nil {
 				t.Fatalf("%v to %v, no budget: %v", before, after, err)
 			}
@@ -289,7 +289,7 @@ func TestApplyIsBounded(t *testing.T) {
 	for i := range wide {
 		wide[i] = Int(int64(i))
 	}
-	array, err := newArray(wide)
+	array, err := NewArray(wide)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,8 +305,8 @@ func TestApplyIsBounded(t *testing.T) {
 	}{
 		{"doubling", decode(t, `{"a":{"x":"text"}}`), doubling, ErrTooExpensive},
 		{"large copies", decode(t, `{"a":"`+strings.Repeat("x", 1<<20)+`"}`), copies, ErrTooExpensive},
-		{"nesting by copy", decode(t, `{"a":`+strings.Repeat("[", 30)+strings.Repeat("]", 30)+`}`), append(nesting, down...), errDepth},
-		{"nesting by add", decode(t, `{}`), down, errDepth},
+		{"nesting by copy", decode(t, `{"a":`+strings.Repeat("[", 30)+strings.Repeat("]", 30)+`}`), append(nesting, down...), ErrDepth},
+		{"nesting by add", decode(t, `{}`), down, ErrDepth},
 		{"swinging", array, swinging, ErrTooExpensive},
 	} {
 		got, err := c.p.Apply(c.doc)
@@ -331,8 +331,8 @@ func BenchmarkPatchWideArray(b *testing.B) {
 			after = append(after, Int(int64(-i)))
 		}
 	}
-	x, _ := newArray(before)
-	y, _ := newArray(after)
+	x, _ := NewArray(before)
+	y, _ := NewArray(after)
 	for b.Loop() {
 		p := MakePatch(x, y)
 		if got, err := p.Apply(x); err != nil || !got.Equal(y) {
@@ -348,9 +348,9 @@ func BenchmarkMakePatchShuffled(b *testing.B) {
 	for i := range vals {
 		vals[i] = Value{typ: TypeObject, node: newNode([]string{"kind", "n"}, []Value{Int(int64(i % 50)), Int(int64(r.IntN(50)))})}
 	}
-	x, _ := newArray(append([]Value(nil), vals...))
+	x, _ := NewArray(append([]Value(nil), vals...))
 	r.Shuffle(len(vals), func(i, j int) { vals[i], vals[j] = vals[j], vals[i] })
-	y, _ := newArray(vals)
+	y, _ := NewArray(vals)
 	for b.Loop() {
 		MakePatch(x, y)
 	}
@@ -368,7 +368,7 @@ func FuzzMakePatch(f *testing.F) {
 		if err != nil {
 			return
 		}
-		p, _ := makePatchWith(before, after, Options{Budget: budget})
+		p, _ := makePatchWith(before, after, budget)
 		if err := checkPatch(before, after, p); err != nil {
 			t.Fatal(err)
 		}

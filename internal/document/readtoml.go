@@ -1,4 +1,4 @@
-package diff
+package document
 
 import (
 	"fmt"
@@ -8,15 +8,17 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-func readTOML(data []byte, n *Notes) (Value, error) {
+func parseTOML(data []byte, n *Notes) (jsonvalue.Value, error) {
 	if err := checkForeign(data); err != nil {
-		return Value{}, err
+		return jsonvalue.Value{}, err
 	}
 	var root map[string]any
 	if err := guarded(func() error { return toml.Unmarshal(data, &root) }); err != nil {
-		return Value{}, err
+		return jsonvalue.Value{}, err
 	}
 	r := tomlReader{notes: n}
 	return r.value(root)
@@ -29,9 +31,9 @@ type tomlReader struct {
 	path  []string
 }
 
-func (r *tomlReader) value(x any) (Value, error) {
-	if len(r.path) > maxDepth {
-		return Value{}, errDepth
+func (r *tomlReader) value(x any) (jsonvalue.Value, error) {
+	if len(r.path) > jsonvalue.MaxDepth {
+		return jsonvalue.Value{}, jsonvalue.ErrDepth
 	}
 	switch x := x.(type) {
 	case map[string]any:
@@ -40,47 +42,47 @@ func (r *tomlReader) value(x any) (Value, error) {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		vals := make([]Value, len(names))
+		vals := make([]jsonvalue.Value, len(names))
 		for i, name := range names {
 			var err error
 			if vals[i], err = r.child(name, x[name]); err != nil {
-				return Value{}, err
+				return jsonvalue.Value{}, err
 			}
 		}
-		return newObject(names, vals)
+		return jsonvalue.NewObject(names, vals)
 	case []any:
-		vals := make([]Value, len(x))
+		vals := make([]jsonvalue.Value, len(x))
 		for i, e := range x {
 			var err error
 			if vals[i], err = r.child(strconv.Itoa(i), e); err != nil {
-				return Value{}, err
+				return jsonvalue.Value{}, err
 			}
 		}
-		return newArray(vals)
+		return jsonvalue.NewArray(vals)
 	case string:
-		return String(x)
+		return jsonvalue.String(x)
 	case bool:
-		return Bool(x), nil
+		return jsonvalue.Bool(x), nil
 	case int64:
-		return Int(x), nil
+		return jsonvalue.Int(x), nil
 	case float64:
 		if math.IsNaN(x) || math.IsInf(x, 0) {
 			return r.typed(strconv.FormatFloat(x, 'g', -1, 64))
 		}
 		token := strconv.FormatFloat(x, 'g', -1, 64)
-		if !hasFraction(token) {
+		if !jsonvalue.HasFraction(token) {
 			token += ".0"
 		}
-		return Number(token)
+		return jsonvalue.Number(token)
 	case time.Time:
 		return r.typed(x.Format(time.RFC3339Nano))
 	case fmt.Stringer: // local dates and times
 		return r.typed(x.String())
 	}
-	return Value{}, fmt.Errorf("unexpected %T", x)
+	return jsonvalue.Value{}, fmt.Errorf("unexpected %T", x)
 }
 
-func (r *tomlReader) child(step string, x any) (Value, error) {
+func (r *tomlReader) child(step string, x any) (jsonvalue.Value, error) {
 	r.path = append(r.path, step)
 	v, err := r.value(x)
 	r.path = r.path[:len(r.path)-1]
@@ -89,7 +91,7 @@ func (r *tomlReader) child(step string, x any) (Value, error) {
 
 // typed returns a string for a scalar that JSON has no type for and notes it, so
 // that it is not taken for the same text in quotes.
-func (r *tomlReader) typed(text string) (Value, error) {
-	r.notes.Ambiguous = append(r.notes.Ambiguous, FormatPointer(r.path...)+" "+text)
-	return String(text)
+func (r *tomlReader) typed(text string) (jsonvalue.Value, error) {
+	r.notes.Ambiguous = append(r.notes.Ambiguous, jsonvalue.FormatPointer(r.path...)+" "+text)
+	return jsonvalue.String(text)
 }

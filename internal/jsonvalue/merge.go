@@ -1,4 +1,4 @@
-package diff
+package jsonvalue
 
 // MergePatch returns target with an RFC 7396 merge patch applied: members of
 // patch replace those of target, null removes, anything but an object replaces

@@ -1,4 +1,4 @@
-package diff
+package jsonvalue
 
 import (
 	"bytes"
@@ -29,6 +29,16 @@ func Decode(raw []byte) (Value, error) {
 		return Value{}, fmt.Errorf("reading JSON: %w", err)
 	}
 	return v, nil
+}
+
+// DecodeDocument reads a JSON text as programs keep it in files: of members of
+// one name the last counts and duplicates has their paths. With relaxed set
+// comments and trailing commas are taken (JSONC). Everything else is refused as
+// Decode refuses it.
+func DecodeDocument(raw []byte, relaxed bool) (v Value, duplicates []string, err error) {
+	d := decoder{data: raw, duplicates: &duplicates, relaxed: relaxed}
+	v, err = d.document()
+	return v, duplicates, err
 }
 
 // decoder reads one text. With relaxed set it accepts comments and trailing
@@ -142,8 +152,8 @@ func (d *decoder) value() (Value, error) {
 }
 
 func (d *decoder) nested(read func(*decoder) (Value, error)) (Value, error) {
-	if d.depth++; d.depth > maxDepth {
-		return Value{}, d.fail("%v", errDepth)
+	if d.depth++; d.depth > MaxDepth {
+		return Value{}, d.fail("%v", ErrDepth)
 	}
 	v, err := read(d)
 	d.depth--
@@ -195,7 +205,7 @@ func (d *decoder) array() (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return newArray(vals)
+	return NewArray(vals)
 }
 
 func (d *decoder) object() (Value, error) {
@@ -237,7 +247,7 @@ func (d *decoder) object() (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return newObject(names, vals)
+	return NewObject(names, vals)
 }
 
 // member reads the colon and the value after a member's name.

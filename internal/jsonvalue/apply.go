@@ -1,4 +1,4 @@
-package diff
+package jsonvalue
 
 import (
 	"errors"
@@ -89,8 +89,8 @@ func (a *applier) apply(o Op) error {
 		if err != nil {
 			return err
 		}
-		if len(path)+o.Value.depth() > maxDepth {
-			return errDepth
+		if len(path)+o.Value.depth() > MaxDepth {
+			return ErrDepth
 		}
 		*c = cell{v: o.Value}
 		return nil
@@ -111,7 +111,7 @@ func (a *applier) apply(o Op) error {
 		}
 		v := a.freeze(c)
 		*c = cell{v: v}
-		if a.growth -= min(v.weight(), applyGrowth+1); a.growth < 0 {
+		if a.growth -= min(v.Weight(), applyGrowth+1); a.growth < 0 {
 			return ErrTooExpensive // fail closed: repeated copies grow without end
 		}
 		if err := a.spend(0); err != nil {
@@ -215,8 +215,8 @@ func (a *applier) add(path []string, c cell) error {
 	if err != nil {
 		return err
 	}
-	if len(path)+depth > maxDepth {
-		return errDepth
+	if len(path)+depth > MaxDepth {
+		return ErrDepth
 	}
 	if len(path) == 0 {
 		a.root = c

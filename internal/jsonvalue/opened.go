@@ -1,4 +1,4 @@
-package diff
+package jsonvalue
 
 // gapArray is an array under change. The free room lies where the last change
 // was, so neighbouring changes move nothing.

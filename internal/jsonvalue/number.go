@@ -1,4 +1,4 @@
-package diff
+package jsonvalue
 
 import (
 	"fmt"
@@ -78,5 +78,5 @@ func survives(token string) error {
 	return nil
 }
 
-// hasFraction says that a token is written with a fraction or an exponent.
-func hasFraction(token string) bool { return strings.ContainsAny(token, ".eE") }
+// HasFraction says that a token is written with a fraction or an exponent.
+func HasFraction(token string) bool { return strings.ContainsAny(token, ".eE") }

@@ -1,4 +1,4 @@
-package diff
+package document
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 func TestParseDocument(t *testing.T) {
@@ -134,7 +136,7 @@ func TestSameReading(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := len(MakePatch(v, w)) == 0 && n.SameReading(m); got != c.want {
+		if got := len(jsonvalue.MakePatch(v, w)) == 0 && n.SameReading(m); got != c.want {
 			t.Errorf("%q and %q: same %v; %v %+v, %v %+v", c.before, c.after, got, v, n, w, m)
 		}
 	}
@@ -150,7 +152,7 @@ func FuzzParseDocument(f *testing.F) {
 		if err != nil {
 			return
 		}
-		w, err := Decode(v.Encode())
+		w, err := jsonvalue.Decode(v.Encode())
 		if err != nil || !w.Equal(v) {
 			t.Fatalf("%s %q reads as %v, which does not read again: %v", ext, data, v, err)
 		}

@@ -1,36 +1,38 @@
-package diff
+package document
 
 import (
 	"errors"
 	"math/big"
 	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // resolvePlain resolves an unquoted YAML scalar by the core schema of YAML 1.2
 // (section 10.3.2). ambiguous says that readers of YAML 1.1, or common readers
 // of 1.2, take it for something else, or that JSON has no such value.
-func resolvePlain(s string) (v Value, ambiguous bool, err error) {
+func resolvePlain(s string) (v jsonvalue.Value, ambiguous bool, err error) {
 	switch s {
 	case "", "~", "null", "Null", "NULL":
-		return Null(), false, nil
+		return jsonvalue.Null(), false, nil
 	case "true", "True", "TRUE":
-		return Bool(true), false, nil
+		return jsonvalue.Bool(true), false, nil
 	case "false", "False", "FALSE":
-		return Bool(false), false, nil
+		return jsonvalue.Bool(false), false, nil
 	}
 	if token, simple := decimalToken(s); token != "" {
-		v, err = Number(token)
+		v, err = jsonvalue.Number(token)
 		return v, !simple, err
 	}
 	if digits, base := prefixed(s); base != 0 {
 		n, ok := new(big.Int).SetString(digits, base)
 		if !ok || len(digits) > 64 {
-			return Value{}, true, errors.New("number out of range")
+			return jsonvalue.Value{}, true, errors.New("number out of range")
 		}
-		v, err = Number(n.String())
+		v, err = jsonvalue.Number(n.String())
 		return v, true, err
 	}
-	v, err = String(s)
+	v, err = jsonvalue.String(s)
 	return v, ambiguousText(s), err
 }
 
