@@ -140,8 +140,8 @@ func (m *Model) decide(word string, hasty string) tea.Cmd {
 		high := tier != "T0" && tier != "T1" && tier != "T2"
 		if high {
 			d.after = armAfterHigh
-			if _, _, percent, last := it.pane.Seen(); !last {
-				d.unread = max(1, 100-percent)
+			if _, _, percent, _ := it.pane.Seen(); percent < 100 {
+				d.unread = 100 - percent
 				d.steps = append([]step{stepUnread}, d.steps...)
 			}
 		}

@@ -97,7 +97,7 @@ func gallery() *fakeDaemon {
 	}
 	put(1, t1, "edit_file", "src/shop/prices.py", pricesBefore, pricesAfter, nil)
 	put(2, t1, "patch_document", "config/shop.json", "{\n  \"currency\": \"EUR\",\n  \"retries\": 3\n}\n", "{\n  \"currency\": \"EUR\",\n  \"retries\": 5\n}\n", func(d *client.Detail) {
-		d.Diff.Preview = []byte(`[{"op":"replace","path":"/retries","from":3,"to":5}]`)
+		d.Diff.Type, d.Diff.Preview = "json_diff", []byte(`[{"op":"replace","path":"/retries","from":3,"to":5}]`)
 	})
 	put(3, t2, "delete_file", "notes/backup-codes.txt", "4411-9923\n1107-5520\n", "", func(d *client.Detail) {
 		d.SideEffects = []string{"NOT reversible", "the file is outside version control"}

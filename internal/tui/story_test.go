@@ -177,6 +177,19 @@ func TestStoryUnreadAtT3IsRecorded(t *testing.T) {
 	}
 }
 
+// TestT3AsksForUnreadAfterAJumpToTheEnd wants all of a change on the screen, not
+// its beginning and its end.
+func TestT3AsksForUnreadAfterAJumpToTheEnd(t *testing.T) {
+	f := newFake()
+	run := sample(1, t3, "run", "make deploy")
+	run.Diff = client.NewDiff("unified", "--- a/x\n+++ b/x\n@@ -0,0 +1,200 @@\n"+strings.Repeat("+line\n", 200))
+	f.put(run)
+	d := newDesk(t, f)
+	d.press("G", "a")
+	d.sees("was never on the screen", "type unread:")
+	d.said(0)
+}
+
 func TestStoryT3ReadToTheEnd(t *testing.T) {
 	f := newFake()
 	run := sample(1, t3, "run", "make deploy")

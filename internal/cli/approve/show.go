@@ -289,6 +289,7 @@ func (p *page) values(preview json.RawMessage) bool {
 	var list []struct {
 		Op   string          `json:"op"`
 		Path string          `json:"path"`
+		At   string          `json:"fromPath"` // of what moves
 		From json.RawMessage `json:"from"`
 		To   json.RawMessage `json:"to"`
 	}
@@ -297,7 +298,11 @@ func (p *page) values(preview json.RawMessage) bool {
 	}
 	a := p.app
 	for _, v := range list {
-		p.line(a.words(cyan, "  %s ", v.Op), a.text(bold, v.Path))
+		cells := []cell{a.words(cyan, "  %s ", v.Op), a.text(bold, v.Path)}
+		if v.At != "" {
+			cells = append(cells, a.text(cyan, " from "), a.text(bold, v.At))
+		}
+		p.line(cells...)
 		if len(v.From) > 0 {
 			p.line(a.words(red, "  - %s", escape(v.From)))
 		}

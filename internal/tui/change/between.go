@@ -19,7 +19,7 @@ func Between(old, new client.Detail, o Options) *View {
 }
 
 func between(old, new client.Detail) *doc {
-	b := &builder{doc: &doc{nested: looksUnified(textOf(new.Diff))}}
+	b := &builder{doc: &doc{whole: -1, nested: looksUnified(textOf(new.Diff))}}
 	b.title("what changed since you looked")
 	said := b.said(old, new)
 	if old.Diff.Pruned || new.Diff.Pruned {

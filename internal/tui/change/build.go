@@ -1,6 +1,7 @@
 package change
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,7 @@ func present(raw []byte) bool { return len(raw) > 0 && string(raw) != "null" && 
 
 // build makes one of the texts of an approval.
 func build(d client.Detail, which int) *doc {
-	b := &builder{doc: &doc{}}
+	b := &builder{doc: &doc{whole: -1}}
 	text := textOf(d.Diff)
 	if which != docShown && text == "" {
 		text = string(arguments(d))
@@ -38,11 +39,13 @@ func build(d client.Detail, which int) *doc {
 		// fail closed: what cannot be shown must not look like nothing
 		b.warn("the change is too long to be shown; do not approve it unread")
 	case which == docRaw && text != "", which == docDocument && text != "" && d.Diff.Type != "unified" && !looksUnified(text):
+		b.whole = 0
+		b.aside = d.Diff.Type != "opaque" && textOf(d.Diff) == "" // the arguments alone
 		b.plainText(text)
 	case which == docDocument && text != "":
 		b.unifiedText(text)
 	case which != docShown:
-		b.empty = true
+		b.aside = true
 		b.note("the change has no text")
 	default:
 		b.shown(d, text)
@@ -66,17 +69,7 @@ func (b *builder) shown(d client.Detail, text string) {
 	rows := b.rows(d.Diff)
 	switch d.Diff.Type {
 	case "unified", "json_patch", "json_diff":
-		if text != "" && (!rows || d.Diff.Type == "unified") {
-			if looksUnified(text) || d.Diff.Type == "unified" {
-				b.unifiedText(text)
-			} else {
-				b.value(text)
-			}
-		}
-		if text == "" && !rows {
-			b.note("no line changes")
-			b.effects(d.Effects)
-		}
+		b.textBeside(d, text, rows)
 	case "exec":
 		b.command(text)
 	case "message":
@@ -99,6 +92,27 @@ func (b *builder) shown(d client.Detail, text string) {
 	if len(b.off) == 0 && b.rest == "" {
 		b.note("nothing is known of what would change")
 		b.value(string(arguments(d)))
+	}
+}
+
+// textBeside adds the text of a change behind its rows. The rows of a document
+// hold its values alone: comments, order and blanks are in the text, which
+// therefore always follows. The rows of a record are all that changes; its text
+// spells the same rows and is left out.
+func (b *builder) textBeside(d client.Detail, text string, rows bool) {
+	unified := d.Diff.Type != "json_patch" || looksUnified(text)
+	switch {
+	case text == "" && rows:
+	case text == "":
+		b.note("no line changes")
+		b.effects(d.Effects)
+	case unified && rows:
+		b.title("the whole text")
+		b.unifiedText(text)
+	case unified:
+		b.unifiedText(text)
+	case !rows:
+		b.value(text)
 	}
 }
 
@@ -129,6 +143,9 @@ func (b *builder) done() *doc {
 	d := b.doc
 	from := b.out.Len()
 	d.made = len(d.off)
+	if b.rest != "" {
+		d.whole = from
+	}
 	switch {
 	case from == 0:
 		d.text = b.rest
@@ -238,9 +255,6 @@ func (b *builder) rows(d client.Diff) bool {
 	for _, r := range list {
 		b.row(r)
 	}
-	if textOf(d) != "" && d.Type == "unified" {
-		b.title("the same as text")
-	}
 	return true
 }
 
@@ -320,7 +334,9 @@ func (b *builder) row(c change) {
 	head := sign + pathText(c.path)
 	if c.from != "" || c.op == jsonvalue.OpMove || c.op == jsonvalue.OpCopy {
 		head = sign + c.op + " " + pathText(c.from) + " to " + pathText(c.path)
-		c.old, c.new = jsonvalue.Value{}, onlyPresent(c.new, c.old)
+		if !c.new.Present() || bytes.Equal(c.old.Encode(), c.new.Encode()) {
+			c.old, c.new = jsonvalue.Value{}, onlyPresent(c.new, c.old)
+		}
 	}
 	b.header()
 	old, new := scalar(c.old), scalar(c.new)

@@ -106,6 +106,7 @@ func cases() []namedCase {
 		{"patch-ascii", withPreview(client.Detail{}, "json_patch", rowsPreview), Options{ASCII: true}},
 		{"patch-and-text", withPreview(edited("package.json", "{\n  \"version\": \"1.0\"\n}\n", "{\n  \"version\": \"1.1\"\n}\n"), "unified", `[{"op":"replace","path":"/version","from":"1.0","to":"1.1"}]`), Options{}},
 		{"patch-document", withPreview(edited("package.json", "{\n  \"version\": \"1.0\"\n}\n", "{\n  \"version\": \"1.1\"\n}\n"), "unified", `[{"op":"replace","path":"/version","from":"1.0","to":"1.1"}]`), Options{Document: true}},
+		{"values-and-comment", withPreview(edited("app.yaml", "# up to date\nport: 80\n", "# ask ops before you change this\nport: 81 # was: eighty\n"), "json_diff", `[{"op":"replace","path":"/port","from":80,"to":81}]`), Options{}},
 		{"opaque", of("opaque", `{"content":"package main\n\nfunc main() {}\n","n":[1,2,{"a":"\u001b[31m"}],"path":"x.go"}`), Options{}},
 		{"message", of("message", `{"to":["a@x.org","b@y.org"],"from":"mé@x.org","subject":"Hällo","body":"Dear you,\n\nhere it is.  \n\nMe","priority":1}`), Options{}},
 		{"letter", of("message", "From: me@x.org\nTo: you@x.org\nSubject: hi\n\nbody: here\n"), Options{}},

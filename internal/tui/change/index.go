@@ -67,7 +67,8 @@ type doc struct {
 	json    bool              // what was built holds JSON …
 	made    int               // … in the lines before this one
 	nested  bool              // the lines have signs of their own
-	empty   bool              // it says only that there is nothing to show
+	whole   int               // byte at which the whole text of the change begins, as it came; -1 where it is not there
+	aside   bool              // it is not the change: to read it is not to have seen that
 	lang    language          // of the file at hand, while indexing
 	highest uint32
 }

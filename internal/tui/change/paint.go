@@ -106,7 +106,7 @@ func (v *View) Render() []string {
 			out = append(out, r.text)
 			for _, s := range r.parts {
 				if s.shown {
-					v.seen[v.which].paint(s.line, s.n, s.from, s.to)
+					v.note(s)
 				}
 			}
 		}

@@ -252,6 +252,38 @@ func TestSeen(t *testing.T) {
 	check("all", 20, 100, true)
 }
 
+// TestSeenWantsValuesAndText counts a change whose values stand before its text
+// as seen when every row and every line was painted, the lines in whichever way.
+func TestSeenWantsValuesAndText(t *testing.T) {
+	for name, o := range map[string]Options{"document": {Document: true}, "raw": {Raw: true}} {
+		d := withPreview(edited("app.yaml", "# up to date\nport: 80", "# ask ops first\nport: 81\n"), "json_diff", `[{"op":"replace","path":"/port","from":80,"to":81}]`)
+		v := New(d, o)
+		v.SetSize(200, 40)
+		v.Render()
+		if _, _, p, _ := v.Seen(); p == 0 || p == 100 {
+			t.Errorf("%s: with the text on the screen and no row of values, %d %% is seen", name, p)
+		}
+		v.SetOptions(Options{})
+		v.SetSize(200, 3)
+		v.Render()
+		if _, _, p, last := v.Seen(); p != 100 || !last {
+			t.Errorf("%s: the text was on the screen, then the values: %d %% is seen", name, p)
+		}
+	}
+}
+
+// TestSeenIsTheChangeAlone does not take the arguments, which stand for the raw
+// text where a change has none, for the change.
+func TestSeenIsTheChangeAlone(t *testing.T) {
+	d := client.Detail{Diff: client.Diff{Type: "unified"}, Arguments: []byte(`{"from":"/a","to":"/b"}`), Effects: []client.Effect{{Kind: "file.move", Key: "/a", Dest: "/b"}}}
+	v := New(d, Options{Raw: true})
+	v.SetSize(80, 20)
+	v.Render()
+	if _, _, p, _ := v.Seen(); p != 0 {
+		t.Errorf("%d %% of a move is seen where its arguments were on the screen", p)
+	}
+}
+
 // TestSeenCountsWhatWasCutOff does not take the visible part of a line for the
 // whole.
 func TestSeenCountsWhatWasCutOff(t *testing.T) {

@@ -155,17 +155,46 @@ func (t *tally) last() bool { return len(t.hunks) == 0 || t.hunks[len(t.hunks)-1
 // are, the share of the text, rounded down, and whether the last hunk is among
 // those painted. Lines of up to 80 bytes count alike, longer ones by their
 // length, and of a line that was cut at the edge of the pane what was painted of
-// it; unchanged lines in a fold never count. A text that can
-// be shown in several ways was seen as far as in the one that was seen most.
+// it; unchanged lines in a fold never count.
+//
+// Where the text for reading holds the whole text of the change, all is counted
+// there: rows of values and lines alike have to be painted, and a line counts in
+// whichever way it was shown. Else a change was seen as far as in the way that
+// showed most of it.
 //
 // Before the first Render nothing was seen.
 func (v *View) Seen() (hunksSeen, hunks, percent int, last bool) {
 	v.ready()
-	best := v.seen[v.which]
-	for _, t := range v.seen {
-		if t != nil && !t.doc.empty && t.percent() > best.percent() {
-			best = t
+	best := v.seen[docShown]
+	if best.doc.whole < 0 {
+		for _, t := range v.seen {
+			if t != nil && !t.doc.aside && t.percent() > best.percent() {
+				best = t
+			}
 		}
 	}
 	return best.seenHunks, len(best.hunks), best.percent(), best.last()
+}
+
+// note counts a painted part of a line.
+func (v *View) note(p part) {
+	line, ok := p.line, true
+	t := v.seen[docShown]
+	if t.doc.whole < 0 {
+		t = v.seen[v.which]
+	} else if v.doc != t.doc {
+		line, ok = t.doc.sameLine(v.doc, line)
+	}
+	if ok {
+		t.paint(line, p.n, p.from, p.to)
+	}
+}
+
+// sameLine returns the line of the whole text that is line i of another text
+// which holds it.
+func (d *doc) sameLine(other *doc, i int) (int, bool) {
+	if other.whole < 0 || int(other.off[i]) < other.whole {
+		return 0, false
+	}
+	return slices.BinarySearch(d.off, uint32(int(other.off[i])-other.whole+d.whole))
 }

@@ -129,9 +129,11 @@ func (v *View) show() {
 		line = v.lay.lineOf(v.top.item)
 	}
 	fresh := v.doc == nil || v.which != which
-	if v.made[which] == nil {
-		v.made[which] = v.build(which)
-		v.seen[which] = newTally(v.made[which])
+	for _, w := range [...]int{docShown, which} { // the first keeps account of what was seen
+		if v.made[w] == nil {
+			v.made[w] = v.build(w)
+			v.seen[w] = newTally(v.made[w])
+		}
 	}
 	v.which, v.doc = which, v.made[which]
 	if fresh {

@@ -1,0 +1,179 @@
+package approve
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/diff"
+	view "github.com/mcpguard/mcpguard/internal/tui/change"
+)
+
+// viewed is a change of each kind, spelled as the daemon spells it.
+func viewed() map[string]client.Diff {
+	unified := func(kind, before, after string) client.Diff {
+		text, _ := diff.Unified(diff.File{Path: "conf/app.yaml", Data: []byte(before), Exists: before != "", Mode: 0o644},
+			diff.File{Path: "conf/app.yaml", Data: []byte(after), Exists: after != "", Mode: 0o755}, diff.Options{Context: 60})
+		return client.NewDiff(kind, string(text))
+	}
+	rows := func(d client.Diff, preview string) client.Diff {
+		d.Preview = []byte(preview)
+		return d
+	}
+	long := ""
+	for i := range 40 {
+		long += fmt.Sprintf("line %d\n", i)
+	}
+	return map[string]client.Diff{
+		"unified":        unified("unified", long+"old\n", long+"new --- x\n+++ y"),
+		"unified create": unified("unified", "", "one\n\ttwo \r\nthree\u202e"),
+		// The value changes, and a comment beside it.
+		"json_diff": rows(unified("json_diff", "# up to date\nport: 80\n", "# ask ops before you change this\nport: 81 # was: eighty\n"),
+			`[{"op":"replace","path":"/port","from":80,"to":81}]`),
+		"json_diff of a text": rows(unified("json_diff", "{\"a\": \"one\\ntwo\"}\n", "{\"a\": \"one\\nthree\",\n \"b\": [1, {\"c\": null}]}\n"),
+			`[{"op":"replace","path":"/a","from":"one\ntwo","to":"one\nthree"},{"op":"add","path":"/b","to":[1,{"c":null}]}]`),
+		"json_diff without rows": unified("json_diff", "a: 1\n", "a: 1 # one\n"),
+		"json_patch": rows(client.NewDiff("json_patch", "name\n  - \"A\"\n  + \"B\"\n"),
+			`[{"op":"replace","path":"/name","from":"A","to":"B"},{"op":"remove","path":"/notes/0","from":{"by":"ann","at":[1,2,3,4,5],"text":"first\nsecond"}},{"op":"add","path":"/tags/-","to":""}]`),
+		"json_patch without rows": client.NewDiff("json_patch", "{\"name\":\"B\",\"n\":[1,2]}"),
+		"json_patch moved":        rows(client.Diff{Type: "json_patch"}, `[{"op":"move","path":"/new","fromPath":"/old","from":"first","to":"second"}]`),
+		"exec": client.NewDiff("exec", "folder    /home/me/shop\nrun by    a shell of the server\nprograms  npm, rm\nwrites    out.log\nsets      CI, TOKEN\n"+
+			"waits     no: it goes on in the background\ncommand\nnpm test \\\n  --silent > out.log\nfolder    /\n"),
+		"exec argv":    client.NewDiff("exec", "folder    the server's own\nargv      "+fmt.Sprintf("%q", []string{"git", "commit", "-m", "a b", "--amend"})+"\n"),
+		"exec record":  client.NewDiff("exec", `{"command":"run","args":["one","two words"],"env":{"A":"b"},"cwd":"/x"}`),
+		"message":      client.NewDiff("message", "channel: email\nto: ann@example.com (shown as Ann)\ncc: Bo <bob@partner.org>, eve@elsewhere.org\ndomain: example.com (1)\nattachment: q3.xlsx (12 bytes)\nsubject: To: nobody\n\nto: nobody@else.org\n\nAnn,\nhello  \n"),
+		"message rows": client.NewDiff("message", "from     me@x.org\nto       ann@example.com, bob@partner.org\nsubject  Figures\nbody\nto       eve@elsewhere.org\n\nAnn,\n"),
+		"message record": client.NewDiff("message", `{"from":"me@x.org","to":["Ann <ann@example.com>","bob@EXAMPLE.com"],"cc":"a@x.org, b@y.org","bcc":[],"subject":"Figures",`+
+			`"attachments":["q3.xlsx"],"html":"<b>hi</b>","priority":{"level":1},"body":"See there.\n"}`),
+		"http": client.NewDiff("http", "method  POST\nscheme  https\nhost    xn--pple-43d.com\nreads   \u0430pple.com\nport    8443\npath    /v1/pay\nquery   a=b\n"+
+			"as sent https://\u0430pple.com:8443/v1/pay?a=b\nbody\n{\"x\":1}\nhost    other\n"),
+		"http record": client.NewDiff("http", `{"method":"POST","url":"https://example.org/","headers":{"A":"b","C":"d"},"body":{"x":1},"timeout":5}`),
+		"http text":   client.NewDiff("http", "POST /x HTTP/1.1\nHost: example.org\nX-Odd: 1\n\nbody: here\n"),
+		"sql": client.NewDiff("sql", "dialect   postgres\ndoes      writes\n1 of 2    delete\n  changes users\n  reads   orders\n2 of 2    select\n  calls   pg_sleep\nvalues    [1,\"x\"]\n"+
+			"text\nDELETE FROM users -- all\nWHERE id = $1; SELECT pg_sleep(1)\n"),
+		"sql rows":        client.NewDiff("sql", "does    writes\ntables  users, orders\nstatement\nDELETE FROM users -- all\nWHERE id = 1\n"),
+		"opaque":          client.NewDiff("opaque", "{\n  \"path\": \"x.go\",\n  \"content\": \"package main\\n\\nfunc main() {}\\n\",\n  \"n\": [1, 2, {\"a\": \"\\u001b[31m\"}]\n}\n"),
+		"opaque, no JSON": client.NewDiff("opaque", "what\n{it says\n\n"),
+		"another kind":    client.NewDiff("to come", "one\ntwo\n"),
+	}
+}
+
+// fileHeader is what a diff says before its hunks, which the console spells
+// otherwise: the name alone.
+var fileHeader = regexp.MustCompile(`^(diff --git a/(.*) b/.*|(---|\+\+\+) (/dev/null|[ab]/.*))$`)
+
+// spoken returns the words of a text, letters and digits alone.
+func spoken(s string) []string {
+	s = strings.NewReplacer(`\n`, " ", `\r`, " ", `\t`, " ", "<CR>", " ", "<TAB>", " ", "␍", " ", "→", " ").Replace(s)
+	return strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+}
+
+// drawn are words of the printed form that the console draws: a sign before a
+// row, numbers before the words of a program.
+func drawn(kind, word string) bool {
+	switch word {
+	case "add", "remove", "replace", "from":
+		return kind == "json_patch" || kind == "json_diff"
+	case "argv", "args":
+		return kind == "exec"
+	}
+	return false
+}
+
+// painted reads a change in the console from its beginning to its end, and
+// returns every row that was on the screen.
+func painted(t *testing.T, d client.Diff, o view.Options, w int) string {
+	t.Helper()
+	v := view.New(client.Detail{Diff: d}, o)
+	v.SetSize(w, 7)
+	v.UnfoldAll()
+	var out strings.Builder
+	for range 500 {
+		out.WriteString(ansi.Strip(strings.Join(v.Render(), "\n")) + "\n")
+		if v.AtEnd() {
+			break
+		}
+		if _, _, percent, _ := v.Seen(); percent == 100 {
+			t.Errorf("all of it counts as seen before its end was on the screen:\n%s", out.String())
+		}
+		v.Scroll(7)
+	}
+	if _, _, percent, last := v.Seen(); percent != 100 || !last {
+		t.Errorf("read to its end, %d %% of it counts as seen", percent)
+	}
+	return out.String()
+}
+
+// TestConsoleShowsWhatShowPrints compares the rows of the console with the lines
+// of `approve show`, for each kind of change: no word of these is missing there,
+// as often as it is printed.
+func TestConsoleShowsWhatShowPrints(t *testing.T) {
+	for name, d := range viewed() {
+		t.Run(name, func(t *testing.T) {
+			p := (&app{}).page()
+			p.change(d)
+			var want []string
+			for line := range strings.Lines(p.buf.String()) {
+				line = strings.TrimSuffix(line, "\n")
+				if strings.HasPrefix(line, `\ No newline`) {
+					line = "no newline at the end"
+				}
+				if m := fileHeader.FindStringSubmatch(line); m != nil && d.Type != "opaque" {
+					want = append(want, spoken(m[2])...)
+					continue
+				}
+				want = append(want, spoken(line)...)
+			}
+			if len(want) == 0 {
+				t.Fatal("show prints nothing")
+			}
+			for _, o := range []view.Options{{}, {Split: true}} {
+				got := map[string]int{}
+				text := painted(t, d, o, 400)
+				for _, w := range spoken(text) {
+					got[w]++
+				}
+				missing := want[:0:0]
+				for _, w := range want {
+					if got[w]--; got[w] < 0 && !drawn(d.Type, w) {
+						missing = append(missing, w)
+					}
+				}
+				if o.Split { // what did not change stands there once, on both sides
+					missing = slices.DeleteFunc(missing, func(w string) bool { return strings.Contains(text, w) })
+				}
+				if len(missing) > 0 {
+					t.Errorf("split %v: not on the screen: %q\n%s\nshow prints\n%s", o.Split, missing, text, p.buf.String())
+				}
+			}
+		})
+	}
+}
+
+// TestShowPrintsWhatChanges reads the values and the text of each change in what
+// `approve show` prints: where values and text differ, both are there.
+func TestShowPrintsWhatChanges(t *testing.T) {
+	for name, d := range viewed() {
+		p := (&app{}).page()
+		p.change(d)
+		got := map[string]bool{}
+		for _, w := range spoken(p.buf.String()) {
+			got[w] = true
+		}
+		for _, w := range append(spoken((&app{}).safe.Bytes([]byte(d.Preview)).String()), spoken(d.Text)...) {
+			switch w {
+			case "op", "path", "from", "to", "fromPath":
+			default:
+				if d.Type != "opaque" && !drawn(d.Type, w) && !got[w] && !strings.Contains(p.buf.String(), w) {
+					t.Errorf("%s: %q is not printed:\n%s", name, w, p.buf.String())
+				}
+			}
+		}
+	}
+}
