@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -162,9 +163,13 @@ func (t *Tool) arguments(req Request, def *definition) (*expr.Vars, guard.Decisi
 	}
 	if def.err != nil {
 		// fail closed: without a schema nothing can be checked
-		return no("the tool's schema cannot be used to check arguments", askUser+" to look at the tool's definition")
+		return no("the tool's schema cannot be used to check arguments", askUser+" to look at the tool's definition: `mcpguardd accept` says what is wrong with it")
 	}
 	if err := def.schema.check(vars.Args, t.strict); err != nil {
+		var f *fault
+		if errors.As(err, &f) && f.extra {
+			return no(err.Error(), again+"; the user can allow other members: schema: {extra_members: allow} at this tool in config.yaml")
+		}
 		return no(err.Error(), again)
 	}
 	return vars, guard.Decision{}, true

@@ -16,6 +16,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
 // Bounds of a schema and of checking against it.
@@ -96,17 +97,28 @@ func (c *schemaCache) look(raw []byte) (*definition, error) {
 	return d, nil
 }
 
+// CheckDefinition says why the schema of a tool definition cannot be used to
+// check arguments; nil where it can. No call of such a tool is ever let pass.
+func CheckDefinition(raw []byte) error {
+	_, err := compileDefinition(raw)
+	return err
+}
+
 func compileDefinition(raw []byte) (*schema, error) {
-	var tool struct {
-		InputSchema json.RawMessage `json:"inputSchema"`
+	root, ok := jsonrpc.Root(raw)
+	if !ok || !json.Valid(raw) {
+		return nil, errors.New("the tool definition is not JSON")
 	}
-	if err := json.Unmarshal(raw, &tool); err != nil {
-		return nil, fmt.Errorf("reading the tool definition: %w", err)
+	// By its exact name: readers that fold case would take another member.
+	at, ok := jsonrpc.Member(raw, root, "inputSchema")
+	if !ok || jsonrpc.TypeOf(raw, at) == jsonrpc.NullType {
+		s, err := compileSchema([]byte(`{"type":"object"}`))
+		if err == nil {
+			s.walk.root.closed = true // fail closed: a tool that has no schema takes no arguments
+		}
+		return s, err
 	}
-	if len(tool.InputSchema) == 0 || string(tool.InputSchema) == "null" {
-		tool.InputSchema = []byte(`{"type":"object"}`) // a tool without a schema takes no arguments
-	}
-	return compileSchema(tool.InputSchema)
+	return compileSchema(at.Of(raw))
 }
 
 // refuseAll is the loader of references: nothing is ever loaded.
@@ -149,9 +161,30 @@ func compileSchema(raw []byte) (s *schema, err error) {
 	}
 	s.budget.left = regexpBudget
 	if s.compiled, err = c.Compile(schemaURL); err != nil {
-		return nil, fmt.Errorf("compiling the tool's schema: %w", err)
+		return nil, schemaFault(err)
 	}
 	return s, nil
+}
+
+// schemaFault says in one line where a schema is none, and why.
+func schemaFault(err error) error {
+	var invalid *jsonschema.SchemaValidationError
+	var v *jsonschema.ValidationError
+	var load *jsonschema.LoadURLError
+	if errors.As(err, &invalid) {
+		err = invalid.Err
+	}
+	switch {
+	case errors.As(err, &v):
+		for len(v.Causes) > 0 {
+			v = v.Causes[0]
+		}
+		lines := strings.Split(strings.TrimSpace(v.Error()), "\n")
+		return fmt.Errorf("the tool's schema is no JSON Schema: %s", strings.TrimPrefix(strings.TrimSpace(lines[len(lines)-1]), "- "))
+	case errors.As(err, &load):
+		return fmt.Errorf("the tool's schema needs %s, and nothing is loaded", load.URL)
+	}
+	return fmt.Errorf("the tool's schema cannot be compiled: %w", err)
 }
 
 // checkNumbers refuses numbers that the schema library does not survive, and
@@ -255,6 +288,9 @@ func (r *timedRegexp) MatchString(s string) bool {
 // fault is why arguments do not fit a schema, in words that name no value.
 type fault struct {
 	what string
+	// extra is true where the schema does not speak of a member; the policy can
+	// allow such members.
+	extra bool
 }
 
 func (f *fault) Error() string { return f.what }
@@ -266,30 +302,30 @@ func (s *schema) check(args map[string]any, strict bool) (err error) {
 	defer s.mu.Unlock()
 	defer func() {
 		if r := recover(); r != nil { // fail closed: what trips the library does not fit
-			err = &fault{"the arguments cannot be checked against the tool's schema"}
+			err = &fault{what: "the arguments cannot be checked against the tool's schema"}
 		}
 	}()
 	if n, unique := measure(args, s.walk.unique); s.costly || n*s.nodes > maxVisits {
 		if unique || s.walk.visits(args) > maxVisits {
-			return &fault{"checking the arguments against the tool's schema would take too long"}
+			return &fault{what: "checking the arguments against the tool's schema would take too long"}
 		}
 	}
 	s.budget.left = regexpBudget
 	s.budget.spent.Store(false)
 	err = s.compiled.Validate(args)
 	if s.budget.spent.Load() {
-		return &fault{"a pattern of the tool's schema takes too long on these arguments"}
+		return &fault{what: "a pattern of the tool's schema takes too long on these arguments"}
 	}
 	if err != nil {
-		return &fault{explain(err)}
+		return &fault{what: explain(err)}
 	}
 	if strict {
 		if path := s.walk.unknown(args); path != "" {
-			return &fault{fmt.Sprintf("the member %s is not in the tool's schema", path)}
+			return &fault{fmt.Sprintf("the member %s is not in the tool's schema", path), true}
 		}
 	}
 	if s.budget.spent.Load() {
-		return &fault{"a pattern of the tool's schema takes too long on these arguments"}
+		return &fault{what: "a pattern of the tool's schema takes too long on these arguments"}
 	}
 	return nil
 }

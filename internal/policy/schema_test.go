@@ -3,6 +3,8 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -33,15 +35,30 @@ func TestStrictSchema(t *testing.T) {
 		{`{"type":"object","properties":{"a":{}},"required":["a"]}`, `{}`, `must have "a"`},
 		{`{"type":"object","properties":{"a":{"enum":["x","y"]}}}`, `{"a":"z"}`, `must be one of ["x","y"]`},
 		{`{"type":"object"}`, `{}`, ``},
-		{`{"type":"object"}`, `{"a":1}`, `"a"`},
-		{`{}`, `{"a":1}`, `"a"`},
+		// A schema that names no member takes any; one that names some is closed.
+		{`{"type":"object"}`, `{"a":1}`, ``},
+		{`{}`, `{"a":{"b":1}}`, ``},
+		{`{"type":"object","properties":{}}`, `{"a":1}`, ``},
+		{`{"type":"object","required":["a"]}`, `{"a":1}`, ``},
+		{`{"type":"object","required":["a"]}`, `{"a":1,"b":2}`, `"b"`},
+		{`{"type":"object","properties":{"a":{}},"required":["a","b"]}`, `{"a":1,"b":2}`, ``},
+		{`{"type":"object","properties":{"l":{"type":"array","items":{"type":"object"}}}}`, `{"l":[{"x":1},{"z":{"q":1}}]}`, ``},
+		{`{"type":"object","properties":{"l":{"type":"array","items":{}}}}`, `{"l":[{"x":1}]}`, ``},
+		{`{"type":"object","properties":{"v":{"anyOf":[{"type":"string"},{"type":"object"}]}}}`, `{"v":{"x":1}}`, ``},
+		{`{"type":"object","properties":{"v":{"anyOf":[{"type":"object","properties":{"x":{}}},{"type":"object"}]}}}`, `{"v":{"y":1}}`, ``},
+		{`{"type":"object","properties":{"v":{"anyOf":[{"type":"object","properties":{"x":{}}},{"type":"null"},{"enum":["q"]},false]}}}`, `{"v":{"y":1}}`, `"v"."y"`},
+		{`{"type":"object","properties":{"v":{"anyOf":[{"$ref":"#/$defs/a"},{"$ref":"#/$defs/b"}]}},"$defs":{"a":{"properties":{"x":{}}},"b":{"properties":{"y":{}}}}}`, `{"v":{"z":1}}`, `"v"."z"`},
+		{`{"type":"object","properties":{"v":{"type":"object","properties":{"x":{}},"anyOf":[{"type":"object"}]}}}`, `{"v":{"y":1}}`, `"v"."y"`},
+		{`{"type":"object","properties":{"v":{"allOf":[{"type":"object"},{"properties":{"x":{}}}]}}}`, `{"v":{"y":1}}`, `"v"."y"`},
+		{`{"type":"object","properties":{"v":{"$ref":"#/$defs/free"}},"$defs":{"free":{"type":"object","description":"any"}}}`, `{"v":{"y":1}}`, ``},
+		{`{"type":"object","properties":{"t":{"$ref":"#/$defs/n"}},"$defs":{"n":{"type":"object","allOf":[{"$ref":"#/$defs/m"}]},"m":{"properties":{"k":{"$ref":"#/$defs/n"}}}}}`, `{"t":{"k":{"q":1}}}`, `"t"."k"."q"`},
 		{`{"type":"object","additionalProperties":true}`, `{"a":1}`, ``},
 		{`{"type":"object","additionalProperties":{"type":"string"}}`, `{"a":"x"}`, ``},
 		{`{"type":"object","additionalProperties":{"type":"string"}}`, `{"a":1}`, `must be string`},
 		{`{"type":"object","additionalProperties":false}`, `{"a":1}`, `must not have "a"`},
 		{`{"type":"object","additionalProperties":{"type":"object","properties":{"x":{}}}}`, `{"a":{"y":1}}`, `"a"."y"`},
 		{`{"type":"object","properties":{"o":{"type":"object","properties":{"x":{}}}}}`, `{"o":{"x":1,"y":2}}`, `"o"."y"`},
-		{`{"type":"object","properties":{"o":{"type":"object"}}}`, `{"o":{"y":2}}`, `"o"."y"`},
+		{`{"type":"object","properties":{"o":{"type":"object"}}}`, `{"o":{"y":2}}`, ``},
 		{`{"type":"object","properties":{"o":{}}}`, `{"o":{"y":2}}`, ``},
 		{`{"type":"object","properties":{"l":{"type":"array","items":{"type":"object","properties":{"x":{}}}}}}`, `{"l":[{"x":1},{"z":1}]}`, `"l".1."z"`},
 		{`{"type":"object","properties":{"l":{"prefixItems":[{"type":"object","properties":{"x":{}}}],"items":{"type":"object","properties":{"y":{}}}}}}`, `{"l":[{"x":1},{"x":1}]}`, `"l".1."x"`},
@@ -160,4 +177,93 @@ func FuzzStrict(f *testing.F) {
 			t.Fatalf("%s with %s: strict passes, loose says %v", schema, args, loose)
 		}
 	})
+}
+
+// TestSchemasOfRealServers: lists of tools as servers were seen to give them.
+// What cannot be used is told with its cause, and what can takes the calls that
+// its server would take.
+func TestSchemasOfRealServers(t *testing.T) {
+	unusable := map[string]string{
+		"s_dangling":   "refers to \"#/$defs/ScreenInstance\", which is not in it",
+		"s_external":   "nothing is loaded",
+		"s_format":     "exclusiveMinimum",
+		"s_nullable":   "type",
+		"badre":        "pattern",
+		"exbool":       "exclusiveMinimum",
+		"typeany":      "type",
+		"requiredbool": "required",
+		"v3":           "example.com/own-dialect",
+		"uprop2":       "pattern",
+		"arrdraft4":    "items",
+		"str_addprops": "something else where an object",
+	}
+	takes := map[string]string{
+		"s_empty": `{"a":{"b":1}}`, "s_noprops": `{"a":1}`, "s_noschema": `{}`, "s_null": `{}`,
+		"s_defs2020": `{"query_model":{"q":"x"}}`, "s_oneof": `{"b":"x"}`, "s_bool": `{"any":{"x":1}}`,
+		"nested_free": `{"data":{"a":{"b":1}}}`, "nested_free2": `{"data":{"a":1}}`, "items_free": `{"rows":[{"a":1}]}`,
+		"anyof_free": `{"v":{"a":1}}`, "addtrue": `{"a":1}`, "allof": `{"a":"x","b":"y"}`, "allof_obj": `{"a":"x","b":"y"}`,
+		"ifthen": `{"m":"x","q":"y"}`, "patprops": `{"x-a":"1"}`, "patlook": `{"x":"1"}`, "reqmissing": `{"a":"x","b":1}`,
+		"discrim": `{"op":{"kind":"b","y":"1"}}`, "idref": `{"a":"x"}`, "relid": `{"a":"x"}`, "pathref": `{"b":"x"}`,
+		"itemsfalse": `{"a":["x",1]}`, "vocab": `{"a":["x"]}`, "typenull": `{"a":"x"}`, "lookahead": `{"e":"me@example.com"}`,
+	}
+	refuses := map[string]string{
+		"s_noschema": `{"a":1}`, "s_null": `{"a":1}`, "s_defs2020": `{"query_model":{"z":1}}`, "s_recursive": `{"tree":{"kids":[{"z":1}]}}`,
+		"allof": `{"c":1}`, "allof_obj": `{"c":1}`, "ifthen": `{"m":"y","z":1}`, "proproot": `{"b":1}`, "patprops": `{"y":1}`,
+		"discrim": `{"op":{"kind":"b","z":1}}`, "typenull": `{"b":1}`, "vocab": `{"a":["x","y"]}`,
+	}
+	for _, file := range []string{"schemas.json", "schemas-odd.json"} {
+		data, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tools []json.RawMessage
+		if err := json.Unmarshal(data, &tools); err != nil {
+			t.Fatal(err)
+		}
+		for _, raw := range tools {
+			var tool struct{ Name string }
+			if err := json.Unmarshal(raw, &tool); err != nil {
+				t.Fatal(err)
+			}
+			cause, bad := unusable[tool.Name]
+			err := CheckDefinition(raw)
+			if (err != nil) != bad || bad && !strings.Contains(err.Error(), cause) {
+				t.Errorf("%s: got %v, want an error with %q", tool.Name, err, cause)
+			}
+			if err != nil && strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: the cause has more than one line: %v", tool.Name, err)
+			}
+			if err != nil {
+				continue
+			}
+			s, err := compileDefinition(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for args, ok := range map[string]bool{takes[tool.Name]: true, refuses[tool.Name]: false} {
+				if args == "" {
+					continue
+				}
+				v, err := expr.DecodeArgs([]byte(args))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.check(v, true); (err == nil) != ok {
+					t.Errorf("%s with %s: got %v, want it taken: %v", tool.Name, args, err, ok)
+				}
+			}
+		}
+	}
+}
+
+// TestSchemaIsReadByItsExactName: readers that fold case would check arguments
+// against another member than the client's.
+func TestSchemaIsReadByItsExactName(t *testing.T) {
+	s, err := compileDefinition([]byte(`{"name":"t","inputSchema":{"type":"object","properties":{"a":{}}},"InputSchema":{}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.check(map[string]any{"b": true}, true) == nil {
+		t.Error("the arguments were checked against InputSchema")
+	}
 }

@@ -16,6 +16,10 @@ import (
 // that the schema library does not: which members a schema does not speak of,
 // wherever `additionalProperties` is left out and across allOf, anyOf and
 // references; and how much work a check would be. It is immutable.
+//
+// A schema that names some members is taken to name all of them. One that names
+// none describes a free-form object, as real servers write it for settings,
+// rows and queries, and takes any.
 type walker struct {
 	root   *snode
 	nodes  int
@@ -30,13 +34,17 @@ type walker struct {
 
 // snode is one schema.
 type snode struct {
-	object     bool // speaks of an object's members, or demands an object
+	names      bool // names members, or forbids all others
+	other      bool // no object fits it: it is for values of other types
 	open       bool // allows members that it does not name
+	closed     bool // names members, by itself or by what applies in place
 	props      map[string]*snode
+	required   []string // members that it demands, and so names
 	patterns   []pattern
 	additional []*snode
-	inPlace    []*snode // schemas that apply to the same value
-	aside      []*snode // likewise, but what they name is not thereby allowed
+	inPlace    []*snode   // schemas that apply to the same value
+	choices    [][]*snode // of inPlace, those of anyOf and oneOf: one of each has to fit
+	aside      []*snode   // likewise, but what they name is not thereby allowed
 	prefix     []*snode
 	rest       []*snode
 }
@@ -52,8 +60,59 @@ func newWalker(doc any, clock *regexpClock) (*walker, error) {
 		return nil, err
 	}
 	var err error
-	w.root, err = w.build(doc, 0)
-	return w, err
+	if w.root, err = w.build(doc, 0); err != nil {
+		return nil, err
+	}
+	w.close()
+	return w, nil
+}
+
+// close computes which schemas allow only members that are named, over references
+// in circles too: those that name some themselves, those that must hold together
+// with such a one, and those in which an object has only such ones to choose from.
+func (w *walker) close() {
+	type group struct {
+		owner *snode
+		left  int // schemas of it that an object may fit and that are not closed
+	}
+	of := map[*snode][]*group{} // the groups that each schema is in
+	var todo []*snode
+	shut := func(n *snode) {
+		if !n.closed {
+			n.closed = true
+			todo = append(todo, n)
+		}
+	}
+	for _, n := range w.byID {
+		chosen := map[*snode]bool{}
+		for _, list := range n.choices {
+			g := &group{owner: n}
+			for _, x := range list {
+				chosen[x] = true
+				if !x.other {
+					g.left++
+					of[x] = append(of[x], g)
+				}
+			}
+		}
+		for _, x := range n.inPlace {
+			if !chosen[x] {
+				of[x] = append(of[x], &group{n, 1})
+			}
+		}
+		if n.names {
+			shut(n)
+		}
+	}
+	for len(todo) > 0 {
+		n := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, g := range of[n] {
+			if g.left--; g.left == 0 {
+				shut(g.owner)
+			}
+		}
+	}
 }
 
 // anchors collects names that references may use. A schema with its own base
@@ -99,10 +158,11 @@ func (w *walker) anchors(v any, depth int) error {
 func (w *walker) build(v any, depth int) (*snode, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
-		if _, ok := v.(bool); !ok {
-			return nil, errors.New("the tool's schema has something else where a schema is needed")
+		anything, ok := v.(bool)
+		if !ok {
+			return nil, errors.New("the tool's schema has something else where an object, true or false is needed")
 		}
-		return &snode{}, nil
+		return &snode{other: !anything}, nil
 	}
 	id := reflect.ValueOf(m).Pointer()
 	if n, ok := w.byID[id]; ok {
@@ -150,14 +210,16 @@ func (b *builder) list(v any) (out []*snode) {
 }
 
 func (b *builder) object(n *snode, m map[string]any) {
-	switch t := m["type"].(type) {
-	case string:
-		n.object = t == "object"
-	case []any:
-		n.object = slices.Contains(t, any("object"))
+	n.other = !objects(m)
+	if names, ok := m["required"].([]any); ok {
+		for _, name := range names {
+			if s, ok := name.(string); ok {
+				n.required, n.names = append(n.required, s), true
+			}
+		}
 	}
 	if props, ok := m["properties"].(map[string]any); ok {
-		n.object = true
+		n.names = n.names || len(props) > 0
 		n.props = make(map[string]*snode, len(props))
 		for name, v := range props {
 			if sub := b.one(v); sub != nil {
@@ -166,7 +228,7 @@ func (b *builder) object(n *snode, m map[string]any) {
 		}
 	}
 	if patterns, ok := m["patternProperties"].(map[string]any); ok {
-		n.object = true
+		n.names = n.names || len(patterns) > 0
 		for _, src := range slices.Sorted(maps.Keys(patterns)) {
 			re, err := b.w.clock.compile(src)
 			if err != nil {
@@ -184,13 +246,32 @@ func (b *builder) object(n *snode, m map[string]any) {
 			continue
 		}
 		if v == false {
-			n.object = true
+			n.names = true
 			continue
 		}
 		n.open = true
 		n.additional = append(n.additional, b.one(v)...)
 	}
 	n.aside = append(n.aside, b.one(m["propertyNames"])...)
+}
+
+// objects reports whether an object may fit a schema, by its type and the values
+// that it lists.
+func objects(m map[string]any) bool {
+	isObject := func(v any) bool { _, ok := v.(map[string]any); return ok }
+	if v, ok := m["const"]; ok && !isObject(v) {
+		return false
+	}
+	if list, ok := m["enum"].([]any); ok && !slices.ContainsFunc(list, isObject) {
+		return false
+	}
+	switch t := m["type"].(type) {
+	case string:
+		return t == "object"
+	case []any:
+		return slices.Contains(t, any("object"))
+	}
+	return true
 }
 
 func (b *builder) array(n *snode, m map[string]any) {
@@ -211,8 +292,13 @@ func (b *builder) array(n *snode, m map[string]any) {
 }
 
 func (b *builder) inPlace(n *snode, m map[string]any) {
-	for _, k := range []string{"allOf", "anyOf", "oneOf", "if", "then", "else"} {
+	for _, k := range []string{"allOf", "if", "then", "else"} {
 		n.inPlace = append(n.inPlace, b.list(m[k])...)
+	}
+	for _, k := range []string{"anyOf", "oneOf"} {
+		if list := b.list(m[k]); len(list) > 0 {
+			n.inPlace, n.choices = append(n.inPlace, list...), append(n.choices, list)
+		}
 	}
 	n.aside = append(n.aside, b.one(m["not"])...)
 	for _, k := range []string{"dependentSchemas", "dependencies"} {
@@ -242,7 +328,7 @@ func (b *builder) inPlace(n *snode, m map[string]any) {
 func (w *walker) resolve(ref string) (any, error) {
 	rest, local := strings.CutPrefix(ref, "#")
 	if !local {
-		return nil, errors.New("the tool's schema refers to something outside of itself, and nothing is loaded")
+		return nil, fmt.Errorf("the tool's schema refers to %s, outside of itself, and nothing is loaded", quoteName(ref))
 	}
 	if rest == "" {
 		return w.doc, nil
@@ -251,7 +337,7 @@ func (w *walker) resolve(ref string) (any, error) {
 		if m, ok := w.names[rest]; ok {
 			return m, nil
 		}
-		return nil, errors.New("the tool's schema refers to a name that is not in it")
+		return nil, fmt.Errorf("the tool's schema refers to %s, which is not in it", quoteName(ref))
 	}
 	at := w.doc
 	for _, part := range strings.Split(rest[1:], "/") {
@@ -270,7 +356,7 @@ func (w *walker) resolve(ref string) (any, error) {
 			at = nil
 		}
 		if at == nil {
-			return nil, errors.New("the tool's schema refers to a place that is not in it")
+			return nil, fmt.Errorf("the tool's schema refers to %s, which is not in it", quoteName(ref))
 		}
 	}
 	return at, nil
@@ -321,13 +407,13 @@ func closure(list []*snode) []*snode {
 
 // unknown returns the place of a member that no schema speaks of, or "".
 func (w *walker) unknown(args map[string]any) string {
-	return w.members(args, closure([]*snode{w.root}), true)
+	return w.members(args, []*snode{w.root})
 }
 
 func (w *walker) value(v any, list []*snode) string {
 	switch v := v.(type) {
 	case map[string]any:
-		return w.members(v, closure(list), false)
+		return w.members(v, list)
 	case []any:
 		all := closure(list)
 		for i, x := range v {
@@ -347,11 +433,10 @@ func (w *walker) value(v any, list []*snode) string {
 	return ""
 }
 
-func (w *walker) members(v map[string]any, all []*snode, top bool) string {
-	object, open := top, false
-	for _, n := range all {
-		object, open = object || n.object, open || n.open
-	}
+func (w *walker) members(v map[string]any, list []*snode) string {
+	closed := slices.ContainsFunc(list, func(n *snode) bool { return n.closed })
+	all := closure(list)
+	open := !closed || slices.ContainsFunc(all, func(n *snode) bool { return n.open })
 	bad := ""
 	for name, x := range v {
 		var subs []*snode
@@ -361,6 +446,7 @@ func (w *walker) members(v map[string]any, all []*snode, top bool) string {
 			if sub, ok := n.props[name]; ok {
 				subs, k = append(subs, sub), true
 			}
+			k = k || slices.Contains(n.required, name)
 			for _, p := range n.patterns {
 				if p.re.MatchString(name) {
 					subs, k = append(subs, p.n), true
@@ -372,7 +458,7 @@ func (w *walker) members(v map[string]any, all []*snode, top bool) string {
 			known = known || k
 		}
 		p := ""
-		if !known && !open && object {
+		if !known && !open {
 			p = quoteName(name)
 		} else if deeper := w.value(x, subs); deeper != "" {
 			p = quoteName(name) + "." + deeper
