@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -216,8 +217,8 @@ func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
 	}
 	path := join(s.Path+".tools", name)
 	t.Path = path
-	if !toolName(name) {
-		d.errorf(path, "", "%q cannot be the name of a tool", clip(name))
+	if err := CheckToolName(name); err != nil {
+		d.errorf(path, "", "%q cannot be the name of a tool: %v", clip(name), err)
 	}
 	if _, ok := d.places[path+".tier"]; !ok {
 		d.errorf(path, "add one: "+strings.Join(tierWords, ", "), "tool %q has no tier, and a tool without a tier does not load", name)
@@ -253,8 +254,25 @@ func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
 	}
 }
 
-func toolName(s string) bool {
-	return s != "" && len(s) <= 128 && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) })
+// maxToolName is the length of a tool's name, in bytes.
+const maxToolName = 128
+
+// CheckToolName says why a text cannot be a tool's name; nil where it can.
+func CheckToolName(s string) error {
+	switch {
+	case s == "":
+		return errors.New("it is empty")
+	case len(s) > maxToolName:
+		return fmt.Errorf("it has %d bytes; at most %d are taken", len(s), maxToolName)
+	case !utf8.ValidString(s):
+		return errors.New("it is not valid UTF-8")
+	case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }):
+		return errors.New("it has a blank or a control character")
+	case strings.Contains(s, "*"):
+		// fail closed: the rules of clients read it as "every tool"
+		return errors.New("it has a '*', which clients read as every tool")
+	}
+	return nil
 }
 
 // highest returns the highest tier below NEVER that a call may have.

@@ -19,27 +19,46 @@ type Difference struct {
 	Diff      []byte // unified, of the definitions with one member a line
 }
 
-// Compare starts a configured server and returns how its definitions differ
-// from the accepted ones, in the server's order; tools that are gone come last.
-// r carries name, folder, environment lookup and version.
-func Compare(ctx context.Context, r Request, s *config.Server, recorded *config.Environment, lock *config.Lock) ([]Difference, error) {
+// Comparison is what a configured server offers, beside what the policy names
+// and what was accepted.
+type Comparison struct {
+	// Differences are of tools that the policy names, in the server's order;
+	// accepted tools that are gone come last.
+	Differences []Difference
+	// Unnamed are tools of the server that the policy does not name. To accept
+	// one is to widen the policy, so each is a decision of its own.
+	Unnamed []Difference
+	LeftOut []LeftOut
+}
+
+// Compare starts a configured server and compares. r carries name, folder,
+// environment lookup and version.
+func Compare(ctx context.Context, r Request, s *config.Server, recorded *config.Environment, lock *config.Lock) (Comparison, error) {
 	l, err := ask(ctx, r, s, recorded)
 	if err != nil {
-		return nil, err
+		return Comparison{}, err
 	}
-	var out []Difference
+	out := Comparison{LeftOut: l.LeftOut}
 	offered := map[string]bool{}
+	for _, t := range l.LeftOut {
+		offered[t.Name] = true
+	}
 	for _, t := range l.Tools {
 		offered[t.Name] = true
 		pin, ok := lock.Pin(s.Name, t.Name)
-		if ok && pin.SHA256 == t.SHA256 {
+		_, named := s.Tools[t.Name]
+		if named && ok && pin.SHA256 == t.SHA256 {
 			continue
 		}
 		d := Difference{Tool: t, New: !ok}
 		if d.Diff, err = DefinitionDiff(t.Name, pin.Definition, t.Definition); err != nil {
-			return nil, err
+			return Comparison{}, err
 		}
-		out = append(out, d)
+		if named {
+			out.Differences = append(out.Differences, d)
+		} else {
+			out.Unnamed = append(out.Unnamed, d)
+		}
 	}
 	for _, pin := range lock.Pins() {
 		if pin.Server != s.Name || offered[pin.Tool] {
@@ -47,9 +66,9 @@ func Compare(ctx context.Context, r Request, s *config.Server, recorded *config.
 		}
 		d := Difference{Tool: Tool{Name: pin.Tool}, Gone: true}
 		if d.Diff, err = DefinitionDiff(pin.Tool, pin.Definition, nil); err != nil {
-			return nil, err
+			return Comparison{}, err
 		}
-		out = append(out, d)
+		out.Differences = append(out.Differences, d)
 	}
 	return out, nil
 }

@@ -117,6 +117,9 @@ func (p *Plan) listen(ctx context.Context) error {
 	for _, t := range p.Listing.Tools {
 		offered[t.Name] = true
 	}
+	for _, t := range p.Listing.LeftOut {
+		offered[t.Name] = true
+	}
 	for name, t := range known.Tools {
 		tiers[name] = t.Tier
 		if !offered[name] {

@@ -9,11 +9,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
@@ -36,10 +38,18 @@ type Tool struct {
 	OpenWorld   bool
 }
 
+// LeftOut is a tool that the guard cannot take in, and why. It is neither
+// accepted nor written down; the server's other tools are.
+type LeftOut struct {
+	Name   string // as the server gave it; empty where that cannot be read
+	Reason string
+}
+
 // Listing is what a server said of itself.
 type Listing struct {
 	Name, Version, Protocol string
 	Tools                   []Tool
+	LeftOut                 []LeftOut // in the server's order
 	// Prompts and Resources report whether the server offers them.
 	Prompts, Resources bool
 }
@@ -66,14 +76,44 @@ func Probe(ctx context.Context, conn upstream.Conn) (Listing, error) {
 			return Listing{}, fmt.Errorf("the server speaks neither protocol era that the guard knows: %w", err)
 		}
 	}
-	if l.Tools, err = p.list(ctx); err != nil {
+	defs, err := p.list(ctx)
+	if err != nil {
 		var refused *refusal
 		if !errors.As(err, &refused) {
 			return Listing{}, fmt.Errorf("listing the tools: %w", err)
 		}
-		l.Tools = nil // a server without tools may refuse to list them
+		defs = nil // a server without tools may refuse to list them
 	}
+	l.sort(defs)
 	return l, nil
+}
+
+// sort parts the definitions that can be used from those that cannot.
+func (l *Listing) sort(defs []json.RawMessage) {
+	named := map[string]int{}
+	for _, def := range defs {
+		name, _ := toolName(def)
+		named[name]++
+	}
+	for _, def := range defs {
+		name, err := toolName(def)
+		if err == nil && named[name] > 1 {
+			// fail closed: clients differ in which of them they call
+			err = fmt.Errorf("the server lists it %d times", named[name])
+		}
+		var t Tool
+		if err == nil {
+			t, err = tool(name, def)
+		}
+		if err != nil {
+			out := LeftOut{name, err.Error()}
+			if !slices.Contains(l.LeftOut, out) {
+				l.LeftOut = append(l.LeftOut, out)
+			}
+			continue
+		}
+		l.Tools = append(l.Tools, t)
+	}
 }
 
 // refusal is a JSON-RPC error of the server.
@@ -155,9 +195,8 @@ func listing(raw []byte, protocol string) (Listing, error) {
 	return Listing{Name: r.ServerInfo.Name, Version: r.ServerInfo.Version, Protocol: protocol, Prompts: prompts, Resources: resources}, nil
 }
 
-func (p *probe) list(ctx context.Context) ([]Tool, error) {
-	var tools []Tool
-	seen := map[string]bool{}
+func (p *probe) list(ctx context.Context) ([]json.RawMessage, error) {
+	var defs []json.RawMessage
 	params := map[string]any{}
 	for range maxPages {
 		raw, err := p.request(ctx, "tools/list", params)
@@ -171,47 +210,49 @@ func (p *probe) list(ctx context.Context) ([]Tool, error) {
 		if err := json.Unmarshal(raw, &page); err != nil {
 			return nil, fmt.Errorf("reading the list of tools: %w", err)
 		}
-		for _, def := range page.Tools {
-			t, err := tool(def)
-			if err != nil {
-				return nil, err
-			}
-			if seen[t.Name] {
-				return nil, fmt.Errorf("the server lists the tool %q twice", t.Name)
-			}
-			seen[t.Name] = true
-			tools = append(tools, t)
-		}
+		defs = append(defs, page.Tools...)
 		if page.NextCursor == "" {
-			return tools, nil
+			return defs, nil
 		}
 		params = map[string]any{"cursor": page.NextCursor}
 	}
 	return nil, fmt.Errorf("the list of tools has more than %d pages", maxPages)
 }
 
-func tool(def []byte) (Tool, error) {
-	var d struct {
-		Name        string `json:"name"`
-		Annotations struct {
-			ReadOnly    bool  `json:"readOnlyHint"`
-			Idempotent  bool  `json:"idempotentHint"`
-			Destructive *bool `json:"destructiveHint"`
-			OpenWorld   *bool `json:"openWorldHint"`
-		} `json:"annotations"`
+// toolName reads the name of a definition.
+func toolName(def []byte) (string, error) {
+	root, _ := jsonrpc.Root(def)
+	at, ok := jsonrpc.Member(def, root, "name")
+	name, text := jsonrpc.String(def, at)
+	if !ok || !text {
+		return "", errors.New("its definition has no name that can be read")
 	}
-	if err := json.Unmarshal(def, &d); err != nil || d.Name == "" {
-		return Tool{}, errors.New("the server lists a tool whose definition cannot be read")
+	if err := config.CheckToolName(name); err != nil {
+		return name, fmt.Errorf("the name cannot be used: %w", err)
 	}
+	return name, nil
+}
+
+// tool reads a definition; the error says why it cannot be accepted.
+func tool(name string, def []byte) (Tool, error) {
 	hash, err := config.DefinitionHash(def)
 	if err != nil {
-		return Tool{}, fmt.Errorf("the definition of the tool %q cannot be pinned: %w", d.Name, err)
+		return Tool{}, fmt.Errorf("its definition cannot be pinned: %w", err)
 	}
-	a := d.Annotations
-	return Tool{
-		Name: d.Name, Definition: def, SHA256: hash, ReadOnly: a.ReadOnly, Idempotent: a.Idempotent,
-		Destructive: a.Destructive == nil || *a.Destructive, OpenWorld: a.OpenWorld == nil || *a.OpenWorld,
-	}, nil
+	if err := policy.CheckDefinition(def); err != nil {
+		return Tool{}, err
+	}
+	t := Tool{Name: name, Definition: def, SHA256: hash, Destructive: true, OpenWorld: true}
+	root, _ := jsonrpc.Root(def)
+	for hint, to := range map[string]*bool{
+		"readOnlyHint": &t.ReadOnly, "idempotentHint": &t.Idempotent, "destructiveHint": &t.Destructive, "openWorldHint": &t.OpenWorld,
+	} {
+		at, _ := jsonrpc.Lookup(def, root, "annotations", hint)
+		if v, ok := jsonrpc.Bool(def, at); ok {
+			*to = v
+		}
+	}
+	return t, nil
 }
 
 // request sends one request and reads until its answer; what else the server

@@ -30,9 +30,11 @@ func (a *app) accept() *cobra.Command {
 		Use:   "accept SERVER[/TOOL]",
 		Short: "accept new or changed tool definitions, shown as a diff",
 		Long: `Starts the server once, shows how its tool definitions differ from the accepted
-ones, and accepts them; on a terminal it asks before it does. A tool that the
-policy does not name yet gets a proposed tier, written with a mark where it is
-only the server's claim. Run it with --show to only look.
+ones, and accepts those of tools that the policy names; on a terminal it asks
+before it does. Tools that the policy does not name are listed, and stay out:
+SERVER/TOOL takes one in, with a proposed tier that is written with a mark where
+it is only the server's claim. Of a server of which the policy names no tool yet
+all are proposed, as by add. Run it with --show to only look.
 
 For a server that was written into the configuration by hand it also records the
 values that the variables named in its env have here, where none are recorded.`,
@@ -67,7 +69,7 @@ type acceptOptions struct {
 }
 
 func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
-	server, tool := o.server, o.tool
+	server := o.server
 	p, err := paths()
 	if err != nil {
 		return err
@@ -98,43 +100,95 @@ func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
 	}
 	r := onboard.Request{Name: server, Folder: folder, Version: version.Number,
 		Lookup: func(name string) (string, bool) { return recorded.Lookup(server, name) }}
-	diffs, err := onboard.Compare(ctx, r, sv.Config, recorded, lock)
+	found, err := onboard.Compare(ctx, r, sv.Config, recorded, lock)
 	if err != nil {
 		return err
 	}
-	chosen := diffs[:0]
-	for _, d := range diffs {
-		if tool == "" || d.Tool.Name == tool {
-			chosen = append(chosen, d)
-		}
-	}
-	if len(chosen) == 0 && tool != "" && !known(sv, lock, server, tool) {
-		return fmt.Errorf("the server %s has no tool %q; `mcpguardd accept %s --show` shows what waits", server, tool, server)
+	chosen, err := choose(found, o, sv, lock)
+	if err != nil {
+		return err
 	}
 	if len(chosen) == 0 {
 		fmt.Fprintln(a.out, "Nothing waits for acceptance: the definitions are the accepted ones.")
-		if o.show {
-			return nil
-		}
-		return a.saveRecorded(ctx, p, server, fresh)
+	} else {
+		a.printDifferences(chosen)
 	}
-	a.printDifferences(chosen)
-	if o.show {
+	a.printLeft(found, o, sv)
+	switch {
+	case o.show:
 		return nil
-	}
-	if o.ask && !a.agreed(len(chosen)) {
+	case len(chosen) == 0:
+		return a.saveRecorded(ctx, p, server, fresh)
+	case o.ask && !a.agreed(len(chosen)):
 		fmt.Fprintln(a.out, "Nothing was accepted.")
 		return nil
 	}
 	if err := a.saveRecorded(ctx, p, server, fresh); err != nil {
 		return err
 	}
-	if err := a.takeIn(ctx, p, server, chosen, o.tier); err != nil {
+	if err := a.takeIn(ctx, p, server, chosen); err != nil {
 		return err
 	}
 	a.inForce(ctx, p)
 	fmt.Fprintf(a.out, "\nAccepted in %s. A running daemon uses them at once; the client lists its tools again by itself or at its next start.\n", p.ToolsLock())
 	return nil
+}
+
+// choice is one definition that would be accepted.
+type choice struct {
+	onboard.Difference
+	// tier is what would be written for a tool that the policy does not name;
+	// nil for one that it names.
+	tier *onboard.Proposal
+}
+
+// choose returns what is to be accepted: of a tool that the policy does not name
+// only where it was asked for by its name, or where no tool of the server is.
+func choose(found onboard.Comparison, o acceptOptions, sv *policy.Server, lock *config.Lock) ([]choice, error) {
+	var out []choice
+	for _, d := range found.Differences {
+		if o.tool == "" || d.Tool.Name == o.tool {
+			out = append(out, choice{Difference: d})
+		}
+	}
+	for _, d := range found.Unnamed {
+		if d.Tool.Name != o.tool && !(o.tool == "" && len(sv.Config.Tools) == 0) {
+			continue
+		}
+		t := onboard.Propose([]onboard.Tool{d.Tool}, nil)[0]
+		if o.tier.Valid() {
+			t.Tier, t.Claimed, t.Reason = o.tier, false, "as you said"
+		}
+		out = append(out, choice{d, &t})
+	}
+	for _, t := range found.LeftOut {
+		if o.tool != "" && t.Name == o.tool {
+			return nil, fmt.Errorf("the tool %s of server %s cannot be accepted: %s", safetext.Identity(t.Name), o.server, safetext.Text(t.Reason))
+		}
+	}
+	if len(out) == 0 && o.tool != "" && !known(sv, lock, o.server, o.tool) {
+		return nil, fmt.Errorf("the server %s has no tool %q; `mcpguardd accept %s --show` shows what waits", o.server, o.tool, o.server)
+	}
+	return out, nil
+}
+
+// printLeft names what is not accepted with the rest, and why.
+func (a *app) printLeft(found onboard.Comparison, o acceptOptions, sv *policy.Server) {
+	if o.tool != "" {
+		return
+	}
+	if len(found.LeftOut) > 0 {
+		fmt.Fprintln(a.out)
+		a.printLeftOut(found.LeftOut, "")
+	}
+	if len(sv.Config.Tools) == 0 || len(found.Unnamed) == 0 {
+		return
+	}
+	fmt.Fprintf(a.out, "\nThe policy does not name these tools, so they stay closed:\n")
+	for _, d := range found.Unnamed {
+		fmt.Fprintf(a.out, "  %s\n", safetext.Identity(d.Tool.Name))
+	}
+	fmt.Fprintf(a.out, "To take one in: mcpguardd accept %s/TOOL [--tier TIER]\n", o.server)
 }
 
 // recordMissing takes the values of the variables that a server is given and
@@ -190,7 +244,7 @@ func (a *app) saveRecorded(ctx context.Context, p ipc.Paths, server string, name
 }
 
 // takeIn writes what was accepted, into the files as they are by now.
-func (a *app) takeIn(ctx context.Context, p ipc.Paths, server string, chosen []onboard.Difference, tier guard.Tier) error {
+func (a *app) takeIn(ctx context.Context, p ipc.Paths, server string, chosen []choice) error {
 	release, err := p.HoldConfig(ctx)
 	if err != nil {
 		return err
@@ -217,10 +271,18 @@ func (a *app) takeIn(ctx context.Context, p ipc.Paths, server string, chosen []o
 			lock.Remove(server, d.Tool.Name)
 			continue
 		}
+		_, named := sv.Config.Tools[d.Tool.Name]
+		if !named && d.tier == nil {
+			// fail closed: what was shown was a tool that the policy names
+			return fmt.Errorf("the policy does not name %s/%s any more; nothing was accepted", server, d.Tool.Name)
+		}
 		if err := onboard.Accept(lock, server, []onboard.Tool{d.Tool}, userName(), time.Now()); err != nil {
 			return err
 		}
-		if err := a.nameTool(editor, sv, d.Tool, tier); err != nil {
+		if named {
+			continue
+		}
+		if err := nameTool(editor, server, d.tier); err != nil {
 			return err
 		}
 	}
@@ -251,20 +313,12 @@ func known(sv *policy.Server, lock *config.Lock, server, tool string) bool {
 }
 
 // nameTool writes a tier for a tool that the policy does not name.
-func (a *app) nameTool(e *config.Editor, sv *policy.Server, t onboard.Tool, tier guard.Tier) error {
-	if _, ok := sv.Config.Tools[t.Name]; ok {
-		return nil
-	}
-	proposal := onboard.Propose([]onboard.Tool{t}, nil)[0]
-	if tier.Valid() {
-		proposal.Tier, proposal.Claimed, proposal.Reason = tier, false, "as you said"
-	}
-	fmt.Fprintf(a.out, "\n%s is new here: %s (%s)\n", safetext.Identity(t.Name), proposal.Tier, proposal.Reason)
-	return e.SetTool(sv.Name, config.ToolEntry{Name: t.Name, Tier: proposal.Tier, Claimed: proposal.Claimed,
-		Opaque: proposal.Tier >= guard.T2IrreversibleWrite && proposal.Tier != guard.Never})
+func nameTool(e *config.Editor, server string, t *onboard.Proposal) error {
+	return e.SetTool(server, config.ToolEntry{Name: t.Tool, Tier: t.Tier, Claimed: t.Claimed,
+		Opaque: t.Tier >= guard.T2IrreversibleWrite && t.Tier != guard.Never})
 }
 
-func (a *app) printDifferences(list []onboard.Difference) {
+func (a *app) printDifferences(list []choice) {
 	for i, d := range list {
 		if i > 0 {
 			fmt.Fprintln(a.out)
@@ -275,6 +329,9 @@ func (a *app) printDifferences(list []onboard.Difference) {
 			state = "new"
 		case d.Gone:
 			state = "no longer offered"
+		}
+		if d.tier != nil {
+			state += fmt.Sprintf(", and not in the policy; it would become %s (%s)", d.tier.Tier, d.tier.Reason)
 		}
 		fmt.Fprintf(a.out, "%s: %s\n", safetext.Identity(d.Tool.Name), state)
 		for _, l := range safetext.Lines(d.Diff) {

@@ -119,6 +119,7 @@ func (a *app) printPlan(plan onboard.Plan, p ipc.Paths) {
 	}
 	fmt.Fprintln(a.out)
 	a.printTiers(plan, "  ")
+	a.printLeftOut(l.LeftOut, "  ")
 	if slices.ContainsFunc(plan.Proposals, func(t onboard.Proposal) bool { return t.Claimed }) {
 		fmt.Fprintf(a.out, "\n? is the server's own word or the lack of one. Look these over in %s.\n", p.ConfigFile())
 	}
@@ -145,6 +146,17 @@ func (a *app) printTiers(plan onboard.Plan, indent string) {
 			mark = "?"
 		}
 		fmt.Fprintf(a.out, "%s%s %s  %-22s %s\n", indent, mark, safetext.Identity(t.Tool).Pad(width), t.Tier, t.Reason)
+	}
+}
+
+// printLeftOut names the tools that cannot be taken in, and why.
+func (a *app) printLeftOut(list []onboard.LeftOut, indent string) {
+	for _, t := range list {
+		name := safetext.Identity(t.Name)
+		if t.Name == "" {
+			name = safetext.Identity("a tool")
+		}
+		fmt.Fprintf(a.out, "%s! %s is left out: %s\n", indent, name, safetext.Text(t.Reason))
 	}
 }
 

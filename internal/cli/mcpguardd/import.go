@@ -262,6 +262,7 @@ func (a *app) printServer(it *onboard.Item, r *redact.Redactor, line func(label,
 	l := it.Plan.Listing
 	line("tools", "%d, of %s %s; ? marks the server's own word or the lack of one", len(l.Tools), l.Name, l.Version)
 	a.printTiers(it.Plan, strings.Repeat(" ", 11))
+	a.printLeftOut(l.LeftOut, strings.Repeat(" ", 11))
 }
 
 // undoImport takes an import back.
