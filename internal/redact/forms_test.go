@@ -1,0 +1,119 @@
+package redact
+
+import (
+	"encoding/base64"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// form is one text with a secret in it, of testdata/forms.txt.
+type form struct {
+	name, text string
+	secrets    []string // parts of text; a key's lines are parts of their own
+}
+
+// forms reads the set. What stands for the secrets is the same in each run.
+func forms(t *testing.T) []form {
+	t.Helper()
+	b, err := os.ReadFile("testdata/forms.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, set, _ := strings.Cut(string(b), "\n== ")
+	var out []form
+	for i, block := range strings.Split(set, "\n== ") {
+		name, template, _ := strings.Cut(block, "\n")
+		f := form{name: name}
+		text := filledIn(t, strings.TrimSuffix(template, "\n"), uint64(i+1))
+		for {
+			before, rest, found := strings.Cut(text, "«")
+			f.text += before
+			if !found {
+				break
+			}
+			secret, after, closed := strings.Cut(rest, "»")
+			if !closed {
+				t.Fatalf("%s: a secret without an end", name)
+			}
+			f.text += secret
+			for line := range strings.SplitSeq(strings.ReplaceAll(secret, `\n`, "\n"), "\n") {
+				if !strings.HasPrefix(line, "-----") {
+					f.secrets = append(f.secrets, line)
+				}
+			}
+			text = after
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// filledIn puts characters in the place of {a20} and the like.
+func filledIn(t *testing.T, template string, seed uint64) string {
+	t.Helper()
+	const low, up, digits = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"
+	sets := map[byte]string{
+		'a': low + up + digits, 'h': "abcdef" + digits, 'l': low + digits, 'u': up + digits,
+		'w': low + up + digits + "_-", 'b': low + up + digits + "+/", 'd': digits, 'p': low,
+	}
+	draw := func(set string, n int) string {
+		var s strings.Builder
+		for range n {
+			seed ^= seed << 13
+			seed ^= seed >> 7
+			seed ^= seed << 17
+			s.WriteByte(set[seed%uint64(len(set))])
+		}
+		return s.String()
+	}
+	for range 64 { // away from the small numbers
+		draw(digits, 1)
+	}
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(template, "{")
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		word, after, _ := strings.Cut(rest, "}")
+		n, err := strconv.Atoi(word[min(1, len(word)):])
+		switch text, encoded := strings.CutPrefix(word, "B:"); {
+		case encoded:
+			out.WriteString(base64.StdEncoding.EncodeToString([]byte(strings.ReplaceAll(text, `\n`, "\n"))))
+		case word == "uuid":
+			h := draw(sets['h'], 32)
+			out.WriteString(h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:])
+		case err == nil && sets[word[0]] != "":
+			out.WriteString(draw(sets[word[0]], n))
+		default: // a brace of the text itself
+			out.WriteByte('{')
+			template = rest
+			continue
+		}
+		template = after
+	}
+}
+
+func TestFormsAreASetOf150(t *testing.T) {
+	list, seen := forms(t), map[string]bool{}
+	if len(list) != 150 {
+		t.Errorf("%d forms, want 150", len(list))
+	}
+	for _, f := range list {
+		if f.name == "" || seen[f.name] {
+			t.Errorf("the name %q stands twice or is none", f.name)
+		}
+		seen[f.name] = true
+		if len(f.secrets) == 0 || strings.ContainsAny(f.text, "«»") {
+			t.Errorf("%s: %d secrets in %q", f.name, len(f.secrets), f.text)
+		}
+		for _, s := range f.secrets {
+			if len(s) < 8 || !strings.Contains(f.text, s) {
+				t.Errorf("%s: the secret %q", f.name, s)
+			}
+		}
+	}
+}
