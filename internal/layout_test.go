@@ -51,11 +51,11 @@ var layers = []string{
 	"internal/clock",
 	"internal/guard",
 	"internal/document",
+	"internal/ipc",
 	"internal/jsonvalue",
 	"internal/diff",
 	"internal/digest",
 	"internal/jsonrpc",
-	"internal/ipc",
 	"internal/version",
 	"configs",
 }

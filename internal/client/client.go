@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // maxAnswer bounds what is read of one answer, in bytes.
@@ -310,7 +311,7 @@ func send[T any](ctx context.Context, c *Client, method, path string, q url.Valu
 	defer res.Body.Close()
 	b, err := readAnswer(res)
 	if err == nil {
-		err = json.Unmarshal(b, &out)
+		err = jsonvalue.DecodeKnown(b, &out)
 	}
 	if err != nil {
 		return out, fmt.Errorf("%w: reading its answer: %w", ErrServer, err)
@@ -413,7 +414,7 @@ func (c *Client) checkVersion(res *http.Response) error {
 func problemOf(res *http.Response) error {
 	p := &Problem{}
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil || json.Unmarshal(b, p) != nil || p.Code == "" {
+	if err != nil || jsonvalue.DecodeKnown(b, p) != nil || p.Code == "" {
 		p = &Problem{Code: CodeInternal, Detail: fmt.Sprintf("the daemon answered with status %d and no explanation", res.StatusCode)}
 	}
 	p.Status = res.StatusCode

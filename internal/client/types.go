@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Protocol is the version of the control API. Both sides name theirs with each
@@ -226,7 +227,7 @@ func (r Receipt) Divergences() []Divergence {
 		From  string          `json:"from"`
 		Value json.RawMessage `json:"value"`
 	}
-	if json.Unmarshal(r.Difference, &patch) != nil {
+	if jsonvalue.DecodeStrict(r.Difference, &patch) != nil {
 		return nil
 	}
 	var out []Divergence

@@ -3,7 +3,6 @@ package client
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Bounds of a watch.
@@ -153,7 +154,7 @@ func (w *watch) read(body io.Reader, heard func()) error {
 // dispatch hands one event on and reports whether to go on.
 func (w *watch) dispatch(id, data string) bool {
 	var e Event
-	if err := json.Unmarshal([]byte(data), &e); err != nil {
+	if err := jsonvalue.DecodeKnown([]byte(data), &e); err != nil {
 		// A change that cannot be read is a change that was missed.
 		e = Event{Kind: EventResync}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 	"github.com/mcpguard/mcpguard/internal/onboard"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/proxy"
@@ -314,7 +315,7 @@ func (s *speaker) ask(method string, params any) ([]byte, error) {
 			ID     int    `json:"id"`
 			Method string `json:"method"`
 		}
-		if json.Unmarshal(line, &head) == nil && head.ID == s.id && head.Method == "" {
+		if jsonvalue.DecodeKnown(line, &head) == nil && head.ID == s.id && head.Method == "" {
 			return line, nil
 		}
 	}
@@ -331,12 +332,14 @@ func (s *speaker) ReadTool(_ context.Context, tool string, args []byte) ([]byte,
 		return nil, no("the server has ended")
 	}
 	var frame struct {
-		Result json.RawMessage
-		Error  json.RawMessage
+		Result json.RawMessage `json:"result"`
+		Error  json.RawMessage `json:"error"`
 	}
-	var result struct{ IsError bool }
+	var result struct {
+		IsError bool `json:"isError"`
+	}
 	switch {
-	case json.Unmarshal(line, &frame) != nil, frame.Error != nil, json.Unmarshal(frame.Result, &result) != nil, result.IsError:
+	case jsonvalue.DecodeKnown(line, &frame) != nil, frame.Error != nil, jsonvalue.DecodeKnown(frame.Result, &result) != nil, result.IsError:
 		return nil, no(sentenceOf(line))
 	case redact.ContainsMarker(frame.Result):
 		// fail closed: what was taken out is not known here, and must not be written

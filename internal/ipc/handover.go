@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Handover is a session as a shim handed it over. Close ends it.
@@ -106,7 +108,7 @@ func (h *Handover) receive(ctx context.Context) error {
 	if err != nil {
 		return explain(ctx, err)
 	}
-	if err := json.Unmarshal(line, &h.Hello); err != nil {
+	if err := jsonvalue.DecodeKnown(line, &h.Hello); err != nil {
 		return fmt.Errorf("reading the hello: %w", err)
 	}
 	return nil

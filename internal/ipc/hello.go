@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Protocol is the version of the hello. Both ends must have the same; builds
@@ -107,7 +109,7 @@ func Offer(ctx context.Context, conn *net.UnixConn, h Hello, in, out *os.File) (
 	if line, err = r.next(); err != nil {
 		return w, fmt.Errorf("waiting for the guard daemon's welcome: %w", explain(ctx, err))
 	}
-	if err := json.Unmarshal(line, &w); err != nil {
+	if err := jsonvalue.DecodeKnown(line, &w); err != nil {
 		return w, fmt.Errorf("reading the guard daemon's welcome: %w", err)
 	}
 	w.rest = r.buf
@@ -147,7 +149,7 @@ func (w Welcome) Await(conn *net.UnixConn, notice func(line string)) (ended bool
 			return ended
 		}
 		var said word
-		if json.Unmarshal(line, &said) != nil {
+		if jsonvalue.DecodeKnown(line, &said) != nil {
 			return ended
 		}
 		ended = ended || said.End

@@ -19,6 +19,9 @@ const (
 type Limits struct {
 	MaxFrame int // bytes, newline not counted
 	MaxDepth int // nesting of objects and arrays
+	// AllowCR takes a carriage return between tokens for white space, as JSON
+	// does. It is for texts that are no frames, such as files.
+	AllowCR bool
 }
 
 func (l Limits) withDefaults() Limits {
@@ -116,7 +119,7 @@ func Admit(frame []byte, l Limits) (Message, error) {
 	m, ok := s.message(l.MaxFrame)
 	if !ok {
 		// fail closed: the zero Message, whatever was read so far.
-		r := &Refusal{Reason: s.why, Detail: s.detail()}
+		r := &Refusal{Reason: s.why, Offset: s.at, Detail: s.detail()}
 		if len(frame) <= l.MaxFrame {
 			var sn sniffer
 			sn.write(frame)
@@ -133,9 +136,9 @@ func Admit(frame []byte, l Limits) (Message, error) {
 func Check(value []byte, l Limits) error {
 	l = l.withDefaults()
 	var names [48]nameRef
-	s := scanner{b: value, maxDepth: l.MaxDepth, names: names[:0]}
+	s := scanner{b: value, maxDepth: l.MaxDepth, allowCR: l.AllowCR, names: names[:0]}
 	if !s.lone(l.MaxFrame) {
-		return &Refusal{Reason: s.why, Detail: s.detail()}
+		return &Refusal{Reason: s.why, Offset: s.at, Detail: s.detail()}
 	}
 	return nil
 }

@@ -73,6 +73,8 @@ type Refusal struct {
 	// what seems to be a Request wants an error reply; what seems to be a
 	// Response leaves its caller waiting unless the guard answers in its place.
 	Kind MessageKind
+	// Offset is the byte at which the reading stopped.
+	Offset int
 	// Detail says where and what, for the audit log. It may quote the frame
 	// (escaped, cut short): it is not for the agent and not for a terminal.
 	Detail string

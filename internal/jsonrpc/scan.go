@@ -32,6 +32,7 @@ const inArena = 1 << 31
 type scanner struct {
 	b        []byte
 	maxDepth int
+	allowCR  bool
 
 	names []nameRef // names of all open objects, innermost last
 	arena []byte    // decoded names
@@ -59,7 +60,10 @@ func (s *scanner) space(i int) int {
 		case ' ', '\t', '\n':
 			i++
 		case '\r':
-			return s.fail(BareCR, i)
+			if !s.allowCR {
+				return s.fail(BareCR, i)
+			}
+			i++
 		default:
 			return i
 		}

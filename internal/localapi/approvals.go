@@ -253,13 +253,22 @@ const decideTimeout = 25 * time.Second
 // settle takes a human's word for what became of an execution whose outcome
 // nothing else could tell.
 func (a *API) settle(r *http.Request, by guard.Approver) (any, error) {
+	if err := query(r).err; err != nil {
+		return nil, err
+	}
 	id := r.PathValue("id")
 	if err := guard.CheckID(guard.ApprovalPrefix, id); err != nil {
 		return nil, badRequest("%v", err)
 	}
-	var w client.Settlement
+	var w struct { // client.Settlement, with whether it says anything of ran
+		Ran    *bool  `json:"ran"`
+		Reason string `json:"reason"`
+	}
 	if err := decode(r, &w); err != nil {
 		return nil, err
+	}
+	if w.Ran == nil {
+		return nil, badRequest("the body does not say whether it ran: %q is true or false", "ran")
 	}
 	reason, err := reasonOf(w.Reason)
 	if err != nil {
@@ -276,7 +285,7 @@ func (a *API) settle(r *http.Request, by guard.Approver) (any, error) {
 		Outcome: guard.OutcomeError, ReadBack: guard.Unverifiable, EndedAt: a.cfg.Clock.Now().Wall,
 		Detail: fmt.Sprintf("user %s says that it did not run: %s", by.User, reason),
 	}
-	if w.Ran {
+	if *w.Ran {
 		receipt.Outcome, receipt.Detail = guard.OutcomeOK, fmt.Sprintf("user %s says that it ran: %s", by.User, reason)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), decideTimeout)
@@ -284,7 +293,7 @@ func (a *API) settle(r *http.Request, by guard.Approver) (any, error) {
 	if _, err := a.cfg.Store.Reconcile(ctx, v.CallID, receipt); err != nil {
 		return nil, a.refused(v.ID, err)
 	}
-	a.log.Info("an outcome was settled", "approval", id, "ran", w.Ran, "user", by.User, "pid", by.PID)
+	a.log.Info("an outcome was settled", "approval", id, "ran", *w.Ran, "user", by.User, "pid", by.PID)
 	if v, err = a.cfg.Store.Approval(v.ID); err != nil {
 		return nil, err
 	}

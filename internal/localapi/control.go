@@ -151,6 +151,10 @@ func (a *API) clearSwitch(r *http.Request, by guard.Approver) (any, error) {
 	if q.err != nil {
 		return nil, q.err
 	}
+	if _, given := q.values["scope"]; !given {
+		// fail closed: what was meant for one server must not resume everything.
+		return nil, badRequest("the parameter scope is missing; it is empty for what stops everything")
+	}
 	scope := q.text("scope")
 	if !slices.ContainsFunc(a.cfg.Store.Switches(), func(s guard.Switch) bool { return s.Scope == scope }) {
 		p := notFound("nothing is paused under %q", scope)

@@ -18,7 +18,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/guard"
-	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // maxBody bounds the body of a request, in bytes. The largest is a decision.
@@ -218,7 +218,8 @@ func (a *API) reply(w http.ResponseWriter, r *http.Request, h answer) {
 	_, _ = b.WriteTo(w) // a reader who is gone needs no answer
 }
 
-// decode reads the body strictly: one value, no doubled and no unknown members.
+// decode reads the body of a request. Each body decides something, so it is
+// read as [jsonvalue.DecodeStrict] reads.
 func decode(r *http.Request, into any) error {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -227,12 +228,7 @@ func decode(r *http.Request, into any) error {
 		}
 		return badRequest("the body cannot be read: %v", err)
 	}
-	if err := jsonrpc.Check(body, jsonrpc.Limits{MaxFrame: maxBody}); err != nil {
-		return badRequest("the body is not one unambiguous JSON value: %v", err)
-	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
+	if err := jsonvalue.DecodeStrict(body, into); err != nil {
 		return badRequest("the body cannot be read: %v", err)
 	}
 	return nil

@@ -13,6 +13,9 @@ import (
 // undo proposes the inverse of an executed change. Nothing is changed by it: the
 // inverse waits for a decision like every other change.
 func (a *API) undo(r *http.Request, by guard.Approver) (any, error) {
+	if err := query(r).err; err != nil {
+		return nil, err
+	}
 	id := guard.ApprovalID(r.PathValue("id"))
 	if err := guard.CheckID(guard.ApprovalPrefix, string(id)); err != nil {
 		return nil, badRequest("%v", err)

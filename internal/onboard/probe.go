@@ -15,6 +15,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
@@ -184,7 +185,7 @@ func listing(raw []byte, protocol string) (Listing, error) {
 		} `json:"serverInfo"`
 		Capabilities map[string]json.RawMessage `json:"capabilities"`
 	}
-	if err := json.Unmarshal(raw, &r); err != nil {
+	if err := jsonvalue.DecodeKnown(raw, &r); err != nil {
 		return Listing{}, fmt.Errorf("reading what the server says of itself: %w", err)
 	}
 	if r.ProtocolVersion != "" {
@@ -207,7 +208,7 @@ func (p *probe) list(ctx context.Context) ([]json.RawMessage, error) {
 			Tools      []json.RawMessage `json:"tools"`
 			NextCursor string            `json:"nextCursor"`
 		}
-		if err := json.Unmarshal(raw, &page); err != nil {
+		if err := jsonvalue.DecodeKnown(raw, &page); err != nil {
 			return nil, fmt.Errorf("reading the list of tools: %w", err)
 		}
 		defs = append(defs, page.Tools...)
@@ -305,7 +306,7 @@ func (p *probe) await(id jsonrpc.ID) (json.RawMessage, error) {
 		case m.Kind == jsonrpc.Response && m.ID == id:
 			if e := m.ErrorRaw(); e != nil {
 				r := &refusal{}
-				if err := json.Unmarshal(e, r); err != nil {
+				if err := jsonvalue.DecodeKnown(e, r); err != nil {
 					return nil, errors.New("the server answered with an error that cannot be read")
 				}
 				return nil, r

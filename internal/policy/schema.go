@@ -16,7 +16,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/digest"
-	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Bounds of a schema and of checking against it.
@@ -105,20 +105,21 @@ func CheckDefinition(raw []byte) error {
 }
 
 func compileDefinition(raw []byte) (*schema, error) {
-	root, ok := jsonrpc.Root(raw)
-	if !ok || !json.Valid(raw) {
-		return nil, errors.New("the tool definition is not JSON")
+	var tool struct {
+		InputSchema json.RawMessage `json:"inputSchema"`
 	}
-	// By its exact name: readers that fold case would take another member.
-	at, ok := jsonrpc.Member(raw, root, "inputSchema")
-	if !ok || jsonrpc.TypeOf(raw, at) == jsonrpc.NullType {
+	// Readers that fold case would take another member for the schema.
+	if err := jsonvalue.DecodeKnown(raw, &tool); err != nil {
+		return nil, fmt.Errorf("reading the tool definition: %w", err)
+	}
+	if len(tool.InputSchema) == 0 || string(tool.InputSchema) == "null" {
 		s, err := compileSchema([]byte(`{"type":"object"}`))
 		if err == nil {
 			s.walk.root.closed = true // fail closed: a tool that has no schema takes no arguments
 		}
 		return s, err
 	}
-	return compileSchema(at.Of(raw))
+	return compileSchema(tool.InputSchema)
 }
 
 // refuseAll is the loader of references: nothing is ever loaded.

@@ -256,14 +256,20 @@ func TestSchemasOfRealServers(t *testing.T) {
 	}
 }
 
-// TestSchemaIsReadByItsExactName: readers that fold case would check arguments
-// against another member than the client's.
-func TestSchemaIsReadByItsExactName(t *testing.T) {
-	s, err := compileDefinition([]byte(`{"name":"t","inputSchema":{"type":"object","properties":{"a":{}}},"InputSchema":{}}`))
-	if err != nil {
-		t.Fatal(err)
+// TestDefinitionWithTwoSchemasIsRefused: one reader would check arguments by the
+// one, another by the other.
+func TestDefinitionWithTwoSchemasIsRefused(t *testing.T) {
+	strict, free := `{"type":"object","properties":{"a":{"type":"string"}}}`, `{"type":"object","additionalProperties":true}`
+	for _, def := range []string{
+		`{"name":"t","inputSchema":` + strict + `,"InputSchema":` + free + `}`,
+		`{"name":"t","inputschema":` + free + `}`,
+		`{"name":"t","inputSchema":` + strict + `,"inputSchema":` + free + `}`,
+	} {
+		if _, err := compileDefinition([]byte(def)); err == nil {
+			t.Errorf("%s was taken", def)
+		}
 	}
-	if s.check(map[string]any{"b": true}, true) == nil {
-		t.Error("the arguments were checked against InputSchema")
+	if _, err := compileDefinition([]byte(`{"name":"t","inputSchema":` + strict + `,"new":1}`)); err != nil {
+		t.Errorf("a member that is not known: %v", err)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Bounds of reading.
@@ -36,7 +37,7 @@ const (
 
 // args decodes the arguments of a call; the schema has been checked before.
 func args[T any](c *call, defaults T) (T, error) {
-	if err := json.Unmarshal(c.args, &defaults); err != nil {
+	if err := jsonvalue.DecodeStrict(c.args, &defaults); err != nil {
 		return defaults, fmt.Errorf("reading the arguments: %w", err)
 	}
 	return defaults, nil
@@ -104,8 +105,9 @@ func (c *Conn) text(p string) ([]byte, guard.Target, error) {
 
 func (c *Conn) readFile(_ context.Context, call *call) (*mcp.CallToolResult, error) {
 	a, err := args(call, struct {
-		Path          string
-		Offset, Limit int
+		Path   string `json:"path"`
+		Offset int    `json:"offset"`
+		Limit  int    `json:"limit"`
 	}{Offset: 1})
 	if err != nil {
 		return nil, err
@@ -170,7 +172,9 @@ func countLines(b []byte) int {
 }
 
 func (c *Conn) readFiles(ctx context.Context, call *call) (*mcp.CallToolResult, error) {
-	a, err := args(call, struct{ Paths []string }{})
+	a, err := args(call, struct {
+		Paths []string `json:"paths"`
+	}{})
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +215,9 @@ type description struct {
 }
 
 func (c *Conn) fileInfo(_ context.Context, call *call) (*mcp.CallToolResult, error) {
-	a, err := args(call, struct{ Path string }{})
+	a, err := args(call, struct {
+		Path string `json:"path"`
+	}{})
 	if err != nil {
 		return nil, err
 	}
@@ -288,7 +294,10 @@ func endings(b []byte) string {
 }
 
 func (c *Conn) readDocument(_ context.Context, call *call) (*mcp.CallToolResult, error) {
-	a, err := args(call, struct{ Path, Pointer string }{})
+	a, err := args(call, struct {
+		Path    string `json:"path"`
+		Pointer string `json:"pointer"`
+	}{})
 	if err != nil {
 		return nil, err
 	}

@@ -55,8 +55,8 @@ type entry struct {
 
 func (c *Conn) listDirectory(ctx context.Context, call *call) (*mcp.CallToolResult, error) {
 	a, err := args(call, struct {
-		Path  string
-		Depth int
+		Path  string `json:"path"`
+		Depth int    `json:"depth"`
 	}{Path: ".", Depth: 1})
 	if err != nil {
 		return nil, err
@@ -185,10 +185,12 @@ type match struct {
 
 // query is what a search looks for.
 type query struct {
-	Path, Pattern, Text string
-	Regexp              bool
-	IgnoreCase          bool `json:"ignore_case"`
-	Limit               int
+	Path       string `json:"path"`
+	Pattern    string `json:"pattern"`
+	Text       string `json:"text"`
+	Regexp     bool   `json:"regexp"`
+	IgnoreCase bool   `json:"ignore_case"`
+	Limit      int    `json:"limit"`
 }
 
 // maxMatch is how many characters of a matching line are returned.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // pin is the last state of the audit log that this user's approve has seen. It
@@ -105,7 +106,7 @@ func (a *app) readPin() (*pin, audit.Checkpoint, error) {
 	}
 	var p pin
 	if err == nil {
-		err = json.Unmarshal(b, &p)
+		err = jsonvalue.DecodeStrict(b, &p)
 	}
 	var c audit.Checkpoint
 	if err == nil {
