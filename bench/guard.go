@@ -29,11 +29,12 @@ type guard struct {
 const servers = `
 roots: [%q]
 native: {preset: claude-native}
+quotas: {held_calls: 10000}
 servers:
   echo:
     command: %q
     tools:
-      echo: {tier: T0_READ}
+      echo: {tier: T0_READ, limits: {rate: 1000000/s}}
       note: {tier: T1_REVERSIBLE_WRITE, effect: opaque, limits: {rate: 100000/m}}
   work:
     builtin: workspace

@@ -156,12 +156,16 @@ func (c *Config) checkServer(d *decoder, s *Server, name string) {
 	if s.Limits.Concurrency < 0 {
 		d.errorf(path+".limits.concurrency", "", "a limit is at least 1")
 	}
+	if s.Limits.Output < 0 {
+		d.errorf(path+".limits.output", "", "a limit is at least 1 byte")
+	}
 	for _, m := range slices.Sorted(maps.Keys(s.Methods)) {
 		if strings.HasPrefix(m, "tools/") || m == "initialize" || m == "roots/list" || m == "" {
 			d.errorf(path+".methods."+m, "", "the guard handles %q itself; it cannot be named here", clip(m))
 		}
 	}
-	c.checkWho(d, path, s.Tenants, s.Environments)
+	c.checkWho(d, path, s.Tenants, s.Environments, s.Workflows)
+	checkHosts(d, path+".resource_hosts", s.Hosts)
 	for _, t := range slices.Sorted(maps.Keys(s.Tools)) {
 		c.checkTool(d, s, s.Tools[t], t)
 	}
@@ -194,15 +198,48 @@ func (c *Config) note(path, message, suggestion string) {
 	c.Notes = append(c.Notes, Diagnostic{Pos: c.Pos(path), Message: message, Suggestion: suggestion})
 }
 
-// checkWho looks at tenants and environments.
-func (c *Config) checkWho(d *decoder, path string, tenants, envs []string) {
-	known := map[string]bool{}
-	for _, p := range c.Profiles {
-		known[p.Tenant] = true
+// noteWider names what a tool is given that its server is not: the server
+// decides first.
+func (c *Config) noteWider(s *Server, t *Tool) {
+	wider := func(key string, server, tool []string) {
+		for _, x := range tool {
+			if server != nil && !slices.Contains(server, x) {
+				c.note(t.Path, fmt.Sprintf("%q is among the %s of tool %q but not of its server, which decides first", x, key, t.Name),
+					"add it to the server's "+key+", or take it from the tool")
+			}
+		}
 	}
+	wider("tenants", s.Tenants, t.Tenants)
+	wider("environments", s.Environments, t.Environments)
+	wider("workflows", s.Workflows, t.Workflows)
+}
+
+// hostName is a host of resource_hosts: a name or an address, or *. before a name.
+var hostName = regexp.MustCompile(`^(\*\.)?[a-z0-9]([a-z0-9._-]*[a-z0-9])?$|^\[?[0-9a-f:]+\]?$`)
+
+func checkHosts(d *decoder, path string, hosts []string) {
+	for i, h := range hosts {
+		if !hostName.MatchString(h) {
+			d.errorf(fmt.Sprintf("%s[%d]", path, i), "write the name in lower case without scheme or port, or '*.NAME'", "%q is no host", clip(h))
+		}
+	}
+}
+
+// checkWho looks at tenants, environments and workflows.
+func (c *Config) checkWho(d *decoder, path string, tenants, envs, workflows []string) {
+	known, labels := map[string]bool{}, map[string]bool{}
+	for _, p := range c.Profiles {
+		known[p.Tenant], labels[p.Workflow] = true, true
+	}
+	delete(labels, "")
 	for i, t := range tenants {
 		if !known[t] && len(known) > 0 {
 			d.errorf(fmt.Sprintf("%s.tenants[%d]", path, i), didYouMean(t, slices.Sorted(maps.Keys(known))), "no profile has the tenant %q", clip(t))
+		}
+	}
+	for i, w := range workflows {
+		if !labels[w] {
+			d.errorf(fmt.Sprintf("%s.workflows[%d]", path, i), didYouMean(w, slices.Sorted(maps.Keys(labels))), "no profile has the workflow %q", clip(w))
 		}
 	}
 	for i, e := range envs {
@@ -230,7 +267,8 @@ func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
 	if t.Tier != guard.Never && t.Says != "" {
 		d.errorf(path+".says", "", "'says' belongs to tier NEVER")
 	}
-	c.checkWho(d, path, t.Tenants, t.Environments)
+	c.checkWho(d, path, t.Tenants, t.Environments, t.Workflows)
+	c.noteWider(s, t)
 	checkEffect(d, t, path)
 	c.checkRecord(d, s, t)
 	checkReceipts(d, t, path)

@@ -125,6 +125,7 @@ var tabled = map[string]reflect.Type{
 	"Records":                 reflect.TypeFor[Record](),
 	"Approval and time boxes": reflect.TypeFor[Approval](),
 	"Limits":                  reflect.TypeFor[Limits](),
+	"Quotas":                  reflect.TypeFor[Quotas](),
 	"Hold":                    reflect.TypeFor[Hold](),
 	"Who may decide":          reflect.TypeFor[Config](),
 	"Audit and retention":     reflect.TypeFor[Config](),

@@ -138,6 +138,9 @@ func merge(base, over *node, path []string) *node {
 
 // Defaults that the file leaves out.
 const (
+	defaultHeld         = 256 << 20 // bytes
+	defaultHeldCalls    = 256
+	defaultSessions     = 64
 	defaultHold         = 50 * time.Second // below the 60 s of the common client library
 	defaultStartTimeout = 30 * time.Second
 	defaultTimeout      = 5 * time.Minute
@@ -167,6 +170,9 @@ func (c *Config) fill() {
 	if _, ok := c.Hold.Clients["claude-code"]; !ok {
 		c.Hold.Clients["claude-code"] = HoldTime{Wait: true}
 	}
+	setDefault(&c.Quotas.Held, defaultHeld)
+	setDefault(&c.Quotas.HeldCalls, defaultHeldCalls)
+	setDefault(&c.Quotas.Sessions, defaultSessions)
 	setDefault(&c.Audit.Reads, "strict")
 	setDefault(&c.Approvers.Unsigned, "terminal")
 	for name, s := range c.Servers {
@@ -193,6 +199,12 @@ func (s *Server) fill(name string, implicit bool) {
 	if s.Builtin != "" && s.Preset == "" {
 		s.Preset = s.Builtin
 	}
+	if implicit && s.Tenants == nil {
+		s.Tenants = []string{implicitTenant}
+	}
+	if implicit && s.Environments == nil {
+		s.Environments = []string{implicitEnvironment}
+	}
 	for name, t := range s.Tools {
 		if t == nil {
 			continue
@@ -206,11 +218,8 @@ func (s *Server) fill(name string, implicit bool) {
 		if t.Environments == nil {
 			t.Environments = s.Environments
 		}
-		if implicit && t.Tenants == nil {
-			t.Tenants = []string{implicitTenant}
-		}
-		if implicit && t.Environments == nil {
-			t.Environments = []string{implicitEnvironment}
+		if t.Workflows == nil {
+			t.Workflows = s.Workflows
 		}
 		setDefault(&t.Schema.ExtraMembers, "deny")
 		setDefault(&t.Limits.Timeout, s.Timeout)

@@ -23,6 +23,7 @@ type Config struct {
 	Audit     Audit                       `yaml:"audit" doc:"How the audit log is kept."`
 	Approvers Approvers                   `yaml:"approvers" doc:"Who may decide."`
 	TimeBoxes map[guard.Tier]TimeBoxWords `yaml:"time_boxes" doc:"How long an approval may wait and be used, by tier."`
+	Quotas    Quotas                      `yaml:"quotas" doc:"How much clients may hold open in the guard."`
 	Retention Retention                   `yaml:"retention" doc:"How long decided approvals keep their content."`
 
 	// Implicit is true where no profiles are written: roots, tenant local,
@@ -58,10 +59,12 @@ type Server struct {
 	Cwd          string               `yaml:"cwd" doc:"Folder to start in: 'client' for the client's own (default), or an absolute folder."`
 	Secrets      map[string]SecretRef `yaml:"secrets" doc:"Environment variables whose values the daemon fetches: file:PATH, env:NAME or cmd:COMMAND."`
 	Workspaces   []string             `yaml:"workspaces" doc:"Folders that the server may touch: 'client' for the client's own, or absolute folders. Default: [client]."`
-	Tenants      []string             `yaml:"tenants" doc:"Default for the tools of this server: tenants that may call them."`
-	Environments []string             `yaml:"environments" doc:"Default for the tools of this server: environments in which they may be called." enum:"dev,staging,prod"`
+	Tenants      []string             `yaml:"tenants" doc:"Tenants that may use the server at all; its tools may narrow them. Default: those that its tools name."`
+	Environments []string             `yaml:"environments" doc:"Environments in which the server may be used at all; its tools may narrow them. Default: those that its tools name." enum:"dev,staging,prod"`
+	Workflows    []string             `yaml:"workflows" json:",omitempty" doc:"Workflows in which the server may be used at all; its tools may narrow them. Default: every workflow."`
 	Prompts      Access               `yaml:"prompts" doc:"Whether prompts may be listed and read. Default: deny."`
 	Resources    Access               `yaml:"resources" doc:"Whether resources may be listed, read and subscribed to. Default: deny."`
+	Hosts        []string             `yaml:"resource_hosts" json:",omitempty" doc:"Hosts from which resources with a network address may be read: names, or '*.NAME' for all below one. Default: none."`
 	Sampling     Access               `yaml:"sampling" doc:"Whether the server may ask the client's model. Default: deny."`
 	Elicitation  Access               `yaml:"elicitation" doc:"Whether the server may ask the user. Default: allow."`
 	Methods      map[string]Access    `yaml:"methods" doc:"Other protocol methods by name."`
@@ -109,13 +112,15 @@ type Package struct {
 
 // ServerLimits bound a whole server. Zero means no limit.
 type ServerLimits struct {
-	Concurrency int `yaml:"concurrency" doc:"Calls in flight at once, over all tools and sessions."`
+	Concurrency int  `yaml:"concurrency" doc:"Calls in flight at once, over all tools and sessions."`
+	Rate        Rate `yaml:"rate" json:",omitzero" doc:"Requests per time for what is no tool (resources, prompts, completion), by method. Default: 1000/m."`
+	Output      Size `yaml:"output" json:",omitempty" doc:"Size of an answer to what is no tool, such as 1MiB. A larger one is withheld as a whole."`
 }
 
 func (ServerLimits) noun() string { return "a server's limits" }
 
 func (ServerLimits) unknownKey(name string) (string, string) {
-	return unenforcedLimit(name, []string{"concurrency"})
+	return unenforcedLimit(name, []string{"concurrency", "rate", "output"})
 }
 
 // Tool is the policy of one tool.
@@ -129,6 +134,7 @@ type Tool struct {
 	Allow        []Rule                `yaml:"allow" doc:"If given, a call is refused unless one of these holds for each of its targets."`
 	Tenants      []string              `yaml:"tenants" doc:"Tenants that may call it. Default: none, or [local] without profiles."`
 	Environments []string              `yaml:"environments" doc:"Environments in which it may be called. Default: none, or [dev] without profiles." enum:"dev,staging,prod"`
+	Workflows    []string              `yaml:"workflows" json:",omitempty" doc:"Workflows in which it may be called. Default: the server's, or every workflow."`
 	Approval     Approval              `yaml:"approval" doc:"How a call is approved."`
 	Limits       Limits                `yaml:"limits" doc:"Limits of the tool. A limit that is not enforced does not load."`
 	SideEffects  []SideEffect          `yaml:"side_effects" doc:"What else follows from a call, shown to the reviewer."`
@@ -204,7 +210,7 @@ func (Approval) noun() string { return "approval" }
 // Limits bound one tool. Zero means the default.
 type Limits struct {
 	CallsPerRun int      `yaml:"calls_per_run" doc:"Calls in one run of the client."`
-	Rate        Rate     `yaml:"rate" doc:"Calls per time, such as 30/m. Default for writes: 60/m."`
+	Rate        Rate     `yaml:"rate" doc:"Calls per time, such as 30/m. Default: 60/m for writes, 1000/m for reads."`
 	Timeout     Duration `yaml:"timeout" doc:"How long a call may take."`
 	Concurrency int      `yaml:"concurrency" doc:"Calls in flight at once."`
 	Output      Size     `yaml:"output" doc:"Size of a result, such as 1MiB. A larger one is withheld as a whole, and the agent is told its size."`
@@ -263,6 +269,16 @@ type TimeBoxWords struct {
 }
 
 func (TimeBoxWords) noun() string { return "a time box" }
+
+// Quotas bound what clients may hold open, so that none of them can exhaust the
+// guard.
+type Quotas struct {
+	Held      Size `yaml:"held" doc:"Bytes of all calls that wait for an approval; a call beyond it is refused. Default: 256MiB."`
+	HeldCalls int  `yaml:"held_calls" doc:"Calls of one client that wait for an approval at once. Default: 256."`
+	Sessions  int  `yaml:"sessions" doc:"Sessions that one client may have open at once. Default: 64."`
+}
+
+func (Quotas) noun() string { return "quotas" }
 
 // Retention says how long the content of decided approvals is kept.
 type Retention struct {

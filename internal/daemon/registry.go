@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -43,11 +44,11 @@ type session struct {
 }
 
 // renew tells a session of the policy in force. One whose server would be
-// started otherwise now, or whose client would have another profile, ends: what
-// runs, for whom and where is what the configuration says.
+// started otherwise now or not at all, or whose client would have another
+// profile, ends: what runs, for whom and where is what the configuration says.
 func (s *session) renew(set *policy.Set) {
 	now, ok := set.Server(s.Server)
-	if !ok || !startedAlike(s.server.Config, now.Config) || !sameProfile(set, s.folder, s.Session) {
+	if !ok || !startedAlike(s.server.Config, now.Config) || !sameProfile(set, s.folder, s.Session) || now.Starts(s.Session, nil).Verdict != guard.Allow {
 		s.outdate.Do(func() { close(s.over) })
 		return
 	}
@@ -181,15 +182,25 @@ func newRegistry() *registry { return &registry{live: map[guard.SessionID]*sessi
 // process of its own.
 const maxSessions = 256
 
-// add enters a session, unless there are too many.
-func (r *registry) add(s *session) bool {
+// add enters a session, unless there are too many, or its client has as many
+// as one may have. The error is a sentence for the client.
+func (r *registry) add(s *session, perClient int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.live) >= maxSessions {
-		return false
+		return fmt.Errorf("%d sessions are open, which is the most that are served at once; end some clients", maxSessions)
+	}
+	n := 0
+	for _, other := range r.live {
+		if other.RunID == s.RunID {
+			n++
+		}
+	}
+	if n >= perClient {
+		return fmt.Errorf("this client has %d sessions open, which is the most that one may have (quotas.sessions); end some of them", n)
 	}
 	r.live[s.ID] = s
-	return true
+	return nil
 }
 
 func (r *registry) remove(s *session) {

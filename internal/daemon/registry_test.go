@@ -12,20 +12,70 @@ import (
 	"github.com/mcpguard/mcpguard/internal/proxy"
 )
 
-func TestTheRegistryIsBounded(t *testing.T) {
+func TestSessionsAreBounded(t *testing.T) {
 	r := newRegistry()
-	for range maxSessions {
-		if !r.add(&session{Session: guard.Session{ID: guard.NewSessionID()}}) {
-			t.Fatal("refused too early")
+	of := func(run guard.RunID) *session {
+		return &session{Session: guard.Session{ID: guard.NewSessionID(), RunID: run}}
+	}
+	const perClient = 60
+	for range perClient {
+		if err := r.add(of("run_greedy"), perClient); err != nil {
+			t.Fatal("refused too early:", err)
 		}
 	}
-	s := &session{Session: guard.Session{ID: guard.NewSessionID()}}
-	if r.add(s) {
-		t.Error("one more was taken")
+	if err := r.add(of("run_greedy"), perClient); err == nil || !strings.Contains(err.Error(), "quotas.sessions") {
+		t.Errorf("one client took one more: %v", err)
+	}
+	for i := range maxSessions - perClient {
+		if err := r.add(of(guard.RunID(fmt.Sprint("run_", i))), perClient); err != nil {
+			t.Fatal("another client was refused:", err)
+		}
+	}
+	s := of("run_last")
+	if err := r.add(s, perClient); err == nil {
+		t.Error("more are served than there may be")
 	}
 	r.remove(r.all()[0])
-	if !r.add(s) {
-		t.Error("refused although one has ended")
+	if err := r.add(s, perClient); err != nil {
+		t.Error("refused although one has ended:", err)
+	}
+}
+
+// TestSessionEndsWhenItsServerIsClosedToIt holds that a reload which closes a
+// server to a session's tenant or workflow ends the session.
+func TestSessionEndsWhenItsServerIsClosedToIt(t *testing.T) {
+	compiled := func(server string) *policy.Set {
+		t.Helper()
+		cfg, err := config.Parse("config.yaml", []byte("version: 1\nprofiles:\n  p: {roots: [/w], tenant: acme, environment: dev, workflow: audit}\n  q: {roots: [/o], tenant: rival, environment: dev}\n"+
+			"servers:\n  s: {command: /bin/x, environments: [dev], "+server+"}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := policy.Compile(cfg, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set
+	}
+	for text, ends := range map[string]bool{
+		"tenants: [acme]": false, "tenants: [acme, rival]": false, "tenants: [acme], workflows: [audit]": false,
+		"tenants: [rival]": true, "tenants: []": true, "tenants: [acme, rival], workflows: []": true,
+	} {
+		before, _ := compiled("tenants: [acme]").Server("s")
+		s := &session{
+			Session: guard.Session{Server: "s", Tenant: "acme", Environment: "dev", Profile: "p", Workflow: "audit"}, server: before, folder: "/w/x",
+			changed: make(chan struct{}, 1), over: make(chan struct{}),
+		}
+		s.renew(compiled(text))
+		ended := false
+		select {
+		case <-s.over:
+			ended = true
+		default:
+		}
+		if ended != ends {
+			t.Errorf("%s: the session ended: %v, want %v", text, ended, ends)
+		}
 	}
 }
 

@@ -122,8 +122,8 @@ func (d *daemon) open(ctx context.Context, h *ipc.Handover) (*session, error) {
 	if s.roots, err = Workspaces(server.Config, h.Client.Cwd); err != nil {
 		return nil, err
 	}
-	if !d.sessions.add(s) {
-		return nil, fmt.Errorf("%d sessions are open, which is the most that are served at once; end some clients", maxSessions)
+	if err := d.sessions.add(s, set.Config().Quotas.Sessions); err != nil {
+		return nil, err
 	}
 	if err := d.store.OpenSession(ctx, s.Session, audit.ForSession(audit.SessionOpened, s.Session, d.now())); err != nil {
 		d.sessions.remove(s)

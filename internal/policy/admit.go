@@ -105,11 +105,18 @@ func (t *Tool) standing(req Request) (guard.Decision, bool) {
 		}
 	}
 	ses := req.Call.Session
+	if d, ok := t.of.open(ses); !ok {
+		d.PolicyHash = t.Hash
+		return d, false
+	}
 	if !contains(t.Config.Tenants, ses.Tenant) {
 		return t.deny(guard.RuleTenant, "this tool is not open to the tenant that the work is done for", goOn), false
 	}
 	if !contains(t.Config.Environments, ses.Environment) {
 		return t.deny(guard.RuleEnvironment, "this tool is not open in the environment that the work is done in", goOn), false
+	}
+	if !inWorkflow(t.Config.Workflows, ses.Workflow) {
+		return t.deny(guard.RuleWorkflow, "this tool is not open in the workflow that the work belongs to", goOn), false
 	}
 	return guard.Decision{}, true
 }

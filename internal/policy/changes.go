@@ -90,6 +90,26 @@ func (d *differ) words(what string, old, new []string) {
 	}
 }
 
+// open compares two lists of whom something is open to; none is for all, as
+// far as others do not say less.
+func (d *differ) open(what string, old, new []string) {
+	switch {
+	case old == nil && new != nil:
+		d.add(false, "%s: only %s", what, strings.Join(new, " "))
+	case old != nil && new == nil:
+		d.add(true, "%s: no longer limited to %s", what, strings.Join(old, " "))
+	default:
+		d.words(what, old, new)
+	}
+}
+
+func (d *differ) rate(what string, old, new config.Rate) {
+	if old != new {
+		d.add(new.Count == 0 || old.Count == 0 || float64(new.Count)/new.Per.Seconds() > float64(old.Count)/old.Per.Seconds() || new.Per > old.Per,
+			"%s: %s → %s", what, old, new)
+	}
+}
+
 // limit compares two bounds; 0 means none.
 func (d *differ) limit(what string, old, new int64, text func(int64) string) {
 	if old == new {
@@ -160,6 +180,9 @@ func (d *differ) global(old, new *config.Config) {
 	if !same(old.Hold, new.Hold) {
 		d.add(false, "hold: %s → %s", show(old.Hold), show(new.Hold))
 	}
+	d.limit("quotas.held", int64(old.Quotas.Held), int64(new.Quotas.Held), count)
+	d.limit("quotas.held_calls", int64(old.Quotas.HeldCalls), int64(new.Quotas.HeldCalls), count)
+	d.limit("quotas.sessions", int64(old.Quotas.Sessions), int64(new.Quotas.Sessions), count)
 	if old.Retention != new.Retention {
 		d.add(false, "retention: %s → %s", span(int64(old.Retention.Payloads)), span(int64(new.Retention.Payloads)))
 	}
@@ -176,6 +199,10 @@ func (d *differ) server(old, new *Server) {
 	d.access(name+", resources", a.Resources, b.Resources)
 	d.access(name+", sampling", a.Sampling, b.Sampling)
 	d.access(name+", elicitation", a.Elicitation, b.Elicitation)
+	d.open(name+", tenants", a.Tenants, b.Tenants)
+	d.open(name+", environments", a.Environments, b.Environments)
+	d.open(name+", workflows", a.Workflows, b.Workflows)
+	d.words(name+", hosts of resources", a.Hosts, b.Hosts)
 	for _, m := range union(a.Methods, b.Methods) {
 		d.access(name+", method "+m, a.Methods[m], b.Methods[m])
 	}
@@ -183,6 +210,8 @@ func (d *differ) server(old, new *Server) {
 	d.words(name+", environment variables", a.Env, b.Env)
 	d.words(name+", secrets", slices.Sorted(maps.Keys(a.Secrets)), slices.Sorted(maps.Keys(b.Secrets)))
 	d.limit(name+", concurrency", int64(a.Limits.Concurrency), int64(b.Limits.Concurrency), count)
+	d.rate(name+", rate", old.RequestRate(), new.RequestRate())
+	d.limit(name+", output", int64(a.Limits.Output), int64(b.Limits.Output), count)
 	if a.Proven() && !b.Proven() {
 		d.add(false, "%s: version %q of %s is not proven", name, b.Detected.Version, b.Package)
 	}
@@ -208,8 +237,8 @@ func (d *differ) server(old, new *Server) {
 
 func rest(s config.Server) config.Server {
 	s.Prompts, s.Resources, s.Sampling, s.Elicitation, s.Methods = "", "", "", "", nil
-	s.Workspaces, s.Env, s.Tools, s.Limits.Concurrency = nil, nil, nil, 0
-	s.Tenants, s.Environments = nil, nil // in force through the tools
+	s.Workspaces, s.Env, s.Tools, s.Limits = nil, nil, nil, config.ServerLimits{}
+	s.Tenants, s.Environments, s.Workflows, s.Hosts = nil, nil, nil, nil
 	s.About, s.Basis, s.Versions, s.Package, s.Also, s.Detected = "", "", nil, "", nil, config.Package{}
 	return s
 }
@@ -225,6 +254,7 @@ func (d *differ) tool(old, new *Tool) {
 	}
 	d.words(name+", tenants", a.Tenants, b.Tenants)
 	d.words(name+", environments", a.Environments, b.Environments)
+	d.open(name+", workflows", a.Workflows, b.Workflows)
 	d.ruleList(name+", deny", a.Deny, b.Deny, false)
 	d.allowList(name, a.Allow, b.Allow)
 	if !same(a.Sensitive, b.Sensitive) {
@@ -235,10 +265,7 @@ func (d *differ) tool(old, new *Tool) {
 	d.limit(name+", concurrency", int64(old.Limits.Concurrency), int64(new.Limits.Concurrency), count)
 	d.limit(name+", timeout", int64(old.Limits.Timeout), int64(new.Limits.Timeout), span)
 	d.limit(name+", output", old.Limits.Output, new.Limits.Output, count)
-	if x, y := old.Limits.Rate, new.Limits.Rate; x != y {
-		d.add(y.Count == 0 || x.Count == 0 || float64(y.Count)/y.Per.Seconds() > float64(x.Count)/x.Per.Seconds() || y.Per > x.Per,
-			"%s, rate: %s → %s", name, x, y)
-	}
+	d.rate(name+", rate", old.Limits.Rate, new.Limits.Rate)
 	if old.strict != new.strict {
 		d.add(!new.strict, "%s: members that its schema does not name are %s", name, map[bool]string{true: "refused", false: "accepted"}[new.strict])
 	}
@@ -288,7 +315,7 @@ func (d *differ) tool(old, new *Tool) {
 // it is described.
 func undescribed(t config.Tool) config.Tool {
 	t.Name, t.Tier, t.TiersWhen, t.Effect, t.Deny, t.Allow = "", guard.Never, nil, config.Effect{}, nil, nil
-	t.Tenants, t.Environments, t.Approval, t.Limits = nil, nil, config.Approval{}, config.Limits{}
+	t.Tenants, t.Environments, t.Workflows, t.Approval, t.Limits = nil, nil, nil, config.Approval{}, config.Limits{}
 	t.SideEffects, t.Sensitive, t.Schema, t.Sandbox, t.Signed, t.Says = nil, config.Sensitive{}, config.Schema{}, "", false, ""
 	t.Labels, t.Receipts, t.Undo, t.Claim = nil, nil, config.Undo{}, ""
 	return t

@@ -24,8 +24,11 @@ func (c *compiler) tool(s *config.Server, tc *config.Tool) *Tool {
 		boxes: map[guard.Tier]guard.TimeBox{}, schemas: newSchemaCache(),
 		proven: s.Proven(), serverMax: s.Limits.Concurrency,
 	}
-	if t.Tier != guard.T0Read && t.Limits.Rate.Count == 0 {
+	if t.Limits.Rate.Count == 0 {
 		t.Limits.Rate = defaultWriteRate
+		if t.Tier == guard.T0Read {
+			t.Limits.Rate = defaultReadRate
+		}
 	}
 	t.pin, t.pinned = c.lock.Pin(s.Name, tc.Name)
 	t.effect = tc.Effect

@@ -67,6 +67,7 @@ func (c *compiler) server(sc *config.Server) *Server {
 	sv := &Server{Name: sc.Name, Config: sc, tools: map[string]*Tool{}, hold: c.cfg.Hold}
 	for _, tool := range slices.Sorted(maps.Keys(sc.Tools)) {
 		t := c.tool(sc, sc.Tools[tool])
+		t.of = sv
 		sv.tools[tool] = t
 		sv.sorted = append(sv.sorted, t)
 	}
@@ -205,6 +206,7 @@ type Tool struct {
 	Limits       Limits
 	Config       *config.Tool
 
+	of        *Server
 	pin       guard.Pin
 	pinned    bool
 	rules     rules

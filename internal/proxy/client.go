@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/policy"
 )
 
 // readClient handles what the client sends until its stream ends. It never
@@ -92,8 +93,11 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 		return
 	}
 	m, why := s.ownRoots(m)
-	if why != "" {
-		d := guard.Decision{Rule: guard.RuleMethod, Reason: why}
+	d = guard.Decision{Verdict: guard.Deny, Rule: guard.RuleMethod, Reason: why}
+	if why == "" {
+		d = s.subscribes(&m)
+	}
+	if d.Verdict == guard.Deny {
 		s.stopped(jsonrpc.FromClient, m.Method, d)
 		s.toClient(methodDenied(m.ID, m.Method, d))
 		return
@@ -143,10 +147,11 @@ func (s *session) follower(method string) func(context.Context, *call) {
 	switch method {
 	case "tools/call":
 		return s.call
-	case "resources/read", "prompts/get":
-		return s.methodRead
+	case "initialize", "server/discover", "ping", "tools/list", "logging/setLevel", "subscriptions/listen",
+		"tasks/get", "tasks/result", "tasks/list", "tasks/cancel", "tasks/update":
+		return nil
 	}
-	return nil
+	return s.methodRead
 }
 
 func (s *session) goneReply(id jsonrpc.ID) []byte {
@@ -155,10 +160,14 @@ func (s *session) goneReply(id jsonrpc.ID) []byte {
 }
 
 func methodDenied(id jsonrpc.ID, method string, d guard.Decision) []byte {
-	return jsonrpc.ErrorReply(id, jsonrpc.CodeMethodNotFound,
-		"mcpguard: the policy for this server does not allow this method", map[string]any{
-			"status": "denied", "method": method, "rule": d.Rule, "reason": d.Reason, "repair": d.Repair,
-		})
+	code, message := jsonrpc.CodeMethodNotFound, "mcpguard: the policy for this server does not allow this method"
+	if d.Rule != guard.RuleMethod {
+		// Not for ever: a client need not conclude that the server lacks it.
+		code, message = jsonrpc.CodeInternalError, "mcpguard: "+d.Reason
+	}
+	return jsonrpc.ErrorReply(id, code, message, map[string]any{
+		"status": "denied", "method": method, "rule": d.Rule, "reason": d.Reason, "repair": d.Repair,
+	})
 }
 
 // method asks the policy in force about a method.
@@ -168,7 +177,7 @@ func (s *session) method(fromClient bool, method string) guard.Decision {
 		// fail closed: a server that the policy no longer names may do nothing
 		return guard.Decision{Rule: guard.RuleNotListed, Reason: "the policy does not name this server any more"}
 	}
-	return server.Method(fromClient, method)
+	return server.Pass(policy.Message{Session: s.cfg.Session, Method: method, FromClient: fromClient, Switches: s.cfg.Store.Switches()})
 }
 
 func (s *session) clientNotification(m jsonrpc.Message) {

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
-	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 	"github.com/mcpguard/mcpguard/internal/policy"
 )
 
@@ -102,23 +100,4 @@ func (s *session) readEnding(c *call, tool *policy.Tool, output int, a answer) (
 		return s.goneReply(c.req.id), nil, audit.StatusError
 	}
 	return ownResult(c, w), nil, audit.StatusError
-}
-
-// methodRead follows a request that reads a resource or a prompt: policy has
-// let its method pass, it is recorded like a call of a T0 tool.
-func (s *session) methodRead(ctx context.Context, c *call) {
-	c.tc.Tool = c.req.method
-	c.tc.Args = c.msg.ParamsRaw()
-	c.tc.ArgsRaw = digest.Sum(c.tc.Args)
-	if canonical, err := jsonvalue.Canonical(c.tc.Args); err == nil {
-		c.tc.ArgsCanonical = canonical
-	}
-	c.tier = guard.T0Read
-	c.decision = guard.Decision{Verdict: guard.Allow, Rule: guard.RuleMethod}
-	defer s.recovered(c)
-	frame, err := s.read(ctx, c, nil, math.MaxInt)
-	if err != nil {
-		frame = s.refuse(c, err)
-	}
-	s.reply(c.req, frame)
 }

@@ -203,7 +203,11 @@ func (s *session) upstreamRequest(m jsonrpc.Message) {
 	}
 	if d.Verdict != guard.Allow {
 		s.stopped(jsonrpc.FromServer, m.Method, d)
-		_ = s.toUpstream(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeMethodNotFound, "the guard's policy does not allow this method", nil))
+		code, why := jsonrpc.CodeMethodNotFound, "the guard's policy does not allow this method"
+		if d.Rule == guard.RuleSwitch {
+			code, why = jsonrpc.CodeInternalError, "a person has paused this server"
+		}
+		_ = s.toUpstream(jsonrpc.ErrorReply(m.ID, code, why, nil))
 		return
 	}
 	why := ""
@@ -230,8 +234,13 @@ func (s *session) upstreamNotification(m jsonrpc.Message) {
 	if !strings.HasPrefix(m.Method, notificationPrefix) {
 		d = notRequest()
 	}
+	if strings.HasPrefix(m.Method, "notifications/tasks") {
+		s.taskStatus(&m) // a call waits for it, whoever may hear of it
+	}
 	if d.Verdict != guard.Allow {
-		s.stopped(jsonrpc.FromServer, m.Method, d)
+		if d.Rule != guard.RuleSwitch { // what a server goes on to say while it is paused is no event
+			s.stopped(jsonrpc.FromServer, m.Method, d)
+		}
 		return
 	}
 	switch m.Method {
@@ -253,7 +262,6 @@ func (s *session) upstreamNotification(m jsonrpc.Message) {
 		}
 	default:
 		if strings.HasPrefix(m.Method, "notifications/tasks") {
-			s.taskStatus(&m)
 			if s.foreignInput(&m) != "" {
 				return // recorded there
 			}

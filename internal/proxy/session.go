@@ -64,6 +64,9 @@ func Serve(ctx context.Context, cfg Config) error {
 	s.reads, s.endReads = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer s.endReads(errSessionEnded)
 
+	if d := s.startable(); d.Verdict != guard.Allow {
+		return s.notStarted(ctx, denied(d))
+	}
 	conn, err := cfg.Upstream(ctx)
 	if err != nil {
 		return s.notStarted(ctx, err)
@@ -164,9 +167,28 @@ func (s *session) stalled() {
 	s.cfg.Client.Close()
 }
 
+// startable asks the policy whether the server may be started for the session.
+func (s *session) startable() guard.Decision {
+	server, ok := s.cfg.Policy().Server(s.cfg.Session.Server)
+	if !ok {
+		// fail closed: a server that the policy does not name is not started
+		return guard.Decision{Rule: guard.RuleNotListed, Reason: "the policy does not name this server"}
+	}
+	return server.Starts(s.cfg.Session, s.cfg.Store.Switches())
+}
+
 // notStarted answers the client's first request in the upstream's place.
 func (s *session) notStarted(ctx context.Context, cause error) error {
 	server := s.cfg.Session.Server
+	answer := fmt.Sprintf("mcpguard could not start the server %q. Ask the user to look at this client's MCP log, or to run: mcpguardd status", server)
+	var no *refusal
+	if errors.As(cause, &no) {
+		s.stopped(jsonrpc.FromClient, "initialize", guard.Decision{Verdict: guard.Deny, Rule: no.word.Rule, Reason: no.word.Reason})
+		answer = fmt.Sprintf("mcpguard did not start the server %q: %s", server, no.word.Reason)
+		if no.word.Repair != "" {
+			answer += ". You can " + no.word.Repair
+		}
+	}
 	s.notice("mcpguard: the server %q could not be started: %v", server, cause)
 	stop := context.AfterFunc(ctx, func() { s.cfg.Client.Close() })
 	defer stop()
@@ -181,8 +203,7 @@ func (s *session) notStarted(ctx context.Context, cause error) error {
 			break
 		}
 		if m, err := jsonrpc.Admit(frame, s.cfg.Limits); err == nil && m.Kind == jsonrpc.Request {
-			s.toClient(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInternalError, fmt.Sprintf(
-				"mcpguard could not start the server %q. Ask the user to look at this client's MCP log, or to run: mcpguardd status", server), nil))
+			s.toClient(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInternalError, answer, nil))
 			break
 		}
 	}

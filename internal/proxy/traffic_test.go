@@ -332,7 +332,7 @@ func TestPromise7_AStartFailureIsToldInSafeText(t *testing.T) {
 		served := make(chan error, 1)
 		go func() { // ends with the first answer
 			served <- Serve(context.Background(), Config{
-				Session:  guard.Session{ID: guard.NewSessionID(), Server: "files"},
+				Session:  guard.Session{ID: guard.NewSessionID(), Server: "files", Tenant: "local", Environment: "dev"},
 				Client:   duplex{fromClient, toClient, func() { fromClient.Close(); toClient.Close() }},
 				Upstream: func(context.Context) (upstream.Conn, error) { return nil, errors.New("no such \x1b[31mcommand") },
 				Policy:   r.policy.Load, Store: r.store, Desk: r.desk, Locks: r.locks, Meter: r.meter,
