@@ -112,7 +112,7 @@ func (g *guard) run(name string, args ...string) ([]byte, error) {
 // session opens a session with a server behind the guard; the first one starts
 // the daemon.
 func (g *guard) session(server string) (*wire, error) {
-	return open(g.env, g.program("mcpguardd"), "stdio", server)
+	return open(g.env, g.program("mcpguard"), "stdio", server)
 }
 
 // pending waits until n approvals wait, and returns them.

@@ -45,10 +45,10 @@ func (b *bench) hooks(context.Context) error {
 		if err := run(&nothing, "PreToolUse", "/bin/true || exit 2", ""); err != nil {
 			return err
 		}
-		if err := run(&asked, "PreToolUse", b.strict.program("mcpguardd")+" hook pre --timeout 3590 || exit 2", `"allow"`); err != nil {
+		if err := run(&asked, "PreToolUse", b.strict.program("mcpguard")+" hook pre --timeout 3590 || exit 2", `"allow"`); err != nil {
 			return err
 		}
-		if err := run(&reported, "PostToolUse", b.strict.program("mcpguardd")+" hook post", ""); err != nil {
+		if err := run(&reported, "PostToolUse", b.strict.program("mcpguard")+" hook post", ""); err != nil {
 			return err
 		}
 	}

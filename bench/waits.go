@@ -150,7 +150,7 @@ func resident(pid int) (int, error) {
 	return total, nil
 }
 
-// shim measures from the start of `mcpguardd stdio` to the first byte that is
+// shim measures from the start of `mcpguard stdio` to the first byte that is
 // forwarded, with the daemon running: the client has written its first request
 // before it starts the shim. Through the built-in server the answer shows it,
 // without the start of another process.
@@ -169,8 +169,8 @@ func (b *bench) shim(context.Context) error {
 			command []string
 		}{
 			{&direct, os.Environ(), []string{b.strict.program("echo")}},
-			{&guarded, b.strict.env, []string{b.strict.program("mcpguardd"), "stdio", "work"}},
-			{&started, b.strict.env, []string{b.strict.program("mcpguardd"), "stdio", "echo"}},
+			{&guarded, b.strict.env, []string{b.strict.program("mcpguard"), "stdio", "work"}},
+			{&started, b.strict.env, []string{b.strict.program("mcpguard"), "stdio", "echo"}},
 		} {
 			d, err := firstAnswer(m.env, m.command...)
 			if err != nil {

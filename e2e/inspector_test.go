@@ -14,7 +14,7 @@ func (g *guard) inspect(server string, args ...string) (out []byte, errors strin
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, node(g.t, inspector), append([]string{"--cli", "-e", "MCPGUARD_HOME=" + g.home, program("mcpguardd"), "stdio", server}, args...)...)
+	cmd := exec.CommandContext(ctx, node(g.t, inspector), append([]string{"--cli", "-e", "MCPGUARD_HOME=" + g.home, program("mcpguard"), "stdio", server}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = g.work, g.environ(), &stdout, &stderr
 	_ = cmd.Run() // an error of the tool is an exit code too; what it printed is looked at

@@ -184,7 +184,7 @@ func (c *crash) stop() {
 // session connects this process as the client.
 func (c *crash) session() *wire {
 	c.t.Helper()
-	w := newWire(c.t, folder, c.environ(), program("mcpguardd"), "stdio", c.server, "--no-autostart")
+	w := newWire(c.t, folder, c.environ(), program("mcpguard"), "stdio", c.server, "--no-autostart")
 	w.initialize("killer", nil)
 	return w
 }

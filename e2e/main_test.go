@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	build := exec.Command("go", "build", "-o", dir, "./cmd/mcpguardd", "./cmd/approve")
+	build := exec.Command("go", "build", "-o", dir, "./cmd/mcpguardd", "./cmd/mcpguard", "./cmd/approve")
 	build.Dir = filepath.Dir(folder)
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {

@@ -66,7 +66,7 @@ type options struct {
 // sdk connects an SDK client under a name to a guarded server.
 func (g *guard) sdk(name, server string) *sdkClient {
 	g.t.Helper()
-	return g.sdkWith(sdkConfig{Name: name, Command: program("mcpguardd"), Args: []string{"stdio", server}})
+	return g.sdkWith(sdkConfig{Name: name, Command: program("mcpguard"), Args: []string{"stdio", server}})
 }
 
 func (g *guard) sdkWith(c sdkConfig) *sdkClient {

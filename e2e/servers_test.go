@@ -72,7 +72,7 @@ func TestEverythingThroughTheSDK(t *testing.T) {
 		"sampling/createMessage": map[string]any{"model": "m", "role": "assistant", "content": map[string]any{"type": "text", "text": "sampled"}},
 		"elicitation/create":     map[string]any{"action": "accept", "content": map[string]any{"name": "Ada"}},
 	}
-	guarded := g.sdkWith(sdkConfig{Name: "sdk", Command: program("mcpguardd"), Args: []string{"stdio", "all"}, Capabilities: abilities, Answers: answers})
+	guarded := g.sdkWith(sdkConfig{Name: "sdk", Command: program("mcpguard"), Args: []string{"stdio", "all"}, Capabilities: abilities, Answers: answers})
 	bare := g.sdkWith(sdkConfig{Name: "sdk", Command: command[0], Args: command[1:], Capabilities: abilities, Answers: answers, Env: map[string]string{}})
 
 	first := func(s *sdkClient) string {

@@ -152,7 +152,7 @@ func TestPromise8_SecretsStayOnThisSide(t *testing.T) {
 	}
 	g.add("all", "--preset", "everything", "--secret", "API_TOKEN=file:"+file, "--",
 		"node", "--import", "data:text/javascript,console.error('my token is '+process.env.API_TOKEN)", script)
-	w := newWire(t, g.work, g.environ("ANTHROPIC_API_KEY="+clients, "LD_LIBRARY_PATH=/nowhere"), "/bin/sh", "-c", `"$0" stdio "$1"; exit $?`, program("mcpguardd"), "all")
+	w := newWire(t, g.work, g.environ("ANTHROPIC_API_KEY="+clients, "LD_LIBRARY_PATH=/nowhere"), "/bin/sh", "-c", `"$0" stdio "$1"; exit $?`, program("mcpguard"), "all")
 	w.initialize("agent", nil)
 
 	r := w.call("get-env", map[string]any{})

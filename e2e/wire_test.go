@@ -59,7 +59,7 @@ func (l *lockedBuffer) String() string {
 // wire starts a client of a guarded server, a shell that works in the
 // workspace: the guard takes the client's folder from the process.
 func (g *guard) wire(server string) *wire {
-	return newWire(g.t, g.work, g.environ(), "/bin/sh", "-c", `"$0" stdio "$1"; exit $?`, program("mcpguardd"), server)
+	return newWire(g.t, g.work, g.environ(), "/bin/sh", "-c", `"$0" stdio "$1"; exit $?`, program("mcpguard"), server)
 }
 
 // bare starts the same server without the guard, with exactly the environment

@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"github.com/mcpguard/mcpguard/internal/cli/mcpguardd"
-	_ "github.com/mcpguard/mcpguard/internal/shim/express" // runs `stdio` before the rest initialises
 )
 
 func main() {

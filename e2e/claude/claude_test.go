@@ -78,7 +78,7 @@ func run(m *testing.M) int {
 		}
 		defer os.RemoveAll(dir)
 		bin = dir
-		build := exec.Command("go", "build", "-o", dir, "../../cmd/mcpguardd", "../../cmd/approve")
+		build := exec.Command("go", "build", "-o", dir, "../../cmd/mcpguardd", "../../cmd/mcpguard", "../../cmd/approve")
 		build.Env = append(os.Environ(), "GOPROXY=off")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "building the programs: %v\n%s", err, out)
@@ -137,7 +137,7 @@ func newWorld(t *testing.T, settings string) *world {
 	}
 	w.mcp = filepath.Join(w.home, "mcp.json")
 	entry := map[string]any{"mcpServers": map[string]any{"work": map[string]any{
-		"type": "stdio", "command": filepath.Join(bin, "mcpguardd"), "args": []string{"stdio", "work"},
+		"type": "stdio", "command": filepath.Join(bin, "mcpguard"), "args": []string{"stdio", "work"},
 		"env": map[string]string{"MCPGUARD_HOME": guard}, "alwaysLoad": true,
 	}}}
 	data, err = json.Marshal(entry)

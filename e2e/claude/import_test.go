@@ -50,7 +50,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("it did not say %q, but\n%s", want, out)
 		}
 	}
-	if list := run(exe, "mcp", "list"); !strings.Contains(list, "mcpguardd stdio files") || !strings.Contains(list, "Connected") {
+	if list := run(exe, "mcp", "list"); !strings.Contains(list, "mcpguard stdio files") || !strings.Contains(list, "Connected") {
 		t.Errorf("the client lists\n%s", list)
 	}
 	// It may have written its file since: the exact undo is for one that did not.

@@ -100,7 +100,7 @@ func (w *world) entries(names map[string]string) {
 // entry starts the guard for one of its servers.
 func (w *world) entry(words string) map[string]any {
 	return map[string]any{
-		"type": "stdio", "command": filepath.Join(bin, "mcpguardd"), "args": strings.Fields("stdio " + words),
+		"type": "stdio", "command": filepath.Join(bin, "mcpguard"), "args": strings.Fields("stdio " + words),
 		"env": map[string]string{"MCPGUARD_HOME": w.guard}, "alwaysLoad": true,
 	}
 }

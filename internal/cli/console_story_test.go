@@ -73,7 +73,7 @@ func guarded(t *testing.T) (home string, env []string) {
 		_ = cmd.Run() // it may have been stopped by the test
 		os.RemoveAll(home)
 	})
-	shim := exec.Command(filepath.Join(bin, "mcpguardd"), "stdio", "files")
+	shim := exec.Command(filepath.Join(bin, "mcpguard"), "stdio", "files")
 	shim.Env = env
 	inR, inW, err := os.Pipe()
 	if err != nil {

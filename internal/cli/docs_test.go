@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,15 +10,16 @@ import (
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/cli/approve"
+	"github.com/mcpguard/mcpguard/internal/cli/mcpguard"
 	"github.com/mcpguard/mcpguard/internal/cli/mcpguardd"
 )
 
 // Where a page shows a command: at the beginning of a line of code (behind the
 // prompt where there is one), as a span of code, or inside $(…).
 var (
-	codeLine = regexp.MustCompile(`^(?:    |\t)?(?:\$ )?((?:mcpguardd|approve) .*)$`)
-	codeSpan = regexp.MustCompile("`((?:mcpguardd|approve) [^`]+)`")
-	inline   = regexp.MustCompile(`\$\(((?:mcpguardd|approve) [^)]+)\)`)
+	codeLine = regexp.MustCompile(`^(?:    |\t)?(?:\$ )?((?:mcpguardd?|approve) .*)$`)
+	codeSpan = regexp.MustCompile("`((?:mcpguardd?|approve) [^`]+)`")
+	inline   = regexp.MustCompile(`\$\(((?:mcpguardd?|approve) [^)]+)\)`)
 	// word is one of a command line. What ends a command ends the match before
 	// it; so do two blanks, behind which a column of remarks begins.
 	word = regexp.MustCompile(`^ ("[^"]*"|'[^']*'|[^\s|;&<>#()"']+(?:"[^"]*")?)`)
@@ -57,6 +59,25 @@ func commands(page string) (list [][]string) {
 	return list
 }
 
+// clientProgram is mcpguard as a command line that prints into a file.
+func clientProgram(args []string, in *os.File, out, stderr io.Writer) int {
+	f, err := os.CreateTemp("", "out")
+	if err != nil {
+		return 1
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	code := mcpguard.Main(mcpguard.Command{Args: args, In: in, Out: f, Err: stderr})
+	text, err := os.ReadFile(f.Name())
+	if err != nil {
+		return 1
+	}
+	if _, err := out.Write(text); err != nil {
+		return 1
+	}
+	return code
+}
+
 // misspelt says what is wrong with a command line; it runs nothing but its help.
 func misspelt(words []string) string {
 	args := []string{}
@@ -67,8 +88,11 @@ func misspelt(words []string) string {
 		args = append(args, w)
 	}
 	run := mcpguardd.Main
-	if words[0] == "approve" {
+	switch words[0] {
+	case "approve":
 		run = approve.Main
+	case "mcpguard":
+		run = clientProgram
 	}
 	var out, stderr bytes.Buffer
 	if run(append(args, "--help"), os.Stdin, &out, &stderr) != 0 {
@@ -117,7 +141,7 @@ func TestCommandsInTheDocs(t *testing.T) {
 	if tried < 100 {
 		t.Errorf("only %d commands were found; the test does not read the pages", tried)
 	}
-	for _, bad := range []string{"mcpguardd ad files", "mcpguardd import --rite", "mcpguardd audit exprt", "approve sho 1", "approve --cont", "mcpguardd hooks install --scop user"} {
+	for _, bad := range []string{"mcpguardd ad files", "mcpguardd import --rite", "mcpguardd audit exprt", "approve sho 1", "approve --cont", "mcpguardd hooks install --scop user", "mcpguard stdio files --ass x", "mcpguard hook pre --timeout 5s", "mcpguard serve"} {
 		if misspelt(strings.Fields(bad)) == "" {
 			t.Errorf("%q passes for a command", bad)
 		}

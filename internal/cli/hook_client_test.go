@@ -114,7 +114,7 @@ func (c *claude) ask(tool string, input fields, more ...string) *toolUse {
 	event := c.event("PreToolUse", fields{"tool_name": tool, "tool_input": input, "tool_use_id": u.id})
 	go func() { // ends with the hook
 		defer close(u.done)
-		out, errs, code := c.run(event, "sh", "-c", filepath.Join(bin, "mcpguardd")+" hook pre "+strings.Join(more, " ")+" || exit 2")
+		out, errs, code := c.run(event, "sh", "-c", filepath.Join(bin, "mcpguard")+" hook pre "+strings.Join(more, " ")+" || exit 2")
 		u.words, u.code = errs, code
 		var answer struct {
 			Specific struct{ HookEventName, PermissionDecision, PermissionDecisionReason string } `json:"hookSpecificOutput"`
@@ -150,7 +150,7 @@ func (u *toolUse) report(name string, more fields) {
 	for k, v := range more {
 		e[k] = v
 	}
-	if out, errs, code := u.c.run(u.c.event(name, e), "mcpguardd", "hook", "post"); code != 0 || out+errs != "" {
+	if out, errs, code := u.c.run(u.c.event(name, e), "mcpguard", "hook", "post"); code != 0 || out+errs != "" {
 		u.c.t.Fatalf("post: %d, %q, %q", code, out, errs)
 	}
 }
@@ -244,7 +244,7 @@ func (c *claude) write(name, text string) string {
 // connect starts a shim as a client does, and opens its session.
 func (c *claude) connect(server string) *demo.Agent {
 	c.t.Helper()
-	cmd := exec.Command(filepath.Join(bin, "mcpguardd"), "stdio", server)
+	cmd := exec.Command(filepath.Join(bin, "mcpguard"), "stdio", server)
 	cmd.Env, cmd.Stderr = c.env, os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

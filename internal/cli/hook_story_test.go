@@ -19,7 +19,7 @@ func TestHooksReadAndWrite(t *testing.T) {
 	c.write(".git/HEAD", "ref: refs/heads/feature/x\n")
 	c.ask("Read", fields{"file_path": path}).wait(true, "")
 	c.ask("TodoWrite", fields{"todos": []string{"a"}}).wait(true, "")
-	if _, _, code := c.run(c.event("UserPromptSubmit", fields{"prompt": "make it so"}), "mcpguardd", "hook", "post"); code != 0 {
+	if _, _, code := c.run(c.event("UserPromptSubmit", fields{"prompt": "make it so"}), "mcpguard", "hook", "post"); code != 0 {
 		t.Errorf("prompt: %d", code)
 	}
 	edit := fields{"file_path": path, "old_string": "two", "new_string": "TWO", "replace_all": false}
@@ -228,7 +228,7 @@ func TestHooksFailure(t *testing.T) {
 	c.decide(d, "allow")
 	u.wait(true, "")
 	c.write("a.txt", "x\n")
-	c.run(c.event("Stop", nil), "mcpguardd", "hook", "post")
+	c.run(c.event("Stop", nil), "mcpguard", "hook", "post")
 	if got := c.becomes(d.ID, client.Executed); !got.Receipt.Reconciled || got.Receipt.ReadBack != "verified" {
 		t.Errorf("%+v", got.Receipt)
 	}
@@ -237,7 +237,7 @@ func TestHooksFailure(t *testing.T) {
 	d = c.pending(1)
 	c.decide(d, "allow")
 	u.wait(true, "")
-	c.run(c.event("Stop", nil), "mcpguardd", "hook", "post")
+	c.run(c.event("Stop", nil), "mcpguard", "hook", "post")
 	if got := c.becomes(d.ID, client.Failed); got.Receipt.ReadBack != "untouched" {
 		t.Errorf("%+v", got.Receipt)
 	}

@@ -20,7 +20,7 @@ var updatePlugin = flag.Bool("update-plugin", false, "write the plugin's hooks a
 // the same time limits as `mcpguardd hooks install`; with other limits an
 // undecided call could run.
 func TestPluginHooksAreTheInstalledOnes(t *testing.T) {
-	settings, err := hook.Install(nil, "mcpguardd")
+	settings, err := hook.Install(nil, "mcpguard")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestPluginIsWhole(t *testing.T) {
 		} `json:"mcpServers"`
 	}
 	read(".mcp.json", &servers)
-	if s := servers.Servers["workspace"]; s.Command != "mcpguardd" || strings.Join(s.Args, " ") != "stdio workspace" {
+	if s := servers.Servers["workspace"]; s.Command != "mcpguard" || strings.Join(s.Args, " ") != "stdio workspace" {
 		t.Errorf("the server is %+v", s)
 	}
 	skill := read("skills/guarded-changes/SKILL.md", nil)

@@ -1,50 +1,52 @@
 package cli_test
 
 import (
-	"bytes"
-	"os"
 	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestShimStartsBeforeTheRest holds the order of initialisation that
-// internal/shim/express relies on: where a daemon answers, `mcpguardd stdio` has
-// handed the session over before anything slow is initialised. A client waits
-// for this command at each start, for each server.
-func TestShimStartsBeforeTheRest(t *testing.T) {
-	home, err := os.MkdirTemp("", "mg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(home)
-	run := func(env string, args ...string) string {
-		cmd := exec.Command(filepath.Join(bin, "mcpguardd"), args...)
-		cmd.Env = []string{env, "MCPGUARD_HOME=" + home, "HOME=" + home, "PATH=" + os.Getenv("PATH")}
-		cmd.Stdin = strings.NewReader("") // a pipe, as a client's is
-		var stderr, stdout bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		if err := cmd.Run(); err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, stderr.String())
+// lightModules are the modules, besides the standard library and this one, that
+// the program for clients may link.
+var lightModules = []string{"golang.org/x/sys/"}
+
+// lightPackages are the packages of this module that it may link.
+var lightPackages = []string{"cmd/mcpguard", "internal/cli/mcpguard", "internal/shim", "internal/jsonrpc", "internal/ipc", "internal/version"}
+
+// slowPackages are packages of the standard library that it may not link.
+var slowPackages = []string{"net/http", "crypto/tls", "html/template", "text/template", "go/parser", "database/sql", "encoding/gob", "net/rpc"}
+
+// TestClientProgramLinksNothingSlow: each client waits for `mcpguard` at each
+// start of a server and before each of its own tools. What a package costs to
+// initialise is paid by every process that links it.
+func TestClientProgramLinksNothingSlow(t *testing.T) {
+	const module = "github.com/mcpguard/mcpguard/"
+	linked := func(program string) []string {
+		out, err := exec.Command("go", "list", "-deps", "../../cmd/"+program).Output()
+		if err != nil {
+			t.Fatal(err)
 		}
-		return stderr.String()
+		return strings.Fields(string(out))
 	}
-	trace := func(args ...string) string { return run("GODEBUG=inittrace=1", args...) }
-	run("X=", "add", "files", "--builtin", "workspace", "--workspace", home)
-	run("X=", "stdio", "files") // starts the daemon
-	defer run("X=", "stop")
-	slow := []string{"init google.golang.org/protobuf", "init cel.dev/cel-go/parser", "init github.com/santhosh-tekuri/jsonschema", "init github.com/mark3labs/mcp-go"}
-	full := trace("--version")
-	for _, s := range slow {
-		if !strings.Contains(full, s) {
-			t.Fatalf("the trace of --version does not name %q: this test looks for the wrong thing\n%s", s, full)
+	for _, pkg := range linked("mcpguard") {
+		host, _, _ := strings.Cut(pkg, "/")
+		own, ours := strings.CutPrefix(pkg, module)
+		switch {
+		case ours && !slices.Contains(lightPackages, own):
+			t.Errorf("mcpguard links %s of this module", own)
+		case ours, strings.HasPrefix(pkg, "vendor/"):
+		case strings.Contains(host, ".") && !slices.ContainsFunc(lightModules, func(m string) bool { return strings.HasPrefix(pkg, m) }):
+			t.Errorf("mcpguard links %s", pkg)
+		case slices.Contains(slowPackages, pkg):
+			t.Errorf("mcpguard links %s", pkg)
 		}
 	}
-	got := trace("stdio", "files")
-	for _, s := range slow {
-		if strings.Contains(got, s) {
-			t.Errorf("`mcpguardd stdio` waited for %q", s)
+	// The daemon's program links what the other must not: the test looks at the right thing.
+	all := linked("mcpguardd")
+	for _, slow := range []string{"cel.dev/", "google.golang.org/protobuf/", "go.etcd.io/bbolt", "net/http", "github.com/spf13/cobra"} {
+		if !slices.ContainsFunc(all, func(pkg string) bool { return strings.HasPrefix(pkg, slow) }) {
+			t.Errorf("mcpguardd does not link %s: this test looks for the wrong thing", slow)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func build(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	out, err := exec.Command("go", "build", "-o", dir, "../../cmd/mcpguardd", "../../cmd/approve").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", dir, "../../cmd/mcpguardd", "../../cmd/mcpguard", "../../cmd/approve").CombinedOutput()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "building the programs: %v\n%s", err, out)
 		return 1
@@ -218,7 +218,7 @@ func (a *agents) start(ts *testscript.TestScript, server string) (*agent, error)
 	ts.Check(err)
 	stderr, err := os.OpenFile(ts.MkAbs("shim.stderr"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	ts.Check(err)
-	cmd := exec.Command(filepath.Join(bin, "mcpguardd"), "stdio", server)
+	cmd := exec.Command(filepath.Join(bin, "mcpguard"), "stdio", server)
 	cmd.Env = []string{
 		"MCPGUARD_HOME=" + ts.Getenv("MCPGUARD_HOME"), "PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"),
 		"AGENT_SECRET=leaked-if-you-see-this",

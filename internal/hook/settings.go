@@ -84,7 +84,7 @@ func quote(path string) string {
 // Install returns the settings with the guard's hooks. All other bytes stay as
 // they are; hooks of the guard that are there already are replaced. Empty
 // settings are those of a file that is not there. program is the absolute path
-// of mcpguardd.
+// of mcpguard.
 func Install(settings []byte, program string) ([]byte, error) {
 	if Current(settings, program) {
 		return settings, nil
@@ -287,7 +287,8 @@ func each(raw []byte, f func(event string, list, group jsonrpc.Span, ours []bool
 // isOurs recognises a command that Install has written.
 func isOurs(command string) bool {
 	for _, kind := range []string{" hook pre", " hook post"} {
-		if program, _, ok := strings.Cut(command, kind); ok && strings.HasSuffix(strings.Trim(program, "'\""), "mcpguardd") {
+		program, _, ok := strings.Cut(command, kind)
+		if program = strings.Trim(program, "'\""); ok && (strings.HasSuffix(program, "mcpguard") || strings.HasSuffix(program, "mcpguardd")) { // the second before there was the first
 			return true
 		}
 	}

@@ -321,7 +321,12 @@ func (f *ClientFile) readProjects(at jsonrpc.Span) error {
 // guarded reports whether the entry starts the guard already, and for which of
 // its servers.
 func (e *Entry) guarded() (server string, ok bool) {
-	if filepath.Base(e.Command) != "mcpguardd" || len(e.Args) < 2 || e.Args[0] != "stdio" {
+	switch filepath.Base(e.Command) {
+	case "mcpguard", "mcpguardd": // the second before there was the first
+	default:
+		return "", false
+	}
+	if len(e.Args) < 2 || e.Args[0] != "stdio" {
 		return "", false
 	}
 	return e.Args[1], true

@@ -261,8 +261,9 @@ func (im *Import) record() (*Record, [][]byte, error) {
 // its name alone, where that is found.
 func (im *Import) program(e *Entry) string {
 	if e.Scope == Project {
-		if path, err := exec.LookPath("mcpguardd"); err == nil && sameFile(path, im.Request.Program) {
-			return "mcpguardd"
+		name := filepath.Base(im.Request.Program)
+		if path, err := exec.LookPath(name); err == nil && sameFile(path, im.Request.Program) {
+			return name
 		}
 	}
 	return im.Request.Program

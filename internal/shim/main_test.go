@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,10 +33,19 @@ func TestMain(m *testing.M) {
 			os.Exit(serve())
 		case "start":
 			os.Exit(start())
+		case "hook":
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+			background = ctx
+			code := asHook()
+			stop()
+			os.Exit(code)
 		}
 	}
 	goleak.VerifyTestMain(m)
 }
+
+// background is ended by the signal that ends a hook.
+var background = context.Background()
 
 // Flags of the shim under test.
 const (

@@ -167,5 +167,5 @@ func (s *session) greet(ctx context.Context, cfg Config) error {
 // say writes one line for the developer; the client keeps it in its log.
 func say(w io.Writer, text string) {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
-	io.WriteString(w, "mcpguardd: "+text+"\n")
+	io.WriteString(w, "mcpguard: "+text+"\n")
 }

@@ -96,7 +96,7 @@ func TestDaemonEndsTheSession(t *testing.T) {
 				t.Errorf("got %q, %v", b, err)
 			}
 			c.exit(exitDone)
-			if got := c.stderr.String(); got != "mcpguardd: the policy was loaded again\n" {
+			if got := c.stderr.String(); got != "mcpguard: the policy was loaded again\n" {
 				t.Errorf("standard error %q", got)
 			}
 		})
@@ -368,7 +368,7 @@ func TestFailureReachesTheClient(t *testing.T) {
 			c.in.Close()
 			c.eof()
 			c.exit(f.exit)
-			if got := c.stderr.String(); strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, "mcpguardd: ") || !strings.Contains(got, f.want) {
+			if got := c.stderr.String(); strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, "mcpguard: ") || !strings.Contains(got, f.want) {
 				t.Errorf("standard error %q", got)
 			}
 		})
@@ -413,7 +413,7 @@ func TestSignalDuringFailure(t *testing.T) {
 func TestSentencesStayOneLine(t *testing.T) {
 	var b bytes.Buffer
 	say(&b, "one\ntwo\r\nthree\n")
-	if got := b.String(); got != "mcpguardd: one two three\n" {
+	if got := b.String(); got != "mcpguard: one two three\n" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -80,28 +78,13 @@ func newApp(in *os.File, out, stderr io.Writer, environ []string) (*app, error) 
 	return a, nil
 }
 
-// autostart starts the daemon that stands beside this program, else the one in
-// PATH.
+// autostart starts the daemon.
 func autostart(ctx context.Context, p ipc.Paths) error {
-	const name = "mcpguardd"
-	exe, err := os.Executable()
-	if err == nil {
-		if real, err := filepath.EvalSymlinks(exe); err == nil {
-			exe = real
-		}
-		beside := filepath.Join(filepath.Dir(exe), name)
-		if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return shim.StartDaemon(ctx, p, beside)
-		}
-	}
-	found, err := exec.LookPath(name)
-	if err == nil {
-		found, err = filepath.Abs(found)
-	}
+	program, err := shim.FindDaemon()
 	if err != nil {
-		return errors.New("no daemon is running, and mcpguardd was found neither beside approve nor in PATH")
+		return err
 	}
-	return shim.StartDaemon(ctx, p, found)
+	return shim.StartDaemon(ctx, p, program)
 }
 
 // connect returns the client of the daemon; nothing is sent yet.

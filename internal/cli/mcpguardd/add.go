@@ -162,7 +162,7 @@ func (a *app) printLeftOut(list []onboard.LeftOut, indent string) {
 
 // printNext says what was written and how to use it.
 func (a *app) printNext(plan onboard.Plan, p ipc.Paths) error {
-	exe, err := os.Executable()
+	exe, err := clientProgram()
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}

@@ -157,14 +157,16 @@ func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
 	}
 }
 
-// programs looks whether approve and mcpguardd come from one place.
+// programs looks whether all programs come from one place.
 func (d *diagnosis) programs() {
 	exe, err := os.Executable()
 	if err != nil {
 		d.bad("finding this program: %v", err)
 		return
 	}
-	if _, err := os.Stat(filepath.Join(filepath.Dir(exe), "approve")); err != nil {
-		d.note("approve does not stand beside %s", exe)
+	for _, name := range []string{"approve", "mcpguard"} {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(exe), name)); err != nil {
+			d.note("%s does not stand beside %s; install all of the guard's programs into one folder", name, exe)
+		}
 	}
 }

@@ -109,7 +109,7 @@ func (f *settingsFlags) edit(change func(ctx context.Context, s settings) error)
 		if s.path, err = f.path(); err != nil {
 			return err
 		}
-		if s.exe, err = os.Executable(); err != nil {
+		if s.exe, err = clientProgram(); err != nil {
 			return fmt.Errorf("finding this program: %w", err)
 		}
 		if s.now, err = readSettings(s.path); err != nil {

@@ -108,7 +108,7 @@ func shared(ctx context.Context, path string) bool {
 
 // hooks says whether the client's own tools ask the guard in this folder.
 func (d *diagnosis) hooks(set *policy.Set) {
-	exe, err := os.Executable()
+	exe, err := clientProgram()
 	if set == nil || set.Config().Native == nil || err != nil {
 		return
 	}

@@ -37,7 +37,7 @@ name, such as an exported claude_desktop_config.json. It shows a plan: what each
 server is, the version found, its preset, a tier for each tool with the reason,
 where each environment variable goes, and what cannot be guarded and why.
 
-With --write each entry becomes "mcpguardd stdio NAME" and keeps every other
+With --write each entry becomes "mcpguard stdio NAME" and keeps every other
 byte of its file. The originals are kept in the guard's state folder. Values of
 the environment move into the guard's own record, what looks like a secret into
 a file that only you can read; package runners are held to the version found.
@@ -92,7 +92,7 @@ func importRequest(p ipc.Paths, files []string, o importFlags) (onboard.ImportRe
 	if err != nil {
 		return none, err
 	}
-	exe, err := os.Executable()
+	exe, err := clientProgram()
 	if err != nil {
 		return none, fmt.Errorf("finding this program: %w", err)
 	}

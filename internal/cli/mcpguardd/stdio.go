@@ -1,63 +1,74 @@
 package mcpguardd
 
 import (
-	"context"
 	"errors"
 	"os"
+	"slices"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/cli/mcpguard"
 	"github.com/mcpguard/mcpguard/internal/shim"
-	"github.com/mcpguard/mcpguard/internal/version"
 )
 
-// stdio is the ordinary way of the command. Where a daemon answers,
-// internal/shim/express has handed the session over before it came to this.
+// stdio and hook are what mcpguard does, which starts faster. Entries of earlier
+// versions name this program.
 func (a *app) stdio() *cobra.Command {
-	var (
-		noAutostart bool
-		as          string
-	)
-	c := &cobra.Command{
-		Use:     "stdio SERVER",
-		Short:   "what the client launches in the server's place",
-		Long:    "Connects standard input and output to the guarded server SERVER. Starts the daemon if none answers.",
-		Example: `  claude mcp add-json files '{"type":"stdio","command":"mcpguardd","args":["stdio","files"]}'`,
-		GroupID: "run",
-		Args:    exactly(1, "the name of a server"),
-		RunE: func(c *cobra.Command, args []string) error {
-			out, ok := a.out.(*os.File)
-			if !ok {
-				return errors.New("standard output is not a file descriptor")
-			}
-			cfg := shim.Config{Server: args[0], As: as, Version: version.Number, In: a.in, Out: out, Err: a.err}
-			if code := session(c.Context(), cfg, !noAutostart); code != exitDone {
-				return coded(code, nil) // the shim has said what happened
-			}
-			return nil
-		},
+	return a.forClients(&cobra.Command{
+		Use:   "stdio SERVER",
+		Short: "what the client launches in the server's place; starts mcpguard",
+		Long: `Connects standard input and output to the guarded server SERVER, as "mcpguard stdio" does,
+which starts faster. Entries that were written for an earlier version name this command.`,
+		Example: `  claude mcp add-json files '{"type":"stdio","command":"mcpguard","args":["stdio","files"]}'`,
+	})
+}
+
+func (a *app) hook() *cobra.Command {
+	return a.forClients(&cobra.Command{
+		Use:   "hook pre|post",
+		Short: "what the client's hooks run; starts mcpguard",
+		Long: `Asks or reports as "mcpguard hook" does, which starts faster. Settings that were written
+by an earlier version name this command; "mcpguardd hooks install" writes them anew.`,
+	})
+}
+
+// forClients makes c a command that mcpguard carries out: in this process's place
+// where it stands beside this program, else in this process. Its arguments are
+// mcpguard's.
+func (a *app) forClients(c *cobra.Command) *cobra.Command {
+	c.GroupID = "run"
+	c.DisableFlagParsing = true
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if slices.Contains(args, "--help") || slices.Contains(args, "-h") {
+			return c.Help()
+		}
+		out, ok := a.out.(*os.File)
+		if !ok {
+			return errors.New("standard output is not a file descriptor")
+		}
+		args = append([]string{c.Name()}, args...)
+		if program := shim.FindClient(); program != "" && a.in == os.Stdin && out == os.Stdout {
+			// Returns only where it fails; then this process does it.
+			_ = syscall.Exec(program, append([]string{program}, args...), os.Environ())
+		}
+		exe, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		if code := mcpguard.Main(mcpguard.Command{Args: args, In: a.in, Out: out, Err: a.err, Daemon: exe}); code != exitDone {
+			return coded(code, nil) // it has said what happened
+		}
+		return nil
 	}
-	c.Flags().BoolVar(&noAutostart, "no-autostart", false, "do not start a daemon where none answers")
-	c.Flags().StringVar(&as, "as", "", "the client's name for the server, where it is another and the client's hooks ask the guard")
 	return c
 }
 
-// session lives one session and returns the exit code.
-func session(ctx context.Context, cfg shim.Config, autostart bool) int {
-	paths, err := ipc.DefaultPaths()
-	if err != nil {
-		return shim.Fail(ctx, cfg, err)
+// clientProgram is the program that entries for clients name: mcpguard, which
+// stands beside this one, else this one, which does the same.
+func clientProgram() (string, error) {
+	if program := shim.FindClient(); program != "" {
+		return program, nil
 	}
-	cfg.Paths = paths
-	if autostart {
-		cfg.Autostart = func(ctx context.Context) error {
-			exe, err := os.Executable()
-			if err != nil {
-				return err
-			}
-			return shim.StartDaemon(ctx, paths, exe)
-		}
-	}
-	return shim.Run(ctx, cfg)
+	return os.Executable()
 }

@@ -1,0 +1,214 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mcpguard/mcpguard/internal/ipc"
+)
+
+// exitDeny makes the client not run the tool, and shows it what stands on
+// standard error.
+const exitDeny = 2
+
+// maxHookInput bounds what is read of a hook's input, in bytes: more than the
+// daemon takes of it, which says so.
+const maxHookInput = 64 << 20
+
+// HookConfig is one hook as the client started it.
+type HookConfig struct {
+	Paths   ipc.Paths
+	Kind    string // ipc.HookPre or ipc.HookPost
+	Version string
+	In, Out *os.File
+	Err     io.Writer
+	// Deadline ends the whole of it, whatever it waits for.
+	Deadline time.Time
+	// Autostart is called for a question when no daemon answers; nil means not to
+	// start one.
+	Autostart func(context.Context) error
+}
+
+// Hook asks the daemon, or reports to it, and returns the process's exit code.
+// A question ends with its whole answer on standard output and 0, or denies: 2,
+// and why on standard error. A report ends with 0 whatever happens. It ends by
+// the deadline, when ctx does, and when nobody reads its standard output any
+// more: the client has gone.
+//
+// What goes between client and daemon is copied: the client waits for the end of
+// the hook's standard output, which must not stay open in a daemon that hangs.
+func Hook(ctx context.Context, cfg HookConfig) int {
+	ctx, cancel := context.WithDeadline(ctx, cfg.Deadline)
+	defer cancel()
+	ctx, gone := context.WithCancelCause(ctx)
+	defer gone(nil)
+	unwatch := watchReader(cfg.Out, func() { gone(errReaderGone) })
+	defer unwatch()
+	h := &hook{cfg: cfg}
+	done := make(chan error, 1)
+	go func() { done <- h.ask(ctx) }() // ends with ctx, but for a client that keeps its end open: then with the process
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	switch {
+	case cfg.Kind == ipc.HookPost: // a report that is lost is settled by reading back
+		return exitDone
+	case err == nil:
+		return exitDone
+	case ctx.Err() != nil:
+		err = h.late(ctx)
+	}
+	// fail closed: whatever went wrong, the tool does not run
+	fmt.Fprintf(cfg.Err, "mcpguard: %v\n", err)
+	return exitDeny
+}
+
+var errReaderGone = errors.New("the client has gone")
+
+// hook is one hook on its way.
+type hook struct {
+	cfg     HookConfig
+	reached atomic.Bool // the daemon has answered
+}
+
+// late says what did not come in time.
+func (h *hook) late(ctx context.Context) error {
+	switch {
+	case errors.Is(context.Cause(ctx), errReaderGone):
+		return errors.New("nobody reads this hook's answer any more, so the call was not allowed")
+	case !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return errors.New("this hook was ended before the guard had answered, so the call was not allowed; make it again")
+	case !h.reached.Load():
+		return errors.New("the guard daemon does not answer, so the call was not allowed; ask the user to run `mcpguardd status`, then make it again")
+	}
+	return errors.New("nobody decided before the client's own timeout, so the call was not allowed; ask the user, then make it again")
+}
+
+func (h *hook) ask(ctx context.Context) error {
+	input, err := io.ReadAll(io.LimitReader(h.cfg.In, maxHookInput))
+	if err != nil {
+		return fmt.Errorf("reading the hook's input: %w", err)
+	}
+	conn, err := h.reach(ctx)
+	if err != nil {
+		return fmt.Errorf("the guard daemon cannot be reached, so this call was not allowed: %w", err)
+	}
+	defer conn.Close()
+	answer, err := h.exchange(ctx, conn, input)
+	if err != nil {
+		return err
+	}
+	if h.cfg.Kind == ipc.HookPre && len(answer) == 0 {
+		return errors.New("the guard gave no answer, so the call was not allowed; make it again")
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // what is said now could come in pieces
+	}
+	if _, err := h.cfg.Out.Write(answer); err != nil {
+		return fmt.Errorf("answering the client: %w", err)
+	}
+	return nil
+}
+
+// reach connects to the daemon. A question starts one where none answers.
+func (h *hook) reach(ctx context.Context) (*net.UnixConn, error) {
+	conn, err := ipc.Dial(ctx, h.cfg.Paths.AgentSocket())
+	if !errors.Is(err, ipc.ErrNoDaemon) || h.cfg.Kind != ipc.HookPre || h.cfg.Autostart == nil {
+		return conn, err
+	}
+	if err := h.cfg.Autostart(ctx); err != nil {
+		return nil, err
+	}
+	return ipc.Dial(ctx, h.cfg.Paths.AgentSocket())
+}
+
+// exchange hands the daemon pipes of this process and returns what it wrote into
+// the one once it has ended the session.
+func (h *hook) exchange(ctx context.Context, conn *net.UnixConn, input []byte) ([]byte, error) {
+	inR, inW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer inR.Close()
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		inW.Close()
+		return nil, err
+	}
+	defer outR.Close()
+	defer outW.Close()
+	unhook := context.AfterFunc(ctx, func() { conn.Close(); outR.Close(); inW.Close() })
+	defer unhook()
+	go func() { // ends when the daemon has read it, or has closed its end, or with ctx
+		defer inW.Close()
+		_, _ = inW.Write(input)
+	}()
+	w, err := ipc.Offer(ctx, conn, ipc.NewHello(h.cfg.Kind, h.cfg.Version), inR, outW)
+	inR.Close()
+	outW.Close()
+	if err != nil {
+		return nil, err
+	}
+	if !w.OK {
+		return nil, errors.New(w.Error)
+	}
+	h.reached.Store(true)
+	if !w.Await(conn, func(line string) { fmt.Fprintln(h.cfg.Err, line) }) {
+		return nil, errors.New("the guard daemon went away while this call waited, so it was not allowed; make it again")
+	}
+	answer, err := io.ReadAll(outR)
+	if err != nil {
+		return nil, fmt.Errorf("reading the guard's answer: %w", err)
+	}
+	return answer, nil
+}
+
+// watchReader calls gone once nobody has the other end of a pipe or socket open
+// any more. The returned function ends the watch.
+func watchReader(f *os.File, gone func()) (stop func()) {
+	fd, err := number(f)
+	if err != nil || !ipc.PassableFile(f) {
+		return func() {} // a file or a terminal has no other end
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return func() {}
+	}
+	wake, err := number(r)
+	if err != nil {
+		r.Close()
+		w.Close()
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() { // ends with stop
+		defer close(done)
+		fds := []unix.PollFd{{Fd: int32(fd)}, {Fd: int32(wake)}} // no events: errors and hang-ups are always told
+		for {
+			_, err := unix.Poll(fds, -1)
+			switch {
+			case errors.Is(err, unix.EINTR):
+				continue
+			case err == nil && fds[0].Revents != 0 && fds[1].Revents == 0:
+				gone()
+			}
+			return
+		}
+	}()
+	return func() {
+		w.Close()
+		<-done
+		r.Close()
+	}
+}
