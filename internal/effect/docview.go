@@ -2,6 +2,7 @@ package effect
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -22,6 +23,20 @@ const (
 
 // maxNamedValues bounds the values that one hazard names.
 const maxNamedValues = 5
+
+// structure is the structural view of a change.
+type structure struct {
+	patch, preview json.RawMessage
+	hazards        []guard.Hazard
+	sides          []guard.SideEffect
+}
+
+func marshalRows(rows []jsonvalue.Change) (json.RawMessage, error) {
+	if rows == nil {
+		rows = []jsonvalue.Change{}
+	}
+	return json.Marshal(rows)
+}
 
 // readDocument reads a file as a document by its name. A .json file that has
 // comments is read as the editors do that allow them there.

@@ -2,6 +2,7 @@ package effect
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -29,25 +30,31 @@ const (
 	HazardNoSandbox   = "no_sandbox"
 )
 
-func execParams() []param {
-	return []param{
+type execKind struct{ notPredicted }
+
+func (execKind) about() About {
+	return About{Name: Exec, check: checkExecParams, params: []param{
 		{"command", expr.String, true},  // a line for a shell
 		{"argv", expr.StringList, true}, // or the words of one program
 		{"folder", expr.String, true},
 		{"background", expr.Bool, true},
 		{"unconfined", expr.Bool, true}, // asks to run outside of the client's sandbox
 		{"sandbox", expr.String, true},  // "on", or why the client's sandbox counts for nothing
-	}
+	}}
 }
 
 // checkExecParams demands either a line or its words.
-func checkExecParams(p map[string]*expr.Program) error {
-	_, line := p["command"]
-	_, words := p["argv"]
+func checkExecParams(s Spec) error {
+	_, line := s.Params["command"]
+	_, words := s.Params["argv"]
 	if line == words {
 		return errors.New(`effect exec needs either "command" or "argv"`)
 	}
 	return nil
+}
+
+func (execKind) resolve(_ context.Context, _ *Binding, in Input) (resolved, error) {
+	return resolved{targets: []guard.Target{runTarget(Exec, in)}}, nil
 }
 
 // command is what an exec effect runs.
@@ -65,7 +72,7 @@ const Confined = "on"
 func (b *Binding) command(in Input) (c command, err error) {
 	if prog, ok := b.params["argv"]; ok {
 		if c.argv, err = prog.Strings(in.Vars); err != nil {
-			return c, fmt.Errorf("effect %s, argv: %w", b.kind, err)
+			return c, fmt.Errorf("effect %s, argv: %w", b.about.Name, err)
 		}
 		if len(c.argv) == 0 {
 			return c, refusePlan("name a program", "the command has no words")
@@ -73,24 +80,14 @@ func (b *Binding) command(in Input) (c command, err error) {
 	} else if c.line, err = b.text(in, "command"); err != nil {
 		return c, err
 	}
-	if _, ok := b.params["folder"]; ok {
-		if c.folder, err = b.text(in, "folder"); err != nil {
-			return c, err
-		}
+	if err := b.texts(in, map[string]*string{"folder": &c.folder, "sandbox": &c.sandbox}); err != nil {
+		return c, err
 	}
-	if _, ok := b.params["sandbox"]; ok {
-		if c.sandbox, err = b.text(in, "sandbox"); err != nil {
-			return c, err
-		}
+	if c.background, err = b.flag(in, "background"); err != nil {
+		return c, err
 	}
-	for name, to := range map[string]*bool{"background": &c.background, "unconfined": &c.unconfined} {
-		if prog, ok := b.params[name]; ok {
-			if *to, err = prog.Bool(in.Vars); err != nil {
-				return c, fmt.Errorf("effect %s, %s: %w", b.kind, name, err)
-			}
-		}
-	}
-	return c, nil
+	c.unconfined, err = b.flag(in, "unconfined")
+	return c, err
 }
 
 // runTarget stands for what is not a file. Identical calls of one run share it,
@@ -100,8 +97,8 @@ func runTarget(kind string, in Input) guard.Target {
 	return guard.Target{Kind: TargetOpaque, Key: kind + ":" + string(in.Call.Session.RunID) + ":" + sum.String(), Write: true}
 }
 
-// planExec shows the command. The lines above it cannot be forged by it.
-func (b *Binding) planExec(in Input, targets []guard.Target) (guard.Preview, error) {
+// plan shows the command. The lines above it cannot be forged by it.
+func (execKind) plan(_ context.Context, b *Binding, in Input, at resolved) (guard.Preview, error) {
 	c, err := b.command(in)
 	if err != nil {
 		return guard.Preview{}, err
@@ -155,7 +152,7 @@ func (b *Binding) planExec(in Input, targets []guard.Target) (guard.Preview, err
 	}
 	text := out.String()
 	return guard.Preview{
-		Effects: []guard.Effect{{Kind: Exec, Resource: targets[0], Diff: digest.Sum([]byte(text))}},
+		Effects: []guard.Effect{{Kind: Exec, Resource: at.targets[0], Diff: digest.Sum([]byte(text))}},
 		Change:  guard.Change{Type: guard.ChangeExec, Text: text, Facts: guard.Facts{Exec: &f}},
 
 		SideEffects: []guard.SideEffect{notReversible},

@@ -106,12 +106,12 @@ func FuzzPath(f *testing.F) {
 		if strings.ContainsFunc(p, func(r rune) bool { return r == utf8.RuneError }) {
 			return // arguments are valid UTF-8 once admitted
 		}
-		b := &Binding{kind: FileRead}
+		b := &Binding{kind: fileRead{}, about: fileRead{}.about()}
 		if node {
 			b.dialect = DialectFilesystem
 		}
 		for _, p := range []string{p, root + "/" + p} {
-			abs, err := b.absolute(p, Input{Roots: []string{root}})
+			abs, err := b.absolute(p, Input{Roots: []string{root}}, naming{slash: true})
 			if err == nil {
 				var j *jail
 				if j, err = newJail([]string{root}); err != nil {

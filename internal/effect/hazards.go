@@ -38,6 +38,10 @@ const (
 	largeText  = 256 << 10
 )
 
+func hazard(kind, format string, args ...any) guard.Hazard {
+	return guard.Hazard{Kind: kind, Text: fmt.Sprintf(format, args...)}
+}
+
 // contentHazards lists what a reviewer must not miss about a file's change, in
 // a fixed order.
 func (b *Binding) contentHazards(c content, r diff.Result, text int) []guard.Hazard {

@@ -32,7 +32,7 @@ func spec(kind, dialect string) Spec {
 	case Message:
 		s.Params["to"] = "args.to"
 	}
-	if recordParam(kind) != "" {
+	if isRecord(kind) {
 		s.Record = &RecordSpec{Tool: "get", Args: map[string]string{"id": "args.id"}, Path: "effect"}
 	}
 	if kind != FileRead && kind != Opaque && kind != Exec && kind != HTTP && kind != Message && kind != SQL {
@@ -158,3 +158,10 @@ func hazards(p guard.Preview) string {
 	}
 	return strings.Join(kinds, " ")
 }
+
+func recordArg(kind string) string {
+	a, _ := Lookup(kind)
+	return a.Record
+}
+
+func isRecord(kind string) bool { return recordArg(kind) != "" }

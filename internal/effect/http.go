@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -27,8 +28,25 @@ const (
 	HazardURLData   = "data_in_address"
 )
 
-func httpParams() []param {
-	return []param{{name: "url", want: expr.String}, {"method", expr.String, true}, {"body", expr.String, true}}
+type httpKind struct{ notPredicted }
+
+func (httpKind) about() About {
+	return About{
+		Name:    HTTP,
+		params:  []param{{name: "url", want: expr.String}, {"method", expr.String, true}, {"body", expr.String, true}},
+		touches: &touching{noun: "host", first: "first request to the host", many: "first request to the hosts", names: hostsOf},
+	}
+}
+
+func hostsOf(_ string, c guard.Change) []string {
+	if c.HTTP == nil {
+		return nil
+	}
+	return []string{c.HTTP.Host}
+}
+
+func (httpKind) resolve(_ context.Context, _ *Binding, in Input) (resolved, error) {
+	return resolved{targets: []guard.Target{runTarget(HTTP, in)}}, nil
 }
 
 // mayRedirect is said of every request: what is shown is the first one alone.
@@ -38,22 +56,15 @@ var mayRedirect = guard.SideEffect{Text: "the host may redirect it to another on
 // that leaves the machine.
 const urlData = 100
 
-// planHTTP shows the request by its parts.
-func (b *Binding) planHTTP(in Input, targets []guard.Target) (guard.Preview, error) {
+// plan shows the request by its parts.
+func (httpKind) plan(_ context.Context, b *Binding, in Input, at resolved) (guard.Preview, error) {
 	raw, err := b.text(in, "url")
 	if err != nil {
 		return guard.Preview{}, err
 	}
 	method, body := "GET", ""
-	if _, ok := b.params["method"]; ok {
-		if method, err = b.text(in, "method"); err != nil {
-			return guard.Preview{}, err
-		}
-	}
-	if _, ok := b.params["body"]; ok {
-		if body, err = b.text(in, "body"); err != nil {
-			return guard.Preview{}, err
-		}
+	if err := b.texts(in, map[string]*string{"method": &method, "body": &body}); err != nil {
+		return guard.Preview{}, err
 	}
 	u, host, err := address(raw)
 	if err != nil {
@@ -87,7 +98,7 @@ func (b *Binding) planHTTP(in Input, targets []guard.Target) (guard.Preview, err
 	}
 	return guard.Preview{
 		SideEffects: sides,
-		Effects:     []guard.Effect{{Kind: HTTP, Resource: targets[0], Diff: digest.Sum([]byte(text))}},
+		Effects:     []guard.Effect{{Kind: HTTP, Resource: at.targets[0], Diff: digest.Sum([]byte(text))}},
 		Change: guard.Change{Type: guard.ChangeHTTP, Text: text, Facts: guard.Facts{HTTP: &guard.HTTPFacts{
 			Method: method, URL: raw, Scheme: u.Scheme, Host: host, HostShown: shown, Port: u.Port(), Path: u.EscapedPath(), Query: u.RawQuery, Body: body,
 		}}},

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"unicode/utf8"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
@@ -26,28 +25,44 @@ type Inverse struct {
 // it cannot be taken back: it was none of a file, its content is no longer kept,
 // or the file has moved on.
 func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
-	var note string
-	if deepest, n := foldersMade(a.Preview.Effects); n > 1 {
-		a.Preview.Effects = []guard.Effect{deepest}
-		note = fmt.Sprintf("%s above it, made by the same call, stay", plural(n-1, "folder", "folders"))
-	}
-	e, err := undoable(a)
-	if err != nil {
+	if len(a.Preview.Effects) == 0 {
+		_, err := undoable(a)
 		return Inverse{}, err
 	}
+	k, ok := kindNamed(a.Preview.Effects[0].Kind)
+	if !ok {
+		// fail closed: it was kept by another version of the guard
+		return Inverse{}, noInverse(a.Preview.Effects[0])
+	}
+	return k.inverse(ctx, a)
+}
+
+// undoableFile is undoable for a change of a file that was predicted.
+func undoableFile(a guard.Approval) (guard.Effect, error) {
+	e, err := undoable(a)
 	switch {
+	case err != nil:
+		return e, err
 	case e.Before.Exists && e.Dest == nil && e.Before == e.After:
-		return Inverse{}, refusePlan("there is nothing to take back", "it changed nothing")
+		return e, refusePlan("there is nothing to take back", "it changed nothing")
 	case e.Record != nil || e.Resource.Kind != TargetFile || !e.After.Computed || !e.Before.Computed:
-		return Inverse{}, refusePlan(byHand, "what %s did cannot be undone from here", e.Kind)
-	case e.Kind == FileMove:
-		return inverseMove(ctx, e)
+		return e, noInverse(e)
+	}
+	return e, nil
+}
+
+// inverseFile takes back the change of one file or folder; of a folder only that
+// it is there is looked at, if shallow is set.
+func inverseFile(ctx context.Context, a guard.Approval, shallow bool) (Inverse, error) {
+	e, err := undoableFile(a)
+	if err != nil {
+		return Inverse{}, err
 	}
 	at, err := placeOf(e.Resource)
 	if err != nil {
 		return Inverse{}, err
 	}
-	now, _, err := at.state(ctx, e.Kind == DirCreate)
+	now, _, err := at.state(ctx, shallow)
 	if err != nil {
 		return Inverse{}, err
 	}
@@ -58,14 +73,14 @@ func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
 	default:
 		return Inverse{}, refusePlan(byHand, "it has moved on since: %s", difference(at.rel(), now, e.After))
 	}
-	out := Inverse{Roots: []string{e.Resource.Root}, Note: note}
+	out := Inverse{Roots: []string{e.Resource.Root}}
 	switch {
 	case !e.Before.Exists && (now.Kind == stateFile || now.Kind == stateDir):
 		return out.call("delete_file", map[string]string{"path": e.Resource.Key})
 	case e.Before.Kind == stateDir && !now.Exists:
 		return out.call("create_directory", map[string]string{"path": e.Resource.Key})
 	case e.Before.Kind != stateFile:
-		return Inverse{}, refusePlan(byHand, "what %s did cannot be undone from here", e.Kind)
+		return Inverse{}, noInverse(e)
 	}
 	before, err := contentBefore(at, now, e, a.Preview.Change)
 	if err != nil {
@@ -75,33 +90,6 @@ func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
 		out.Note = fmt.Sprintf("the file had the mode %04o; made again, it has that of a new one", m)
 	}
 	return out.call("write_file", map[string]string{"path": e.Resource.Key, "content": string(before)})
-}
-
-// foldersMade returns the deepest of the folders that one call made, and how many
-// it made; none where it did anything else. They come from the top down.
-func foldersMade(effects []guard.Effect) (deepest guard.Effect, n int) {
-	for _, e := range effects {
-		if e.Kind != DirCreate || e.Before.Exists {
-			return guard.Effect{}, 0
-		}
-		deepest = e
-	}
-	return deepest, len(effects)
-}
-
-func inverseMove(ctx context.Context, e guard.Effect) (Inverse, error) {
-	if e.Dest == nil {
-		return Inverse{}, refusePlan(byHand, "the move has no destination on record")
-	}
-	src, err := placeOf(e.Resource)
-	if err != nil {
-		return Inverse{}, err
-	}
-	if result, _, note := verifyMove(ctx, e, src); result != guard.Verified {
-		return Inverse{}, refusePlan(byHand, "it has moved on since: %s", note)
-	}
-	out := Inverse{Roots: slices.Compact([]string{e.Resource.Root, e.Dest.Root})}
-	return out.call("move_file", map[string]string{"source": e.Dest.Key, "destination": e.Resource.Key})
 }
 
 // contentBefore takes the change of a file off its content now. The result is

@@ -151,7 +151,7 @@ func TestSpecialFilesNeverBlock(t *testing.T) {
 		}
 		e := guard.Effect{Kind: FileWrite, Resource: guard.Target{Kind: TargetFile, Key: root + "/fifo", Path: "fifo", Root: root},
 			Before: guard.State{Computed: true}, After: guard.State{Exists: true, Kind: stateFile, Computed: true}}
-		if got, _, _ := Verify(context.Background(), []guard.Effect{e}); got != guard.Diverged {
+		if got := Verify(context.Background(), nil, []guard.Effect{e}).Result; got != guard.Diverged {
 			t.Errorf("a pipe in the file's place is %s", got)
 		}
 	}()
@@ -199,8 +199,8 @@ func TestPromise2_SwappedLinkCannotEscape(t *testing.T) {
 	if _, err := b.Plan(context.Background(), in, targets); err == nil {
 		t.Error("planned through a swapped link")
 	}
-	if got, _, note := Verify(context.Background(), preview.Effects); got != guard.Diverged || strings.Contains(note, "secret") {
-		t.Errorf("read back %s (%s) through a swapped link", got, note)
+	if f := Verify(context.Background(), nil, preview.Effects); f.Result != guard.Diverged || strings.Contains(f.Detail, "secret") {
+		t.Errorf("read back %s (%s) through a swapped link", f.Result, f.Detail)
 	}
 	// The link now leads to another folder inside: the names differ.
 	if err := os.Remove(filepath.Join(root, "dir")); err != nil {

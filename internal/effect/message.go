@@ -39,55 +39,62 @@ const (
 	maxAttachments = 100
 )
 
-func messageParams() []param {
-	return []param{
-		{"to", expr.Dyn, true}, // one text or a list; addresses in one text are parted by commas
-		{"cc", expr.Dyn, true},
-		{"bcc", expr.Dyn, true},
-		{"subject", expr.String, true},
-		{"body", expr.String, true},
-		{"attachments", expr.Dyn, true}, // names, paths, or objects with a name and a size or content
-		{"channel", expr.String, true},  // email, sms, slack …: how it goes
+type messageKind struct{ notPredicted }
+
+func (messageKind) about() About {
+	return About{
+		Name: Message, check: checkMessageParams,
+		params: []param{
+			{"to", expr.Dyn, true}, // one text or a list; addresses in one text are parted by commas
+			{"cc", expr.Dyn, true},
+			{"bcc", expr.Dyn, true},
+			{"subject", expr.String, true},
+			{"body", expr.String, true},
+			{"attachments", expr.Dyn, true}, // names, paths, or objects with a name and a size or content
+			{"channel", expr.String, true},  // email, sms, slack …: how it goes
+		},
+		touches: &touching{noun: "recipient", first: "first message to", many: "first message to", names: addressesOf},
 	}
 }
 
 // checkMessageParams demands somebody to send to.
-func checkMessageParams(p map[string]*expr.Program) error {
+func checkMessageParams(s Spec) error {
 	for _, name := range []string{"to", "cc", "bcc"} {
-		if _, ok := p[name]; ok {
+		if _, ok := s.Params[name]; ok {
 			return nil
 		}
 	}
 	return errors.New(`effect message needs "to", "cc" or "bcc"`)
 }
 
-// planMessage shows a message by its parts.
-func (b *Binding) planMessage(ctx context.Context, in Input, targets []guard.Target) (guard.Preview, error) {
+func addressesOf(_ string, c guard.Change) []string {
+	if c.Message == nil {
+		return nil
+	}
+	var out []string
+	for _, r := range slices.Concat(c.Message.To, c.Message.Cc, c.Message.Bcc) {
+		out = append(out, r.Address)
+	}
+	return out
+}
+
+func (messageKind) resolve(_ context.Context, _ *Binding, in Input) (resolved, error) {
+	return resolved{targets: []guard.Target{runTarget(Message, in)}}, nil
+}
+
+// plan shows a message by its parts.
+func (messageKind) plan(ctx context.Context, b *Binding, in Input, at resolved) (guard.Preview, error) {
 	var f guard.MessageFacts
-	for name, to := range map[string]*string{"subject": &f.Subject, "body": &f.Body, "channel": &f.Channel} {
-		if b.params[name] != nil {
-			var err error
-			if *to, err = b.text(in, name); err != nil {
-				return guard.Preview{}, err
-			}
-		}
+	if err := b.texts(in, map[string]*string{"subject": &f.Subject, "body": &f.Body, "channel": &f.Channel}); err != nil {
+		return guard.Preview{}, err
 	}
 	for _, list := range []struct {
 		name string
 		to   *[]guard.Recipient
 	}{{"to", &f.To}, {"cc", &f.Cc}, {"bcc", &f.Bcc}} {
-		texts, err := b.loose(in, list.name)
-		if err != nil {
+		var err error
+		if *list.to, err = b.recipients(in, list.name); err != nil {
 			return guard.Preview{}, err
-		}
-		for _, t := range texts {
-			for _, r := range recipients(t) {
-				if severalIn(r) {
-					// fail closed: a server may send to others than those who are counted and held to rules
-					return guard.Preview{}, refusePlan("give each recipient by itself, as a plain address", "%.100s cannot be read as one recipient", oneLine(r.Text))
-				}
-				*list.to = append(*list.to, r)
-			}
 		}
 	}
 	all := slices.Concat(f.To, f.Cc, f.Bcc)
@@ -103,27 +110,41 @@ func (b *Binding) planMessage(ctx context.Context, in Input, targets []guard.Tar
 		return guard.Preview{}, err
 	}
 	text := messageText(f)
-	return guard.Preview{
-		Effects:     []guard.Effect{{Kind: Message, Resource: targets[0], Diff: digest.Sum([]byte(text))}},
+	p := guard.Preview{
+		Effects:     []guard.Effect{{Kind: Message, Resource: at.targets[0], Diff: digest.Sum([]byte(text))}},
 		Change:      guard.Change{Type: guard.ChangeMessage, Text: text, Facts: guard.Facts{Message: &f}},
 		SideEffects: []guard.SideEffect{{Text: reachText(f)}, notReversible},
 		Hazards:     slices.Concat(messageHazards(f, all), secretHazards("what is sent", []byte(f.Subject+"\n"+f.Body)), textHazards([]byte(text))),
 		Summary:     "send to " + whoText(f),
-	}, nil
+	}
+	return p, b.undisclosedArgs(in, &p)
 }
 
-// loose reads a parameter that says who gets something: one text or object, or a
-// list of them.
-func (b *Binding) loose(in Input, name string) ([]string, error) {
-	prog, ok := b.params[name]
-	if !ok {
+// recipients reads a parameter that says who gets something: one text or object,
+// or a list of them.
+func (b *Binding) recipients(in Input, name string) ([]guard.Recipient, error) {
+	if !b.has(name) {
 		return nil, nil
 	}
-	v, err := prog.Any(in.Vars)
+	v, err := b.value(in, name)
 	if err != nil {
-		return nil, fmt.Errorf("effect %s, %s: %w", b.kind, name, err)
+		return nil, err
 	}
-	return recipientTexts(v, 0)
+	texts, err := recipientTexts(v, 0)
+	if err != nil {
+		return nil, err
+	}
+	var out []guard.Recipient
+	for _, t := range texts {
+		for _, r := range recipients(t) {
+			if severalIn(r) {
+				// fail closed: a server may send to others than those who are counted and held to rules
+				return nil, refusePlan("give each recipient by itself, as a plain address", "%.100s cannot be read as one recipient", oneLine(r.Text))
+			}
+			out = append(out, r)
+		}
+	}
+	return out, nil
 }
 
 // lookupName is a domain in ASCII and lower case; one that is none stays.
@@ -184,16 +205,9 @@ func countRecipients(all []guard.Recipient) (int, []guard.DomainCount) {
 
 // attachments reads what is sent along.
 func (b *Binding) attachments(ctx context.Context, in Input) ([]guard.Attachment, error) {
-	prog, ok := b.params["attachments"]
-	if !ok {
-		return nil, nil
-	}
-	v, err := prog.Any(in.Vars)
-	if err != nil {
-		return nil, fmt.Errorf("effect %s, attachments: %w", b.kind, err)
-	}
-	if v == nil {
-		return nil, nil
+	v, err := b.value(in, "attachments")
+	if v == nil || err != nil {
+		return nil, err
 	}
 	list, ok := v.([]any)
 	if !ok {

@@ -4,20 +4,40 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
 // maxListed is how many entries of a moved folder a preview names.
 const maxListed = 200
 
-// planMove is the preview of a rename. Nothing is ever overwritten by one.
-func (b *Binding) planMove(ctx context.Context, src, dst place) (guard.Preview, error) {
+// FileMove renames a file or folder.
+const FileMove = "file.move"
+
+type fileMove struct{}
+
+func (fileMove) about() About {
+	return About{
+		Name:   FileMove,
+		params: []param{{name: "source", want: expr.String}, {name: "destination", want: expr.String}, dryRun},
+		paths:  []string{"source", "destination"},
+	}
+}
+
+func (fileMove) resolve(ctx context.Context, b *Binding, in Input) (resolved, error) {
+	return b.files(ctx, in, naming{paths: []string{"source", "destination"}, slash: true, follow: followsToMove})
+}
+
+// plan is the preview of a rename. Nothing is ever overwritten by one.
+func (fileMove) plan(ctx context.Context, b *Binding, _ Input, at resolved) (guard.Preview, error) {
+	src, dst := at.places[0], at.places[1]
 	if err := checkMove(src, dst); err != nil {
 		return guard.Preview{}, err
 	}
@@ -52,7 +72,73 @@ func (b *Binding) planMove(ctx context.Context, src, dst place) (guard.Preview, 
 	}
 	e.Diff = digest.Sum([]byte(out.Change.Text))
 	out.Effects = []guard.Effect{e}
+	addSideEffects(&out, src)
 	return out, nil
+}
+
+func (fileMove) work(ctx context.Context, _ *Binding, _ Input, at resolved) (w Work, err error) {
+	src, dst := at.places[0], at.places[1]
+	if err := checkMove(src, dst); err != nil {
+		return Work{}, err
+	}
+	w = Work{Op: Rename, Dest: dst.target(true)}
+	w.Before, _, err = src.state(ctx, false)
+	return w, err
+}
+
+// verify looks at both ends. The state is what is at the destination.
+func (fileMove) verify(ctx context.Context, _ Reader, e guard.Effect) reading {
+	if !e.After.Computed || e.Resource.Kind != TargetFile {
+		return notComputed()
+	}
+	src, err := placeOf(e.Resource)
+	if err != nil {
+		return reading{result: guard.Unverifiable, note: err.Error()}
+	}
+	if e.Dest == nil {
+		return reading{result: guard.Unverifiable, note: "the move has no destination on record"}
+	}
+	dst, err := placeOf(*e.Dest)
+	if err != nil {
+		return reading{result: guard.Unverifiable, note: err.Error()}
+	}
+	from, _, err := src.state(ctx, false)
+	if err != nil {
+		return cannotRead(err)
+	}
+	to, _, err := dst.state(ctx, false)
+	if err != nil {
+		return cannotRead(err)
+	}
+	diverged := func(format string, args ...any) reading {
+		return reading{result: guard.Diverged, state: to, note: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case !from.Exists && matches(to, e.After):
+		return reading{result: guard.Verified, state: to}
+	case !to.Exists && matches(from, e.Before):
+		return reading{result: guard.Untouched, state: to, note: fmt.Sprintf("%q is where it was before", src.rel())}
+	case !to.Exists:
+		return diverged("%q is not there", dst.rel())
+	case from.Exists:
+		return diverged("%q is still there, and so is %q", src.rel(), dst.rel())
+	}
+	return diverged("%s", difference(dst.rel(), to, e.After))
+}
+
+func (k fileMove) inverse(ctx context.Context, a guard.Approval) (Inverse, error) {
+	e, err := undoableFile(a)
+	if err != nil {
+		return Inverse{}, err
+	}
+	if e.Dest == nil {
+		return Inverse{}, refusePlan(byHand, "the move has no destination on record")
+	}
+	if r := k.verify(ctx, nil, e); r.result != guard.Verified {
+		return Inverse{}, refusePlan(byHand, "it has moved on since: %s", r.note)
+	}
+	out := Inverse{Roots: slices.Compact([]string{e.Resource.Root, e.Dest.Root})}
+	return out.call("move_file", map[string]string{"source": e.Dest.Key, "destination": e.Resource.Key})
 }
 
 // checkMove refuses every move that a rename would not carry out.

@@ -3,6 +3,7 @@ package effect
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -26,24 +27,25 @@ const HazardOwnID = "own_id"
 // ownID stands for the id that the client makes up for a new cell.
 const ownID = "????????"
 
-func notebookParams() []param {
-	return []param{
-		{name: "path", want: expr.String}, {name: "source", want: expr.String}, {"cell", expr.String, true},
-		{"type", expr.String, true}, {"mode", expr.String, true}, {"dry_run", expr.Bool, true},
-	}
+var notebookEdit = contentKind{
+	name: NotebookEdit, verb: "edit", fill: fillNotebook,
+	params: []param{
+		{name: "source", want: expr.String}, {"cell", expr.String, true}, {"type", expr.String, true}, {"mode", expr.String, true},
+	},
+	required: func(s Spec) error {
+		if s.Dialect != DialectClaude {
+			return fmt.Errorf("effect %s is known of Claude Code's own tool alone", s.Kind)
+		}
+		return nil
+	},
 }
 
 // cellEdit is what the call asks for; what is empty was not given.
 type cellEdit struct{ source, cell, typ, mode string }
 
 func (b *Binding) cellEdit(in Input) (e cellEdit, err error) {
-	for name, to := range map[string]*string{"source": &e.source, "cell": &e.cell, "type": &e.typ, "mode": &e.mode} {
-		if b.params[name] == nil {
-			continue
-		}
-		if *to, err = b.text(in, name); err != nil {
-			return e, err
-		}
+	if err := b.texts(in, map[string]*string{"source": &e.source, "cell": &e.cell, "type": &e.typ, "mode": &e.mode}); err != nil {
+		return e, err
 	}
 	e.mode = cmp.Or(e.mode, "replace")
 	switch {
@@ -58,7 +60,7 @@ func (b *Binding) cellEdit(in Input) (e cellEdit, err error) {
 }
 
 // fillNotebook computes the notebook after the call.
-func (b *Binding) fillNotebook(in Input, c *content) error {
+func fillNotebook(b *Binding, in Input, c *content) error {
 	e, err := b.cellEdit(in)
 	if err != nil {
 		return err

@@ -159,8 +159,8 @@ func TestPlans(t *testing.T) {
 				t.Errorf("planned twice:\n%s\n%s", one, two)
 			}
 			if len(p.Effects) > 0 && p.Effects[0].After.Computed && !strings.HasPrefix(p.Summary, "no change") {
-				if got, _, note := Verify(context.Background(), p.Effects); got != guard.Untouched {
-					t.Errorf("before the call: %s: %s", got, note)
+				if f := Verify(context.Background(), nil, p.Effects); f.Result != guard.Untouched {
+					t.Errorf("before the call: %s: %s", f.Result, f.Detail)
 				}
 			}
 		})
@@ -183,7 +183,7 @@ func TestUnprovenServerIsOpaqueAndJailed(t *testing.T) {
 	}
 	_, err = b.Resolve(context.Background(), input(t, m{"path": "/etc/passwd", "content": "y"}, root))
 	refused(t, err, guard.RulePath)
-	if got, _, _ := Verify(context.Background(), p.Effects); got != guard.Unverifiable {
+	if got := Verify(context.Background(), nil, p.Effects).Result; got != guard.Unverifiable {
 		t.Errorf("an opaque effect is %s", got)
 	}
 }

@@ -214,9 +214,9 @@ func both(t *testing.T, s *realServer, root, tool string, args m, stricter bool)
 		}
 		return failed
 	}
-	got, _, note := Verify(context.Background(), preview.Effects)
-	if got != guard.Verified {
-		t.Fatalf("%s %q\nread back: %s: %s\npreview %s\nbefore %s\nafter  %s", tool, in.Call.Args, got, note, preview.Change.Text, before, after)
+	f := Verify(context.Background(), nil, preview.Effects)
+	if f.Result != guard.Verified {
+		t.Fatalf("%s %q\nread back: %s: %s\npreview %s\nbefore %s\nafter  %s", tool, in.Call.Args, f.Result, f.Detail, preview.Change.Text, before, after)
 	}
 	if (after == before) != strings.HasPrefix(preview.Summary, "no change") {
 		t.Fatalf("%s %q: summary %q, changed: %v", tool, in.Call.Args, preview.Summary, after != before)

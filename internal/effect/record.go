@@ -8,19 +8,10 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
-)
-
-// The kinds that change one JSON record: a document that another tool of the
-// server shows, or a part of one, or of a file.
-const (
-	JSONReplace = "json.replace"
-	JSONMerge   = "json.merge" // RFC 7396
-	JSONPatch   = "json.patch" // RFC 6902
 )
 
 // TargetRecord is the kind of a record's target. Its key is
@@ -59,51 +50,13 @@ type record struct {
 	unproven bool
 }
 
-// recordParam is the parameter that says what a kind makes of the record.
-func recordParam(kind string) string {
-	switch kind {
-	case JSONReplace:
-		return "value"
-	case JSONMerge:
-		return "merge"
-	case JSONPatch:
-		return "patch"
-	}
-	return ""
-}
-
-func recordParams(kind string) []param {
-	return []param{{name: recordParam(kind), want: expr.Dyn}, {"dry_run", expr.Bool, true}}
-}
-
-// compileRecord is Compile for the kinds that change records. Only the
-// parameter that says what the record becomes may speak of the record.
-func compileRecord(env *expr.Env, s Spec) (*Binding, error) {
+// compileRecord compiles how the record of an effect is read.
+func (b *Binding) compileRecord(env *expr.Env, s Spec) error {
 	if s.Record == nil {
-		return nil, fmt.Errorf("effect %s does not say how its record is read", s.Kind)
+		return fmt.Errorf("effect %s does not say how its record is read", s.Kind)
 	}
-	over, err := env.Record()
-	if err != nil {
-		return nil, err
-	}
-	b := &Binding{kind: s.Kind, dialect: s.Dialect, params: map[string]*expr.Program{}, record: &record{spec: *s.Record, unproven: !s.Proven}}
-	for _, name := range slices.Sorted(maps.Keys(s.Params)) {
-		from, want := env, expr.Bool
-		switch name {
-		case recordParam(s.Kind):
-			from, want = over, expr.Dyn
-		case "dry_run":
-		default:
-			return nil, fmt.Errorf("effect %s has no parameter %q", s.Kind, name)
-		}
-		if b.params[name], err = from.Compile(s.Params[name], want); err != nil {
-			return nil, fmt.Errorf("effect %s, %s: %w", s.Kind, name, err)
-		}
-	}
-	if b.params[recordParam(s.Kind)] == nil {
-		return nil, fmt.Errorf("effect %s needs %q", s.Kind, recordParam(s.Kind))
-	}
-	return b, b.record.compile(env, b.params)
+	b.record = &record{spec: *s.Record, unproven: !s.Proven}
+	return b.record.compile(env, b.params)
 }
 
 func (r *record) compile(env *expr.Env, params map[string]*expr.Program) (err error) {
@@ -145,15 +98,15 @@ func (b *Binding) recordRef(in Input) (*guard.RecordRef, error) {
 	}
 	members := make([]jsonvalue.Member, len(r.names))
 	for i, name := range r.names {
-		v, err := value(in, r.args[i], in.Vars)
+		v, err := exactValue(in, r.args[i], in.Vars)
 		if err != nil {
-			return nil, fmt.Errorf("effect %s, read, %s: %w", b.kind, name, err)
+			return nil, fmt.Errorf("effect %s, read, %s: %w", b.about.Name, name, err)
 		}
 		members[i] = jsonvalue.Member{Name: name, Value: v}
 	}
 	args, err := jsonvalue.Object(members...)
 	if err != nil {
-		return nil, fmt.Errorf("effect %s, read: %w", b.kind, err)
+		return nil, fmt.Errorf("effect %s, read: %w", b.about.Name, err)
 	}
 	if ref.Args, err = args.Canonical(); err != nil {
 		return nil, refusePlan("use plain numbers and text in the arguments", "the record's arguments have no canonical form")
@@ -165,34 +118,17 @@ func (b *Binding) recordRef(in Input) (*guard.RecordRef, error) {
 // are named by their digest.
 const maxRecordKey = 512
 
-// recordTargets is Resolve for the kinds that change records.
-func (b *Binding) recordTargets(ctx context.Context, in Input) ([]guard.Target, error) {
-	if b.record.spec.Tool == "" {
-		places, err := b.places(ctx, in)
-		if err != nil {
-			return nil, err
-		}
-		return b.targets(in, places), nil
-	}
-	ref, err := b.recordRef(in)
-	if err != nil {
-		return nil, err
-	}
-	args := string(ref.Args)
-	if len(args) > maxRecordKey {
-		args = digest.Sum(ref.Args).String()
-	}
-	path := ref.Tool + ":" + args
-	return []guard.Target{{Kind: TargetRecord, Key: in.Call.Session.Server + ":" + path, Path: path, Write: true}}, nil
-}
-
-// value evaluates an expression to a JSON value. Where it names an argument,
+// exactValue evaluates an expression to a JSON value. Where it names an argument,
 // the admitted bytes are read, so that every digit stays.
-func value(in Input, prog *expr.Program, vars *expr.Vars) (jsonvalue.Value, error) {
-	if m := plainArg.FindStringSubmatch(prog.Source()); m != nil {
+func exactValue(in Input, prog *expr.Program, vars *expr.Vars) (jsonvalue.Value, error) {
+	if name, ok := prog.PlainArg(); ok {
 		raw := []byte(in.Call.Args)
-		if s, ok := jsonrpc.Member(raw, jsonrpc.Span{Start: 0, End: len(raw)}, m[1]); ok {
-			return jsonvalue.Decode(s.Of(raw))
+		if s, ok := jsonrpc.Member(raw, jsonrpc.Span{Start: 0, End: len(raw)}, name); ok {
+			v, err := jsonvalue.Decode(s.Of(raw))
+			if err != nil {
+				return jsonvalue.Value{}, refusePlan("send plain JSON", "the argument %s cannot be read: %v", oneLine(name), err)
+			}
+			return v, nil
 		}
 	}
 	x, err := prog.Any(vars)

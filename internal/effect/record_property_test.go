@@ -84,14 +84,14 @@ func TestRecordPatchIsTheChange(t *testing.T) {
 		if err != nil || !bytes.Equal(sorted(noNull(got)), z.Encode()) {
 			t.Fatalf("%s\nbefore %s\nafter  %s\npatch  %s\ngives  %s, %v", kind, a, z, p.Change.Patch, got, err)
 		}
-		if f := VerifyWith(ctx, &shelf{doc: `{"r":` + want.String() + `}`}, p.Effects); f.Result != guard.Verified {
+		if f := Verify(ctx, &shelf{doc: `{"r":` + want.String() + `}`}, p.Effects); f.Result != guard.Verified {
 			t.Fatalf("%s\nwant %s\n%+v", kind, want, f)
 		}
 		found, _, err := shape.Normal(noNull(other))
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := VerifyWith(ctx, &shelf{doc: `{"r":` + other.String() + `}`}, p.Effects)
+		f := Verify(ctx, &shelf{doc: `{"r":` + other.String() + `}`}, p.Effects)
 		if same := bytes.Equal(found.Encode(), z.Encode()); same != (f.Result == guard.Verified) {
 			t.Fatalf("%s\nwant  %s\nfound %s\n%+v", kind, z, found, f)
 		}

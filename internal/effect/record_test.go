@@ -36,7 +36,7 @@ func recordSpecOf(kind string, change func(*RecordSpec)) Spec {
 	if change != nil {
 		change(r)
 	}
-	return Spec{Kind: kind, Proven: true, Params: map[string]string{recordParam(kind): "args.change"}, Record: r}
+	return Spec{Kind: kind, Proven: true, Params: map[string]string{recordArg(kind): "args.change"}, Record: r}
 }
 
 // recordPlan plans a change of {"contact": before}.
@@ -338,15 +338,15 @@ func TestRecordInFile(t *testing.T) {
 		t.Fatalf("got %s, %v", p.Change.Preview, err)
 	}
 	ctx := context.Background()
-	if f := VerifyWith(ctx, nil, p.Effects); f.Result != guard.Untouched {
+	if f := Verify(ctx, nil, p.Effects); f.Result != guard.Untouched {
 		t.Errorf("before the write: %+v", f)
 	}
 	write(`{"other":1, "users": {"ada": {"n": 2.0}}}`)
-	if f := VerifyWith(ctx, nil, p.Effects); f.Result != guard.Verified {
+	if f := Verify(ctx, nil, p.Effects); f.Result != guard.Verified {
 		t.Errorf("after the write: %+v", f)
 	}
 	write(`{"users":{"ada":{"n":2,"admin":true}}}`)
-	if f := VerifyWith(ctx, nil, p.Effects); f.Result != guard.Diverged || string(f.Difference) != `[{"op":"add","path":"/admin","value":true}]` {
+	if f := Verify(ctx, nil, p.Effects); f.Result != guard.Diverged || string(f.Difference) != `[{"op":"add","path":"/admin","value":true}]` {
 		t.Errorf("after another write: %+v", f)
 	}
 	for name, args := range map[string]m{
@@ -386,7 +386,7 @@ func TestRecordVerify(t *testing.T) {
 		"a read that fails":  {&shelf{err: &Refusal{Reason: "no"}}, guard.Unverifiable, "could not be read back: no", ""},
 		"no server any more": {nil, guard.Unverifiable, "could not be read back", ""},
 	} {
-		f := VerifyWith(context.Background(), c.reader, p.Effects)
+		f := Verify(context.Background(), c.reader, p.Effects)
 		if f.Result != c.want || !strings.Contains(f.Detail, c.detail) || string(f.Difference) != c.difference {
 			t.Errorf("%s: %s, %s, %s", name, f.Result, f.Detail, f.Difference)
 		}
@@ -400,10 +400,10 @@ func TestRecordVerify(t *testing.T) {
 	if err := json.Unmarshal(raw, &kept); err != nil {
 		t.Fatal(err)
 	}
-	if f := VerifyWith(context.Background(), &shelf{doc: `{"contact":{"a":2}}`}, kept); f.Result != guard.Verified {
+	if f := Verify(context.Background(), &shelf{doc: `{"contact":{"a":2}}`}, kept); f.Result != guard.Verified {
 		t.Errorf("after a restart: %+v", f)
 	}
-	if f := VerifyWith(context.Background(), &shelf{doc: `{"contact":{"a":3}}`}, kept); f.Result != guard.Diverged || f.Difference != nil {
+	if f := Verify(context.Background(), &shelf{doc: `{"contact":{"a":3}}`}, kept); f.Result != guard.Diverged || f.Difference != nil {
 		t.Errorf("after a restart: %+v", f)
 	}
 }

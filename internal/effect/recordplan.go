@@ -1,7 +1,6 @@
 package effect
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
-	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
@@ -27,57 +25,8 @@ const stateRecord = "record"
 // largeRows is how many changed values are more than a person reads.
 const largeRows = 500
 
-// planRecord is Plan for the kinds that change records.
-func (b *Binding) planRecord(ctx context.Context, in Input, targets []guard.Target) (guard.Preview, error) {
-	now, err := b.recordTargets(ctx, in)
-	if err != nil {
-		return guard.Preview{}, err
-	}
-	if !slices.Equal(now, targets) || len(now) == 0 {
-		// fail closed: rules were applied to other names
-		return guard.Preview{}, refusePath(readAgain, "the call names another record than it did a moment ago")
-	}
-	changes, err := b.Changes(in)
-	if err != nil {
-		return guard.Preview{}, err
-	}
-	if !changes {
-		return b.planNothing(in, nil)
-	}
-	ref, err := b.recordRef(in)
-	if err != nil {
-		return guard.Preview{}, err
-	}
-	var at *place
-	if ref.Tool == "" {
-		if at, err = b.recordFile(ctx, in); err != nil {
-			return guard.Preview{}, err
-		}
-	}
-	before, err := readRecord(ctx, in.Reader, *ref, at)
-	if err != nil {
-		return guard.Preview{}, err
-	}
-	if !before.Present() && !b.record.spec.Create {
-		return guard.Preview{}, refusePlan(readRecordFirst, "there is no such record")
-	}
-	after, named, err := b.become(in, before)
-	if err != nil {
-		return guard.Preview{}, err
-	}
-	if err := b.record.serverMade(before, after, b.kind != JSONReplace); err != nil {
-		return guard.Preview{}, err
-	}
-	return b.presentRecord(now[0], ref, before, after, named)
-}
-
-// recordFile returns the place of the file that holds the record.
-func (b *Binding) recordFile(ctx context.Context, in Input) (*place, error) {
-	places, err := b.places(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	p := places[0]
+// recordFile is the place of the file that holds a record.
+func recordFile(p place) (*place, error) {
 	switch {
 	case p.exists && p.stat.isDir():
 		return nil, refusePlan("name a file", "%q is a folder", p.rel())
@@ -87,46 +36,27 @@ func (b *Binding) recordFile(ctx context.Context, in Input) (*place, error) {
 	return &p, nil
 }
 
-// become returns what the call makes of a record, and what it speaks of.
-func (b *Binding) become(in Input, before jsonvalue.Value) (after jsonvalue.Value, named []touch, err error) {
-	prog, vars := b.params[recordParam(b.kind)], in.Vars
+// recordValue evaluates the parameter that says what becomes of the record,
+// which may speak of the record as it is.
+func (b *Binding) recordValue(in Input, before jsonvalue.Value) (jsonvalue.Value, error) {
+	prog, vars := b.params[b.about.Record], in.Vars
 	if prog.Uses("record") {
 		var doc any
 		if before.Present() {
+			var err error
 			if doc, err = Plain(before); err != nil {
-				return after, nil, refusePlan(askDeveloper, "the record cannot be used in an expression: %v", err)
+				return jsonvalue.Value{}, refusePlan(askDeveloper, "the record cannot be used in an expression: %v", err)
 			}
 		}
 		over := *in.Vars
 		over.Record = &doc
 		vars = &over
 	}
-	v, err := value(in, prog, vars)
+	v, err := exactValue(in, prog, vars)
 	if err != nil {
-		return after, nil, fmt.Errorf("effect %s, %s: %w", b.kind, recordParam(b.kind), err)
+		return jsonvalue.Value{}, fmt.Errorf("effect %s, %s: %w", b.about.Name, b.about.Record, err)
 	}
-	switch b.kind {
-	case JSONReplace:
-		return v, nil, nil
-	case JSONMerge:
-		if v.Type() != jsonvalue.TypeObject {
-			return after, nil, refusePlan("give the fields that change as an object", "the merge patch is %v, which would replace the whole record", v.Type())
-		}
-		return jsonvalue.MergePatch(before, v), []touch{{"", v}}, nil
-	case JSONPatch:
-		p, err := jsonvalue.PatchOf(v)
-		if err != nil {
-			return after, nil, refusePlan("send a JSON Patch as RFC 6902 defines it", "the patch is not valid: %v", err)
-		}
-		if len(p) > document.MaxOps {
-			return after, nil, refusePlan("send fewer operations", "the patch has %d operations; at most %d are taken", len(p), document.MaxOps)
-		}
-		if after, err = p.Apply(before); err != nil {
-			return after, nil, refuseRecordPatch(err)
-		}
-		return after, namedBy(p), nil
-	}
-	return after, nil, fmt.Errorf("no plan for effect %q", b.kind)
+	return v, nil
 }
 
 func refuseRecordPatch(err error) *Refusal {
@@ -306,13 +236,10 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 	if change.Preview, err = marshalRows(rows); err != nil {
 		return guard.Preview{}, fmt.Errorf("writing the preview of a record: %w", err)
 	}
-	e := guard.Effect{Kind: b.kind, Resource: t, Record: ref, Diff: digest.Sum(change.Patch)}
+	e := guard.Effect{Kind: b.about.Name, Resource: t, Record: ref, Diff: digest.Sum(change.Patch)}
 	e.Before, _ = stateOfRecord(was)
 	e.After, e.Want = stateOfRecord(will)
 	hazards = append(hazards, textHazards([]byte(text))...)
-	if verdict == guard.PathsAllow && len(hazards) > 0 {
-		verdict = guard.PathsAsk // fail closed: a rule about a place does not speak of what stands out there
-	}
 	return guard.Preview{
 		Effects: []guard.Effect{e}, Change: change, Paths: verdict, Hazards: hazards,
 		Summary: recordSummary(t, e, rows, added, removed),

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
@@ -120,12 +119,16 @@ func (b *Binding) InverseArgs(a guard.Approval, before, now jsonvalue.Value) (js
 	if err != nil {
 		return nil, err
 	}
-	if b == nil || b.record == nil || e.Record == nil || b.kind != e.Kind {
+	if b == nil || e.Record == nil || b.about.Name != e.Kind {
 		return noWay("its effect is another one now")
 	}
-	m := plainArg.FindStringSubmatch(b.params[recordParam(b.kind)].Source())
+	kind, ok := b.kind.(recordKind)
+	if !ok {
+		return noWay("its effect is another one now")
+	}
+	arg, plain := b.params[kind.param].PlainArg()
 	switch {
-	case m == nil:
+	case !plain:
 		return noWay("what it writes is computed from its arguments")
 	case !before.Present():
 		return noWay("it made a record that was not there")
@@ -135,33 +138,18 @@ func (b *Binding) InverseArgs(a guard.Approval, before, now jsonvalue.Value) (js
 	if err != nil {
 		return nil, err
 	}
-	var v, result jsonvalue.Value
-	switch b.kind {
-	case JSONReplace:
-		v, result = before, before
-	case JSONMerge:
-		v = inverseMerge(normal, before)
-		result = jsonvalue.MergePatch(now, v)
-	case JSONPatch:
-		p, _, _ := jsonvalue.Compare(normal, before)
-		// Not every server takes tests; the guard reads the record itself before the call.
-		p = slices.DeleteFunc(p, func(op jsonvalue.Op) bool { return op.Op == jsonvalue.OpTest })
-		raw, err := p.MarshalJSON()
-		if err != nil {
-			return nil, err
-		}
-		if v, err = jsonvalue.Decode(raw); err != nil {
-			return nil, err
-		}
-		if result, err = p.Apply(now); err != nil {
-			return noWay("the record has another form at the server than the one that is compared")
-		}
+	v, result, err := kind.undo(now, normal, before)
+	switch {
+	case errors.Is(err, errOtherForm):
+		return noWay("%v", err)
+	case err != nil:
+		return nil, err
 	}
 	if result, _, err = shape.Normal(result); err != nil || !result.Equal(before) {
 		// fail closed: it would become something else than it was
 		return noWay("it cannot express the old values")
 	}
-	return withArg(a.Args, m[1], v)
+	return withArg(a.Args, arg, v)
 }
 
 // inverseMerge is the merge patch that makes before of after, as far as one can:

@@ -11,70 +11,41 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// Found is what reading the targets of effects back has shown.
-type Found struct {
-	Result guard.ReadBack
-	After  []guard.State // one per effect
-	Detail string        // explains every result but a plain Verified
-	// Difference leads from what was predicted to what was found, where a record
-	// is something else and the prediction is still known.
-	Difference json.RawMessage
-}
-
 // maxDifference bounds the patch that says how a record diverged, in bytes.
 const maxDifference = 256 << 10
 
-// VerifyWith is Verify for effects among which may be records that a tool
-// reads.
-func VerifyWith(ctx context.Context, reader Reader, effects []guard.Effect) Found {
-	var f Found
-	f.Result, f.After, f.Detail = verify(ctx, effects, func(e guard.Effect) (guard.ReadBack, guard.State, string) {
-		result, state, note, difference := verifyRecord(ctx, reader, e)
-		if difference != nil {
-			f.Difference = difference
-		}
-		return result, state, note
-	})
-	return f
-}
-
-func verifyRecord(ctx context.Context, reader Reader, e guard.Effect) (guard.ReadBack, guard.State, string, json.RawMessage) {
-	var at *place
-	if e.Record.Tool == "" {
-		p, err := placeOf(e.Resource)
-		if err != nil {
-			return guard.Unverifiable, guard.State{}, err.Error(), nil
-		}
-		if _, err := p.look(); err == nil {
-			p.exists = true
-		}
-		at = &p
+// verify reads the record again and compares it in its normal form.
+func (recordKind) verify(ctx context.Context, reader Reader, e guard.Effect) reading {
+	if e.Record == nil || !e.After.Computed {
+		return notComputed()
 	}
 	name := recordName(e)
-	raw, err := readRecord(ctx, reader, *e.Record, at)
+	raw, err := recordNow(ctx, reader, e)
 	if err != nil {
-		return guard.Unverifiable, guard.State{}, cannotReadRecord(name, err), nil
+		return reading{result: guard.Unverifiable, note: cannotReadRecord(name, err)}
 	}
-	now, _, err := jsonvalue.Shape{Ignore: e.Record.Ignore, Keys: e.Record.Keys}.Normal(raw)
+	now, _, err := recordShape(e).Normal(raw)
 	if err != nil {
-		return guard.Unverifiable, guard.State{}, cannotReadRecord(name, err), nil
+		return reading{result: guard.Unverifiable, note: cannotReadRecord(name, err)}
 	}
 	state, _ := stateOfRecord(now)
 	if matches(state, e.After) {
-		return guard.Verified, state, "", nil
+		return reading{result: guard.Verified, state: state}
 	}
 	patch, where := differenceOf(e, now)
+	r := reading{result: guard.Diverged, state: state, difference: patch}
 	switch {
 	case matches(state, e.Before):
-		return guard.Untouched, state, name + " is as it was before", patch
+		r.result, r.note = guard.Untouched, name+" is as it was before"
 	case !state.Exists:
-		return guard.Diverged, state, name + " is not there", patch
+		r.note = name + " is not there"
+	default:
+		r.note = name + " is neither what was approved nor what was there before"
+		if where != "" {
+			r.note += ": " + where
+		}
 	}
-	note := name + " is neither what was approved nor what was there before"
-	if where != "" {
-		note += ": " + where
-	}
-	return guard.Diverged, state, note, patch
+	return r
 }
 
 func recordName(e guard.Effect) string {

@@ -2,6 +2,7 @@ package effect
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,38 +42,25 @@ func Path(path string, roots []string) (guard.Target, error) {
 // Resolve returns the resources that the call names, with links resolved, the
 // written one first. It looks at names alone and reads no content.
 func (b *Binding) Resolve(ctx context.Context, in Input) ([]guard.Target, error) {
-	if b.record != nil {
-		return b.recordTargets(ctx, in)
-	}
-	places, err := b.places(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	return b.targets(in, places), nil
+	at, err := b.resolve(ctx, in)
+	return at.targets, err
 }
 
-func (b *Binding) targets(in Input, places []place) []guard.Target {
+func (b *Binding) resolve(ctx context.Context, in Input) (resolved, error) {
+	at, err := b.kind.resolve(ctx, b, in)
+	if err == nil && b.unproven {
+		at.targets = append(at.targets, opaqueTarget(b, in))
+	}
+	return at, err
+}
+
+// targetsOf are the targets of files, each once.
+func targetsOf(places []place, write bool) []guard.Target {
 	var out []guard.Target
 	for _, p := range places {
-		t := p.target(b.kind != FileRead)
-		if !slices.Contains(out, t) {
+		if t := p.target(write); !slices.Contains(out, t) {
 			out = append(out, t)
 		}
-	}
-	switch b.kind {
-	case Exec, HTTP, Message:
-		return []guard.Target{runTarget(b.kind, in)}
-	case SQL:
-		return []guard.Target{b.sqlTarget(in)}
-	}
-	if b.Kind() == Opaque {
-		if b.dialect == DialectClaude {
-			// One tool of the client's own can contain others, such as a skill that
-			// runs as an agent; they must not wait for it to end.
-			return append(out, runTarget(Opaque, in))
-		}
-		// Nobody knows what else an opaque call touches: one at a time per server.
-		out = append(out, guard.Target{Kind: TargetOpaque, Key: in.Call.Session.Server, Write: true})
 	}
 	return out
 }
@@ -81,24 +69,55 @@ func (p place) target(write bool) guard.Target {
 	return guard.Target{Kind: TargetFile, Key: p.abs(), Path: p.rel(), Root: p.root, Write: write}
 }
 
-// places resolves every path of the call.
-func (b *Binding) places(ctx context.Context, in Input) ([]place, error) {
-	switch b.kind {
-	case Exec, HTTP, Message, SQL:
-		return nil, nil // they change no file
+// naming says how a kind names files.
+type naming struct {
+	paths []string // parameters that hold paths, the one that is written first
+	// whole lets a path be the workspace folder itself; slash lets one end in a slash.
+	whole, slash bool
+	follow       func(dialect string) bool // follow a link at the end of a path
+	optional     bool                      // the call may name no path
+}
+
+// Which kinds follow a link at the end of a path.
+func followsAlways(string) bool { return true }
+
+// followsToMove: a server of unknown habits may move or delete a link or what
+// it leads to; the link itself is shown, and refused by the plan.
+func followsToMove(dialect string) bool { return dialect == DialectFilesystem }
+
+// followsToWrite: Claude Code refuses to write links.
+func followsToWrite(dialect string) bool { return dialect != DialectClaude }
+
+// paths returns the paths that a call names.
+func (b *Binding) paths(in Input, n naming) ([]string, error) {
+	var out []string
+	for _, name := range n.paths {
+		prog, ok := b.params[name]
+		if !ok {
+			continue
+		}
+		list, err := prog.Strings(in.Vars)
+		if err != nil {
+			return nil, fmt.Errorf("effect %s, %s: %w", b.about.Name, name, err)
+		}
+		out = append(out, list...)
 	}
-	paths, err := b.paths(in)
+	return out, nil
+}
+
+// places resolves every path of the call.
+func (b *Binding) places(ctx context.Context, in Input, n naming) ([]place, error) {
+	paths, err := b.paths(in, n)
 	if err != nil {
 		return nil, err
 	}
-	if len(paths) == 0 && (b.kind != Opaque || b.params["path"] != nil) {
-		return nil, refusePath("give a path", "the call names no path")
-	}
-	if len(paths) > maxPaths {
-		return nil, refusePath("name fewer files in one call", "the call names %d paths; at most %d are taken", len(paths), maxPaths)
-	}
-	if len(paths) == 0 {
+	switch {
+	case len(paths) == 0 && n.optional:
 		return nil, nil
+	case len(paths) == 0:
+		return nil, refusePath("give a path", "the call names no path")
+	case len(paths) > maxPaths:
+		return nil, refusePath("name fewer files in one call", "the call names %d paths; at most %d are taken", len(paths), maxPaths)
 	}
 	j, err := newJail(in.Roots)
 	if err != nil {
@@ -109,36 +128,20 @@ func (b *Binding) places(ctx context.Context, in Input) ([]place, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		abs, err := b.absolute(path, in)
+		abs, err := b.absolute(path, in, n)
 		if err != nil {
 			return nil, err
 		}
-		node := b.dialect == DialectFilesystem
-		p, err := j.place(abs, node, b.follows())
+		p, err := j.place(abs, b.dialect == DialectFilesystem, n.follow(b.dialect))
 		if err != nil {
 			return nil, err
 		}
-		if len(p.names) == 0 && b.kind != FileRead && b.kind != DirCreate && b.kind != Opaque {
+		if len(p.names) == 0 && !n.whole {
 			return nil, refusePath("name a file in the workspace", "the path is the workspace folder itself")
 		}
 		out = append(out, p)
 	}
 	return out, nil
-}
-
-// follows reports whether a link at the end of a path is followed.
-func (b *Binding) follows() bool {
-	switch {
-	case b.dialect == DialectFilesystem:
-		return true
-	case b.kind == FileMove, b.kind == FileDelete:
-		// A server of unknown habits may move or delete a link or what it
-		// leads to; the link itself is shown, and refused by the plan.
-		return false
-	case b.dialect == DialectClaude:
-		return b.kind != FileWrite && b.kind != FileEdit && b.kind != NotebookEdit // it refuses to write links
-	}
-	return true
 }
 
 // place resolves a clean absolute path.
@@ -151,7 +154,7 @@ func (j *jail) place(abs string, equal, follow bool) (place, error) {
 }
 
 // absolute returns the absolute path that the server would make of p.
-func (b *Binding) absolute(p string, in Input) (string, error) {
+func (b *Binding) absolute(p string, in Input, n naming) (string, error) {
 	if b.dialect == DialectClaude && !filepath.IsAbs(p) {
 		// fail closed: which folder the tool is in by now is not known
 		return "", refusePath(useAbsolute, "the path is not absolute")
@@ -165,7 +168,10 @@ func (b *Binding) absolute(p string, in Input) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return abs, checkSlash(p, b.kind)
+		if strings.HasSuffix(p, "/") && !n.slash {
+			return "", refusePath("write the path without it", "a slash ends the path of a file")
+		}
+		return abs, nil
 	}
 	if err := checkText(p); err != nil {
 		return "", err
@@ -219,14 +225,8 @@ func plainAbsolute(p string, roots []string) (string, error) {
 	return filepath.Join(roots[0], p), nil
 }
 
-// checkSlash refuses a file's name with a slash at its end.
-func checkSlash(p, kind string) error {
-	if !strings.HasSuffix(p, "/") {
-		return nil
-	}
-	switch kind {
-	case FileRead, DirCreate, FileMove, FileDelete, Opaque:
-		return nil
-	}
-	return refusePath("write the path without it", "a slash ends the path of a file")
+// files resolves a call that changes files.
+func (b *Binding) files(ctx context.Context, in Input, n naming) (resolved, error) {
+	places, err := b.places(ctx, in, n)
+	return resolved{places: places, targets: targetsOf(places, true)}, err
 }

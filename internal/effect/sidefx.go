@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
@@ -28,11 +27,9 @@ const (
 	jumpFloor  = 1 << 10
 )
 
-// besides adds what follows from a change of files beside the change itself.
-func (b *Binding) besides(p *guard.Preview, places []place) {
-	if b.kind == FileDelete {
-		p.SideEffects = append(p.SideEffects, notReversible)
-	}
+// addSideEffects adds what follows from a change of a file beside the change
+// itself.
+func addSideEffects(p *guard.Preview, at place) {
 	for _, e := range p.Effects {
 		if e.Before.Kind == stateFile && e.After.Kind == stateFile && e.Before.Computed && e.After.Computed {
 			if s := sizeJump(e.Before.Size, e.After.Size); s != "" {
@@ -40,10 +37,7 @@ func (b *Binding) besides(p *guard.Preview, places []place) {
 			}
 		}
 	}
-	if b.kind == DirCreate || len(places) == 0 {
-		return
-	}
-	if s := versioned(places[0]); s != "" {
+	if s := versioned(at); s != "" {
 		p.SideEffects = append(p.SideEffects, guard.SideEffect{Text: s})
 	}
 }
@@ -110,64 +104,4 @@ func addedText(r diff.Result) []byte {
 		}
 	}
 	return added.Bytes()
-}
-
-// The kinds of what a call touches beside files.
-const (
-	touchHost      = "host"
-	touchRecipient = "recipient"
-	touchTable     = "table"
-)
-
-// maxTouched bounds what is remembered of one call.
-const maxTouched = 200
-
-// Touched names the hosts, recipients and tables of a change, each as a kind and
-// a name with a blank between. A table is one of a server's database.
-func Touched(server string, c guard.Change) []string {
-	var out []string
-	add := func(kind, name string) {
-		if s := kind + " " + name; name != "" && len(out) < maxTouched && !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	switch {
-	case c.HTTP != nil:
-		add(touchHost, c.HTTP.Host)
-	case c.Message != nil:
-		for _, r := range slices.Concat(c.Message.To, c.Message.Cc, c.Message.Bcc) {
-			add(touchRecipient, r.Address)
-		}
-	case c.SQL != nil:
-		for _, s := range c.SQL.Statements {
-			for _, name := range slices.Concat(s.Changes, s.Reads) {
-				add(touchTable, strings.Join([]string{server, c.SQL.Database, name}, "\x1f"))
-			}
-		}
-	}
-	return out
-}
-
-// FirstTimes says which of what a call touches is new to its tenant.
-func FirstTimes(fresh []string) []guard.SideEffect {
-	names := map[string][]string{}
-	for _, s := range fresh {
-		kind, name, _ := strings.Cut(s, " ")
-		names[kind] = append(names[kind], shortText(name[strings.LastIndexByte(name, '\x1f')+1:]))
-	}
-	var out []guard.SideEffect
-	for _, k := range []struct{ kind, one, many string }{
-		{touchHost, "first request to the host", "first request to the hosts"},
-		{touchRecipient, "first message to", "first message to"},
-		{touchTable, "first use of the table", "first use of the tables"},
-	} {
-		switch list := names[k.kind]; len(list) {
-		case 0:
-		case 1:
-			out = append(out, guard.SideEffect{Text: k.one + " " + list[0]})
-		default:
-			out = append(out, guard.SideEffect{Text: k.many + " " + named(list)})
-		}
-	}
-	return out
 }

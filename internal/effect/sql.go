@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -27,26 +28,46 @@ const (
 	HazardSQLOutside    = "sql_outside"
 )
 
-func sqlParams() []param {
-	return []param{
-		{name: "statement", want: expr.String},
-		{"params", expr.Dyn, true},
-		{"database", expr.String, true},
-		{"dialect", expr.String, true}, // postgres, mysql or sqlite
+type sqlKind struct{ notPredicted }
+
+func (sqlKind) about() About {
+	return About{
+		Name: SQL, MayRead: true,
+		params: []param{
+			{name: "statement", want: expr.String},
+			{"params", expr.Dyn, true},
+			{"database", expr.String, true},
+			{"dialect", expr.String, true}, // postgres, mysql or sqlite
+		},
+		touches: &touching{noun: "table", first: "first use of the table", many: "first use of the tables", names: tablesOf},
 	}
 }
 
-// sqlTarget is the database of a call. Writes to one wait for each other.
-func (b *Binding) sqlTarget(in Input) guard.Target {
-	name := ""
-	if prog, ok := b.params["database"]; ok {
-		name, _ = prog.String(in.Vars) // an error ends the plan
+// tablesOf names tables together with their server and database.
+func tablesOf(server string, c guard.Change) []string {
+	if c.SQL == nil {
+		return nil
 	}
-	return guard.Target{Kind: TargetOpaque, Key: SQL + ":" + in.Call.Session.Server + ":" + name, Write: true}
+	var out []string
+	for _, s := range c.SQL.Statements {
+		for _, name := range slices.Concat(s.Changes, s.Reads) {
+			out = append(out, strings.Join([]string{server, c.SQL.Database, name}, "\x1f"))
+		}
+	}
+	return out
 }
 
-// planSQL shows a text by its statements.
-func (b *Binding) planSQL(in Input, targets []guard.Target) (guard.Preview, error) {
+// resolve names the database. Writes to one wait for each other.
+func (sqlKind) resolve(_ context.Context, b *Binding, in Input) (resolved, error) {
+	var name string
+	if err := b.texts(in, map[string]*string{"database": &name}); err != nil {
+		return resolved{}, err
+	}
+	return resolved{targets: []guard.Target{{Kind: TargetOpaque, Key: SQL + ":" + in.Call.Session.Server + ":" + name, Write: true}}}, nil
+}
+
+// plan shows a text by its statements.
+func (sqlKind) plan(_ context.Context, b *Binding, in Input, at resolved) (guard.Preview, error) {
 	f, err := b.sqlFacts(in)
 	if err != nil {
 		return guard.Preview{}, err
@@ -65,7 +86,7 @@ func (b *Binding) planSQL(in Input, targets []guard.Target) (guard.Preview, erro
 	}
 	return guard.Preview{
 		SideEffects: sides,
-		Effects:     []guard.Effect{{Kind: SQL, Resource: targets[0], Diff: digest.Sum([]byte(text))}},
+		Effects:     []guard.Effect{{Kind: SQL, Resource: at.targets[0], Diff: digest.Sum([]byte(text))}},
 		Change:      guard.Change{Type: guard.ChangeSQL, Text: text, Facts: guard.Facts{SQL: &f}},
 		Hazards:     append(sqlHazards(f, list), textHazards([]byte(text))...),
 		Summary:     sqlSummary(f),
@@ -76,23 +97,16 @@ func (b *Binding) sqlFacts(in Input) (f guard.SQLFacts, err error) {
 	if f.Text, err = b.text(in, "statement"); err != nil {
 		return f, err
 	}
-	for name, to := range map[string]*string{"database": &f.Database, "dialect": &f.Dialect} {
-		if b.params[name] != nil {
-			if *to, err = b.text(in, name); err != nil {
-				return f, err
-			}
-		}
+	if err := b.texts(in, map[string]*string{"database": &f.Database, "dialect": &f.Dialect}); err != nil {
+		return f, err
 	}
-	if prog, ok := b.params["params"]; ok {
-		v, err := prog.Any(in.Vars)
-		if err != nil {
-			return f, fmt.Errorf("effect %s, params: %w", b.kind, err)
-		}
+	v, err := b.value(in, "params")
+	if err != nil {
+		return f, err
+	}
+	if v != nil {
 		if f.Params, err = json.Marshal(v); err != nil {
-			return f, fmt.Errorf("effect %s, params: %w", b.kind, err)
-		}
-		if string(f.Params) == "null" {
-			f.Params = nil
+			return f, fmt.Errorf("effect %s, params: %w", b.about.Name, err)
 		}
 	}
 	if strings.TrimSpace(f.Text) == "" {

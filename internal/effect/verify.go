@@ -2,6 +2,7 @@ package effect
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -12,118 +13,114 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
+// Found is what reading the targets of effects back has shown.
+type Found struct {
+	Result guard.ReadBack
+	After  []guard.State // one per effect; of a move, at its destination
+	Detail string        // explains every result but a plain Verified
+	// Difference leads from what was predicted to what was found, where a record
+	// is something else and the prediction is still known.
+	Difference json.RawMessage
+}
+
+// maxNotes is how many sentences explain a result.
+const maxNotes = 3
+
 // Verify reads the targets of effects back and compares them with what was
-// predicted. It needs nothing but the effects, so it serves after a crash too.
-// The states are what was found, one per effect; of a move, at its destination.
-// The sentence explains every result but a plain Verified.
+// predicted. It needs nothing but the effects, so it serves after a crash too;
+// records that a tool reads are unverifiable without a reader.
 //
 // All as predicted is Verified, all as before is Untouched; one effect that
 // cannot be read back makes the whole Unverifiable, unless another is neither
 // as before nor as predicted: that, like a mixture, is Diverged.
-func Verify(ctx context.Context, effects []guard.Effect) (guard.ReadBack, []guard.State, string) {
-	f := VerifyWith(ctx, nil, effects)
-	return f.Result, f.After, f.Detail
-}
-
-// verify is Verify with what verifies a record.
-func verify(ctx context.Context, effects []guard.Effect, record func(guard.Effect) (guard.ReadBack, guard.State, string)) (guard.ReadBack, []guard.State, string) {
+func Verify(ctx context.Context, reader Reader, effects []guard.Effect) Found {
 	if len(effects) == 0 {
-		return guard.Unverifiable, nil, "the call has no effect that could be read back"
+		return Found{Result: guard.Unverifiable, Detail: "the call has no effect that could be read back"}
 	}
-	states := make([]guard.State, len(effects))
+	f := Found{After: make([]guard.State, len(effects))}
 	seen := map[guard.ReadBack]int{}
 	var notes []string
 	for i, e := range effects {
-		one := verifyOne
-		if e.Record != nil && e.After.Computed {
-			one = func(_ context.Context, e guard.Effect) (guard.ReadBack, guard.State, string) { return record(e) }
+		r := verifyOne(ctx, reader, e)
+		f.After[i] = r.state
+		seen[r.result]++
+		if r.note != "" && !slices.Contains(notes, r.note) {
+			notes = append(notes, r.note)
 		}
-		result, state, note := one(ctx, e)
-		states[i] = state
-		seen[result]++
-		if note != "" && !slices.Contains(notes, note) {
-			notes = append(notes, note)
+		if r.difference != nil {
+			f.Difference = r.difference
 		}
 	}
-	const maxNotes = 3
 	if len(notes) > maxNotes {
 		notes = append(notes[:maxNotes], fmt.Sprintf("and %d more", len(notes)-maxNotes))
 	}
-	text := strings.Join(notes, "; ")
+	f.Detail = strings.Join(notes, "; ")
 	switch {
 	case seen[guard.Diverged] > 0:
-		return guard.Diverged, states, text
+		f.Result = guard.Diverged
 	case seen[guard.Unverifiable] > 0:
-		return guard.Unverifiable, states, text
+		f.Result = guard.Unverifiable
 	case seen[guard.Untouched] == len(effects):
-		return guard.Untouched, states, text
+		f.Result = guard.Untouched
 	case seen[guard.Verified] == len(effects):
-		return guard.Verified, states, text
+		f.Result = guard.Verified
+	default:
+		f.Result, f.Detail = guard.Diverged, "only part of the change is there: "+f.Detail
 	}
-	return guard.Diverged, states, "only part of the change is there: " + text
+	return f
 }
 
-func verifyOne(ctx context.Context, e guard.Effect) (guard.ReadBack, guard.State, string) {
+func verifyOne(ctx context.Context, reader Reader, e guard.Effect) reading {
+	k, ok := kindNamed(e.Kind)
+	if !ok {
+		// fail closed: it was kept by another version of the guard
+		return reading{result: guard.Unverifiable, note: fmt.Sprintf("this version does not know the effect %q", e.Kind)}
+	}
+	return k.verify(ctx, reader, e)
+}
+
+// onFiles is embedded by kinds that change one file.
+type onFiles struct{}
+
+func (onFiles) verify(ctx context.Context, _ Reader, e guard.Effect) reading {
+	return verifyFile(ctx, e, false)
+}
+
+func (onFiles) inverse(ctx context.Context, a guard.Approval) (Inverse, error) {
+	return inverseFile(ctx, a, false)
+}
+
+// verifyFile reads a file back, or a folder; of a folder only that it is there,
+// if shallow is set.
+func verifyFile(ctx context.Context, e guard.Effect, shallow bool) reading {
 	if !e.After.Computed || e.Resource.Kind != TargetFile {
-		return guard.Unverifiable, guard.State{}, "an effect that was not computed cannot be read back"
+		return notComputed()
 	}
 	at, err := placeOf(e.Resource)
 	if err != nil {
-		return guard.Unverifiable, guard.State{}, err.Error()
+		return reading{result: guard.Unverifiable, note: err.Error()}
 	}
-	if e.Kind == FileMove {
-		return verifyMove(ctx, e, at)
-	}
-	now, _, err := at.state(ctx, e.Kind == DirCreate)
+	now, _, err := at.state(ctx, shallow)
 	if err != nil {
 		return cannotRead(err)
 	}
 	switch {
 	case matches(now, e.After):
-		return guard.Verified, now, ""
+		return reading{result: guard.Verified, state: now}
 	case matches(now, e.Before):
-		return guard.Untouched, now, fmt.Sprintf("%q is as it was before", at.rel())
+		return reading{result: guard.Untouched, state: now, note: fmt.Sprintf("%q is as it was before", at.rel())}
 	}
-	return guard.Diverged, now, difference(at.rel(), now, e.After)
-}
-
-func verifyMove(ctx context.Context, e guard.Effect, src place) (guard.ReadBack, guard.State, string) {
-	if e.Dest == nil {
-		return guard.Unverifiable, guard.State{}, "the move has no destination on record"
-	}
-	dst, err := placeOf(*e.Dest)
-	if err != nil {
-		return guard.Unverifiable, guard.State{}, err.Error()
-	}
-	from, _, err := src.state(ctx, false)
-	if err != nil {
-		return cannotRead(err)
-	}
-	to, _, err := dst.state(ctx, false)
-	if err != nil {
-		return cannotRead(err)
-	}
-	switch {
-	case !from.Exists && matches(to, e.After):
-		return guard.Verified, to, ""
-	case !to.Exists && matches(from, e.Before):
-		return guard.Untouched, to, fmt.Sprintf("%q is where it was before", src.rel())
-	case !to.Exists:
-		return guard.Diverged, to, fmt.Sprintf("%q is not there", dst.rel())
-	case from.Exists:
-		return guard.Diverged, to, fmt.Sprintf("%q is still there, and so is %q", src.rel(), dst.rel())
-	}
-	return guard.Diverged, to, difference(dst.rel(), to, e.After)
+	return reading{result: guard.Diverged, state: now, note: difference(at.rel(), now, e.After)}
 }
 
 // cannotRead answers for a target that cannot be looked at. A target that was
 // replaced by something else than a file has diverged.
-func cannotRead(err error) (guard.ReadBack, guard.State, string) {
+func cannotRead(err error) reading {
 	var r *Refusal
 	if errors.As(err, &r) && r.Rule == guard.RulePath {
-		return guard.Diverged, guard.State{}, r.Reason
+		return reading{result: guard.Diverged, note: r.Reason}
 	}
-	return guard.Unverifiable, guard.State{}, err.Error()
+	return reading{result: guard.Unverifiable, note: err.Error()}
 }
 
 // placeOf finds a target again by its recorded name. Nothing is resolved: a

@@ -73,7 +73,8 @@ func TestVerify(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.act(t, root)
-			got, states, note := Verify(context.Background(), effects)
+			f := Verify(context.Background(), nil, effects)
+			got, states, note := f.Result, f.After, f.Detail
 			if got != c.want || !strings.Contains(note, c.note) || (c.want == guard.Verified) != (note == "") || len(states) != len(effects) {
 				t.Errorf("got %s, %q, %+v; want %s, %q", got, note, states, c.want, c.note)
 			}
@@ -92,11 +93,11 @@ func TestVerifyRefusesCrookedRecords(t *testing.T) {
 		target := good
 		bend(&target)
 		e := guard.Effect{Kind: FileWrite, Resource: target, After: guard.State{Exists: true, Kind: stateFile, SHA256: digest.Sum([]byte("x")), Size: 1, Computed: true}}
-		if got, _, _ := Verify(context.Background(), []guard.Effect{e}); got != guard.Unverifiable {
+		if got := Verify(context.Background(), nil, []guard.Effect{e}).Result; got != guard.Unverifiable {
 			t.Errorf("%+v is %s", target, got)
 		}
 	}
-	if got, _, _ := Verify(context.Background(), nil); got != guard.Unverifiable {
+	if got := Verify(context.Background(), nil, nil).Result; got != guard.Unverifiable {
 		t.Errorf("no effects are %s", got)
 	}
 }

@@ -11,51 +11,51 @@ import (
 // as a plan, without its presentation. The built-in server works from it, so
 // that it cannot do anything else than what was shown.
 type Work struct {
-	Kind   string
+	Op     WorkOp
 	Target guard.Target
 	Before guard.State // of Target; of a move, of its source
-	// Content is the whole new content, with Mode as its permission bits, for
-	// every kind that writes one file.
+	// Content is the whole new content of WriteContent, with Mode as its
+	// permission bits.
 	Content []byte
 	Mode    uint32
-	Dest    guard.Target   // of a move
+	Dest    guard.Target   // of Rename
 	Folders []guard.Target // to be created, outermost first
+}
+
+// WorkOp is what is done to the disk.
+type WorkOp int
+
+// The operations of the built-in server.
+const (
+	WriteContent WorkOp = iota + 1
+	Rename
+	Remove
+	MakeFolders
+)
+
+// worker is a kind that the built-in server can carry out. The target is filled
+// in by Binding.Work.
+type worker interface {
+	work(ctx context.Context, b *Binding, in Input, at resolved) (Work, error)
 }
 
 // Work resolves and computes a call of the built-in server. It refuses exactly
 // what Plan refuses.
 func (b *Binding) Work(ctx context.Context, in Input) (Work, error) {
-	if b.dialect != DialectWorkspace {
-		return Work{}, fmt.Errorf("effect %s is not one of the built-in server", b.kind)
+	k, ok := b.kind.(worker)
+	if !ok || b.dialect != DialectWorkspace {
+		// fail closed: how it is carried out is not known
+		return Work{}, fmt.Errorf("effect %s is not one of the built-in server", b.about.Name)
 	}
-	places, err := b.places(ctx, in)
+	at, err := b.resolve(ctx, in)
 	if err != nil {
 		return Work{}, err
 	}
-	p := places[0]
-	w := Work{Kind: b.kind, Target: p.target(true)}
-	switch b.kind {
-	case FileMove:
-		if err := checkMove(p, places[1]); err != nil {
-			return Work{}, err
-		}
-		w.Dest = places[1].target(true)
-		w.Before, _, err = p.state(ctx, false)
-	case FileDelete:
-		w.Before, err = checkDelete(ctx, p)
-	case DirCreate:
-		err = checkFolder(p)
-		for _, f := range p.missingFolders() {
-			w.Folders = append(w.Folders, f.target(true))
-		}
-	default:
-		var c content
-		c, err = b.contentOf(in, p)
-		w.Before, w.Content, w.Mode = c.stateBefore(), c.after, c.mode
-	}
+	w, err := k.work(ctx, b, in, at)
 	if err != nil {
 		return Work{}, err
 	}
+	w.Target = at.places[0].target(true)
 	return w, nil
 }
 

@@ -135,6 +135,9 @@ type Program struct {
 	src  string
 	prog cel.Program
 	uses map[string]bool
+
+	args  [][]string // see ArgPaths
+	plain string     // see PlainArg
 }
 
 // Compile checks src against the variables and the wanted type. The error is
@@ -178,7 +181,9 @@ func (e *Env) Compile(src string, want Type) (_ *Program, err error) {
 	if err != nil {
 		return fail("the expression cannot be planned: %v", err)
 	}
-	return &Program{env: e, src: src, prog: prog, uses: references(ast)}, nil
+	p := &Program{env: e, src: src, prog: prog, uses: references(ast)}
+	p.args, p.plain = argPaths(ast.NativeRep().Expr())
+	return p, nil
 }
 
 // yields reports whether an expression of type got may be used where want is

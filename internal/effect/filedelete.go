@@ -3,15 +3,29 @@ package effect
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// planDelete is the preview of a delete: a file's content goes to /dev/null.
-func (b *Binding) planDelete(ctx context.Context, p place) (guard.Preview, error) {
+// FileDelete deletes a file or an empty folder.
+const FileDelete = "file.delete"
+
+type fileDelete struct{ onFiles }
+
+func (fileDelete) about() About {
+	return About{Name: FileDelete, params: []param{{name: "path", want: expr.String}, dryRun}, paths: []string{"path"}}
+}
+
+func (fileDelete) resolve(ctx context.Context, b *Binding, in Input) (resolved, error) {
+	return b.files(ctx, in, naming{paths: []string{"path"}, slash: true, follow: followsToMove})
+}
+
+// plan is the preview of a delete: a file's content goes to /dev/null.
+func (fileDelete) plan(ctx context.Context, _ *Binding, _ Input, at resolved) (guard.Preview, error) {
+	p := at.places[0]
 	st, err := checkDelete(ctx, p)
 	if err != nil {
 		return guard.Preview{}, err
@@ -45,7 +59,14 @@ func (b *Binding) planDelete(ctx context.Context, p place) (guard.Preview, error
 	}
 	e.Diff = digest.Sum([]byte(out.Change.Text))
 	out.Effects = []guard.Effect{e}
+	out.SideEffects = append(out.SideEffects, notReversible)
+	addSideEffects(&out, p)
 	return out, nil
+}
+
+func (fileDelete) work(ctx context.Context, _ *Binding, _ Input, at resolved) (Work, error) {
+	before, err := checkDelete(ctx, at.places[0])
+	return Work{Op: Remove, Before: before}, err
 }
 
 // checkDelete returns what would be deleted: a file or an empty folder.
@@ -74,55 +95,4 @@ func checkStands(p place) error {
 		return refusePlan("name the file that it leads to", "%q is a symbolic link", p.rel())
 	}
 	return nil
-}
-
-// planFolder is the preview of a folder and of those above it that are missing.
-func (b *Binding) planFolder(p place) (guard.Preview, error) {
-	out := guard.Preview{Change: guard.Change{Type: guard.ChangeUnified}}
-	if p.exists {
-		if err := checkFolder(p); err != nil {
-			return guard.Preview{}, err
-		}
-		st := guard.State{Exists: true, Kind: stateDir, Mode: p.stat.perm(), Computed: true}
-		out.Effects = []guard.Effect{{Kind: DirCreate, Resource: p.target(true), Before: st, After: st, Diff: digest.Sum(nil)}}
-		out.Summary = "no change: folder " + p.shown() + " is there"
-		return out, nil
-	}
-	mode := uint32(0)
-	if b.dialect == DialectWorkspace {
-		mode = NewFolderMode
-	}
-	var text strings.Builder
-	for _, part := range p.missingFolders() {
-		line := "new folder " + part.shown() + "\n"
-		text.WriteString(line)
-		out.Effects = append(out.Effects, guard.Effect{
-			Kind: DirCreate, Resource: part.target(true),
-			Before: guard.State{Computed: true},
-			After:  guard.State{Exists: true, Kind: stateDir, Mode: mode, Computed: true},
-			Diff:   digest.Sum([]byte(line)),
-		})
-	}
-	out.Change.Text = text.String()
-	out.Summary = "create folder " + p.shown()
-	if p.missing > 1 {
-		out.Summary += fmt.Sprintf(" (%d new folders)", p.missing)
-	}
-	return out, nil
-}
-
-func checkFolder(p place) error {
-	if p.exists && !p.stat.isDir() {
-		return refusePlan("use another name", "%q is there and is not a folder", p.rel())
-	}
-	return nil
-}
-
-// missingFolders lists the folders on the way to p, and p, that are not there.
-func (p place) missingFolders() []place {
-	var out []place
-	for n := len(p.names) - p.missing + 1; n <= len(p.names); n++ {
-		out = append(out, place{root: p.root, names: p.names[:n]})
-	}
-	return out
 }

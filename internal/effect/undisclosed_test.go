@@ -8,9 +8,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestUnspokenArguments: what a call carries beside the parts of its message is
+// TestUndisclosedArguments: what a call carries beside the parts of its message is
 // shown, or marked where it is long.
-func TestUnspokenArguments(t *testing.T) {
+func TestUndisclosedArguments(t *testing.T) {
 	for name, c := range map[string]struct {
 		to, body string
 		args     m
@@ -22,7 +22,13 @@ func TestUnspokenArguments(t *testing.T) {
 		"two short ones":   {"args.to", "args.text", m{"to": "a@x.example", "text": "b", "public": true, "thread": "17\n1"}, `sent along: public = true; sent along: thread = "17\n1"`, ""},
 		"another text":     {"args.to", "has(args.text) ? args.text : ''", m{"to": "a@x.example", "payload": strings.Repeat("x", 200)}, "", "the argument payload (202 bytes) is not part of what is shown"},
 		"a name in a name": {"args.to", "args.text", m{"to": "a@x.example", "text": "b", "tex": 1}, "sent along: tex = 1", ""},
-		"as a whole":       {"args.to", "string(size(args))", m{"to": "a@x.example", "text": "b"}, "", ""},
+		"only counted":     {"args.to", "string(size(args))", m{"to": "a@x.example", "text": "b"}, `sent along: text = "b"`, ""},
+		"only asked for":   {"args.to", "has(args.text) ? 'yes' : 'no'", m{"to": "a@x.example", "text": "b"}, `sent along: text = "b"`, ""},
+		"named in a text":  {"args.to", "'see args.text'", m{"to": "a@x.example", "text": "b"}, `sent along: text = "b"`, ""},
+		"named in a note":  {"args.to", "'x' // args.text", m{"to": "a@x.example", "text": "b"}, `sent along: text = "b"`, ""},
+		"part of an object": {"args.mail.to", "args.mail.text", m{"mail": m{"to": "a@x.example", "text": "b", "public": true, "raw": strings.Repeat("x", 200)}},
+			"sent along: mail.public = true", "the argument mail.raw (202 bytes) is not part of what is shown"},
+		"a computed name": {"args.to", "args[args.name]", m{"to": "a@x.example", "name": "text", "text": "b"}, `sent along: text = "b"`, ""},
 	} {
 		b := compile(t, Spec{Kind: Message, Params: map[string]string{"to": c.to, "body": c.body}})
 		p := mustPlan(t, b, input(t, c.args))
@@ -35,7 +41,7 @@ func TestUnspokenArguments(t *testing.T) {
 		if got := strings.Join(said, "; "); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
-		marked := fmt.Sprint(kept(p.Hazards, HazardUnspoken))
+		marked := fmt.Sprint(kept(p.Hazards, HazardUndisclosed))
 		if want := "[" + c.hazard + "]"; marked != want {
 			t.Errorf("%s: hazards %s, want %s", name, marked, want)
 		}
