@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -329,19 +330,20 @@ func checkEffect(d *decoder, t *Tool, path string) {
 	if _, written := d.places[at]; written && kind == "" {
 		return // reported already
 	}
-	writes := kind != "" && kind != "file.read"
+	about, _ := effect.Lookup(kind)
+	writes := kind != "" && !about.ReadOnly
 	switch {
 	case t.Tier == guard.Never:
 	case t.Tier == guard.T0Read && writes:
 		d.errorf(at, "use file.read for the paths that it reads, or a higher tier", "a tool at T0_READ changes nothing, so its effect cannot be %s", kind)
-	case t.Tier != guard.T0Read && kind == "file.read":
-		d.errorf(at, `write what a call changes, or "opaque"`, "file.read is for tools at T0_READ")
+	case t.Tier != guard.T0Read && about.ReadOnly:
+		d.errorf(at, `write what a call changes, or "opaque"`, "%s is for tools at T0_READ", kind)
 	case kind == "" && t.highest() != guard.Never && t.highest() >= guard.T2IrreversibleWrite:
 		d.errorf(path, `write "effect: opaque" to approve its arguments`, "from T2 up a tool must say its effect, and %q says none", t.Name)
 	}
 	for i, w := range t.TiersWhen {
 		// What SQL does is seen in its text; the policy raises what writes.
-		if w.Tier == guard.T0Read && writes && kind != "opaque" && kind != "sql" {
+		if w.Tier == guard.T0Read && writes && !about.MayRead {
 			d.errorf(fmt.Sprintf("%s.tiers_when[%d].tier", path, i), "", "a call that changes files cannot be T0_READ")
 		}
 	}

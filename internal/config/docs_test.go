@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/mcpguard/mcpguard/internal/effect"
 )
 
 // page is docs/configuration.md.
@@ -201,7 +203,7 @@ func undocumented(text string) (problems []string) {
 			problem("the key %q of %s stands nowhere", key, typ.Name())
 		}
 	})
-	for _, kind := range effectKinds {
+	for _, kind := range effect.Kinds() {
 		if !p.code[kind] {
 			problem("the effect %q stands nowhere", kind)
 		}

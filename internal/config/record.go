@@ -7,13 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
-
-// recordKinds are the kinds of effect that change one JSON record, each with
-// the parameter that says how.
-var recordKinds = map[string]string{"json.replace": "value", "json.merge": "merge", "json.patch": "patch"}
 
 // Record says how the record that a json.* effect changes is read, and which
 // parts of it count.
@@ -66,9 +63,11 @@ func (e *Expression) decodeNode(d *decoder, n *node, _ string) {
 
 // decodeRecord reads the parameters of a json.* effect: expressions, and what
 // says how the record is read.
-func (e *Effect) decodeRecord(d *decoder, kind string, params *node, path string) {
+func (e *Effect) decodeRecord(d *decoder, about effect.About, params *node, path string) {
+	kind := about.Name
 	path = join(path, kind)
-	expressions := []string{recordKinds[kind], "dry_run"}
+	required, optional := effect.Params(kind)
+	expressions := append(required, optional...)
 	names, _ := fields(typeOf[Record]())
 	e.Kind, e.Params, e.Record = kind, map[string]string{}, &Record{}
 	rest := *params
@@ -87,8 +86,8 @@ func (e *Effect) decodeRecord(d *decoder, kind string, params *node, path string
 	}
 	d.decodeStruct(&rest, reflect.ValueOf(e.Record).Elem(), path)
 	e.Record.Path = path
-	if _, ok := e.Params[recordKinds[kind]]; !ok {
-		d.report(params.pos, fmt.Sprintf("%s needs %q, an expression", kind, recordKinds[kind]), "")
+	if _, ok := e.Params[about.Record]; !ok {
+		d.report(params.pos, fmt.Sprintf("%s needs %q, an expression", kind, about.Record), "")
 	}
 }
 
@@ -109,8 +108,8 @@ func (c *Config) checkRecord(d *decoder, s *Server, t *Tool) {
 	}
 	if r.Missing != "" {
 		oneOf(d, r.Path+".missing", "an answer here", r.Missing, "create")
-		if t.Effect.Kind == "json.patch" {
-			d.errorf(r.Path+".missing", "remove it", "json.patch changes a record that is there")
+		if about, _ := effect.Lookup(t.Effect.Kind); !about.Creates {
+			d.errorf(r.Path+".missing", "remove it", "%s changes a record that is there", t.Effect.Kind)
 		}
 	}
 	pointer := func(at, p string, whole bool) {

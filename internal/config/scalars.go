@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mcpguard/mcpguard/internal/effect"
 )
 
 // Access is whether something passes. The zero value means the default.
@@ -181,15 +183,14 @@ type Effect struct {
 	Record *Record           `json:",omitempty"` // of the kinds json.*
 }
 
-// effectKinds are the kinds whose preview this version computes.
-var effectKinds = []string{"file.read", "file.write", "file.append", "file.edit", "file.move", "file.delete", "dir.create", "document.patch", "notebook.edit", "json.replace", "json.merge", "json.patch", "exec", "http", "message", "sql", "opaque"}
-
 func (e *Effect) decodeNode(d *decoder, n *node, path string) {
 	switch {
-	case n.kind == kindString && n.text == "opaque":
-		*e = Effect{Kind: "opaque"}
 	case n.kind == kindString:
-		d.report(n.pos, fmt.Sprintf("%q is not an effect", clip(n.text)), didYouMean(n.text, effectKinds))
+		if about, ok := effect.Lookup(n.text); ok && about.Bare {
+			*e = Effect{Kind: about.Name}
+			return
+		}
+		d.report(n.pos, fmt.Sprintf("%q is not an effect", clip(n.text)), didYouMean(n.text, effect.Kinds()))
 	case n.kind != kindMap || len(n.keys) != 1:
 		d.report(n.pos, "an effect is 'opaque', or one kind with its parameters", "such as {file.write: {path: args.path, content: args.content}}")
 	default:
@@ -198,16 +199,17 @@ func (e *Effect) decodeNode(d *decoder, n *node, path string) {
 }
 
 func (e *Effect) decodeKind(d *decoder, k key, params *node, path string) {
+	about, known := effect.Lookup(k.name)
 	switch {
-	case !contains(effectKinds, k.name):
-		d.report(k.pos, fmt.Sprintf("%q is not a kind of effect", clip(k.name)), didYouMean(k.name, effectKinds))
+	case !known:
+		d.report(k.pos, fmt.Sprintf("%q is not a kind of effect", clip(k.name)), didYouMean(k.name, effect.Kinds()))
 		return
-	case params.kind == kindNull && k.name == "opaque":
+	case params.kind == kindNull && about.Bare:
 	case params.kind != kindMap:
 		d.mismatch(params, "a mapping of parameters to expressions")
 		return
-	case recordKinds[k.name] != "":
-		e.decodeRecord(d, k.name, params, path)
+	case about.Record != "":
+		e.decodeRecord(d, about, params, path)
 		return
 	}
 	e.Kind, e.Params = k.name, map[string]string{}
@@ -240,15 +242,6 @@ func (s *Sensitive) decodeNode(d *decoder, n *node, path string) {
 	default:
 		d.mismatch(n, "true, or a list of conditions")
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 func unenforcedLimit(name string, known []string) (string, string) {

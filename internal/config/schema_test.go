@@ -13,6 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/mcpguard/mcpguard/configs"
+	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -51,10 +52,16 @@ func (b *schemaBuilder) of(t reflect.Type, f reflect.StructField) object {
 		return object{"type": []string{"string", "number", "boolean"}}
 	case reflect.TypeFor[Effect]():
 		kinds := object{}
-		for _, k := range effectKinds {
-			if how, ok := recordKinds[k]; ok {
+		var bare []object
+		for _, k := range effect.Kinds() {
+			about, _ := effect.Lookup(k)
+			if about.Bare {
+				bare = append(bare, object{"const": k})
+			}
+			if about.Record != "" {
 				record := b.structure(reflect.TypeFor[Record]())
-				for _, name := range []string{how, "dry_run"} {
+				required, optional := effect.Params(k)
+				for _, name := range append(required, optional...) {
 					record["properties"].(object)[name] = b.of(reflect.TypeFor[Expression](), f)
 				}
 				kinds[k] = record
@@ -62,8 +69,8 @@ func (b *schemaBuilder) of(t reflect.Type, f reflect.StructField) object {
 			}
 			kinds[k] = object{"type": []string{"object", "null"}, "additionalProperties": object{"type": "string"}}
 		}
-		return object{"anyOf": []object{{"const": "opaque"},
-			{"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": false, "properties": kinds}}}
+		return object{"anyOf": append(bare,
+			object{"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": false, "properties": kinds})}
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

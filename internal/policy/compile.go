@@ -97,15 +97,8 @@ func (c *compiler) binding(t *Tool, s *config.Server, tc *config.Tool) {
 // namesPaths reports whether the effect names paths, so that rules may speak of
 // a target.
 func (t *Tool) namesPaths() bool {
-	if t.effect.Kind == effect.Opaque {
-		_, ok := t.effect.Params["path"]
-		return ok
-	}
-	switch t.effect.Kind {
-	case "", effect.Exec, effect.HTTP, effect.Message, effect.SQL:
-		return false
-	}
-	return true
+	about, ok := effect.Lookup(t.effect.Kind)
+	return ok && about.NamesTargets(t.effect.Params)
 }
 
 func (c *compiler) rules(t *Tool, tc *config.Tool) {

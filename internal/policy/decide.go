@@ -106,7 +106,7 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 // trial reports whether the call asks for a trial run and so changes nothing.
 // The binding and the preview must agree on it.
 func (t *Tool) trial(req Request, vars *expr.Vars, p guard.Preview) (bool, error) {
-	if t.Binding == nil || t.Binding.Declared() == effect.FileRead {
+	if t.Binding == nil || t.Binding.ReadOnly() {
 		return false, nil
 	}
 	changes, err := t.Binding.Changes(effect.Input{Call: req.Call, Vars: vars})

@@ -179,7 +179,7 @@ func (s *session) receipt(e *execution) guard.Receipt {
 func readBack(ctx context.Context, reader effect.Reader, effects []guard.Effect) effect.Found {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBackTimeout)
 	defer cancel()
-	return effect.VerifyWith(ctx, reader, effects)
+	return effect.Verify(ctx, reader, effects)
 }
 
 // settleLate waits until the upstream has answered after all, or is gone, and

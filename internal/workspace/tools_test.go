@@ -131,9 +131,8 @@ func TestPromise2_WhatIsPlannedIsWritten(t *testing.T) {
 			if r.IsError {
 				t.Fatal(r.text())
 			}
-			got, states, note := effect.Verify(context.Background(), preview.Effects)
-			if got != guard.Verified {
-				t.Errorf("read back %s: %s, %+v", got, note, states)
+			if f := effect.Verify(context.Background(), nil, preview.Effects); f.Result != guard.Verified {
+				t.Errorf("read back %s: %s, %+v", f.Result, f.Detail, f.After)
 			}
 			var data outcome
 			if err := json.Unmarshal(r.Data, &data); err != nil || data.Path == "" || data.Changed == strings.HasPrefix(preview.Summary, "no change") {
@@ -319,7 +318,7 @@ func TestLinkSwappedInAfterResolving(t *testing.T) {
 		if err := os.Symlink(to, filepath.Join(root, "d")); err != nil {
 			t.Fatal(err)
 		}
-		w := effect.Work{Kind: effect.FileWrite, Target: target, Content: []byte("x"), Mode: 0o644}
+		w := effect.Work{Op: effect.WriteContent, Target: target, Content: []byte("x"), Mode: 0o644}
 		if err := replace(w); err == nil {
 			t.Errorf("written through a link to %s", to)
 		}

@@ -58,19 +58,19 @@ func (c *Conn) change(ctx context.Context, b *effect.Binding, name string, call 
 	}
 	out := outcome{Path: w.Target.Path, Changed: true}
 	var text string
-	switch w.Kind {
-	case effect.FileMove:
+	switch w.Op {
+	case effect.Rename:
 		err, text = move(w), fmt.Sprintf("moved %s to %s", w.Target.Path, w.Dest.Path)
 		out.Path = w.Dest.Path
-	case effect.FileDelete:
+	case effect.Remove:
 		err, text = remove(w), "deleted "+w.Target.Path
-	case effect.DirCreate:
+	case effect.MakeFolders:
 		out.Changed = len(w.Folders) > 0
 		err, text = makeFolders(w.Folders), "created folder "+w.Target.Path
 		if !out.Changed {
 			text = "folder " + w.Target.Path + " is there already"
 		}
-	default:
+	case effect.WriteContent:
 		sum := digest.Sum(w.Content)
 		size := int64(len(w.Content))
 		out.Size, out.SHA256 = &size, strings.TrimPrefix(sum.String(), "sha256:")
@@ -79,6 +79,8 @@ func (c *Conn) change(ctx context.Context, b *effect.Binding, name string, call 
 		if out.Changed {
 			err, text = replace(w), fmt.Sprintf("wrote %s (%d bytes)", w.Target.Path, size)
 		}
+	default:
+		return nil, errors.New("the built-in server does not know this operation") // fail closed
 	}
 	if err != nil {
 		return nil, err
@@ -95,7 +97,7 @@ func (e *expectation) check(ctx context.Context, w effect.Work) error {
 	if len(e.before) != len(e.targets) || len(e.targets) == 0 {
 		return errMoved // fail closed: a precondition that says nothing
 	}
-	if w.Kind != effect.DirCreate {
+	if w.Op != effect.MakeFolders {
 		if len(e.targets) != 1 || e.targets[0].Key != w.Target.Key || e.before[0] != w.Before {
 			return errMoved
 		}
