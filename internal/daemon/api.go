@@ -149,8 +149,6 @@ func (l live) Status() client.Status {
 	if p := l.problem.Load(); p != nil {
 		s.PolicyProblem = *p
 	}
-	if l.store.Indeterminate() {
-		s.StoreProblem = "a write failed and its outcome is not known; nothing executes until the database was read again"
-	}
+	s.StoreProblem = l.store.Problem()
 	return s
 }

@@ -144,6 +144,9 @@ func (d *daemon) openStore() (*store.Store, error) {
 		Path: d.cfg.Paths.DB(), Clock: d.clock, Log: d.log,
 		CreateNew: d.first,
 	})
+	if errors.Is(err, store.ErrMissing) {
+		return nil, fmt.Errorf("opening %s: %w\n%s", d.cfg.Paths.DB(), err, store.WayOut(d.cfg.Paths.DB()))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", d.cfg.Paths.DB(), err)
 	}

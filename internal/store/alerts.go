@@ -18,6 +18,10 @@ const (
 	AlertHeadMissing = "log_head_missing"
 	AlertKeyChanged  = "log_key_changed"
 	AlertWriteFailed = "store_write_failed"
+	// AlertDamaged names the pages and records that are not what was written.
+	AlertDamaged = "store_damaged"
+	// AlertJournalMissing says that what an earlier daemon did last may be lost.
+	AlertJournalMissing = "store_journal_missing"
 	// AlertRanUnasked is one of a run, and tells what it changed without being
 	// asked. Acknowledging it is all there is to do.
 	AlertRanUnasked = "ran_unasked"

@@ -324,6 +324,9 @@ func (s *Store) Decide(_ context.Context, id guard.ApprovalID, w guard.Signoff) 
 	w.Reason = reason
 	run := func(b *batch) (guard.Approval, error, error) { return b.decide(id, w) }
 	if w.Approve {
+		if err := s.approvalTouched(id); err != nil {
+			return guard.Approval{}, fmt.Errorf("deciding: %w", err)
+		}
 		return ask(s, "deciding", run)
 	}
 	return s.surely("deciding", id, guard.Denied, w, run)

@@ -19,7 +19,7 @@ import (
 // one, the tier must be one that policy may allow by itself. The call must be
 // open, no switch may stop it, and a call begins once. A tool_call_authorized
 // event is added unless one is among events.
-func (s *Store) Begin(_ context.Context, in guard.Intent, events ...audit.Event) error {
+func (s *Store) Begin(ctx context.Context, in guard.Intent, events ...audit.Event) error {
 	list, err := s.encode(events)
 	if err != nil {
 		return err
@@ -27,8 +27,19 @@ func (s *Store) Begin(_ context.Context, in guard.Intent, events ...audit.Event)
 	if err := errors.Join(checkTenant("the intent", in.Tenant), checkParts("the intent", string(in.CallID), string(in.ApprovalID))); err != nil {
 		return fmt.Errorf("beginning an execution: %w", err)
 	}
+	if err := s.checked(ctx); err != nil {
+		return fmt.Errorf("beginning an execution: %w", err)
+	}
 	authorized := has(events, audit.ToolCallAuthorized)
 	_, err = ask(s, "beginning an execution", func(b *batch) (none struct{}, late, err error) {
+		if err := errors.Join(s.mayExecute(), s.sameFiles()); err != nil {
+			return none, nil, err
+		}
+		if in.ApprovalID != "" {
+			if err := s.approvalTouched(in.ApprovalID); err != nil {
+				return none, nil, err
+			}
+		}
 		late, err = b.begin(in, list, authorized)
 		return none, late, err
 	})

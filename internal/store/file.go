@@ -27,12 +27,41 @@ const (
 	mmapSize  = 64 << 20
 	allocSize = 1 << 20 // the file grows by this much
 	fileMode  = 0o600
+	newSuffix = ".new-" // of what is not in its place yet
 )
+
+// database is an open database file.
+type database struct {
+	*bolt.DB
+	f    *os.File // that bbolt has open
+	meta meta     // the newest one when it was opened
+	// sums are the checksums of the pages as of meta, nil if there are none that
+	// fit it.
+	sums *pageSums
+}
 
 // openFile opens the database with its lock held. What bbolt would take for a
 // new database or run over blindly is refused first.
-func openFile(path string, readOnly bool, timeout time.Duration) (db *bolt.DB, err error) {
-	if err := checkFile(path); err != nil {
+func openFile(path string, readOnly bool, timeout time.Duration) (*database, error) {
+	for tries := 0; ; tries++ {
+		db, err := openChecked(path, readOnly, timeout)
+		if err != nil {
+			return nil, err
+		}
+		// The lock is held from here on; what was checked before it is what is
+		// open only if nobody wrote in between.
+		if now, ok := newestMeta(db.f); ok && now == db.meta {
+			return db, nil
+		}
+		if err := db.Close(); err != nil || tries == 2 {
+			return nil, errors.Join(fmt.Errorf("opening %s: %w", path, ErrLocked), err)
+		}
+	}
+}
+
+func openChecked(path string, readOnly bool, timeout time.Duration) (out *database, err error) {
+	m, sums, err := checkFile(path)
+	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	var file *os.File
@@ -44,12 +73,12 @@ func openFile(path string, readOnly bool, timeout time.Duration) (db *bolt.DB, e
 				_ = unix.Flock(int(file.Fd()), unix.LOCK_UN)
 				_ = file.Close()
 			}
-			db, err = nil, fmt.Errorf("opening %s: %w: %v", path, ErrMissing, p)
+			out, err = nil, fmt.Errorf("opening %s: %w: %v", path, ErrMissing, p)
 		}
 	}()
 	// A damaged page may lead anywhere; a fault then becomes a panic.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	db, err = bolt.Open(path, fileMode, &bolt.Options{
+	db, err := bolt.Open(path, fileMode, &bolt.Options{
 		Timeout: timeout, NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
 		InitialMmapSize: mmapSize, ReadOnly: readOnly, NoStatistics: true,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
@@ -68,8 +97,25 @@ func openFile(path string, readOnly bool, timeout time.Duration) (db *bolt.DB, e
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	db.AllocSize = allocSize
-	return db, nil
+	return &database{db, file, m, sums}, nil
 }
+
+// scannable says whether bbolt can look for the free pages by itself, which it
+// does when it undoes a transaction and the file does not list them.
+func (db *database) scannable() error {
+	m, ok := newestMeta(db.f)
+	if !ok {
+		return fmt.Errorf("%w: it has no valid meta page", ErrMissing)
+	}
+	if m.freelist != 0 {
+		return nil
+	}
+	return checkPages(db.f, m)
+}
+
+// giveUp lets go of a file that bbolt cannot even close: the lock is released,
+// the mapping stays until the process ends.
+func (db *database) giveUp() { _ = unix.Flock(int(db.f.Fd()), unix.LOCK_UN) }
 
 // Layout of a bbolt file (version 2): page 0 and 1 are meta pages, each with a
 // header of 16 bytes.
@@ -84,51 +130,60 @@ const (
 // meta is what a meta page says.
 type meta struct {
 	pageSize, root, pages int64 // pages: the high water mark
-	tx                    uint64
-	freelist              bool // the free pages are listed
+	freelist              int64 // the page that lists the free pages, 0 if none does
+	tx, sum               uint64
 }
 
 // checkFile refuses what is no regular file, is empty, has no valid meta page or
-// is shorter than that says, and a file that was not closed and has damaged
-// pages.
-func checkFile(path string) error {
+// is shorter than that says, and what bbolt would run into as soon as it opens
+// the file: a damaged list of free pages, or where it would look for them itself
+// any damaged page. The rest is for the search that follows.
+func checkFile(path string) (m meta, sums *pageSums, err error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", ErrMissing, err)
+		return m, nil, fmt.Errorf("%w: %w", ErrMissing, err)
 	}
 	if err != nil {
-		return err
+		return m, nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%w: it is not a regular file", ErrMissing)
+		return m, nil, fmt.Errorf("%w: it is not a regular file", ErrMissing)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		if err := os.Chmod(path, fileMode); err != nil {
-			return fmt.Errorf("others may read the database, and that cannot be changed: %w", err)
+			return m, nil, fmt.Errorf("others may read the database, and that cannot be changed: %w", err)
 		}
 	}
 	if info.Size() == 0 {
-		return fmt.Errorf("%w: the file is empty", ErrMissing)
+		return m, nil, fmt.Errorf("%w: the file is empty", ErrMissing)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return m, nil, err
 	}
 	defer f.Close()
 	m, ok := newestMeta(f)
 	if !ok {
-		return fmt.Errorf("%w: it has no valid meta page", ErrMissing)
+		return m, nil, fmt.Errorf("%w: it has no valid meta page", ErrMissing)
 	}
 	if info.Size() < m.pages*m.pageSize {
-		return fmt.Errorf("%w: the file has %d bytes, its meta page speaks of %d", ErrMissing, info.Size(), m.pages*m.pageSize)
+		return m, nil, fmt.Errorf("%w: the file has %d bytes, its meta page speaks of %d", ErrMissing, info.Size(), m.pages*m.pageSize)
 	}
-	if m.freelist {
-		return nil
+	if sums, err = readSums(path); err != nil {
+		return m, nil, err
 	}
-	if err := checkPages(f, m); err != nil {
-		return fmt.Errorf("%w: %w", ErrMissing, err)
+	if !sums.fit(m) {
+		sums = nil
 	}
-	return nil
+	if sums != nil && m.freelist != 0 {
+		err = checkFreelist(f, m, sums)
+	} else {
+		err = checkPages(f, m)
+	}
+	if err != nil {
+		return m, nil, fmt.Errorf("%w: %w", ErrMissing, err)
+	}
+	return m, sums, nil
 }
 
 // newestMeta returns the valid meta page that was written last.
@@ -160,7 +215,10 @@ func readMeta(f *os.File, at int64) (meta, bool) {
 	sum.Write(d[:56])
 	m := meta{
 		pageSize: int64(e.Uint32(d[8:])), root: int64(e.Uint64(d[16:])), pages: int64(e.Uint64(d[40:])),
-		freelist: e.Uint64(d[32:]) != noFreelist, tx: e.Uint64(d[48:]),
+		freelist: int64(e.Uint64(d[32:])), tx: e.Uint64(d[48:]), sum: e.Uint64(d[56:]),
+	}
+	if e.Uint64(d[32:]) == noFreelist {
+		m.freelist = 0
 	}
 	ok := e.Uint32(d) == boltMagic && e.Uint32(d[4:]) == boltVersion && e.Uint64(d[56:]) == sum.Sum64() &&
 		m.pageSize >= 1<<9 && m.pageSize <= 1<<20 && m.pages > 0 && m.pages < 1<<40
@@ -170,7 +228,7 @@ func readMeta(f *os.File, at int64) (meta, bool) {
 // createFile makes a new database. It appears at once and whole, or not at all;
 // if another process was faster, its database is kept.
 func createFile(path, verifier string, now time.Time) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newSuffix+"*")
 	if err != nil {
 		return fmt.Errorf("creating %s: %w", path, err)
 	}
@@ -214,7 +272,7 @@ func createFile(path, verifier string, now time.Time) error {
 // removeLeftovers removes what an interrupted createFile or writeFile left. The
 // lock of the database is held.
 func removeLeftovers(path string, others ...string) {
-	patterns := []string{path + ".new-*", path + ".*.tmp-*"}
+	patterns := []string{path + newSuffix + "*", path + ".*.tmp-*"}
 	for _, o := range others {
 		patterns = append(patterns, o+".tmp-*")
 	}
@@ -252,14 +310,14 @@ func syncDir(dir string) error {
 }
 
 // viewFile turns what a damaged file does to bbolt into an error.
-func viewFile(db *bolt.DB, fn func(*bolt.Tx) error) (err error) {
+func viewFile(db *database, fn func(*bolt.Tx) error) (err error) {
 	defer recovered(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	return db.View(fn)
 }
 
 // updateFile is viewFile for a transaction that writes.
-func updateFile(db *bolt.DB, fn func(*bolt.Tx) error) (err error) {
+func updateFile(db *database, fn func(*bolt.Tx) error) (err error) {
 	defer recovered(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	return db.Update(fn)

@@ -158,7 +158,7 @@ func forgetFreelist(t testing.TB, path string) {
 	}
 	f := must(os.Open(path))(t)
 	defer f.Close()
-	if m, ok := newestMeta(f); !ok || m.freelist {
+	if m, ok := newestMeta(f); !ok || m.freelist != 0 {
 		t.Fatalf("the meta page says %+v", m)
 	}
 }
@@ -228,7 +228,7 @@ func FuzzPages(f *testing.F) {
 		if err := os.WriteFile(path, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		walked := checkFile(path)
+		_, _, walked := checkFile(path)
 		db, err := openFile(path, false, 1)
 		if errors.Is(err, ErrLocked) {
 			t.Fatal("the lock stayed behind")

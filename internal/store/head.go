@@ -117,14 +117,12 @@ func (s *Store) writeHead() (*signed, error) {
 }
 
 // keepCheckpoint puts the last checkpoint into the batch.
-func (s *Store) keepCheckpoint(b *batch) {
+func (s *Store) keepCheckpoint(b *batch) error {
 	c := s.head.fresh.Swap(nil)
 	if c == nil || c.size == 0 {
-		return
+		return nil
 	}
-	if err := b.put(bucketCheckpoints, number(c.size), c.note); err != nil {
-		s.log.Error("a checkpoint was not kept", "error", err)
-	}
+	return b.put(bucketCheckpoints, number(c.size), c.note)
 }
 
 // sealHead writes the last head and keeps its checkpoint. The writer has ended.

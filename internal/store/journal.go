@@ -29,6 +29,7 @@ const (
 	journalAlign  = 4096                // a record never shares a page with one that is acknowledged
 	journalHeader = 48
 	journalMagic  = 0x6d676a31
+	journalSuffix = ".journal" // to the name of the database
 )
 
 // metaJournal and metaJournalID are the number of the last record that the
@@ -224,7 +225,7 @@ func putJournal(tx *bolt.Tx, seq uint64) error {
 
 // replay opens the journal of an open database and brings the database up to
 // it. applied is how many records that were.
-func replay(db *bolt.DB, path string) (j *journal, applied int, err error) {
+func replay(db *database, path string) (j *journal, applied int, err error) {
 	var id []byte
 	var seq uint64
 	if err := viewFile(db, func(tx *bolt.Tx) (err error) {

@@ -182,7 +182,8 @@ func TestJournalIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := open(t, old)
-	if got := must(again.Alerts(false))(t); len(got) != 1 || got[0].Kind != AlertRolledBack {
+	if got := must(again.Alerts(false))(t); len(got) != 2 || !slices.ContainsFunc(got, func(a Alert) bool { return a.Kind == AlertRolledBack }) ||
+		!slices.ContainsFunc(got, func(a Alert) bool { return a.Kind == AlertJournalMissing }) {
 		t.Errorf("alerts: %+v", got)
 	}
 }

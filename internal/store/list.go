@@ -11,6 +11,9 @@ import (
 
 // Approval returns one approval with its contents. ErrNotFound if there is none.
 func (s *Store) Approval(id guard.ApprovalID) (guard.Approval, error) {
+	if err := s.approvalTouched(id); err != nil {
+		return guard.Approval{}, fmt.Errorf("reading an approval: %w", err)
+	}
 	tenants := s.tenants()
 	var out guard.Approval
 	err := s.view(func(tx *bolt.Tx) error {

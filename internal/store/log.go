@@ -246,7 +246,7 @@ func (s *Store) Verify(ctx context.Context) (audit.Report, error) {
 // Log is the audit log of a database that no daemon has open, read-only.
 type Log struct {
 	reader
-	db       *bolt.DB
+	db       *database
 	verifier string
 	head     []byte
 }
@@ -293,7 +293,7 @@ func catchUp(path string, timeout time.Duration) error {
 		if err != nil {
 			return err
 		}
-		f, err := os.Open(path + ".journal")
+		f, err := os.Open(path + journalSuffix)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -310,7 +310,7 @@ func catchUp(path string, timeout time.Duration) error {
 	if db, err = openFile(path, false, timeout); err != nil {
 		return err
 	}
-	j, _, err := replay(db, path+".journal")
+	j, _, err := replay(db, path+journalSuffix)
 	if err == nil {
 		err = j.close()
 	}

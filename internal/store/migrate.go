@@ -21,7 +21,7 @@ func migrations() map[int]func(*bolt.Tx) error {
 }
 
 // migrate brings a file to schemaVersion, in one transaction.
-func migrate(db *bolt.DB) error {
+func migrate(db *database) error {
 	var version int
 	err := viewFile(db, func(tx *bolt.Tx) (err error) {
 		version, err = schemaOf(tx)
@@ -33,7 +33,7 @@ func migrate(db *bolt.DB) error {
 	if version == schemaVersion {
 		return nil
 	}
-	return db.Update(func(tx *bolt.Tx) error { return migrateTx(tx, version, schemaVersion, migrations()) })
+	return updateFile(db, func(tx *bolt.Tx) error { return migrateTx(tx, version, schemaVersion, migrations()) })
 }
 
 // migrateTx applies the steps from one version to another.

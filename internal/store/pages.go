@@ -5,22 +5,26 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 )
 
-// A database that was not closed has no list of its free pages; bbolt then
-// walks all of them in a goroutine of its own, where a damaged page is a panic
-// that nobody can catch, or no end of memory. So the pages are walked here
-// first, by plain reads and within bounds. The format is that of bbolt's
-// version 2, which has not changed since the project began.
+// bbolt follows what a page says wherever it leads: a damaged one is a panic, in
+// a goroutine of its own where it lists the free pages, or no end of memory. So
+// the pages are walked by plain reads and within bounds: before bbolt does, and
+// in the background of each start to find what does not have its checksum any
+// more. The format is that of bbolt's version 2, which has not changed since the
+// project began.
 const (
 	pageBranch      = 0x01
 	pageLeaf        = 0x02
+	pageFreelist    = 0x10
 	pageElement     = 16 // bytes of an element in branch and leaf pages alike
 	bucketHeader    = 16
 	leafIsBucket    = 0x01
 	maxPageOverflow = 1 << 20
 	maxDepth        = 64
+	maxDamages      = 100 // that are listed
 )
 
 var errPage = errors.New("a page is damaged")
@@ -29,47 +33,114 @@ var errPage = errors.New("a page is damaged")
 type pageWalk struct {
 	f        *os.File
 	pageSize int64
-	pages    int64  // the high water mark
-	seen     []byte // one bit for each page
+	pages    int64     // the high water mark
+	seen     []byte    // one bit for each page
+	sums     *pageSums // nil: the pages are checked for their form alone
+	stop     func() error
+
+	// all says that the walk goes on where it finds damage, which is gathered.
+	all     bool
+	damaged []Damage
+	bucket  string // that is walked, empty above the buckets
 }
 
-// checkPages reads the tree of a database file.
+func newWalk(f *os.File, m meta) *pageWalk {
+	return &pageWalk{f: f, pageSize: m.pageSize, pages: m.pages, seen: make([]byte, m.pages/8+1), stop: func() error { return nil }}
+}
+
+// checkPages reads the tree of a database file, and the list of its free pages,
+// of which none may be in use.
 func checkPages(f *os.File, m meta) error {
-	w := &pageWalk{f: f, pageSize: m.pageSize, pages: m.pages, seen: make([]byte, m.pages/8+1)}
-	return w.page(m.root, 0, nil, nil)
+	w := newWalk(f, m)
+	if err := w.page(m.root, 0, nil, nil); err != nil {
+		return err
+	}
+	if m.freelist == 0 {
+		return nil
+	}
+	return w.freelist(m.freelist)
 }
 
-func (w *pageWalk) bad(id int64, why string) error {
+func (w *pageWalk) bad(id int64, low, high []byte, why string) error {
+	if w.all && len(w.damaged) < maxDamages {
+		w.damaged = append(w.damaged, Damage{Page: id, Bucket: w.bucket, Low: bytes.Clone(low), High: bytes.Clone(high), Why: why})
+	}
 	return fmt.Errorf("%w: page %d: %s", errPage, id, why)
 }
 
-// page reads one page with those that it flows over to, and what is below it.
-// Its keys are to be from low on and before high, where these are not nil.
-func (w *pageWalk) page(id int64, depth int, low, high []byte) error {
-	if id < 2 || id >= w.pages || depth > maxDepth {
-		return w.bad(id, "out of bounds")
+// use marks a page, and those that it flows over to, as used.
+func (w *pageWalk) use(id int64) bool {
+	if w.seen[id/8]&(1<<(id%8)) != 0 {
+		return false
 	}
-	var header [pageHeader]byte
-	if _, err := w.f.ReadAt(header[:], id*w.pageSize); err != nil {
-		return fmt.Errorf("reading page %d: %w", id, err)
+	w.seen[id/8] |= 1 << (id % 8)
+	return true
+}
+
+// read returns a page with those that it flows over to.
+func (w *pageWalk) read(id int64, low, high []byte) ([]byte, error) {
+	if err := w.stop(); err != nil {
+		return nil, err
+	}
+	if id < 2 || id >= w.pages {
+		return nil, w.bad(id, low, high, "out of bounds")
+	}
+	data := make([]byte, w.pageSize)
+	if _, err := w.f.ReadAt(data, id*w.pageSize); err != nil {
+		return nil, fmt.Errorf("reading page %d: %w", id, err)
+	}
+	if err := w.compare(id, data, low, high); err != nil {
+		return nil, err
 	}
 	e := binary.NativeEndian
-	overflow := int64(e.Uint32(header[12:]))
-	if int64(e.Uint64(header[:])) != id {
-		return w.bad(id, "it calls itself another")
+	overflow := int64(e.Uint32(data[12:]))
+	if int64(e.Uint64(data)) != id {
+		return nil, w.bad(id, low, high, "it calls itself another")
 	}
 	if overflow > maxPageOverflow || id+overflow >= w.pages {
-		return w.bad(id, "it flows over the end")
+		return nil, w.bad(id, low, high, "it flows over the end")
 	}
 	for i := id; i <= id+overflow; i++ {
-		if w.seen[i/8]&(1<<(i%8)) != 0 {
-			return w.bad(i, "it is used twice")
+		if !w.use(i) {
+			return nil, w.bad(i, low, high, "it is used twice")
 		}
-		w.seen[i/8] |= 1 << (i % 8)
 	}
-	data := make([]byte, (overflow+1)*w.pageSize)
-	if _, err := w.f.ReadAt(data, id*w.pageSize); err != nil {
-		return fmt.Errorf("reading page %d: %w", id, err)
+	if overflow == 0 {
+		return data, nil
+	}
+	data = append(data, make([]byte, overflow*w.pageSize)...)
+	if _, err := w.f.ReadAt(data[w.pageSize:], (id+1)*w.pageSize); err != nil {
+		return nil, fmt.Errorf("reading page %d: %w", id+1, err)
+	}
+	for i := int64(1); i <= overflow; i++ {
+		if err := w.compare(id+i, data[i*w.pageSize:(i+1)*w.pageSize], low, high); err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
+}
+
+// compare holds one page against its checksum.
+func (w *pageWalk) compare(id int64, data []byte, low, high []byte) error {
+	if w.sums == nil || w.sums.same(id, data) {
+		return nil
+	}
+	err := w.bad(id, low, high, "it is not what was written there")
+	if n := len(w.damaged); n > 0 && w.damaged[n-1].Page == id {
+		w.damaged[n-1].has, w.damaged[n-1].want = crc32.Checksum(data, castagnoli), w.sums.pages[id]
+	}
+	return err
+}
+
+// page checks one page and what is below it. Its keys are to be from low on and
+// before high, where these are not nil.
+func (w *pageWalk) page(id int64, depth int, low, high []byte) error {
+	if depth > maxDepth {
+		return w.bad(id, low, high, "it lies too deep")
+	}
+	data, err := w.read(id, low, high)
+	if err != nil {
+		return err
 	}
 	return w.elements(id, data, depth, low, high)
 }
@@ -79,10 +150,10 @@ func (w *pageWalk) elements(id int64, data []byte, depth int, low, high []byte) 
 	e := binary.NativeEndian
 	flags, count := e.Uint16(data[8:]), int(e.Uint16(data[10:]))
 	if flags != pageBranch && flags != pageLeaf {
-		return w.bad(id, "it is neither branch nor leaf")
+		return w.bad(id, low, high, "it is neither branch nor leaf")
 	}
 	if pageHeader+count*pageElement > len(data) || flags == pageBranch && count == 0 {
-		return w.bad(id, "its elements do not fit")
+		return w.bad(id, low, high, "its elements do not fit")
 	}
 	keys, values := make([][]byte, count), make([][]byte, count)
 	for i := range count {
@@ -94,12 +165,12 @@ func (w *pageWalk) elements(id int64, data []byte, depth int, low, high []byte) 
 		}
 		from := int64(at) + pos
 		if from < int64(pageHeader+count*pageElement) || from+ksize+vsize > int64(len(data)) {
-			return w.bad(id, "an element lies outside")
+			return w.bad(id, low, high, "an element lies outside")
 		}
 		keys[i], values[i] = data[from:from+ksize], data[from+ksize:from+ksize+vsize]
 		if i > 0 && bytes.Compare(keys[i-1], keys[i]) >= 0 || low != nil && bytes.Compare(keys[i], low) < 0 ||
 			high != nil && bytes.Compare(keys[i], high) >= 0 {
-			return w.bad(id, "its keys are out of order")
+			return w.bad(id, low, high, "its keys are out of order")
 		}
 	}
 	for i := range count {
@@ -113,25 +184,68 @@ func (w *pageWalk) elements(id int64, data []byte, depth int, low, high []byte) 
 			}
 			err = w.page(int64(e.Uint64(el[8:])), depth+1, keys[i], next)
 		case e.Uint32(el)&leafIsBucket != 0:
-			err = w.bucket(id, values[i], depth+1)
+			err = w.below(id, keys[i], values[i], depth+1)
 		}
-		if err != nil {
+		if err != nil && !(w.all && errors.Is(err, errPage)) {
 			return err
 		}
 	}
 	return nil
 }
 
-// bucket checks a bucket, which has a root page or is kept inline.
-func (w *pageWalk) bucket(id int64, v []byte, depth int) error {
+// below checks a bucket. There are none in other buckets.
+func (w *pageWalk) below(id int64, name, v []byte, depth int) error {
+	if w.bucket == "" {
+		w.bucket = string(name)
+		defer func() { w.bucket = "" }()
+	}
 	if len(v) < bucketHeader {
-		return w.bad(id, "a bucket is cut short")
+		return w.bad(id, nil, nil, "a bucket is cut short")
 	}
 	if root := int64(binary.NativeEndian.Uint64(v)); root != 0 {
 		return w.page(root, depth, nil, nil)
 	}
 	if depth > maxDepth || len(v) < bucketHeader+pageHeader {
-		return w.bad(id, "a bucket is cut short")
+		return w.bad(id, nil, nil, "a bucket is cut short")
 	}
 	return w.elements(id, v[bucketHeader:], depth, nil, nil)
+}
+
+// freelist checks the list of free pages: each is one that exists and that
+// nothing uses, for bbolt would write over it.
+func (w *pageWalk) freelist(id int64) error {
+	data, err := w.read(id, nil, nil)
+	if err != nil {
+		return err
+	}
+	e := binary.NativeEndian
+	list, count := data[pageHeader:], int64(e.Uint16(data[10:]))
+	if e.Uint16(data[8:]) != pageFreelist {
+		return w.bad(id, nil, nil, "it is not the list of free pages")
+	}
+	if count == 0xffff { // there are more than the header can say
+		count, list = int64(e.Uint64(list)), list[8:]
+	}
+	if count < 0 || count > int64(len(list))/8 {
+		return w.bad(id, nil, nil, "the list of free pages does not fit")
+	}
+	for i := range count {
+		free := int64(e.Uint64(list[8*i:]))
+		if free < 2 || free >= w.pages || !w.use(free) {
+			return w.bad(id, nil, nil, "the list of free pages names one that is in use")
+		}
+	}
+	return nil
+}
+
+// checkFreelist holds the list of free pages against its checksums. It is the
+// one thing that bbolt uses before anything else is read.
+func checkFreelist(f *os.File, m meta, sums *pageSums) error {
+	w := newWalk(f, m)
+	w.sums = sums
+	data, err := w.read(m.freelist, nil, nil)
+	if err == nil && binary.NativeEndian.Uint16(data[8:]) != pageFreelist {
+		err = w.bad(m.freelist, nil, nil, "it is not the list of free pages")
+	}
+	return err
 }

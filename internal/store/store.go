@@ -35,11 +35,12 @@ type Store struct {
 	doubt         *doubt // of the writer alone
 
 	dbMu sync.RWMutex // held for reading by each View, for writing while the file is opened again
-	db   *bolt.DB     // nil while it could not be opened again
+	db   *database    // nil while it could not be opened again
 
 	// The writer's own: the open transaction, and how many records of the
 	// journal it contains that the database does not.
 	tx      *bolt.Tx
+	stuck   bool // it could not be undone, and bbolt cannot go on
 	journal *journal
 	ahead   int
 	since   time.Time   // the first of them
@@ -52,6 +53,7 @@ type Store struct {
 	feed     feed
 	deflate  deflater
 	head     head
+	check    atomic.Pointer[check]
 	close    sync.Once
 	closeErr error
 }
@@ -85,13 +87,22 @@ func Open(o Options) (*Store, error) {
 	if err := s.prepare(o, headFile); err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
-	if err := s.openFiles(); err != nil {
+	lost, err := s.openFiles()
+	if err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
 	removeLeftovers(s.path, s.head.path, s.head.keyPath)
-	if err := s.takeUp(headFile); err != nil {
+	pin, err := s.pin()
+	if err == nil {
+		err = s.takeUp(headFile, lost)
+	}
+	if err != nil {
+		if pin != nil {
+			err = errors.Join(err, pin.Rollback())
+		}
 		return nil, errors.Join(fmt.Errorf("opening the store: %w", err), s.closeFile())
 	}
+	s.startCheck(pin)
 	go s.write()    // owned by the store; ends when Close has closed the queue and all is written
 	go s.keepHead() // owned by the store; Close stops it after the writer and waits for it
 	return s, nil
@@ -164,33 +175,56 @@ func (h *head) loadKey() (*audit.Key, error) {
 	return audit.ParseKey(string(data))
 }
 
-// openFiles opens database and journal, and brings the one up to the other.
-func (s *Store) openFiles() error {
+// openFiles opens database and journal, and brings the one up to the other. lost
+// says that there was no journal although the database was not closed: what was
+// acknowledged last may be missing.
+func (s *Store) openFiles() (lost bool, err error) {
 	db, err := openFile(s.path, false, s.lockTimeout)
 	if err != nil {
-		return err
+		return false, err
 	}
-	j, n, err := replay(db, s.path+".journal")
+	_, err = os.Lstat(s.path + journalSuffix)
+	lost = errors.Is(err, fs.ErrNotExist) && db.meta.freelist == 0
+	j, n, err := replay(db, s.path+journalSuffix)
 	if err != nil {
-		return errors.Join(err, db.Close())
+		return false, errors.Join(err, db.Close())
 	}
 	if n > 0 {
 		s.log.Info("the database was brought up to its journal", "records", n)
 	}
 	s.db, s.journal = db, j
-	return nil
+	return lost, nil
+}
+
+// pin begins the transaction that the search for damage reads in. Nothing was
+// written yet where there are checksums: a journal is replayed only after a
+// crash, which leaves none that fit.
+func (s *Store) pin() (tx *bolt.Tx, err error) {
+	if s.db.sums == nil {
+		return nil, nil
+	}
+	defer recovered(&err)
+	if tx, err = s.db.Begin(false); err != nil {
+		return nil, fmt.Errorf("beginning to look for damage: %w", err)
+	}
+	return tx, nil
 }
 
 // takeUp brings the file to the current schema, loads what is kept in memory and
 // compares the log with the head.
-func (s *Store) takeUp(headFile []byte) error {
+func (s *Store) takeUp(headFile []byte, lost bool) error {
 	if err := migrate(s.db); err != nil {
 		return err
 	}
 	if err := s.load(); err != nil {
 		return err
 	}
-	return s.checkHead(headFile)
+	if err := s.checkHead(headFile); err != nil || !lost || s.Size() == 0 {
+		return err
+	}
+	return s.raiseAll([]Alert{{Kind: AlertJournalMissing, Key: strconv.FormatInt(s.Size(), 10),
+		Text:   "The journal of the database was removed while the daemon ran, and the daemon did not stop in order. What it did last may be missing. Open approvals were cancelled.",
+		Detail: s.path + journalSuffix}}, "the journal of the database is missing")
 }
 
 // Close writes what is queued, signs the log and closes the database. Later
@@ -201,11 +235,17 @@ func (s *Store) Close() error {
 		<-s.written
 		s.head.stop()
 		s.feed.shut()
+		s.endCheck()
 		var err error
-		if !s.indeterminate.Load() {
+		sealed := !s.indeterminate.Load()
+		if sealed {
 			err = s.sealHead()
 		}
-		s.closeErr = errors.Join(err, s.closeFile())
+		err = errors.Join(err, s.putBack(), s.closeFile())
+		if sealed && err == nil && s.check.Load().whole.Load() {
+			err = writeSums(s.path, s.check.Load().damaged())
+		}
+		s.closeErr = err
 	})
 	return s.closeErr
 }
@@ -214,11 +254,15 @@ func (s *Store) closeFile() error {
 	s.dbMu.Lock()
 	defer s.dbMu.Unlock()
 	db, j := s.db, s.journal
-	s.db, s.journal = nil, nil
 	if db == nil {
 		return nil
 	}
 	s.dropTx()
+	s.db, s.journal = nil, nil
+	if s.stuck {
+		db.giveUp()
+		return fmt.Errorf("closing the database: %w", ErrDamaged)
+	}
 	if err := errors.Join(db.Close(), j.close()); err != nil {
 		return fmt.Errorf("closing the database: %w", err)
 	}
@@ -321,6 +365,9 @@ func (s *Store) reload() (committed bool, err error) {
 		return committed, err
 	}
 	s.indeterminate.Store(false)
+	if c := s.check.Load(); !c.whole.Load() {
+		s.startCheck(nil) // it was cut off
+	}
 	s.feed.resync()
 	s.headDue()
 	return committed, nil
@@ -329,6 +376,7 @@ func (s *Store) reload() (committed bool, err error) {
 // reopen closes database and journal, whatever state they are in, and opens
 // them again.
 func (s *Store) reopen() error {
+	s.check.Load().end() // it reads the file that is about to be closed
 	s.dbMu.Lock()
 	defer s.dbMu.Unlock()
 	s.dropTx()
@@ -336,14 +384,18 @@ func (s *Store) reopen() error {
 		var ignored error // a database on which a write failed may not even close; it is given up
 		func() {
 			defer recovered(&ignored)
+			if s.stuck {
+				s.db.giveUp()
+				return
+			}
 			_ = s.db.Close()
 		}()
 		_ = s.journal.close()
-		s.db, s.journal = nil, nil
+		s.db, s.journal, s.stuck = nil, nil, false
 	}
 	dropCache(s.path)
-	dropCache(s.path + ".journal")
-	if err := s.openFiles(); err != nil {
+	dropCache(s.path + journalSuffix)
+	if _, err := s.openFiles(); err != nil {
 		return err
 	}
 	s.ahead = 0

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"time"
 )
 
@@ -83,7 +84,8 @@ func (s *Store) Indeterminate() bool { return s.indeterminate.Load() }
 // the queue is closed and empty.
 func (s *Store) write() {
 	defer close(s.written)
-	force := false // take what is relaxed, too
+	debug.SetPanicOnFault(true) // a damaged page may lead anywhere; each use of the file recovers
+	force := false              // take what is relaxed, too
 	for {
 		ops, waiting, closed := s.queue.take(force)
 		if len(ops) > 0 {
@@ -115,7 +117,7 @@ func (s *Store) write() {
 // has waited long enough.
 func (s *Store) rest(waiting, lost bool) (force bool) {
 	var timeout <-chan time.Time
-	if waiting || lost || s.tx != nil {
+	if waiting || lost || s.ahead > 0 {
 		delay := soonDelay
 		switch {
 		case lost:
@@ -224,12 +226,15 @@ func (s *Store) attempt(ops []*op) (*op, error) {
 			return o, results[i]
 		}
 	}
-	if err := b.finish(); err != nil {
+	if err := b.run((*batch).finish); err != nil {
 		s.failed(ops, nil, seq, err)
 		return nil, nil
 	}
 	if b.writes > 0 {
-		s.keepCheckpoint(b)
+		if err := b.run(s.keepCheckpoint); err != nil {
+			s.failed(ops, nil, seq, err)
+			return nil, nil
+		}
 		if err := s.keep(b); err != nil {
 			s.failed(ops, results, seq, err)
 			return nil, nil
@@ -257,6 +262,9 @@ func (s *Store) attempt(ops []*op) (*op, error) {
 // beginTx makes sure that there is an open transaction with everything in it that
 // was acknowledged.
 func (s *Store) beginTx() (err error) {
+	if s.stuck {
+		return ErrDamaged
+	}
 	if s.tx != nil {
 		return nil
 	}
@@ -293,8 +301,16 @@ func (s *Store) dropTx() {
 	}
 	tx := s.tx
 	s.tx = nil
-	var ignored error // a transaction that failed may not even be undone; the file is opened again then
-	defer recovered(&ignored)
+	if err := s.db.scannable(); err != nil {
+		// bbolt would look for the free pages in a goroutine of its own, where a
+		// damaged page ends the process.
+		s.log.Error("the database was damaged while it was open; it is given up", "error", err)
+		s.stuck = true
+		return
+	}
+	var err error // a transaction that failed may not even be undone; the file is opened again then
+	defer func() { s.stuck = err != nil }()
+	defer recovered(&err)
 	_ = tx.Rollback()
 }
 
