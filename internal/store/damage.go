@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	bolt "go.etcd.io/bbolt"
 )
@@ -168,7 +168,7 @@ func (s *Store) readAll(ctx context.Context) ([]Damage, error) {
 	for bucket, whole := range map[string]func(k, v []byte) error{
 		bucketApprovals: func(_, v []byte) error { _, err := decodeRow(v); return err },
 		bucketBlobs: func(k, v []byte) error {
-			sum, err := diff.ParseDigest(last(k))
+			sum, err := digest.ParseDigest(last(k))
 			if err == nil {
 				_, err = unpack(v, sum)
 			}

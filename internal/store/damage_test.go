@@ -137,9 +137,9 @@ func TestDamageOfAClosedFileIsNoticedOrHarmless(t *testing.T) {
 	whole := busy(t)
 	want := contents(t, whole.Path)
 	data := must(os.ReadFile(whole.Path))(t)
-	seeds := uint64(100)
+	seeds := uint64(60)
 	if testing.Short() {
-		seeds = 40
+		seeds = 20
 	}
 	refused, found, harmless := 0, 0, 0
 	for seed := range seeds {

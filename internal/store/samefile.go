@@ -3,10 +3,9 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // ErrFilesGone means that database or journal are not the files any more that
@@ -53,15 +52,32 @@ func (s *Store) putBack() error {
 	if _, err := os.Lstat(s.path); !errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	temp := s.path + newSuffix + "back"
-	err := viewFile(s.db, func(tx *bolt.Tx) error { return tx.CopyFile(temp, fileMode) })
-	if err == nil {
-		err = os.Link(temp, s.path)
-	}
-	_ = os.Remove(temp)
-	if err != nil {
+	// Nothing writes any more, so the bytes are those of the last commit.
+	if err := copyBack(s.db.f, s.path); err != nil {
 		return fmt.Errorf("%s was removed while the daemon ran, and could not be put back: %w", s.path, err)
 	}
 	s.log.Warn("the database had been removed; it was put back", "path", s.path)
 	return syncDir(filepath.Dir(s.path))
+}
+
+// copyBack makes a file of what another has, which may have lost its name. One
+// that stands there is not replaced.
+func copyBack(from *os.File, path string) error {
+	info, err := from.Stat()
+	if err != nil {
+		return err
+	}
+	to, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newSuffix+"*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(to.Name())
+	_, err = io.Copy(to, io.NewSectionReader(from, 0, info.Size()))
+	if err == nil {
+		err = to.Sync()
+	}
+	if err := errors.Join(err, to.Close()); err != nil {
+		return err
+	}
+	return os.Link(to.Name(), path)
 }
