@@ -35,6 +35,7 @@ servers:
     command: %q
     tools:
       echo: {tier: T0_READ, limits: {rate: 1000000/s}}
+      stall: {tier: T0_READ}
       note: {tier: T1_REVERSIBLE_WRITE, effect: opaque, limits: {rate: 100000/m}}
   work:
     builtin: workspace

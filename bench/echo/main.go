@@ -1,7 +1,7 @@
 // Command echo is the smallest MCP server that can be measured through the
 // guard: one read and one write, both of which do nothing. It answers with as
 // little work as a server can, so that what a measurement shows is the path to
-// it and not the server. It will not check what it is asked.
+// it and not the server. One more read never answers. It will not check what it is asked.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 const (
 	initialized = `{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"echo","version":"1.0.0"}}`
 	listed      = `{"tools":[{"name":"echo","description":"Answers.","inputSchema":{"type":"object","properties":{"message":{"type":"string"}}},"annotations":{"readOnlyHint":true}},` +
+		`{"name":"stall","description":"Never answers.","inputSchema":{"type":"object","properties":{"message":{"type":"string"}}}},` +
 		`{"name":"note","description":"Answers with the time at which it was called, in nanoseconds.","inputSchema":{"type":"object","properties":{"message":{"type":"string"}}}}]}`
 	echoed = `{"content":[{"type":"text","text":"hello"}]}`
 )
@@ -36,6 +37,8 @@ func main() {
 		switch {
 		case bytes.Contains(line, []byte(`"tools/call"`)) && bytes.Contains(line, []byte(`"note"`)):
 			result = fmt.Sprintf(`{"content":[{"type":"text","text":"%d"}]}`, now)
+		case bytes.Contains(line, []byte(`"tools/call"`)) && bytes.Contains(line, []byte(`"stall"`)):
+			continue
 		case bytes.Contains(line, []byte(`"tools/call"`)):
 			result = echoed
 		case bytes.Contains(line, []byte(`"tools/list"`)):

@@ -173,10 +173,19 @@ func (c *Client) SetSwitch(ctx context.Context, scope, reason string) ([]Switch,
 	return v.Switches, err
 }
 
+// StopNow is SetSwitch that also ends what is under way: calls are cancelled,
+// and the processes of their servers end. What has begun to change files is
+// finished first.
+func (c *Client) StopNow(ctx context.Context, scope, reason string) ([]Switch, error) {
+	v, err := send[switches](ctx, c, http.MethodPost, "/v1/switches", nil, SwitchOrder{Scope: scope, Reason: reason, Now: true})
+	return v.Switches, err
+}
+
 // SwitchOrder is the body of a request to set a switch.
 type SwitchOrder struct {
 	Scope  string `json:"scope"`
 	Reason string `json:"reason"`
+	Now    bool   `json:"now,omitempty"`
 }
 
 // ClearSwitch lets the calls of a scope run again, and returns the switches

@@ -299,6 +299,7 @@ type Switch struct {
 	Reason string    `json:"reason"`
 	By     string    `json:"by"`
 	At     time.Time `json:"at"`
+	Now    bool      `json:"now,omitempty"` // what was under way was ended
 }
 
 // AlertRanUnasked is the kind of the alert that gathers what a run changed

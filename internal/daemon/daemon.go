@@ -188,7 +188,8 @@ func (d *daemon) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	background.Go(func() { recovery.Run(work) }) // these four end with work
+	background.Go(func() { recovery.Run(work) }) // these five end with work
+	background.Go(func() { d.watchSwitches(work) })
 	background.Go(func() { d.collectToFit(work) })
 	background.Go(func() { d.watchPolicy(work, changed) })
 	background.Go(func() { d.prune(work) })

@@ -269,6 +269,24 @@ func (d *daemon) watchPolicy(ctx context.Context, c *changes) {
 	}
 }
 
+// watchSwitches tells the sessions when a switch is set or cleared, until ctx
+// ends.
+func (d *daemon) watchSwitches(ctx context.Context) {
+	w := d.store.Watch()
+	defer w.Close()
+	for {
+		c, err := w.Next(ctx)
+		if err != nil {
+			return
+		}
+		if c.Kind == store.ChangeSwitch || c.Kind == store.ChangeResync {
+			for _, s := range d.sessions.all() {
+				s.look()
+			}
+		}
+	}
+}
+
 // count says how many there are of something.
 func count(n int, what string) string {
 	if n != 1 {

@@ -29,7 +29,7 @@ type session struct {
 	ours    bool            // one of the guard's own programs handed the session over: it is the server's entry, not what bears its name
 	roots   []string
 	folder  string        // of the run, which decides its profile
-	changed chan struct{} // holds one: another policy is in force
+	changed chan struct{} // holds one: another policy is in force, or other switches
 	over    chan struct{} // closed when the configuration ends the session
 	outdate sync.Once
 
@@ -52,6 +52,11 @@ func (s *session) renew(set *policy.Set) {
 		s.outdate.Do(func() { close(s.over) })
 		return
 	}
+	s.look()
+}
+
+// look tells a session to look again at what is in force.
+func (s *session) look() {
 	select {
 	case s.changed <- struct{}{}:
 	default: // it has not yet looked at the one before

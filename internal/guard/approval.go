@@ -283,6 +283,9 @@ type Switch struct {
 	Reason string    `json:"reason"`
 	By     Approver  `json:"by"`
 	At     time.Time `json:"at"`
+	// Now ends what is under way as well; what has begun to change files is
+	// finished.
+	Now bool `json:"now,omitempty"`
 }
 
 // Stops reports whether the switch holds for a tool of a server.

@@ -101,7 +101,7 @@ func (a *API) setSwitch(r *http.Request, by guard.Approver) (any, error) {
 	if err := a.checkScope(o.Scope); err != nil {
 		return nil, err
 	}
-	err = a.cfg.Store.SetSwitch(r.Context(), guard.Switch{Scope: o.Scope, Reason: reason, By: by, At: a.cfg.Clock.Now().Wall})
+	err = a.cfg.Store.SetSwitch(r.Context(), guard.Switch{Scope: o.Scope, Reason: reason, By: by, At: a.cfg.Clock.Now().Wall, Now: o.Now})
 	if err != nil {
 		return nil, fmt.Errorf("setting the switch: %w", err)
 	}

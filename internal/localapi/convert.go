@@ -144,7 +144,7 @@ func SessionOf(s guard.Session) client.Session {
 func switchesOf(list []guard.Switch) []client.Switch {
 	out := make([]client.Switch, 0, len(list))
 	for _, s := range list {
-		out = append(out, client.Switch{Scope: s.Scope, Reason: s.Reason, By: who(s.By), At: s.At.UTC()})
+		out = append(out, client.Switch{Scope: s.Scope, Reason: s.Reason, By: who(s.By), At: s.At.UTC(), Now: s.Now})
 	}
 	return out
 }

@@ -92,6 +92,9 @@ var handshake = map[string]bool{
 	"notifications/elicitation/complete": true, "notifications/subscriptions/acknowledged": true,
 }
 
+// Handshakes reports whether a method goes on while its server is paused.
+func Handshakes(method string) bool { return handshake[method] }
+
 // Message is a message that is no call of a tool.
 type Message struct {
 	Session    guard.Session

@@ -96,6 +96,8 @@ func gaveUp(cause error) *refusal {
 	switch {
 	case errors.Is(cause, errCancelled):
 		r.silent = true
+	case errors.Is(cause, errPaused):
+		r.word = pausedWord()
 	case errors.Is(cause, errUpstreamGone):
 		r.word.Reason = "the server ended before the call ran; nothing was changed"
 	}

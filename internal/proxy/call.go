@@ -34,6 +34,8 @@ type call struct {
 	metered bool // what the meter said when the call came in is known
 	meter   reading
 
+	intends bool  // it is about to be executed, with an intent
+	files   bool  // all that it changes are files
 	held    *Held // the lock, until the execution begins
 	running *Held // likewise, from then on
 

@@ -35,8 +35,8 @@ func (s *session) outdated() bool {
 	return false
 }
 
-// watchPolicy tells the client to list its tools again when the policy offers
-// others than it has seen.
+// watchPolicy ends what a switch stops at once, and tells the client to list its
+// tools again when the policy offers others than it has seen.
 func (s *session) watchPolicy() {
 	for {
 		select {
@@ -44,6 +44,7 @@ func (s *session) watchPolicy() {
 			return
 		case <-s.cfg.Changed:
 		}
+		s.interrupt()
 		s.compare(nil)
 		if s.outdated() {
 			s.listChanged()

@@ -102,7 +102,7 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 		s.toClient(methodDenied(m.ID, m.Method, d))
 		return
 	}
-	r := &request{id: m.ID, method: m.Method, modern: modern(&m), listens: listens(&m), task: taskAsked(&m)}
+	r := &request{id: m.ID, method: m.Method, modern: modern(&m), listens: listens(&m), task: taskAsked(&m), tool: toolCalled(&m)}
 	follow := s.follower(m.Method)
 	if follow != nil {
 		r.answer = make(chan answer, 1)

@@ -117,8 +117,9 @@ type Config struct {
 	// Waiting is told which of the server's tools wait for acceptance, sorted by
 	// name, whenever that changed. It must not wait for anything. May be nil.
 	Waiting func([]Waiting)
-	// Changed gets a value whenever another policy is in force. The client is then
-	// told where it would see another list of tools. May be nil.
+	// Changed gets a value whenever another policy is in force, or other switches
+	// are set. The client is then told where it would see another list of tools,
+	// and what a switch ends at once is ended. May be nil.
 	Changed <-chan struct{}
 }
 

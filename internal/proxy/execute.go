@@ -84,6 +84,7 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 		!slices.Equal(now.targets, approved.targets): // the lock is on other targets
 		return now, nil, errStale
 	}
+	c.intends, c.files = true, onlyFiles(now.preview.Effects)
 	if err := s.commit(c, outputLimit(now.verdict)); err != nil {
 		return nil, nil, s.withdraw(ctx, t, err)
 	}
@@ -237,6 +238,7 @@ func (s *session) send(c *call, effects []guard.Effect) error {
 // execute runs a call whose intent is durable, and returns the client's answer.
 // Nothing that the client does stops it from being recorded.
 func (s *session) execute(c *call, b *bound, in *guard.Intent, held *Held) []byte {
+	defer s.update(func(*inflight) { c.req.finish = false })
 	e := execution{call: c, intent: *in, started: s.now()}
 	e.end = s.run(c, b)
 	receipt := s.receipt(&e)

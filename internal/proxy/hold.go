@@ -110,8 +110,8 @@ func (s *session) leave(ctx context.Context, t *approval.Ticket, cause error) er
 	rec, cancel := durably(ctx)
 	defer cancel()
 	end := t.Abandon // at the end of a session the desk has cancelled what was pending by then
-	if errors.Is(cause, errCancelled) {
-		end = func(ctx context.Context) error { return t.Cancel(ctx, errCancelled.Error()) }
+	if errors.Is(cause, errCancelled) || errors.Is(cause, errPaused) {
+		end = func(ctx context.Context) error { return t.Cancel(ctx, cause.Error()) }
 	}
 	if err := end(rec); err != nil {
 		s.cfg.Log.Error("cancelling an approval", "approval", t.ID(), "err", err)

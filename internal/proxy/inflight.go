@@ -12,6 +12,7 @@ var (
 	errCancelled    = errors.New("the client cancelled the call")
 	errSessionEnded = errors.New("the session ended")
 	errUpstreamGone = errors.New("the server ended")
+	errPaused       = errors.New("a person has paused this")
 )
 
 // inflight is all that is under way in one session. [session.update] alone
@@ -27,6 +28,7 @@ type inflight struct {
 	closing bool                    // the session is ending: nothing new begins
 	modern  bool                    // the client speaks the era without initialize
 	idle    chan struct{}           // while closing: closed when no request only passes any more
+	halt    chan struct{}           // while the server is to end: closed when nothing changes files any more
 }
 
 // request is one request of the client.
@@ -43,6 +45,9 @@ type request struct {
 	task    string // the task that it asks about
 	tool    string // of a call that is sent: what it calls, and how much of the
 	output  int    // answer the policy lets through, in bytes
+	effect  bool   // it has an intent: what it answers is its outcome
+	finish  bool   // it changes files: it is not interrupted until its outcome is known
+	stopped bool   // a pause has ended it
 
 	stage     stage
 	received  bool   // the upstream has answered
@@ -82,6 +87,7 @@ func (s *session) update(f func(*inflight)) {
 	defer s.mu.Unlock()
 	f(&s.flight)
 	s.flight.checkIdle()
+	s.flight.checkHalt()
 }
 
 // checkIdle closes idle once every request that only passes has its answer. A
@@ -137,6 +143,7 @@ func (s *session) commit(c *call, output int) (err error) {
 		default:
 			r.stage = stageCommitted
 			r.tool, r.output = c.tc.Tool, output
+			r.effect, r.finish = c.intends, c.intends && c.files
 			in.release(r)
 		}
 	})
@@ -145,7 +152,7 @@ func (s *session) commit(c *call, output int) (err error) {
 
 // uncommit takes commit back: the request was not sent after all.
 func (s *session) uncommit(r *request) {
-	s.update(func(*inflight) { r.stage = stageHeld })
+	s.update(func(*inflight) { r.stage, r.effect, r.finish = stageHeld, false, false })
 }
 
 // sent notes that the upstream has the request, and returns the cancel

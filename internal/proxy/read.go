@@ -90,6 +90,8 @@ func (s *session) readEnding(c *call, tool *policy.Tool, output int, a answer) (
 		return nil, nil, audit.StatusCancelled
 	case errors.Is(a.err, errSessionEnded):
 		return nil, nil, audit.StatusCancelled
+	case errors.Is(a.err, errPaused):
+		return ownResult(c, pausedWord()), nil, audit.StatusCancelled
 	case errors.Is(a.err, errTimeout):
 		_ = s.toUpstream(jsonrpc.Notify("notifications/cancelled", map[string]any{"requestId": rawID(c.req.id), "reason": "timeout"}))
 		w.Reason = fmt.Sprintf("the server did not answer within %s", s.timeout(tool))

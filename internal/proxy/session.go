@@ -26,6 +26,8 @@ type session struct {
 	reads    context.Context // ends reads, a little later
 	endReads context.CancelCauseFunc
 
+	halted chan struct{} // closed when a pause ends the server
+
 	over chan struct{} // closed when all that the upstream has said was delivered
 
 	out *outbox // towards the client
@@ -58,7 +60,7 @@ func Serve(ctx context.Context, cfg Config) error {
 		client: map[jsonrpc.ID]*request{}, server: map[jsonrpc.ID]string{}, own: map[jsonrpc.ID]chan answer{},
 		tokens: map[jsonrpc.ID]*request{}, tasks: map[string]openTask{},
 	}
-	s.followers.next, s.over = make(chan func()), make(chan struct{})
+	s.followers.next, s.over, s.halted = make(chan func()), make(chan struct{}), make(chan struct{})
 	s.ctx, s.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer s.end(errSessionEnded)
 	s.reads, s.endReads = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -92,6 +94,8 @@ func Serve(ctx context.Context, cfg Config) error {
 	case <-ctx.Done():
 	case <-clientGone:
 	case <-upstreamGone:
+	case <-s.halted:
+		s.notice("mcpguard: the server %q was paused and has ended; connect again once it is resumed", cfg.Session.Server)
 	}
 	s.close(ctx, upstreamGone)
 	<-clientGone
@@ -111,6 +115,15 @@ func (s *session) close(ctx context.Context, upstreamGone <-chan struct{}) {
 	cancel()
 	s.end(errSessionEnded)
 
+	select {
+	case <-s.halted: // nothing that is to be finished runs, and the rest is not waited for
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		if err := s.conn.Stop(stop); err != nil {
+			s.cfg.Log.Error("stopping a paused server", "session", s.cfg.Session.ID, "server", s.cfg.Session.Server, "err", err)
+		}
+		cancel()
+	default:
+	}
 	done := make(chan struct{})
 	go func() { // ends once no call is followed any more, which the stop below brings about
 		s.calls.Wait()

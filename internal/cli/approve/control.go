@@ -15,13 +15,20 @@ import (
 
 func (a *app) pause() *cobra.Command {
 	var reason string
+	var now bool
 	c := &cobra.Command{
 		Use:   "pause [SERVER[/TOOL]] --reason TEXT",
 		Short: "stop an agent's calls: all of them, of one server, or of one tool",
-		Long: `Stops calls at once: every call, reads too, or those of one server or one tool.
-Agents are told that they are stopped. What is approved but does not run yet does
-not run; what runs already is not interrupted. It holds until "approve resume".`,
+		Long: `Stops calls at once: every call and request, reads too, or those of one server or
+one tool. Agents are told that they are stopped, and servers that are paused are
+not started. What is approved but does not run yet does not run. It holds until
+"approve resume".
+
+What runs already goes on to its end. With --now it is cancelled, calls that wait
+for an approval end, and the processes of the servers end, so that clients have to
+connect again afterwards. What has begun to change files is finished first.`,
 		Example: `  approve pause --reason "something is off, looking into it"
+  approve pause --now --reason "stop what it is doing"
   approve pause files/delete_file --reason "no deletes today"
   approve resume files/delete_file`,
 		Args:              oneScope,
@@ -32,7 +39,11 @@ not run; what runs already is not interrupted. It holds until "approve resume".`
 			}
 			ctx := c.Context()
 			return a.reading(ctx, func(c *client.Client) error {
-				list, err := c.SetSwitch(ctx, scopeOf(args), reason)
+				set := c.SetSwitch
+				if now {
+					set = c.StopNow
+				}
+				list, err := set(ctx, scopeOf(args), reason)
 				if err != nil {
 					return elsewhere(err)
 				}
@@ -41,6 +52,7 @@ not run; what runs already is not interrupted. It holds until "approve resume".`
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why; it is recorded and shown")
+	c.Flags().BoolVar(&now, "now", false, "end what is under way, too")
 	return c
 }
 

@@ -1,0 +1,127 @@
+package proxy
+
+import (
+	"context"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/policy"
+)
+
+// pausedWord answers what a pause has ended.
+func pausedWord() word {
+	return word{Status: wordDenied, Rule: guard.RuleSwitch, Reason: "a person has paused this, so the call was ended; nothing was changed by it",
+		Repair: "wait until it is resumed; do not try again in a loop"}
+}
+
+// interrupt ends what is under way and stopped by a switch that is to hold at
+// once. Calls are cancelled on both sides. A server that may not heed that ends
+// as a process, once nothing of its session changes files any more.
+func (s *session) interrupt() {
+	whole, tools := s.stoppedNow()
+	if !whole && len(tools) == 0 {
+		return
+	}
+	var passing []*request
+	var stops []context.CancelCauseFunc
+	var cancels [][]byte
+	server, ok := s.cfg.Policy().Server(s.cfg.Session.Server)
+	ends := whole
+	process := !ok || server.Config.Builtin == ""
+	s.update(func(in *inflight) {
+		for _, r := range in.client {
+			if r.finish || r.received || !whole && !(r.method == "tools/call" && tools[r.tool]) || policy.Handshakes(r.method) && r.method != "tools/call" {
+				continue
+			}
+			ends = ends || r.stage != stageHeld
+			if r.answer == nil && !r.answered {
+				passing = append(passing, r)
+			}
+			switch r.stage {
+			case stageCommitted:
+				r.forgotten = cancelNote(r.id)
+			case stageSent:
+				cancels = append(cancels, cancelNote(r.id))
+			}
+			r.stopped = !r.effect
+			if r.cancel != nil {
+				stops = append(stops, r.cancel)
+			}
+		}
+		if ends && process && in.halt == nil {
+			in.halt = s.halted
+		}
+	})
+	for _, stop := range stops {
+		stop(errPaused)
+	}
+	for _, r := range passing {
+		s.reply(r, methodDenied(r.id, r.method, guard.Decision{Verdict: guard.Deny, Rule: guard.RuleSwitch, Reason: pausedWord().Reason, Repair: pausedWord().Repair}))
+	}
+	for _, c := range cancels {
+		_ = s.toUpstream(c) // it ends next, or has ended
+	}
+}
+
+// stoppedNow returns what switches stop at once: the whole server, or some of
+// its tools.
+func (s *session) stoppedNow() (whole bool, tools map[string]bool) {
+	name := s.cfg.Session.Server
+	for _, sw := range s.cfg.Store.Switches() {
+		if !sw.Now {
+			continue
+		}
+		if sw.Stops(name, "") {
+			return true, nil
+		}
+		if tool, ok := strings.CutPrefix(sw.Scope, name+"/"); ok {
+			if tools == nil {
+				tools = map[string]bool{}
+			}
+			tools[tool] = true
+		}
+	}
+	return false, tools
+}
+
+// checkHalt lets the server end once nothing changes files any more, and what
+// was cancelled has its answer.
+func (in *inflight) checkHalt() {
+	if in.halt == nil {
+		return
+	}
+	for _, r := range in.client {
+		if r.finish || r.stopped && !r.answered {
+			return
+		}
+	}
+	select {
+	case <-in.halt:
+	default:
+		close(in.halt)
+	}
+}
+
+func cancelNote(id jsonrpc.ID) []byte {
+	return jsonrpc.Notify("notifications/cancelled", map[string]any{"requestId": rawID(id), "reason": "paused"})
+}
+
+// onlyFiles reports whether all that a call changes are files, which are not
+// left half written.
+func onlyFiles(effects []guard.Effect) bool {
+	for _, e := range effects {
+		if e.Resource.Path == "" {
+			return false
+		}
+	}
+	return len(effects) > 0
+}
+
+// toolCalled is the tool that a request names, "" where it calls none.
+func toolCalled(m *jsonrpc.Message) string {
+	if m.Method != "tools/call" {
+		return ""
+	}
+	return textAt(m.Raw, m.Params, "name")
+}
