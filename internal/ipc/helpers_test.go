@@ -18,6 +18,7 @@ var helpers = map[string]func([]string) error{
 	"pid":     func([]string) error { fmt.Println(os.Getpid()); return nil },
 	"harden":  harden,
 	"lend":    lend,
+	"inherit": inherit,
 }
 
 // offer is a shim: it hands its standard input and output over and waits for

@@ -46,14 +46,6 @@ func SignalReady(failure error) error {
 	return errors.Join(err, f.Close())
 }
 
-// KeepReady makes sure that the descriptor of SignalReady is not inherited by
-// processes that are started before it. A daemon calls it first.
-func KeepReady() {
-	if fd, err := strconv.Atoi(os.Getenv(EnvReady)); err == nil && fd >= 3 && isPipe(fd) {
-		unix.CloseOnExec(fd)
-	}
-}
-
 func isPipe(fd int) bool {
 	var st unix.Stat_t
 	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO

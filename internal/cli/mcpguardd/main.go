@@ -103,6 +103,12 @@ approve with "approve" is executed, once, if it is still exactly that change.`,
 		Args:          noCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	// Some commands start servers; serve closes what it was started with.
+	root.PersistentPreRun = func(c *cobra.Command, _ []string) {
+		if c.Name() != "serve" {
+			ipc.KeepInherited()
+		}
+	}
 	root.SetVersionTemplate("mcpguardd {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return coded(exitUsage, fmt.Errorf("%w\nsee: %s --help", err, c.CommandPath()))

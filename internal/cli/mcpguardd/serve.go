@@ -26,13 +26,13 @@ func (a *app) serve() *cobra.Command {
 		GroupID: "run",
 		Args:    exactly(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
+			ipc.CloseInherited()
 			p, err := paths()
 			if err != nil {
 				return err
 			}
 			cfg := daemon.Config{Paths: p, Version: version.Number}
 			if detached {
-				ipc.KeepReady()
 				cfg.Ready = func(err error) { _ = ipc.SignalReady(err) } // whoever waits may have gone
 			} else {
 				cfg.Stderr = a.err
