@@ -34,9 +34,10 @@ type Client struct {
 
 	path string
 	http *http.Client
-	// backoff and silence are set by tests alone.
-	backoff func(attempt int) time.Duration
-	silence time.Duration
+	// What follows is set by tests alone.
+	backoff  func(attempt int) time.Duration
+	silence  time.Duration
+	patience time.Duration
 }
 
 // New returns a client of the daemon that listens on the socket at path. It
@@ -313,13 +314,24 @@ func send[T any](ctx context.Context, c *Client, method, path string, q url.Valu
 		}
 		encoded = b
 	}
-	res, err := c.do(ctx, request{method: method, path: path, query: q, body: encoded})
+	r := request{method: method, path: path, query: q, body: encoded, patience: readPatience}
+	if method != http.MethodGet {
+		r.patience = changePatience
+	}
+	if c.patience > 0 {
+		r.patience = c.patience
+	}
+	res, err := c.do(ctx, r)
 	if err != nil {
 		return out, err
 	}
 	defer res.Body.Close()
 	b, err := readAnswer(res)
-	if err == nil {
+	var silent *silenceError
+	switch {
+	case errors.As(err, &silent):
+		return out, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	case err == nil:
 		err = jsonvalue.DecodeKnown(b, &out)
 	}
 	if err != nil {
@@ -350,7 +362,16 @@ type request struct {
 	query        url.Values
 	body         []byte      // JSON; nil where there is none
 	header       http.Header // besides those of every request
+	// patience is how long nothing may come; zero: the caller bounds it.
+	patience time.Duration
 }
+
+// How long a daemon that has taken a request may say nothing. What changes
+// something may start a server first.
+const (
+	readPatience   = 15 * time.Second
+	changePatience = 2 * time.Minute
+)
 
 // do makes one request, after starting the daemon where that is asked for, and
 // turns every answer but success into an error. The caller closes the body.
@@ -388,8 +409,10 @@ func (c *Client) try(ctx context.Context, r request) (*http.Response, error) {
 	if r.body != nil {
 		body = bytes.NewReader(r.body)
 	}
+	ctx, answer := c.await(ctx, r.patience)
 	req, err := http.NewRequestWithContext(ctx, r.method, target, body)
 	if err != nil {
+		answer.Close()
 		return nil, err
 	}
 	for k, v := range r.header {
@@ -405,7 +428,15 @@ func (c *Client) try(ctx context.Context, r request) (*http.Response, error) {
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err
 	}
-	return res, err
+	if err != nil {
+		answer.Close()
+		if silent := answer.silent(); silent != nil {
+			err = silent
+		}
+		return nil, err
+	}
+	answer.body, res.Body = res.Body, answer
+	return res, nil
 }
 
 func (c *Client) checkVersion(res *http.Response) error {

@@ -266,3 +266,50 @@ func TestDiffBytes(t *testing.T) {
 		}
 	}
 }
+
+// TestSilentDaemon: one that takes the request and says nothing, or stops in the
+// middle of its answer, is given up with what to do; one that goes on is not.
+func TestSilentDaemon(t *testing.T) {
+	path := socket(t)
+	release := make(chan struct{})
+	daemon(t, path, func(w http.ResponseWriter, r *http.Request) {
+		speaks(w)
+		flush := func(text string) {
+			io.WriteString(w, text)
+			w.(http.Flusher).Flush()
+		}
+		switch r.URL.Path {
+		case "/v1/sessions":
+			flush(`{"sessions":`)
+		case "/v1/servers":
+			flush(`{"servers":`)
+			for range 5 {
+				select {
+				case <-time.After(60 * time.Millisecond):
+				case <-r.Context().Done():
+				}
+				flush(" ")
+			}
+			flush("[]}")
+			return
+		}
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	})
+	defer close(release)
+	c := newClient(t, path)
+	c.patience = 200 * time.Millisecond
+	_, header := c.Status(t.Context())
+	_, body := c.Sessions(t.Context())
+	_, change := c.SetSwitch(t.Context(), "all", "x")
+	for what, err := range map[string]error{"header": header, "body": body, "change": change} {
+		if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), fmt.Sprintf("(process %d) does not answer", os.Getpid())) || !strings.Contains(err.Error(), "mcpguardd stop --force") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := c.Servers(t.Context()); err != nil {
+		t.Errorf("an answer that goes on: %v", err)
+	}
+}

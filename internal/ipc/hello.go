@@ -107,6 +107,9 @@ func Offer(ctx context.Context, conn *net.UnixConn, h Hello, in, out *os.File) (
 	// A daemon that hung up may have said why before.
 	r := lineReader{c: conn}
 	if line, err = r.next(); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+			return w, Unanswered(context.WithoutCancel(ctx), conn.RemoteAddr().String())
+		}
 		return w, fmt.Errorf("waiting for the guard daemon's welcome: %w", explain(ctx, err))
 	}
 	if err := jsonvalue.DecodeKnown(line, &w); err != nil {

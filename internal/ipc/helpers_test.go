@@ -19,6 +19,7 @@ var helpers = map[string]func([]string) error{
 	"harden":  harden,
 	"lend":    lend,
 	"inherit": inherit,
+	"listen":  listenOnly,
 }
 
 // offer is a shim: it hands its standard input and output over and waits for

@@ -14,6 +14,7 @@ type Proc struct {
 	Session   int    // process id of the session's leader
 	StartTime uint64 // in the kernel's own unit: ticks since boot, on darwin µs since 1970
 	UID       int    // effective
+	Stopped   bool   // by a signal or a debugger: it does nothing until it is let go on
 	// Executable and Cwd are empty where the system does not tell.
 	Executable string
 	Cwd        string

@@ -56,6 +56,9 @@ func StartTime(pid int) (uint64, error) {
 	return p.StartTime, err
 }
 
+// statusStopped is SSTOP of sys/proc.h.
+const statusStopped = 4
+
 func readStat(pid int) (Proc, error) {
 	k, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil || int(k.Proc.P_pid) != pid {
@@ -68,6 +71,7 @@ func readStat(pid int) (Proc, error) {
 		UID:       int(k.Eproc.Ucred.Uid),
 		StartTime: uint64(k.Proc.P_starttime.Sec)*1e6 + uint64(k.Proc.P_starttime.Usec),
 		TTY:       ttyName(k.Eproc.Tdev),
+		Stopped:   k.Proc.P_stat == statusStopped,
 	}
 	if p.Session, err = unix.Getsid(pid); err != nil {
 		p.Session = 0 // unknown: counts as a session whose leader is away

@@ -83,7 +83,7 @@ func parseStat(b []byte) (Proc, error) {
 	if len(fields) < 20 {
 		return Proc{}, bad
 	}
-	p := Proc{PID: pid} // fields[0] is the third field of the manual, state
+	p := Proc{PID: pid, Stopped: fields[0] == "T" || fields[0] == "t"} // the third field of the manual, state
 	if p.PPID, err = strconv.Atoi(fields[1]); err != nil {
 		return Proc{}, bad
 	}

@@ -109,6 +109,8 @@ func Dial(ctx context.Context, path string) (*net.UnixConn, error) {
 // dial connects, and tries again while the listener's queue is full, which the
 // kernel reports at once instead of waiting.
 func dial(ctx context.Context, path string) (*net.UnixConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout) // a daemon that hangs takes as many as its queue holds
+	defer cancel()
 	for {
 		var d net.Dialer
 		c, err := d.DialContext(ctx, "unix", path)

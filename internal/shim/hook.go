@@ -74,6 +74,9 @@ func Hook(ctx context.Context, cfg HookConfig) int {
 	return exitDeny
 }
 
+// lastLook bounds what is found out for the sentence after the deadline.
+const lastLook = 100 * time.Millisecond
+
 var errReaderGone = errors.New("the client has gone")
 
 // hook is one hook on its way.
@@ -90,7 +93,9 @@ func (h *hook) late(ctx context.Context) error {
 	case !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return errors.New("this hook was ended before the guard had answered, so the call was not allowed; make it again")
 	case !h.reached.Load():
-		return errors.New("the guard daemon does not answer, so the call was not allowed; ask the user to run `mcpguardd status`, then make it again")
+		look, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+		defer cancel()
+		return fmt.Errorf("the call was not allowed: %w", ipc.Unanswered(look, h.cfg.Paths.AgentSocket()))
 	}
 	return errors.New("nobody decided before the client's own timeout, so the call was not allowed; ask the user, then make it again")
 }

@@ -111,7 +111,10 @@ func (l fileLog) Records(_ context.Context, run guard.RunID) ([]audit.Event, err
 
 // reached turns the client's word for a missing daemon into an exit code.
 func reached(err error) error {
-	if errors.Is(err, client.ErrUnreachable) {
+	switch {
+	case errors.Is(err, client.ErrUnreachable) && !errors.Is(err, ipc.ErrNoDaemon):
+		return coded(exitUnreachable, err) // it runs, and says why it is of no use
+	case errors.Is(err, client.ErrUnreachable):
 		return coded(exitUnreachable, fmt.Errorf("%w; start it with `mcpguardd serve`, or let a client start it", ipc.ErrNoDaemon))
 	}
 	return err

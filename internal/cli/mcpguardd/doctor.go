@@ -135,7 +135,7 @@ func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
 	defer api.Close()
 	s, err := api.Status(ctx)
 	switch {
-	case errors.Is(err, client.ErrUnreachable):
+	case errors.Is(err, client.ErrUnreachable) && errors.Is(err, ipc.ErrNoDaemon):
 		d.note("the daemon does not run; a client or approve starts it")
 		return
 	case err != nil:

@@ -1,0 +1,47 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// lookTimeout bounds a look at who listens.
+const lookTimeout = 2 * time.Second
+
+// Listener returns the process that listens on the socket at path. The error
+// wraps ErrNoDaemon when nobody does.
+func Listener(ctx context.Context, path string) (Proc, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	c, err := Dial(ctx, path)
+	if err != nil {
+		return Proc{}, err
+	}
+	defer c.Close()
+	peer, err := PeerOf(c)
+	if err != nil {
+		return Proc{}, err
+	}
+	defer peer.Close()
+	p, err := Inspect(peer.PID)
+	if err == nil && !peer.Alive() {
+		err = fmt.Errorf("process %d: %w", peer.PID, ErrGone)
+	}
+	return p, err
+}
+
+// Unanswered is the error of a daemon that takes connections on the socket at
+// path and says nothing: who it is, as far as that shows by ctx or two seconds, and
+// what to do.
+func Unanswered(ctx context.Context, path string) error {
+	p, err := Listener(ctx, path)
+	switch {
+	case err != nil:
+		return errors.New("the guard daemon does not answer; see `mcpguardd doctor`")
+	case p.Stopped:
+		return fmt.Errorf("the guard daemon (process %d) is stopped; let it go on with `kill -CONT %d`, or end it with `mcpguardd stop --force`", p.PID, p.PID)
+	}
+	return fmt.Errorf("the guard daemon (process %d) does not answer; try again, or end it with `mcpguardd stop --force`", p.PID)
+}
