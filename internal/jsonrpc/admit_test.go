@@ -226,7 +226,7 @@ func TestRefusalNamesTheID(t *testing.T) {
 		{`{"method":"a","params":{"s":"},\"id\":3,"}, "i\u0064" : "z\u0041" , "x":tru`, `"zA"`, Request},
 		{`{"jsonrpc":"2.0","id":5,"id":6,"method":"a"}`, "null", Request},
 		{`{"jsonrpc":"2.0","id":5,"ID":6,"method":"a"}`, "null", Request},
-		{`{"jsonrpc":"2.0","id":5.0,"method":"a"}`, "null", Request},
+		{`{"jsonrpc":"2.0","id":5.0,"method":"a"}`, "5.0", Request},
 		{`{"jsonrpc":"2.0","id":[5],"method":"a"}`, "null", Request},
 		{`{"jsonrpc":"2.0","id":5,"result":{"a":1,"a":2}}`, "5", Response},
 		{`{"jsonrpc":"2.0","id":5,"result":{},"error":{}}`, "5", Response},

@@ -1,6 +1,11 @@
 package jsonrpc
 
-import "strconv"
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"unicode/utf8"
+)
 
 // maxSafeInteger is 2^53: every integer up to it survives a float64.
 const maxSafeInteger = 1 << 53
@@ -15,12 +20,16 @@ const (
 	idNone idKind = iota
 	idInt
 	idString
+	idOdd // only to be sent back: what came, which no request may have
 )
 
 // ID is a JSON-RPC id (or a progress token, which has the same form): a string
 // or an integer within ±2^53. IDs are equal (==, as map keys) exactly when
 // their decoded values are, so "\u0031" equals "1", and neither equals 1. The
 // zero ID is no id.
+//
+// A [Refusal] may carry an odd id, which Admit takes from nobody: the sender's own
+// text, such as 1.0, for the answer that says so. No admitted message has one.
 type ID struct {
 	kind idKind
 	num  int64
@@ -32,6 +41,16 @@ func StringID(s string) ID { return ID{kind: idString, str: s} }
 
 // IntID returns the id with the integer value n, which must be within ±2^53.
 func IntID(n int64) ID { return ID{kind: idInt, num: n} }
+
+// AsInteger returns the integer that a text id spells, as servers answer that
+// make a text of each id.
+func (id ID) AsInteger() (ID, bool) {
+	if id.kind != idString {
+		return ID{}, false
+	}
+	n, ok := plainInteger([]byte(id.str))
+	return IntID(n), ok
+}
 
 // IsZero reports whether there is no id.
 func (id ID) IsZero() bool { return id.kind == idNone }
@@ -49,6 +68,8 @@ func (id ID) appendTo(dst []byte) []byte {
 		return strconv.AppendInt(dst, id.num, 10)
 	case idString:
 		return appendQuoted(dst, id.str)
+	case idOdd:
+		return append(dst, id.str...)
 	default:
 		return append(dst, "null"...)
 	}
@@ -76,6 +97,15 @@ func IDFrom(raw []byte, s Span) (ID, bool) {
 		return ID{}, false
 	}
 	return IntID(n), true
+}
+
+// oddID keeps the text of an id that IDFrom refuses, where it is one scalar. It
+// reports false for null, which is no id, and for what would not be JSON again.
+func oddID(raw []byte) (ID, bool) {
+	if len(raw) == 0 || len(raw) > maxIDLen || bytes.IndexByte([]byte("{[n"), raw[0]) >= 0 || !utf8.Valid(raw) || !json.Valid(raw) {
+		return ID{}, false
+	}
+	return ID{kind: idOdd, str: string(raw)}, true
 }
 
 // plainInteger reads an integer within ±2^53 in plain decimal: no fraction, no

@@ -67,7 +67,8 @@ func (r Reason) Code() int {
 type Refusal struct {
 	Reason Reason
 	// ID is the id of the refused frame as far as it can be told, for the
-	// error reply; zero where it is absent, malformed or ambiguous.
+	// error reply: also an odd one, which that reply gives back as it came. It is
+	// zero where it is absent, ambiguous or no scalar.
 	ID ID
 	// Kind is what the frame seems to be, zero where that cannot be told. Only
 	// what seems to be a Request wants an error reply; what seems to be a

@@ -133,7 +133,10 @@ func (s *sniffer) member() {
 func (s *sniffer) verdict() (ID, MessageKind) {
 	var id ID
 	if s.ids == 1 {
-		id, _ = IDFrom(s.id, Span{0, len(s.id)})
+		var ok bool
+		if id, ok = IDFrom(s.id, Span{0, len(s.id)}); !ok {
+			id, _ = oddID(s.id)
+		}
 	}
 	switch {
 	case s.method && s.answer:
