@@ -246,6 +246,7 @@ func (s *session) execute(c *call, b *bound, in *guard.Intent, held *Held) []byt
 	done := s.completed(c, statusOf(receipt.Outcome))
 	done.Output.SHA256 = receipt.Result
 	done.Output.Redacted = beginning(e.end.clean)
+	done.Reason = e.end.note
 	if receipt.Outcome == guard.OutcomeOK {
 		done.Receipts = audit.Touched(in.Effects)
 		for _, t := range receipt.Touched {

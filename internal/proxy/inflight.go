@@ -24,6 +24,7 @@ type inflight struct {
 	tokens  map[jsonrpc.ID]*request // progress tokens of calls that the upstream has not seen
 	tasks   map[string]openTask     // tasks that calls began, until they end
 	began   taskTable               // by which call a task began
+	stray   string                  // the id of the last answer that nobody waits for, as JSON
 	gone    bool                    // the upstream has ended
 	closing bool                    // the session is ending: nothing new begins
 	modern  bool                    // the client speaks the era without initialize
@@ -69,6 +70,8 @@ type answer struct {
 	msg  jsonrpc.Message
 	err  error        // the upstream ended, or sent what was refused
 	task chan taskEnd // where the answer was a task
+
+	mended int // places where U+FFFD stands for what is no character
 }
 
 // openTask is a task whose end the call that began it waits for.

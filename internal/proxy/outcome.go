@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
@@ -26,6 +28,7 @@ type ending struct {
 	outcome guard.Outcome
 	final   bool   // the upstream has answered: it will change nothing more for this call
 	detail  string // a sentence
+	note    string // for the record: what else there is to say of the answer
 	frame   []byte // for the client
 	raw     []byte // the upstream's result or error
 	clean   []byte // likewise, without secrets
@@ -58,6 +61,25 @@ func (s *session) run(c *call, b *bound) ending {
 
 // errTimeout says that the upstream has not answered in time.
 var errTimeout = errors.New("the server did not answer in time")
+
+// noAnswer says that no answer came in time, and what came instead. The id is the
+// server's text, so it is cut short and written in ASCII.
+func (s *session) noAnswer(limit time.Duration) string {
+	stray := ""
+	s.update(func(in *inflight) { stray = in.stray })
+	text := fmt.Sprintf("the server did not answer within %s", limit)
+	if stray == "" {
+		return text
+	}
+	if words, isText := strings.CutPrefix(stray, `"`); isText {
+		words = strings.TrimSuffix(words, `"`)
+		stray = strconv.QuoteToASCII(words[:min(len(words), maxStray)])
+	}
+	return text + " (it sent an answer to the id " + stray + ", which no open request has)"
+}
+
+// maxStray is how much of an id that nobody asked for is repeated, in bytes.
+const maxStray = 40
 
 // await waits for the upstream's answer. The clock does not run while the
 // upstream itself waits for the client.
@@ -96,7 +118,7 @@ func (s *session) ending(c *call, b *bound, a answer, limit time.Duration) endin
 		unknown.Reason = "the server's answer was refused, so whether it made the change is not known from it"
 		return ending{outcome: guard.OutcomeUnknown, final: true, detail: unknown.Reason, frame: ownResult(c, unknown)}
 	case errors.Is(a.err, errTimeout):
-		unknown.Reason = fmt.Sprintf("the server did not answer within %s; whether it made the change is not known yet", limit)
+		unknown.Reason = s.noAnswer(limit) + "; whether it made the change is not known yet"
 		return ending{outcome: guard.OutcomeUnknown, detail: unknown.Reason, frame: ownResult(c, unknown)}
 	case a.err != nil:
 		unknown.Reason = "the server ended before it answered; whether it made the change is not known yet"
@@ -106,7 +128,7 @@ func (s *session) ending(c *call, b *bound, a answer, limit time.Duration) endin
 		unknown.Reason = "the client did not report how the tool ended, so whether it made the change is not known from it"
 		return ending{outcome: guard.OutcomeUnknown, final: true, detail: unknown.Reason, frame: ownResult(c, unknown)}
 	}
-	end := ending{outcome: outcomeOf(&a.msg), final: a.task == nil, raw: payload(&a.msg)}
+	end := ending{outcome: outcomeOf(&a.msg), final: a.task == nil, raw: payload(&a.msg), note: mendedNote(a.mended)}
 	if end.outcome == guard.OutcomeIncomplete {
 		end.detail = "the server asks for more input before it goes on"
 	}

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
@@ -38,6 +37,7 @@ func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output i
 	if a.err == nil {
 		done.Output.SHA256 = digest.Sum(payload(&a.msg))
 		done.Output.Redacted = beginning(clean)
+		done.Reason = mendedNote(a.mended)
 	}
 	s.cfg.Store.CloseCallSoon(c.tc.ID, done)
 	return nil, nil // the client has its answer
@@ -94,7 +94,7 @@ func (s *session) readEnding(c *call, tool *policy.Tool, output int, a answer) (
 		return ownResult(c, pausedWord()), nil, audit.StatusCancelled
 	case errors.Is(a.err, errTimeout):
 		_ = s.toUpstream(jsonrpc.Notify("notifications/cancelled", map[string]any{"requestId": rawID(c.req.id), "reason": "timeout"}))
-		w.Reason = fmt.Sprintf("the server did not answer within %s", s.timeout(tool))
+		w.Reason = s.noAnswer(s.timeout(tool))
 		w.Repair = "Ask for less, or try again later."
 	case errors.As(a.err, &refused):
 		w.Reason = "the guard refused the server's answer (" + refused.Reason.String() + ")"

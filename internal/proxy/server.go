@@ -33,15 +33,46 @@ func (s *session) readUpstream() {
 			return
 		}
 		m, err := jsonrpc.Admit(frame, s.cfg.Limits)
+		mended := 0
 		if errors.As(err, &refusal) {
-			s.refuseUpstream(refusal)
-			continue
+			if m, mended = s.mended(frame, refusal); mended == 0 {
+				s.refuseUpstream(refusal)
+				continue
+			}
+			err = nil
 		}
 		if err != nil {
 			return // fail closed: an error that is no refusal admits nothing
 		}
-		s.fromUpstream(m)
+		s.fromUpstream(m, mended)
 	}
+}
+
+// mended reads an answer that was refused for single characters alone, with
+// U+FFFD in their place, and says how many those are. It returns 0 where the
+// frame is no answer, or is refused for more.
+func (s *session) mended(frame []byte, r *jsonrpc.Refusal) (jsonrpc.Message, int) {
+	if r.Kind != jsonrpc.Response || r.Reason != jsonrpc.InvalidUTF8 && r.Reason != jsonrpc.LoneSurrogate {
+		return jsonrpc.Message{}, 0
+	}
+	frame, places := jsonrpc.Mend(frame)
+	m, err := jsonrpc.Admit(frame, s.cfg.Limits)
+	if err != nil {
+		return jsonrpc.Message{}, 0
+	}
+	s.cfg.Log.Warn("an answer of the server holds what is no character", "session", s.cfg.Session.ID, "id", m.ID.String(), "places", places)
+	return m, places
+}
+
+// mendedNote is what the record of a call says of such an answer.
+func mendedNote(places int) string {
+	switch places {
+	case 0:
+		return ""
+	case 1:
+		return "the server's answer had a byte or a surrogate that is no character; U+FFFD stands in its place"
+	}
+	return fmt.Sprintf("the server's answer had %d bytes or surrogates that are no characters; U+FFFD stands in their places", places)
 }
 
 // refuseUpstream drops a frame that does not mean one thing only. Whoever waits
@@ -64,10 +95,10 @@ func (s *session) refuseUpstream(r *jsonrpc.Refusal) {
 	}
 }
 
-func (s *session) fromUpstream(m jsonrpc.Message) {
+func (s *session) fromUpstream(m jsonrpc.Message, mended int) {
 	switch m.Kind {
 	case jsonrpc.Response:
-		s.upstreamResponse(m)
+		s.upstreamResponse(m, mended)
 	case jsonrpc.Request:
 		s.upstreamRequest(m)
 	case jsonrpc.Notification:
@@ -79,9 +110,34 @@ func (s *session) fromUpstream(m jsonrpc.Message) {
 
 // upstreamResponse brings an answer to whoever waits for it: the guard itself, a
 // goroutine that follows a call, or the client.
-func (s *session) upstreamResponse(m jsonrpc.Message) {
-	a := answer{msg: m}
+func (s *session) upstreamResponse(m jsonrpc.Message, mended int) {
+	m = s.asAsked(m)
+	a := answer{msg: m, mended: mended}
 	s.deliver(m.ID, a, func(r *request) []byte { return s.passing(r, m) })
+}
+
+// asAsked gives an answer the id of its request where a server has made a text of
+// the number, and only that request can be meant.
+func (s *session) asAsked(m jsonrpc.Message) jsonrpc.Message {
+	number, ok := m.ID.AsInteger()
+	if !ok {
+		return m
+	}
+	meant := false
+	s.update(func(in *inflight) {
+		_, text := in.client[m.ID]
+		_, own := in.own[m.ID]
+		r := in.client[number]
+		meant = !text && !own && r != nil && !r.received && r.stage != stageHeld
+	})
+	if !meant {
+		return m
+	}
+	out, err := jsonrpc.Admit(jsonrpc.ReplaceSpans(m.Raw, []jsonrpc.Edit{{Span: m.IDSpan, With: number.Raw()}}), s.cfg.Limits)
+	if err != nil {
+		return m // fail closed: it is the answer to nothing then
+	}
+	return out
 }
 
 // deliver finds who waits for the answer to an id. pass makes what the client
@@ -117,6 +173,7 @@ func (s *session) deliver(id jsonrpc.ID, a answer, pass func(*request) []byte) {
 	case own != nil:
 		own <- a // holds one, and is in the map once
 	case r == nil:
+		s.update(func(in *inflight) { in.stray = id.String() })
 		s.cfg.Log.Debug("dropped an answer to a request that is not open", "session", s.cfg.Session.ID, "id", id.String())
 	case r.answer != nil:
 		r.answer <- a // likewise

@@ -117,6 +117,95 @@ func TestARefusedAnswerOfTheServer(t *testing.T) {
 	})
 }
 
+// TestAnswersThatAreNoText: an answer with what is no character arrives with
+// U+FFFD in that place alone, and its record says so.
+func TestAnswersThatAreNoText(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "old\n")
+		p := r.session("patient")
+		defer p.end()
+		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
+			if m.Method != "tools/call" {
+				return false
+			}
+			doTool(m)
+			f.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"cut \ud83d, caf%s"}]}}`, m.ID.Raw(), "\xe9")
+			return true
+		})
+		p.call("look", `{}`)
+		if got := p.frame(); !strings.Contains(got, `"text":"cut \ufffd, caf`+"\ufffd"+`"`) {
+			t.Errorf("got %s", got)
+		}
+		p.write("scratch", "a.txt", "new\n")
+		if got := p.frame(); !strings.Contains(got, `"text":"cut \ufffd, caf`+"\ufffd"+`"`) {
+			t.Errorf("got %s", got)
+		}
+		synctest.Wait()
+		done := r.events(audit.ToolCallCompleted)
+		if len(done) != 2 {
+			t.Fatalf("%d calls completed", len(done))
+		}
+		for _, e := range done {
+			if e.Reason != "the server's answer had 2 bytes or surrogates that are no characters; U+FFFD stands in their places" {
+				t.Errorf("the record of %s says %q", e.Tool.Name, e.Reason)
+			}
+		}
+	})
+}
+
+// TestTextInPlaceOfANumber: a server that makes a text of each id is understood
+// where only one request can be meant; else the client is told what came.
+func TestTextInPlaceOfANumber(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
+			if m.Method != "tools/call" {
+				return false
+			}
+			f.send(`{"jsonrpc":"2.0","id":"%s","result":{"content":[]}}`, strings.Trim(string(m.ID.Raw()), `"`))
+			return true
+		})
+		id := p.call("look", `{}`)
+		if got, want := p.frame(), fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"result":{"content":[]}}`, id); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		// Of two, the one with that very id is meant.
+		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool { return m.Method == "ping" })
+		p.send(`{"jsonrpc":"2.0","id":70,"method":"ping"}`)
+		p.send(`{"jsonrpc":"2.0","id":"70","method":"ping"}`)
+		synctest.Wait()
+		p.server.send(`{"jsonrpc":"2.0","id":"70","result":{}}`)
+		if got := p.frame(); got != `{"jsonrpc":"2.0","id":"70","result":{}}` {
+			t.Errorf("got %s", got)
+		}
+		p.server.send(`{"jsonrpc":"2.0","id":70,"result":{}}`)
+		if got := p.frame(); got != `{"jsonrpc":"2.0","id":70,"result":{}}` {
+			t.Errorf("got %s", got)
+		}
+		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
+			f.send(`{"jsonrpc":"2.0","id":"call-%s","result":{}}`, strings.Trim(string(m.ID.Raw()), `"`))
+			return true
+		})
+		id = p.call("look", `{}`)
+		if w := p.wantWord(id, wordError, ""); w.Reason != fmt.Sprintf(`the server did not answer within 30s (it sent an answer to the id "call-%d", which no open request has)`, id) {
+			t.Errorf("got %q", w.Reason)
+		}
+	})
+}
+
+// TestARefusedOddIDIsGivenBack: a client finds its request again by it.
+func TestARefusedOddIDIsGivenBack(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		p.send(`{"jsonrpc":"2.0","id":1.5,"method":"ping"}`)
+		if got := p.frame(); !strings.HasPrefix(got, `{"jsonrpc":"2.0","id":1.5,"error"`) {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
 func TestIDs(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
