@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/config"
@@ -131,6 +132,15 @@ type probe struct {
 	conn upstream.Conn
 	next int64
 	meta map[string]any // of each request, in the modern era
+	// stray is the id of the last answer that was to no request, as JSON.
+	stray atomic.Pointer[string]
+}
+
+// asText reports whether a server has made a text of the number id. Only one
+// request is open at a time, so nothing else can be meant.
+func asText(got, id jsonrpc.ID) bool {
+	n, ok := got.AsInteger()
+	return ok && n == id
 }
 
 // everyCapability is what the probe says that it can do, though it does nothing
@@ -280,6 +290,9 @@ func (p *probe) request(ctx context.Context, method string, params map[string]an
 	case r := <-answer:
 		return r.raw, r.err
 	case <-ctx.Done():
+		if stray := p.stray.Load(); stray != nil {
+			return nil, fmt.Errorf("%s (id %s) was not answered within %s; the server sent an answer to the id %s", method, id, probeTimeout, *stray)
+		}
 		return nil, fmt.Errorf("%s was not answered within %s", method, probeTimeout)
 	}
 }
@@ -287,23 +300,32 @@ func (p *probe) request(ctx context.Context, method string, params map[string]an
 func (p *probe) await(id jsonrpc.ID) (json.RawMessage, error) {
 	for {
 		frame, err := p.conn.Next()
-		var bad *jsonrpc.FrameError
-		if errors.As(err, &bad) {
-			continue
+		if errors.As(err, new(*jsonrpc.FrameError)) || errors.As(err, new(*upstream.GarbageError)) {
+			continue // as in a session: some servers greet on standard output
 		}
 		if err != nil {
 			return nil, err
 		}
 		m, err := jsonrpc.Admit(frame, jsonrpc.Limits{})
-		if err != nil {
-			continue // lines that are no messages: some servers greet on standard output
+		if err != nil { // once more as a session reads it, with what is no character replaced
+			frame, _ = jsonrpc.Mend(frame)
+			m, err = jsonrpc.Admit(frame, jsonrpc.Limits{})
+		}
+		var refused *jsonrpc.Refusal
+		switch {
+		case errors.As(err, &refused) && refused.Kind == jsonrpc.Response && (refused.ID == id || asText(refused.ID, id)):
+			return nil, fmt.Errorf("the server's answer was refused, as it would be in a session: %w", refused)
+		case err != nil:
+			continue // a line that begins like a message and is none
 		}
 		switch {
 		case m.Kind == jsonrpc.Request:
 			if err := p.conn.Write(jsonrpc.ErrorReply(m.ID, -32601, "not available while the server is being added", nil)); err != nil {
 				return nil, err
 			}
-		case m.Kind == jsonrpc.Response && m.ID == id:
+		case m.Kind == jsonrpc.Response && m.ID != id && !asText(m.ID, id):
+			p.stray.Store(new(m.ID.String()))
+		case m.Kind == jsonrpc.Response:
 			if e := m.ErrorRaw(); e != nil {
 				r := &refusal{}
 				if err := jsonvalue.DecodeKnown(e, r); err != nil {
