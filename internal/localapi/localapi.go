@@ -70,6 +70,9 @@ type Store interface {
 // Decider takes decisions; *approval.Desk is one.
 type Decider interface {
 	Decide(ctx context.Context, id guard.ApprovalID, s guard.Signoff) (guard.Approval, error)
+	// Rivals returns the open approvals that change a file or record which another
+	// one changes too, each with one of the others.
+	Rivals() map[guard.ApprovalID]guard.ApprovalID
 }
 
 // Watcher is one view of the stream of changes; *store.Watcher is one.

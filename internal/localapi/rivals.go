@@ -10,19 +10,9 @@ import (
 // HazardContested marks an approval whose file or record another open one changes too.
 const HazardContested = client.Contested
 
-// contender knows which open approvals change one file or record; *approval.Desk does.
-type contender interface {
-	Rivals() map[guard.ApprovalID]guard.ApprovalID
-}
-
 // rivals returns what the desk knows now: unlike other hazards this one comes
 // and goes with other approvals, so it is not stored with any.
-func (a *API) rivals() map[guard.ApprovalID]guard.ApprovalID {
-	if c, ok := a.cfg.Desk.(contender); ok {
-		return c.Rivals()
-	}
-	return nil
-}
+func (a *API) rivals() map[guard.ApprovalID]guard.ApprovalID { return a.cfg.Desk.Rivals() }
 
 // contested adds the hazard to an approval that has a rival.
 func contested(v client.Approval, rivals map[guard.ApprovalID]guard.ApprovalID) client.Approval {

@@ -73,11 +73,11 @@ func (s *Session) Gone() {
 
 // Expect marks the call with this id as one that changes something: it is
 // answered when the client has reported, not before.
-func (c *Conn) Expect(id jsonrpc.ID, _ []guard.State, targets []guard.Target) {
+func (c *Conn) Expect(id jsonrpc.ID, effects []guard.Effect) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	if x := c.s.callOf(id); x != nil {
-		x.executes, x.readable = true, slices.ContainsFunc(targets, func(t guard.Target) bool { return t.Path != "" })
+		x.executes, x.readable = true, slices.ContainsFunc(effects, func(e guard.Effect) bool { return e.Resource.Path != "" })
 	}
 }
 

@@ -83,12 +83,12 @@ func start(t *testing.T, s *Session, mode func(tool string) string) *pep {
 					t.Error(err)
 				}
 			case "execute":
-				p.conn.Expect(m.ID, []guard.State{{}}, []guard.Target{{Path: "a"}})
+				p.conn.Expect(m.ID, []guard.Effect{{Resource: guard.Target{Path: "a"}}})
 				if err := p.conn.Write(f); err != nil {
 					t.Error(err)
 				}
 			case "run":
-				p.conn.Expect(m.ID, []guard.State{{}}, []guard.Target{{}})
+				p.conn.Expect(m.ID, []guard.Effect{{}})
 				if err := p.conn.Write(f); err != nil {
 					t.Error(err)
 				}
@@ -249,7 +249,7 @@ func TestReports(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				conn.Expect(jsonrpc.IntID(1), nil, []guard.Target{{Path: "a"}})
+				conn.Expect(jsonrpc.IntID(1), []guard.Effect{{Resource: guard.Target{Path: "a"}}})
 				if err := conn.Write(frame); err != nil {
 					t.Fatal(err)
 				}

@@ -12,7 +12,6 @@ import (
 	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
-	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
@@ -213,20 +212,10 @@ func (s *session) intent(c *call, b *bound) *guard.Intent {
 	}
 }
 
-// swapper is an upstream that can refuse a write whose target is not what the
-// plan saw: the built-in server.
-type swapper interface {
-	Expect(id jsonrpc.ID, before []guard.State, targets []guard.Target)
-}
-
 // send writes the admitted bytes to the upstream, unchanged.
 func (s *session) send(c *call, effects []guard.Effect) error {
-	if sw, ok := s.conn.(swapper); ok && len(effects) > 0 {
-		before, targets := make([]guard.State, len(effects)), make([]guard.Target, len(effects))
-		for i, e := range effects {
-			before[i], targets[i] = e.Before, e.Resource
-		}
-		sw.Expect(c.req.id, before, targets)
+	if len(effects) > 0 {
+		s.conn.Expect(c.req.id, effects)
 	}
 	err := s.toUpstream(c.msg.Raw)
 	if cancel := s.sent(c.req); cancel != nil {

@@ -55,6 +55,10 @@ func (f *fakeServer) Next() ([]byte, error) {
 
 func (f *fakeServer) Ref() guard.UpstreamRef { return guard.UpstreamRef{PID: 1, BootID: "boot"} }
 
+func (f *fakeServer) Expect(jsonrpc.ID, []guard.Effect) {}
+
+func (f *fakeServer) Unreported(jsonrpc.ID) bool { return false }
+
 func (f *fakeServer) Done() <-chan struct{} { return f.done }
 
 func (f *fakeServer) Stop(context.Context) error { f.die(); return nil }

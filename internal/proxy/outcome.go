@@ -124,7 +124,7 @@ func (s *session) ending(c *call, b *bound, a answer, limit time.Duration) endin
 		unknown.Reason = "the server ended before it answered; whether it made the change is not known yet"
 		return ending{outcome: guard.OutcomeUnknown, detail: unknown.Reason, frame: ownResult(c, unknown)}
 	}
-	if s.unreported(c) {
+	if s.conn.Unreported(c.req.id) {
 		unknown.Reason = "the client did not report how the tool ended, so whether it made the change is not known from it"
 		return ending{outcome: guard.OutcomeUnknown, final: true, detail: unknown.Reason, frame: ownResult(c, unknown)}
 	}
@@ -134,15 +134,6 @@ func (s *session) ending(c *call, b *bound, a answer, limit time.Duration) endin
 	}
 	end.frame, end.clean = s.release(c, &a.msg, outputLimit(b.verdict), "The call was executed; only its answer is held back. ")
 	return end
-}
-
-// reporter is an upstream that learns from somebody else how a call ended, and
-// perhaps never does: the client's own tools. Its answer then says nothing.
-type reporter interface{ Unreported(id jsonrpc.ID) bool }
-
-func (s *session) unreported(c *call) bool {
-	r, ok := s.conn.(reporter)
-	return ok && r.Unreported(c.req.id)
 }
 
 // outcomeOf reads an answer of the upstream.
@@ -219,7 +210,7 @@ func (s *session) settleLate(e *execution, held *Held) {
 	switch {
 	case a.err != nil:
 		<-s.conn.Done()
-	case s.unreported(e.call):
+	case s.conn.Unreported(e.call.req.id):
 		e.end.outcome, e.end.final, e.end.raw = guard.OutcomeUnknown, true, nil
 	default:
 		e.end.outcome, e.end.final, e.end.raw = outcomeOf(&a.msg), true, payload(&a.msg)

@@ -35,8 +35,17 @@ type Conn interface {
 	// *jsonrpc.FrameError or a *GarbageError is about one frame, and Next goes
 	// on; every other error is the end.
 	Next() ([]byte, error)
+	// Expect says what the request with this id may change, before it is written.
+	// The built-in server refuses a change of which nothing was said, and one whose
+	// target is not as it was before any more; the client's own tools are told by it
+	// to wait for a report. A server in a process of its own cannot be held to it:
+	// its targets are looked at before the call and read back afterwards.
+	Expect(id jsonrpc.ID, effects []guard.Effect)
 	// Write sends one frame, without its newline, within bounded time.
 	Write(frame []byte) error
+	// Unreported reports whether the answer to a request says only that nobody
+	// knows how the call ended.
+	Unreported(id jsonrpc.ID) bool
 	Ref() guard.UpstreamRef
 	// Done is closed when the upstream has ended.
 	Done() <-chan struct{}
@@ -174,6 +183,12 @@ func executable(path string) error {
 	}
 	return nil
 }
+
+// Expect implements Conn; a process cannot be held to what was approved.
+func (p *Process) Expect(jsonrpc.ID, []guard.Effect) {}
+
+// Unreported implements Conn: what a process answers is its own word.
+func (p *Process) Unreported(jsonrpc.ID) bool { return false }
 
 // Ref identifies the process across restarts of the daemon.
 func (p *Process) Ref() guard.UpstreamRef { return p.ref }

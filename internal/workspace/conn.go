@@ -56,14 +56,8 @@ type Conn struct {
 	mu      sync.Mutex
 	stopped bool
 	calls   map[jsonrpc.ID]context.CancelFunc // requests in flight, registered before they start
-	expect  map[jsonrpc.ID]expectation
+	expect  map[jsonrpc.ID][]guard.Effect     // what was approved of requests that have not come yet
 	running sync.WaitGroup
-}
-
-// expectation is what the targets of one request must be when it runs.
-type expectation struct {
-	before  []guard.State
-	targets []guard.Target
 }
 
 // Open makes a server. It starts nothing: goroutines run only while requests do.
@@ -82,7 +76,7 @@ func Open(c Config) (*Conn, error) {
 	conn := &Conn{
 		roots: c.Roots, log: c.Log, ref: self(),
 		slots: make(chan struct{}, maxInFlight), out: make(chan []byte, maxInFlight), done: make(chan struct{}),
-		calls: map[jsonrpc.ID]context.CancelFunc{}, expect: map[jsonrpc.ID]expectation{},
+		calls: map[jsonrpc.ID]context.CancelFunc{}, expect: map[jsonrpc.ID][]guard.Effect{},
 	}
 	conn.ctx, conn.cancel = context.WithCancel(context.Background())
 	if err := conn.build(c.Version); err != nil {
@@ -106,16 +100,20 @@ func (c *Conn) Ref() guard.UpstreamRef { return c.ref }
 // Done is closed when the server has been stopped and no call runs any more.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Expect sets the precondition of the request with this id, to be given before
-// the request: it writes only if each target still is what before says. The
-// lists are of one length. They are used once.
-func (c *Conn) Expect(id jsonrpc.ID, before []guard.State, targets []guard.Target) {
+// Expect sets what was approved of the request with this id, to be given before
+// the request: it changes only these targets, and only if each still is as it was
+// before. A request that changes something and of which nothing was said is
+// refused. What is given is used once.
+func (c *Conn) Expect(id jsonrpc.ID, effects []guard.Effect) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.stopped {
-		c.expect[id] = expectation{before: before, targets: targets}
+		c.expect[id] = effects
 	}
 }
+
+// Unreported implements upstream.Conn: the server knows how its calls end.
+func (c *Conn) Unreported(jsonrpc.ID) bool { return false }
 
 // Next returns the next answer, io.EOF after Stop.
 func (c *Conn) Next() ([]byte, error) {
@@ -230,11 +228,8 @@ func (c *Conn) begin(msg jsonrpc.Message) error {
 		return fmt.Errorf("a request with the id %s is running already", msg.ID)
 	}
 	c.calls[msg.ID] = cancel
-	run := &call{args: []byte("{}")}
-	if e, ok := c.expect[msg.ID]; ok {
-		run.expect = &e
-		delete(c.expect, msg.ID)
-	}
+	run := &call{args: []byte("{}"), approved: c.expect[msg.ID]}
+	delete(c.expect, msg.ID)
 	c.running.Add(1)
 	c.mu.Unlock()
 	if s, ok := msg.Param("arguments"); ok {

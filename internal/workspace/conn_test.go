@@ -16,6 +16,7 @@ import (
 	"github.com/mark3labs/mcp-go/client/transport"
 	"github.com/mark3labs/mcp-go/mcp"
 
+	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
@@ -124,7 +125,8 @@ func TestToolsAreStrictAndDescribed(t *testing.T) {
 
 // pipe lets the library's client talk to a Conn.
 type pipe struct {
-	c *Conn
+	c        *Conn
+	approved []guard.Effect
 }
 
 func (p *pipe) Start(context.Context) error { return nil }
@@ -132,6 +134,13 @@ func (p *pipe) SendRequest(_ context.Context, r transport.JSONRPCRequest) (*tran
 	b, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
+	}
+	if r.Method == "tools/call" {
+		msg, err := jsonrpc.Admit(b, jsonrpc.Limits{})
+		if err != nil {
+			return nil, err
+		}
+		p.c.Expect(msg.ID, p.approved)
 	}
 	if err := p.c.Write(b); err != nil {
 		return nil, err
@@ -157,7 +166,8 @@ func (p *pipe) GetSessionId() string                                 { return ""
 
 func TestLibraryClient(t *testing.T) {
 	root := folderWith(t, map[string]string{"a.txt": "hello\n"})
-	cl := client.NewClient(&pipe{c: open(t, root)})
+	args := m{"path": "b.txt", "content": "new"}
+	cl := client.NewClient(&pipe{c: open(t, root), approved: planned(t, root, "write_file", args).Effects})
 	ctx := context.Background()
 	if err := cl.Start(ctx); err != nil {
 		t.Fatal(err)
@@ -173,7 +183,7 @@ func TestLibraryClient(t *testing.T) {
 		t.Fatalf("%v, %v", list, err)
 	}
 	req := mcp.CallToolRequest{}
-	req.Params.Name, req.Params.Arguments = "write_file", m{"path": "b.txt", "content": "new"}
+	req.Params.Name, req.Params.Arguments = "write_file", args
 	res, err := cl.CallTool(ctx, req)
 	if err != nil || res.IsError || read(t, root, "b.txt") != "new" {
 		t.Errorf("%+v, %v", res, err)
@@ -303,6 +313,9 @@ func TestManyCallsAtOnce(t *testing.T) {
 	root := folderWith(t, map[string]string{"a.txt": "hello\n"})
 	c := open(t, root)
 	const n = 300
+	for i := range n {
+		c.Expect(jsonrpc.IntID(int64(i)), planned(t, root, "append_file", m{"path": fmt.Sprintf("f%d", i), "content": "x"}).Effects)
+	}
 	sent := make(chan error, 1)
 	go func() { // ends when all requests are written
 		for i := range n {

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
 // session is the client of a Conn, as the protocol library wants to see it. It
@@ -104,8 +106,8 @@ type callKey struct{}
 // call is one request as it came in: the library's view of its arguments has
 // lost the digits of numbers.
 type call struct {
-	args   []byte // the admitted bytes
-	expect *expectation
+	args     []byte         // the admitted bytes
+	approved []guard.Effect // of a call that changes something
 }
 
 func callOf(ctx context.Context) *call {

@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,12 +177,7 @@ func planned(t testing.TB, root, name string, args any) guard.Preview {
 }
 
 func expect(c *Conn, p guard.Preview) {
-	var before []guard.State
-	var targets []guard.Target
-	for _, e := range p.Effects {
-		before, targets = append(before, e.Before), append(targets, e.Resource)
-	}
-	c.Expect(jsonrpc.StringID("r-1"), before, targets)
+	c.Expect(jsonrpc.StringID("r-1"), p.Effects)
 }
 
 // TestPromise2_NothingIsWrittenOverAChange moves the ground between plan and
@@ -285,15 +281,62 @@ func TestPromise2_SwapPutsBackWhatItDidNotExpect(t *testing.T) {
 	}
 }
 
-func TestExpectationsThatSayNothingAreRefused(t *testing.T) {
-	root := folderWith(t, nil)
-	c := open(t, root)
-	c.Expect(jsonrpc.StringID("r-1"), []guard.State{}, []guard.Target{})
-	if r := callTool(t, c, "write_file", m{"path": "a", "content": "x"}); !r.IsError {
-		t.Error("written under an empty precondition")
+// TestPromise2_RefusesChangesWithoutApproval: the built-in server changes nothing
+// of which it was not told what was approved, and uses what it was told once.
+func TestPromise2_RefusesChangesWithoutApproval(t *testing.T) {
+	for _, c := range []struct {
+		tool string
+		args m
+	}{
+		{"write_file", m{"path": "new", "content": "x"}},
+		{"write_file", m{"path": "a", "content": "x"}},
+		{"edit_file", m{"path": "a", "edits": []m{{"old_text": "one", "new_text": "two"}}}},
+		{"append_file", m{"path": "a", "content": "x"}},
+		{"patch_document", m{"path": "p.json", "patch": []m{{"op": "add", "path": "/x", "value": 1}}}},
+		{"move_file", m{"source": "a", "destination": "b"}},
+		{"delete_file", m{"path": "a"}},
+		{"create_directory", m{"path": "d/e"}},
+	} {
+		t.Run(c.tool, func(t *testing.T) {
+			root := folderWith(t, map[string]string{"a": "one\n", "p.json": "{}\n"})
+			before := tree(t, root)
+			conn := open(t, root)
+			refused := func(what string) {
+				t.Helper()
+				if r := callTool(t, conn, c.tool, c.args); !r.IsError || !strings.Contains(r.text(), "without the state that was approved") {
+					t.Errorf("%s: answered %q", what, r.text())
+				}
+				if after := tree(t, root); after != before {
+					t.Errorf("%s: before:\n%s\nafter:\n%s", what, before, after)
+				}
+			}
+			refused("nothing was said")
+			conn.Expect(jsonrpc.StringID("r-1"), []guard.Effect{})
+			refused("no effect was said")
+			conn.Expect(jsonrpc.StringID("r-2"), planned(t, root, c.tool, c.args).Effects)
+			refused("it was said of another call")
+		})
 	}
-	if r := callTool(t, c, "write_file", m{"path": "a", "content": "x"}); r.IsError {
-		t.Errorf("the precondition was kept: %s", r.text())
+}
+
+// TestPromise2_MoveGoesWhereApproved: the destination is part of the
+// precondition.
+func TestPromise2_MoveGoesWhereApproved(t *testing.T) {
+	root := folderWith(t, map[string]string{"a": "one\n", "one/x": "", "two/x": ""})
+	if err := os.Symlink("one", filepath.Join(root, "l")); err != nil {
+		t.Fatal(err)
+	}
+	conn, args := open(t, root), m{"source": "a", "destination": "l/a"}
+	expect(conn, planned(t, root, "move_file", args))
+	if err := errors.Join(os.Remove(filepath.Join(root, "l")), os.Symlink("two", filepath.Join(root, "l"))); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, root)
+	if r := callTool(t, conn, "move_file", args); !r.IsError {
+		t.Errorf("answered %q", r.text())
+	}
+	if after := tree(t, root); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 }
 
@@ -330,7 +373,9 @@ func BenchmarkWriteFile(b *testing.B) {
 	c := open(b, root)
 	content := strings.Repeat("x", 4096)
 	for i := 0; b.Loop(); i++ {
-		if r := callTool(b, c, "write_file", m{"path": "f", "content": content + string(rune('a'+i%26))}); r.IsError {
+		args := m{"path": "f", "content": content + string(rune('a'+i%26))}
+		expect(c, planned(b, root, "write_file", args))
+		if r := callTool(b, c, "write_file", args); r.IsError {
 			b.Fatal(r.text())
 		}
 	}

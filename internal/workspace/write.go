@@ -49,7 +49,7 @@ func (c *Conn) change(ctx context.Context, b *effect.Binding, name string, call 
 	if err != nil {
 		return nil, err
 	}
-	if err := call.expect.check(ctx, w); err != nil {
+	if err := asApproved(ctx, call.approved, w); err != nil {
 		return nil, err
 	}
 	// The last moment to give up: a write that has begun is finished.
@@ -88,32 +88,46 @@ func (c *Conn) change(ctx context.Context, b *effect.Binding, name string, call 
 	return mcp.NewToolResultStructured(out, text), nil
 }
 
-// check compares the precondition of a request with what its change was
-// computed from. Without a precondition everything passes.
-func (e *expectation) check(ctx context.Context, w effect.Work) error {
-	if e == nil {
-		return nil
+// errNotApproved says that a change came without what was approved of it. The
+// guard always gives it; whoever else calls the server gets no change.
+var errNotApproved = errors.New("the call came without the state that was approved, so nothing was written; changes go through the guard")
+
+// asApproved compares what was approved of a request with what its change was
+// computed from.
+func asApproved(ctx context.Context, approved []guard.Effect, w effect.Work) error {
+	if len(approved) == 0 {
+		return errNotApproved // fail closed: without a precondition nothing is written
 	}
-	if len(e.before) != len(e.targets) || len(e.targets) == 0 {
-		return errMoved // fail closed: a precondition that says nothing
+	last := approved[len(approved)-1]
+	if last.Resource.Key != w.Target.Key {
+		return errMoved
 	}
-	if w.Op != effect.MakeFolders {
-		if len(e.targets) != 1 || e.targets[0].Key != w.Target.Key || e.before[0] != w.Before {
-			return errMoved
-		}
-		return nil
+	if w.Op == effect.MakeFolders {
+		return foldersAsApproved(ctx, approved, w)
 	}
+	switch {
+	case len(approved) != 1, last.Before != w.Before:
+		return errMoved
+	case w.Op == effect.Rename && (last.Dest == nil || *last.Dest != w.Dest):
+		return errMoved
+	case w.Op == effect.WriteContent && last.After.SHA256 != digest.Sum(w.Content):
+		return errMoved
+	}
+	return nil
+}
+
+func foldersAsApproved(ctx context.Context, approved []guard.Effect, w effect.Work) error {
 	missing := 0
-	for i, t := range e.targets {
-		now, err := effect.State(ctx, t, true)
-		if err != nil || !effect.Matches(now, e.before[i]) {
+	for _, e := range approved {
+		now, err := effect.State(ctx, e.Resource, true)
+		if err != nil || !effect.Matches(now, e.Before) {
 			return errMoved
 		}
 		if !now.Exists {
 			missing++
 		}
 	}
-	if missing != len(w.Folders) || e.targets[len(e.targets)-1].Key != w.Target.Key {
+	if missing != len(w.Folders) {
 		return errMoved
 	}
 	return nil

@@ -83,6 +83,8 @@ type failing struct {
 	text string
 }
 
+func (failing) Rivals() map[guard.ApprovalID]guard.ApprovalID { return nil }
+
 func (f failing) Decide(_ context.Context, id guard.ApprovalID, _ guard.Signoff) (guard.Approval, error) {
 	return guard.Approval{}, &store.StateError{ID: id, Status: guard.Denied, Why: f.text}
 }
