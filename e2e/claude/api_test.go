@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,15 +20,23 @@ type api struct {
 	mu      sync.Mutex
 	steps   []step
 	turn    int
-	results []string // what the client sent back for the tools, in order
-	heard   []string // messages as JSON, those of the client's own included
-	seen    []string // names of the tools that it offered last
+	results []string       // what the client sent back for the tools, in order
+	ends    map[int]result // likewise, of the first call of each step, from 0
+	heard   []string       // messages as JSON, those of the client's own included
+	seen    []string       // names of the tools that it offered last
 }
 
 // step is a tool call, several in one turn, or a closing text.
 type step struct {
 	calls []use
 	text  string
+	turn  int
+}
+
+// result is what the client sent back for a tool.
+type result struct {
+	use, text string
+	failed    bool
 }
 
 type use struct {
@@ -46,7 +55,7 @@ func serve(t *testing.T, steps ...step) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &api{url: "http://" + l.Addr().String(), steps: steps}
+	a := &api{url: "http://" + l.Addr().String(), steps: steps, ends: map[int]result{}}
 	srv := &http.Server{Handler: a}
 	go srv.Serve(l) // ends with Close
 	t.Cleanup(func() { srv.Close() })
@@ -86,11 +95,19 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, m := range req.Messages[since:] { // what is new in this turn
 		a.heard = append(a.heard, string(m.Content))
-		a.results = append(a.results, toolResults(m.Content)...)
+		for _, r := range toolResults(m.Content) {
+			a.results = append(a.results, r.text)
+			if _, at, ok := strings.Cut(r.use, "_step"); ok {
+				if n, err := strconv.Atoi(at); err == nil {
+					a.ends[n] = r
+				}
+			}
+		}
 	}
 	next := step{text: "done"}
 	if a.turn < len(a.steps) {
 		next = a.steps[a.turn]
+		next.turn = a.turn
 		a.turn++
 	}
 	a.mu.Unlock()
@@ -101,6 +118,14 @@ func (a *api) told() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append([]string(nil), a.results...)
+}
+
+// end returns how the first call of a step ended.
+func (a *api) end(step int) (result, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r, ok := a.ends[step]
+	return r, ok
 }
 
 // said returns all that the client has sent to the model, as JSON.
@@ -116,10 +141,12 @@ func (a *api) offered() []string {
 	return append([]string(nil), a.seen...)
 }
 
-func toolResults(content json.RawMessage) (out []string) {
+func toolResults(content json.RawMessage) (out []result) {
 	var blocks []struct {
 		Type    string
+		Use     string `json:"tool_use_id"`
 		Content json.RawMessage
+		IsError bool `json:"is_error"`
 	}
 	if json.Unmarshal(content, &blocks) != nil {
 		return nil
@@ -128,19 +155,26 @@ func toolResults(content json.RawMessage) (out []string) {
 		if b.Type != "tool_result" {
 			continue
 		}
-		var text string
-		if json.Unmarshal(b.Content, &text) == nil {
-			out = append(out, text)
+		r := result{use: b.Use, failed: b.IsError}
+		if json.Unmarshal(b.Content, &r.text) == nil {
+			out = append(out, r)
 			continue
 		}
 		var parts []struct{ Text string }
 		_ = json.Unmarshal(b.Content, &parts) // other kinds of blocks have no text
 		for _, p := range parts {
-			text += p.Text
+			r.text += p.Text
 		}
-		out = append(out, text)
+		out = append(out, r)
 	}
 	return out
+}
+
+func useID(step, i int) string {
+	if i > 0 {
+		return fmt.Sprintf("toolu_%s_%d", randomID(), i)
+	}
+	return fmt.Sprintf("toolu_%s_step%d", randomID(), step)
 }
 
 // answer writes one assistant message, as events or whole.
@@ -152,7 +186,7 @@ func answer(w http.ResponseWriter, stream bool, s step) {
 	}
 	for i, c := range s.calls {
 		stop = "tool_use"
-		blocks = append(blocks, map[string]any{"type": "tool_use", "id": fmt.Sprintf("toolu_%s_%d", randomID(), i), "name": c.tool, "input": c.input})
+		blocks = append(blocks, map[string]any{"type": "tool_use", "id": useID(s.turn, i), "name": c.tool, "input": c.input})
 	}
 	msg := map[string]any{"id": "msg_" + randomID(), "type": "message", "role": "assistant", "model": "claude-test",
 		"stop_reason": nil, "stop_sequence": nil, "usage": map[string]any{"input_tokens": 1, "output_tokens": 1}, "content": []any{}}

@@ -192,8 +192,13 @@ type session struct {
 // start runs Claude Code with a made-up key and nothing of this environment.
 func (w *world) start(a *api, extra ...string) *session {
 	w.t.Helper()
-	args := append([]string{"-p", "go on", "--mcp-config", w.mcp, "--strict-mcp-config", "--output-format", "stream-json", "--verbose",
-		"--allowedTools", "mcp__work__write_file,mcp__work__edit_file,mcp__work__read_file,mcp__work__delete_file"}, extra...)
+	return w.startBare(a, append([]string{"--allowedTools", "mcp__work__write_file,mcp__work__edit_file,mcp__work__read_file,mcp__work__delete_file"}, extra...)...)
+}
+
+// startBare is start without a rule of the client's own that allows a tool.
+func (w *world) startBare(a *api, extra ...string) *session {
+	w.t.Helper()
+	args := append([]string{"-p", "go on", "--mcp-config", w.mcp, "--strict-mcp-config", "--output-format", "stream-json", "--verbose"}, extra...)
 	exe, err := filepath.Abs(claudeBin)
 	if err != nil {
 		w.t.Fatal(err)

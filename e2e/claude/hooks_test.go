@@ -15,9 +15,9 @@ import (
 
 // newHookWorld is a guard with a policy for the client's own tools, whose hooks
 // are in the settings that it returns.
-func newHookWorld(t *testing.T) (w *world, settings string) {
+func newHookWorld(t *testing.T, more ...string) (w *world, settings string) {
 	t.Helper()
-	w = newWorld(t, "native:\n  preset: claude-native\n")
+	w = newWorld(t, "native:\n  preset: claude-native\n"+strings.Join(more, ""))
 	settings = filepath.Join(w.home, "hooks.json")
 	install := exec.Command(filepath.Join(bin, "mcpguardd"), "hooks", "install", "--settings", settings, "--write")
 	install.Dir, install.Env = w.project, w.env()

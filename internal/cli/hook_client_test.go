@@ -102,8 +102,8 @@ type toolUse struct {
 	tool  string
 	input fields
 	done  chan struct{}
-	allow bool
-	words string // of a denial
+	says  string // "allow", "deny", "" for no decision
+	words string // of a decision
 	code  int
 }
 
@@ -115,30 +115,34 @@ func (c *claude) ask(tool string, input fields, more ...string) *toolUse {
 	go func() { // ends with the hook
 		defer close(u.done)
 		out, errs, code := c.run(event, "sh", "-c", filepath.Join(bin, "mcpguard")+" hook pre "+strings.Join(more, " ")+" || exit 2")
-		u.words, u.code = errs, code
+		u.says, u.words, u.code = "deny", errs, code
 		var answer struct {
 			Specific struct{ HookEventName, PermissionDecision, PermissionDecisionReason string } `json:"hookSpecificOutput"`
 		}
 		if code != 0 || json.Unmarshal([]byte(out), &answer) != nil {
 			return
 		}
-		u.allow = answer.Specific.PermissionDecision == "allow" && answer.Specific.HookEventName == "PreToolUse"
-		u.words = answer.Specific.PermissionDecisionReason
+		u.says, u.words = answer.Specific.PermissionDecision, answer.Specific.PermissionDecisionReason
+		if u.says != "" && answer.Specific.HookEventName != "PreToolUse" {
+			u.says = "an answer to " + answer.Specific.HookEventName
+		}
 	}()
 	return u
 }
 
-func (u *toolUse) wait(allow bool, words string) {
+// wait waits for the hook's answer: "allow", "deny", or "" where it decides
+// nothing.
+func (u *toolUse) wait(want, words string) {
 	u.c.t.Helper()
 	select {
 	case <-u.done:
 	case <-time.After(patience):
 		u.c.t.Fatalf("%s: the hook does not answer", u.tool)
 	}
-	if u.allow != allow || !strings.Contains(u.words, words) {
-		u.c.t.Fatalf("%s: allow %v (%d), %q; want %v, %q", u.tool, u.allow, u.code, u.words, allow, words)
+	if u.says != want || !strings.Contains(u.words, words) {
+		u.c.t.Fatalf("%s: %q (%d), %q; want %q, %q", u.tool, u.says, u.code, u.words, want, words)
 	}
-	if !allow && u.code != 0 && u.code != 2 {
+	if want == "deny" && u.code != 0 && u.code != 2 {
 		u.c.t.Fatalf("%s: status %d would let the tool run", u.tool, u.code)
 	}
 }

@@ -17,8 +17,8 @@ func TestHooksReadAndWrite(t *testing.T) {
 	c := newClaude(t)
 	path := c.write("src/a.txt", "one\ntwo\n")
 	c.write(".git/HEAD", "ref: refs/heads/feature/x\n")
-	c.ask("Read", fields{"file_path": path}).wait(true, "")
-	c.ask("TodoWrite", fields{"todos": []string{"a"}}).wait(true, "")
+	c.ask("Read", fields{"file_path": path}).wait("", "")
+	c.ask("TodoWrite", fields{"todos": []string{"a"}}).wait("", "")
 	if _, _, code := c.run(c.event("UserPromptSubmit", fields{"prompt": "make it so"}), "mcpguard", "hook", "post"); code != 0 {
 		t.Errorf("prompt: %d", code)
 	}
@@ -33,7 +33,7 @@ func TestHooksReadAndWrite(t *testing.T) {
 		t.Errorf("context %+v", x)
 	}
 	c.decide(d, "allow")
-	u.wait(true, "")
+	u.wait("allow", "")
 	c.becomes(d.ID, client.Executing)
 	c.write("src/a.txt", "one\nTWO\n")
 	u.report("PostToolUse", nil)
@@ -53,13 +53,13 @@ func TestHooksDeny(t *testing.T) {
 	path := c.write("a.txt", "one\n")
 	u := c.ask("Write", fields{"file_path": path, "content": "x\n"})
 	c.decide(c.pending(1), "deny")
-	u.wait(false, "because I say so")
-	c.ask("Teleport", fields{}).wait(false, "does not name this tool")
-	c.ask("Write", fields{"file_path": "/etc/passwd", "content": "x"}).wait(false, "outside of the workspace")
-	c.ask("Write", fields{"file_path": filepath.Join(c.ws, ".git/config"), "content": "x"}).wait(false, "off limits")
-	c.ask("Edit", fields{"file_path": path, "old_string": "nothere", "new_string": "x"}).wait(false, "is not in")
-	c.ask("Edit", fields{"file_path": path, "old_string": "one", "new_string": "x", "fuzzy": true}).wait(false, "denied")
-	c.ask("mcp__unguarded__write", fields{}).wait(false, "does not name this tool")
+	u.wait("deny", "because I say so")
+	c.ask("Teleport", fields{}).wait("deny", "does not name this tool")
+	c.ask("Write", fields{"file_path": "/etc/passwd", "content": "x"}).wait("deny", "outside of the workspace")
+	c.ask("Write", fields{"file_path": filepath.Join(c.ws, ".git/config"), "content": "x"}).wait("deny", "off limits")
+	c.ask("Edit", fields{"file_path": path, "old_string": "nothere", "new_string": "x"}).wait("deny", "is not in")
+	c.ask("Edit", fields{"file_path": path, "old_string": "one", "new_string": "x", "fuzzy": true}).wait("deny", "denied")
+	c.ask("mcp__unguarded__write", fields{}).wait("deny", "does not name this tool")
 	if b, err := os.ReadFile(path); err != nil || string(b) != "one\n" {
 		t.Errorf("%q, %v", b, err)
 	}
@@ -72,7 +72,7 @@ func TestHooksDiverged(t *testing.T) {
 	u := c.ask("Write", fields{"file_path": path, "content": "x\n"})
 	d := c.pending(1)
 	c.decide(d, "allow")
-	u.wait(true, "")
+	u.wait("allow", "")
 	c.write("a.txt", "something else\n")
 	u.report("PostToolUse", nil)
 	if got := c.becomes(d.ID, client.Executed); got.Receipt.ReadBack != "diverged" {
@@ -84,7 +84,7 @@ func TestHooksDiverged(t *testing.T) {
 	u = c.ask("Bash", fields{"command": "true"})
 	d = c.pending(1)
 	c.decide(d, "allow")
-	u.wait(true, "")
+	u.wait("allow", "")
 	u.input = fields{"command": "rm -rf ."}
 	u.report("PostToolUse", nil)
 	c.becomes(d.ID, client.Failed)
@@ -106,7 +106,7 @@ func TestHooksStale(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	c.decide(d, "allow")
-	u.wait(true, "")
+	u.wait("allow", "")
 }
 
 // TestHooksContested: two that wait to change one file are shown as such, both.
@@ -133,22 +133,22 @@ func TestHooksContested(t *testing.T) {
 		t.Errorf("%+v", second.Hazards)
 	}
 	c.decide(first, "deny")
-	one.wait(false, "")
+	one.wait("deny", "")
 	if d := c.pending(1); len(d.Hazards) != 0 {
 		t.Errorf("%+v", d.Hazards)
 	}
 	c.decide(second, "deny")
-	two.wait(false, "")
+	two.wait("deny", "")
 }
 
 // TestHooksExpire: nobody decides in the approval's time, or in the hook's own.
 func TestHooksExpire(t *testing.T) {
 	c := newClaude(t, "time_boxes: {T1_REVERSIBLE_WRITE: {ttl: 5s}}")
 	path := c.write("a.txt", "one\n")
-	c.ask("Write", fields{"file_path": path, "content": "x"}).wait(false, "expired")
+	c.ask("Write", fields{"file_path": path, "content": "x"}).wait("deny", "expired")
 
 	u := c.ask("Bash", fields{"command": "true"}, "--timeout", "1")
-	u.wait(false, "before the client's own timeout")
+	u.wait("deny", "before the client's own timeout")
 	if u.code != 2 {
 		t.Errorf("status %d", u.code)
 	}
@@ -176,7 +176,7 @@ func TestHooksWithoutDaemon(t *testing.T) {
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	u.wait(false, "daemon")
+	u.wait("deny", "daemon")
 	if u.code != 2 {
 		t.Errorf("status %d", u.code)
 	}
@@ -184,7 +184,7 @@ func TestHooksWithoutDaemon(t *testing.T) {
 
 	c.env[0] = "MCPGUARD_HOME=/proc/nowhere" // where none can be started
 	u = c.ask("Read", fields{"file_path": "/x"})
-	u.wait(false, "")
+	u.wait("deny", "")
 	if u.code != 2 {
 		t.Errorf("status %d", u.code)
 	}
@@ -193,7 +193,7 @@ func TestHooksWithoutDaemon(t *testing.T) {
 
 	// No section in the configuration: nothing is allowed.
 	c.configure("roots: [/]\n")
-	c.ask("Read", fields{"file_path": "/x"}).wait(false, "native")
+	c.ask("Read", fields{"file_path": "/x"}).wait("deny", "native")
 }
 
 // TestHooksFailure: the tool failed, was let go unreported, or the client runs
@@ -216,7 +216,7 @@ func TestHooksFailure(t *testing.T) {
 		t.Errorf("hazards %s", kinds)
 	}
 	c.decide(d, "allow")
-	u.wait(true, "")
+	u.wait("allow", "")
 	u.report("PostToolUseFailure", fields{"error": "Exit code 3", "is_interrupt": false})
 	c.becomes(d.ID, client.Failed)
 
@@ -226,7 +226,7 @@ func TestHooksFailure(t *testing.T) {
 	u = c.ask("Write", fields{"file_path": path, "content": "x\n"})
 	d = c.pending(1)
 	c.decide(d, "allow")
-	u.wait(true, "")
+	u.wait("allow", "")
 	c.write("a.txt", "x\n")
 	c.run(c.event("Stop", nil), "mcpguard", "hook", "post")
 	if got := c.becomes(d.ID, client.Executed); !got.Receipt.Reconciled || got.Receipt.ReadBack != "verified" {
@@ -236,10 +236,34 @@ func TestHooksFailure(t *testing.T) {
 	u = c.ask("Write", fields{"file_path": path, "content": "y\n"})
 	d = c.pending(1)
 	c.decide(d, "allow")
-	u.wait(true, "")
+	u.wait("allow", "")
 	c.run(c.event("Stop", nil), "mcpguard", "hook", "post")
 	if got := c.becomes(d.ID, client.Failed); got.Receipt.ReadBack != "untouched" {
 		t.Errorf("%+v", got.Receipt)
+	}
+}
+
+// TestHooksDecideNothingUnasked: what no human approved gets no decision from
+// the hook, in each way in which the policy lets a call run by itself.
+func TestHooksDecideNothingUnasked(t *testing.T) {
+	c := newClaude(t, "  tools:\n    Write: {approval: {mode: post}}\n    Edit: {approval: {mode: post}}")
+	path := c.write("a.txt", "one\n")
+	for _, x := range []struct {
+		tool  string
+		input fields
+	}{
+		{"Read", fields{"file_path": "/etc/hostname"}},
+		{"WebSearch", fields{"query": "x"}},
+		{"Grep", fields{"pattern": "x"}},
+		{"Write", fields{"file_path": path, "content": "x\n"}},
+		{"Edit", fields{"file_path": path, "old_string": "one", "new_string": "two"}},
+	} {
+		u := c.ask(x.tool, x.input)
+		u.wait("", "")
+		if u.words != "" {
+			t.Errorf("%s: no decision, and yet %q", x.tool, u.words)
+		}
+		u.report("PostToolUseFailure", fields{"error": "the user does not want it"})
 	}
 }
 
@@ -264,8 +288,8 @@ func TestHooksOneApproval(t *testing.T) {
 	}()
 	c.pending(1)
 	c.decide(d, "allow")
-	u.wait(true, "")
-	twin.wait(true, "")
+	u.wait("allow", "")
+	twin.wait("allow", "")
 	if got := <-prompt; got != `{"behavior":"allow","updatedInput":{"content":"x\n","file_path":`+quoted(path)+`}}` {
 		t.Errorf("prompt: %s", got)
 	}
@@ -273,14 +297,30 @@ func TestHooksOneApproval(t *testing.T) {
 	u.report("PostToolUse", nil)
 	c.becomes(d.ID, client.Executed)
 	c.next-- // it has run: once
-	c.ask("Write", input).wait(false, "has run already")
+	c.ask("Write", input).wait("deny", "has run already")
+
+	// A read runs without a human as far as the guard goes, so its hook decides
+	// nothing; where the client then prompts for it, a human is asked.
+	u = c.ask("Read", fields{"file_path": path})
+	u.wait("", "")
+	go func() { // ends with the answer
+		a, err := prompts.Call(context.Background(), "approve", fields{"tool_name": "Read", "input": u.input, "tool_use_id": u.id})
+		if err != nil {
+			a.Text = err.Error()
+		}
+		prompt <- a.Text
+	}()
+	c.decide(c.pending(1), "deny")
+	if got := <-prompt; !strings.Contains(got, `"behavior":"deny"`) || !strings.Contains(got, "because I say so") {
+		t.Errorf("prompt: %s", got)
+	}
 
 	// A tool of a server that passes the guard is let through at once: that
 	// server's session asks.
-	c.ask("mcp__files__write_file", fields{"path": "a"}).wait(false, "does not name this tool")
+	c.ask("mcp__files__write_file", fields{"path": "a"}).wait("deny", "does not name this tool")
 	c.connect("files")
 	u = c.ask("mcp__files__write_file", fields{"path": "a"})
-	u.wait(true, "")
+	u.wait("allow", "")
 	u.report("PostToolUse", nil) // and the guard never saw it
 	c.alert("unguarded_tool")
 }
@@ -325,8 +365,18 @@ func TestPermissionPrompts(t *testing.T) {
 	if got := c.becomes(d.ID, client.Executed); got.Receipt.ReadBack != "unverifiable" {
 		t.Errorf("%+v", got.Receipt)
 	}
-	if got := <-call("Read", fields{"file_path": path}); !strings.Contains(got, "allow") {
-		t.Errorf("got %s", got)
+	// What the policy lets run the client asks a person about all the same: a
+	// prompt is the client's own question.
+	for verb, want := range map[string]string{"allow": `"behavior":"allow"`, "deny": `"behavior":"deny"`} {
+		w = call("Read", fields{"file_path": path})
+		d = c.pending(1)
+		if d.Tool != "Read" || d.Tier != "T0_READ" {
+			t.Errorf("asked for %s, %s", d.Tool, d.Tier)
+		}
+		c.decide(d, verb)
+		if got := <-w; !strings.Contains(got, want) {
+			t.Errorf("%s: got %s", verb, got)
+		}
 	}
 	if got := <-call("", nil); !strings.Contains(got, "deny") {
 		t.Errorf("got %s", got)

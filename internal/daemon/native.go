@@ -97,7 +97,8 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 	d.natives.remember(useKey{r.RunID, e.ToolUseID}, use{context: r.contextOf(e), name: r.nameOf(e), foreign: foreign})
 	if foreign {
 		// The session of that server holds the call by itself, with its own
-		// preview; asked here as well, one action would need two approvals.
+		// preview; asked here as well, one action would need two approvals. What the
+		// accepted policy of that server lets through, its developer has allowed.
 		return hook.Allow(""), lost
 	}
 	a, r, err := d.ask(ctx, h, r, native.Question{Tool: e.Tool, ToolUseID: e.ToolUseID, AgentID: e.AgentID, Input: e.Input, Folder: e.Cwd, Sandbox: sandboxOf(r, e.Tool)})
@@ -109,7 +110,12 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 	case a.Begun:
 		lost = func() { r.tools.Lost(e.ToolUseID) }
 	}
-	return hook.Allow("allowed by mcpguard"), lost
+	if !a.Approved {
+		// No human has spoken: what the client alone would refuse or ask about, it
+		// still does.
+		return hook.Abstain(), lost
+	}
+	return hook.Allow("approved in mcpguard"), lost
 }
 
 // ask puts a question to the run's session, or to a new one where that one has
@@ -162,6 +168,9 @@ func (d *daemon) reported(ctx context.Context, h *ipc.Handover, e hook.Event) {
 			d.natives.calm(d.refOf(client.Client))
 		}
 	case hook.UserPromptSubmit:
+		for _, r := range runs {
+			r.tools.Declined(e.AgentID)
+		}
 		if newest == nil {
 			var err error
 			if newest, err = d.nativeOf(ctx, h); err != nil {

@@ -36,6 +36,7 @@ func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
 		if d.guarded(r, hook.Event{Tool: q.Tool}) {
 			return native.Answer{Allow: true} // its server's session asks by itself
 		}
+		q.Person = true // whoever configured the prompt wants what the client's rules leave open asked
 		q.Silent, q.Folder, q.Sandbox = !r.hooked.Load(), r.Origin.Folder, sandboxOf(r, q.Tool)
 		a, at, err := d.ask(ctx, h, r, q)
 		if err != nil {

@@ -143,8 +143,14 @@ func report(raw []byte) (e Event, ok bool) {
 	return e, e.Name == PostToolUse || e.Name == PostToolUseFailure
 }
 
-// Allow answers PreToolUse: the tool may run.
+// Allow answers PreToolUse: the tool runs, and the client asks nobody any more.
+// It is for what a human has approved.
 func Allow(reason string) []byte { return decision("allow", reason) }
+
+// Abstain answers PreToolUse without a decision: the client's own rules and
+// questions stand, as if there were no hook. It is written out, so that no
+// answer at all still means that the guard could not be asked.
+func Abstain() []byte { return []byte("{}\n") }
 
 // Deny answers PreToolUse: the tool must not run, and the model reads why.
 func Deny(reason string) []byte { return decision("deny", reason) }

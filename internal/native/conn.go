@@ -81,6 +81,16 @@ func (c *Conn) Expect(id jsonrpc.ID, effects []guard.Effect) {
 	}
 }
 
+// Approved marks the call with this id as one that a human has let through. All
+// others the client is left to ask about.
+func (c *Conn) Approved(id jsonrpc.ID) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if x := c.s.callOf(id); x != nil {
+		x.approved = true
+	}
+}
+
 // Unreported reports whether the answer to a call says only that the client did
 // not say how its tool ended.
 func (c *Conn) Unreported(id jsonrpc.ID) bool {
@@ -251,9 +261,23 @@ func (s *Session) Idle(agentID string) {
 	s.hasten(func(c *call) bool { return c.agent == agentID })
 }
 
+// Declined says that one agent of the client goes on with something else: what
+// was let run without a human and has not been reported, the client's own rules
+// or its user may have been against.
+func (s *Session) Declined(agentID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.declined(agentID)
+}
+
 func (s *Session) hasten(which func(*call) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.hastenLocked(which)
+}
+
+// hastenLocked is hasten; mu is held.
+func (s *Session) hastenLocked(which func(*call) bool) {
 	for _, c := range s.uses {
 		if c.begun && !c.answered && which(c) {
 			c.timer.Reset(s.cfg.Linger)

@@ -60,7 +60,7 @@ type Session struct {
 	next            int64
 	calls           map[int64]*call  // in flight, by request id
 	uses            map[string]*call // the newest of each tool use, also settled ones
-	settled         []string         // keys of uses that are settled, the oldest first
+	settled         []*call          // tool uses that are settled, the oldest first
 	unsaid          map[int64]bool   // calls whose client never said how they ended
 	ended, finished bool
 }
@@ -72,8 +72,10 @@ type call struct {
 	agent     string // of a subagent
 	input     digest.Digest
 	progress  func(string)
+	person    bool // the client asks a person here
 
 	// Guarded by the session.
+	approved   bool // a human let it through
 	askers     int  // who waits for the answer
 	lost       bool // nobody did any more before it began: it must not begin
 	executes   bool // it changes something: the answer waits for a report
@@ -116,13 +118,20 @@ type Question struct {
 	Sandbox   string          // whether the client's own confines a command: "on", or why that is not said
 	// Silent says that no report will follow: the client has no hooks for it.
 	Silent bool
+	// Person says that the client asks here what it would ask its user: only a
+	// human's word lets the tool run, whatever the policy does without one.
+	Person bool
 	// Progress is told what the question waits for; may be nil. It must not block.
 	Progress func(message string)
 }
 
 // Answer is what the client is to do.
 type Answer struct {
-	Allow  bool
+	// Allow says that nothing on this side is against it; with Approved that a
+	// human has let this very call through. Without, the client's own rules and
+	// questions still decide.
+	Allow, Approved bool
+
 	Reason string // why not: sentences for the model
 	// Begun says that the tool counts as running until it is reported: a client
 	// that did not get the answer is told to Session.Lost.
@@ -135,8 +144,21 @@ var ErrEnded = errors.New("the guard's session for this client has ended; make t
 // Ask sends a question down the line and waits for its end, or until the client
 // may go on. The end of ctx cancels it, unless it is being let through in that
 // moment: the answer is to be told to Lost then. A tool use that is asked for
-// twice, by a hook and by a permission prompt, is one question.
+// twice, by a hook and by a permission prompt, is one question; where the policy
+// let it through without a human, the prompt is another one.
 func (s *Session) Ask(ctx context.Context, q Question) (Answer, error) {
+	a, err := s.askOnce(ctx, q)
+	if err == nil && q.Person && a.Allow && !a.Approved { // it had joined a question that no human answered
+		a, err = s.askOnce(ctx, q)
+	}
+	if err == nil && q.Person && a.Allow && !a.Approved {
+		// fail closed: the client wants a person's word, and there is none
+		return Answer{Reason: "mcpguard: nobody has approved this call, and the client asks for a person's word"}, nil
+	}
+	return a, err
+}
+
+func (s *Session) askOnce(ctx context.Context, q Question) (Answer, error) {
 	c, joined, err := s.enter(q)
 	if err != nil {
 		return Answer{}, err
@@ -166,9 +188,11 @@ func (s *Session) leave(ctx context.Context, c *call) (Answer, error) {
 	c.askers--
 	switch {
 	case c.begun:
-		return Answer{Allow: true, Begun: true}, nil
+		return Answer{Allow: true, Approved: c.approved, Begun: true}, nil
 	case c.frame != nil:
-		return read(c.frame), nil
+		a := read(c.frame)
+		a.Approved = a.Allow && c.approved
+		return a, nil
 	case ctx.Err() == nil:
 		return Answer{}, ErrEnded
 	}
@@ -201,15 +225,21 @@ func (s *Session) enter(q Question) (c *call, joined bool, err error) {
 			// fail closed: one id stands for one action
 			return nil, false, errors.New("this tool use was asked for with other input already; make the call again")
 		}
-		if !old.answered || old.ended() {
+		switch {
+		case q.Person && old.unasked():
+			// The client asks its user before it runs a tool, so it has not run yet.
+			s.answer(old, "the client has asked its user first; nothing has run yet", true)
+		case !old.answered || old.ended():
 			old.askers++
 			return old, true, nil
+		default:
+			return nil, false, errors.New("this tool use has run already; make the call again")
 		}
-		return nil, false, errors.New("this tool use has run already; make the call again")
 	}
+	s.declined(q.AgentID)
 	s.next++
 	c = &call{
-		askers: 1, id: s.next, tool: q.Tool, use: q.ToolUseID, agent: q.AgentID, input: sum, silent: q.Silent, progress: q.Progress,
+		askers: 1, id: s.next, tool: q.Tool, use: q.ToolUseID, agent: q.AgentID, input: sum, silent: q.Silent, person: q.Person, progress: q.Progress,
 		begins: make(chan struct{}), ends: make(chan struct{}),
 	}
 	s.calls[c.id], s.uses[c.use] = c, c
@@ -224,6 +254,26 @@ func (c *call) ended() bool {
 	default:
 		return false
 	}
+}
+
+// unasked reports whether a call was let through without a human, and is not
+// known to have run.
+func (c *call) unasked() bool {
+	return !c.approved && !c.silent && (c.begun && !c.answered || c.ended() && read(c.frame).Allow)
+}
+
+// declined is Declined; mu is held.
+func (s *Session) declined(agent string) {
+	s.hastenLocked(func(c *call) bool { return c.agent == agent && !c.approved })
+}
+
+// NeedsPerson reports whether the call with this id waits for a human whatever
+// the policy says.
+func (s *Session) NeedsPerson(id jsonrpc.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.callOf(id)
+	return c != nil && c.person
 }
 
 func (s *Session) drop(c *call) {
@@ -407,10 +457,10 @@ func number(id jsonrpc.ID) (int64, bool) {
 
 // settle remembers a tool use for a while after its end; mu is held.
 func (s *Session) settle(c *call) {
-	s.settled = append(s.settled, c.use)
+	s.settled = append(s.settled, c)
 	for len(s.settled) > maxSettled {
-		if old := s.uses[s.settled[0]]; old != nil && !(old.begun && !old.answered) {
-			delete(s.uses, s.settled[0])
+		if old := s.settled[0]; s.uses[old.use] == old {
+			delete(s.uses, old.use)
 		}
 		s.settled = s.settled[1:]
 	}

@@ -82,6 +82,20 @@ func start(t *testing.T, s *Session, mode func(tool string) string) *pep {
 				if err := p.conn.Write(f); err != nil {
 					t.Error(err)
 				}
+			case "approved":
+				p.conn.Approved(m.ID)
+				p.conn.Expect(m.ID, []guard.Effect{{Resource: guard.Target{Path: "a"}}})
+				if err := p.conn.Write(f); err != nil {
+					t.Error(err)
+				}
+			case "asks": // as the proxy asks where a person has to decide
+				if s.NeedsPerson(m.ID) {
+					p.conn.Approved(m.ID)
+				}
+				p.conn.Expect(m.ID, []guard.Effect{{Resource: guard.Target{Path: "a"}}})
+				if err := p.conn.Write(f); err != nil {
+					t.Error(err)
+				}
 			case "execute":
 				p.conn.Expect(m.ID, []guard.Effect{{Resource: guard.Target{Path: "a"}}})
 				if err := p.conn.Write(f); err != nil {
@@ -124,6 +138,7 @@ func TestAsk(t *testing.T) {
 			{"error", Answer{Reason: "mcpguard could not handle this call; ask the user to look at the guard's log"}},
 			{"read", Answer{Allow: true}},
 			{"execute", Answer{Allow: true, Begun: true}},
+			{"approved", Answer{Allow: true, Approved: true, Begun: true}},
 		} {
 			got, err := s.Ask(t.Context(), question(c.tool, c.tool))
 			if err != nil || got != c.want {
@@ -139,7 +154,7 @@ func TestAsk(t *testing.T) {
 				t.Errorf("%s: one use stood for two actions", c.tool)
 			}
 		}
-		if len(p.lines) != 4 {
+		if len(p.lines) != 5 {
 			t.Errorf("%d calls were made", len(p.lines))
 		}
 		if !s.Report("execute", []byte(`{"a":1}`), "", false) || s.Report("read", nil, "", false) || s.Report("nobody", nil, "", false) {
@@ -149,6 +164,75 @@ func TestAsk(t *testing.T) {
 		if _, err := s.Ask(t.Context(), question("execute", "execute")); err == nil || !strings.Contains(err.Error(), "has run") {
 			t.Errorf("asked again after it had run: %v", err)
 		}
+	})
+}
+
+// TestPromptNeedsPerson: what a hook let through without a human is another
+// question where the client prompts for it, what a human has approved is not, and
+// no prompt is answered with yes without a human.
+func TestPromptNeedsPerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Tools: func() []string { return nil }})
+		p := start(t, s, func(tool string) string { return tool })
+		defer p.stop(t)
+		ask := func(tool string, person bool) Answer {
+			t.Helper()
+			q := question(tool, tool)
+			q.Person = person
+			a, err := s.Ask(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		for _, c := range []struct {
+			tool         string
+			hook, prompt Answer
+			calls        int
+		}{
+			{"approved", Answer{Allow: true, Approved: true, Begun: true}, Answer{Allow: true, Approved: true, Begun: true}, 1},
+			{"asks", Answer{Allow: true, Begun: true}, Answer{Allow: true, Approved: true, Begun: true}, 2},
+			{"deny", Answer{Reason: "mcpguard: denied: not now. Do something else."}, Answer{Reason: "mcpguard: denied: not now. Do something else."}, 1},
+			// A line that asks nobody even so.
+			{"read", Answer{Allow: true}, Answer{Reason: "mcpguard: nobody has approved this call, and the client asks for a person's word"}, 3},
+		} {
+			before := len(p.lines)
+			if got := ask(c.tool, false); got != c.hook {
+				t.Errorf("%s: the hook got %+v, want %+v", c.tool, got, c.hook)
+			}
+			if got := ask(c.tool, true); got != c.prompt {
+				t.Errorf("%s: the prompt got %+v, want %+v", c.tool, got, c.prompt)
+			}
+			if got := len(p.lines) - before; got != c.calls {
+				t.Errorf("%s: %d calls went down the line, want %d", c.tool, got, c.calls)
+			}
+		}
+		if !s.Report("asks", []byte(`{"a":1}`), "", false) {
+			t.Error("the report is not of the call that the person has approved")
+		}
+	})
+}
+
+// TestDeclined: a call that no human approved and that the client has not
+// reported is given up soon once its agent goes on; an approved one is not.
+func TestDeclined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Tools: func() []string { return nil }})
+		p := start(t, s, func(tool string) string { return tool })
+		for _, tool := range []string{"execute", "approved"} {
+			if a, err := s.Ask(t.Context(), question(tool, tool)); err != nil || !a.Begun {
+				t.Fatal(a, err)
+			}
+		}
+		if _, err := s.Ask(t.Context(), question("read", "next")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(6 * time.Second)
+		if !p.conn.Unreported(jsonrpc.IntID(1)) || p.conn.Unreported(jsonrpc.IntID(2)) {
+			t.Errorf("given up: %v, and the approved one: %v", p.conn.Unreported(jsonrpc.IntID(1)), p.conn.Unreported(jsonrpc.IntID(2)))
+		}
+		s.Gone()
+		p.stop(t)
 	})
 }
 

@@ -304,6 +304,14 @@ func (v *Verdict) AskFirst(reason string) {
 	}
 }
 
+// AskPerson makes the verdict on any call that was allowed wait for a human, a
+// read's too.
+func (v *Verdict) AskPerson(reason string) {
+	if v.Verdict == guard.Allow {
+		v.Post, v.Verdict, v.Rule, v.Reason = false, guard.Ask, guard.RuleTierDefault, reason
+	}
+}
+
 func (t *Tool) hazards(v *Verdict, environment string) []guard.Hazard {
 	var out []guard.Hazard
 	if environment == "prod" && (v.Tier != guard.T0Read || v.Verdict == guard.Ask) {

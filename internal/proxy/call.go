@@ -388,6 +388,9 @@ func (s *session) decide(c *call, tool *policy.Tool, targets []guard.Target, pre
 	if s.cfg.Undoes != "" {
 		v.AskFirst("what takes a change back waits for an approval of its own")
 	}
+	if s.cfg.NeedsPerson != nil && !c.own && s.cfg.NeedsPerson(c.req.id) {
+		v.AskPerson("the client asks a person about this call")
+	}
 	c.decision, c.tier, c.sensitive = v.Decision, v.Tier, v.Sensitive
 	c.asked = c.asked || v.Verdict == guard.Ask
 	if v.Verdict == guard.Deny {

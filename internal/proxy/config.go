@@ -108,6 +108,11 @@ type Config struct {
 	// tool-use id. May be nil.
 	Context func(toolUseID string) guard.Context
 
+	// NeedsPerson reports whether a human has to decide about the client's request
+	// with this id, even where the policy would let it through: its client asks
+	// what it would ask its user. May be nil.
+	NeedsPerson func(id jsonrpc.ID) bool
+
 	// Notice shows one line to the developer, on the shim's standard error. May
 	// be nil.
 	Notice func(line string)
