@@ -93,9 +93,13 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 		return hook.Deny("mcpguard: " + err.Error()), lost
 	}
 	r.hooked.Store(true)
-	foreign := d.guarded(r, e)
-	d.natives.remember(useKey{r.RunID, e.ToolUseID}, use{context: r.contextOf(e), name: r.nameOf(e), foreign: foreign})
-	if foreign {
+	servers := d.guarded(r, e)
+	u := newUse(r.contextOf(e), e, r.nameOf(e), servers)
+	if len(servers) > 0 && u.input.IsZero() {
+		return hook.Deny("mcpguard: the tool's input has no canonical form; use plain numbers and text"), lost
+	}
+	d.natives.remember(useKey{r.RunID, e.ToolUseID}, u)
+	if len(servers) > 0 {
 		// The session of that server holds the call by itself, with its own
 		// preview; asked here as well, one action would need two approvals. What the
 		// accepted policy of that server lets through, its developer has allowed.

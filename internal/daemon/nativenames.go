@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -43,46 +44,61 @@ func (r *nativeRun) nameOf(e hook.Event) nameKey {
 	return k
 }
 
-// guarded reports whether a tool belongs to an MCP server that this client
-// reaches through the guard.
-func (d *daemon) guarded(r *nativeRun, e hook.Event) bool {
+// guarded returns the servers of the guard of which a tool may be one, as this
+// client reaches them; none where the tool is not known to pass the guard. Only
+// sessions count that one of the guard's own programs has handed over.
+func (d *daemon) guarded(r *nativeRun, e hook.Event) (servers []string) {
 	rest, ok := strings.CutPrefix(e.Tool, "mcp__")
 	if !ok {
-		return false
+		return nil
 	}
 	if strings.HasSuffix(rest, "__approve") && r.prompters.Load() > 0 && d.starts(r, e, config.PermissionServer) {
-		return true
+		return []string{config.PermissionServer}
 	}
 	var live []*session
 	for _, s := range d.sessions.all() {
-		if s.Server != config.NativeServer && slices.Contains(s.clients, r.client.Ref()) {
+		if s.Server != config.NativeServer && s.ours && slices.Contains(s.clients, r.client.Ref()) {
 			live = append(live, s)
 		}
 	}
 	k := r.nameOf(e)
 	known := d.natives.named(k)
 	if known.past {
-		return false // fail closed: what has this name does not pass the guard
+		return nil // fail closed: what has this name does not pass the guard
 	}
-	if slices.ContainsFunc(live, func(s *session) bool { return s.ID == known.session }) {
-		return true
+	for _, s := range live {
+		if s.ID == known.session {
+			return []string{s.Server}
+		}
 	}
 	found := d.entries(r, e)
-	if len(found.Servers) > 0 || found.Past {
-		// fail closed: an entry of the name that starts something else may be the one
-		return !found.Past && slices.ContainsFunc(live, func(s *session) bool { return slices.Contains(found.Servers, s.Server) })
+	if found.Past {
+		return nil // fail closed: an entry of the name that starts something else may be the one
 	}
-	return slices.ContainsFunc(live, func(s *session) bool {
-		if !calledSo(s, e, rest) {
-			return false
+	for _, s := range live {
+		if d.isEntry(r, e, k, rest, s, found.Servers) && !slices.Contains(servers, s.Server) {
+			servers = append(servers, s.Server)
 		}
-		if s.as != "" || strings.HasPrefix(k.word, "plugin_") {
-			return true
-		}
-		// fail closed: a session that the client has by another name is not the one
-		names := r.lookup().Names(s.Server)
-		return len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return hook.ServerWord(n) == k.word })
-	})
+	}
+	return servers
+}
+
+// isEntry reports whether a session is of the server that a tool names: by the
+// servers that the client's entries of that name start, else by what the entry
+// or the guard calls it.
+func (d *daemon) isEntry(r *nativeRun, e hook.Event, k nameKey, rest string, s *session, started []string) bool {
+	if len(started) > 0 {
+		return slices.Contains(started, s.Server)
+	}
+	if !calledSo(s, e, rest) {
+		return false
+	}
+	if s.as != "" || strings.HasPrefix(k.word, "plugin_") {
+		return true
+	}
+	// fail closed: a session that the client has by another name is not the one
+	names := d.lookup(r).Names(s.Server)
+	return len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return hook.ServerWord(n) == k.word })
 }
 
 // calledSo reports whether a session is of the server that a tool names, where
@@ -121,21 +137,79 @@ func (d *daemon) entries(r *nativeRun, e hook.Event) onboard.Named {
 	if server == "" {
 		server = r.nameOf(e).word
 	}
-	return r.lookup().Entries(e.Source, server)
+	return d.lookup(r).Entries(e.Source, server)
 }
 
-// lookup is where the client's configuration is.
-func (r *nativeRun) lookup() onboard.Lookup {
+// lookup is where the client's configuration is, and which of its entries start
+// this guard.
+func (d *daemon) lookup(r *nativeRun) onboard.Lookup {
 	environ := ipc.Environ(r.client.PID)
-	return onboard.Lookup{
-		Folder: r.Origin.Folder, Extra: hook.Given(r.client.Cmdline, "--mcp-config"),
-		Env: func(name string) (string, bool) {
-			if v, ok := environ[name]; ok {
-				return v, true
-			}
-			return os.LookupEnv(name)
-		},
+	env := func(name string) (string, bool) {
+		if v, ok := environ[name]; ok {
+			return v, true
+		}
+		return os.LookupEnv(name)
 	}
+	return onboard.Lookup{
+		Folder: r.Origin.Folder, Extra: hook.Given(r.client.Cmdline, "--mcp-config"), Env: env,
+		Ours: func(e *onboard.Entry) bool { return d.startsGuard(e, r.Origin.Folder, env) },
+	}
+}
+
+// startsGuard reports whether an entry of a client's configuration starts one of
+// the guard's own programs, as it is, and for this guard.
+func (d *daemon) startsGuard(e *onboard.Entry, folder string, env func(string) (string, bool)) bool {
+	own := map[string]string{}
+	for _, v := range e.Env {
+		own[v.Name] = v.Value
+		if strings.HasPrefix(v.Name, "LD_") || strings.HasPrefix(v.Name, "DYLD_") || strings.Contains(v.Value, "${") {
+			return false // fail closed: another program may run in its place
+		}
+	}
+	get := func(name string) string {
+		if v, ok := own[name]; ok {
+			return v
+		}
+		v, _ := env(name)
+		return v
+	}
+	paths, err := ipc.PathsOf(get)
+	if err != nil || !sameFolder(paths.State, d.cfg.Paths.State) {
+		return false // it would be asked of another guard
+	}
+	return d.programs.Is(commandFile(e.Command, folder, get("PATH")))
+}
+
+func sameFolder(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// commandFile is the file that a client in a folder starts for a command; ""
+// where that is not known.
+func commandFile(command, folder, path string) string {
+	switch {
+	case command == "" || strings.Contains(command, "$"): // the client puts variables in
+		return ""
+	case filepath.IsAbs(command):
+		return command
+	case strings.Contains(command, "/"):
+		return filepath.Join(folder, command)
+	}
+	for _, dir := range filepath.SplitList(path) {
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(folder, dir)
+		}
+		file := filepath.Join(dir, command)
+		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+			return file
+		}
+	}
+	return ""
 }
 
 // unknownServer says, after a refusal, why a tool of an MCP server was asked
@@ -162,17 +236,18 @@ func (n *natives) named(k nameKey) name {
 }
 
 // context returns proxy.Config.Context for a session. What the session is asked
-// for, the client knows it by.
-func (n *natives) context(s guard.Session) func(id string) guard.Context {
-	return func(id string) guard.Context {
+// for, the client knows it by; a call that only bears the id of another one
+// belongs to nothing.
+func (n *natives) context(s *session) func(guard.ToolCall) guard.Context {
+	return func(c guard.ToolCall) guard.Context {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		u := n.uses[useKey{s.RunID, id}]
-		if u == nil {
+		u := n.uses[useKey{s.RunID, c.CorrelationID}]
+		if u == nil || !u.is(c) || !s.ours && s.Server != config.NativeServer {
 			return guard.Context{}
 		}
 		u.seen = true
-		if u.foreign && u.name.word != "" {
+		if len(u.servers) > 0 && u.name.word != "" {
 			n.names[u.name] = &name{session: s.ID}
 		}
 		return u.context
@@ -185,7 +260,7 @@ func (n *natives) wentPast(k useKey, ran bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	u := n.uses[k]
-	if u == nil || !u.foreign || u.seen {
+	if u == nil || len(u.servers) == 0 || u.seen {
 		return false
 	}
 	if ran && u.name.word != "" {

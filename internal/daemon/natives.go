@@ -3,13 +3,16 @@ package daemon
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/hook"
 	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 	"github.com/mcpguard/mcpguard/internal/native"
 )
 
@@ -47,12 +50,33 @@ type useKey struct {
 	id  string
 }
 
-// use is what is known of one tool use.
+// use is what is known of one tool use, from the hook before it. Its id alone
+// says nothing: whatever the client starts can send it again.
 type use struct {
 	context guard.Context
-	name    nameKey // of the server, for a tool of one
-	foreign bool    // let through because a guarded server would ask
-	seen    bool    // that server's session has seen the call
+	tool    string        // as the hook names it
+	input   digest.Digest // of its canonical form; zero where it has none
+	name    nameKey       // of the server, for a tool of one
+	servers []string      // of the guard, one of which would ask: it was let through for them
+	seen    bool          // a session of one of them has seen that very call
+}
+
+func newUse(c guard.Context, e hook.Event, name nameKey, servers []string) use {
+	u := use{context: c, tool: e.Tool, name: name, servers: servers}
+	if canonical, err := jsonvalue.Canonical(e.Input); err == nil {
+		u.input = digest.Sum(canonical)
+	}
+	return u
+}
+
+// is reports whether a call that came to a server's session is this one.
+func (u *use) is(c guard.ToolCall) bool {
+	if c.Session.Server == config.NativeServer {
+		return len(u.servers) == 0 && u.tool == c.Tool
+	}
+	word := hook.ServerWord(c.Tool)
+	return slices.Contains(u.servers, c.Session.Server) && !u.input.IsZero() && u.input == digest.Sum(c.ArgsCanonical) &&
+		strings.HasPrefix(u.tool, "mcp__"+u.name.word+"__") && strings.HasSuffix(u.tool, "__"+word)
 }
 
 func newNatives() *natives {

@@ -139,6 +139,6 @@ func (d *daemon) proxyNative(ctx context.Context, r *nativeRun) error {
 		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
 		Redactor: d.secrets, Clock: d.clock, Roots: r.roots, Grace: nativeGrace,
 		Log:    d.log.With("session", r.ID, "server", r.Server),
-		Notice: r.notice, Waiting: r.waits, Changed: r.changed, Context: d.natives.context(r.Session), NeedsPerson: r.tools.NeedsPerson,
+		Notice: r.notice, Waiting: r.waits, Changed: r.changed, Context: d.natives.context(r.session), NeedsPerson: r.tools.NeedsPerson,
 	})
 }

@@ -33,7 +33,7 @@ func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
 		if q.ToolUseID == "" {
 			q.ToolUseID = "prompt-" + rand.Text()
 		}
-		if d.guarded(r, hook.Event{Tool: q.Tool}) {
+		if len(d.guarded(r, hook.Event{Tool: q.Tool})) > 0 {
 			return native.Answer{Allow: true} // its server's session asks by itself
 		}
 		q.Person = true // whoever configured the prompt wants what the client's rules leave open asked

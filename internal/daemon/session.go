@@ -223,7 +223,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		Roots: s.roots, ServerRoots: FolderArgs(s.server.Config), Home: d.home(s.server.Config),
 		Log:        d.log.With("session", s.ID, "server", s.Server),
 		Notice:     func(line string) { s.notice(line); _ = h.Notice(line) }, // the shim may be gone
-		Identified: s.identified, Waiting: s.waits, Changed: s.changed, Context: d.natives.context(s.Session),
+		Identified: s.identified, Waiting: s.waits, Changed: s.changed, Context: d.natives.context(s),
 	})
 	if err != nil && ctx.Err() == nil {
 		d.log.Warn("a session ended", "session", s.ID, "server", s.Server, "error", err)

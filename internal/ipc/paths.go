@@ -29,9 +29,10 @@ type Paths struct {
 // DefaultPaths reads the folders from the environment: MCPGUARD_HOME for both,
 // else mcpguard below XDG_CONFIG_HOME (~/.config) and XDG_STATE_HOME
 // (~/.local/state). It creates nothing.
-func DefaultPaths() (Paths, error) { return pathsFrom(os.Getenv) }
+func DefaultPaths() (Paths, error) { return PathsOf(os.Getenv) }
 
-func pathsFrom(getenv func(string) string) (Paths, error) {
+// PathsOf is DefaultPaths of a process with another environment.
+func PathsOf(getenv func(string) string) (Paths, error) {
 	if home := getenv(EnvHome); home != "" {
 		if !filepath.IsAbs(home) {
 			return Paths{}, fmt.Errorf("%s=%q is not an absolute path, so that daemon and clients would look in different folders", EnvHome, home)

@@ -23,7 +23,7 @@ func TestPathsFromEnvironment(t *testing.T) {
 		"relative home":  {env: map[string]string{"HOME": "."}, wrong: "HOME"},
 		"half of it all": {env: map[string]string{"XDG_CONFIG_HOME": "/c"}, wrong: "XDG_STATE_HOME"},
 	} {
-		p, err := pathsFrom(func(k string) string { return c.env[k] })
+		p, err := PathsOf(func(k string) string { return c.env[k] })
 		if c.wrong != "" {
 			if err == nil || !strings.Contains(err.Error(), c.wrong) {
 				t.Errorf("%s: %v, %v; want an error with %q", name, p, err, c.wrong)
@@ -35,7 +35,7 @@ func TestPathsFromEnvironment(t *testing.T) {
 			continue
 		}
 		// Another process finds the same folders.
-		again, err := pathsFrom(func(k string) string {
+		again, err := PathsOf(func(k string) string {
 			for _, kv := range p.Environ() {
 				if v, ok := strings.CutPrefix(kv, k+"="); ok {
 					return v

@@ -76,6 +76,8 @@ type FileError struct {
 	Path      string
 	Line, Col int
 	Message   string
+
+	noServers bool // it can be read, and there is no server in it
 }
 
 func (e *FileError) Error() string {
@@ -135,7 +137,7 @@ func parseClientFile(path string, data []byte) (*ClientFile, error) {
 	}
 	servers, ok := members["mcpServers"]
 	if !ok && top != User {
-		return nil, &FileError{Path: path, Message: "it has no mcpServers, so it is no client's configuration that is known here"}
+		return nil, &FileError{Path: path, Message: "it has no mcpServers, so it is no client's configuration that is known here", noServers: true}
 	}
 	if ok {
 		if err := f.servers(servers, top, ""); err != nil {

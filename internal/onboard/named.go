@@ -1,6 +1,8 @@
 package onboard
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -11,7 +13,8 @@ import (
 type Named struct {
 	// Servers are those of the guard that entries of the name start.
 	Servers []string
-	// Past says that an entry of the name starts something else.
+	// Past says that an entry of the name starts something else, or that a file in
+	// which one may stand cannot be read in exactly one way.
 	Past bool
 }
 
@@ -21,6 +24,9 @@ type Lookup struct {
 	Folder string
 	Env    func(string) (string, bool)
 	Extra  []string
+	// Ours reports whether an entry that says so starts this guard: its name
+	// proves nothing.
+	Ours func(*Entry) bool
 }
 
 // Entries looks a server up by the client's name for it: in the scope that the
@@ -30,16 +36,17 @@ type Lookup struct {
 // client has read.
 func (l Lookup) Entries(scope, name string) Named {
 	var out Named
-	l.each(scope, func(e *Entry) {
+	unread := l.each(scope, func(e *Entry) {
 		if hook.ServerWord(e.Name) != hook.ServerWord(name) {
 			return
 		}
-		if server, ok := e.guarded(); ok && e.Problem == "" {
+		if server, ok := e.guarded(); ok && e.Problem == "" && l.Ours(e) {
 			out.Servers = append(out.Servers, server)
 		} else {
 			out.Past = true
 		}
 	})
+	out.Past = out.Past || unread // fail closed: clients read more loosely than the guard
 	return out
 }
 
@@ -47,19 +54,32 @@ func (l Lookup) Entries(scope, name string) Named {
 // start it.
 func (l Lookup) Names(server string) (names []string) {
 	l.each("", func(e *Entry) {
-		if s, ok := e.guarded(); ok && s == server {
+		if s, ok := e.guarded(); ok && s == server && l.Ours(e) {
 			names = append(names, e.Name)
 		}
 	})
 	return names
 }
 
-// each calls f for the entries of a scope, or of all, that hold in the folder.
-func (l Lookup) each(scope string, f func(*Entry)) {
+// each calls f for the entries of a scope, or of all, that hold in the folder. It
+// reports whether a file that is there could not be read.
+func (l Lookup) each(scope string, f func(*Entry)) (unread bool) {
 	take := func(path string, want Scope) {
-		file, err := readClientFile(path)
+		var file *ClientFile
+		var err error
+		if strings.HasPrefix(strings.TrimSpace(path), "{") {
+			file, err = parseClientFile("--mcp-config", []byte(path)) // an object in the place of a file
+		} else {
+			if !filepath.IsAbs(path) {
+				path = filepath.Join(l.Folder, path)
+			}
+			file, err = readClientFile(path)
+		}
 		if err != nil {
-			return // what the client cannot read either, or is not there
+			var said *FileError
+			none := errors.Is(err, fs.ErrNotExist) || errors.As(err, &said) && said.noServers
+			unread = unread || !none
+			return
 		}
 		for _, e := range file.Entries {
 			if want != "" && e.Scope != want || e.Scope == Local && !under(projectKeys(l.Folder), e.Project) {
@@ -70,12 +90,6 @@ func (l Lookup) each(scope string, f func(*Entry)) {
 	}
 	if scope == "" || scope == "dynamic" {
 		for _, path := range l.Extra {
-			if strings.HasPrefix(strings.TrimSpace(path), "{") {
-				continue // an object in the place of a file
-			}
-			if !filepath.IsAbs(path) {
-				path = filepath.Join(l.Folder, path)
-			}
 			take(path, "")
 		}
 	}
@@ -89,6 +103,7 @@ func (l Lookup) each(scope string, f func(*Entry)) {
 			}
 		}
 	}
+	return unread
 }
 
 func under(keys []string, project string) bool {

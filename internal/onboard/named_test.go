@@ -31,7 +31,9 @@ func TestEntries(t *testing.T) {
 	write(filepath.Join(project, ".mcp.json"), `{"mcpServers": {"shared": `+guarded("shared")+`, "fs": `+other+`}}`)
 	write(filepath.Join(project, "more.json"), `{"mcpServers": {"extra": `+guarded("extra")+`, "web": {"type": "http", "url": "https://example.com"}}}`)
 	lookup := func(name string) (string, bool) { return home, name == "HOME" }
-	l := Lookup{Folder: project, Env: lookup, Extra: []string{"more.json", `{"mcpServers": {}}`, "missing.json"}}
+	ours := func(e *Entry) bool { return e.Command == "/opt/mcpguardd" }
+	l := Lookup{Folder: project, Env: lookup, Ours: ours, Extra: []string{"more.json",
+		`{"mcpServers": {"inline": ` + guarded("inline") + `, "fake": {"command": "./tools/mcpguardd", "args": ["stdio", "files"]}}}`, `{}`, "missing.json"}}
 	for server, want := range map[string][]string{"files": {"both", "fs"}, "db": {"my.db"}, "extra": {"extra"}, "nobody": nil} {
 		got := l.Names(server)
 		slices.Sort(got)
@@ -55,12 +57,22 @@ func TestEntries(t *testing.T) {
 		{"dynamic", "extra", Named{Servers: []string{"extra"}}},
 		{"dynamic", "web", Named{Past: true}},
 		{"dynamic", "fs", Named{}},
+		{"dynamic", "inline", Named{Servers: []string{"inline"}}},
+		{"dynamic", "fake", Named{Past: true}}, // the base name proves nothing
 		{"plugin", "fs", Named{}},
 		{"user", "nobody", Named{}},
 	} {
 		got := l.Entries(c.scope, c.name)
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s in scope %q: %+v, want %+v", c.name, c.scope, got, c.want)
+		}
+	}
+	// A file that the client reads and the guard does not may hold an entry of any
+	// name.
+	for _, text := range []string{`{"mcpServers": {"fs": ` + guarded("files") + `, "fs": ` + other + `}}`, `{"mcpServers": {}`} {
+		write(filepath.Join(project, ".mcp.json"), text)
+		if got := l.Entries("project", "fs"); !got.Past || len(got.Servers) > 0 {
+			t.Errorf("%s: %+v", text, got)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func (s *session) newCall(r *request, m jsonrpc.Message) *call {
 	c.tc.CorrelationID = string(c.tc.ID)
 	if at, ok := jsonrpc.Lookup(m.Raw, m.Params, "_meta", metaToolUse); ok {
 		if id, ok := jsonrpc.String(m.Raw, at); ok && id != "" && len(id) <= maxLabel {
-			c.tc.CorrelationID, c.tc.Context = id, s.cfg.Context(id)
+			c.tc.CorrelationID = id
 		}
 	}
 	return c
@@ -230,7 +230,11 @@ func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, erro
 		}
 	}
 	c.tc.ArgsRaw = digest.Sum(c.tc.Args)
-	if err := c.readArgs(); err != nil {
+	err := c.readArgs()
+	if c.tc.ArgsCanonical != nil && c.tc.CorrelationID != string(c.tc.ID) {
+		c.tc.Context = s.cfg.Context(c.tc)
+	}
+	if err != nil {
 		return nil, err
 	}
 	tool, err := s.toolInForce(c)

@@ -104,9 +104,10 @@ type Config struct {
 	Grace  time.Duration  // for executions at the end of the session; zero: 10 s
 	Log    *slog.Logger   // names the session; may be nil
 
-	// Context says what a call belongs to on the client's side, by the client's
-	// tool-use id. May be nil.
-	Context func(toolUseID string) guard.Context
+	// Context says what a call belongs to on the client's side. It is asked of
+	// calls that bear a tool-use id of the client's, their correlation id, once
+	// their tool and canonical arguments are known. May be nil.
+	Context func(guard.ToolCall) guard.Context
 
 	// NeedsPerson reports whether a human has to decide about the client's request
 	// with this id, even where the policy would let it through: its client asks
@@ -145,7 +146,7 @@ func (c Config) withDefaults() Config {
 		c.Notice = func(string) {}
 	}
 	if c.Context == nil {
-		c.Context = func(string) guard.Context { return guard.Context{} }
+		c.Context = func(guard.ToolCall) guard.Context { return guard.Context{} }
 	}
 	if c.Identified == nil {
 		c.Identified = func(string, string) {}
