@@ -135,9 +135,9 @@ type meta struct {
 }
 
 // checkFile refuses what is no regular file, is empty, has no valid meta page or
-// is shorter than that says, and what bbolt would run into as soon as it opens
-// the file: a damaged list of free pages, or where it would look for them itself
-// any damaged page. The rest is for the search that follows.
+// is shorter than that says, and what would lead bbolt astray: where there are
+// checksums, a damaged page that leads to others or lists the free ones, else any
+// page that cannot be right. The rest is for the search that follows.
 func checkFile(path string) (m meta, sums *pageSums, err error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -172,11 +172,11 @@ func checkFile(path string) (m meta, sums *pageSums, err error) {
 	if sums, err = readSums(path); err != nil {
 		return m, nil, err
 	}
-	if !sums.fit(m) {
+	if sums != nil && !sums.fit(m) {
 		sums = nil
 	}
 	if sums != nil && m.freelist != 0 {
-		err = checkFreelist(f, m, sums)
+		err = sums.checkFrame(f)
 	} else {
 		err = checkPages(f, m)
 	}

@@ -36,6 +36,7 @@ type pageWalk struct {
 	pages    int64     // the high water mark
 	seen     []byte    // one bit for each page
 	sums     *pageSums // nil: the pages are checked for their form alone
+	note     *pageSums // where the checksums of the pages go, if they are made
 	stop     func() error
 
 	// all says that the walk goes on where it finds damage, which is gathered.
@@ -105,6 +106,7 @@ func (w *pageWalk) read(id int64, low, high []byte) ([]byte, error) {
 			return nil, w.bad(i, low, high, "it is used twice")
 		}
 	}
+	w.noted(id, data)
 	if overflow == 0 {
 		return data, nil
 	}
@@ -113,11 +115,24 @@ func (w *pageWalk) read(id int64, low, high []byte) ([]byte, error) {
 		return nil, fmt.Errorf("reading page %d: %w", id+1, err)
 	}
 	for i := int64(1); i <= overflow; i++ {
+		w.noted(id+i, data[i*w.pageSize:(i+1)*w.pageSize])
 		if err := w.compare(id+i, data[i*w.pageSize:(i+1)*w.pageSize], low, high); err != nil {
 			return nil, err
 		}
 	}
 	return data, nil
+}
+
+// noted keeps the checksum of a page, and that it leads to others: pages of the
+// tree of buckets, branches, and lists of free pages.
+func (w *pageWalk) noted(id int64, data []byte) {
+	if w.note == nil {
+		return
+	}
+	w.note.pages[id] = crc32.Checksum(data, castagnoli)
+	if w.bucket == "" || binary.NativeEndian.Uint16(data[8:]) == pageBranch && int64(binary.NativeEndian.Uint64(data)) == id {
+		w.note.frame[id/8] |= 1 << (id % 8)
+	}
 }
 
 // compare holds one page against its checksum.
@@ -236,16 +251,4 @@ func (w *pageWalk) freelist(id int64) error {
 		}
 	}
 	return nil
-}
-
-// checkFreelist holds the list of free pages against its checksums. It is the
-// one thing that bbolt uses before anything else is read.
-func checkFreelist(f *os.File, m meta, sums *pageSums) error {
-	w := newWalk(f, m)
-	w.sums = sums
-	data, err := w.read(m.freelist, nil, nil)
-	if err == nil && binary.NativeEndian.Uint16(data[8:]) != pageFreelist {
-		err = w.bad(m.freelist, nil, nil, "it is not the list of free pages")
-	}
-	return err
 }

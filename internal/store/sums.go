@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"os"
 )
@@ -21,8 +20,8 @@ import (
 // Against someone who changes the checksums too they are no help; the log is.
 const (
 	sumsSuffix = ".sums"
-	sumsMagic  = "mcpguard\x00sums\x00v1"
-	sumsHeader = len(sumsMagic) + 4 + 8 + 8
+	sumsMagic  = "mcpguard\x00sums\x00v2"
+	sumsHeader = len(sumsMagic) + 4 + 8 + 8 + 8
 	maxSums    = 64 << 20 // bytes: of a database of 64 GiB
 )
 
@@ -32,13 +31,16 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type pageSums struct {
 	pageSize int64
 	tx       uint64
-	meta     uint64 // the checksum that bbolt gave the meta page
-	pages    []uint32
+	meta     uint64   // the checksum that bbolt gave the meta page
+	pages    []uint32 // 0 for a page that is not in use
+	// frame marks the pages that lead to others, one bit for each: a damaged one
+	// could send bbolt round in circles, so they are compared before it reads.
+	frame []byte
 }
 
 // fit reports whether the checksums are those of the state that m describes.
 func (s *pageSums) fit(m meta) bool {
-	return s != nil && s.tx == m.tx && s.meta == m.sum && s.pageSize == m.pageSize && int64(len(s.pages)) == m.pages
+	return s.tx == m.tx && s.meta == m.sum && s.pageSize == m.pageSize && int64(len(s.pages)) == m.pages
 }
 
 // same compares one page.
@@ -47,14 +49,16 @@ func (s *pageSums) same(id int64, page []byte) bool {
 }
 
 func (s *pageSums) encode() []byte {
-	b := make([]byte, 0, sumsHeader+4*len(s.pages)+4)
+	b := make([]byte, 0, sumsHeader+4*len(s.pages)+len(s.frame)+4)
 	b = append(b, sumsMagic...)
 	b = binary.BigEndian.AppendUint32(b, uint32(s.pageSize))
 	b = binary.BigEndian.AppendUint64(b, s.tx)
 	b = binary.BigEndian.AppendUint64(b, s.meta)
+	b = binary.BigEndian.AppendUint64(b, uint64(len(s.pages)))
 	for _, sum := range s.pages {
 		b = binary.BigEndian.AppendUint32(b, sum)
 	}
+	b = append(b, s.frame...)
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
@@ -68,19 +72,20 @@ func readSums(path string) (*pageSums, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the checksums of the database: %w", err)
 	}
-	n := len(b) - 4
-	if n < sumsHeader || !bytes.HasPrefix(b, []byte(sumsMagic)) || (n-sumsHeader)%4 != 0 ||
-		binary.BigEndian.Uint32(b[n:]) != crc32.Checksum(b[:n], castagnoli) {
+	end := len(b) - 4
+	if end < sumsHeader || !bytes.HasPrefix(b, []byte(sumsMagic)) || binary.BigEndian.Uint32(b[end:]) != crc32.Checksum(b[:end], castagnoli) {
 		return nil, nil
 	}
-	b = b[len(sumsMagic):n]
-	s := &pageSums{
-		pageSize: int64(binary.BigEndian.Uint32(b)), tx: binary.BigEndian.Uint64(b[4:]), meta: binary.BigEndian.Uint64(b[12:]),
-		pages: make([]uint32, 0, len(b)/4-5),
+	b = b[len(sumsMagic):end]
+	s := &pageSums{pageSize: int64(binary.BigEndian.Uint32(b)), tx: binary.BigEndian.Uint64(b[4:]), meta: binary.BigEndian.Uint64(b[12:])}
+	n := binary.BigEndian.Uint64(b[20:])
+	if b = b[28:]; n > maxSums || uint64(len(b)) != 4*n+n/8+1 {
+		return nil, nil
 	}
-	for b = b[20:]; len(b) > 0; b = b[4:] {
-		s.pages = append(s.pages, binary.BigEndian.Uint32(b))
+	for ; n > 0; n-- {
+		s.pages, b = append(s.pages, binary.BigEndian.Uint32(b)), b[4:]
 	}
+	s.frame = bytes.Clone(b)
 	return s, nil
 }
 
@@ -97,14 +102,15 @@ func writeSums(path string, damaged []Damage) error {
 	if !ok {
 		return fmt.Errorf("keeping the checksums of the database: %w: it has no valid meta page", ErrMissing)
 	}
-	s := &pageSums{pageSize: m.pageSize, tx: m.tx, meta: m.sum, pages: make([]uint32, 0, m.pages)}
-	page := make([]byte, m.pageSize)
-	r := io.NewSectionReader(f, 0, m.pages*m.pageSize)
-	for range m.pages {
-		if _, err := io.ReadFull(r, page); err != nil {
-			return fmt.Errorf("keeping the checksums of the database: %w", err)
-		}
-		s.pages = append(s.pages, crc32.Checksum(page, castagnoli))
+	s := &pageSums{pageSize: m.pageSize, tx: m.tx, meta: m.sum, pages: make([]uint32, m.pages), frame: make([]byte, m.pages/8+1)}
+	w := newWalk(f, m)
+	w.all, w.note = true, s
+	err = w.page(m.root, 0, nil, nil)
+	if err == nil && m.freelist != 0 {
+		err = w.freelist(m.freelist)
+	}
+	if err != nil && !errors.Is(err, errPage) { // damage was found before, or will be by the next start
+		return fmt.Errorf("keeping the checksums of the database: %w", err)
 	}
 	for _, d := range damaged {
 		if d.Page < int64(len(s.pages)) && s.pages[d.Page] == d.has {
@@ -112,4 +118,22 @@ func writeSums(path string, damaged []Damage) error {
 		}
 	}
 	return writeFile(path+sumsSuffix, s.encode())
+}
+
+// checkFrame compares the pages that lead to others, and those that list the
+// free ones.
+func (s *pageSums) checkFrame(f *os.File) error {
+	page := make([]byte, s.pageSize)
+	for id := range int64(len(s.pages)) {
+		if s.frame[id/8]&(1<<(id%8)) == 0 {
+			continue
+		}
+		if _, err := f.ReadAt(page, id*s.pageSize); err != nil {
+			return fmt.Errorf("reading page %d: %w", id, err)
+		}
+		if !s.same(id, page) {
+			return fmt.Errorf("%w: page %d, on which others rest, is not what was written there", errPage, id)
+		}
+	}
+	return nil
 }
