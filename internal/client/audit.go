@@ -48,3 +48,13 @@ type Proof struct {
 	Since      int64    `json:"since"`      // size of the earlier log
 	Hashes     [][]byte `json:"hashes"`     // the proof; empty where there is none
 }
+
+// Verification is what the daemon found when it recomputed its log.
+type Verification struct {
+	Records int64 `json:"records"` // that were read
+	// FirstBad and LastBad bound the damaged record, -1 if there is none.
+	FirstBad int64    `json:"firstBad"`
+	LastBad  int64    `json:"lastBad"`
+	Problem  string   `json:"problem"` // a sentence, empty if the log is whole
+	Twice    []string `json:"twice"`   // calls that ended more than once
+}

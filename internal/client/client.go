@@ -236,6 +236,11 @@ func (c *Client) Checkpoint(ctx context.Context, since int64) (Proof, error) {
 	return get[Proof](ctx, c, "/v1/audit/checkpoint", q)
 }
 
+// VerifyLog lets the daemon recompute its log, which may take a while.
+func (c *Client) VerifyLog(ctx context.Context) (Verification, error) {
+	return get[Verification](ctx, c, "/v1/audit/verification", nil)
+}
+
 // Status returns the daemon's word about itself.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	return get[Status](ctx, c, "/v1/status", nil)

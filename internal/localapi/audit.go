@@ -208,3 +208,20 @@ func (a *API) checkpoint(r *http.Request) (any, error) {
 	}
 	return out, nil
 }
+
+// verification is GET /v1/audit/verification: what the daemon finds when it
+// recomputes the log from its file, as it would be found without a daemon.
+func (a *API) verification(r *http.Request) (any, error) {
+	if q := query(r); q.err != nil {
+		return nil, q.err
+	}
+	v, err := a.cfg.Store.Verify(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	out := client.Verification{Records: v.Size, FirstBad: v.FirstBad, LastBad: v.LastBad, Problem: v.Problem, Twice: v.Twice}
+	if out.Twice == nil {
+		out.Twice = []string{}
+	}
+	return out, nil
+}

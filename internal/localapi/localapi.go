@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
@@ -52,6 +53,8 @@ type Log interface {
 
 // Prover vouches for the audit log.
 type Prover interface {
+	// Verify recomputes the whole log. Damage is in the report.
+	Verify(ctx context.Context) (audit.Report, error)
 	Checkpoint() ([]byte, error)
 	Verifier() string
 	ProveConsistency(size, older int64) (tlog.TreeProof, error)

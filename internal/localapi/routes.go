@@ -70,6 +70,7 @@ func (a *API) routes() http.Handler {
 	read("/v1/stats", a.stats)
 	read("/v1/audit", a.audit)
 	read("/v1/audit/checkpoint", a.checkpoint)
+	read("/v1/audit/verification", a.verification)
 
 	for path, allowed := range methods {
 		list := strings.Join(allowed, ", ")
@@ -213,6 +214,8 @@ func (a *API) reply(w http.ResponseWriter, r *http.Request, h answer) {
 			return
 		}
 	}
+	// The time counts from here: verifying a long log takes longer.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
 	_, _ = b.WriteTo(w) // a reader who is gone needs no answer

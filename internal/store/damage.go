@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -292,13 +293,15 @@ func damageAlert(path string, found []Damage) Alert {
 // WayOut says step by step what to do about a database that is damaged or
 // missing.
 func WayOut(path string) string {
-	return fmt.Sprintf(`what to do:
+	dir, name := filepath.Split(path)
+	return fmt.Sprintf(`what to do, in %[1]s:
 1. stop the daemon: mcpguardd stop
-2. keep what is there: cp -a %[1]q %[1]q.damaged (the same for %[1]q.head and %[1]q.key)
+2. keep a copy of what is there: %[2]s and every file whose name begins with %[2]s.
 3. save what can be read of the log: mcpguardd audit export > log.jsonl
-4. either put %[1]q and %[1]q.head back from a backup, or begin anew: move %[1]q, %[1]q.head, %[1]q.journal and %[1]q.sums away; open approvals are gone then, configuration and accepted tools stay
+4. either put %[2]s and %[2]s.head back from a backup and remove %[2]s.journal and %[2]s.sums, or begin anew: remove all four;
+   open approvals are gone then, configuration and accepted tools stay
 5. look whether all is well: mcpguardd doctor, then approve ack log
-6. find the cause: look at the disk and its file system before you go on`, path)
+6. find the cause: look at the disk and its file system before you go on`, dir, name)
 }
 
 // Problem says in a sentence why nothing executes, or what is damaged; empty if

@@ -240,7 +240,21 @@ func (s *Store) Verify(ctx context.Context) (audit.Report, error) {
 	if err != nil {
 		return audit.Report{}, fmt.Errorf("verifying the audit log: %w", err)
 	}
-	return s.verify(ctx, s.Verifier(), headFile)
+	r, err := s.verify(ctx, s.Verifier(), headFile)
+	return withDamage(r, err, s.check.Load().damaged())
+}
+
+// withDamage turns pages that cannot be read into a report that names them.
+func withDamage(r audit.Report, err error, found []Damage) (audit.Report, error) {
+	if !errors.Is(err, ErrMissing) {
+		return r, err
+	}
+	r.FirstBad, r.LastBad = r.Size, max(r.Size, r.LastBad)
+	r.Problem = fmt.Sprintf("records from %d on cannot be read: %v", r.Size, err)
+	if len(found) > 0 {
+		r.Problem += "\nthe database is damaged:\n" + damageText(found)
+	}
+	return r, nil
 }
 
 // Log is the audit log of a database that no daemon has open, read-only.
@@ -353,8 +367,41 @@ func (l *Log) Verifier() string { return l.verifier }
 
 // Verify checks the whole log.
 func (l *Log) Verify(ctx context.Context) (audit.Report, error) {
-	return l.verify(ctx, l.verifier, l.head)
+	var found []Damage
+	r, err := l.verify(ctx, l.verifier, l.head)
+	if err != nil && l.db.sums != nil {
+		found, _ = lookAtPages(ctx, l.db) // the report has the reason either way
+	}
+	return withDamage(r, err, found)
 }
+
+// Examine looks for damage in a database that no daemon has open, and changes
+// nothing. It returns ErrMissing where there was one, and ErrFilesGone where its
+// journal is gone with what it did last; ErrLocked while a daemon has it open.
+func Examine(ctx context.Context, path string) (found []Damage, err error) {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(path + ".head"); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil // there never was one
+		}
+		return nil, fmt.Errorf("%w: %s does not exist, but %s.head says that it did", ErrMissing, path, path)
+	}
+	db, err := openFile(path, true, defaultLockTimeout)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if _, err := os.Lstat(path + journalSuffix); errors.Is(err, fs.ErrNotExist) && db.meta.freelist == 0 {
+		return nil, fmt.Errorf("%w: %s was removed while a daemon ran that did not stop in order; what it did last may be missing, "+
+			"and the next start cancels what is open", ErrFilesGone, path+journalSuffix)
+	}
+	if db.sums == nil {
+		return nil, nil // its pages were walked when it was opened
+	}
+	return lookAtPages(ctx, db)
+}
+
+// Describe names damage, one part on each line.
+func Describe(found []Damage) string { return damageText(found) }
 
 // Close closes the database.
 func (l *Log) Close() error { return l.db.Close() }

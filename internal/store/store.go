@@ -237,15 +237,13 @@ func (s *Store) Close() error {
 		s.feed.shut()
 		s.endCheck()
 		var err error
-		sealed := !s.indeterminate.Load()
-		if sealed {
+		if !s.indeterminate.Load() {
 			err = s.sealHead()
+			if c := s.check.Load(); err == nil && c.whole.Load() {
+				err = writeSums(s.path, s.db.f, c.damaged()) // the lock is still held
+			}
 		}
-		err = errors.Join(err, s.putBack(), s.closeFile())
-		if sealed && err == nil && s.check.Load().whole.Load() {
-			err = writeSums(s.path, s.check.Load().damaged())
-		}
-		s.closeErr = err
+		s.closeErr = errors.Join(err, s.putBack(), s.closeFile())
 	})
 	return s.closeErr
 }

@@ -89,15 +89,11 @@ func readSums(path string) (*pageSums, error) {
 	return s, nil
 }
 
-// writeSums leaves the checksums of a database that is closed now. What was
+// writeSums leaves the checksums of a database that is about to be closed: nothing
+// is written to it any more. What was
 // found damaged keeps the checksum that it should have, so that the next start
 // finds it again.
-func writeSums(path string, damaged []Damage) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("keeping the checksums of the database: %w", err)
-	}
-	defer f.Close()
+func writeSums(path string, f *os.File, damaged []Damage) error {
 	m, ok := newestMeta(f)
 	if !ok {
 		return fmt.Errorf("keeping the checksums of the database: %w: it has no valid meta page", ErrMissing)
@@ -105,7 +101,7 @@ func writeSums(path string, damaged []Damage) error {
 	s := &pageSums{pageSize: m.pageSize, tx: m.tx, meta: m.sum, pages: make([]uint32, m.pages), frame: make([]byte, m.pages/8+1)}
 	w := newWalk(f, m)
 	w.all, w.note = true, s
-	err = w.page(m.root, 0, nil, nil)
+	err := w.page(m.root, 0, nil, nil)
 	if err == nil && m.freelist != 0 {
 		err = w.freelist(m.freelist)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,12 +42,20 @@ func (a *app) auditVerify() *cobra.Command {
 				return err
 			}
 			if !r.OK() {
-				return fmt.Errorf("the audit log does NOT verify: %s", r.Problem)
+				return fmt.Errorf("the audit log does NOT verify: %s", verdict(r))
 			}
 			fmt.Fprintf(a.out, "verified  %d records\n", r.Size)
 			return nil
 		},
 	}
+}
+
+// verdict says what is wrong with a log.
+func verdict(r audit.Report) string {
+	if r.Problem == "" {
+		return fmt.Sprintf("calls ended more than once, or without having been asked for: %s", strings.Join(r.Twice, ", "))
+	}
+	return r.Problem
 }
 
 func (a *app) auditExport() *cobra.Command {

@@ -57,9 +57,18 @@ func (l remoteLog) Records(ctx context.Context, run guard.RunID) (out []audit.Ev
 	return out, err
 }
 
-// Verify takes every record up to the daemon's signed checkpoint, recomputes
-// the tree from them alone and holds it against that checkpoint.
+// Verify asks the daemon to hold its file against what is stored and signed,
+// which names a damaged record. Then it takes every record up to the daemon's
+// signed checkpoint, recomputes the tree from them alone and holds it against
+// that checkpoint: the daemon's word alone is not enough.
 func (l remoteLog) Verify(ctx context.Context) (audit.Report, error) {
+	v, err := l.api.VerifyLog(ctx)
+	if err != nil {
+		return audit.Report{}, reached(err)
+	}
+	if r := (audit.Report{Size: v.Records, FirstBad: v.FirstBad, LastBad: v.LastBad, Problem: v.Problem, Twice: v.Twice}); !r.OK() {
+		return r, nil
+	}
 	proof, err := l.api.Checkpoint(ctx, 0)
 	if err != nil {
 		return audit.Report{}, reached(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/store"
 	"github.com/mcpguard/mcpguard/internal/version"
 )
 
@@ -137,6 +138,7 @@ func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
 	switch {
 	case errors.Is(err, client.ErrUnreachable) && errors.Is(err, ipc.ErrNoDaemon):
 		d.note("the daemon does not run; a client or approve starts it")
+		d.database(ctx, p)
 		return
 	case err != nil:
 		d.bad("the daemon: %v", err)
@@ -154,6 +156,19 @@ func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
 	}
 	if s.Alerts > 0 {
 		d.note("%d alerts wait to be acknowledged: approve --list", s.Alerts)
+	}
+}
+
+// database looks at the files of a database that no daemon answers for.
+func (d *diagnosis) database(ctx context.Context, p ipc.Paths) {
+	found, err := store.Examine(ctx, p.DB())
+	switch {
+	case errors.Is(err, store.ErrMissing):
+		d.bad("%v\n%s", err, store.WayOut(p.DB()))
+	case err != nil:
+		d.bad("the database: %v", err)
+	case len(found) > 0:
+		d.bad("the database is damaged:\n%s\n%s", store.Describe(found), store.WayOut(p.DB()))
 	}
 }
 
