@@ -282,7 +282,18 @@ func (Quotas) noun() string { return "quotas" }
 
 // Retention says how long the content of decided approvals is kept.
 type Retention struct {
-	Payloads Duration `yaml:"payloads" doc:"Arguments and diffs of approvals that ended, such as 30d. Default: kept. The audit log is never shortened."`
+	Payloads Duration `yaml:"payloads" doc:"Arguments and diffs of approvals that ended, such as 30d. Default: 90d. The audit log is never shortened."`
+}
+
+// DefaultPayloads is how long contents are kept where the file does not say.
+const DefaultPayloads = 90 * 24 * time.Hour
+
+// Keep returns how long the contents of approvals that ended are kept.
+func (r Retention) Keep() time.Duration {
+	if r.Payloads == 0 {
+		return DefaultPayloads
+	}
+	return time.Duration(r.Payloads)
 }
 
 func (Retention) noun() string { return "retention" }

@@ -267,10 +267,9 @@ func (d *daemon) prune(ctx context.Context) {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	for {
-		if keep := time.Duration(d.policy.Load().Config().Retention.Payloads); keep > 0 {
-			if _, err := d.store.Prune(ctx, d.now().Add(-keep)); err != nil && ctx.Err() == nil {
-				d.log.Error("removing the contents of old approvals", "error", err)
-			}
+		keep := d.policy.Load().Config().Retention.Keep()
+		if _, err := d.store.Prune(ctx, d.now().Add(-keep)); err != nil && ctx.Err() == nil {
+			d.log.Error("removing the contents of old approvals", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -183,8 +183,8 @@ func (d *differ) global(old, new *config.Config) {
 	d.limit("quotas.held", int64(old.Quotas.Held), int64(new.Quotas.Held), count)
 	d.limit("quotas.held_calls", int64(old.Quotas.HeldCalls), int64(new.Quotas.HeldCalls), count)
 	d.limit("quotas.sessions", int64(old.Quotas.Sessions), int64(new.Quotas.Sessions), count)
-	if old.Retention != new.Retention {
-		d.add(false, "retention: %s → %s", span(int64(old.Retention.Payloads)), span(int64(new.Retention.Payloads)))
+	if before, now := old.Retention.Keep(), new.Retention.Keep(); before != now {
+		d.add(false, "retention: %s → %s", before, now)
 	}
 }
 

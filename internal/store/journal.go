@@ -83,9 +83,6 @@ func (j *journal) sum(seq uint64, payload []byte) []byte {
 // begin returns an empty record, to which a batch appends its changes. There is
 // one at a time.
 func (j *journal) begin() []byte {
-	if cap(j.buf) > journalSize {
-		j.buf = nil // one large batch is no reason to keep as much for ever
-	}
 	return append(j.buf[:0], make([]byte, journalHeader)...)
 }
 
@@ -95,7 +92,9 @@ func (j *journal) append(b []byte) error {
 	n := len(b)
 	size := (n + journalAlign - 1) &^ (journalAlign - 1)
 	b = append(b, make([]byte, size-n)...)
-	j.buf = b
+	if cap(b) <= journalSize { // one large batch is no reason to keep as much for ever
+		j.buf = b
+	}
 	if j.at+int64(size) > journalSize {
 		return errJournalFull
 	}
