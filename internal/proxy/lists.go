@@ -226,6 +226,12 @@ func (s *session) filterList(m *jsonrpc.Message) []byte {
 		s.stopped(jsonrpc.FromServer, "tools/list", guard.Decision{Rule: guard.RuleAdmission, Reason: err.Error()})
 		return jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInternalError, "mcpguard: "+err.Error(), nil)
 	}
+	plain := func(frame []byte) []byte {
+		if page, err := jsonrpc.Admit(frame, s.cfg.Limits); err == nil {
+			return s.plainVoice(page, true).Raw
+		}
+		return nil
+	}
 	out := jsonrpc.DeleteElements(m.Raw, list, func(_ int, el jsonrpc.Span) bool {
 		name, ok := toolName(m.Raw, el)
 		if !ok {
@@ -236,6 +242,9 @@ func (s *session) filterList(m *jsonrpc.Message) []byte {
 		s.defs.show(name, yes)
 		return !yes
 	})
+	if out != nil && suspicious(out) {
+		out = plain(out)
+	}
 	if out == nil {
 		return jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInternalError, "mcpguard could not filter the server's list of tools", nil)
 	}

@@ -316,7 +316,7 @@ const ruleOutput guard.Rule = "limit_output"
 const repairOutput = "Ask for less, for example for a part of the file or for fewer results."
 
 // release makes what the client gets of an upstream's answer: the same bytes,
-// but for secrets, and only up to a size. executed is said where the answer is
+// but for secrets and what is in the guard's form, and only up to a size. executed is said where the answer is
 // held back. clean is the payload without secrets, nil where it is not known.
 func (s *session) release(c *call, m *jsonrpc.Message, limit int, executed string) (frame, clean []byte) {
 	if why := s.foreignInput(m); why != "" {
@@ -327,7 +327,11 @@ func (s *session) release(c *call, m *jsonrpc.Message, limit int, executed strin
 			Reason: fmt.Sprintf("%sThe answer of %s has %d bytes; the policy lets %d through.", executed, c.tc.Tool, size, limit),
 			Repair: repairOutput}), nil
 	}
-	frame, clean = s.redacted(m)
+	plain := s.plainVoice(*m, false)
+	if plain.Raw == nil {
+		return ownResult(c, word{Status: wordError, Rule: guard.RuleMethod, Reason: executed + "The answer imitates the guard's and is not passed on."}), nil
+	}
+	frame, clean = s.redacted(&plain)
 	if clean == nil {
 		return ownResult(c, word{Status: wordError, Rule: guard.RuleRedactionMarker,
 			Reason: executed + "The answer could not be searched for secrets completely, so it is not passed on.",

@@ -195,6 +195,10 @@ func (s *session) passing(r *request, m jsonrpc.Message) []byte {
 	if why := s.foreignInput(&m); why != "" {
 		return jsonrpc.ErrorReply(m.ID, jsonrpc.CodeMethodNotFound, why, nil)
 	}
+	id := m.ID
+	if m = s.plainVoice(m, false); m.Raw == nil {
+		return jsonrpc.ErrorReply(id, jsonrpc.CodeInternalError, "mcpguard: the server's answer imitates the guard's and was refused", nil)
+	}
 	if r.method == "initialize" || r.method == "server/discover" {
 		return m.Raw // it says what the server is, and holds no data
 	}
@@ -267,6 +271,11 @@ func (s *session) upstreamRequest(m jsonrpc.Message) {
 		_ = s.toUpstream(jsonrpc.ErrorReply(m.ID, code, why, nil))
 		return
 	}
+	id := m.ID
+	if m = s.plainVoice(m, false); m.Raw == nil {
+		_ = s.toUpstream(jsonrpc.ErrorReply(id, jsonrpc.CodeInvalidRequest, "the request imitates the guard", nil))
+		return
+	}
 	why := ""
 	s.update(func(in *inflight) {
 		_, open := in.server[m.ID]
@@ -298,6 +307,9 @@ func (s *session) upstreamNotification(m jsonrpc.Message) {
 		if d.Rule != guard.RuleSwitch { // what a server goes on to say while it is paused is no event
 			s.stopped(jsonrpc.FromServer, m.Method, d)
 		}
+		return
+	}
+	if m = s.plainVoice(m, false); m.Raw == nil {
 		return
 	}
 	switch m.Method {
