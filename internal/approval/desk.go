@@ -183,6 +183,29 @@ func (d *Desk) submit(ctx context.Context, a guard.Approval, events []audit.Even
 	}
 }
 
+// Joins reports whether Submit would join an open approval.
+func (d *Desk) Joins(a guard.Approval) (bool, error) {
+	_, ok, err := d.store.FindOpen(a.Tenant, a.RunID, a.Server, a.Tool, a.Digest)
+	if err != nil {
+		return false, fmt.Errorf("looking for an open approval: %w", err)
+	}
+	return ok, nil
+}
+
+// Waits reports whether a call with the same arguments of the same run has an
+// open approval. What it would change may be something else by now.
+func (d *Desk) Waits(c guard.ToolCall) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range d.open {
+		a := e.approval
+		if a.ArgsRaw == c.ArgsRaw && a.RunID == c.Session.RunID && a.Tool == c.Tool && a.Server == c.Session.Server && a.Tenant == c.Session.Tenant {
+			return true
+		}
+	}
+	return false
+}
+
 // takeOver makes the call of a the live one of an open approval. It returns nil
 // where that has ended in between.
 func (d *Desk) takeOver(ctx context.Context, found, a guard.Approval) (*Ticket, error) {

@@ -142,6 +142,10 @@ func Daemon(t Type, version string, pid int, reason string, at time.Time) Event 
 	return e
 }
 
+// Own is the client of the guard's own calls, as Origin names it. No client may
+// call itself so.
+const Own = "mcpguard"
+
 // Switched returns the event that calls of a scope were stopped, or may go on.
 func Switched(s guard.Switch, on bool, at time.Time) Event {
 	e := ByApprover(New(SwitchChanged, at), s.By)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
@@ -94,7 +95,18 @@ func TestStats(t *testing.T) {
 	if err := r.store.CloseCall(ctx, a.CallID, done); err != nil {
 		t.Fatal(err)
 	}
+	// What the guard itself reads for a call is not among the calls.
+	own := audit.ForSession(audit.ToolCallCompleted, s, r.clock.Now().Wall)
+	own.Origin.Client, own.Status, own.CallID = audit.Own, audit.StatusOK, guard.NewCallID()
+	refused := own
+	refused.Event, refused.EventID, refused.Status, refused.Rule = audit.ToolCallDenied, guard.NewEventID(), "", guard.RuleLimitRate
+	if err := r.store.Record(ctx, own, refused); err != nil {
+		t.Fatal(err)
+	}
 	st := must(r.c.Stats(ctx, time.Time{}))(t)
+	if len(st.ByRule) != 0 {
+		t.Errorf("refusals are %v", st.ByRule)
+	}
 	if st.ByStatus["denied"] != 1 || st.ByStatus["approved"] != 1 || st.ByTier["T1_REVERSIBLE_WRITE"] != 2 || st.Calls != 1 || st.Denials != 1 || st.Outcomes["denied"] != 1 {
 		t.Errorf("stats are %+v", st)
 	}

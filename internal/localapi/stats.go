@@ -126,6 +126,9 @@ func (a *API) countCalls(s *client.Stats) error {
 // count adds one record. A refused call has two: the refusal, with its rule,
 // and the completion that each call has.
 func count(s *client.Stats, e audit.Event) {
+	if e.Origin.Client == audit.Own {
+		return // the guard has read something for a call, which is counted itself
+	}
 	if e.Event == audit.ToolCallDenied {
 		if e.CallID != "" { // other methods are refused, too
 			s.ByRule[string(e.Rule)]++

@@ -31,6 +31,9 @@ type call struct {
 	vars   *expr.Vars
 	def    []byte // the tool's definition, as the upstream listed it
 
+	repeats   bool // an identical call waits for its approval already
+	continues bool // and this one joins it, so that it does not count again
+
 	metered bool // what the meter said when the call came in is known
 	meter   reading
 
@@ -121,11 +124,11 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 	if verdict.Verdict == guard.Allow && verdict.Tier == guard.T0Read {
 		return s.read(ctx, c, tool, outputLimit(verdict))
 	}
-	if err := s.open(ctx, c, tool); err != nil { // on record before anybody waits
-		return nil, err
-	}
 	ready, err := s.bind(c, tool, targets, preview, verdict) // the digest of all that counts
 	if err != nil {
+		return nil, err
+	}
+	if err := s.open(ctx, c, ready); err != nil { // on record before anybody waits
 		return nil, err
 	}
 	var ticket *approval.Ticket
@@ -344,8 +347,11 @@ func (s *session) request(c *call, tool *policy.Tool, targets []guard.Target) po
 		s.meter(c, tool)
 	}
 	calls := s.cfg.Store.CallsInRun(c.tc.Session.Tenant, c.tc.Session.RunID, c.tc.Session.Server, c.tc.Tool)
-	if c.recorded {
-		calls-- // this one is among them
+	if c.recorded || c.repeats {
+		calls-- // this one is among them, or the one that it continues
+		if n := callLimit(tool); n > 0 {
+			calls = min(calls, n-1) // it has its place, however many were refused since
+		}
 	}
 	return policy.Request{
 		Call: c.tc, Definition: c.def, Targets: targets, Args: c.args(),
@@ -360,6 +366,9 @@ func (s *session) meter(c *call, tool *policy.Tool) {
 	n, per := rateOf(tool)
 	c.metered = true
 	c.meter = c.req.place.enter(s.cfg.Meter, keyOf(c.tc), limit{n, per}, s.now())
+	if callLimit(tool) > 0 {
+		c.repeats = s.cfg.Desk.Waits(c.tc)
+	}
 	if tool.Tier != guard.T0Read || len(tool.Config.TiersWhen) > 0 { // what only reads may be repeated
 		c.meter.identical = s.cfg.Meter.lastRan(c.tc, s.now())
 	}
@@ -403,11 +412,20 @@ func (s *session) decide(c *call, tool *policy.Tool, targets []guard.Target, pre
 	return &v, nil
 }
 
-// open records the call durably before it is held or executed, and counts it.
-func (s *session) open(ctx context.Context, c *call, tool *policy.Tool) error {
+// open records the call durably before it is held or executed, and counts it,
+// unless it continues an identical one that waits already.
+func (s *session) open(ctx context.Context, c *call, b *bound) error {
 	ctx, cancel := durably(ctx)
 	defer cancel()
-	err := s.cfg.Store.OpenCall(ctx, s.storeCall(c, callLimit(tool)), s.callEvent(c, audit.ToolCallRequested))
+	opened := s.storeCall(c, callLimit(b.tool))
+	if opened.Limit > 0 && b.verdict.Verdict == guard.Ask {
+		var err error
+		if c.continues, err = s.cfg.Desk.Joins(s.approvalOf(c, b)); err != nil {
+			return s.notRecorded(c, err)
+		}
+		opened.Continues = c.continues
+	}
+	err := s.cfg.Store.OpenCall(ctx, opened, s.callEvent(c, audit.ToolCallRequested))
 	if err != nil {
 		return s.notRecorded(c, err)
 	}

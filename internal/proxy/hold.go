@@ -24,6 +24,17 @@ func (s *session) submit(ctx context.Context, c *call, b *bound) (*approval.Tick
 		return nil, s.notRecorded(c, err)
 	}
 	c.approval = t.ID()
+	if c.continues && t.ID() == a.ID {
+		// fail closed: what it was to join ended in between, and it is not counted
+		c.continues = false
+		rec, cancel := durably(ctx)
+		defer cancel()
+		if err := t.Cancel(rec, "the approval that the call was to join has ended"); err != nil {
+			s.cfg.Log.Error("cancelling an approval", "approval", t.ID(), "err", err)
+		}
+		return nil, broken(guard.RuleLimitCalls, "the approval that this call was to continue has just ended", "make the call again")
+	}
+	c.continues = false // once is enough: what it is asked for again is another approval
 	return t, nil
 }
 

@@ -26,6 +26,22 @@ type usage struct {
 	inFlight int
 	tokens   float64
 	filled   time.Time
+	rate     limit // by which the tokens were counted
+}
+
+// fill counts the tokens up to now. What was used under another rate counts
+// against the one in force: a rate that is widened leaves what it adds.
+func (u *usage) fill(l limit, now time.Time) {
+	had := u.tokens
+	grown := func(by limit) float64 {
+		since := max(0, now.Sub(u.filled))
+		return min(float64(by.n), had+float64(by.n)*float64(since)/float64(by.per))
+	}
+	u.tokens = grown(l)
+	if old := u.rate; old != l && old.n > 0 && old.per > 0 {
+		u.tokens = min(float64(l.n), max(u.tokens, grown(old)+float64(l.n-old.n)))
+	}
+	u.filled, u.rate = now, l
 }
 
 // IdenticalFor is how long an executed call is remembered, so that an identical
@@ -110,7 +126,7 @@ func (m *Meter) enter(k toolKey, n int, per time.Duration, now time.Time) (r rea
 	u := m.tools[k]
 	if u == nil {
 		m.prune(now)
-		u = &usage{tokens: float64(n), filled: now}
+		u = &usage{tokens: float64(n), filled: now, rate: limit{n, per}}
 		m.tools[k] = u
 	}
 	r.others = u.inFlight
@@ -118,10 +134,7 @@ func (m *Meter) enter(k toolKey, n int, per time.Duration, now time.Time) (r rea
 	if r.rateOK = n <= 0 || per <= 0; r.rateOK {
 		return r
 	}
-	if since := now.Sub(u.filled); since > 0 {
-		u.tokens = min(float64(n), u.tokens+float64(n)*float64(since)/float64(per))
-	}
-	u.filled = now
+	u.fill(limit{n, per}, now)
 	if r.rateOK = u.tokens >= 1; r.rateOK {
 		u.tokens--
 	}

@@ -18,7 +18,7 @@ import (
 
 // What a call of the guard's own is named by in the log.
 const (
-	ownClient      = "mcpguard"
+	ownClient      = audit.Own
 	ownReadTimeout = 30 * time.Second // of one read of a record, however long its tool may take
 	maxOwnExcerpt  = 8 << 10          // bytes of an answer that are searched for an excerpt
 )

@@ -264,6 +264,9 @@ func (s *session) identify(m *jsonrpc.Message) {
 	if name == "" {
 		return
 	}
+	if name == audit.Own {
+		name += " (a client)" // its calls are not the guard's own
+	}
 	s.who.Lock()
 	s.origin.Client, s.origin.Version = name, version
 	s.who.Unlock()

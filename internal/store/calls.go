@@ -130,7 +130,7 @@ func (s *Store) CallsInRun(tenant string, run guard.RunID, server, tool string) 
 }
 
 // OpenCall records that a call came in. It counts against the limit of its
-// run. If that is reached the error is ErrLimit, and the call is open and
+// run, unless it continues a call that was counted. If that is reached the error is ErrLimit, and the call is open and
 // recorded all the same, but not counted: like every call it is to be completed,
 // as denied.
 func (s *Store) OpenCall(_ context.Context, c Call, events ...audit.Event) error {
@@ -143,7 +143,7 @@ func (s *Store) OpenCall(_ context.Context, c Call, events ...audit.Event) error
 		return fmt.Errorf("opening a call: %w", err)
 	}
 	if err := s.do("opening a call", run); err != nil {
-		if limit == nil && !errors.Is(err, ErrIndeterminate) {
+		if limit == nil && !c.Continues && !errors.Is(err, ErrIndeterminate) {
 			s.counters.release(c.counter())
 		}
 		return err
@@ -195,8 +195,8 @@ func (s *Store) openCall(c Call, events []audit.Event, list encoded) (run func(*
 			break
 		}
 	}
-	counts := s.counters.reserve(c.counter(), c.Limit)
-	if !counts {
+	counts := !c.Continues && s.counters.reserve(c.counter(), c.Limit)
+	if !counts && !c.Continues {
 		limit = ErrLimit
 	}
 	return func(b *batch) error {

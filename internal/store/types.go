@@ -114,6 +114,9 @@ type Call struct {
 	CorrelationID string          `json:"correlation_id"`
 	// Limit is how many calls of this tool its run may make; 0 is no limit.
 	Limit int `json:"limit,omitempty"`
+	// Continues says that the call continues one that was counted already: it
+	// joins the approval of an identical call.
+	Continues bool `json:"continues,omitempty"`
 }
 
 // Filter selects approvals. The zero value selects all, the oldest first.
