@@ -3,15 +3,33 @@ package redact
 import (
 	"bytes"
 	"math"
+	"strings"
 )
 
 // keywords are parts of names by which assignments are found; the whole name is
-// then judged by secretName.
-var keywords = []string{
-	"password", "passwd", "passphrase", "passcode", "pwd", "secret", "token", "apikey", "api_key", "api-key",
-	"privatekey", "private_key", "private-key", "accesskey", "access_key", "access-key", "accountkey", "account_key",
-	"encryptionkey", "encryption_key", "signingkey", "signing_key", "masterkey", "master_key", "authkey", "auth_key",
-	"credential", "authorization", "connectionstring", "connection_string", "cookie",
+// then judged by secretName and weakName. Some short ones count at the end of a
+// name alone, and so stand with what follows it.
+var keywords = append(spelledApart(
+	"password", "passwd", "passphrase", "passcode", "pwd", "secret", "token", "credential", "authorization", "cookie", "mnemonic",
+	"api key", "private key", "access key", "account key", "encryption key", "signing key", "master key", "auth key", "app key",
+	"subscription key", "preshared key", "fastly key", "connection string", "client-key-data",
+), "_pass", "-pass", ".pass", "dbpass", "userpass", "pass=", "pass =", "pass:", `pass"`, "pass'", "psk=", "psk:", `psk"`,
+	"_pat=", "_pat:", `_pat"`, "_pat ")
+
+// spelledApart returns the names with the space between their words taken out,
+// or a dash or low line in its place.
+func spelledApart(names ...string) []string {
+	var out []string
+	for _, name := range names {
+		if !strings.Contains(name, " ") {
+			out = append(out, name)
+			continue
+		}
+		for _, sep := range []string{"", "_", "-"} {
+			out = append(out, strings.ReplaceAll(name, " ", sep))
+		}
+	}
+	return out
 }
 
 // window is how many bytes of a value are looked at to judge it. What is judged
@@ -26,44 +44,204 @@ const window = 256
 // expression. Names of passwords ask for less than names of tokens and keys,
 // which stand for many other things in code.
 func matchAssignment(b []byte, i, end int) (from, to int, ok bool) {
-	nameEnd := wordDash.run(b, end, maxName)
-	nameStart := i
+	nameStart, nameEnd := i, wordDash.run(b, i, 2*maxName)
 	for nameStart > 0 && i-nameStart < maxName && wordDash[b[nameStart-1]] {
 		nameStart--
 	}
 	if nameStart >= 1 && b[nameStart-1] == '\\' && nameStart < i {
 		nameStart++ // the n of \n
 	}
-	name := b[nameStart:nameEnd]
-	if !secretName(bytes.TrimLeft(name, "-")) {
+	name := bytes.TrimLeft(b[nameStart:nameEnd], "-")
+	strong := secretName(name)
+	if !strong && !weakName(name) {
 		return 0, 0, false
+	}
+	if v, told := toldByForm(b, nameStart, nameEnd); told {
+		val := b[v.start:v.end]
+		return v.start, v.whole(b), secretWord(val) && !oneOf(strings.ToLower(string(val)), plainWords)
 	}
 	j, tight, flag, ok := separator(b, nameStart, nameEnd)
 	if !ok {
 		return 0, 0, false
 	}
 	v := findValue(b, j)
-	if v.end <= v.start {
+	if v.end <= v.start || !secretWord(b[v.start:v.end]) {
 		return 0, 0, false
 	}
-	val := b[v.start:v.end]
-	if bytes.Contains(val, []byte(markerPrefix)) || placeholder(val) {
-		return 0, 0, false
+	a := assignment{b: b, name: name, nameStart: nameStart, v: v, tight: tight}
+	env := strong && tight && isEnvName(name) && !flag
+	if !strong && !v.quoted && !tight && (string(name) == "PASS" || !a.wholeLine()) {
+		return 0, 0, false // the result of a test
 	}
-	env := tight && isEnvName(name) && !flag
-	if !literal(val, name, v.quoted, tight || settingsLine(b, nameStart, v.end), env) {
+	if !a.literal(env) && !a.word() {
 		return 0, 0, false
 	}
 	return v.start, v.whole(b), true
 }
 
-// settingsLine reports whether the assignment is all that its line holds, as in
-// YAML, INI and property files.
-func settingsLine(b []byte, nameStart, valueEnd int) bool {
-	for nameStart > 0 && (b[nameStart-1] == ' ' || b[nameStart-1] == '\t') {
-		nameStart--
+// assignment is a name of a secret, and the value that seems to be given to it.
+type assignment struct {
+	b         []byte
+	name      []byte
+	nameStart int
+	v         value
+	tight     bool // no space around the sign
+}
+
+// inList reports whether the assignment is one of several in a connection string
+// or a query.
+func (a assignment) inList() bool {
+	return a.tight && !a.v.quoted && a.nameStart > 0 && bytes.IndexByte([]byte(";&?"), a.b[a.nameStart-1]) >= 0
+}
+
+// word reports whether the value of a name of passwords is a plain word, or
+// several, in a file of settings: there a word is no variable.
+func (a assignment) word() bool {
+	val := a.b[a.v.start:a.v.end]
+	if !passwordName(a.name) {
+		return false
 	}
-	return (nameStart == 0 || b[nameStart-1] == '\n') && (valueEnd == len(b) || b[valueEnd] == '\n' || b[valueEnd] == '\r')
+	if a.v.quoted && bytes.IndexByte(val, ' ') > 0 {
+		return phrase(val)
+	}
+	if len(val) < 8 || lowCase.run(val, 0, window) < len(val) || oneOf(string(val), plainWords) {
+		return false
+	}
+	return a.v.quoted || a.inList() || a.wholeLine() && !a.inCode() && (a.tight || a.b[a.v.start-1] != ' ' || a.colon() || a.inSection())
+}
+
+// colon reports whether the sign of the assignment is a colon.
+func (a assignment) colon() bool {
+	return bytes.IndexByte(a.b[a.nameStart+len(a.name):a.v.start], ':') >= 0
+}
+
+// wholeLine reports whether the assignment is all that its line holds, as in
+// YAML, INI and property files.
+func (a assignment) wholeLine() bool {
+	at := a.nameStart
+	for at > 0 && a.nameStart-at < maxName && (wordDash[a.b[at-1]] || a.b[at-1] == '.') {
+		at--
+	}
+	for at > 0 && (a.b[at-1] == ' ' || a.b[at-1] == '\t') {
+		at--
+	}
+	end := a.v.end
+	if a.v.quoted {
+		end++
+	}
+	return (at == 0 || a.b[at-1] == '\n') && (end >= len(a.b) || a.b[end] == '\n' || a.b[end] == '\r')
+}
+
+// inCode reports whether the lines around are those of a program: the one before
+// or the one that opens the block ends as no line of settings does.
+func (a assignment) inCode() bool {
+	start, _ := lineStart(a.b, a.nameStart, 2*maxName)
+	own := indent(a.b[start:a.v.start])
+	if end := lineEnd(a.b, a.v.end, window); end < len(a.b) {
+		if next := bytes.TrimLeft(a.b[end:min(len(a.b), end+window)], " \t\r\n"); len(next) > 0 && bytes.IndexByte([]byte("})],;"), next[0]) >= 0 {
+			return true
+		}
+	}
+	from := max(0, start-nearby/2)
+	for n := 0; start > from && n < 12; n++ {
+		end := start - 1
+		start, _ = lineStart(a.b, end, nearby/2)
+		line := bytes.TrimRight(a.b[start:end], " \t\r")
+		text := bytes.TrimLeft(line, " \t")
+		if len(text) == 0 || text[0] == '#' {
+			continue
+		}
+		if bytes.IndexByte([]byte(",;{(="), text[len(text)-1]) >= 0 {
+			return true
+		}
+		if word, _, _ := strings.Cut(string(text[:min(len(text), 16)]), " "); oneOf(word, codeWords) {
+			return true
+		}
+		if indent(line) < own {
+			return false
+		}
+	}
+	return false
+}
+
+func indent(line []byte) int { return len(line) - len(bytes.TrimLeft(line, " \t")) }
+
+// codeWords begin the line above a list of variables or members.
+var codeWords = []string{"class", "def", "func", "function", "interface", "type", "struct", "let", "const", "var", "if", "for", "return", "import", "from"}
+
+// inSection reports whether the line stands under a [section], with nothing but
+// settings between.
+func (a assignment) inSection() bool {
+	at := a.nameStart
+	for n := 0; n < 20; n++ {
+		start, ok := lineStart(a.b, at, nearby/2)
+		line := bytes.TrimSpace(a.b[start:at])
+		if n > 0 && len(line) > 2 && line[0] == '[' && line[len(line)-1] == ']' {
+			return true
+		}
+		if n > 0 && len(line) > 0 && bytes.IndexAny(line, "=#;") < 0 || !ok || start == 0 {
+			return false
+		}
+		at = start - 1
+	}
+	return false
+}
+
+// phrase reports whether v is four words or more that say nothing to a user.
+func phrase(v []byte) bool {
+	words := strings.Split(string(v), " ")
+	for _, w := range words {
+		if len(w) < 3 || lowCase.run([]byte(w), 0, window) < len(w) || oneOf(w, sentenceWords) {
+			return false
+		}
+	}
+	return len(words) >= 4
+}
+
+// toldByForm finds the value of a name where no sign of assignment stands
+// between them: in XML, PHP's define, .netrc, SQL and a Dockerfile.
+func toldByForm(b []byte, nameStart, nameEnd int) (value, bool) {
+	name, rest := b[nameStart:nameEnd], b[nameEnd:min(len(b), nameEnd+window)]
+	before := b[max(0, nameStart-300):nameStart]
+	switch {
+	case len(rest) < 2:
+	case rest[0] == '>':
+		if open := bytes.LastIndexByte(before, '<'); open < 0 || bytes.ContainsAny(before[open:], " >\n") {
+			break
+		}
+		v := value{start: nameEnd + 1, end: nameEnd + 1 + max(0, bytes.Index(rest[1:], []byte("</"))), quoted: true, quote: '<'}
+		return v, v.end > v.start && !bytes.ContainsAny(b[v.start:v.end], " \n<") && (passwordName(name) || literal(b[v.start:v.end], name, true, true))
+	case rest[0] == '"' && bytes.HasPrefix(bytes.ToLower(rest), []byte(`" value="`)):
+		v := findValue(b, nameEnd+len(`" value=`))
+		return v, v.end > v.start
+	case (rest[0] == '\'' || rest[0] == '"') && bytes.HasSuffix(bytes.TrimRight(before[:max(0, len(before)-1)], " "), []byte("define(")):
+		j := nameEnd + 1
+		for j < len(b) && j < nameEnd+8 && (b[j] == ',' || b[j] == ' ') {
+			j++
+		}
+		v := findValue(b, j)
+		return v, v.quoted && v.end > v.start
+	case rest[0] == ' ' && rest[1] == '\'' && bytes.EqualFold(name, []byte("password")):
+		if words := bytes.Fields(bytes.ToLower(before)); len(words) > 0 && oneOf(string(words[len(words)-1]), []string{"with", "encrypted"}) {
+			v := findValue(b, nameEnd+1)
+			return v, v.quoted && v.end > v.start
+		}
+	case (rest[0] == ' ' || rest[0] == '\t') && string(name) == "password":
+		// machine NAME login NAME password VALUE
+		words := bytes.Fields(before)
+		n := len(words)
+		if n >= 3 && string(words[n-2]) == "login" && (string(words[n-3]) == "default" || n >= 4 && string(words[n-4]) == "machine") {
+			v := findValue(b, nameEnd+1)
+			return v, v.end > v.start
+		}
+	case rest[0] == ' ' && isEnvName(name):
+		line := before[bytes.LastIndexByte(before, '\n')+1:]
+		if f := bytes.Fields(line); len(f) == 1 && bytes.EqualFold(f[0], []byte("env")) {
+			v := findValue(b, nameEnd+1)
+			return v, v.end-v.start >= 4 && b[v.start] != '='
+		}
+	}
+	return value{}, false
 }
 
 // separator finds the assignment sign after the name. tight means there is no
@@ -178,12 +356,17 @@ func isEnvName(name []byte) bool {
 	return true
 }
 
-// literal reports whether a value looks like a secret rather than like code or a
-// word.
-func literal(v, name []byte, quoted, tight, env bool) bool {
+// literal reports whether the value looks like a secret rather than like code or
+// a word.
+func (a assignment) literal(env bool) bool {
+	v := a.b[a.v.start:a.v.end]
 	if env {
 		return len(v) >= 4 && !bytes.ContainsAny(v, "()[]") && !bytes.ContainsAny(v[:1], "+,. ")
 	}
+	return literal(v, a.name, a.v.quoted || a.inList() && !bytes.ContainsAny(v, "()["), a.tight || a.wholeLine())
+}
+
+func literal(v, name []byte, quoted, settings bool) bool {
 	if bytes.ContainsAny(v, " \t") {
 		return false
 	}
@@ -198,23 +381,60 @@ func literal(v, name []byte, quoted, tight, env bool) bool {
 			others++
 		}
 	}
-	if !quoted && (bytes.ContainsAny(v, "([.*!") || digits == 0) {
-		return false // an expression: a call, an index, a selector; or a word
+	if !quoted && (digits == 0 || expression(v)) {
+		return false
 	}
 	if passwordName(name) {
 		switch {
 		case quoted:
 			return len(v) >= 6 && (digits > 0 || others > 0 && letters > 0 || mixedCase(v))
-		case tight:
+		case settings:
 			return len(v) >= 6
 		}
 		return len(v) >= 8 && letters > 0
 	}
-	if letters == 0 || len(v) < 12 || !quoted && len(v) < 16 {
+	if bytes.HasPrefix(v, []byte(`\u`)) && len(v)%6 == 0 && bytes.Count(v, []byte(`\u`)) == len(v)/6 {
+		return false // signs that cannot be typed
+	}
+	if letters == 0 || len(v) < 12 || !quoted && len(v) < 16 || wordy(v) {
 		return false
 	}
 	return digits > 0 && entropy(v) >= 2.8 || len(v) >= 24 && mixedCase(v) && entropy(v) >= 3.5 && others*4 <= len(v)
 }
+
+// expression reports whether a value without quotes is a call, an index, a
+// selector or an operator's operand.
+func expression(v []byte) bool {
+	return bytes.ContainsAny(v, "([") || bytes.ContainsAny(v[:1], "*!&.") || bytes.IndexByte(v, '.') > 0 && dotted.run(v, 0, window) == len(v)
+}
+
+var dotted = newCharset("a-zA-Z0-9_.")
+
+// wordy reports whether a value is made of words and short numbers, as the names
+// of roles, classes and types are.
+func wordy(v []byte) bool {
+	parts := bytes.FieldsFunc(v, func(r rune) bool { return bytes.ContainsRune([]byte("_-./: "), r) })
+	long := 0
+	for _, p := range parts {
+		letters, humps := 0, 1
+		for letters < len(p) && alpha[p[letters]] {
+			if letters > 0 && 'A' <= p[letters] && p[letters] <= 'Z' && 'a' <= p[letters-1] {
+				humps++
+			}
+			letters++
+		}
+		n := len(p) - letters
+		if letters > 14*humps || humps > 1 && letters < 4*humps || n > 4 || letters > 2 && n > 2 && humps < 2 || digits.run(p, letters, n) < len(p) {
+			return false
+		}
+		if letters > 2 {
+			long++
+		}
+	}
+	return long > 0 && 2*long >= len(parts)
+}
+
+var alpha = newCharset("a-zA-Z")
 
 func passwordName(name []byte) bool {
 	var low [maxName]byte
@@ -222,7 +442,7 @@ func passwordName(name []byte) bool {
 	for i := range n {
 		low[i] = fold(low[i])
 	}
-	return bytes.Contains(low[:n], []byte("pass")) || bytes.HasSuffix(low[:n], []byte("pwd"))
+	return bytes.Contains(low[:n], []byte("pass")) || bytes.HasSuffix(low[:n], []byte("pwd")) || bytes.HasSuffix(low[:n], []byte("psk"))
 }
 
 func mixedCase(v []byte) bool {

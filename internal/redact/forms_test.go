@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
 // form is one text with a secret in it, of testdata/forms.txt.
@@ -15,7 +17,7 @@ type form struct {
 }
 
 // forms reads the set. What stands for the secrets is the same in each run.
-func forms(t *testing.T) []form {
+func forms(t testing.TB) []form {
 	t.Helper()
 	b, err := os.ReadFile("testdata/forms.txt")
 	if err != nil {
@@ -51,7 +53,7 @@ func forms(t *testing.T) []form {
 }
 
 // filledIn puts characters in the place of {a20} and the like.
-func filledIn(t *testing.T, template string, seed uint64) string {
+func filledIn(t testing.TB, template string, seed uint64) string {
 	t.Helper()
 	const low, up, digits = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"
 	sets := map[byte]string{
@@ -115,5 +117,49 @@ func TestFormsAreASetOf150(t *testing.T) {
 				t.Errorf("%s: the secret %q", f.name, s)
 			}
 		}
+	}
+}
+
+// survivors returns the secrets of a form that can still be read in out, also in
+// part; parts that the rest of the form has, too, do not count.
+func (f form) survivors(out []byte) []string {
+	rest := f.text
+	for _, s := range f.secrets {
+		rest = strings.ReplaceAll(rest, s, "\n")
+	}
+	var left []string
+	for _, s := range f.secrets {
+		for i := 0; i+8 <= len(s); i++ {
+			if part := s[i : i+8]; strings.Contains(string(out), part) && !strings.Contains(rest, part) {
+				left = append(left, s)
+				break
+			}
+		}
+	}
+	return left
+}
+
+// TestFormsAreFound holds the share of the set that must be found: as text, and
+// as a text within an answer.
+func TestFormsAreFound(t *testing.T) {
+	const least = 95 // per cent
+	r, found := New(Config{}), 0
+	list := forms(t)
+	for _, f := range list {
+		text, _ := r.Text([]byte(f.text))
+		answer := append(append([]byte(`{"content":[{"type":"text","text":`), jsonrpc.QuoteString(f.text)...), "}]}"...)
+		clean, _, err := r.JSON(answer)
+		if err != nil {
+			t.Errorf("%s: %v", f.name, err)
+		}
+		if left := append(f.survivors(text), f.survivors(clean)...); len(left) > 0 {
+			t.Logf("not found: %s: %q in %.200q", f.name, left, text)
+			continue
+		}
+		found++
+	}
+	t.Logf("%d of %d forms are found", found, len(list))
+	if found*100 < least*len(list) {
+		t.Errorf("%d of %d forms are found, want %d %%", found, len(list), least)
 	}
 }

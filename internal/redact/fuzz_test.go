@@ -11,6 +11,9 @@ import (
 )
 
 func textSeeds(f *testing.F) {
+	for _, form := range forms(f) {
+		f.Add(form.text)
+	}
 	for _, list := range tokens {
 		for _, tok := range list {
 			f.Add("a " + tok + " b")
@@ -60,6 +63,9 @@ func FuzzText(f *testing.F) {
 // FuzzJSON: what is valid stays valid, only strings and names change, and no
 // secret survives in a decoded string.
 func FuzzJSON(f *testing.F) {
+	for _, form := range forms(f) {
+		f.Add(append(append([]byte(`{"text":`), jsonrpc.QuoteString(form.text)...), '}'))
+	}
 	f.Add([]byte(`{"password":"x","n":[1,null,{"a":"hunter2"}],"t":"{\"token\":\"x\"}"}`))
 	f.Add([]byte(`{"` + "ghp_" + a36 + `":{"type":"string"},"secret":{"type":"string"},"\u0070assword":["\u0068unter2"]}`))
 	f.Add([]byte(`["https:\/\/u:p@h","[{\"password\":\"[REDACTED:member]\"}]",1e999]`))

@@ -122,6 +122,7 @@ func (w *walker) object(i int, named bool) int {
 	if named && w.schema(i) {
 		named = false
 	}
+	kind := w.kind(i)
 	i = w.space(i + 1)
 	for n := 0; w.raw[i] != '}'; n++ {
 		key := jsonrpc.Span{Start: i, End: w.stringEnd(i)}
@@ -131,7 +132,7 @@ func (w *walker) object(i int, named bool) int {
 			w.edit(key, fmt.Appendf(out, "#%d", n))
 		}
 		i = w.space(w.space(key.End) + 1)
-		i = w.space(w.value(i, named || secretName(name)))
+		i = w.space(w.value(i, named || w.holdsSecret(kind, name, i)))
 		if w.raw[i] == ',' {
 			i = w.space(i + 1)
 		}
@@ -139,8 +140,71 @@ func (w *walker) object(i int, named bool) int {
 	return i + 1
 }
 
+// holdsSecret reports whether the value at i is a secret by the name of its
+// member, and where the name alone does not tell it by what it is.
+func (w *walker) holdsSecret(kind objectKind, name []byte, i int) bool {
+	switch kind {
+	case keyObject:
+		if oneOf(string(name), jwkNames) {
+			return true
+		}
+	case kubernetesSecret:
+		if string(name) == "data" || string(name) == "stringData" {
+			return true
+		}
+	}
+	strong := secretName(name)
+	if w.raw[i] != '"' {
+		return strong
+	}
+	val := w.decode(jsonrpc.Span{Start: i, End: w.stringEnd(i)})
+	switch {
+	case strong:
+		return !isVersion(val) && !(endsFold(name, "authorization") && wordy(val))
+	case endsFold(name, "auth"):
+		return isBasic(val)
+	case weakName(name) && len(val) > 0:
+		return secretWord(val) && literal(val[:min(len(val), window)], name, true, true)
+	}
+	return false
+}
+
+func endsFold(name []byte, end string) bool {
+	return len(name) >= len(end) && bytes.EqualFold(name[len(name)-len(end):], []byte(end))
+}
+
+// objectKind says what an object with secrets in it is, by its other members.
+type objectKind uint8
+
+const (
+	keyObject        objectKind = iota + 1 // a JSON web key
+	kubernetesSecret                       // kind: Secret
+)
+
+// kind tells what the object at i is.
+func (w *walker) kind(i int) objectKind {
+	const near = 2048 // bytes looked at: objects may nest, and each is asked
+	stop := i + near
+	for i = w.space(i + 1); i < stop && w.raw[i] == '"'; {
+		end := w.stringEnd(i)
+		name := string(w.raw[i+1 : end-1])
+		i = w.space(w.space(end) + 1)
+		switch {
+		case name == "kty":
+			return keyObject
+		case name == "kind" && bytes.HasPrefix(w.raw[i:], []byte(`"Secret"`)):
+			return kubernetesSecret
+		}
+		if i = w.space(w.skip(i, stop)); w.raw[i] == ',' {
+			i = w.space(i + 1)
+		}
+	}
+	return 0
+}
+
 // schema reports whether the object at i describes a value instead of being one,
-// as in the input schema of a tool that takes a password.
+// as in the input schema of a tool that takes a password, or a package whose name
+// ends in "token".
 func (w *walker) schema(i int) bool {
 	const near = 4096 // bytes looked at: objects may nest, and each is asked
 	stop := i + near
@@ -163,7 +227,7 @@ func (w *walker) schema(i int) bool {
 }
 
 var (
-	schemaWords = []string{"$ref", "anyOf", "oneOf", "allOf", "enum", "const", "description"}
+	schemaWords = []string{"$ref", "anyOf", "oneOf", "allOf", "enum", "const", "description", "version", "resolved", "integrity"}
 	schemaTypes = []string{"string", "number", "integer", "boolean", "object", "array", "null"}
 )
 

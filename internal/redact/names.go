@@ -10,6 +10,17 @@ var secretEndings = []string{
 	"password", "passwd", "passphrase", "passcode", "pwd", "secret", "token", "apikey", "privatekey", "secretkey",
 	"accesskey", "accountkey", "encryptionkey", "signingkey", "masterkey", "authkey", "credential", "authorization", "connectionstring",
 	"passwords", "passphrases", "secrets", "apikeys", "privatekeys", "credentials",
+	"secretkeybase", "presharedkey", "subscriptionkey", "clientkeydata", "requirepass", "fastlykey",
+}
+
+// weakEndings are how names end that mostly hold a secret, and at times
+// something else: their values are looked at, also in JSON.
+var weakEndings = []string{"pass", "psk", "pat", "appkey"}
+
+// notPasses are words that end in "pass" and names of passes over something.
+var notPasses = []string{
+	"by", "com", "sur", "tres", "tress", "over", "under", "one", "first", "second", "third", "last", "next", "two", "single", "multi",
+	"render", "shader", "final", "num", "max", "test", "tests", "should", "did", "does", "must", "all", "boarding", "low", "high", "band",
 }
 
 // notTokens are beginnings with which a name that ends in "token" is no secret:
@@ -25,20 +36,11 @@ const maxName = 80
 
 // secretName reports whether a member or variable of this name holds a secret.
 func secretName(name []byte) bool {
-	if len(name) == 0 || len(name) > maxName || string(name) == "PWD" || string(name) == "OLDPWD" {
+	if string(name) == "PWD" || string(name) == "OLDPWD" {
 		return false // the shell's working directories
 	}
 	var buf [maxName]byte
-	low := buf[:0]
-	for _, c := range name {
-		switch c = fold(c); {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-			low = append(low, c)
-		case c == '_', c == '-', c == '.', c == ' ', c == '$':
-		default:
-			return false
-		}
-	}
+	low := plainName(&buf, name)
 	switch string(low) {
 	case "cookie", "setcookie", "pgpass":
 		return true
@@ -49,6 +51,49 @@ func secretName(name []byte) bool {
 		}
 	}
 	return false
+}
+
+// weakName reports whether a member or variable of this name may hold a secret,
+// by what its value is.
+func weakName(name []byte) bool {
+	var buf [maxName]byte
+	low := plainName(&buf, name)
+	for _, end := range weakEndings {
+		rest, ok := bytes.CutSuffix(low, []byte(end))
+		if !ok {
+			continue
+		}
+		switch n := len(name) - len(end); {
+		case end == "pass":
+			apart := len(rest) == 0 || oneOf(string(rest), []string{"db", "user", "root", "admin", "my", "ftp", "smtp", "mail"}) ||
+				n > 0 && (bytes.IndexByte([]byte("_-."), name[n-1]) >= 0 || name[n] == 'P' && 'a' <= name[n-1])
+			return apart && !oneOf(string(rest), notPasses)
+		case end == "psk":
+			return len(rest) == 0 || string(rest) == "wpa"
+		default: // a word of its own behind others: GITHUB_PAT, app_key
+			return end == "appkey" || n > 0 && (name[n-1] == '_' || name[n-1] == '-')
+		}
+	}
+	return false
+}
+
+// plainName returns the name in lower case without separators, nil where it is
+// no name.
+func plainName(buf *[maxName]byte, name []byte) []byte {
+	if len(name) == 0 || len(name) > maxName {
+		return nil
+	}
+	low := buf[:0]
+	for _, c := range name {
+		switch c = fold(c); {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			low = append(low, c)
+		case c == '_', c == '-', c == '.', c == ' ', c == '$':
+		default:
+			return nil
+		}
+	}
+	return low
 }
 
 func oneOf(s string, list []string) bool {
@@ -69,6 +114,9 @@ var placeholders = []string{
 
 // placeholder reports whether a value is no secret by its wording.
 func placeholder(v []byte) bool {
+	if isVersion(v) || bytes.HasPrefix(v, []byte("urn:")) || len(v) > 2 && bytes.Count(v, v[:1]) == len(v) {
+		return true
+	}
 	if bytes.ContainsAny(v, "<>{}$") || bytes.Contains(v, []byte("://")) || bytes.HasPrefix(v, []byte("%")) {
 		return true
 	}
@@ -79,4 +127,33 @@ func placeholder(v []byte) bool {
 		}
 	}
 	return false
+}
+
+// isVersion reports whether v is a version or a range of them, as beside the
+// names of packages.
+func isVersion(v []byte) bool {
+	v = bytes.TrimLeft(v, "^~>=<v ")
+	numbers := digits.run(v, 0, 8)
+	return numbers > 0 && numbers < len(v) && v[numbers] == '.' && len(v) < 40 && versionSet.run(v, numbers, 40) == len(v) && bytes.Count(v, []byte(".")) >= 2
+}
+
+var versionSet = newCharset("a-z0-9.+-")
+
+// plainWords stand in the place of a password's value and are none.
+var plainWords = []string{
+	"string", "varchar", "integer", "boolean", "optional", "required", "nullable", "undefined", "disabled", "enabled", "default", "inherit",
+	"prompt", "always", "invalid", "incorrect", "mismatch", "missing", "internal", "external", "plaintext", "encrypted", "generated", "random",
+	"automatic", "manual", "username", "anonymous", "textfield", "keychain", "interactive", "environment", "protected", "unchanged", "unknown",
+	"forgotten", "expired", "unsupported", "disallowed", "forbidden", "scrypt", "pbkdf2", "argon2", "bcrypt", "visible", "sensitive",
+	"textbox", "masked", "obscured", "optionally", "readonly", "writeonly", "external", "onelogin", "lastpass", "keepass", "bitwarden",
+}
+
+// exampleWords stand for the password in an address.
+var exampleWords = []string{"password", "passwd", "pass", "pwd", "pw", "secret", "token"}
+
+// sentenceWords stand in what is said to a user about a password, not in one.
+var sentenceWords = []string{
+	"the", "and", "for", "not", "you", "your", "this", "that", "are", "can", "must", "should", "cannot", "will", "have", "has", "please", "enter",
+	"least", "than", "too", "short", "long", "match", "contain", "with", "without", "from", "does", "was", "were", "only", "may", "characters",
+	"letters", "field", "value", "user", "use", "new", "old", "current", "reset", "forgot", "login", "change",
 }

@@ -75,7 +75,7 @@ func TestHostileText(t *testing.T) {
 		if again, f := r.Text(out); !bytes.Equal(out, again) {
 			t.Errorf("%s: not idempotent: %v", name, f)
 		}
-		q := append(append([]byte(`["`), bytes.ReplaceAll(bytes.ReplaceAll([]byte(in), []byte(`\`), []byte(`\\`)), []byte(`"`), []byte(`\"`))...), `"]`...)
+		q := append(append([]byte(`[`), jsonrpc.QuoteString(in)...), ']')
 		jout, _, err := r.JSON(q)
 		if err != nil || jsonrpc.Check(jout, jsonrpc.Limits{}) != nil {
 			t.Errorf("%s: %v", name, err)

@@ -295,7 +295,7 @@ func (r *Redactor) quiet(b []byte) bool {
 	quiet := true
 	r.machine.find(b, func(id, i int) bool {
 		p := r.patterns[id]
-		if p.typ != patKeyword {
+		if p.typ != patKeyword && !(p.typ == patShape && r.shapes[p.index].around) {
 			if _, ok := r.match(b, p, i, i+r.machine.length[id]); !ok {
 				return true
 			}

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +46,8 @@ var tokens = map[string][]string{
 	"groq_key":           {"gsk_" + a36 + a36},
 	"databricks_token":   {"dapi" + hexa[:32]},
 	"vault_token":        {"hvs." + a36},
+	"postman_key":        {"PMAK-" + hexa[:24] + "-" + hexa[:34]},
+	"onepassword_token":  {"ops_eyJ" + a36 + a36 + a36},
 	"age_key":            {"AGE-SECRET-KEY-1" + strings.ToUpper(hexa[:58])},
 	"sendgrid_key":       {"SG." + a36[:22] + "." + a36 + "abcdefg"},
 	"jwt":                {jwt, "eyJhbGciOiJub25lIn0" + ".eyJzdWIiOiIxMjM0NTY3ODkwIn0"},
@@ -69,10 +73,21 @@ func TestShapes(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range r.shapes {
-		if _, ok := tokens[s.kind]; !ok && s.kind != "url_password" && s.kind != "bearer_token" && s.kind != "basic_auth" {
-			t.Errorf("no sample of %s", s.kind)
+	inForms := map[string]bool{"url_password": true, "bearer_token": true, "json_web_key": true} // TestText
+	for _, form := range forms(t) {
+		_, found := r.Text([]byte(form.text))
+		for _, f := range found {
+			inForms[f.Kind] = true
 		}
+	}
+	missing := map[string]bool{}
+	for _, s := range r.shapes {
+		if _, ok := tokens[s.kind]; !ok && !inForms[s.kind] {
+			missing[s.kind] = true
+		}
+	}
+	if len(missing) > 0 {
+		t.Errorf("no sample of %v", slices.Sorted(maps.Keys(missing)))
 	}
 }
 
@@ -141,6 +156,10 @@ func TestText(t *testing.T) {
 		{"mysql --password hunter22 -u root", "mysql --password " + m + " -u root"},
 		{"aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzzzzKEY", "aws_secret_access_key = " + m},
 		{`{"token":"abc","n":1}`, `{"token":"[REDACTED:member]","n":1}`},
+		{`key is {"kty":"OKP","d":"` + a36 + `"}`, `key is {"kty":"OKP","d":"[REDACTED:json_web_key]"}`},
+		{"aaa:5432:shop:app:hunter2\nbbb:5432:shop:app:hunter3", "aaa:5432:shop:app:[REDACTED:pgpass]\nbbb:5432:shop:app:[REDACTED:pgpass]"},
+		{"machine a login b password hunter2", "machine a login b password " + m},
+		{"login_password: \"it\"\nauthorization: \"role_based_v2\"", "login_password: \"it\"\nauthorization: \"role_based_v2\""},
 		{"a=1\n" + `{"token":"abc"}`, "a=1\n" + `{"token":"abc"}`},
 	} {
 		out, _ := r.Text([]byte(tc.in))

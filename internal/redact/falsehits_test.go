@@ -1,0 +1,138 @@
+package redact
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestLockFilesStay: hashes and versions beside names such as jsonwebtoken are
+// no secrets.
+func TestLockFilesStay(t *testing.T) {
+	list := []string{"../../go.sum", "../../e2e/package-lock.json", "../../e2e/claude/package-lock.json"}
+	samples, err := os.ReadDir("testdata/lockfiles")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range samples {
+		if e.Name() != "README" {
+			list = append(list, filepath.Join("testdata/lockfiles", e.Name()))
+		}
+	}
+	if len(list) < 20 {
+		t.Errorf("%d lock files, want 20", len(list))
+	}
+	r := New(Config{})
+	for _, name := range list {
+		stays(t, r, name)
+	}
+}
+
+// stays wants a file unchanged as a text.
+func stays(t *testing.T, r *Redactor, name string) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, found := r.Text(b)
+	if len(found) == 0 && bytes.Equal(out, b) {
+		return
+	}
+	before, after := bytes.Split(b, []byte("\n")), bytes.Split(out, []byte("\n"))
+	for i := range min(len(before), len(after)) {
+		if !bytes.Equal(before[i], after[i]) {
+			t.Errorf("%s:%d: %.160q became %.160q", name, i+1, before[i], after[i])
+			return
+		}
+	}
+	t.Errorf("%s: findings %v", name, found)
+}
+
+// TestSourceFilesStay reads the sources of the Go distribution: those of its
+// packages that speak most of passwords, tokens and keys, and its style sheets
+// and scripts.
+func TestSourceFilesStay(t *testing.T) {
+	root := filepath.Join(runtime.GOROOT(), "src")
+	examples := []string{ // comments in them show credentials of an example
+		"net/http/request.go", "net/url/url.go",
+	}
+	type file struct {
+		name  string
+		words int
+	}
+	var code, other []file
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		short, _ := filepath.Rel(root, name)
+		if d.IsDir() {
+			if d.Name() == "testdata" {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		ext := filepath.Ext(name)
+		if strings.HasSuffix(name, "_test.go") || slices.Contains(examples, filepath.ToSlash(short)) {
+			return nil
+		}
+		if ext != ".go" && ext != ".js" && ext != ".css" && ext != ".html" && ext != ".py" && ext != ".bash" {
+			return nil
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		f := file{name: name}
+		for _, w := range []string{"assword", "oken", "ecret", "uthorization", "Key", "ookie"} {
+			f.words += bytes.Count(b, []byte(w))
+		}
+		if ext == ".go" {
+			code = append(code, f)
+		} else {
+			other = append(other, f)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortStableFunc(code, func(a, b file) int { return b.words - a.words })
+	list := append(other, code[:min(100, len(code))]...)
+	if len(list) < 50 || len(other) < 3 {
+		t.Fatalf("%d source files in %s, want 50", len(list), root)
+	}
+	r := New(Config{})
+	for _, f := range list {
+		stays(t, r, f.name)
+	}
+}
+
+// TestCodeAndStyleStay: what is named like a secret and is none.
+func TestCodeAndStyleStay(t *testing.T) {
+	r := New(Config{})
+	for _, in := range []string{
+		`authorization: "role_based_v2"`, `{"authorization": "role_based_v2"}`, `authorization = 'rbac-with-scopes-2'`, `token_type: "access_token_v2"`,
+		".sk-FadingCircle12 .sk-Circle3-dotContainer { width: 100% }", `<div class="sk-CubeGrid9 sk-FoldingCube4-Inner2Part">`, ".password-input-v2:hover { color: #a1b2c3d4 }",
+		`<input type="password" class="token-field-large-2 form-control-lg" autocomplete="current-password">`, `className={styles.passwordToggle2}`,
+		"token: 'text-primary-500-hover'", `"secretKeyRef": {"name": "shop-db-credentials-2", "key": "password-v2"}`, "private_key: \"_EllipticCurvePrivateKey\"",
+		`"jsonwebtoken": "^9.0.2"`, `{"dependencies": {"jsonwebtoken": "^9.0.2", "csrf-token": "1.2.3"}}`, "minipass: ^7.1.2", "--- PASS: TestAddrString/ipv4 (0.00s)", "PASS: TestA1",
+		"interface User {\n  name: string\n  password: hashedvalue\n}", "class User:\n    name: str\n    password: plaintext\n", "f(\n    user=user,\n    password=credential\n)",
+		"const user = {\n  name,\n  password: hashed\n}", "type: object\nproperties:\n  password:\n    type: string", "  password: required", "password: bcrypt",
+		`password: "must not be empty here"`, `errors: {password: "incorrect"}`, "render_pass: \"forward2\"", "bypass: \"feature7x\"", `"getpass": "^0.1.1"`,
+		"docker run -u 1000:1000 image", "tar -pxf file1.tar", "curl -u $USER:$PASS https://x", "ssh -p2222 host", "127.0.0.1:5432:5432", "a regexp: $1$2$3", "cost: $6$ each",
+		"l.password = f[i+1]", `case "password":`, "kind: Secret\nmetadata:\n  name: x\n", "sig=none&sv=1", "key-value pairs", "AKIAIOSFODNN7EXAMPLE", "see re_export_all and SKU1234",
+		"the mnemonic: mov add sub", `"kty": "documented elsewhere"`, "Token: `urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6`", `author_auth="plain"`, "sl.active, pat.match",
+		`<string name="password">Kennwort</string>`, "<password>${env.PW}</password>", "MTA.delivery.report", "ENV PATH_TOKEN_FILE /run/secrets/x",
+	} {
+		if out, f := r.Text([]byte(in)); string(out) != in {
+			t.Errorf("Text(%q) = %q, %v", in, out, f)
+		}
+	}
+}
