@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
 // Status is where an approval is in its life. The zero value is invalid.
@@ -172,14 +173,23 @@ const (
 )
 
 // CheckReason returns the trimmed reason, or an error that says what is wrong.
+// Characters that cannot be seen do not count towards its least length: of them
+// alone, it is no reason.
 func CheckReason(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	if !utf8.ValidString(s) {
 		return "", errors.New("the reason is not valid UTF-8")
 	}
+	inked := strings.TrimFunc(s, func(r rune) bool { return !safetext.Seen(r) })
+	least := 0
+	for _, r := range inked {
+		if r == ' ' || safetext.Seen(r) {
+			least++
+		}
+	}
 	switch n := utf8.RuneCountInString(s); {
-	case n < MinReason:
-		return "", fmt.Errorf("a reason of at least %d characters is required", MinReason)
+	case n < MinReason, n <= MaxReason && least < MinReason:
+		return "", fmt.Errorf("a reason of at least %d visible characters is required", MinReason)
 	case n > MaxReason:
 		return "", fmt.Errorf("the reason has %d characters; at most %d are kept", n, MaxReason)
 	}

@@ -118,12 +118,18 @@ func TestDeadlineTakesTheEarlierClock(t *testing.T) {
 }
 
 func TestCheckReason(t *testing.T) {
-	for in, want := range map[string]string{"  fine by me \n": "fine by me", "äöü": "äöü", strings.Repeat("ü", MaxReason): strings.Repeat("ü", MaxReason)} {
+	for in, want := range map[string]string{"  fine by me \n": "fine by me", "äöü": "äöü", "да!": "да!", "没问题": "没问题", "a b": "a b", strings.Repeat("ü", MaxReason): strings.Repeat("ü", MaxReason)} {
 		if got, err := CheckReason(in); err != nil || got != want {
 			t.Errorf("CheckReason(%q) = %q, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{"", "  ", "ok", " ab ", "a\xffbc", strings.Repeat("x", MaxReason+1)} {
+	for _, in := range []string{
+		"", "  ", "ok", " ab ", "a\xffbc", strings.Repeat("x", MaxReason+1),
+		// Nobody can read these.
+		"\u200b\u200b\u200b", "\u200b   \u200b", "\u2800\u2800\u2800\u2800", "\u3164\u3164\u3164", "\ufeff\u2060\u00ad\u034f", "\u202e\u202d\u2066\u2069",
+		"\U000e0061\U000e0062\U000e0063", "\ufe0f\ufe0f\ufe0f", "\u0301\u0301\u0301", "\x1b\x1b\x1b\x07", "\u00a0\u2003\u00a0x\u2003", "ok\u200b\u200b", "\u200bok   \u200b",
+		"\ue000\ue001\ue002", "\u1160\u115f\uffa0", "\ufffd\ufffd\ufffd",
+	} {
 		if _, err := CheckReason(in); err == nil {
 			t.Errorf("CheckReason takes %q", in)
 		}

@@ -130,6 +130,10 @@ func TestDecide(t *testing.T) {
 	if _, err := r.c.Decide(ctx, string(a.ID), short); !errors.As(err, &p) || p.Code != client.CodeBadReason {
 		t.Errorf("a short reason gives %v", err)
 	}
+	short.Reason = "\u200b\u2060\u2800 \u3164"
+	if _, err := r.c.Decide(ctx, string(a.ID), short); !errors.As(err, &p) || p.Code != client.CodeBadReason {
+		t.Errorf("a reason that nobody can see gives %v", err)
+	}
 	none := r.word(a, client.Allow)
 	none.Digest = ""
 	if _, err := r.c.Decide(ctx, string(a.ID), none); !errors.Is(err, client.ErrRequest) {
@@ -218,6 +222,9 @@ func TestSwitches(t *testing.T) {
 	}
 	if _, err := r.c.SetSwitch(ctx, "", ""); !errors.As(err, &p) || p.Code != client.CodeBadReason {
 		t.Errorf("no reason gives %v", err)
+	}
+	if _, err := r.c.SetSwitch(ctx, "", "\u200b\u200b\u200b"); !errors.As(err, &p) || p.Code != client.CodeBadReason {
+		t.Errorf("a reason that nobody can see gives %v", err)
 	}
 	for _, scope := range []string{"", "files", "files/write_file"} {
 		list := must(r.c.SetSwitch(ctx, scope, "looking into it"))(t)

@@ -100,6 +100,12 @@ func invisible(r rune) bool {
 	return false
 }
 
+// Seen reports whether r puts ink on a screen by itself: no blank, no control,
+// no mark that needs a letter, nothing that renders as nothing or is not assigned.
+func Seen(r rune) bool {
+	return unicode.IsPrint(r) && r != ' ' && r != '\ufffd' && !isMark(r) && !invisible(r) && !variationSelector(r)
+}
+
 // rightToLeft reports whether r belongs to a script written from right to left.
 func rightToLeft(r rune) bool {
 	return 0x590 <= r && r <= 0x8ff || 0xfb1d <= r && r <= 0xfdff || 0xfe70 <= r && r <= 0xfefe ||
