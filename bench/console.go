@@ -213,7 +213,7 @@ func (b *bench) running(g *guard, c crowd, seen string) error {
 		keys = append(keys, took)
 	}
 	row("key to frame", keys)
-	verdict("key to frame, p95", float64(keys.at(0.95).Microseconds())/1000, " ms", true, 20)
+	verdict("key to frame, p95", float64(keys.at(0.95).Microseconds())/1000, " ms", true, 30)
 	t.quiet()
 	pid := t.cmd.Process.Pid
 	for _, k := range []string{"G", "g"} { // all of it was looked at
@@ -226,7 +226,7 @@ func (b *bench) running(g *guard, c crowd, seen string) error {
 	before, began := used(pid), time.Now()
 	<-time.After(time.Duration(5+b.scale) * time.Second) // processor time is counted in hundredths
 	idle := 100 * float64(used(pid)-before) / float64(time.Since(began))
-	verdict("processor time while idle", idle, " %", true, 0.6)
+	verdict("processor time while idle", idle, " %", true, 1)
 	kib, err := resident(pid)
 	if err != nil {
 		fmt.Println("  the console's resident memory cannot be read here:", err)

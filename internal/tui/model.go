@@ -65,7 +65,7 @@ type Model struct {
 	arm    arming
 	dialog *dialog // open reason line; nil while browsing
 	press  pressing
-	pace   pacer
+	calm   calm
 	batch  batchResult
 	notice notice
 

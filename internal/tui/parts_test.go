@@ -336,37 +336,6 @@ func TestEditor(t *testing.T) {
 	}
 }
 
-// TestPaceFindsTheTicker tells when a newer library has none under its name.
-func TestPaceFindsTheTicker(t *testing.T) {
-	var out bytes.Buffer
-	seen := make(chan bool, 1)
-	m := &probe{seen: seen}
-	p := tea.NewProgram(m, tea.WithInput(nil), tea.WithOutput(&out), tea.WithoutSignalHandler())
-	m.pace.program = p
-	if _, err := p.Run(); err != nil {
-		t.Fatal(err)
-	}
-	if !<-seen {
-		t.Error("the renderer's ticker is not where it was")
-	}
-}
-
-// probe looks for the ticker once and ends.
-type probe struct {
-	pace pacer
-	seen chan bool
-}
-
-func (p *probe) Init() tea.Cmd  { return func() tea.Msg { return tickMsg{} } }
-func (p *probe) View() tea.View { return tea.NewView("") }
-func (p *probe) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	if _, ok := msg.(tickMsg); ok {
-		p.seen <- p.pace.ticker() != nil
-		return p, tea.Quit
-	}
-	return p, nil
-}
-
 // TestPaintOnlyThroughSafetext keeps the sources to the one way to the screen.
 func TestPaintOnlyThroughSafetext(t *testing.T) {
 	files, err := filepath.Glob("*.go")

@@ -31,6 +31,14 @@ type plain struct {
 
 // RunPlain talks on In and Out until the end of the input, "quit", or ctx.
 func RunPlain(ctx context.Context, cfg Config) error {
+	err := runPlain(ctx, cfg)
+	if ctx.Err() != nil {
+		return nil // it was told to end; the terminal may be gone
+	}
+	return err
+}
+
+func runPlain(ctx context.Context, cfg Config) error {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -45,7 +53,9 @@ func RunPlain(ctx context.Context, cfg Config) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p := &plain{cfg: cfg, pen: pen{safe: safetext.Style{ASCII: cfg.ASCII}}, out: bufio.NewWriter(cfg.Out),
+	o := newOutlet(cfg.Out)
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(outletPatience, o.giveUp) })()
+	p := &plain{cfg: cfg, pen: pen{safe: safetext.Style{ASCII: cfg.ASCII}}, out: bufio.NewWriter(o),
 		lines: make(chan string), read: map[string]client.Detail{}}
 	// Ends with the input, or with ctx once it has a line; a read that blocks on
 	// the terminal ends with the program.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -27,24 +28,30 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.In != nil {
 		options = append(options, tea.WithInput(cfg.In))
 	}
+	out := io.Writer(os.Stdout)
 	if cfg.Out != nil {
-		options = append(options, tea.WithOutput(cfg.Out))
+		out = cfg.Out
 	}
+	o := newOutlet(out)
+	options = append(options, tea.WithOutput(o.writer()))
 	if cfg.Environ != nil {
 		options = append(options, tea.WithEnvironment(cfg.Environ))
 	}
-	options = append(options, tea.WithFPS(int(time.Second/busyRate)))
+	options = append(options, tea.WithFPS(frameRate))
 	program := tea.NewProgram(m, options...)
-	m.pace.program = program
 	left := make(chan struct{})
 	defer close(left)
 	m.stop = cancel
 	go func() { // ends with Run
 		select {
 		case <-ctx.Done():
-			program.Quit() // leaves the terminal as it was; does nothing once it has ended
 		case <-left:
+			return
 		}
+		late := time.AfterFunc(outletPatience, o.giveUp)
+		defer late.Stop()
+		program.Quit() // leaves the terminal as it was; does nothing once it has ended
+		<-left
 	}()
 	unwatch := watched(cfg)
 	_, err := program.Run()

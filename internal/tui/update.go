@@ -15,7 +15,7 @@ func (m *Model) Update(msg tea.Msg) (model tea.Model, cmd tea.Cmd) {
 			model, cmd = m, m.fails(caught(v))
 		}
 	}()
-	m.pace.happened(msg)
+	m.calm.happened(msg)
 	return m, safely(tea.Batch(m.update(msg), m.keepArming()))
 }
 
@@ -43,7 +43,6 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 	case tea.BlurMsg:
 		m.attention.blurred = true
 	case tea.ResumeMsg:
-		m.pace.slow, m.pace.set = false, false // the library has set its own rate again
 		return m.wake()
 	case tea.BackgroundColorMsg:
 		if dark := msg.IsDark(); dark != m.th.Dark {

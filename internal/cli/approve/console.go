@@ -59,6 +59,9 @@ func (a *app) console(ctx context.Context, plain bool) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // a terminal that is closed
 	defer stop()
+	ended := make(chan struct{})
+	defer close(ended)
+	go leave(ctx, ended)
 	if plain || dumb(os.Getenv("TERM")) {
 		cfg.In, cfg.Out = a.in, a.out
 		err = tui.RunPlain(ctx, cfg)

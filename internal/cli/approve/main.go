@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,12 +44,33 @@ func Main(args []string, in *os.File, out, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	ended := make(chan struct{})
+	defer close(ended)
+	go leave(ctx, ended)
 	a, err := newApp(in, out, stderr, os.Environ())
 	if err != nil {
 		fmt.Fprintf(stderr, "approve: %s\n", safetext.Text(err.Error()))
 		return exitError
 	}
 	return a.run(ctx, args)
+}
+
+// leavePatience is how long a command that was told to end may take.
+const leavePatience = 3 * time.Second
+
+// leave ends the program where a signal came and a command does not: it hangs in
+// writing to a terminal or pipe that nobody reads. It ends with ended.
+func leave(ctx context.Context, ended <-chan struct{}) {
+	select {
+	case <-ctx.Done():
+	case <-ended:
+		return
+	}
+	select {
+	case <-time.After(leavePatience):
+		os.Exit(exitError)
+	case <-ended:
+	}
 }
 
 // codeError carries an exit code of its own, and what to do next.

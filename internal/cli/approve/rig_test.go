@@ -24,11 +24,20 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/localapi"
 	"github.com/mcpguard/mcpguard/internal/store"
+	"github.com/mcpguard/mcpguard/internal/tui"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(envProgram) != "" || os.Getenv(tui.EnvWatchdog) != "" {
+		os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// envProgram makes the test's own file the program.
+const envProgram = "MCPGUARD_TEST_PROGRAM"
 
 var (
 	ctx   = context.Background()
