@@ -57,6 +57,7 @@ type Entry struct {
 	Name    string
 	Type    string
 	URL     string
+	Headers bool   // the entry says HTTP headers
 	Command string // as it is written
 	Args    []string
 	Env     []Variable // in the file's order
@@ -265,6 +266,8 @@ func (e *Entry) read() error {
 	}
 	e.Type, e.URL, e.Command = text("type"), text("url"), text("command")
 	e.command, e.args, e.env = members["command"], members["args"], members["env"]
+	headers, ok := members["headers"]
+	e.Headers = ok && jsonrpc.TypeOf(b, headers) != jsonrpc.NullType
 	e.Timeout, _ = jsonrpc.Integer(b, members["timeout"])
 	if !e.args.IsZero() && jsonrpc.TypeOf(b, e.args) != jsonrpc.ArrayType {
 		e.Problem = "args is not a list"

@@ -1,10 +1,9 @@
 package onboard
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
-	"maps"
-	"os"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -12,29 +11,31 @@ import (
 // TakeFrom fills command, arguments and environment from the entry r.Name of a
 // file in the form of .mcp.json. Values of its environment stand in for those
 // of the shell; ${VAR} and ${VAR:-default} are expanded as the client does.
+// Other entries of the file may be as they like.
 func (r *Request) TakeFrom(path string) error {
-	data, err := os.ReadFile(path)
+	f, err := readClientFile(path)
 	if err != nil {
 		return fmt.Errorf("reading the client's configuration: %w", err)
 	}
-	var f struct {
-		Servers map[string]struct {
-			Type    string            `json:"type"`
-			Command string            `json:"command"`
-			Args    []string          `json:"args"`
-			Env     map[string]string `json:"env"`
-			URL     string            `json:"url"`
-		} `json:"mcpServers"`
+	var names []string
+	var e *Entry
+	for _, x := range f.Entries {
+		if x.Scope == Local {
+			continue // of one project of many
+		}
+		names = append(names, x.Name)
+		if x.Name == r.Name {
+			e = x
+		}
 	}
-	if err := json.Unmarshal(data, &f); err != nil {
-		return fmt.Errorf("reading %s: %w", path, err)
-	}
-	e, ok := f.Servers[r.Name]
-	if !ok {
-		return fmt.Errorf("%s has no server %q; it has %s", path, r.Name, strings.Join(slices.Sorted(maps.Keys(f.Servers)), ", "))
-	}
-	if e.URL != "" || (e.Type != "" && e.Type != "stdio") {
-		return fmt.Errorf("the server %q in %s is not a command on standard input and output; only those can be guarded", r.Name, path)
+	slices.Sort(names)
+	switch {
+	case e == nil:
+		return fmt.Errorf("%s has no server %q; it has %s", path, r.Name, strings.Join(names, ", "))
+	case e.Problem != "":
+		return fmt.Errorf("the server %q in %s cannot be read: %s", r.Name, path, e.Problem)
+	case e.remote():
+		return fmt.Errorf("the server %q in %s %s", r.Name, path, e.wayIn(r.Name))
 	}
 	shell := r.Lookup
 	r.Command = expandVars(e.Command, shell)
@@ -42,10 +43,11 @@ func (r *Request) TakeFrom(path string) error {
 		r.Args = append(r.Args, expandVars(a, shell))
 	}
 	values := map[string]string{}
-	for name, v := range e.Env {
-		values[name] = expandVars(v, shell)
+	for _, v := range e.Env {
+		values[v.Name] = expandVars(v.Value, shell)
+		r.Env = append(r.Env, v.Name)
 	}
-	r.Env = append(r.Env, slices.Sorted(maps.Keys(values))...)
+	slices.Sort(r.Env)
 	r.Lookup = func(name string) (string, bool) {
 		if v, ok := values[name]; ok {
 			return v, true
@@ -55,30 +57,42 @@ func (r *Request) TakeFrom(path string) error {
 	return nil
 }
 
-// expandVars replaces ${NAME} and ${NAME:-default}; a name without a value
-// stays as it is written.
-func expandVars(s string, lookup func(string) (string, bool)) string {
-	var out strings.Builder
-	for {
-		i := strings.Index(s, "${")
-		if i < 0 {
-			break
-		}
-		j := strings.IndexByte(s[i:], '}')
-		if j < 0 {
-			break
-		}
-		name, fallback, has := strings.Cut(s[i+2:i+j], ":-")
-		out.WriteString(s[:i])
-		if v, ok := lookup(name); ok {
-			out.WriteString(v)
-		} else if has {
-			out.WriteString(fallback)
-		} else {
-			out.WriteString(s[i : i+j+1])
-		}
-		s = s[i+j+1:]
+// remote reports whether an entry is of a server that is not started by a
+// command.
+func (e *Entry) remote() bool { return e.URL != "" || (e.Type != "" && e.Type != "stdio") }
+
+// wayIn says why a remote server cannot be guarded as it is, and how it can: by
+// a bridge that the guard starts. Of the address only the host is repeated; the
+// rest may be a secret.
+func (e *Entry) wayIn(name string) string {
+	kind := cmp.Or(e.Type, "http")
+	u, err := url.Parse(e.URL)
+	if err != nil || u.Host == "" {
+		return fmt.Sprintf("is a remote server (%s), and only commands on standard input and output can be guarded", kind)
 	}
-	out.WriteString(s)
-	return out.String()
+	why := fmt.Sprintf("is a remote server (%s at %s), and only commands on standard input and output can be guarded", kind, u.Host)
+	if kind != "http" && kind != "sse" && kind != "streamable-http" {
+		return why
+	}
+	way := fmt.Sprintf("mcpguardd add %s -- npx -y mcp-remote URL", name)
+	if e.Headers {
+		way = fmt.Sprintf("mcpguardd add %s --secret TOKEN=file:PATH -- npx -y mcp-remote URL --header 'NAME:${TOKEN}'", name)
+	}
+	return why + "; to guard it, take this entry out and start a bridge to its url: " + way
+}
+
+// expandVars replaces ${NAME} and ${NAME:-default} as Claude Code does: once and
+// from left to right, with the values of the client's environment alone. A name
+// without a value stays as it is written.
+func expandVars(s string, lookup func(string) (string, bool)) string {
+	return reference.ReplaceAllStringFunc(s, func(ref string) string {
+		m := reference.FindStringSubmatch(ref)
+		if v, ok := lookup(m[1]); ok {
+			return v
+		}
+		if m[2] != "" {
+			return strings.TrimPrefix(m[2], ":-")
+		}
+		return ref
+	})
 }

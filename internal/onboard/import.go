@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/redact"
 )
@@ -114,6 +116,7 @@ func NewImport(ctx context.Context, r ImportRequest) (*Import, error) {
 	}
 	im.noteFiles()
 	p.ask(ctx)
+	p.refuseMoving()
 	im.warn(known)
 	return im, nil
 }
@@ -235,6 +238,34 @@ func (p *planner) complete(ctx context.Context, it *Item) {
 		it.Launch = l
 		it.Plan.Request.Args, it.Plan.Entry.Args = l.Args, l.Args
 	}
+}
+
+// refuseMoving leaves out what can become another version by itself where the
+// folder's profile is of production: there a start must bring what was looked at.
+func (p *planner) refuseMoving() {
+	name, prod := p.production()
+	if !prod {
+		return
+	}
+	for _, it := range p.im.Items {
+		if it.Guarded() && it.Same != "config.yaml" && !it.Launch.Fixed {
+			it.Server, it.Same = "", ""
+			it.Refused = fmt.Sprintf("each start may bring another version of %s, and the profile %q of this folder is of prod; write the version behind its name", it.Launch.Name, name)
+		}
+	}
+}
+
+// production returns the profile of the folder, and whether it is of production.
+func (p *planner) production() (name string, prod bool) {
+	longest := -1
+	for _, n := range slices.Sorted(maps.Keys(p.cfg.Profiles)) {
+		for _, root := range p.cfg.Profiles[n].Roots {
+			if expr.Under(p.im.Request.Folder, root) && len(root) > longest {
+				name, prod, longest = n, p.cfg.Profiles[n].Environment == "prod", len(root)
+			}
+		}
+	}
+	return name, prod
 }
 
 // mayNotStart says why a server is not started for the plan. What stands in a

@@ -321,3 +321,34 @@ func golden(t *testing.T, path, got string) {
 		t.Errorf("%s: got\n%s\nwant\n%s", path, got, want)
 	}
 }
+
+// TestProductionTakesNoMovingVersion: where the profile of the folder is of
+// production, what each start may bring anew is not taken in.
+func TestProductionTakesNoMovingVersion(t *testing.T) {
+	for env, want := range map[string]bool{"dev": true, "prod": false} {
+		_, r := importCase(t, "real")
+		if err := os.MkdirAll(r.Paths.Config, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprintf("version: 1\nprofiles: {a: {roots: [%q], tenant: x, environment: %s}}\n", r.Folder, env)
+		if err := os.WriteFile(r.Paths.ConfigFile(), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		im, err := NewImport(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range im.Items {
+			switch it.Entry.Name {
+			case "fs", "uvx2":
+				if it.Guarded() != want || !want && !strings.Contains(it.Refused, "may bring another version") {
+					t.Errorf("%s in %s: guarded %v, refused %q", it.Entry.Name, env, it.Guarded(), it.Refused)
+				}
+			case "defdash":
+				if !it.Guarded() {
+					t.Errorf("%s in %s: refused %q", it.Entry.Name, env, it.Refused)
+				}
+			}
+		}
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,12 +105,8 @@ func (p *planner) refuse(e *Entry) string {
 	switch {
 	case e.Problem != "":
 		return "the entry cannot be read: " + e.Problem
-	case e.URL != "" || (e.Type != "" && e.Type != "stdio"):
-		where := ""
-		if u, err := url.Parse(e.URL); err == nil && u.Host != "" {
-			where = " at " + u.Host
-		}
-		return fmt.Sprintf("it is a remote server (%s%s), and only commands on standard input and output can be guarded; it stays as it is", cmp.Or(e.Type, "http"), where)
+	case e.remote():
+		return "it " + e.wayIn(cmp.Or(slugOf(e), "NAME"))
 	case e.Command == "":
 		return "it has no command"
 	case slugOf(e) == "":
@@ -124,11 +119,19 @@ func (p *planner) refuse(e *Entry) string {
 		if m := input.FindString(w); m != "" {
 			return fmt.Sprintf("its command line refers to %s, which only its own client can fill in", m)
 		}
-		if missing := unset(w, lookup); len(missing) > 0 {
+		missing := slices.DeleteFunc(unset(w, lookup), e.sets)
+		if len(missing) > 0 {
 			return fmt.Sprintf("its command line refers to ${%s}, which is not set in this shell; run it where it is set", missing[0])
 		}
 	}
 	return ""
+}
+
+// sets reports whether the entry itself gives the server a variable. Claude Code
+// expands no reference with it: the words stay as they are written, and the
+// server, which has the variable, fills them in.
+func (e *Entry) sets(name string) bool {
+	return slices.ContainsFunc(e.Env, func(v Variable) bool { return v.Name == name })
 }
 
 func slugOf(e *Entry) string { return slug(e.Name) }
@@ -214,6 +217,11 @@ func (p *planner) notes(it *Item) {
 	}
 	if it.Launch.Advice != "" {
 		note("%s", it.Launch.Advice)
+	}
+	for _, w := range it.Entry.Args {
+		for _, name := range unset(w, p.im.Request.Lookup) {
+			note("${%s} stays in its arguments as it is written, as with Claude Code; the server has the variable, and fills it in", name)
+		}
 	}
 	if it.Entry.Timeout > 0 && it.Entry.Timeout < (20*time.Minute).Milliseconds() {
 		note("the entry's timeout of %s ends a call that still waits for you; take it out, or raise it", time.Duration(it.Entry.Timeout)*time.Millisecond)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/guard"
@@ -65,6 +66,26 @@ func TestTakeFrom(t *testing.T) {
 	for _, name := range []string{"web", "none"} {
 		if err := (&Request{Name: name, Lookup: lookup}).TakeFrom(path); err == nil {
 			t.Errorf("%s was taken", name)
+		}
+	}
+}
+
+// TestTakeFromAFileWithOddEntries: what stands beside an entry does not keep it
+// from being read; an entry that cannot be read says why, and a remote one how it
+// can be guarded.
+func TestTakeFromAFileWithOddEntries(t *testing.T) {
+	path := filepath.Join("testdata", "import", "real", "ws", ".mcp.json")
+	lookup := func(string) (string, bool) { return "", false }
+	r := Request{Name: "mcpremote", Lookup: lookup}
+	if err := r.TakeFrom(path); err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := r.Lookup("AUTH"); r.Args[3] != "Authorization:${AUTH}" || v != "Bearer abcdef0123456789" {
+		t.Errorf("arguments %q, AUTH=%q", r.Args, v)
+	}
+	for name, want := range map[string]string{"num": "holds something that is not a text", "remote": "mcpguardd add remote --secret TOKEN=file:PATH -- npx -y mcp-remote URL"} {
+		if err := (&Request{Name: name, Lookup: lookup}).TakeFrom(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", name, err)
 		}
 	}
 }
