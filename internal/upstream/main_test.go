@@ -44,7 +44,13 @@ var helpers = map[string]func(){
 	"family":   family,
 	"lastword": lastWord,
 	"escape":   escape,
-	"closer":   func() { os.Stdout.Close(); block(false) },
+	"launcher": func() {
+		d := description{PID: os.Getpid(), Child: spawnHelper("stubborn", &syscall.SysProcAttr{Setsid: true}).Pid}
+		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+		print1(d)
+		block(true)
+	},
+	"closer": func() { os.Stdout.Close(); block(false) },
 	"errors": func() {
 		for i := range 500 {
 			fmt.Fprintf(os.Stderr, "line %d %s\r\n", i, strings.Repeat("x", i*20))

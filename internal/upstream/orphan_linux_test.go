@@ -199,3 +199,18 @@ func TestEscapedChildDoesNotHoldTheEnd(t *testing.T) {
 	}
 	ends(t, escaped, "the escaped process")
 }
+
+// TestWhatLeftTheGroupEndsWithTheServer: a server that ignores signals and has
+// started a process in a session of its own is gone with its session, both.
+func TestWhatLeftTheGroupEndsWithTheServer(t *testing.T) {
+	s := spec("launcher")
+	s.StopGrace = 50 * time.Millisecond
+	p := startTest(t, s)
+	d := nextDescription(t, p)
+	server, helper := pidfd(t, d.PID), pidfd(t, d.Child)
+	if err := p.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	ends(t, server, "the server")
+	ends(t, helper, "the process that left its group")
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -138,6 +139,9 @@ func (p *Process) live(path string, fds *pipes, result chan<- launched) {
 	// Not reaped yet: until then the group's number cannot mean another group.
 	p.mu.Lock()
 	p.signal(sigKill) // whatever of the group is left
+	for _, r := range p.left {
+		killLeft(r)
+	}
 	dog.release()
 	p.state, err = proc.Wait()
 	if err != nil && p.cause == nil {
@@ -203,6 +207,20 @@ func (p *Process) signal(sig os.Signal) {
 	if s, ok := sig.(syscall.Signal); ok {
 		// ESRCH: the group has gone already.
 		_ = unix.Kill(-p.pid, s)
+	}
+}
+
+// family notes what the process has started that has left its group, such as
+// the client of a container: it ends with the process. It is looked for while
+// the process lives, since afterwards nothing leads to it. The caller holds mu.
+func (p *Process) family() {
+	if p.reaped || p.pid <= 1 {
+		return
+	}
+	for _, r := range leftGroup(p.pid) {
+		if !slices.Contains(p.left, r) {
+			p.left = append(p.left, r)
+		}
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
 // childAttr puts the child into a session of its own: it leads its own group,
@@ -41,3 +43,9 @@ func awaitExit(pid int) error {
 // onlyZombies reports whether nothing of a group runs any more although it
 // still exists. Here the first process reaps orphans, so that does not stay so.
 func onlyZombies(int) bool { return false }
+
+// leftGroup returns nothing: this system has no list of processes that could be
+// read without another program. What leaves its group lives on.
+func leftGroup(int) []guard.UpstreamRef { return nil }
+
+func killLeft(guard.UpstreamRef) {}

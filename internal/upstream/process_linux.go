@@ -9,6 +9,9 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
 // childAttr puts the child into a session of its own: it leads its own group,
@@ -53,4 +56,57 @@ func onlyZombies(group int) bool {
 		}
 	}
 	return true
+}
+
+// procStat is what /proc says of a process.
+type procStat struct{ parent, group int }
+
+// leftGroup returns what descends from the leader of a group and is not in it.
+func leftGroup(group int) []guard.UpstreamRef {
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	all := map[int]procStat{}
+	for _, d := range dirs {
+		pid, err := strconv.Atoi(d.Name())
+		if err != nil {
+			continue
+		}
+		b, err := os.ReadFile("/proc/" + d.Name() + "/stat")
+		f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+		if err != nil || len(f) < 3 {
+			continue // it has ended meanwhile
+		}
+		parent, _ := strconv.Atoi(string(f[1]))
+		of, _ := strconv.Atoi(string(f[2]))
+		all[pid] = procStat{parent, of}
+	}
+	var out []guard.UpstreamRef
+	for pid, st := range all {
+		if st.group == group {
+			continue
+		}
+		at := pid
+		for steps := 0; at > 1 && at != group && steps < len(all); steps++ {
+			at = all[at].parent
+		}
+		if at == group {
+			out = append(out, reference(pid))
+		}
+	}
+	return out
+}
+
+// killLeft kills one process, and no other that has its number by now.
+func killLeft(r guard.UpstreamRef) {
+	fd, err := unix.PidfdOpen(r.PID, 0)
+	if err != nil {
+		return // it has ended, or cannot be told apart from another
+	}
+	defer unix.Close(fd)
+	if start, err := ipc.StartTime(r.PID); err != nil || r.StartTime == 0 || start != r.StartTime {
+		return
+	}
+	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // where it has just ended, there is nothing to kill
 }

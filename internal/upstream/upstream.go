@@ -100,7 +100,8 @@ type Process struct {
 	trash bucket // used by Next alone
 
 	mu       sync.Mutex
-	reaped   bool // the pid may mean another process
+	reaped   bool                // the pid may mean another process
+	left     []guard.UpstreamRef // what it started and has left its group
 	stopping bool
 	cause    error // why it was ended here, if it was
 	state    *os.ProcessState
@@ -249,6 +250,7 @@ func (p *Process) end(cause error) {
 	if p.cause == nil {
 		p.cause = cause
 	}
+	p.family()
 	p.signal(sigKill)
 }
 
@@ -259,6 +261,7 @@ func (p *Process) end(cause error) {
 func (p *Process) Stop(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopping = true
+	p.family()
 	p.mu.Unlock()
 	p.in.close()
 	for _, step := range []os.Signal{sigTerm, sigKill} {
@@ -266,6 +269,7 @@ func (p *Process) Stop(ctx context.Context) error {
 			return nil
 		}
 		p.mu.Lock()
+		p.family()
 		p.signal(step)
 		p.mu.Unlock()
 	}
