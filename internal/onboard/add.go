@@ -35,6 +35,10 @@ type Request struct {
 	User       string // who accepts the definitions
 	Version    string // of this program
 	Now        time.Time
+	// Waiting is told once, in a sentence, what a server that does not answer soon
+	// may be waiting for; nil tells nobody.
+	Waiting func(sentence string)
+	silence time.Duration // how long that is; zero is waitingAfter
 
 	values map[string]string // of Secrets, where their files are not written yet
 }
@@ -172,21 +176,49 @@ func ask(ctx context.Context, r Request, s *config.Server, recorded *config.Envi
 	if err != nil {
 		return Listing{}, err
 	}
+	proc, started := conn.(*upstream.Process)
+	if started && r.Waiting != nil {
+		told := time.AfterFunc(cmp.Or(r.silence, waitingAfter), func() { r.Waiting(waitsFor(r, s, proc)) })
+		defer told.Stop()
+	}
 	l, err := Probe(ctx, conn)
-	if p, ok := conn.(*upstream.Process); ok && err != nil {
-		err = ended(p, err)
+	if started && err != nil {
+		if err = ended(proc, err); errors.Is(err, errNoAnswer) {
+			err = fmt.Errorf("%w\n%s", err, waitsFor(r, s, proc))
+		}
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if serr := conn.Stop(stop); err == nil && serr != nil {
 		err = fmt.Errorf("ending the server: %w", serr)
 	}
-	if p, ok := conn.(*upstream.Process); ok && err != nil && !errors.As(err, new(*upstream.ExitError)) { // which has them already
-		for _, line := range tail(p.Stderr(), 5) {
+	if started && err != nil && !errors.As(err, new(*upstream.ExitError)) { // which has them already
+		for _, line := range tail(proc.Stderr(), 5) {
 			err = fmt.Errorf("%w\nits standard error: %s", err, line)
 		}
 	}
 	return l, err
+}
+
+// waitingAfter is how long a server may be silent before it is said what it may
+// be waiting for.
+const waitingAfter = 3 * time.Second
+
+// waitsFor says what a server that does not answer may be doing: a package runner
+// fetches what is not on this machine, and is silent where it cannot.
+func waitsFor(r Request, s *config.Server, p *upstream.Process) string {
+	g := ground{folder: r.Folder, lookup: r.Lookup, which: exec.LookPath, image: func(string, string) []string { return nil }}
+	l := g.launchOf(s.Command, s.Args)
+	text := fmt.Sprintf("waiting for the first answer of %s, at most %s", s.Command, probeTimeout)
+	switch l.Kind {
+	case "npm package", "Python package", "container image":
+		text = fmt.Sprintf("waiting for %s, which may be fetching the %s %s over the network, at most %s; where that cannot be reached, run its command by itself to see why",
+			filepath.Base(s.Command), l.Kind, l.Name, probeTimeout)
+	}
+	if last := tail(p.Stderr(), 1); len(last) > 0 {
+		text += "; it last printed: " + last[0]
+	}
+	return text
 }
 
 // ended says how a server ended where that is why it did not answer.

@@ -36,6 +36,7 @@ type ImportRequest struct {
 	User      string
 	Version   string
 	Now       time.Time
+	Waiting   func(sentence string) // as of a Request; may be called by several at once
 
 	// What tests answer themselves; nil asks this machine.
 	which func(program string) (string, error)

@@ -255,7 +255,7 @@ func (p *planner) request(it *Item) Request {
 	values := map[string]string{}
 	out := Request{
 		Name: it.Server, Command: it.command, Args: it.Launch.Args, Secrets: map[string]string{}, values: map[string]string{},
-		Folder: r.Folder, User: r.User, Version: r.Version, Now: r.Now,
+		Folder: r.Folder, User: r.User, Version: r.Version, Now: r.Now, Waiting: r.Waiting,
 		Lookup: func(name string) (string, bool) {
 			if v, ok := values[name]; ok {
 				return v, true

@@ -2,13 +2,16 @@ package onboard
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // oddServer makes this test's program a server that behaves as some are seen to
@@ -18,6 +21,11 @@ const oddServer = "odd-server"
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == oddServer {
 		serveOddly(os.Args[2], os.Args[3:])
+		return
+	}
+	if filepath.Base(os.Args[0]) == "npx" {
+		fmt.Fprintln(os.Stderr, "npm http fetch GET attempt 1 failed")
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the guard gives it up
 		return
 	}
 	os.Exit(m.Run())
@@ -174,6 +182,32 @@ func TestAnAnswerWithTwoMeaningsIsSaid(t *testing.T) {
 	}
 	_, err := NewPlan(t.Context(), oddRequest(t, "tools", file))
 	if err == nil || !strings.Contains(err.Error(), "duplicate_member") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestWhatAPackageRunnerWaitsFor: a package that cannot be fetched is named while
+// its runner is silent, and again when it has been given up.
+func TestWhatAPackageRunnerWaitsFor(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(exe, filepath.Join(dir, "npx")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var told string
+	r := Request{Name: "odd", Command: filepath.Join(dir, "npx"), Args: []string{"-y", "@example/unreachable"}, Folder: dir,
+		Lookup: func(string) (string, bool) { return "", false }, silence: 100 * time.Millisecond,
+		Waiting: func(s string) { told = s; cancel() }}
+	_, err = NewPlan(ctx, r)
+	const want = "waiting for npx, which may be fetching the npm package @example/unreachable over the network"
+	if !strings.HasPrefix(told, want) {
+		t.Errorf("told %q", told)
+	}
+	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v", err)
 	}
 }

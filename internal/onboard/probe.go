@@ -118,6 +118,9 @@ func (l *Listing) sort(defs []json.RawMessage) {
 	}
 }
 
+// errNoAnswer says that the server took too long.
+var errNoAnswer = errors.New("was not answered")
+
 // refusal is a JSON-RPC error of the server.
 type refusal struct {
 	Code    int    `json:"code"`
@@ -291,9 +294,9 @@ func (p *probe) request(ctx context.Context, method string, params map[string]an
 		return r.raw, r.err
 	case <-ctx.Done():
 		if stray := p.stray.Load(); stray != nil {
-			return nil, fmt.Errorf("%s (id %s) was not answered within %s; the server sent an answer to the id %s", method, id, probeTimeout, *stray)
+			return nil, fmt.Errorf("%s (id %s) %w within %s; the server sent an answer to the id %s", method, id, errNoAnswer, probeTimeout, *stray)
 		}
-		return nil, fmt.Errorf("%s was not answered within %s", method, probeTimeout)
+		return nil, fmt.Errorf("%s %w within %s", method, errNoAnswer, probeTimeout)
 	}
 }
 

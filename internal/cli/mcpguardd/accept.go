@@ -98,7 +98,7 @@ func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
 	if err != nil {
 		return fmt.Errorf("finding the current folder: %w", err)
 	}
-	r := onboard.Request{Name: server, Folder: folder, Version: version.Number,
+	r := onboard.Request{Name: server, Folder: folder, Version: version.Number, Waiting: a.waiting,
 		Lookup: func(name string) (string, bool) { return recorded.Lookup(server, name) }}
 	found, err := onboard.Compare(ctx, r, sv.Config, recorded, lock)
 	if err != nil {

@@ -61,14 +61,15 @@ look those over. Then it prints the line that makes Claude Code use the guard.`,
 			if err != nil {
 				return err
 			}
-			a.printPlan(plan, p)
 			if dry {
+				a.printPlan(plan, p)
 				fmt.Fprintln(a.out, "\nNothing was written (--dry-run).")
 				return nil
 			}
 			if err := plan.Apply(c.Context(), p); err != nil {
 				return err
 			}
+			a.printPlan(plan, p)
 			return a.printNext(plan, p)
 		},
 	}
@@ -92,6 +93,7 @@ func (a *app) request(args []string, from string) (onboard.Request, error) {
 	r := onboard.Request{
 		Name: args[0], Secrets: map[string]string{}, Folder: folder, Lookup: os.LookupEnv,
 		User: userName(), Version: version.Number, Now: time.Now(),
+		Waiting: a.waiting,
 	}
 	if len(args) > 1 {
 		r.Command, r.Args = args[1], args[2:]
@@ -103,6 +105,9 @@ func (a *app) request(args []string, from string) (onboard.Request, error) {
 	}
 	return r, nil
 }
+
+// waiting prints what a server may be waiting for.
+func (a *app) waiting(sentence string) { fmt.Fprintf(a.err, "%s\n", safetext.Text(sentence)) }
 
 func userName() string {
 	if u, err := user.Current(); err == nil {

@@ -63,7 +63,7 @@ Claude Code may start them already, or where you name the file.`,
 			case o.undo:
 				return a.undoImport(c.Context(), p, args, o.keep)
 			}
-			r, err := importRequest(p, args, o)
+			r, err := a.importRequest(p, args, o)
 			if err != nil {
 				return err
 			}
@@ -86,7 +86,7 @@ Claude Code may start them already, or where you name the file.`,
 }
 
 // importRequest collects what import needs to know of this shell.
-func importRequest(p ipc.Paths, files []string, o importFlags) (onboard.ImportRequest, error) {
+func (a *app) importRequest(p ipc.Paths, files []string, o importFlags) (onboard.ImportRequest, error) {
 	var none onboard.ImportRequest
 	folder, err := here()
 	if err != nil {
@@ -99,6 +99,7 @@ func importRequest(p ipc.Paths, files []string, o importFlags) (onboard.ImportRe
 	r := onboard.ImportRequest{
 		Folder: folder, NoStart: o.noStart, Program: exe, GuardHome: os.Getenv(ipc.EnvHome), Paths: p,
 		Lookup: os.LookupEnv, User: userName(), Version: version.Number, Now: time.Now(),
+		Waiting: a.waiting,
 	}
 	for _, f := range files {
 		abs, err := filepath.Abs(f)

@@ -57,6 +57,12 @@ type app struct {
 func Main(args []string, in *os.File, out, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A reader that goes away, as in "mcpguardd add … | head -1", ends what is
+	// printed and not what is done. Notify and not Ignore, which servers that are
+	// started here would inherit.
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE)
+	defer signal.Stop(pipes)
 	a := &app{in: in, out: out, err: stderr}
 	root := a.root()
 	root.SetArgs(args)
