@@ -29,6 +29,12 @@
 // bracket in the text is itself marked, ⟨U+27E8⟩, so no text can look like a
 // marker, and two different texts never look the same: [Text] is injective.
 //
+// # Names
+//
+// What names something is shown with [Identity]: letters of one script, accented
+// Latin among them, are as they are, and what could pass for another name is a
+// marker. [Deceptive] says what that is.
+//
 // With [Style].ASCII the markers are <U+202E>, <ESC>, <0xff>, <LF> and <TAB>, every
 // rune beyond ASCII is marked, and a "<" in the text is marked only where it
 // would begin something that reads as a marker, or ends the text.

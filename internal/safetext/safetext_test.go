@@ -55,19 +55,61 @@ func TestText(t *testing.T) {
 
 func TestIdentity(t *testing.T) {
 	for in, want := range map[string]string{
-		"write_file":  "write_file",
-		"p\u0430ypal": "p⟨U+0430⟩ypal",
-		"a b":         "a b",
-		" a ":         "⟨U+0020⟩a⟨U+0020⟩",
-		"a\tb\n":      "a⟨TAB⟩b⟨LF⟩",
-		"é⟨":          "⟨U+00E9⟩⟨U+27E8⟩",
-		"\xff":        "⟨0xff⟩",
+		"write_file": "write_file",
+		"a b":        "a b",
+		" a ":        "⟨U+0020⟩a⟨U+0020⟩",
+		"a\tb\n":     "a⟨TAB⟩b⟨LF⟩",
+		"é⟨":         "é⟨U+27E8⟩",
+		"\xff":       "⟨0xff⟩",
+		// Names in one script are readable.
+		"/home/мария/отчёты/январь_2026.txt": "/home/мария/отчёты/январь_2026.txt",
+		"тест/хорошо.go":                     "тест/хорошо.go",
+		"Überprüfung/çöğüş.md":               "Überprüfung/çöğüş.md",
+		"phở/Đà Nẵng.txt":                    "phở/Đà Nẵng.txt",
+		"Größe/łódź/Ærø":                     "Größe/łódź/Ærø",
+		"文件/报告2024.md":                       "文件/报告2024.md",
+		"テスト/日本語のファイル.txt":                   "テスト/日本語のファイル.txt",
+		"한국어/문서.txt":                         "한국어/문서.txt",
+		"Ελληνικά/αρχείο.txt":                "Ελληνικά/αρχείο.txt",
+		"हिन्दी/फ़ाइल.txt":                   "हिन्दी/फ़ाइल.txt",
+		"ไทย/เอกสาร.txt":                     "ไทย/เอกสาร.txt",
+		"имя@почта.рф":                       "имя@почта.рф",
+		"doc/документы/文件":                   "doc/документы/文件", // each part by itself
+		// Scripts mixed within a word.
+		"p\u0430ypal":        "p⟨U+0430⟩ypal",
+		"README\u306e":       "README⟨U+306E⟩",
+		"usr\u30cebin":       "usr⟨U+30CE⟩bin",
+		"\u03b1\u0431\u0432": "⟨U+03B1⟩⟨U+0431⟩⟨U+0432⟩",
+		// … and within a part of a path.
+		"\u043c\u0438\u0440-\u4e16\u754c": "⟨U+043C⟩⟨U+0438⟩⟨U+0440⟩-⟨U+4E16⟩⟨U+754C⟩",
+		// Words that look like ASCII.
+		"\u0430\u0440\u0440\u04cf\u0435.com": "⟨U+0430⟩⟨U+0440⟩⟨U+0440⟩⟨U+04CF⟩⟨U+0435⟩.com",
+		"src/\u0441\u043e\u0440.sh":          "src/⟨U+0441⟩⟨U+043E⟩⟨U+0440⟩.sh",
+		"f\u0131le":                          "f⟨U+0131⟩le",
+		"\u01c3bang":                         "⟨U+01C3⟩bang",
+		"\u0261o":                            "⟨U+0261⟩o",
+		// Marks apart from their letter, other forms, no letters.
+		"cafe\u0301":           "cafe⟨U+0301⟩",
+		"x\u0323\u0304":        "x⟨U+0323⟩⟨U+0304⟩",
+		"\uff41\uff42":         "⟨U+FF41⟩⟨U+FF42⟩",
+		"\ufb01le":             "⟨U+FB01⟩le",
+		"a\u2044b\u2024c":      "a⟨U+2044⟩b⟨U+2024⟩c",
+		"a\u2013b":             "a⟨U+2013⟩b",
+		"a\u00a0b\u200bc":      "a⟨U+00A0⟩b⟨U+200B⟩c",
+		"n\u0663":              "n⟨U+0663⟩",
+		"\U0001d41a\U0001f600": "⟨U+1D41A⟩⟨U+1F600⟩",
+		// From right to left.
+		"\u05e9\u05dc.txt": "⟨U+05E9⟩⟨U+05DC⟩.txt",
+		"a\u202eb":         "a⟨U+202E⟩b",
 	} {
 		if got := safetext.Identity(in).String(); got != want {
 			t.Errorf("Identity(%q) = %q, want %q", in, got, want)
 		}
 	}
 	if got := ascii.Identity("<ESC>\x1b<").String(); got != "<U+003C>ESC><ESC><U+003C>" {
+		t.Errorf("ASCII Identity = %q", got)
+	}
+	if got := ascii.Identity("отчёт").String(); strings.ContainsFunc(got, func(r rune) bool { return r > '~' }) {
 		t.Errorf("ASCII Identity = %q", got)
 	}
 }
@@ -98,8 +140,13 @@ func TestPromise7_CorpusIsSafe(t *testing.T) {
 					checkSafe(t, st, l)
 				}
 				id := st.Identity(c.Text).String()
+				for _, f := range safetext.Scan([]byte(c.Text)) {
+					if f.Kind == safetext.Homoglyph && !strings.ContainsAny(id, "⟨<") {
+						t.Errorf("an identity with look-alikes shows all of them: %q", id)
+					}
+				}
 				for _, r := range strings.NewReplacer("⟨", "", "⟩", "").Replace(id) {
-					if r > unicode.MaxASCII {
+					if r > unicode.MaxASCII && (st.ASCII || !unicode.IsLetter(r) && !unicode.In(r, unicode.Mn, unicode.Mc) || unicode.In(r, unicode.Hebrew, unicode.Arabic)) {
 						t.Errorf("identity shows %U: %q", r, id)
 					}
 				}

@@ -25,12 +25,6 @@ func Text(s string) Line { return Style{}.Text(s) }
 // Bytes returns b as one line, like Text.
 func Bytes(b []byte) Line { return Style{}.Text(string(b)) }
 
-// Identity returns s, the name of something (a tool, path, host, address or
-// tenant), as one line in which every rune that is not ASCII is marked, and every
-// control character, and a space at either end: names that differ must not look
-// alike.
-func Identity(s string) Line { return Style{}.Identity(s) }
-
 // Lines splits b at newlines and returns each line like Text. A newline at the
 // end does not begin another line; empty input has no lines.
 func Lines(b []byte) []Line { return Style{}.Lines(b) }
@@ -47,26 +41,6 @@ func (st Style) Text(s string) Line {
 
 // Bytes is like the function, in this style.
 func (st Style) Bytes(b []byte) Line { return st.Text(string(b)) }
-
-// Identity is like the function, in this style.
-func (st Style) Identity(s string) Line {
-	w := writer{st: st, out: make([]byte, 0, len(s)+16)}
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			w.badByte(s[i])
-		case r == ' ' && (i == 0 || i == len(s)-1), r < ' ', r >= 0x7f:
-			w.mark(r)
-		case r == '<' && st.ASCII && startsMarker(s[i+1:]):
-			w.mark(r)
-		default:
-			w.out = append(w.out, s[i])
-		}
-		i += n
-	}
-	return w.line()
-}
 
 // Lines is like the function, in this style.
 func (st Style) Lines(b []byte) []Line {

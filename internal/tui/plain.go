@@ -135,7 +135,7 @@ func (p *plain) say(format string, args ...any) {
 	fmt.Fprintln(p.out, p.pen.say(format, args...))
 }
 
-// name prints a label and an identifier, with every unusual letter marked.
+// name prints a label and an identifier, with letters that could deceive marked.
 func (p *plain) name(label, value string) {
 	if value != "" {
 		fmt.Fprintln(p.out, safetext.Concat(p.pen.text(label+": "), p.pen.name(value)))

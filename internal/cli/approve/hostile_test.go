@@ -119,12 +119,12 @@ func TestPromise7_HostileTextStaysText(t *testing.T) {
 			}
 			for _, args := range [][]string{{"--list", "--json"}, {"--list", "--json=summary,server"}, {"show", string(id(1)), "--json"}, {"log", "--json"}, {"stats", "--json"}} {
 				for _, m := range []mode{coloured, pipe} {
-					_, stdout, _ := r.run(m, args...)
+					_, stdout, stderr := r.run(m, args...)
 					if err := hostile.Check([]byte(stdout), false); err != nil {
 						t.Errorf("approve %q: %v in %q", args, err, stdout)
 					}
 					if !json.Valid([]byte(stdout)) {
-						t.Errorf("approve %q: not JSON: %q", args, stdout)
+						t.Errorf("approve %q: not JSON: %q, stderr %q", args, stdout, stderr)
 					}
 				}
 			}

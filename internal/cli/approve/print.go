@@ -49,7 +49,7 @@ func (a *app) words(l look, format string, args ...any) cell {
 	return a.text(l, fmt.Sprintf(format, args...))
 }
 
-// name is a cell of a name, in which every rune that is not ASCII is marked.
+// name is a cell of a name, in which letters that could deceive are marked.
 func (a *app) name(l look, s string) cell { return cell{text: a.safe.Identity(s), look: l} }
 
 // paint returns a cell as it is written.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
@@ -62,6 +63,7 @@ type doc struct {
 	segs    []segment
 	hunks   []hunk
 	cuts    []cut
+	respelt map[uint32]string // headers with quoted names, without the quotes
 	noEOL   map[uint32]uint32 // lines that end their file without a newline, and where they end
 	digits  int               // of the largest line number; 0 if there are none
 	json    bool              // what was built holds JSON …
@@ -83,6 +85,15 @@ func (d *doc) content(i int) string {
 		return d.text[from : d.off[i+1]-1]
 	}
 	return strings.TrimSuffix(d.text[from:], "\n")
+}
+
+// spelt returns line i as it is shown: a header whose names git would quote for
+// letters beyond ASCII alone stands without the quotes.
+func (d *doc) spelt(i int) string {
+	if s, ok := d.respelt[uint32(i)]; ok {
+		return s
+	}
+	return d.content(i)
 }
 
 // body returns line i of a context or change segment without its sign.
@@ -196,6 +207,13 @@ func (p *diffParser) outside(at int, s string) {
 		p.add(at, kindHunk, 0, 0, 0)
 		return
 	}
+	if plain, ok := unquotedHeader(s); ok {
+		if p.respelt == nil {
+			p.respelt = map[uint32]string{}
+		}
+		p.respelt[uint32(len(p.off))] = plain
+		s = plain
+	}
 	if rest, ok := strings.CutPrefix(s, "diff --git "); ok {
 		p.name = sameName(rest)
 		p.lang = languageOf(strings.TrimSuffix(rest, `"`))
@@ -215,6 +233,46 @@ func (p *diffParser) outside(at int, s string) {
 		return
 	}
 	p.add(at, kindMeta, 0, 0, 0)
+}
+
+// unquotedHeader returns a header of a diff with the names in it as they are,
+// where quotes and escapes stand for nothing but letters beyond ASCII and blanks.
+func unquotedHeader(s string) (string, bool) {
+	if !strings.Contains(s, ` "`) {
+		return "", false
+	}
+	for _, head := range []string{"diff --git ", "--- ", "+++ ", "rename from ", "rename to ", "copy from ", "copy to "} {
+		rest, ok := strings.CutPrefix(s, head)
+		if !ok {
+			continue
+		}
+		out := head
+		for rest != "" {
+			name := rest
+			if rest[0] == '"' {
+				q, err := strconv.QuotedPrefix(rest)
+				if err != nil {
+					return "", false
+				}
+				if name, err = strconv.Unquote(q); err != nil || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' || r == 0x7f }) {
+					return "", false
+				}
+				rest = rest[len(q):]
+			} else {
+				i := strings.Index(rest, ` "`)
+				if i < 0 {
+					i = len(rest)
+				}
+				name, rest = rest[:i], rest[i:]
+			}
+			out += name
+			if after, ok := strings.CutPrefix(rest, " "); ok {
+				out, rest = out+" ", after
+			}
+		}
+		return out, true
+	}
+	return "", false
 }
 
 // sameName returns the name in "a/name b/name", or nothing if it is quoted or

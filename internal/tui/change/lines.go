@@ -1,6 +1,10 @@
 package change
 
-import "github.com/mcpguard/mcpguard/internal/safetext"
+import (
+	"slices"
+
+	"github.com/mcpguard/mcpguard/internal/safetext"
+)
 
 const (
 	// longLine is the length in bytes from which a line is wrapped chunk by
@@ -39,12 +43,13 @@ func (v *View) text(seg, line int) string {
 	s := v.doc.segs[seg]
 	switch {
 	case v.o.Raw:
+		return v.doc.content(line)
 	case signed(s.kind):
 		return v.doc.body(line)
 	case s.kind == kindFile:
-		return fileName(v.doc.content(line))
+		return fileName(v.doc.spelt(line))
 	}
-	return v.doc.content(line)
+	return v.doc.spelt(line)
 }
 
 // offset returns how many bytes of a line stand before its text.
@@ -190,7 +195,9 @@ func (v *View) spell(seg, line int, text string, from, to int, yield func(piece)
 	own := func(l safetext.Line) { each(piece{line: l, class: ours, from: to, to: to}) }
 	c, ok := v.doc.cutOf(line)
 	sp := v.safe
-	sp.identity = v.identity(seg, line)
+	if sp.identity = v.identity(seg, line); sp.identity {
+		sp.doubt = doubtful(text)
+	}
 	if ok && s.kind == kindRow && !v.o.Raw && from == 0 {
 		v.spellRow(c, part, classes, each, &stopped)
 	} else {
@@ -208,9 +215,15 @@ func (v *View) identity(seg, line int) bool {
 	return c.identity || k == kindFile || k == kindMeta || k == kindHidden
 }
 
+// doubtful tells of a name which bytes of it belong to letters that could deceive.
+func doubtful(name string) func(from, to int) bool {
+	marked := safetext.Deceptive(name)
+	return func(from, to int) bool { return slices.Contains(marked[from:to], true) }
+}
+
 // hazardous reports whether a line is marked as such at the start of its row.
 func (v *View) hazardous(seg, line int, text string) bool {
-	return hazardous(text) || v.identity(seg, line) && !plainASCII(text)
+	return hazardous(text) || v.identity(seg, line) && !plainASCII(text) && doubtful(text)(0, len(text))
 }
 
 // spellRow yields a row of a patch: path, old and new value, with signs between.

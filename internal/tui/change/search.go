@@ -61,6 +61,9 @@ func (v *View) searched(line int) (start, end int) {
 	if v.doc.segs[seg].kind == kindHidden && !v.o.Raw {
 		return 0, 0
 	}
+	if _, ok := v.doc.respelt[uint32(line)]; ok && !v.o.Raw {
+		return 0, 0 // what is shown is not in the text
+	}
 	text := v.text(seg, line)
 	start = int(v.doc.off[line]) + v.offset(seg, line)
 	return start, start + len(text)

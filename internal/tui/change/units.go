@@ -139,8 +139,9 @@ func breakable(s string, i int) int {
 // speller turns a line into pieces.
 type speller struct {
 	st       safetext.Style
-	tab      int  // columns
-	identity bool // the text names something: whatever is not ASCII is marked
+	tab      int                     // columns
+	identity bool                    // the text names something
+	doubt    func(from, to int) bool // of a name: bytes [from, to) of its line could deceive
 }
 
 // spell yields the pieces of s in order, until yield returns false. classes
@@ -174,13 +175,13 @@ func (sp speller) spell(s string, classes []class, base, col int, ends bool, yie
 			n := unit(s[i:])
 			u := s[i : i+n]
 			l := sp.st.Text(u)
-			if sp.identity {
-				l = sp.st.Identity(u)
+			if sp.identity && (c < ' ' || sp.doubt(base+i, base+i+n)) {
+				l = sp.st.Marked(u)
 			}
 			switch {
 			case c == '\r' && ends && i+1 == len(s):
 				cls = max(ours, cls)
-			case l.String() != u && (!sp.st.ASCII || sp.identity || markedUnit(u)):
+			case l.String() != u && (!sp.st.ASCII || markedUnit(u) || sp.identity && sp.doubt(base+i, base+i+n)):
 				cls = hazard
 			}
 			if !emit(l, cls, i, i+n, false) {
