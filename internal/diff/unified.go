@@ -3,10 +3,13 @@ package diff
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
 // File is one side of a change to a file.
@@ -40,9 +43,10 @@ const noEOL = "\\ No newline at end of file\n"
 // the lines hold; with a negative Context git needs --unidiff-zero. Modes are
 // written as they are, not reduced to 644 and 755 as git does; where git's
 // index knows a file only as 644 or 755 it may warn, and applies. A name with a
-// blank, a quote, a backslash, a control character or a byte beyond ASCII is
-// quoted as in C: git would leave a blank alone, GNU patch would not find such
-// a file.
+// blank, a quote, a backslash or a control character is quoted as in C: git would
+// leave a blank alone, GNU patch would not find such a file. Letters beyond ASCII
+// stay where the whole name can be read as it is ([safetext.ReadableName]); in any
+// other name each byte of them is quoted.
 //
 // A binary change is stated with sizes and SHA-256 sums and cannot be applied.
 // There is no "index" line: blob names would bind the text to a repository.
@@ -167,14 +171,14 @@ func hunkRange(start, lines int) string {
 	return strconv.Itoa(start) + "," + strconv.Itoa(lines)
 }
 
-// quotePath quotes a path the way git reads it, where it needs quotes.
+// quotePath quotes a path the way git reads it, where it needs quotes. Bytes
+// beyond ASCII are quoted where they could be taken for something else.
 func quotePath(path string) string {
-	plain := true
-	for i := 0; i < len(path) && plain; i++ {
-		c := path[i]
-		plain = c > ' ' && c < 0x7f && c != '"' && c != '\\'
+	readable := safetext.ReadableName(path)
+	asIs := func(c byte) bool {
+		return c > ' ' && c < 0x7f && c != '"' && c != '\\' || c >= utf8.RuneSelf && readable
 	}
-	if plain {
+	if !slices.ContainsFunc([]byte(path), func(c byte) bool { return !asIs(c) }) {
 		return path
 	}
 	var w strings.Builder
@@ -184,10 +188,10 @@ func quotePath(path string) string {
 		if short := strings.IndexByte("\a\b\t\n\v\f\r\"\\", c); short >= 0 {
 			w.WriteByte('\\')
 			w.WriteByte("abtnvfr\"\\"[short])
-		} else if c < ' ' || c >= 0x7f {
-			fmt.Fprintf(&w, "\\%03o", c)
-		} else {
+		} else if c == ' ' || asIs(c) {
 			w.WriteByte(c)
+		} else {
+			fmt.Fprintf(&w, "\\%03o", c)
 		}
 	}
 	w.WriteByte('"')

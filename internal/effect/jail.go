@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
 // Bounds of a path, those of Linux.
@@ -102,13 +104,17 @@ func (p place) rel() string {
 
 // shown is the relative path on one line, for texts that people read: a name
 // with a line break or another control character is quoted, and so is one that
-// begins or ends with a blank, or has several in a row: nobody would see them.
+// begins or ends with a blank, or has several in a row: nobody would see them. One
+// that cannot be read as it is, such as one that imitates another, is spelt out.
 func (p place) shown() string {
 	name := p.rel()
-	if strings.Join(strings.Fields(name), " ") != name {
+	switch {
+	case !safetext.ReadableName(name):
 		return strconv.QuoteToASCII(name)
+	case strings.Join(strings.Fields(name), " ") != name:
+		return strconv.Quote(name)
 	}
-	return oneLine(name)
+	return name
 }
 
 func oneLine(name string) string {

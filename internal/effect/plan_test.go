@@ -90,7 +90,7 @@ func TestPlans(t *testing.T) {
 		"binary":               {FileWrite, "", m{"path": "bin", "content": "text\n"}, "overwrite bin (binary)", "Binary files a/bin and b/bin differ\n", "binary", "text\n"},
 		"through a link":       {FileWrite, "", m{"path": "l/main.go", "content": "package main\n"}, "overwrite src/main.go (+0 −2)", "diff --git a/src/main.go", "symbolic_link", "package main\n"},
 		"bidi":                 {FileWrite, "", m{"path": "new.go", "content": "a := \"\u202eevil\u202c\"\n"}, "create new.go (+1 −0)", "", "bidi_control", "a := \"\u202eevil\u202c\"\n"},
-		"bidi in the name":     {FileWrite, "", m{"path": "a\u202etxt.sh", "content": "x\n"}, "create a\u202etxt.sh (+1 −0)", "", "bidi_control", "x\n"},
+		"bidi in the name":     {FileWrite, "", m{"path": "a\u202etxt.sh", "content": "x\n"}, "create \"a\\u202etxt.sh\" (+1 −0)", "", "bidi_control", "x\n"},
 		"delete":               {FileDelete, "", m{"path": "src/main.go"}, "delete src/main.go (+0 −3)", "deleted file mode 100644\n--- a/src/main.go\n+++ /dev/null\n", "", "-"},
 		"delete a folder":      {FileDelete, "", m{"path": "src"}, "", "", "", ""},
 		"delete empty folder":  {FileDelete, "", m{"path": "empty"}, "delete empty folder empty", "", "", "-"},
