@@ -139,7 +139,7 @@ func (g *guard) stop() error {
 	if _, err := g.api.Status(context.Background()); errors.Is(err, client.ErrUnreachable) {
 		return nil
 	}
-	out, err := g.run("mcpguardd", "stop")
+	out, err := g.run("mcpguardd", "stop", "--force")
 	if err != nil {
 		return fmt.Errorf("stopping the daemon: %w\n%s", err, out)
 	}

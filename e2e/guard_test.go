@@ -63,7 +63,7 @@ func (g *guard) close() {
 	var mine []process
 	if pid := g.daemon(); pid > 0 {
 		mine = below(pid)
-		if out := g.run(nil, "mcpguardd", "stop"); out.code != 0 {
+		if out := g.run(nil, "mcpguardd", "stop", "--force"); out.code != 0 {
 			g.t.Errorf("stopping the daemon: %s", out)
 		}
 		mine = append(mine, process{pid: pid})

@@ -118,7 +118,7 @@ func newReader(t *testing.T) *reader {
 	g := &guard{t: t, home: "", work: base, paths: paths, api: client.New(paths.ApproverSocket())}
 	r := &reader{t: t, g: g, home: base, cwd: base}
 	t.Cleanup(func() {
-		if out, code := r.run("mcpguardd stop"); code != 0 {
+		if out, code := r.run("mcpguardd stop --force"); code != 0 {
 			t.Errorf("stopping the daemon: %s", out)
 		}
 		g.api.Close()

@@ -150,7 +150,7 @@ func newWorld(t *testing.T, settings string) *world {
 	w.api = client.New(filepath.Join(guard, "approver.sock"))
 	t.Cleanup(func() {
 		w.api.Close()
-		stop := exec.Command(filepath.Join(bin, "mcpguardd"), "stop")
+		stop := exec.Command(filepath.Join(bin, "mcpguardd"), "stop", "--force")
 		stop.Env = w.env()
 		_ = stop.Run() // 3 where none runs
 		if t.Failed() {

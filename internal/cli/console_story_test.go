@@ -68,7 +68,7 @@ func guarded(t *testing.T) (home string, env []string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cmd := exec.Command(filepath.Join(bin, "mcpguardd"), "stop")
+		cmd := exec.Command(filepath.Join(bin, "mcpguardd"), "stop", "--force")
 		cmd.Env = env
 		_ = cmd.Run() // it may have been stopped by the test
 		os.RemoveAll(home)

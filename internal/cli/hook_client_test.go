@@ -46,7 +46,7 @@ func newClaude(t *testing.T, lines ...string) *claude {
 	c.api = client.New(filepath.Join(home, "approver.sock"))
 	t.Cleanup(func() {
 		c.api.Close()
-		c.run("", "mcpguardd", "stop")
+		c.run("", "mcpguardd", "stop", "--force")
 		if t.Failed() {
 			if log, err := os.ReadFile(filepath.Join(home, "guard.log")); err == nil {
 				t.Logf("%s", log)

@@ -49,13 +49,14 @@ func TestStories(t *testing.T) {
 		Dir:   "testdata/story",
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"agent":   cmdAgent,
-			"pending": cmdPending,
-			"guarded": cmdGuarded,
-			"killall": cmdKill,
-			"status":  cmdStatus,
-			"alert":   cmdAlert,
-			"run":     cmdRun,
+			"agent":     cmdAgent,
+			"pending":   cmdPending,
+			"guarded":   cmdGuarded,
+			"killall":   cmdKill,
+			"status":    cmdStatus,
+			"alert":     cmdAlert,
+			"run":       cmdRun,
+			"reachable": cmdReachable,
 		},
 	})
 }
@@ -94,7 +95,7 @@ func setup(env *testscript.Env) error {
 
 // end stops the daemon of a story and makes sure that it is gone.
 func end(env *testscript.Env, home string) {
-	stop := exec.Command(filepath.Join(bin, "mcpguardd"), "stop")
+	stop := exec.Command(filepath.Join(bin, "mcpguardd"), "stop", "--force")
 	stop.Env = env.Vars
 	out, err := stop.CombinedOutput()
 	var exit *exec.ExitError
@@ -397,6 +398,20 @@ func cmdAlert(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("no alert of kind %s", args[0])
+}
+
+// cmdReachable waits until the daemon answers.
+func cmdReachable(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	api := client.New(filepath.Join(ts.Getenv("MCPGUARD_HOME"), "approver.sock"))
+	defer api.Close()
+	for _, err := range api.Watch(ctx) {
+		ts.Check(err)
+		if _, err := api.Status(ctx); err == nil {
+			return
+		}
+	}
 }
 
 // cmdRun sets RUN to the run of the newest session.

@@ -18,7 +18,7 @@ import (
 
 // serveAPI answers on the approver socket. The returned function ends it and
 // waits, at most apiTimeout.
-func (d *daemon) serveAPI(l *net.UnixListener) (stop func()) {
+func (d *daemon) serveAPI(l net.Listener) (stop func()) {
 	api := localapi.New(localapi.Config{
 		Store: d.store, Desk: d.desk, Live: live{d}, Clock: d.clock, Version: d.cfg.Version,
 		Watch:    func() localapi.Watcher { return d.store.Watch() },

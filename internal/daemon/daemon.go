@@ -115,6 +115,11 @@ func run(ctx context.Context, c Config) error {
 	ctx, unnotify := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer unnotify()
 
+	claim, err := d.cfg.Paths.Claim(ctx)
+	if err != nil {
+		return err
+	}
+	defer claim.Close()
 	st, err := d.openStore()
 	if err != nil {
 		return err
@@ -194,16 +199,19 @@ func (d *daemon) serve(ctx context.Context) error {
 	background.Go(func() { d.watchPolicy(work, changed) })
 	background.Go(func() { d.prune(work) })
 
-	agents, err := ipc.Listen(d.cfg.Paths.AgentSocket())
+	agents, err := ipc.Bind(d.cfg.Paths.AgentSocket())
 	if err != nil {
 		return err
 	}
 	defer agents.Close()
-	approvers, err := ipc.Listen(d.cfg.Paths.ApproverSocket())
+	approvers, err := ipc.Bind(d.cfg.Paths.ApproverSocket())
 	if err != nil {
 		return err
 	}
 	defer approvers.Close()
+	background.Go(func() { // ends with work
+		ipc.RestoreEvery(socketLook, work.Done(), []*ipc.Socket{agents, approvers}, d.socketMissed)
+	})
 
 	api := d.serveAPI(approvers)
 	sessions := d.acceptAgents(ctx, agents)
@@ -212,6 +220,23 @@ func (d *daemon) serve(ctx context.Context) error {
 
 	<-ctx.Done()
 	return d.shutdown(agents, sessions, api)
+}
+
+// socketLook is how often the daemon looks for its sockets' files.
+const socketLook = time.Second
+
+// socketMissed is told of a socket whose file was taken away. Without its folder
+// nothing can be recorded where anybody finds it.
+func (d *daemon) socketMissed(path string, err error) {
+	switch {
+	case err == nil:
+		d.log.Warn("a socket was taken away and is made anew", "path", path)
+	case errors.Is(err, ipc.ErrFolderGone):
+		d.log.Error("the daemon ends", "error", err)
+		d.stop(err) // fail closed: what runs could not be recorded
+	default:
+		d.log.Error("a socket was taken away", "path", path, "error", err)
+	}
 }
 
 // shutdown ends things in the order that loses nothing: no new sessions, the

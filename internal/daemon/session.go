@@ -28,7 +28,7 @@ const helloTimeout = 10 * time.Second
 
 // acceptAgents serves each connection of a shim in a goroutine of its own until
 // l is closed. The group is done when the last session has ended; ctx ends them.
-func (d *daemon) acceptAgents(ctx context.Context, l *net.UnixListener) *sync.WaitGroup {
+func (d *daemon) acceptAgents(ctx context.Context, l *ipc.Socket) *sync.WaitGroup {
 	var sessions sync.WaitGroup
 	d.serving, d.base = &sessions, ctx
 	sessions.Go(func() { // ends when l is closed

@@ -20,6 +20,7 @@ var helpers = map[string]func([]string) error{
 	"lend":    lend,
 	"inherit": inherit,
 	"listen":  listenOnly,
+	"claim":   claim,
 }
 
 // offer is a shim: it hands its standard input and output over and waits for

@@ -163,7 +163,7 @@ const (
 // Serve answers the connections of l until ctx ends, then lets requests under
 // way finish, for at most grace. It closes l. The error is nil after an
 // orderly end.
-func (a *API) Serve(ctx context.Context, l *net.UnixListener, grace time.Duration) error {
+func (a *API) Serve(ctx context.Context, l net.Listener, grace time.Duration) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	a.feed.open()

@@ -78,8 +78,12 @@ func newApp(in *os.File, out, stderr io.Writer, environ []string) (*app, error) 
 	return a, nil
 }
 
-// autostart starts the daemon.
+// autostart starts the daemon, where a guard was set up: a folder that was
+// mistyped is said, not made.
 func autostart(ctx context.Context, p ipc.Paths) error {
+	if !p.Exist() {
+		return p.Missing()
+	}
 	program, err := shim.FindDaemon()
 	if err != nil {
 		return err

@@ -132,6 +132,10 @@ func (d *diagnosis) configuration(p ipc.Paths) *policy.Set {
 }
 
 func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
+	if found, err := p.FindDaemon(ctx); err == nil && (found.Unreachable || found.Stopped) {
+		d.bad("%v", outOfReach(p, found))
+		return
+	}
 	api := control(p)
 	defer api.Close()
 	s, err := api.Status(ctx)

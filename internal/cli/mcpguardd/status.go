@@ -6,9 +6,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/safetext"
 	"github.com/mcpguard/mcpguard/internal/version"
 )
+
+// outOfReach says of a daemon that runs why it cannot be asked.
+func outOfReach(p ipc.Paths, found ipc.FoundDaemon) error {
+	if found.Stopped {
+		return fmt.Errorf("the daemon runs (process %d) and is stopped; let it go on with `kill -CONT %d`, or end it with `mcpguardd stop --force`", found.PID, found.PID)
+	}
+	return fmt.Errorf("the daemon runs (process %d) and cannot be reached: its sockets in %s were taken away; it makes them anew within seconds, else end it with `mcpguardd stop --force`", found.PID, p.State)
+}
 
 func (a *app) status() *cobra.Command {
 	return &cobra.Command{
@@ -20,6 +29,12 @@ func (a *app) status() *cobra.Command {
 			p, err := paths()
 			if err != nil {
 				return err
+			}
+			if !p.Exist() {
+				return coded(exitUnreachable, p.Missing())
+			}
+			if found, err := p.FindDaemon(c.Context()); err == nil && (found.Unreachable || found.Stopped) {
+				return coded(exitUnreachable, outOfReach(p, found))
 			}
 			api := control(p)
 			defer api.Close()

@@ -1,0 +1,135 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// HeldError is the error of Claim where another process has the folder.
+type HeldError struct {
+	Folder string
+	PID    int // 0 where it is not known
+}
+
+// Error says who holds the folder.
+func (e *HeldError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("another guard daemon works in %s", e.Folder)
+	}
+	return fmt.Sprintf("another guard daemon (process %d) works in %s", e.PID, e.Folder)
+}
+
+// claimPatience is how long a starting daemon waits for one that is ending.
+const claimPatience = 2 * time.Second
+
+// Claim makes this process the daemon of the state folder, by a lock that says
+// who holds it and that ends with the process: so a daemon is found where its
+// sockets are gone, and a second one does not start where the database was taken
+// away from the first. The error is a *HeldError where another process is it.
+//
+// Closing any descriptor of the file within this process would give the lock up:
+// nothing else opens it here.
+func (p Paths) Claim(ctx context.Context) (io.Closer, error) {
+	fd, err := unix.Open(p.DaemonLock(), unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: p.DaemonLock(), Err: err}
+	}
+	f := os.NewFile(uintptr(fd), p.DaemonLock())
+	until := time.NewTimer(claimPatience)
+	defer until.Stop()
+	for {
+		lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+		err := unix.FcntlFlock(uintptr(fd), unix.F_SETLK, &lock)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("locking %s: %w", p.DaemonLock(), err)
+		}
+		wait := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			f.Close()
+			return nil, ctx.Err()
+		case <-until.C:
+			wait.Stop()
+			pid := holder(fd)
+			f.Close()
+			return nil, &HeldError{Folder: p.State, PID: pid}
+		}
+	}
+}
+
+// holder returns who has the lock; 0 where nobody has, or one that cannot be
+// seen from here.
+func holder(fd int) int {
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+	if err := unix.FcntlFlock(uintptr(fd), unix.F_GETLK, &lock); err != nil || lock.Type == unix.F_UNLCK {
+		return 0
+	}
+	return int(lock.Pid)
+}
+
+// FoundDaemon is a running daemon as others see it.
+type FoundDaemon struct {
+	Proc
+	Unreachable bool // nobody listens on the socket for approvals
+}
+
+// FindDaemon returns the daemon of these folders: the process that has claimed
+// the state folder, else the one that listens on its socket. It makes nothing.
+// The error wraps ErrNoDaemon where there is none.
+func (p Paths) FindDaemon(ctx context.Context) (FoundDaemon, error) {
+	listens, lerr := Listener(ctx, p.ApproverSocket())
+	fd, err := unix.Open(p.DaemonLock(), unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == nil {
+		pid := holder(fd)
+		unix.Close(fd)
+		if pid > 0 {
+			if found, err := Inspect(pid); err == nil && found.UID == os.Geteuid() {
+				return FoundDaemon{Proc: found, Unreachable: errors.Is(lerr, ErrNoDaemon)}, nil
+			}
+		}
+	}
+	if lerr != nil {
+		return FoundDaemon{}, lerr
+	}
+	return FoundDaemon{Proc: listens}, nil
+}
+
+// Exist reports whether the guard has been set up or started in these folders.
+func (p Paths) Exist() bool {
+	for _, dir := range []string{p.Config, p.State} {
+		if st, err := os.Stat(dir); err == nil && st.IsDir() {
+			return true
+		}
+	}
+	return false
+}
+
+// Missing is the error of a command that only looks, where there is no guard. It
+// wraps ErrNoDaemon.
+func (p Paths) Missing() error {
+	where := p.Config
+	if p.State != p.Config {
+		where += " and " + p.State
+	}
+	hint := "`mcpguardd add` or `mcpguardd hooks install` sets one up"
+	if os.Getenv(EnvHome) != "" {
+		hint = "look at " + EnvHome + "; " + hint
+	}
+	return fmt.Errorf("there is no guard in %s, and none was made: %s (%w)", where, hint, ErrNoDaemon)
+}
+
+// DaemonLock is locked by the daemon while it runs.
+func (p Paths) DaemonLock() string { return filepath.Join(p.State, "daemon.lock") }
