@@ -261,8 +261,9 @@ func TestSkillInSkill(t *testing.T) {
 }
 
 // TestSandboxOn: with the client's own sandbox switched on and required, the
-// approval of a command does not say that there is none, and there is one. Where
-// the command asks to run without, or the settings leave a way out, it says so.
+// approval of a command says that this is not seen by the guard, and there is
+// one. Where the command asks to run without, or the settings leave a way out, it
+// says so.
 func TestSandboxOn(t *testing.T) {
 	for _, tool := range []string{"bwrap", "socat"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -278,7 +279,7 @@ func TestSandboxOn(t *testing.T) {
 		want           string // hazard
 		inside         bool   // of the sandbox
 	}{
-		{"on", `{"enabled": true, "failIfUnavailable": true}`, false, "", true},
+		{"on", `{"enabled": true, "failIfUnavailable": true}`, false, "client_sandbox", true},
 		{"asked to run without", `{"enabled": true, "failIfUnavailable": true}`, true, "unconfined", false},
 		{"not required", `{"enabled": true}`, false, "no_sandbox", true},
 		{"off", `{}`, false, "no_sandbox", false},

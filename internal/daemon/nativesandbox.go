@@ -30,7 +30,7 @@ func sandboxOf(r *nativeRun, tool string) string {
 	return hook.Sandbox(clientSettings(environ, r.client), r.client.Cmdline)
 }
 
-// clientSettings reads every file in which the client may have settings.
+// clientSettings reads the files in which the client has settings.
 func clientSettings(environ map[string]string, client ipc.Proc) []hook.Settings {
 	var out []hook.Settings
 	read := func(path string) {
@@ -51,12 +51,9 @@ func clientSettings(environ map[string]string, client ipc.Proc) []hook.Settings 
 		dir = filepath.Join(environ["HOME"], ".claude")
 	}
 	read(filepath.Join(dir, "settings.json"))
-	for at := client.Cwd; at != ""; at = filepath.Dir(at) {
-		read(filepath.Join(at, ".claude", "settings.json"))
-		read(filepath.Join(at, ".claude", "settings.local.json"))
-		if at == filepath.Dir(at) {
-			break
-		}
+	if client.Cwd != "" { // the client reads those of its own folder, not of the ones above
+		read(filepath.Join(client.Cwd, ".claude", "settings.json"))
+		read(filepath.Join(client.Cwd, ".claude", "settings.local.json"))
 	}
 	for _, given := range hook.Given(client.Cmdline, "--settings") {
 		if strings.HasPrefix(strings.TrimSpace(given), "{") {

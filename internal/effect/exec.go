@@ -63,11 +63,13 @@ type command struct {
 	argv                   []string // where there is no line
 	folder                 string
 	background, unconfined bool
-	sandbox                string // of the client: Confined, or why not; "" where nothing is known
+	sandbox                string // of the client: SaidOn, or why not; "" where nothing is known
 }
 
-// Confined is the word of the client's sandbox being on.
-const Confined = "on"
+// SaidOn is what stands in place of a reason where the client's settings say that
+// its sandbox is on. It takes no hazard away: whoever may write one of those
+// settings can say so.
+const SaidOn = "on"
 
 func (b *Binding) command(in Input) (c command, err error) {
 	if prog, ok := b.params["argv"]; ok {
@@ -145,9 +147,11 @@ func (execKind) plan(_ context.Context, b *Binding, in Input, at resolved) (guar
 	}
 	if c.unconfined {
 		hazards = append(hazards, guard.Hazard{Kind: HazardUnconfined, Text: "asks to run outside of the client's sandbox"})
+	} else if c.sandbox == SaidOn {
+		hazards = append(hazards, guard.Hazard{Kind: HazardClientShell, Text: "the client's settings say that its own sandbox is on; whether it confines this command is not seen by the guard"})
 	} else if c.sandbox == "" && b.dialect == DialectClaude {
-		hazards = append(hazards, guard.Hazard{Kind: HazardClientShell, Text: "confined by the client's own sandbox alone, where that is switched on; the guard does not see whether it is"})
-	} else if c.sandbox != "" && c.sandbox != Confined {
+		hazards = append(hazards, guard.Hazard{Kind: HazardClientShell, Text: "confined by the client's own sandbox alone, where that is switched on; that is not seen by the guard"})
+	} else if c.sandbox != "" {
 		hazards = append(hazards, guard.Hazard{Kind: HazardNoSandbox, Text: "runs without a sandbox; " + oneLine(c.sandbox)})
 	}
 	text := out.String()

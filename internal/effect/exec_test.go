@@ -57,12 +57,12 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestExecSandbox: that the client's sandbox is on is the one thing that needs no
-// word.
+// TestExecSandbox: whatever is said of the client's sandbox, each command has a
+// hazard, since the guard does not see it.
 func TestExecSandbox(t *testing.T) {
 	b := compile(t, Spec{Kind: Exec, Dialect: DialectClaude, Params: map[string]string{"command": "args.command", "folder": "args.cwd", "sandbox": "args.sandbox"}})
 	for said, want := range map[string]string{
-		Confined: "", "the client's own is switched off": HazardNoSandbox, "unknown: …": HazardNoSandbox, "On": HazardNoSandbox, "": HazardClientShell,
+		SaidOn: HazardClientShell, "the client's own is switched off": HazardNoSandbox, "unknown: …": HazardNoSandbox, "On": HazardNoSandbox, "": HazardClientShell,
 	} {
 		p := mustPlan(t, b, input(t, m{"command": "x", "cwd": "/w", "sandbox": said}))
 		if got := hazards(p); got != want {

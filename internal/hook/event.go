@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
@@ -73,6 +74,10 @@ func Parse(raw []byte) (Event, error) {
 	if !ok || jsonrpc.TypeOf(raw, root) != jsonrpc.ObjectType {
 		return e, errors.New("reading the hook's input: it is not an object")
 	}
+	if err := foldedNames(raw, root, "hook_event_name", "session_id", "cwd", "prompt_id", "agent_id", "permission_mode",
+		"tool_name", "tool_use_id", "tool_input", "mcp_server", "error", "is_interrupt", "prompt"); err != nil {
+		return e, err
+	}
 	text := func(name string) string {
 		at, ok := jsonrpc.Member(raw, root, name)
 		if !ok {
@@ -94,6 +99,11 @@ func Parse(raw []byte) (Event, error) {
 			return e, errors.New("reading the hook's input: it names no tool, or no input or id of its use")
 		}
 		e.Input = at.Of(raw)
+		if at, ok := jsonrpc.Member(raw, root, "mcp_server"); ok {
+			if err := foldedNames(raw, at, "name", "source"); err != nil {
+				return e, err
+			}
+		}
 		for member, to := range map[string]*string{"name": &e.Server, "source": &e.Source} {
 			if at, ok := jsonrpc.Lookup(raw, root, "mcp_server", member); ok {
 				if v, ok := jsonrpc.String(raw, at); ok && len(v) <= maxLabel {
@@ -125,22 +135,62 @@ func Parse(raw []byte) (Event, error) {
 	return e, nil
 }
 
-// report reads a report that strict reading refuses. Its input stays unknown.
-func report(raw []byte) (e Event, ok bool) {
-	var v struct {
-		Name      string `json:"hook_event_name"`
-		SessionID string `json:"session_id"`
-		AgentID   string `json:"agent_id"`
-		Tool      string `json:"tool_name"`
-		ToolUseID string `json:"tool_use_id"`
-		Error     string `json:"error"`
-		Interrupt bool   `json:"is_interrupt"`
+// foldedNames refuses members whose name differs from a known one only by case:
+// other readers take them for it.
+func foldedNames(raw []byte, object jsonrpc.Span, known ...string) error {
+	for m := range jsonrpc.Members(raw, object) {
+		for _, name := range known {
+			if m.Name != name && strings.EqualFold(m.Name, name) {
+				return fmt.Errorf("reading the hook's input: it has a member %.64q, which is not %q", m.Name, name)
+			}
+		}
 	}
-	if len(raw) > MaxInput || json.Unmarshal(raw, &v) != nil || v.Tool == "" || v.ToolUseID == "" {
+	return nil
+}
+
+// report reads a report that strict reading refuses for what a tool has printed:
+// characters that are none, or more of it than fits. The members of the report
+// itself still have one meaning each. Its input stays unknown.
+func report(raw []byte) (e Event, ok bool) {
+	if len(raw) > MaxInput {
 		return e, false
 	}
-	e = Event{Name: v.Name, SessionID: v.SessionID, AgentID: v.AgentID, Tool: v.Tool, ToolUseID: v.ToolUseID, Error: v.Error, Interrupt: v.Interrupt}
-	return e, e.Name == PostToolUse || e.Name == PostToolUseFailure
+	var interrupt bool
+	members := map[string]any{
+		"hook_event_name": &e.Name, "session_id": &e.SessionID, "agent_id": &e.AgentID, "tool_name": &e.Tool, "tool_use_id": &e.ToolUseID,
+		"error": &e.Error, "is_interrupt": &interrupt,
+	}
+	seen := map[string]bool{}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return e, false
+	}
+	for d.More() {
+		t, err := d.Token()
+		name, isName := t.(string)
+		if err != nil || !isName || seen[strings.ToLower(name)] {
+			return e, false
+		}
+		seen[strings.ToLower(name)] = true
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			return e, false
+		}
+		if to, known := members[name]; known && json.Unmarshal(value, to) != nil {
+			return e, false
+		}
+		if _, folded := members[strings.ToLower(name)]; folded && name != strings.ToLower(name) {
+			return e, false
+		}
+	}
+	if t, err := d.Token(); err != nil || t != json.Delim('}') {
+		return e, false
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return e, false
+	}
+	e.Interrupt = interrupt
+	return e, e.Tool != "" && e.ToolUseID != "" && (e.Name == PostToolUse || e.Name == PostToolUseFailure)
 }
 
 // Allow answers PreToolUse: the tool runs, and the client asks nobody any more.

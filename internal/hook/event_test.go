@@ -32,6 +32,12 @@ func TestParse(t *testing.T) {
 		{raw: `{"hook_event_name":"PreToolUse","tool_name":"Edit","tool_name":"Bash","tool_input":{},"tool_use_id":"u"}`},
 		{raw: `{"hook_event_name":"PreToolUse","tool_name":"Edit","tool_input":{"a":1,"a":2},"tool_use_id":"u"}`},
 		{raw: `{"hook_event_name":"UserPromptSubmit"}`},
+		// Names in another case, which other readers take for the member.
+		{raw: `{"hook_event_name":"PreToolUse","tool_name":"Read","Tool_Name":"Bash","tool_input":{},"tool_use_id":"u"}`},
+		{raw: `{"hook_event_name":"PreToolUse","tool_name":"Read","tool_input":{},"TOOL_INPUT":{"a":1},"tool_use_id":"u"}`},
+		{raw: `{"Hook_event_name":"Stop","hook_event_name":"PreToolUse","tool_name":"Read","tool_input":{},"tool_use_id":"u"}`},
+		{raw: `{"hook_event_name":"PreToolUse","tool_name":"mcp__a__b","tool_input":{},"tool_use_id":"u","mcp_server":{"name":"a","Source":"user"}}`},
+		{raw: `{"hook_event_name":"PreToolUse","tool_name":"mcp__a__b","tool_input":{},"tool_use_id":"u","mcp_\u0073erver":{"name":"a"},"mcp_server":{"name":"b"}}`},
 	} {
 		got, err := Parse([]byte(c.raw))
 		if (err == nil) != c.ok {
@@ -62,6 +68,16 @@ func TestReportsAreReadLeniently(t *testing.T) {
 	}
 	if _, err := Parse([]byte(`{"hook_event_name":"PreToolUse","tool_name":"Bash","tool_use_id":"u","tool_input":{"command":"\ud800"}}`)); err == nil {
 		t.Error("a question with a lone surrogate was taken")
+	}
+	for _, bad := range []string{
+		`{"hook_event_name":"PostToolUse","tool_name":"Bash","tool_use_id":"u","tool_use_id":"v","tool_response":"\ud800"}`,
+		`{"hook_event_name":"PostToolUse","tool_name":"Bash","tool_use_id":"u","Tool_use_id":"v","tool_response":"\ud800"}`,
+		`{"hook_event_name":"PostToolUse","Tool_name":"Bash","tool_use_id":"u","tool_response":"\ud800"}`,
+		`{"hook_event_name":"PostToolUse","tool_name":"Bash","tool_use_id":"u","tool_response":"\ud800"} {}`,
+	} {
+		if e, err := Parse([]byte(bad)); err == nil {
+			t.Errorf("%s gave %+v", bad, e)
+		}
 	}
 }
 

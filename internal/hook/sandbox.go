@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// SandboxOn is Sandbox's answer where nothing speaks against it.
+// SandboxOn is Sandbox's answer where all settings speak for it. It is still only
+// what settings say: whoever may write one of them can say it.
 const SandboxOn = "on"
 
 // Settings are one file of Claude Code's settings, or what it was given in the
@@ -17,10 +20,11 @@ type Settings struct {
 	Err  error // why it could not be read
 }
 
-// Sandbox says whether the client's own sandbox of commands is on, or in a few
-// words why that cannot be said. It is on only where a file says so, no file
-// says otherwise, and the client would not go on without it: by itself, a
-// sandbox that cannot start is left out. cmdline is the client's.
+// Sandbox says whether the client's own sandbox of commands is on by its
+// settings, or in a few words why they do not say so. They do only where a file
+// says so, no file says otherwise, and the client would not go on without it: by
+// itself, a sandbox that cannot start is left out. What can be read in more than
+// one way says nothing. cmdline is the client's.
 func Sandbox(files []Settings, cmdline []string) string {
 	for _, w := range cmdline {
 		name, _, _ := strings.Cut(w, "=")
@@ -40,14 +44,15 @@ func Sandbox(files []Settings, cmdline []string) string {
 		}
 		var s struct {
 			Sandbox struct {
-				Enabled, FailIfUnavailable *bool
-				Excluded                   []string         `json:"excludedCommands"`
-				Platforms                  *json.RawMessage `json:"enabledPlatforms"`
-				WeakerNested               bool             `json:"enableWeakerNestedSandbox"`
-			}
+				Enabled      *bool            `json:"enabled"`
+				Required     *bool            `json:"failIfUnavailable"`
+				Excluded     []string         `json:"excludedCommands"`
+				Platforms    *json.RawMessage `json:"enabledPlatforms"`
+				WeakerNested bool             `json:"enableWeakerNestedSandbox"`
+			} `json:"sandbox"`
 		}
-		if json.Unmarshal(f.Raw, &s) != nil {
-			return "unknown: " + f.Name + " cannot be read"
+		if jsonvalue.DecodeKnown(f.Raw, &s) != nil {
+			return "unknown: " + f.Name + " cannot be read in exactly one way"
 		}
 		switch v := s.Sandbox; {
 		case len(v.Excluded) > 0:
@@ -63,7 +68,7 @@ func Sandbox(files []Settings, cmdline []string) string {
 			}
 		}
 		mark(s.Sandbox.Enabled, &on, &off)
-		mark(s.Sandbox.FailIfUnavailable, &required, &optional)
+		mark(s.Sandbox.Required, &required, &optional)
 	}
 	switch {
 	case !on:
