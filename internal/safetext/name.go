@@ -49,8 +49,8 @@ func plainLatin(r rune) bool {
 	return r <= 0x17f || 0x1e00 <= r && r <= 0x1eff || r == 0x218 || r == 0x219 || r == 0x21a || r == 0x21b || r == 0x1a0 || r == 0x1a1 || r == 0x1af || r == 0x1b0
 }
 
-// together are scripts that one language writes side by side.
-var together = [][]*unicode.RangeTable{
+// sharedScripts are scripts that one language writes side by side.
+var sharedScripts = [][]*unicode.RangeTable{
 	{unicode.Han, unicode.Hiragana, unicode.Katakana},
 	{unicode.Han, unicode.Hangul},
 	{unicode.Han, unicode.Bopomofo},
@@ -90,7 +90,7 @@ func joined(word []*unicode.RangeTable, script *unicode.RangeTable) []*unicode.R
 	if len(all) == 1 {
 		return all
 	}
-	for _, group := range together {
+	for _, group := range sharedScripts {
 		if within(all, group) {
 			return all
 		}
