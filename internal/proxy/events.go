@@ -60,6 +60,15 @@ func (s *session) completed(c *call, status audit.Status) audit.Event {
 	return e
 }
 
+// output is what the log keeps of an answer. Of a sensitive one that is the
+// digest alone: what the redactor does not know must not stay there for ever.
+func (c *call) output(sum digest.Digest, text string) audit.Payload {
+	if c.sensitive {
+		text = ""
+	}
+	return audit.Payload{SHA256: sum, Redacted: text}
+}
+
 // excerpt is the redacted beginning of a JSON value, for the log. Of a value
 // that is too long to be searched for that, the digest has to do.
 func (s *session) excerpt(value []byte) string {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -48,4 +49,51 @@ func TestRecordsOfACallAgree(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Of a sensitive read the log keeps the hash and nothing of the text, also where
+// no rule of the redactor knows what is in it.
+func TestSensitiveReadLeavesItsHashAlone(t *testing.T) {
+	const text = "the plain words of a letter"
+	for _, c := range []struct {
+		name, read string
+		kept       bool
+	}{
+		{"plain", "read: {tier: T0_READ,", true},
+		{"always", "read: {tier: T0_READ, sensitive: true,", false},
+		{"by its path", "read: {tier: T0_READ, sensitive: [{when: secret_path(target.path)}],", false},
+		{"asked for", "read: {tier: T0_READ, sensitive: true, approval: {required: true},", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(r *rig) {
+				r.setPolicy(strings.Replace(testConfig, "read: {tier: T0_READ,", c.read, 1))
+				r.put(".env", text)
+				p := r.session("patient")
+				defer p.end()
+				p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
+					if m.Method != "tools/call" {
+						return false
+					}
+					f.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":%q}]}}`, m.ID.Raw(), text)
+					return true
+				})
+				id := p.call("read", `{"path":".env"}`)
+				if c.name == "asked for" {
+					r.decide(r.one(guard.Pending), true)
+				}
+				m := p.answer(id)
+				if !strings.Contains(string(m.Raw), text) {
+					t.Errorf("the client got %s", m.Raw)
+				}
+				synctest.Wait()
+				done := r.events(audit.ToolCallCompleted)
+				if len(done) != 1 || done[0].Output.SHA256.IsZero() {
+					t.Fatalf("records %+v", done)
+				}
+				if got := strings.Contains(done[0].Output.Redacted, text); got != c.kept || !c.kept && done[0].Output.Redacted != "" {
+					t.Errorf("the log keeps %q", done[0].Output.Redacted)
+				}
+			})
+		})
+	}
 }

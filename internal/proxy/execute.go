@@ -242,8 +242,7 @@ func (s *session) execute(c *call, b *bound, in *guard.Intent, held *Held) []byt
 	receipt := s.receipt(&e)
 	receipt.Touched = s.touched(c, b.tool, e.end)
 	done := s.completed(c, statusOf(receipt.Outcome))
-	done.Output.SHA256 = receipt.Result
-	done.Output.Redacted = beginning(e.end.clean)
+	done.Output = c.output(receipt.Result, beginning(e.end.clean))
 	done.Reason = e.end.note
 	if receipt.Outcome == guard.OutcomeOK {
 		done.Receipts = audit.Touched(in.Effects)

@@ -35,8 +35,7 @@ func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output i
 	s.reply(c.req, frame)
 	done := s.completed(c, status)
 	if a.err == nil {
-		done.Output.SHA256 = digest.Sum(payload(&a.msg))
-		done.Output.Redacted = beginning(clean)
+		done.Output = c.output(digest.Sum(payload(&a.msg)), beginning(clean))
 		done.Reason = mendedNote(a.mended)
 	}
 	s.cfg.Store.CloseCallSoon(c.tc.ID, done)

@@ -40,10 +40,11 @@ func (r records) ReadTool(ctx context.Context, name string, args []byte) ([]byte
 	if err == nil {
 		done := s.completed(c, audit.StatusOK)
 		result := payload(&m)
-		done.Output.SHA256 = digest.Sum(result)
+		text := ""
 		if len(result) <= maxOwnExcerpt {
-			done.Output.Redacted = s.excerpt(result)
+			text = s.excerpt(result)
 		}
+		done.Output = c.output(digest.Sum(result), text)
 		s.cfg.Store.CloseCallSoon(c.tc.ID, done)
 		return result, nil
 	}
