@@ -89,6 +89,9 @@ type Status struct {
 	PolicyHash string    `json:"policyHash"`
 	// PolicyProblem says why the newest configuration is not in force.
 	PolicyProblem string `json:"policyProblem,omitempty"`
+	// PolicyNone is true where, besides, no configuration is in force: none has
+	// loaded since the daemon started, and everything is denied.
+	PolicyNone bool `json:"policyNone,omitempty"`
 	// StoreProblem says why nothing executes at the moment.
 	StoreProblem string `json:"storeProblem,omitempty"`
 	Sessions     int    `json:"sessions"`

@@ -18,6 +18,7 @@ import (
 // use.
 type Editor struct {
 	path  string
+	mark  string   // a byte order mark, where the file has one
 	lines []string // without line ends
 }
 
@@ -38,7 +39,12 @@ func OpenEditor(path string) (*Editor, error) {
 
 // NewEditor edits data, which Save writes to path.
 func NewEditor(path string, data []byte) (*Editor, error) {
-	e := &Editor{path: path, lines: strings.Split(strings.TrimRight(string(data), "\n"), "\n")}
+	e := &Editor{path: path}
+	text := string(data)
+	if rest, ok := strings.CutPrefix(text, string(bom)); ok {
+		e.mark, text = string(bom), rest
+	}
+	e.lines = strings.Split(strings.TrimRight(text, "\n"), "\n")
 	if _, err := e.tree(); err != nil {
 		return nil, err
 	}
@@ -46,7 +52,10 @@ func NewEditor(path string, data []byte) (*Editor, error) {
 }
 
 // Bytes returns the text as it stands.
-func (e *Editor) Bytes() []byte { return []byte(strings.Join(e.lines, "\n") + "\n") }
+func (e *Editor) Bytes() []byte { return []byte(e.mark + e.text()) }
+
+// text is what Bytes returns, without the mark.
+func (e *Editor) text() string { return strings.Join(e.lines, "\n") + "\n" }
 
 // Save checks the whole file and replaces it in one step. What does not load is
 // not written; the error is then an *Error.
@@ -63,7 +72,7 @@ func (e *Editor) Save() error {
 
 func (e *Editor) tree() (*node, error) {
 	var list []Diagnostic
-	root := parseYAML(e.path, e.Bytes(), func(p Pos, m, s string) { list = append(list, Diagnostic{p, m, s}) })
+	root := parseYAML(e.path, []byte(e.text()), func(p Pos, m, s string) { list = append(list, Diagnostic{p, m, s}) })
 	if err := NewError(list); err != nil {
 		return nil, err
 	}

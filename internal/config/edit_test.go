@@ -192,3 +192,29 @@ func TestSaveRefusesWhatDoesNotLoad(t *testing.T) {
 		t.Error("the file was written")
 	}
 }
+
+// TestByteOrderMark: the mark that some editors write is no part of the text, and
+// an edit leaves it where it is. A text in UTF-16 is refused by its name.
+func TestByteOrderMark(t *testing.T) {
+	const text = "\ufeffversion: 1\nroots: [/w]\nservers: {}\n"
+	if _, err := Parse("c.yaml", []byte(text)); err != nil {
+		t.Error(err)
+	}
+	_, err := Parse("c.yaml", []byte("\ufeffversion: 1\nroots: [/w]\nservrs: {}\n"))
+	if err == nil || !strings.HasPrefix(err.Error(), "c.yaml:3:1: ") {
+		t.Errorf("got %v", err)
+	}
+	e, err := NewEditor("c.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.AddServer("s", ServerEntry{Command: "/bin/x"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(e.Bytes()), "\ufeffversion: 1\nroots: [/w]\nservers:\n  s:\n    command: /bin/x\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if _, err := Parse("c.yaml", []byte("\xff\xfev\x00e\x00")); err == nil || !strings.Contains(err.Error(), "UTF-16; save it as UTF-8") {
+		t.Errorf("got %v", err)
+	}
+}

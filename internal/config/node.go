@@ -112,6 +112,9 @@ func admissible(data []byte) string {
 	if len(data) > maxFile {
 		return fmt.Sprintf("the file has %d bytes; at most %d are read", len(data), maxFile)
 	}
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		return "the file is UTF-16; save it as UTF-8"
+	}
 	if !utf8.Valid(data) {
 		return "the file is not valid UTF-8"
 	}

@@ -13,11 +13,16 @@ import (
 	"github.com/mcpguard/mcpguard/configs"
 )
 
+// bom is the mark that some editors write before a text in UTF-8. It is no part
+// of the configuration; whoever edits the file keeps it.
+var bom = []byte("\ufeff")
+
 // Parse reads a configuration from data; file is its name in messages. It does
 // no I/O but resolving the folders that the file names. The error is an *Error
 // with every problem found.
 func Parse(file string, data []byte) (*Config, error) {
 	d := newDecoder()
+	data = bytes.TrimPrefix(data, bom)
 	root := parseYAML(file, data, d.report)
 	if root == nil {
 		return nil, NewError(d.diagnostics)

@@ -147,7 +147,7 @@ func (l live) Status() client.Status {
 		Level: Level, Claim: LevelClaim, Weaknesses: Weaknesses(set.Config()), PolicyHash: set.Hash(),
 	}
 	if p := l.problem.Load(); p != nil {
-		s.PolicyProblem = *p
+		s.PolicyProblem, s.PolicyNone = p.text, p.none
 	}
 	s.StoreProblem = l.store.Problem()
 	return s

@@ -68,9 +68,9 @@ func nativePins(cfg *config.Config, lock *config.Lock) error {
 // is told by status, doctor and approve.
 func (d *daemon) loadPolicy(ctx context.Context) error {
 	files := d.policyFiles()
-	set, err := ReadPolicy(d.cfg.Paths)
+	set, err := d.readPolicy(d.hadConfig())
 	if err != nil {
-		d.refusePolicy(err)
+		d.refusePolicy(err, true)
 		cfg, perr := config.Parse(d.cfg.Paths.ConfigFile(), []byte("version: 1\n"))
 		if perr != nil {
 			return perr
@@ -78,8 +78,27 @@ func (d *daemon) loadPolicy(ctx context.Context) error {
 		if set, err = policy.Compile(cfg, nil); err != nil {
 			return err
 		}
+		err = d.adopt(ctx, d.policyBefore(), set, policyFiles{}) // none of the files is in force
+		d.expected.Store(true)
+		return err
 	}
 	return d.adopt(ctx, d.policyBefore(), set, files)
+}
+
+// readPolicy reads the policy. A configuration that was there before and is gone
+// is no empty one: it may be on its way from an editor, or lost.
+func (d *daemon) readPolicy(before bool) (*policy.Set, error) {
+	if _, err := os.Lstat(d.cfg.Paths.ConfigFile()); before && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is gone; put it back, or write one with the line \"version: 1\" to allow nothing", d.cfg.Paths.ConfigFile())
+	}
+	return ReadPolicy(d.cfg.Paths)
+}
+
+// hadConfig reports whether the daemon before this one had a configuration in
+// force.
+func (d *daemon) hadConfig() bool {
+	_, err := os.Lstat(d.lastPolicy().ConfigFile())
+	return err == nil
 }
 
 // reload reads the policy again. One that does not load changes nothing.
@@ -87,25 +106,38 @@ func (d *daemon) reload(ctx context.Context) error {
 	d.reloads.Lock()
 	defer d.reloads.Unlock()
 	files := d.policyFiles()
-	set, err := ReadPolicy(d.cfg.Paths)
+	set, err := d.readPolicy(d.expected.Load())
 	if err != nil {
-		d.refusePolicy(err)
+		old := d.problem.Load()
+		d.refusePolicy(err, old != nil && old.none)
 		return err
 	}
 	d.problem.Store(nil)
 	if set.Hash() == d.policy.Load().Hash() {
 		d.policy.Store(set)
+		d.expected.Store(files.config != nil)
 		d.keepLast(files)
 		return nil
 	}
 	return d.adopt(ctx, d.policy.Load(), set, files)
 }
 
-func (d *daemon) refusePolicy(err error) {
-	text := err.Error()
-	if old := d.problem.Swap(&text); old == nil || *old != text {
-		d.log.Error("the configuration does not load; the policy in force stays", "error", text)
+// policyProblem says why the files are not what is in force.
+type policyProblem struct {
+	text string
+	none bool // nothing is in force, since no policy has loaded since the start
+}
+
+func (d *daemon) refusePolicy(err error, none bool) {
+	p := policyProblem{err.Error(), none}
+	if old := d.problem.Swap(&p); old != nil && *old == p {
+		return
 	}
+	if none {
+		d.log.Error("the configuration does not load, and none is in force: everything is denied", "error", p.text)
+		return
+	}
+	d.log.Error("the configuration does not load; the policy in force stays", "error", p.text)
 }
 
 // adopt puts set into force: recorded first, with what it changed; what widens
@@ -136,6 +168,7 @@ func (d *daemon) adopt(ctx context.Context, before, set *policy.Set, files polic
 		}
 	}
 	d.policy.Store(set)
+	d.expected.Store(files.config != nil)
 	for _, s := range d.sessions.all() {
 		s.renew(set)
 	}

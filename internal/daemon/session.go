@@ -99,8 +99,10 @@ func (d *daemon) open(ctx context.Context, h *ipc.Handover) (*session, error) {
 		server, ok = set.Server(name)
 	}
 	if !ok {
-		if problem := d.problem.Load(); problem != nil {
+		if problem := d.problem.Load(); problem != nil && problem.none {
 			return nil, fmt.Errorf("the configuration does not load, so nothing is allowed; run `mcpguardd check`")
+		} else if problem != nil {
+			return nil, fmt.Errorf("the configuration does not load, and the one before it, which is in force, has no server %q; run `mcpguardd check`", name)
 		}
 		return nil, fmt.Errorf("no server %q is configured; run `mcpguardd add %s -- COMMAND`", name, name)
 	}

@@ -204,7 +204,9 @@ func (p *plain) status(ctx context.Context) error {
 	if s.StoreProblem != "" {
 		p.say("Nothing executes at the moment: %s.", s.StoreProblem)
 	}
-	if s.PolicyProblem != "" {
+	if s.PolicyNone {
+		p.say("The configuration does not load and none is in force, so everything is denied: %s.", s.PolicyProblem)
+	} else if s.PolicyProblem != "" {
 		p.say("The newest configuration is not in force: %s.", s.PolicyProblem)
 	}
 	return nil

@@ -173,6 +173,8 @@ func (m *Model) statusParts() []part {
 	}
 	if m.status.StoreProblem != "" {
 		add(9, m.th.Bad, "nothing executes")
+	} else if m.status.PolicyNone {
+		add(9, m.th.Bad, "no policy: all is denied")
 	} else if m.status.PolicyProblem != "" {
 		add(5, m.th.Warn, "old policy")
 	}

@@ -166,7 +166,11 @@ func (a *app) notices(ctx context.Context, c *client.Client) {
 		return
 	}
 	if s.PolicyProblem != "" {
-		a.note("the newest configuration does not load, the one before stays in force:\n"+s.PolicyProblem, "`mcpguardd check` shows it in full")
+		state := "the newest configuration does not load, the one before stays in force:"
+		if s.PolicyNone {
+			state = "the configuration does not load, and none is in force, so everything is denied:"
+		}
+		a.note(state+"\n"+s.PolicyProblem, "`mcpguardd check` shows it in full")
 	}
 	if s.StoreProblem != "" {
 		a.note("nothing executes at the moment: "+s.StoreProblem, "denying still works; `mcpguardd doctor` tells more")

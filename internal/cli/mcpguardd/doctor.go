@@ -152,7 +152,10 @@ func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
 	if s.Version != version.Number {
 		d.note("the daemon has version %s, this program %s; run `mcpguardd stop` to let the new one start", s.Version, version.Number)
 	}
-	if s.PolicyProblem != "" {
+	switch {
+	case s.PolicyNone:
+		d.bad("the daemon has no policy in force, so everything is denied:\n%s", s.PolicyProblem)
+	case s.PolicyProblem != "":
 		d.bad("the daemon runs with an older policy:\n%s", s.PolicyProblem)
 	}
 	if s.StoreProblem != "" {

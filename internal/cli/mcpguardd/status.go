@@ -52,6 +52,9 @@ func (a *app) status() *cobra.Command {
 			if s.Alerts > 0 {
 				fmt.Fprintf(a.out, "alerts    %d not acknowledged; see: approve --list\n", s.Alerts)
 			}
+			if s.PolicyNone {
+				fmt.Fprintln(a.out, "problem   no configuration is in force, so everything is denied")
+			}
 			for _, problem := range []string{s.PolicyProblem, s.StoreProblem} {
 				for _, l := range safetext.Lines([]byte(problem)) {
 					if l.String() != "" {
