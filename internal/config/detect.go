@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
@@ -11,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/mcpguard/mcpguard/configs"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // The registries that a preset may name packages of.
@@ -135,7 +135,7 @@ func readPackage(path string) (p Package, found bool) {
 		Version string `json:"version"`
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err != nil || json.Unmarshal(b, &doc) != nil {
+	if err != nil || jsonvalue.DecodeKnown(b, &doc) != nil {
 		return p, true // there is one, and nothing can be said about it
 	}
 	return Package{Name: doc.Name, Version: doc.Version}, doc.Name != ""

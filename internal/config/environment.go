@@ -37,14 +37,13 @@ func LoadEnvironment(path string) (*Environment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the recorded environment: %w", err)
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
 	var f environmentFile
-	if err := dec.Decode(&f); err != nil {
-		return nil, fmt.Errorf("reading the recorded environment in %s: it is damaged: %w", path, err)
+	err = decodeFile(path, data, &f)
+	if err == nil {
+		err = versioned(path, f.Version)
 	}
-	if f.Version != 1 {
-		return nil, fmt.Errorf("reading the recorded environment in %s: it has version %d; this program reads version 1", path, f.Version)
+	if err != nil {
+		return nil, fmt.Errorf("reading the recorded environment: %w", err)
 	}
 	return &Environment{servers: f.Servers}, nil
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
 // Lock is the accepted tool definitions: tools.lock. The zero value is empty
@@ -55,31 +55,28 @@ func LoadLock(path string) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the accepted definitions: %w", err)
 	}
-	l, err := ParseLock(data)
+	l, err := parseLock(path, data)
 	if err != nil {
-		return nil, fmt.Errorf("reading the accepted definitions in %s: %w", path, err)
+		return nil, fmt.Errorf("reading the accepted definitions: %w", err)
 	}
 	return l, nil
 }
 
 // ParseLock reads the form that Save writes.
-func ParseLock(data []byte) (*Lock, error) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
+func ParseLock(data []byte) (*Lock, error) { return parseLock("tools.lock", data) }
+
+func parseLock(path string, data []byte) (*Lock, error) {
 	var f lockFile
-	if err := dec.Decode(&f); err != nil {
-		return nil, fmt.Errorf("it is damaged: %w", err)
+	if err := decodeFile(path, data, &f); err != nil {
+		return nil, err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it is damaged: something follows its end")
-	}
-	if f.Version != 1 {
-		return nil, fmt.Errorf("it has version %d; this program reads version 1", f.Version)
+	if err := versioned(path, f.Version); err != nil {
+		return nil, err
 	}
 	l := &Lock{}
 	for _, p := range f.Tools {
 		if _, twice := l.Pin(p.Server, p.Tool); twice {
-			return nil, fmt.Errorf("%s/%s stands in it twice", p.Server, p.Tool)
+			return nil, fmt.Errorf("%s: %s/%s stands in it twice", path, p.Server, p.Tool)
 		}
 		pin := guard.Pin{Server: p.Server, Tool: p.Tool, SHA256: p.SHA256, Definition: p.Definition, AcceptedAt: p.AcceptedAt, AcceptedBy: p.AcceptedBy}
 		if err := l.Put(pin); err != nil {
@@ -124,10 +121,9 @@ func (l *Lock) Put(p guard.Pin) error {
 		// fail closed: the file was changed by hand or by someone else
 		return fmt.Errorf("accepting %s/%s: the definition does not have the hash that stands beside it", p.Server, p.Tool)
 	}
-	var named struct {
-		Name string `json:"name"`
-	}
-	if err := json.Unmarshal(p.Definition, &named); err != nil || named.Name != p.Tool {
+	root, _ := jsonrpc.Root(p.Definition)
+	at, _ := jsonrpc.Member(p.Definition, root, "name") // by its exact name, as a client reads it
+	if name, ok := jsonrpc.String(p.Definition, at); !ok || name != p.Tool {
 		return fmt.Errorf("accepting %s/%s: the definition is of another tool", p.Server, p.Tool)
 	}
 	p.SHA256 = hash

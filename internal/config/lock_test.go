@@ -91,6 +91,9 @@ func TestLock(t *testing.T) {
 		"cut":        func(s string) string { return s[:len(s)/2] },
 		"longer":     func(s string) string { return s + "{}" },
 		"empty":      func(string) string { return "" },
+		"folded":     func(s string) string { return strings.Replace(s, `"server"`, `"Server"`, 1) },
+		"member":     func(s string) string { return strings.Replace(s, `"tools"`, `"version": 1, "tools"`, 1) },
+		"surrogate":  func(s string) string { return strings.Replace(s, `"me"`, `"\ud800"`, 1) },
 	} {
 		broken := change(string(first))
 		if broken == string(first) {
@@ -227,6 +230,34 @@ func TestDetectPackage(t *testing.T) {
 		got, ok := DetectPackage(&Server{Command: c.command, Args: c.args})
 		if got != c.want || ok != (c.want != Package{}) {
 			t.Errorf("%s %q: %+v %v, want %+v", c.command, c.args, got, ok, c.want)
+		}
+	}
+}
+
+// TestFilesThatDecideAreReadStrictly: what two readers may take differently is
+// refused, with its place.
+func TestFilesThatDecideAreReadStrictly(t *testing.T) {
+	dir := t.TempDir()
+	lock := func(path string) error { _, err := LoadLock(path); return err }
+	environment := func(path string) error { _, err := LoadEnvironment(path); return err }
+	for _, c := range []struct {
+		load       func(string) error
+		text, want string
+	}{
+		{lock, "{\n  \"version\": 1,\n  \"tools\": [], \"tools\": []\n}", ":3:16: the file is damaged: a member name that appears twice"},
+		{lock, "{\"version\": 1,\n \"Tools\": []}", ":2:2: the file is damaged: "},
+		{lock, "{\"version\": 1, \"tools\": []}\n{}", ":2:1: the file is damaged: something after the value"},
+		{lock, "{\"version\": 1, \"tools\": [{\"definition\": {\"a\": 1, \"a\": 2}}]}", ":1:50: the file is damaged: a member name that appears twice"},
+		{environment, "{\"version\": 1, \"servers\": {\"a\": {\"X\": \"1\",\n \"X\": \"2\"}}}", ":2:2: the file is damaged: a member name that appears twice"},
+		{environment, "{\"version\": 1, \"SERVERS\": {}}", ":1:16: the file is damaged: "},
+		{environment, "{\"version\": 1, \"servers\": {}} x", ":1:31: the file is damaged: something after the value"},
+	} {
+		path := filepath.Join(dir, "file.json")
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.load(path); err == nil || !strings.Contains(err.Error(), path+c.want) {
+			t.Errorf("%s:\n got %v\nwant %s", c.text, err, c.want)
 		}
 	}
 }

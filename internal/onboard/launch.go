@@ -1,7 +1,6 @@
 package onboard
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Launch is what a command line starts, as far as that can be told without
@@ -166,7 +166,7 @@ func (g ground) npmVersion(command, name, spec string) (version, source string) 
 			} `json:"_npx"`
 		}
 		data, err := os.ReadFile(path)
-		if err != nil || json.Unmarshal(data, &doc) != nil || !slices.Contains(doc.NPX.Packages, spec) {
+		if err != nil || jsonvalue.DecodeKnown(data, &doc) != nil || !slices.Contains(doc.NPX.Packages, spec) {
 			continue
 		}
 		if v := packageVersion(filepath.Join(filepath.Dir(path), "node_modules", name), name); v != "" {
@@ -186,9 +186,12 @@ func (g ground) npmVersion(command, name, spec string) (version, source string) 
 
 // packageVersion reads the version of an installed npm package.
 func packageVersion(dir, name string) string {
-	var doc struct{ Name, Version string }
+	var doc struct {
+		Name    string `json:"name"`
+		Version string `json:"version"`
+	}
 	data, err := os.ReadFile(filepath.Join(dir, "package.json"))
-	if err != nil || json.Unmarshal(data, &doc) != nil || doc.Name != name || !npmExact.MatchString(doc.Version) {
+	if err != nil || jsonvalue.DecodeKnown(data, &doc) != nil || doc.Name != name || !npmExact.MatchString(doc.Version) {
 		return ""
 	}
 	return doc.Version

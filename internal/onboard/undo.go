@@ -3,7 +3,6 @@ package onboard
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +15,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 	"github.com/mcpguard/mcpguard/internal/redact"
 )
 
@@ -141,7 +141,7 @@ func findRecord(r UndoRequest) (*Record, error) {
 			continue // it ended before it had changed anything
 		}
 		if err == nil {
-			err = json.Unmarshal(data, rec)
+			err = jsonvalue.DecodeStrict(data, rec)
 		}
 		if err == nil && rec.Version != 1 {
 			err = fmt.Errorf("it has version %d; this program reads version 1", rec.Version)
