@@ -56,6 +56,7 @@ var layers = []string{
 	"internal/safetext/hostile",
 	"internal/safetext",
 	"internal/digest",
+	"internal/strictjson",
 	"internal/jsonrpc",
 	"internal/version",
 	"configs",

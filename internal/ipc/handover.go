@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/jsonvalue"
+	"github.com/mcpguard/mcpguard/internal/strictjson"
 )
 
 // Handover is a session as a shim handed it over. Close ends it.
@@ -108,7 +108,7 @@ func (h *Handover) receive(ctx context.Context) error {
 	if err != nil {
 		return explain(ctx, err)
 	}
-	if err := jsonvalue.DecodeKnown(line, &h.Hello); err != nil {
+	if err := strictjson.DecodeKnown(line, &h.Hello); err != nil {
 		return fmt.Errorf("reading the hello: %w", err)
 	}
 	return nil

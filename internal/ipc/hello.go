@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/mcpguard/mcpguard/internal/jsonvalue"
+	"github.com/mcpguard/mcpguard/internal/strictjson"
 )
 
 // Protocol is the version of the hello. Both ends must have the same; builds
@@ -112,7 +112,7 @@ func Offer(ctx context.Context, conn *net.UnixConn, h Hello, in, out *os.File) (
 		}
 		return w, fmt.Errorf("waiting for the guard daemon's welcome: %w", explain(ctx, err))
 	}
-	if err := jsonvalue.DecodeKnown(line, &w); err != nil {
+	if err := strictjson.DecodeKnown(line, &w); err != nil {
 		return w, fmt.Errorf("reading the guard daemon's welcome: %w", err)
 	}
 	w.rest = r.buf
@@ -152,7 +152,7 @@ func (w Welcome) Await(conn *net.UnixConn, notice func(line string)) (ended bool
 			return ended
 		}
 		var said word
-		if jsonvalue.DecodeKnown(line, &said) != nil {
+		if strictjson.DecodeKnown(line, &said) != nil {
 			return ended
 		}
 		ended = ended || said.End

@@ -6,17 +6,18 @@ import (
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/mcpguard/mcpguard/internal/strictjson"
 )
 
-// SyntaxError says where and why a JSON text was refused. Reason never quotes
-// the text at length.
-type SyntaxError struct {
-	Offset int // bytes from the start
-	Reason string
-}
+// SyntaxError says where and why a JSON text was refused.
+type SyntaxError = strictjson.SyntaxError
 
-// Error returns reason and offset.
-func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.Reason, e.Offset) }
+// DecodeStrict is [strictjson.DecodeStrict].
+func DecodeStrict(raw []byte, into any) error { return strictjson.DecodeStrict(raw, into) }
+
+// DecodeKnown is [strictjson.DecodeKnown].
+func DecodeKnown(raw []byte, into any) error { return strictjson.DecodeKnown(raw, into) }
 
 // Decode reads one JSON text as RFC 8259 defines it and refuses whatever two
 // readers might take differently: members of one name, invalid UTF-8, lone

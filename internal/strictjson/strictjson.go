@@ -1,4 +1,8 @@
-package jsonvalue
+// Package strictjson reads JSON texts into Go values, and refuses what another
+// reader might take differently. It imports little, because the program that
+// every client starts is made of it. It has no values of its own; those are in
+// package jsonvalue.
+package strictjson
 
 import (
 	"encoding"
@@ -24,6 +28,16 @@ import (
 // json.RawMessage or a type that reads itself, only duplicates are refused, and
 // the names of a map are all taken as they are.
 func DecodeStrict(raw []byte, into any) error { return decodeInto(raw, into, false) }
+
+// SyntaxError says where and why a JSON text was refused. Reason never quotes
+// the text at length.
+type SyntaxError struct {
+	Offset int // bytes from the start
+	Reason string
+}
+
+// Error returns reason and offset.
+func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.Reason, e.Offset) }
 
 // DecodeKnown is [DecodeStrict] for texts of programs that may be newer than
 // this one, such as the client's hook input: members that the struct does not
