@@ -11,45 +11,69 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// alertsView is what a human must see.
-type alertsView struct {
-	list
-	raised []client.Alert
+// alerts are what a human must see.
+type alerts []client.Alert
+
+// grave reports whether one is about more than what ran as the policy says.
+func (a alerts) grave() bool {
+	return slices.ContainsFunc(a, func(v client.Alert) bool { return v.Kind != client.AlertRanUnasked })
 }
 
-func (a *alertsView) take(list []client.Alert) {
-	a.raised = list
-	a.resize(len(list))
-}
+// alertsScreen lists the alerts.
+type alertsScreen struct{ list }
 
 // here is the alert under the cursor.
-func (a *alertsView) here() (v client.Alert, ok bool) {
-	if a.n == 0 {
+func (a *alertsScreen) here(m *Model) (v client.Alert, ok bool) {
+	if a.resize(len(m.alerts)); a.n == 0 {
 		return v, false
 	}
-	return a.raised[a.cursor], true
+	return m.alerts[a.cursor], true
 }
 
-func (m *Model) alertsKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
-	a := &m.alerts
-	if m.listKey(k, &a.list) || a.n == 0 {
-		return nil
-	}
-	switch {
-	case key.Matches(k, m.keys.Act) && hasty != "":
-		m.refuse("%s", hasty)
-	case key.Matches(k, m.keys.Act):
-		return m.call.acknowledge(a.raised[a.cursor].ID)
-	case key.Matches(k, m.keys.Open) && a.raised[a.cursor].Subject != "":
-		return m.openStory(a.raised[a.cursor].Subject)
+func (a *alertsScreen) title() string { return "alerts" }
+
+func (a *alertsScreen) update(m *Model, msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case visitMsg:
+		return m.call.alerts()
+	case acknowledgedMsg:
+		if msg.err != nil {
+			m.say(bad, "not acknowledged: %v", msg.err)
+		} else {
+			m.say(good, "acknowledged")
+		}
+		return m.call.alerts()
+	case pressMsg:
+		return a.press(m, msg)
 	}
 	return nil
 }
 
-func (m *Model) alertsRows(w, h int) []string {
-	a := &m.alerts
+func (a *alertsScreen) keys(m *Model) []hint {
+	here, ok := a.here(m)
+	return []hint{{b: m.keys.Open, say: "its story", on: ok && here.Subject != ""}, {b: m.keys.Act, say: "acknowledge", on: ok && m.link.live}}
+}
+
+func (a *alertsScreen) press(m *Model, k pressMsg) tea.Cmd {
+	here, ok := a.here(m)
+	if m.listKey(k.KeyPressMsg, &a.list) || !ok {
+		return nil
+	}
+	switch {
+	case key.Matches(k, m.keys.Act) && k.hasty != "":
+		m.refuse("%s", k.hasty)
+	case key.Matches(k, m.keys.Act):
+		return m.call.acknowledge(here.ID)
+	case key.Matches(k, m.keys.Open) && here.Subject != "":
+		return m.openStory(here.Subject)
+	}
+	return nil
+}
+
+func (a *alertsScreen) draw(m *Model, w, h int) []string {
+	al, ok := a.here(m)
 	out := []string{m.tabs(w), m.rule(row{{m.th.Dim, m.pen.say("%s not acknowledged", plural(a.n, "alert"))}}, nil, w)}
-	if a.n == 0 {
+	if !ok {
 		out = append(out, row{m.gap(1), {m.th.Good, m.pen.text(m.sign.check + " nothing to see")}}.fit(w))
 		return block(out, w, h)
 	}
@@ -60,7 +84,7 @@ func (m *Model) alertsRows(w, h int) []string {
 		if i == a.cursor {
 			lead, below = seg{m.th.Accent, m.pen.text(m.sign.cursor)}, m.th.Selected
 		}
-		al := a.raised[i]
+		al := m.alerts[i]
 		sign := seg{m.th.Hazard, m.pen.text(" " + m.sign.hazard + " ")}
 		if al.Kind == client.AlertRanUnasked { // nothing is out of order
 			sign = seg{m.th.SideEffect, m.pen.text(" " + m.sign.bullet + " ")}
@@ -68,7 +92,6 @@ func (m *Model) alertsRows(w, h int) []string {
 		left := row{lead, m.gap(1), sign, m.gap(1), {m.th.Text, m.pen.text(al.Text)}}
 		out = append(out, ends(left, row{m.gap(1), {m.th.Dim, m.pen.text(m.stamp(al.At))}, m.gap(1)}, w).fitOn(w, below))
 	}
-	al := a.raised[a.cursor]
 	s := &sheet{m: m, w: w}
 	s.item("kind", m.th.Text, m.pen.name(al.Kind))
 	s.prose("what", m.th.Text, al.Text)
@@ -99,9 +122,4 @@ func unaskedNext(m *Model, a client.Alert) string {
 		text = first(m.keys.Open) + " opens the story of " + tail(a.Subject) + ", where " + first(m.keys.Undo) + " proposes to take it back; " + text
 	}
 	return text
-}
-
-// grave reports whether an alert is about more than what ran as the policy says.
-func (a *alertsView) grave() bool {
-	return slices.ContainsFunc(a.raised, func(v client.Alert) bool { return v.Kind != client.AlertRanUnasked })
 }

@@ -99,4 +99,6 @@ type Config struct {
 
 	In  io.Reader // nil: standard input
 	Out io.Writer // nil: standard output
+
+	screens []screenRow // nil: screenTable; Keys are made for these
 }

@@ -67,7 +67,7 @@ func (a *arming) left(now time.Time, tier string) time.Duration {
 // keepArming asks for another look while the item on the screen is not armed,
 // so that the key line can say when it is.
 func (m *Model) keepArming() tea.Cmd {
-	if m.arm.wait || m.view != viewQueue || m.item == nil || !m.item.decidable() {
+	if m.arm.wait || m.screen != nil || m.item == nil || !m.item.decidable() {
 		return nil
 	}
 	if m.arm.on.id == m.item.id && m.arm.left(m.now(), m.item.tier()) == 0 && (m.dialog == nil || m.dialog.left(m.now()) == 0) {

@@ -48,8 +48,8 @@ func (r record) text() string {
 	return strings.ToLower(strings.Join([]string{r.Event, r.Run, r.Call, r.Tool.Server, r.Tool.Name, r.Gates.Approval, r.Verdict, r.Rule, r.Reason, r.Status}, " "))
 }
 
-// auditView is the audit log, the newest first.
-type auditView struct {
+// auditScreen is the audit log, the newest first.
+type auditScreen struct {
 	sieve[record]
 	next int64 // where older ones begin
 }
@@ -67,15 +67,15 @@ var auditKinds = []struct {
 	{"daemon and sessions", []string{"daemon_started", "daemon_stopped", "session_opened", "session_closed"}},
 }
 
-func (a *auditView) ask(m *Model) tea.Cmd {
+func (a *auditScreen) ask(m *Model) tea.Cmd {
 	return m.call.audit(a.sieve.ask(), a.filter(0))
 }
 
-func (a *auditView) filter(from int64) client.AuditFilter {
+func (a *auditScreen) filter(from int64) client.AuditFilter {
 	return client.AuditFilter{Types: auditKinds[a.kind].types, Limit: pageSize, From: from}
 }
 
-func (a *auditView) take(msg auditMsg) {
+func (a *auditScreen) take(msg auditMsg) {
 	page := make([]record, 0, len(msg.records.Records))
 	for _, r := range msg.records.Records {
 		page = append(page, readRecord(r))
@@ -85,9 +85,22 @@ func (a *auditView) take(msg auditMsg) {
 	}
 }
 
-func (m *Model) auditKey(k tea.KeyPressMsg) tea.Cmd {
-	a := &m.audit
-	if m.listKey(k, &a.list) {
+func (a *auditScreen) title() string { return "audit" }
+
+func (a *auditScreen) update(m *Model, msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case visitMsg:
+		return a.ask(m)
+	case auditMsg:
+		a.take(msg)
+	case pressMsg:
+		return a.press(m, msg)
+	}
+	return nil
+}
+
+func (a *auditScreen) press(m *Model, k pressMsg) tea.Cmd {
+	if a.typed(k.KeyPressMsg, record.text) || m.listKey(k.KeyPressMsg, &a.list) {
 		return nil
 	}
 	switch {
@@ -113,9 +126,10 @@ func (m *Model) auditKey(k tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
-func (m *Model) auditRows(w, h int) []string {
-	v := &m.audit
-	return sieveRows(m, &v.sieve, auditKinds[v.kind].name, m.recordRow, w, h)
+func (a *auditScreen) keys(m *Model) []hint { return a.hints(m) }
+
+func (a *auditScreen) draw(m *Model, w, h int) []string {
+	return sieveRows(m, &a.sieve, auditKinds[a.kind].name, m.recordRow, w, h)
 }
 
 // recordRow is one record of the log.

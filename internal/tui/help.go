@@ -58,34 +58,15 @@ func (m *Model) hints() []hint {
 	switch {
 	case m.helping:
 		return []hint{{b: k.Back, say: "back", on: true}, {b: k.Down, say: "down", on: true}, {b: k.Up, say: "up", on: true}, quit}
-	case m.pane.search != nil || m.filtering() != nil:
+	case m.pane.search != nil || m.typing():
 		return []hint{fixed("enter", "find"), fixed("esc", "back")}
 	case m.story != nil:
 		did := m.story.loaded && m.story.detail.Status == client.Executed
 		return []hint{{b: k.Back, say: "back", on: true}, {b: k.PageDown, say: "on", on: true}, {b: k.Undo, say: "undo", on: did && m.link.live}, help, quit}
-	case m.view == viewQueue:
+	case m.screen == nil:
 		return m.queueHints(help, quit)
 	}
-	hints := []hint{{b: k.Back, say: "queue", on: true}}
-	switch m.view {
-	case viewHistory:
-		hints = append(hints, hint{b: k.Open, say: "its story", on: m.history.n > 0}, hint{b: k.Filter, say: "kind", on: true}, hint{b: k.Search, say: "filter", on: true}, hint{b: k.More, say: "older", on: m.history.older}, hint{b: k.Undo, say: "undo", on: m.undoable()})
-	case viewAudit:
-		hints = append(hints, hint{b: k.Open, say: "its story", on: m.audit.n > 0}, hint{b: k.Filter, say: "kind", on: true}, hint{b: k.Search, say: "filter", on: true}, hint{b: k.More, say: "older", on: m.audit.older})
-	case viewServers:
-		hints = append(hints, hint{b: k.PageDown, say: "on", on: true}, hint{b: k.Refresh, say: "again", on: true})
-	case viewSwitches:
-		say := "pause"
-		if m.switches.here().set {
-			say = "run again"
-		}
-		hints = append(hints, hint{b: k.Act, say: say, on: m.link.live})
-	case viewFigures:
-		hints = append(hints, hint{b: k.Filter, say: "span", on: true})
-	case viewAlerts:
-		here, ok := m.alerts.here()
-		hints = append(hints, hint{b: k.Open, say: "its story", on: ok && here.Subject != ""}, hint{b: k.Act, say: "acknowledge", on: ok && m.link.live})
-	}
+	hints := append([]hint{{b: k.Back, say: "queue", on: true}}, m.screen.keys(m)...)
 	return append(hints, help, quit)
 }
 
@@ -118,7 +99,7 @@ func (m *Model) queueHints(help, quit hint) []hint {
 		}
 		hints = append(hints, hint{b: k.PageDown, say: "read on", on: true}, hint{b: k.NextHunk, say: "hunk", on: true}, hint{b: k.Zoom, say: "zoom", on: true}, hint{b: k.Mark, say: "mark", on: true})
 	}
-	hints = append(hints, hint{b: k.History, say: "history", on: true})
+	hints = append(hints, hint{b: k.tab("history"), say: "history", on: true})
 	return append([]hint{}, append(hints, help, quit)...)
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// historyView is the approvals that there were, the newest first.
-type historyView struct {
+// historyScreen is the approvals that there were, the newest first.
+type historyScreen struct {
 	sieve[client.Approval]
 	next string // where older ones begin
 }
@@ -30,15 +30,15 @@ var historyKinds = []struct {
 	{"open", []string{client.Pending, client.Approved, client.Executing}},
 }
 
-func (h *historyView) ask(m *Model) tea.Cmd {
+func (h *historyScreen) ask(m *Model) tea.Cmd {
 	return m.call.history(h.sieve.ask(), h.filter(""))
 }
 
-func (h *historyView) filter(after string) client.Filter {
+func (h *historyScreen) filter(after string) client.Filter {
 	return client.Filter{Status: historyKinds[h.kind].status, Limit: pageSize, After: after}
 }
 
-func (h *historyView) take(msg historyMsg) {
+func (h *historyScreen) take(msg historyMsg) {
 	if h.sieve.take(msg.gen, msg.page.Approvals, msg.more, msg.err, pastWords) {
 		h.next, h.older = msg.page.Next, msg.page.Next != ""
 	}
@@ -49,9 +49,22 @@ func pastWords(a client.Approval) string {
 	return strings.ToLower(strings.Join([]string{a.ID, a.RunID, a.Server, a.Tool, a.Target, a.Summary, a.Status, a.Tier, a.Tenant, a.Environment, a.RequestedBy.Client}, " "))
 }
 
-func (m *Model) historyKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
-	h := &m.history
-	if m.listKey(k, &h.list) {
+func (h *historyScreen) title() string { return "history" }
+
+func (h *historyScreen) update(m *Model, msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case visitMsg:
+		return h.ask(m)
+	case historyMsg:
+		h.take(msg)
+	case pressMsg:
+		return h.press(m, msg)
+	}
+	return nil
+}
+
+func (h *historyScreen) press(m *Model, k pressMsg) tea.Cmd {
+	if h.typed(k.KeyPressMsg, pastWords) || m.listKey(k.KeyPressMsg, &h.list) {
 		return nil
 	}
 	switch {
@@ -69,15 +82,19 @@ func (m *Model) historyKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
 		}
 	case key.Matches(k, m.keys.Undo):
 		if a, ok := h.here(); ok {
-			return m.undo(&a, hasty)
+			return m.undo(&a, k.hasty)
 		}
 	}
 	return nil
 }
 
-func (m *Model) historyRows(w, h int) []string {
-	v := &m.history
-	return sieveRows(m, &v.sieve, historyKinds[v.kind].name, m.pastRow, w, h)
+func (h *historyScreen) keys(m *Model) []hint {
+	a, ok := h.here()
+	return append(h.hints(m), hint{b: m.keys.Undo, say: "undo", on: ok && a.Status == client.Executed && m.link.live})
+}
+
+func (h *historyScreen) draw(m *Model, w, rows int) []string {
+	return sieveRows(m, &h.sieve, historyKinds[h.kind].name, m.pastRow, w, rows)
 }
 
 // pastRow is one approval of the history.
@@ -98,24 +115,4 @@ func (m *Model) pastRow(a client.Approval, here bool, w int) string {
 	right := append(tag, seg{m.th.Dim, m.pen.name(tail(a.ID))}, m.gap(1))
 	left = append(left, seg{m.th.Text, m.aim(&a, w-left.width()-right.width())})
 	return ends(left, right, w).fitOn(w, below)
-}
-
-// tabs is the row of views, with the present one marked.
-func (m *Model) tabs(w int) string {
-	names := [views]string{"queue", "history", "audit", "servers", "switches", "figures", "alerts"}
-	keys := [views]key.Binding{m.keys.Queue, m.keys.History, m.keys.Audit, m.keys.Servers, m.keys.Switches, m.keys.Figures, m.keys.Alerts}
-	r := row{m.gap(1)}
-	for i, n := range names {
-		st := m.th.Dim
-		if view(i) == m.view {
-			st = m.th.Title.On(m.th.Selected)
-		}
-		if w >= 78 {
-			r = append(r, seg{m.th.Key, m.pen.text(first(keys[i]))}, m.gap(1))
-		} else if view(i) != m.view {
-			continue
-		}
-		r = append(r, seg{st, m.pen.text(n)}, m.gap(2))
-	}
-	return r.fit(w)
 }

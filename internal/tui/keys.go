@@ -12,23 +12,44 @@ import (
 
 // KeyMap is every key of the console. Help is made from it.
 type KeyMap struct {
-	Up, Down, Open, Back, Focus    key.Binding
-	Approve, Deny                  key.Binding
-	Merge, Next, Mark              key.Binding
-	ApproveMarked, DenyMarked      key.Binding
-	Compare, Info, Zoom            key.Binding
-	PageUp, PageDown, HalfUp       key.Binding
-	HalfDown, Top, Bottom          key.Binding
-	LineUp, LineDown               key.Binding
-	NextHunk, PrevHunk             key.Binding
-	Search, NextMatch, PrevMatch   key.Binding
-	Fold, UnfoldAll                key.Binding
-	Wrap, Split, Raw, Document     key.Binding
-	Queue, History, Audit, Servers key.Binding
-	Switches, Figures, Alerts      key.Binding
-	Filter, More, Act, Undo        key.Binding
-	Mouse, Refresh, Help, Suspend  key.Binding
-	Quit                           key.Binding
+	Up, Down, Open, Back, Focus   key.Binding
+	Approve, Deny                 key.Binding
+	Merge, Next, Mark             key.Binding
+	ApproveMarked, DenyMarked     key.Binding
+	Compare, Info, Zoom           key.Binding
+	PageUp, PageDown, HalfUp      key.Binding
+	HalfDown, Top, Bottom         key.Binding
+	LineUp, LineDown              key.Binding
+	NextHunk, PrevHunk            key.Binding
+	Search, NextMatch, PrevMatch  key.Binding
+	Fold, UnfoldAll               key.Binding
+	Wrap, Split, Raw, Document    key.Binding
+	Queue                         key.Binding
+	Filter, More, Act, Undo       key.Binding
+	Mouse, Refresh, Help, Suspend key.Binding
+	Quit                          key.Binding
+
+	screens []screenRow
+	tabs    []key.Binding // of the screens, in their order
+}
+
+// newKeys returns the keys as they are without a file, with those of screens.
+func newKeys(screens []screenRow) *KeyMap {
+	k := &KeyMap{screens: screens, tabs: make([]key.Binding, len(screens))}
+	for _, n := range k.table() {
+		bind(n, n.keys)
+	}
+	return k
+}
+
+// tab is the key of a screen.
+func (k *KeyMap) tab(name string) key.Binding {
+	for i, r := range k.screens {
+		if r.name == name {
+			return k.tabs[i]
+		}
+	}
+	return key.Binding{}
 }
 
 // named is one key of the map, under the name that the file uses.
@@ -41,9 +62,13 @@ type named struct {
 }
 
 // table lists the keys in the order of the help. It is the one place where
-// their names, words and defaults stand.
+// their names, words and defaults stand, but for those of screens.
 func (k *KeyMap) table() []named {
-	return []named{
+	var tabs []named
+	for i, r := range k.screens {
+		tabs = append(tabs, named{r.name, "views", &k.tabs[i], r.name, r.keys})
+	}
+	before := []named{
 		{"up", "move", &k.Up, "up", []string{"k", "up"}},
 		{"down", "move", &k.Down, "down", []string{"j", "down"}},
 		{"open", "move", &k.Open, "into the change, or the whole story", []string{"enter"}},
@@ -82,12 +107,8 @@ func (k *KeyMap) table() []named {
 		{"zoom", "change", &k.Zoom, "the change alone", []string{"z"}},
 
 		{"queue", "views", &k.Queue, "queue", []string{"1"}},
-		{"history", "views", &k.History, "history", []string{"2"}},
-		{"audit", "views", &k.Audit, "audit", []string{"3"}},
-		{"servers", "views", &k.Servers, "servers", []string{"4"}},
-		{"switches", "views", &k.Switches, "switches", []string{"5"}},
-		{"figures", "views", &k.Figures, "figures", []string{"6"}},
-		{"alerts", "views", &k.Alerts, "alerts", []string{"7", "!"}},
+	}
+	return append(append(before, tabs...), []named{
 		{"filter", "views", &k.Filter, "filter by kind", []string{"t"}},
 		{"more", "views", &k.More, "older ones", []string{"+"}},
 		{"act", "views", &k.Act, "pause, resume, acknowledge", []string{"p"}},
@@ -98,17 +119,11 @@ func (k *KeyMap) table() []named {
 		{"help", "console", &k.Help, "keys", []string{"?"}},
 		{"suspend", "console", &k.Suspend, "to the shell, back with fg", []string{"ctrl+z"}},
 		{"quit", "console", &k.Quit, "quit", []string{"q", "ctrl+c"}},
-	}
+	}...)
 }
 
 // DefaultKeys returns the keys as they are without a file.
-func DefaultKeys() *KeyMap {
-	k := &KeyMap{}
-	for _, n := range k.table() {
-		bind(n, n.keys)
-	}
-	return k
-}
+func DefaultKeys() *KeyMap { return newKeys(screenTable()) }
 
 func bind(n named, keys []string) {
 	*n.binding = key.NewBinding(key.WithKeys(keys...), key.WithHelp(show(keys), n.say))

@@ -21,20 +21,6 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// view is what the screen shows.
-type view uint8
-
-const (
-	viewQueue view = iota
-	viewHistory
-	viewAudit
-	viewServers
-	viewSwitches
-	viewFigures
-	viewAlerts
-	views
-)
-
 // Model is the console's state. The program's loop alone uses it.
 type Model struct {
 	cfg  Config
@@ -48,8 +34,9 @@ type Model struct {
 	clocks func() (time.Time, time.Duration)
 
 	w, h    int
-	view    view
-	help    list // of the help, where it is open
+	screens []screen
+	screen  screen // of these, the one that is shown; nil for the queue
+	help    list   // of the help, where it is open
 	helping bool
 	mouse   bool
 
@@ -69,13 +56,8 @@ type Model struct {
 	batch  batchResult
 	notice notice
 
-	history  historyView
-	audit    auditView
-	story    *storyView // open over history, audit or queue
-	servers  serversView
-	switches switchesView
-	figures  figuresView
-	alerts   alertsView
+	story  *storyView // open over a screen or the queue
+	alerts alerts
 
 	attention attention
 	reasons   reasons
@@ -109,8 +91,11 @@ func New(ctx context.Context, cfg Config) *Model {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.screens == nil {
+		cfg.screens = screenTable()
+	}
 	if cfg.Keys == nil {
-		cfg.Keys = DefaultKeys()
+		cfg.Keys = newKeys(cfg.screens)
 	}
 	if cfg.Profile == colorprofile.Unknown {
 		cfg.Profile = colorprofile.TrueColor
@@ -123,6 +108,9 @@ func New(ctx context.Context, cfg Config) *Model {
 		keys: cfg.Keys, th: theme.New(!cfg.Light, cfg.Profile),
 		pen: newPen(cfg.ASCII), sign: marksFor(cfg.ASCII), now: cfg.Now,
 		branches: map[string]string{}, mine: map[string]bool{}, reasons: newReasons(), w: 80, h: 24,
+	}
+	for _, r := range cfg.screens {
+		m.screens = append(m.screens, r.open())
 	}
 	m.stop = func() {}
 	m.queue.init()

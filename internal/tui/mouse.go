@@ -12,7 +12,7 @@ type hit struct {
 
 // onClick selects, and decides nothing.
 func (m *Model) onClick(at tea.Mouse) tea.Cmd {
-	if m.dialog != nil || m.view != viewQueue || m.story != nil || m.helping || at.Button != tea.MouseLeft {
+	if m.dialog != nil || m.screen != nil || m.story != nil || m.helping || at.Button != tea.MouseLeft {
 		return nil
 	}
 	for _, h := range m.hits {
@@ -35,7 +35,7 @@ func (m *Model) onWheel(at tea.Mouse) tea.Cmd {
 	default:
 		return nil
 	}
-	if m.view == viewQueue && m.story == nil && !m.helping && m.item != nil && m.item.view() != nil {
+	if m.screen == nil && m.story == nil && !m.helping && m.item != nil && m.item.view() != nil {
 		m.item.view().Scroll(delta)
 	}
 	return nil

@@ -26,8 +26,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/safetext/hostile"
 )
 
-// screen is a console on a pseudo-terminal of its own.
-type screen struct {
+// tty is a console on a pseudo-terminal of its own.
+type tty struct {
 	t     testing.TB
 	far   *os.File // the terminal's side
 	near  *os.File // the program's side
@@ -41,7 +41,7 @@ type screen struct {
 	more chan struct{} // has a token after each read
 }
 
-func open(t testing.TB, f API, w, h int, options ...deskOption) *screen {
+func open(t testing.TB, f API, w, h int, options ...deskOption) *tty {
 	t.Helper()
 	far, near, err := pty.Open()
 	if err != nil {
@@ -51,7 +51,7 @@ func open(t testing.TB, f API, w, h int, options ...deskOption) *screen {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	s := &screen{t: t, far: far, near: near, stop: stop, done: make(chan error, 1), more: make(chan struct{}, 1)}
+	s := &tty{t: t, far: far, near: near, stop: stop, done: make(chan error, 1), more: make(chan struct{}, 1)}
 	if s.state, err = term.GetState(near.Fd()); err != nil {
 		t.Fatal(err)
 	}
@@ -90,20 +90,20 @@ func open(t testing.TB, f API, w, h int, options ...deskOption) *screen {
 }
 
 // bytes returns all that was written since an offset.
-func (s *screen) bytes(from int) []byte {
+func (s *tty) bytes(from int) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return bytes.Clone(s.got[from:])
 }
 
-func (s *screen) size() int {
+func (s *tty) size() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.got)
 }
 
 // until waits for a text in what is written from an offset on.
-func (s *screen) until(from int, text string) {
+func (s *tty) until(from int, text string) {
 	s.t.Helper()
 	late := time.After(20 * time.Second)
 	for !bytes.Contains(s.bytes(from), []byte(text)) {
@@ -117,7 +117,7 @@ func (s *screen) until(from int, text string) {
 }
 
 // standing tells of a console that does not do what it should.
-func (s *screen) standing() string {
+func (s *tty) standing() string {
 	s.mu.Lock()
 	cut := s.cut
 	s.mu.Unlock()
@@ -133,7 +133,7 @@ func (s *screen) standing() string {
 	return fmt.Sprintf("it is here:\n%s", buf[:runtime.Stack(buf, true)])
 }
 
-func (s *screen) typed(keys string) {
+func (s *tty) typed(keys string) {
 	s.t.Helper()
 	if _, err := s.far.WriteString(keys); err != nil {
 		s.t.Fatal(err)
@@ -141,7 +141,7 @@ func (s *screen) typed(keys string) {
 }
 
 // quiet waits until nothing was written for a while.
-func (s *screen) quiet() {
+func (s *tty) quiet() {
 	for {
 		select {
 		case <-s.more:
@@ -152,7 +152,7 @@ func (s *screen) quiet() {
 }
 
 // leave ends the console and looks at what it leaves behind.
-func (s *screen) leave(end func()) {
+func (s *tty) leave(end func()) {
 	s.t.Helper()
 	if err := s.left(end); err != nil {
 		s.t.Fatal(err)
@@ -160,7 +160,7 @@ func (s *screen) leave(end func()) {
 }
 
 // left is like leave and returns what the console ended with.
-func (s *screen) left(end func()) (err error) {
+func (s *tty) left(end func()) (err error) {
 	s.t.Helper()
 	end()
 	select {
@@ -334,7 +334,7 @@ func TestRealTimeStory(t *testing.T) {
 }
 
 // insist presses a key until it has done its work.
-func (s *screen) insist(key string, done func() bool) {
+func (s *tty) insist(key string, done func() bool) {
 	s.t.Helper()
 	for range 20 {
 		s.typed(key)

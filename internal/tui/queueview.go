@@ -158,18 +158,18 @@ func (m *Model) statusParts() []part {
 	if !m.known {
 		return parts
 	}
-	if n := len(m.alerts.raised); n > 0 {
+	if n := len(m.alerts); n > 0 {
 		st := m.th.SideEffect
 		if m.alerts.grave() {
 			st = m.th.Bad
 		}
-		add(8, st, "%s (%s)", plural(n, "alert"), first(m.keys.Alerts))
+		add(8, st, "%s (%s)", plural(n, "alert"), first(m.keys.tab("alerts")))
 	}
 	if n := m.status.Unaccepted; n > 0 {
-		add(4, m.th.Warn, "%d to accept (%s)", n, first(m.keys.Servers))
+		add(4, m.th.Warn, "%d to accept (%s)", n, first(m.keys.tab("servers")))
 	}
 	if len(m.paused) > 0 {
-		add(7, m.th.Warn, "paused (%s)", first(m.keys.Switches))
+		add(7, m.th.Warn, "paused (%s)", first(m.keys.tab("switches")))
 	}
 	if m.status.StoreProblem != "" {
 		add(9, m.th.Bad, "nothing executes")

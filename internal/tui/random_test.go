@@ -256,7 +256,7 @@ func (w *world) attempt() {
 		w.do(func() { w.wait(w.pause()) })
 		w.do(func() { w.key(k) })
 	}
-	if w.m.view != viewQueue || w.m.story != nil || w.m.helping || w.m.pane.search != nil {
+	if w.m.screen != nil || w.m.story != nil || w.m.helping || w.m.pane.search != nil {
 		act("esc")
 		act("1")
 	}

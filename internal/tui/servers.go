@@ -11,8 +11,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// serversView is the configured servers and the sessions that they serve.
-type serversView struct {
+// serversScreen is the configured servers and the sessions that they serve.
+type serversScreen struct {
 	list
 	servers  []client.Server
 	sessions []client.Session
@@ -21,7 +21,7 @@ type serversView struct {
 	top      int // of the part about the server
 }
 
-func (s *serversView) take(msg serversMsg) {
+func (s *serversScreen) take(msg serversMsg) {
 	s.loaded, s.err = true, ""
 	if msg.err != nil {
 		s.err = msg.err.Error()
@@ -31,8 +31,29 @@ func (s *serversView) take(msg serversMsg) {
 	s.resize(len(s.servers))
 }
 
-func (m *Model) serversKey(k tea.KeyPressMsg) tea.Cmd {
-	s := &m.servers
+func (s *serversScreen) title() string { return "servers" }
+
+func (s *serversScreen) update(m *Model, msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case visitMsg:
+		return m.call.servers()
+	case client.Event:
+		if msg.Kind == client.EventSession && m.screen == screen(s) {
+			return m.call.servers()
+		}
+	case serversMsg:
+		s.take(msg)
+	case pressMsg:
+		s.press(m, msg)
+	}
+	return nil
+}
+
+func (s *serversScreen) keys(m *Model) []hint {
+	return []hint{{b: m.keys.PageDown, say: "on", on: true}, {b: m.keys.Refresh, say: "again", on: true}}
+}
+
+func (s *serversScreen) press(m *Model, k pressMsg) {
 	is := func(b key.Binding) bool { return key.Matches(k, b) }
 	switch {
 	case is(m.keys.Down):
@@ -50,11 +71,9 @@ func (m *Model) serversKey(k tea.KeyPressMsg) tea.Cmd {
 	case is(m.keys.PageUp):
 		s.top -= max(1, m.h/2)
 	}
-	return nil
 }
 
-func (m *Model) serversRows(w, h int) []string {
-	s := &m.servers
+func (s *serversScreen) draw(m *Model, w, h int) []string {
 	out := []string{m.tabs(w)}
 	switch {
 	case s.err != "":
@@ -72,7 +91,7 @@ func (m *Model) serversRows(w, h int) []string {
 	}
 	sv := s.servers[s.cursor]
 	out = append(out, m.rule(row{{m.th.Title, m.pen.name(sv.Name)}}, nil, w))
-	about := m.aboutServer(sv, w)
+	about := s.about(m, sv, w)
 	left := h - len(out)
 	s.top = max(0, min(s.top, len(about)-left))
 	return block(append(out, about[s.top:]...), w, h)
@@ -96,8 +115,8 @@ func (m *Model) serverRow(sv client.Server, here bool, w int) string {
 	return ends(left, right, w).fitOn(w, below)
 }
 
-// aboutServer is all about one server.
-func (m *Model) aboutServer(sv client.Server, w int) []string {
+// about is all about one server.
+func (v *serversScreen) about(m *Model, sv client.Server, w int) []string {
 	s := &sheet{m: m, w: w}
 	t, p := m.th, m.pen
 	s.prose("problem", t.Bad, sv.Problem)
@@ -132,7 +151,7 @@ func (m *Model) aboutServer(sv client.Server, w int) []string {
 			s.rows = append(s.rows, row{m.gap(3), {st, line}}.fit(w))
 		}
 	}
-	for _, ses := range m.servers.sessions {
+	for _, ses := range v.sessions {
 		if ses.Server != sv.Name {
 			continue
 		}

@@ -76,8 +76,14 @@ func (s *sieve[T]) search() {
 	s.input.set(s.text)
 }
 
-// typed takes a key of the filter line in.
-func (s *sieve[T]) typed(k tea.KeyPressMsg, words func(T) string) {
+// typing reports whether the filter line is open.
+func (s *sieve[T]) typing() bool { return s.input != nil }
+
+// typed takes a key of the filter line in, and reports whether it is open.
+func (s *sieve[T]) typed(k tea.KeyPressMsg, words func(T) string) bool {
+	if s.input == nil {
+		return false
+	}
 	done := false
 	switch k.String() {
 	case "enter":
@@ -93,6 +99,13 @@ func (s *sieve[T]) typed(k tea.KeyPressMsg, words func(T) string) {
 		s.input = nil
 	}
 	s.sift(words)
+	return true
+}
+
+// hints are the keys of a list.
+func (s *sieve[T]) hints(m *Model) []hint {
+	k := m.keys
+	return []hint{{b: k.Open, say: "its story", on: s.n > 0}, {b: k.Filter, say: "kind", on: true}, {b: k.Search, say: "filter", on: true}, {b: k.More, say: "older", on: s.older}}
 }
 
 // sieveRows are tabs, filter and what it lets through.
@@ -132,30 +145,6 @@ func filterRow[T any](m *Model, s *sieve[T], kind string, w int) string {
 		count = "reading" + m.sign.ellipsis
 	}
 	return m.rule(title, row{{m.th.Dim, m.pen.text(count)}}, w)
-}
-
-// filtering is the open filter line of the present view, nil where none is.
-func (m *Model) filtering() *editor {
-	if m.story != nil || m.helping {
-		return nil
-	}
-	switch m.view {
-	case viewHistory:
-		return m.history.input
-	case viewAudit:
-		return m.audit.input
-	}
-	return nil
-}
-
-// filterKey takes a key of the open filter line in.
-func (m *Model) filterKey(k tea.KeyPressMsg) tea.Cmd {
-	if m.view == viewHistory {
-		m.history.typed(k, pastWords)
-	} else {
-		m.audit.typed(k, record.text)
-	}
-	return nil
 }
 
 // listKey moves in a list.

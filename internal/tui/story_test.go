@@ -424,7 +424,7 @@ func TestStoryAlertUnasked(t *testing.T) {
 	d.press("enter")
 	d.sees("story of "+tail(ran.ID), "u undo")
 	f.alerts = append(f.alerts, client.Alert{ID: "alert_2", Kind: "diverged", Text: "the target is not what was approved", Status: "raised", At: start})
-	d.m.alerts.take(f.alerts)
+	d.m.alerts = f.alerts
 	if !d.m.alerts.grave() {
 		t.Error("a target that diverged does not count as grave")
 	}

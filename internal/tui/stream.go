@@ -158,10 +158,8 @@ func (m *Model) onEvents(msg eventsMsg) tea.Cmd {
 			cmds = append(cmds, m.call.switches())
 		case client.EventSession:
 			cmds = append(cmds, m.call.status())
-			if m.view == viewServers {
-				cmds = append(cmds, m.call.servers())
-			}
 		}
+		cmds = append(cmds, m.tellScreens(e))
 	}
 	if msg.err != nil {
 		cmds = append(cmds, m.ended(msg.err))
@@ -225,8 +223,7 @@ func (m *Model) onSynced(msg syncedMsg) tea.Cmd {
 		m.arm.rearm()
 	}
 	m.status, m.known, m.paused = msg.status, true, msg.paused
-	m.alerts.take(msg.alerts)
-	m.switches.set(m.paused)
+	m.alerts = msg.alerts
 	m.queue.replace(msg)
 	if m.link.filling && !m.press.touched {
 		m.queue.merge(m.now()) // the reviewer has not begun: nothing is disturbed

@@ -9,11 +9,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// switchesView lists what can be paused: everything, a server, a tool.
-type switchesView struct {
+// switchesScreen lists what can be paused: everything, a server, a tool.
+type switchesScreen struct {
 	list
-	rows []switchRow
-	sets map[string]client.Switch
+	servers []client.Server
+	rows    []switchRow
+	sets    map[string]client.Switch
 }
 
 type switchRow struct {
@@ -23,7 +24,7 @@ type switchRow struct {
 	tier  string
 }
 
-func (s *switchesView) set(list []client.Switch) {
+func (s *switchesScreen) set(list []client.Switch) {
 	s.sets = map[string]client.Switch{}
 	for _, w := range list {
 		s.sets[w.Scope] = w
@@ -35,7 +36,7 @@ func (s *switchesView) set(list []client.Switch) {
 
 // lay lists the scopes; a switch for something that is no longer configured
 // stays in the list.
-func (s *switchesView) lay(servers []client.Server, list []client.Switch) {
+func (s *switchesScreen) lay(servers []client.Server, list []client.Switch) {
 	s.rows = []switchRow{{}}
 	seen := map[string]bool{"": true}
 	for _, sv := range servers {
@@ -56,7 +57,7 @@ func (s *switchesView) lay(servers []client.Server, list []client.Switch) {
 	s.resize(len(s.rows))
 }
 
-func (s *switchesView) here() switchRow {
+func (s *switchesScreen) here() switchRow {
 	if s.cursor < len(s.rows) {
 		return s.rows[s.cursor]
 	}
@@ -70,9 +71,36 @@ func (m *Model) scopeName(scope string) safetext.Line {
 	return m.pen.name(scope)
 }
 
-func (m *Model) switchesKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
-	s := &m.switches
-	if m.listKey(k, &s.list) {
+func (s *switchesScreen) title() string { return "switches" }
+
+func (s *switchesScreen) update(m *Model, msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case visitMsg:
+		return tea.Batch(m.call.servers(), m.call.switches())
+	case serversMsg:
+		if msg.err == nil {
+			s.servers = msg.servers
+		}
+		s.lay(s.servers, m.paused)
+	case switchesMsg, syncedMsg:
+		s.lay(s.servers, m.paused)
+	case pressMsg:
+		return s.press(m, msg)
+	}
+	return nil
+}
+
+func (s *switchesScreen) keys(m *Model) []hint {
+	say := "pause"
+	if s.here().set {
+		say = "run again"
+	}
+	return []hint{{b: m.keys.Act, say: say, on: m.link.live}}
+}
+
+func (s *switchesScreen) press(m *Model, k pressMsg) tea.Cmd {
+	hasty := k.hasty
+	if m.listKey(k.KeyPressMsg, &s.list) {
 		return nil
 	}
 	if !key.Matches(k, m.keys.Act) || len(s.rows) == 0 {
@@ -108,15 +136,13 @@ func (m *Model) onSwitches(msg switchesMsg) tea.Cmd {
 		return nil
 	}
 	m.paused = msg.list
-	m.switches.lay(m.servers.servers, m.paused)
 	if msg.change != "" {
 		m.say(good, "%s", msg.change)
 	}
 	return nil
 }
 
-func (m *Model) switchesRows(w, h int) []string {
-	s := &m.switches
+func (s *switchesScreen) draw(m *Model, w, h int) []string {
 	out := []string{m.tabs(w), m.rule(row{{m.th.Dim, m.pen.text("pausing stops calls at once; what runs already is not interrupted")}}, nil, w)}
 	from, to := s.window(h - len(out))
 	for i := from; i < to; i++ {

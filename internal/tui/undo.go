@@ -30,9 +30,3 @@ func (m *Model) onUndo(msg undoMsg) {
 	}
 	m.say(good, "%s would take %s back and waits: %s, then %s", tail(msg.fresh.ID), tail(msg.of), first(m.keys.Queue), first(m.keys.Merge))
 }
-
-// undoable reports whether the change under the history's cursor was executed.
-func (m *Model) undoable() bool {
-	a, ok := m.history.here()
-	return ok && a.Status == client.Executed && m.link.live
-}

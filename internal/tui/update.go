@@ -56,7 +56,7 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 	case armMsg:
 		m.arm.wait = false
 	default:
-		return m.onAnswer(msg)
+		return tea.Batch(m.onAnswer(msg), m.tellScreens(msg))
 	}
 	return nil
 }
@@ -88,30 +88,14 @@ func (m *Model) onAnswer(msg tea.Msg) tea.Cmd {
 		}
 	case alertsMsg:
 		if msg.err == nil {
-			m.alerts.take(msg.alerts)
+			m.alerts = msg.alerts
 		}
-	case acknowledgedMsg:
-		if msg.err != nil {
-			m.say(bad, "not acknowledged: %v", msg.err)
-		} else {
-			m.say(good, "acknowledged")
-		}
-		return m.call.alerts()
 	case undoMsg:
 		m.onUndo(msg)
 	case switchesMsg:
 		return m.onSwitches(msg)
-	case serversMsg:
-		m.servers.take(msg)
-		m.switches.lay(m.servers.servers, m.paused)
-	case historyMsg:
-		m.history.take(msg)
-	case auditMsg:
-		m.audit.take(msg)
 	case storyMsg:
 		m.story.take(m, msg)
-	case statsMsg:
-		m.figures.take(msg)
 	case reasonsMsg:
 		m.reasons.load(msg.reasons)
 	case savedMsg:
@@ -200,10 +184,10 @@ func (m *Model) onKey(k tea.KeyPressMsg) tea.Cmd {
 	switch {
 	case m.dialog != nil:
 		return m.dialogKey(k, hasty)
-	case m.pane.search != nil && m.view == viewQueue && m.story == nil:
+	case m.pane.search != nil && m.screen == nil && m.story == nil:
 		return m.searchKey(k)
-	case m.filtering() != nil:
-		return m.filterKey(k)
+	case m.typing():
+		return m.screen.update(m, pressMsg{KeyPressMsg: k})
 	case key.Matches(k, keys.Suspend):
 		if !canSuspend() {
 			m.refuse("there is no shell to go back to: %s quits", first(keys.Quit))
@@ -219,7 +203,7 @@ func (m *Model) onKey(k tea.KeyPressMsg) tea.Cmd {
 		return nil
 	case key.Matches(k, keys.Refresh):
 		m.say(info, "reading everything again")
-		return tea.Batch(tea.ClearScreen, m.wake(), m.visit())
+		return tea.Batch(tea.ClearScreen, m.wake(), m.reread())
 	case key.Matches(k, keys.Mouse):
 		m.mouse = !m.mouse
 		if m.mouse {
@@ -229,64 +213,16 @@ func (m *Model) onKey(k tea.KeyPressMsg) tea.Cmd {
 		}
 		return nil
 	}
-	if cmd, ok := m.viewKeys(k); ok {
+	if cmd, ok := m.screenKey(k); ok {
 		return cmd
 	}
 	if m.story != nil {
 		return m.storyKey(k, hasty)
 	}
-	switch m.view {
-	case viewHistory:
-		return m.historyKey(k, hasty)
-	case viewAudit:
-		return m.auditKey(k)
-	case viewServers:
-		return m.serversKey(k)
-	case viewSwitches:
-		return m.switchesKey(k, hasty)
-	case viewFigures:
-		return m.figuresKey(k)
-	case viewAlerts:
-		return m.alertsKey(k, hasty)
+	if m.screen != nil {
+		return m.screen.update(m, pressMsg{k, hasty})
 	}
 	return m.queueKey(k, hasty)
-}
-
-// viewKeys changes the view.
-func (m *Model) viewKeys(k tea.KeyPressMsg) (tea.Cmd, bool) {
-	bindings := [views]key.Binding{m.keys.Queue, m.keys.History, m.keys.Audit, m.keys.Servers, m.keys.Switches, m.keys.Figures, m.keys.Alerts}
-	for v, b := range bindings {
-		if key.Matches(k, b) {
-			m.view, m.story = view(v), nil
-			m.arm.rearm()
-			return m.visit(), true
-		}
-	}
-	if key.Matches(k, m.keys.Back) && m.story == nil && m.view != viewQueue {
-		m.view = viewQueue
-		m.arm.rearm()
-		return nil, true
-	}
-	return nil, false
-}
-
-// visit reads what a view shows.
-func (m *Model) visit() tea.Cmd {
-	switch m.view {
-	case viewHistory:
-		return m.history.ask(m)
-	case viewAudit:
-		return m.audit.ask(m)
-	case viewServers:
-		return m.call.servers()
-	case viewSwitches:
-		return tea.Batch(m.call.servers(), m.call.switches())
-	case viewFigures:
-		return m.figures.ask(m)
-	case viewAlerts:
-		return m.call.alerts()
-	}
-	return nil
 }
 
 // queueKey handles a key while queue and change are shown.

@@ -59,22 +59,12 @@ func (m *Model) frame() (rows []string, cursor *spot, shown bool) {
 		rows = m.helpRows(m.w, body)
 	case m.story != nil:
 		rows = m.storyRows(m.w, body)
-	case m.view == viewHistory:
-		rows = m.historyRows(m.w, body)
-	case m.view == viewAudit:
-		rows = m.auditRows(m.w, body)
-	case m.view == viewServers:
-		rows = m.serversRows(m.w, body)
-	case m.view == viewSwitches:
-		rows = m.switchesRows(m.w, body)
-	case m.view == viewFigures:
-		rows = m.figuresRows(m.w, body)
-	case m.view == viewAlerts:
-		rows = m.alertsRows(m.w, body)
+	case m.screen != nil:
+		rows = m.screen.draw(m, m.w, body)
 	default:
 		rows, cursor, shown = m.queueFrame()
 	}
-	if m.dialog != nil && (m.view != viewQueue || m.story != nil) {
+	if m.dialog != nil && (m.screen != nil || m.story != nil) {
 		d, at := m.dialogRows(m.w, body)
 		d = d[:min(len(d), body)]
 		rows = append(block(rows, m.w, body-len(d)), d...)
@@ -174,7 +164,7 @@ func (m *Model) emptyRows(w, h int) []string {
 		}
 		if m.known {
 			if n := m.status.Unaccepted; n > 0 {
-				add(m.th.Warn, m.pen.say("Hidden from agents until you accept: %s (%s lists them).", plural(n, "tool"), first(m.keys.Servers)))
+				add(m.th.Warn, m.pen.say("Hidden from agents until you accept: %s (%s lists them).", plural(n, "tool"), first(m.keys.tab("servers"))))
 				add(m.th.Dim, m.pen.text("Look at them with: mcpguardd accept SERVER --show"))
 			}
 			add(m.th.Text, safetext.Line{})

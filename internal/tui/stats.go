@@ -13,8 +13,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// figuresView counts what happened, in small charts.
-type figuresView struct {
+// statsScreen counts what happened, in small charts.
+type statsScreen struct {
 	stats  client.Stats
 	loaded bool
 	err    string
@@ -26,11 +26,11 @@ var spans = []struct {
 	d    time.Duration
 }{{"the last hour", time.Hour}, {"the last 24 hours", 24 * time.Hour}, {"the last 7 days", 7 * 24 * time.Hour}, {"the last 30 days", 30 * 24 * time.Hour}}
 
-func (f *figuresView) ask(m *Model) tea.Cmd {
+func (f *statsScreen) ask(m *Model) tea.Cmd {
 	return m.call.stats(m.now().Add(-spans[(f.span+1)%len(spans)].d))
 }
 
-func (f *figuresView) take(msg statsMsg) {
+func (f *statsScreen) take(msg statsMsg) {
 	f.err = ""
 	if msg.err != nil {
 		f.err = msg.err.Error()
@@ -39,16 +39,26 @@ func (f *figuresView) take(msg statsMsg) {
 	f.stats, f.loaded = msg.stats, true
 }
 
-func (m *Model) figuresKey(k tea.KeyPressMsg) tea.Cmd {
-	if key.Matches(k, m.keys.Filter) {
-		m.figures.span = (m.figures.span + 1) % len(spans)
-		return m.figures.ask(m)
+func (f *statsScreen) title() string { return "figures" }
+
+func (f *statsScreen) update(m *Model, msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case visitMsg:
+		return f.ask(m)
+	case statsMsg:
+		f.take(msg)
+	case pressMsg:
+		if key.Matches(msg, m.keys.Filter) {
+			f.span = (f.span + 1) % len(spans)
+			return f.ask(m)
+		}
 	}
 	return nil
 }
 
-func (m *Model) figuresRows(w, h int) []string {
-	f := &m.figures
+func (f *statsScreen) keys(m *Model) []hint { return []hint{{b: m.keys.Filter, say: "span", on: true}} }
+
+func (f *statsScreen) draw(m *Model, w, h int) []string {
 	title := row{{m.th.Dim, m.pen.text(spans[(f.span+1)%len(spans)].name)}}
 	out := []string{m.tabs(w), m.rule(title, nil, w)}
 	switch {
