@@ -206,7 +206,7 @@ func deceptivePart(s string, out []bool) {
 
 // inWord reports whether r is part of a word.
 func inWord(r rune) bool {
-	return unicode.IsLetter(r) || isMark(r) || '0' <= r && r <= '9'
+	return unicode.IsLetter(r) || isMark(r) || unicode.Is(unicode.Nd, r)
 }
 
 // deceptiveWord judges one word and returns its writing, 0 where there is none or
@@ -233,6 +233,9 @@ func deceptiveWord(s string, out []bool) writing {
 		case isMark(r) && !unicode.IsLetter(r):
 			composes := last != 0 && norm.NFC.String(string(last)+string(r)) != string(last)+string(r)
 			mark(out[i:i+n], last == 0 || composes || w == 0 || w == latin || w != all)
+			continue
+		case unicode.Is(unicode.Nd, r):
+			mark(out[i:i+n], w != all || w < others) // digits of another script than their word's look like others
 			continue
 		case w == 0, unicode.Is(unicode.Lm, r) && w < japanese, norm.NFKC.String(string(r)) != string(r), !usual(r):
 			mark(out[i:i+n], true)
