@@ -49,6 +49,9 @@ type Input struct {
 	// Reader reads records through the server. Without it no effect is computed
 	// on a record that a tool reads.
 	Reader Reader
+	// Memo spares a call that is planned again the work that depends on the same
+	// bytes. It may be nil.
+	Memo *Memo
 }
 
 // Binding ties a tool's arguments to an effect. It is immutable and safe for

@@ -36,6 +36,7 @@ func (k contentKind) plan(_ context.Context, b *Binding, in Input, at resolved) 
 	if err != nil {
 		return guard.Preview{}, err
 	}
+	c.memo = in.Memo
 	p, err := k.present(b, c)
 	if err != nil {
 		return guard.Preview{}, err
@@ -82,6 +83,7 @@ type content struct {
 	mode          uint32
 	open          bool // a part of after is the client's to choose: it is shown, and not predicted
 	hazards       []guard.Hazard
+	memo          *Memo
 }
 
 func (c content) stateBefore() guard.State {
@@ -159,7 +161,7 @@ func (k contentKind) present(b *Binding, c content) (guard.Preview, error) {
 		e.After = guard.State{Exists: true, Kind: stateFile}
 	}
 	change := guard.Change{Type: guard.ChangeUnified, Text: string(text), Added: result.Added, Removed: result.Removed}
-	s, err := structural(name, c.before, c.after, c.exists)
+	s, err := c.memo.structural(name, c.before, c.after, c.exists)
 	if err != nil {
 		return guard.Preview{}, err
 	}

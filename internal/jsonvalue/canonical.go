@@ -1,7 +1,13 @@
 package jsonvalue
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/gowebpki/jcs"
 )
@@ -13,33 +19,100 @@ import (
 // numbers with more digits than a double holds. -0 becomes 0, as the RFC says.
 func Canonical(raw []byte) ([]byte, error) {
 	v, err := Decode(raw)
-	if err == nil {
-		err = numbersSurvive(v)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("making JSON canonical: %w", err)
 	}
-	out, err := jcs.Transform(raw)
+	return v.Canonical()
+}
+
+// Canonical returns the canonical form of v; see the function of that name. An
+// absent value has none.
+func (v Value) Canonical() ([]byte, error) {
+	room := min(v.Weight(), 16<<20)
+	out, err := v.appendCanonical(make([]byte, 0, room+room/16))
 	if err != nil {
 		return nil, fmt.Errorf("making JSON canonical: %w", err)
 	}
 	return out, nil
 }
 
-// Canonical returns the canonical form of v; see the function of that name.
-func (v Value) Canonical() ([]byte, error) { return Canonical(v.Encode()) }
-
-func numbersSurvive(v Value) error {
-	if v.typ == TypeNumber {
-		return survives(v.text)
-	}
-	if v.node == nil {
-		return nil
-	}
-	for _, e := range v.node.vals {
-		if err := numbersSurvive(e); err != nil {
-			return err
+func (v Value) appendCanonical(dst []byte) (_ []byte, err error) {
+	switch v.typ {
+	case TypeAbsent:
+		return nil, fmt.Errorf("the value is absent")
+	case TypeString:
+		return appendString(dst, v.text), nil
+	case TypeNumber:
+		return appendNumber(dst, v.text)
+	case TypeArray:
+		dst = append(dst, '[')
+		for i, e := range v.node.vals {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			if dst, err = e.appendCanonical(dst); err != nil {
+				return nil, err
+			}
 		}
+		return append(dst, ']'), nil
+	case TypeObject:
+		dst = append(dst, '{')
+		for i, at := range v.canonicalOrder() {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = append(appendString(dst, v.node.names[at]), ':')
+			if dst, err = v.node.vals[at].appendCanonical(dst); err != nil {
+				return nil, err
+			}
+		}
+		return append(dst, '}'), nil
 	}
-	return nil
+	return append(dst, v.text...), nil
+}
+
+// canonicalOrder returns the places of the members in the order of their names,
+// by UTF-16 code units (RFC 8785, section 3.2.3).
+func (v Value) canonicalOrder() []int {
+	order := make([]int, len(v.node.names))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int { return compareUTF16(v.node.names[i], v.node.names[j]) })
+	return order
+}
+
+// compareUTF16 compares by code units. Bytes have the same order but where one
+// name goes on beyond the basic plane and the other ends it.
+func compareUTF16(a, b string) int {
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	for i > 0 && i < len(a) && !utf8.RuneStart(a[i]) {
+		i--
+	}
+	x, _ := utf8.DecodeRuneInString(a[i:])
+	y, _ := utf8.DecodeRuneInString(b[i:])
+	if i == len(a) || i == len(b) || x <= 0xFFFF && y <= 0xFFFF {
+		return strings.Compare(a[i:], b[i:])
+	}
+	return cmp.Or(slices.Compare(utf16.Encode([]rune{x}), utf16.Encode([]rune{y})), strings.Compare(a[i:], b[i:]))
+}
+
+// appendNumber writes a number as ECMAScript does, and refuses one that this
+// would change.
+func appendNumber(dst []byte, token string) ([]byte, error) {
+	if err := survives(token); err != nil {
+		return nil, err
+	}
+	f, err := strconv.ParseFloat(token, 64)
+	if err != nil {
+		return nil, err
+	}
+	text, err := jcs.NumberToJSON(f)
+	if err != nil {
+		return nil, err
+	}
+	return append(dst, text...), nil
 }

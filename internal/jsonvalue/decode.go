@@ -3,7 +3,10 @@ package jsonvalue
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -35,9 +38,10 @@ func Decode(raw []byte) (Value, error) {
 // DecodeDocument reads a JSON text as programs keep it in files: of members of
 // one name the last counts and duplicates has their paths. With relaxed set
 // comments and trailing commas are taken (JSONC). Everything else is refused as
-// Decode refuses it.
+// Decode refuses it. The values share one copy of the text, which lives as long
+// as any of them.
 func DecodeDocument(raw []byte, relaxed bool) (v Value, duplicates []string, err error) {
-	d := decoder{data: raw, duplicates: &duplicates, relaxed: relaxed}
+	d := decoder{data: raw, duplicates: &duplicates, relaxed: relaxed, text: string(raw)}
 	v, err = d.document()
 	return v, duplicates, err
 }
@@ -52,6 +56,81 @@ type decoder struct {
 	relaxed    bool
 	duplicates *[]string
 	path       []string // of the value being read; kept only for duplicates
+	// text is data, to take strings from it without a copy of each; empty where
+	// the values are to stand alone.
+	text   string
+	vals   []Value // of the containers that are being read
+	room   []Value // for the children of those that were
+	nodes  []node  // likewise
+	shapes [8][]string
+	latest int // of shapes, to be replaced
+}
+
+// slice returns a part of the text as a string.
+func (d *decoder) slice(from, to int) string {
+	if d.text != "" {
+		return d.text[from:to]
+	}
+	return string(d.data[from:to])
+}
+
+// container makes an array or an object of the values from base on. Many are
+// small, so those of a document are made in bulk.
+func (d *decoder) container(typ Type, names []string, base int) Value {
+	const bulk = 1 << 10
+	read := d.vals[base:]
+	d.vals = d.vals[:base]
+	var vals []Value
+	var n *node
+	switch {
+	case len(read) == 0:
+	case d.text == "" || len(read) > bulk/8:
+		vals = slices.Clone(read)
+	default:
+		if len(read) > len(d.room) {
+			d.room = make([]Value, bulk)
+		}
+		vals, d.room = d.room[:len(read):len(read)], d.room[len(read):]
+		copy(vals, read)
+	}
+	if d.text == "" {
+		n = newNode(names, vals)
+	} else {
+		if len(d.nodes) == 0 {
+			d.nodes = make([]node, bulk)
+		}
+		n, d.nodes = &d.nodes[0], d.nodes[1:]
+		n.names, n.vals = names, vals
+		n.sum()
+	}
+	return Value{typ: typ, node: n}
+}
+
+// shape returns the names of an object shortly before whose first one is name.
+func (d *decoder) shape(name string) []string {
+	for _, names := range d.shapes {
+		if len(names) > 0 && names[0] == name {
+			return names
+		}
+	}
+	return nil
+}
+
+// remember keeps the names of an object for those that follow, where they can be
+// compared with the text as it stands.
+func (d *decoder) remember(names []string) []string {
+	names = slices.Clip(names)
+	if len(names) == 0 || len(names) > 64 {
+		return names
+	}
+	for _, name := range names {
+		if strings.ContainsAny(name, "\"\\") || strings.ContainsFunc(name, unicode.IsControl) {
+			return names
+		}
+	}
+	d.shapes[d.latest%len(d.shapes)] = names
+	d.latest++
+	return names
 }
 
 func (d *decoder) fail(format string, args ...any) error {
@@ -192,41 +271,118 @@ func (d *decoder) first(closing byte, mayClose bool) (done bool, err error) {
 
 func (d *decoder) array() (Value, error) {
 	d.at++
-	var vals []Value
+	base := len(d.vals)
 	done, err := d.first(']', true)
 	for ; !done && err == nil; done, err = d.next(']') {
-		d.push(strconv.Itoa(len(vals)))
+		if d.duplicates != nil {
+			d.push(strconv.Itoa(len(d.vals) - base))
+		}
 		v, err := d.value()
 		if err != nil {
 			return Value{}, err
 		}
 		d.pop()
-		vals = append(vals, v)
+		d.vals = append(d.vals, v)
 	}
 	if err != nil {
 		return Value{}, err
 	}
-	return NewArray(vals)
+	return d.container(TypeArray, nil, base), nil
+}
+
+// members are those of the object that is being read.
+type members struct {
+	// like are the names of an earlier object, with which those so far agree.
+	like  []string
+	n     int
+	names []string       // where they do not
+	at    map[string]int // of many names
+}
+
+// find returns the place of a member of this name, -1 if there is none yet.
+func (m *members) find(name string) int {
+	if m.at != nil {
+		if i, ok := m.at[name]; ok {
+			return i
+		}
+		return -1
+	}
+	return slices.Index(m.names, name)
+}
+
+func (m *members) add(name string) {
+	m.names = append(m.names, name)
+	m.n++
+	switch {
+	case m.at != nil:
+		m.at[name] = m.n - 1
+	case m.n == 16:
+		m.at = make(map[string]int, 64)
+		for i, name := range m.names {
+			m.at[name] = i
+		}
+	}
+}
+
+// part takes over the names that agreed, since the next one does not.
+func (m *members) part() {
+	if m.like == nil {
+		return
+	}
+	same := m.like[:m.n]
+	m.like, m.n = nil, 0
+	for _, name := range same {
+		m.add(name)
+	}
+}
+
+// expected passes over the next name if it is the one that an earlier object has
+// in this place.
+func (d *decoder) expected(m *members) bool {
+	if m.n >= len(m.like) {
+		return false
+	}
+	name := m.like[m.n]
+	rest := d.data[d.at+1:]
+	if len(rest) <= len(name) || rest[len(name)] != '"' || string(rest[:len(name)]) != name {
+		return false
+	}
+	d.at += len(name) + 2
+	m.n++
+	return true
 }
 
 func (d *decoder) object() (Value, error) {
 	d.at++
-	var names []string
-	var vals []Value
-	at := map[string]int{}
+	var m members
+	base := len(d.vals)
 	done, err := d.first('}', true)
 	for ; !done && err == nil; done, err = d.next('}') {
 		start := d.at
 		if d.peek() != '"' {
 			return Value{}, d.fail("want a member name, found %s", d.here())
 		}
-		name, err := d.str()
-		if err != nil {
-			return Value{}, err
+		earlier, name := -1, ""
+		if d.expected(&m) {
+			name = m.like[m.n-1]
+		} else {
+			m.part()
+			if name, err = d.str(); err != nil {
+				return Value{}, err
+			}
+			if earlier = m.find(name); earlier < 0 && m.n == 0 {
+				m.like = d.shape(name)
+			}
+			switch {
+			case earlier >= 0:
+			case m.like != nil:
+				m.n = 1
+			default:
+				m.add(name)
+			}
 		}
 		d.push(name)
-		earlier, twice := at[name]
-		if twice {
+		if earlier >= 0 {
 			if d.duplicates == nil {
 				d.at = start
 				return Value{}, d.fail("member %.64q appears twice", name)
@@ -238,17 +394,23 @@ func (d *decoder) object() (Value, error) {
 			return Value{}, err
 		}
 		d.pop()
-		if twice {
-			vals[earlier] = v
+		if earlier >= 0 {
+			d.vals[base+earlier] = v
 			continue
 		}
-		at[name] = len(names)
-		names, vals = append(names, name), append(vals, v)
+		d.vals = append(d.vals, v)
 	}
 	if err != nil {
 		return Value{}, err
 	}
-	return NewObject(names, vals)
+	if m.like != nil && m.n < len(m.like) {
+		m.part()
+	}
+	names := m.like
+	if names == nil {
+		names = d.remember(m.names)
+	}
+	return d.container(TypeObject, names, base), nil
 }
 
 // member reads the colon and the value after a member's name.
@@ -312,7 +474,7 @@ func (d *decoder) number() (Value, error) {
 			return Value{}, d.fail("exponent of more than %d digits", maxExponentDigits)
 		}
 	}
-	return Value{typ: TypeNumber, text: string(d.data[start:d.at])}, nil
+	return Value{typ: TypeNumber, text: d.slice(start, d.at)}, nil
 }
 
 // str reads a string; the next byte is its opening quote.
@@ -331,7 +493,7 @@ func (d *decoder) str() (string, error) {
 	}
 	if d.peek() == '"' {
 		d.at++
-		return string(d.data[start : d.at-1]), nil
+		return d.slice(start, d.at-1), nil
 	}
 	buf := append([]byte(nil), d.data[start:d.at]...)
 	for d.at < len(d.data) {

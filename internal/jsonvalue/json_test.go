@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gowebpki/jcs"
 )
 
 func decode(t testing.TB, s string) Value {
@@ -162,7 +164,8 @@ func TestCanonicalNumbers(t *testing.T) {
 }
 
 func FuzzCanonical(f *testing.F) {
-	for _, s := range []string{`{"b":[1,2.5e-3,"x\u00e9"],"a":null}`, `[-0,1e15,"\ud83d\ude00"]`, `{"":{"":[]}}`, `9007199254740993`} {
+	for _, s := range []string{`{"b":[1,2.5e-3,"x\u00e9"],"a":null}`, `[-0,1e15,"\ud83d\ude00"]`, `{"":{"":[]}}`, `9007199254740993`,
+		`{"ﭳ":1,"😀":2,"a😀":3,"aﭳ":4,"a":5,"😀b":6,"😁":7,"\u0000":8,"1.5e-7":-0}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -180,6 +183,9 @@ func FuzzCanonical(f *testing.F) {
 		once, err := Canonical(raw)
 		if err != nil {
 			return
+		}
+		if want, err := jcs.Transform(raw); err != nil || !bytes.Equal(once, want) {
+			t.Fatalf("canonical %q, by the reference %q, %v", once, want, err)
 		}
 		twice, err := Canonical(once)
 		if err != nil || !bytes.Equal(once, twice) {

@@ -103,8 +103,8 @@ type tree struct {
 // treeTable numbers subtrees bottom-up, each by its type and the numbers of its
 // children, so that every later comparison of two subtrees takes one step.
 type treeTable struct {
-	ids   map[string]uint32 // of numbers, literals and containers, by a key that begins with the type
-	texts map[string]uint32 // of strings
+	ids   *numbering        // of numbers, literals and containers, by a key that begins with the type
+	texts *numbering        // of strings
 	names map[string]uint32 // of members; they are compared with each other alone
 	done  map[*node]tree    // large containers that both documents share
 	next  uint32
@@ -123,29 +123,29 @@ type nameIDs struct {
 	ids   []uint32
 }
 
+// worthNumbering is from which weight on the numbers of a container are kept: a
+// smaller one that stands in many places costs less than the map of all of them.
+const worthNumbering = 1 << 10
+
 // newTreeTable makes room for about n values, of which many are the same.
 func newTreeTable(n int) *treeTable {
 	n = min(n, 1<<20)
-	return &treeTable{ids: make(map[string]uint32, n/2), texts: make(map[string]uint32, n/8), names: map[string]uint32{}, done: map[*node]tree{}}
+	return &treeTable{ids: newNumbering(n / 2), texts: newNumbering(n / 8), names: map[string]uint32{}, done: map[*node]tree{}}
 }
 
 func (t *treeTable) number(key []byte) uint32 {
-	if id, ok := t.ids[string(key)]; ok {
-		return id
+	return t.counted(t.ids.ofBytes(key, t.next+1))
+}
+
+func (t *treeTable) counted(id uint32, fresh bool) uint32 {
+	if fresh {
+		t.next = id
 	}
-	t.next++
-	t.ids[string(key)] = t.next
-	return t.next
+	return id
 }
 
 func (t *treeTable) text(s string) uint32 {
-	id, ok := t.texts[s]
-	if !ok {
-		t.next++
-		id = t.next
-		t.texts[s] = id
-	}
-	return id
+	return t.counted(t.texts.ofText(s, t.next+1))
 }
 
 func (t *treeTable) name(s string) uint32 {
@@ -194,7 +194,7 @@ func (t *treeTable) kids(n int) []tree {
 // tree numbers v. like is a value beside which it stands, and twin what became
 // of it: containers that the two share are numbered once.
 func (t *treeTable) tree(v, like Value, twin tree) tree {
-	if v.node != nil && v.node == like.node {
+	if v.node == like.node && (v.node != nil || v.typ == like.typ && v.text == like.text && v.Present()) {
 		return twin
 	}
 	switch v.typ {
@@ -211,17 +211,25 @@ func (t *treeTable) tree(v, like Value, twin tree) tree {
 		t.key = append(append(t.key[:0], byte(v.typ)), v.text...)
 		return tree{id: t.number(t.key)}
 	}
-	if kept, ok := t.done[v.node]; ok {
-		return kept
+	if v.node.weight >= worthNumbering {
+		if kept, ok := t.done[v.node]; ok {
+			return kept
+		}
 	}
 	kids := t.kids(v.Len())
 	beside := besides{v: like}
+	same := like.node != nil && like.typ == v.typ && like.Len() == v.Len()
 	for i, e := range v.node.vals {
-		if j := beside.of(v, i); j >= 0 && e.node != nil {
+		if j := beside.of(v, i); j >= 0 {
 			kids[i] = t.tree(e, like.node.vals[j], twin.kids[j])
+			same = same && j == i && kids[i].id == twin.kids[j].id
 		} else {
 			kids[i] = t.tree(e, Value{}, tree{})
+			same = false
 		}
+	}
+	if same {
+		return twin // what is written alike has the number already
 	}
 	t.key = append(t.key[:0], byte(v.typ))
 	if v.typ == TypeArray {
@@ -239,7 +247,7 @@ func (t *treeTable) tree(v, like Value, twin tree) tree {
 		}
 	}
 	out := tree{t.number(t.key), kids}
-	if v.node.weight >= worthKeeping {
+	if v.node.weight >= worthNumbering {
 		t.done[v.node] = out
 	}
 	return out

@@ -1,12 +1,12 @@
 package jsonvalue
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"iter"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -60,18 +60,23 @@ type node struct {
 // newNode computes the sums. weight saturates.
 func newNode(names []string, vals []Value) *node {
 	n := &node{names: names, vals: vals}
-	for _, v := range vals {
+	n.sum()
+	return n
+}
+
+func (n *node) sum() {
+	for i := range n.vals {
+		v := &n.vals[i]
 		n.depth = max(n.depth, v.depth())
 		n.weight = addWeight(n.weight, v.Weight())
 		n.count = addWeight(n.count, v.count())
 	}
-	for _, name := range names {
+	for _, name := range n.names {
 		n.weight = addWeight(n.weight, len(name)+3)
 	}
 	n.depth++
 	n.weight = addWeight(n.weight, 2)
 	n.count = addWeight(n.count, 1)
-	return n
 }
 
 func addWeight(a, b int) int {
@@ -371,15 +376,20 @@ func (v Value) appendJSON(dst []byte) []byte {
 func appendString(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
+	start := 0
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if short := bytes.IndexByte([]byte("\b\t\n\f\r\"\\"), c); short >= 0 {
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		start = i + 1
+		if short := strings.IndexByte("\b\t\n\f\r\"\\", c); short >= 0 {
 			dst = append(dst, '\\', "btnfr\"\\"[short])
-		} else if c < ' ' {
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		} else {
-			dst = append(dst, c)
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		}
 	}
+	dst = append(dst, s[start:]...)
 	return append(dst, '"')
 }

@@ -29,6 +29,7 @@ type call struct {
 	own    bool // made by the guard itself
 	tc     guard.ToolCall
 	vars   *expr.Vars
+	memo   effect.Memo
 	def    []byte // the tool's definition, as the upstream listed it
 
 	repeats   bool // an identical call waits for its approval already
@@ -293,7 +294,7 @@ func notListed() error {
 }
 
 func (s *session) input(c *call) effect.Input {
-	return effect.Input{Call: c.tc, Roots: s.cfg.Roots, Vars: c.vars, ServerRoots: s.cfg.ServerRoots, Home: s.cfg.Home, Reader: s.reader(c)}
+	return effect.Input{Call: c.tc, Roots: s.cfg.Roots, Vars: c.vars, ServerRoots: s.cfg.ServerRoots, Home: s.cfg.Home, Reader: s.reader(c), Memo: &c.memo}
 }
 
 // resolve names what the call is about. A tool without a binding has no targets.
