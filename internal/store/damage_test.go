@@ -175,7 +175,7 @@ func TestDamageOfAClosedFileIsNoticedOrHarmless(t *testing.T) {
 		_ = s.Close()
 	}
 	t.Logf("%d were refused, %d found, %d harmless", refused, found, harmless)
-	if found == 0 || harmless == 0 || refused == 0 {
+	if found == 0 || harmless == 0 || refused == 0 && !testing.Short() {
 		t.Error("the damages are all of one kind")
 	}
 }

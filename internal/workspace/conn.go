@@ -263,7 +263,7 @@ func (c *Conn) handle(ctx context.Context, msg jsonrpc.Message) (frames [][]byte
 			frames = [][]byte{failure(msg.ID, mcp.INTERNAL_ERROR, "the built-in server failed on this request")}
 		}
 	}()
-	response := c.mcp.HandleMessage(c.mcp.WithContext(ctx, c.client), msg.Raw)
+	response := c.mcp.HandleMessage(c.mcp.WithContext(ctx, c.client), slim(msg))
 	for _, n := range c.client.take() {
 		if f, err := json.Marshal(n); err == nil {
 			frames = append(frames, f)
