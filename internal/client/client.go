@@ -214,6 +214,13 @@ func (c *Client) Acknowledge(ctx context.Context, id string) (Alert, error) {
 	return send[Alert](ctx, c, http.MethodPost, "/v1/alerts/"+url.PathEscape(id)+"/acknowledgement", nil, struct{}{})
 }
 
+// DecideApprovers says whether a setting of approvers.unsigned that waits comes
+// into force.
+func (c *Client) DecideApprovers(ctx context.Context, w ApproversDecision) error {
+	_, err := send[struct{}](ctx, c, http.MethodPost, "/v1/approvers/decision", nil, w)
+	return err
+}
+
 // Stats counts what happened since a time, 24 hours ago for the zero time.
 func (c *Client) Stats(ctx context.Context, since time.Time) (Stats, error) {
 	q := url.Values{}

@@ -86,7 +86,11 @@ type Status struct {
 	Claim      string    `json:"claim"`  // what that level is worth, a sentence
 	Weaknesses []string  `json:"weaknesses,omitempty"`
 	Unsigned   string    `json:"unsigned"` // where an unsigned decision may come from
-	PolicyHash string    `json:"policyHash"`
+	// ApproversWait is the setting of approvers.unsigned that waits for a human
+	// under the one in force; ApproversRefused says that one has refused it.
+	ApproversWait    string `json:"approversWait,omitempty"`
+	ApproversRefused bool   `json:"approversRefused,omitempty"`
+	PolicyHash       string `json:"policyHash"`
 	// PolicyProblem says why the newest configuration is not in force.
 	PolicyProblem string `json:"policyProblem,omitempty"`
 	// PolicyNone is true where, besides, no configuration is in force: none has

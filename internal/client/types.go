@@ -266,6 +266,14 @@ type Word struct {
 	Reason   string `json:"reason"`   // 3 to 500 characters
 }
 
+// ApproversDecision is a human's word on a configuration that lets more decide
+// than before.
+type ApproversDecision struct {
+	Decision string `json:"decision"` // Allow or Deny
+	Unsigned string `json:"unsigned"` // the setting that is decided about
+	Reason   string `json:"reason"`   // 3 to 500 characters
+}
+
 // Settlement is a human's word for what became of an execution whose outcome is
 // unknown.
 type Settlement struct {

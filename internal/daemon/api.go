@@ -22,7 +22,7 @@ func (d *daemon) serveAPI(l net.Listener) (stop func()) {
 	api := localapi.New(localapi.Config{
 		Store: d.store, Desk: d.desk, Live: live{d}, Clock: d.clock, Version: d.cfg.Version,
 		Watch:    func() localapi.Watcher { return d.store.Watch() },
-		Unsigned: func() string { return d.policy.Load().Config().Approvers.Unsigned },
+		Unsigned: d.unsignedOf, Approvers: d.decideApprovers,
 		Clients:  d.clients,
 		UserName: userName,
 		Log:      d.log,
@@ -144,11 +144,12 @@ func (l live) Status() client.Status {
 	set := l.policy.Load()
 	s := client.Status{
 		Version: l.cfg.Version, PID: os.Getpid(), StartedAt: l.started, Folder: filepath.Clean(l.cfg.Paths.State),
-		Level: Level, Claim: LevelClaim, Weaknesses: Weaknesses(set.Config()), PolicyHash: set.Hash(),
+		Level: Level, Claim: LevelClaim, Weaknesses: Weaknesses(set.Config(), l.unsignedOf()), PolicyHash: set.Hash(),
 	}
 	if p := l.problem.Load(); p != nil {
 		s.PolicyProblem, s.PolicyNone = p.text, p.none
 	}
 	s.StoreProblem = l.store.Problem()
+	s.ApproversWait, s.ApproversRefused = l.approversWait()
 	return s
 }

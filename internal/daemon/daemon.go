@@ -67,7 +67,8 @@ type daemon struct {
 	secrets  *secrets
 	programs *ipc.Programs // this installation's
 	policy   atomic.Pointer[policy.Set]
-	problem  atomic.Pointer[policyProblem] // why the newest configuration is not in force
+	rule     atomic.Pointer[store.ApproverRule] // who may decide, as it is in force
+	problem  atomic.Pointer[policyProblem]      // why the newest configuration is not in force
 	// expected is true where there was a configuration: one that is gone then is no
 	// empty one.
 	expected atomic.Bool

@@ -18,15 +18,15 @@ const (
 )
 
 // Weaknesses lists, in sentences, what remains open on this machine and with
-// this configuration.
-func Weaknesses(c *config.Config) []string {
+// this configuration. unsigned is approvers.unsigned as it is in force.
+func Weaknesses(c *config.Config, unsigned string) []string {
 	var out []string
 	for _, p := range ipc.Capabilities() {
 		if !p.OK {
 			out = append(out, p.Note)
 		}
 	}
-	if c.Approvers.Unsigned == "any" {
+	if unsigned == "any" {
 		out = append(out, "approvers.unsigned is any: every process of this user may approve, the agent's too; meant for closed test set-ups")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Servers)) {

@@ -145,10 +145,14 @@ func (d *daemon) refusePolicy(err error, none bool) {
 // what set was read from.
 func (d *daemon) adopt(ctx context.Context, before, set *policy.Set, files policyFiles) error {
 	var lines, wider []string
+	_, kept, err := d.store.ApproverRule() // then what widens it waits, with an alert of its own
+	if err != nil {
+		return err
+	}
 	if before != nil {
 		for _, c := range policy.Changes(before, set) {
 			lines = append(lines, c.Text)
-			if c.Widens {
+			if c.Widens && (!kept || c.Text != approversChange(before.Config().Approvers.Unsigned, set.Config().Approvers.Unsigned)) {
 				wider = append(wider, c.Text)
 			}
 		}
@@ -166,6 +170,9 @@ func (d *daemon) adopt(ctx context.Context, before, set *policy.Set, files polic
 		if err != nil {
 			return fmt.Errorf("recording that the policy was widened: %w", err)
 		}
+	}
+	if err := d.adoptApprovers(ctx, set, files.config != nil && d.problem.Load() == nil); err != nil {
+		return fmt.Errorf("taking over who may decide: %w", err)
 	}
 	d.policy.Store(set)
 	d.expected.Store(files.config != nil)

@@ -223,3 +223,26 @@ func (a *API) acknowledge(r *http.Request, by guard.Approver) (any, error) {
 	}
 	return alertOf(v), nil
 }
+
+// decideApprovers takes a human's word, under the rule in force, on who may
+// decide.
+func (a *API) decideApprovers(r *http.Request, by guard.Approver) (any, error) {
+	if err := query(r).err; err != nil {
+		return nil, err
+	}
+	var w client.ApproversDecision
+	if err := decode(r, &w); err != nil {
+		return nil, err
+	}
+	if w.Decision != client.Allow && w.Decision != client.Deny {
+		return nil, badRequest("the decision is %q or %q", client.Allow, client.Deny)
+	}
+	var err error
+	if w.Reason, err = reasonOf(w.Reason); err != nil {
+		return nil, err
+	}
+	if a.cfg.Approvers == nil {
+		return nil, notFound("no configuration waits for a decision")
+	}
+	return struct{}{}, a.cfg.Approvers(r.Context(), w, by)
+}

@@ -115,6 +115,9 @@ type Config struct {
 	// Unsigned returns where a decision without a signature may come from:
 	// "terminal", "any" or "never". Another word counts as "never".
 	Unsigned func() string
+	// Approvers takes a human's word on a configuration that lets more decide than
+	// Unsigned; nil where nothing can wait. A *client.Problem is answered as it is.
+	Approvers func(ctx context.Context, w client.ApproversDecision, by guard.Approver) error
 	// Clients returns the client processes and their wrappers; neither they nor
 	// what they started may decide.
 	Clients func() []ipc.ClientRef

@@ -91,7 +91,10 @@ func TestPromise6_WhoMayDecide(t *testing.T) {
 		"decide": func() error { _, err := r.c.Decide(ctx, string(a.ID), r.word(a, client.Allow)); return err },
 		"pause":  func() error { _, err := r.c.SetSwitch(ctx, "files", "looking into it"); return err },
 		"resume": func() error { _, err := r.c.ClearSwitch(ctx, "files"); return err },
-		"ack":    func() error { _, err := r.c.Acknowledge(ctx, string(guard.NewEventID())); return err },
+		"approvers": func() error {
+			return r.c.DecideApprovers(ctx, client.ApproversDecision{Decision: client.Allow, Unsigned: "any", Reason: "looking into it"})
+		},
+		"ack": func() error { _, err := r.c.Acknowledge(ctx, string(guard.NewEventID())); return err },
 	}
 	for _, c := range []struct {
 		setting string

@@ -67,6 +67,7 @@ func (a *API) routes() http.Handler {
 	decide(http.MethodDelete, "/v1/switches", a.clearSwitch)
 	read("/v1/alerts", a.alerts)
 	decide(http.MethodPost, "/v1/alerts/{id}/acknowledgement", a.acknowledge)
+	decide(http.MethodPost, "/v1/approvers/decision", a.decideApprovers)
 	read("/v1/stats", a.stats)
 	read("/v1/audit", a.audit)
 	read("/v1/audit/checkpoint", a.checkpoint)

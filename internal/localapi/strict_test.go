@@ -36,6 +36,8 @@ func TestBodiesAreReadAsOneReaderOnlyWould(t *testing.T) {
 		{approval + "/undo?really=true", `{}`, `"really" is not known`},
 		{"/v1/switches", `{"scope":"files","Scope":"","reason":"as discussed"}`, `"Scope"`},
 		{"/v1/switches", `{"scope":"files","scope":"","reason":"as discussed"}`, "twice"},
+		{"/v1/approvers/decision", `{"decision":"deny","Decision":"allow","unsigned":"any","reason":"as discussed"}`, `"Decision"`},
+		{"/v1/approvers/decision", `{"decision":"perhaps","unsigned":"any","reason":"as discussed"}`, `"allow" or "deny"`},
 		{"/v1/alerts/" + string(guard.NewEventID()) + "/acknowledgement", `{"x":1}`, `unknown member "x"`},
 	} {
 		res := r.raw(request(http.MethodPost, c.path, c.body, "Content-Type: application/json"))

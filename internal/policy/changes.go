@@ -171,8 +171,7 @@ func (d *differ) global(old, new *config.Config) {
 		d.add(new.Audit.Reads != "strict", "audit.reads: %s → %s", old.Audit.Reads, new.Audit.Reads)
 	}
 	if old.Approvers.Unsigned != new.Approvers.Unsigned {
-		rank := map[string]int{"never": 1, "terminal": 2, "any": 3}
-		d.add(rank[new.Approvers.Unsigned] > rank[old.Approvers.Unsigned], "approvers.unsigned: %s → %s", old.Approvers.Unsigned, new.Approvers.Unsigned)
+		d.add(WidensApprovers(old.Approvers.Unsigned, new.Approvers.Unsigned), "approvers.unsigned: %s → %s", old.Approvers.Unsigned, new.Approvers.Unsigned)
 	}
 	for tier := guard.T0Read; tier < guard.Never; tier++ {
 		d.box("time box of "+tier.String(), old.Box(tier), new.Box(tier))
@@ -186,6 +185,16 @@ func (d *differ) global(old, new *config.Config) {
 	if before, now := old.Retention.Keep(), new.Retention.Keep(); before != now {
 		d.add(false, "retention: %s → %s", before, now)
 	}
+}
+
+// WidensApprovers reports whether more may decide under one setting of
+// approvers.unsigned than under another. A word that is not known is the widest
+// to come from, and to go to.
+func WidensApprovers(from, to string) bool {
+	rank := map[string]int{"never": 1, "terminal": 2, "any": 3}
+	x, known := rank[from]
+	y, ok := rank[to]
+	return from != to && (!known || !ok || y > x) // fail closed: it waits for a human
 }
 
 func (d *differ) box(what string, old, new guard.TimeBox) {

@@ -59,6 +59,9 @@ const (
 	metaSchema   = "schema"   // version, decimal
 	metaCreated  = "created"  // RFC 3339
 	metaVerifier = "verifier" // public key of the log
+	// metaApprovers is who may decide, an ApproverRule. It is missing until a
+	// configuration was read, also in files of earlier versions.
+	metaApprovers = "approvers"
 )
 
 // maxPart bounds one part of a key, in bytes; bbolt keeps keys up to 32 KiB.

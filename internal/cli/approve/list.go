@@ -172,6 +172,9 @@ func (a *app) notices(ctx context.Context, c *client.Client) {
 		}
 		a.note(state+"\n"+s.PolicyProblem, "`mcpguardd check` shows it in full")
 	}
+	if s.ApproversWait != "" && !s.ApproversRefused {
+		a.note(fmt.Sprintf("the configuration lets more decide (approvers.unsigned: %s → %s); it waits for you", s.Unsigned, s.ApproversWait), "`approve approvers` shows it")
+	}
 	if s.StoreProblem != "" {
 		a.note("nothing executes at the moment: "+s.StoreProblem, "denying still works; `mcpguardd doctor` tells more")
 	}

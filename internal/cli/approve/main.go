@@ -242,7 +242,7 @@ is pending (with --exit-status).`,
 	for group, commands := range map[string][]*cobra.Command{
 		"decide": {a.allow(), a.deny(), a.settle(), a.undo()},
 		"look":   {a.show(), a.log(), a.stats()},
-		"other":  {a.pause(), a.resume(), a.ack()},
+		"other":  {a.pause(), a.resume(), a.ack(), a.approvers()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

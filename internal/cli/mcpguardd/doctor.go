@@ -75,7 +75,7 @@ func (d *diagnosis) run(ctx context.Context) {
 	d.hooks(set)
 	fmt.Fprintf(d.out, "\nlevel %s: %s\n", daemon.Level, daemon.LevelClaim)
 	if set != nil {
-		for _, w := range daemon.Weaknesses(set.Config()) {
+		for _, w := range daemon.Weaknesses(set.Config(), set.Config().Approvers.Unsigned) {
 			d.weak("%s", w)
 		}
 	}
@@ -157,6 +157,12 @@ func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
 		d.bad("the daemon has no policy in force, so everything is denied:\n%s", s.PolicyProblem)
 	case s.PolicyProblem != "":
 		d.bad("the daemon runs with an older policy:\n%s", s.PolicyProblem)
+	}
+	switch {
+	case s.ApproversWait != "" && s.ApproversRefused:
+		d.bad("the configuration sets approvers.unsigned to %s, which was refused; %s is in force. Change it back, or run `approve approvers allow`", s.ApproversWait, s.Unsigned)
+	case s.ApproversWait != "":
+		d.bad("the configuration sets approvers.unsigned to %s, which waits for your decision; %s is in force. If you did not change it, an agent may have: `approve approvers`", s.ApproversWait, s.Unsigned)
 	}
 	if s.StoreProblem != "" {
 		d.bad("the database: %s", s.StoreProblem)
