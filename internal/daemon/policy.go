@@ -171,7 +171,7 @@ func (d *daemon) adopt(ctx context.Context, before, set *policy.Set, files polic
 			return fmt.Errorf("recording that the policy was widened: %w", err)
 		}
 	}
-	if err := d.adoptApprovers(ctx, set, files.config != nil && d.problem.Load() == nil); err != nil {
+	if err := d.adoptApprovers(ctx, set, files.config != nil); err != nil {
 		return fmt.Errorf("taking over who may decide: %w", err)
 	}
 	d.policy.Store(set)
