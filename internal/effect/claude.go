@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/mcpguard/mcpguard/internal/document"
 )
 
 // This file does what Write and Edit of Claude Code do to a file, as observed
@@ -31,9 +33,12 @@ const claudeWindow = 4096
 // byte order mark that they keep in front of it.
 func claudeText(c content) (text, bom []byte, err error) {
 	b := c.before
+	_, e := document.DecodeText(b)
 	switch {
+	case e.Wide():
+		return nil, nil, refuseWide(c.place, e) // fail closed: what the tool would make of it is not known
 	case bytes.HasPrefix(b, utf16BOM):
-		return nil, nil, refusePlan("convert the file to UTF-8 first", "%q is UTF-16; what the tool would make of it is not computed", c.rel())
+		return nil, nil, refusePlan("ask the user to make this change", "%q begins like UTF-16 and is none, so the tool does not write it", c.rel())
 	case !utf8.Valid(b):
 		return nil, nil, refusePlan("ask the user", "%q is not valid UTF-8, so the tool does not write it", c.rel())
 	case bytes.IndexByte(b[:min(len(b), claudeBinary)], 0) >= 0:

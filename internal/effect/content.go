@@ -1,11 +1,14 @@
 package effect
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"path"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
@@ -18,6 +21,7 @@ type contentKind struct {
 	params   []param // beside the path and dry_run
 	required func(Spec) error
 	verb     string                    // of a change to a file that is there, for its summary
+	whole    bool                      // the old content has no part in the new one
 	creates  func(dialect string) bool // may make a file that is missing; nil for never
 	fill     func(b *Binding, in Input, c *content) error
 }
@@ -65,6 +69,10 @@ func (k contentKind) content(b *Binding, in Input, p place) (content, error) {
 			return content{}, p.unreadable(errGone)
 		}
 	}
+	if _, e := document.DecodeText(c.before); e.Wide() && !k.whole {
+		// fail closed: whatever takes it for UTF-8 would spoil it
+		return content{}, refuseWide(p, e)
+	}
 	if err := k.fill(b, in, &c); err != nil {
 		return content{}, err
 	}
@@ -72,7 +80,19 @@ func (k contentKind) content(b *Binding, in Input, p place) (content, error) {
 		return content{}, refusePlan("write less at once", "%q would have %d bytes; at most %d are compared", p.rel(), len(c.after), MaxText)
 	}
 	c.mode = b.modeAfter(p, c.stat)
+	if p.exists && b.replaces() {
+		var err error
+		if c.attributes, err = p.attributes(); err != nil {
+			return content{}, err
+		}
+	}
 	return c, nil
+}
+
+// refuseWide refuses to change a part of a file whose encoding the tools do not
+// keep. To convert it is not for an agent to decide: other programs read it.
+func refuseWide(p place, e document.Encoding) *Refusal {
+	return refusePlan("ask the user to make this change, in the file's own encoding", "%q is %s, which this tool does not write", p.rel(), e)
 }
 
 // content is a file before and after. mode is 0 where it is not predicted.
@@ -81,9 +101,30 @@ type content struct {
 	stat          stat // of the file before, zero where it is new
 	before, after []byte
 	mode          uint32
-	open          bool // a part of after is the client's to choose: it is shown, and not predicted
+	attributes    []string // extended ones that are lost, for people
+	open          bool     // a part of after is the client's to choose: it is shown, and not predicted
 	hazards       []guard.Hazard
 	memo          *Memo
+}
+
+// texts is a content as people read it.
+type texts struct {
+	before, after []byte
+	from, to      document.Encoding
+}
+
+func (c content) asText() (v texts) {
+	v.before, v.from = document.DecodeText(c.before)
+	v.after, v.to = document.DecodeText(c.after)
+	return v
+}
+
+// wide is the encoding of UTF-16 on either side.
+func (v texts) wide() document.Encoding {
+	if v.from.Wide() {
+		return v.from
+	}
+	return v.to
 }
 
 func (c content) stateBefore() guard.State {
@@ -144,12 +185,16 @@ func (b *Binding) replaces() bool { return b.dialect != DialectGeneric }
 // present renders a change of one file's content.
 func (k contentKind) present(b *Binding, c content) (guard.Preview, error) {
 	name := c.rel()
-	before := diff.File{Path: name, Data: c.before, Exists: c.exists, Mode: c.stat.perm()}
-	after := diff.File{Path: name, Data: c.after, Exists: true, Mode: c.mode}
+	v := c.asText()
+	before := diff.File{Path: name, Data: v.before, Exists: c.exists, Mode: c.stat.perm()}
+	after := diff.File{Path: name, Data: v.after, Exists: true, Mode: c.mode}
 	if c.exists && c.mode == 0 {
 		after.Mode = before.Mode
 	}
 	text, result := diff.Unified(before, after, diff.Options{})
+	if len(text) == 0 && !bytes.Equal(c.before, c.after) {
+		text = fmt.Appendf(nil, "the text of %s stays, its encoding changes\n", c.shown())
+	}
 	e := guard.Effect{
 		Kind:     k.name,
 		Resource: c.target(true),
@@ -161,7 +206,7 @@ func (k contentKind) present(b *Binding, c content) (guard.Preview, error) {
 		e.After = guard.State{Exists: true, Kind: stateFile}
 	}
 	change := guard.Change{Type: guard.ChangeUnified, Text: string(text), Added: result.Added, Removed: result.Removed}
-	s, err := c.memo.structural(name, c.before, c.after, c.exists)
+	s, err := c.memo.structural(name, v.before, v.after, c.exists)
 	if err != nil {
 		return guard.Preview{}, err
 	}
@@ -170,6 +215,9 @@ func (k contentKind) present(b *Binding, c content) (guard.Preview, error) {
 		change.Type = guard.ChangeJSONDiff // the text, and the values beside it
 	}
 	sides := s.sides
+	if v.from.Wide() || v.to.Wide() {
+		sides = append(sides, guard.SideEffect{Text: "the text is shown decoded: it is " + string(v.wide())})
+	}
 	if c.missing > 1 {
 		sides = append(sides, guard.SideEffect{Text: "creates the folder " + oneLine(path.Dir(name))})
 	}
@@ -177,7 +225,7 @@ func (k contentKind) present(b *Binding, c content) (guard.Preview, error) {
 		SideEffects: sides,
 		Effects:     []guard.Effect{e},
 		Change:      change,
-		Hazards:     append(s.hazards, b.contentHazards(c, result, len(text))...),
+		Hazards:     append(s.hazards, b.contentHazards(c, v, result, len(text))...),
 		Summary:     k.summary(c, result, len(text) == 0),
 	}, nil
 }

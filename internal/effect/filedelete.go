@@ -6,6 +6,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/diff"
 	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
@@ -47,11 +48,18 @@ func (fileDelete) plan(ctx context.Context, _ *Binding, _ Input, at resolved) (g
 		if digest.Sum(data) != st.SHA256 {
 			return guard.Preview{}, p.unreadable(errGone)
 		}
-		text, r := diff.Unified(diff.File{Path: p.rel(), Data: data, Exists: true, Mode: now.perm()}, diff.File{Path: p.rel()}, diff.Options{})
+		shown, e := document.DecodeText(data)
+		if e.Wide() {
+			out.SideEffects = append(out.SideEffects, guard.SideEffect{Text: "the text is shown decoded: it is " + string(e)})
+		}
+		text, r := diff.Unified(diff.File{Path: p.rel(), Data: shown, Exists: true, Mode: now.perm()}, diff.File{Path: p.rel()}, diff.Options{})
 		out.Change.Text, out.Change.Added, out.Change.Removed = string(text), r.Added, r.Removed
 		out.Summary += counts(r)
 		if r.Binary {
 			out.Hazards = append(out.Hazards, guard.Hazard{Kind: HazardBinary, Text: "the file is binary; its content is not shown"})
+		}
+		if now.readOnly() {
+			out.Hazards = append(out.Hazards, hazard(HazardReadOnly, "the file is read-only (%04o); it is deleted all the same", now.perm()))
 		}
 		if now.nlink > 1 {
 			out.Hazards = append(out.Hazards, guard.Hazard{Kind: HazardHardLink, Text: "the file has other names; they keep the content"})

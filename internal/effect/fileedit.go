@@ -54,7 +54,7 @@ func fillEdit(b *Binding, in Input, c *content) error {
 	if text != string(c.before) {
 		if len(c.before) > nodeChunk {
 			// fail closed: the server decodes piece by piece
-			return refusePlan("write the whole file", "%q is large and not valid UTF-8; what the server would make of it is not known", c.rel())
+			return refusePlan("ask the user to make this change", "%q is large and not valid UTF-8; what the server would make of it is not known", c.rel())
 		}
 		c.hazards = append(c.hazards, guard.Hazard{Kind: HazardInvalidUTF8, Text: "bytes that are not valid UTF-8 are replaced by U+FFFD and lost"})
 	}

@@ -13,7 +13,7 @@ const (
 )
 
 var fileWrite = contentKind{
-	name: FileWrite, verb: "overwrite", fill: fillWrite,
+	name: FileWrite, verb: "overwrite", fill: fillWrite, whole: true,
 	params:  []param{{name: "content", want: expr.String}},
 	creates: func(string) bool { return true },
 }

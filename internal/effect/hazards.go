@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
@@ -24,6 +25,10 @@ const (
 	HazardBinary      = "binary"
 	HazardInvalidUTF8 = "invalid_utf8"
 	HazardLineEndings = "line_endings"
+	HazardEncoding    = "encoding"
+	HazardBOM         = "byte_order_mark"
+	HazardReadOnly    = "read_only"
+	HazardAttributes  = "attributes_lost"
 	HazardEmptied     = "emptied"
 	HazardLarge       = "large_change"
 	HazardCoarse      = "coarse_diff"
@@ -44,7 +49,7 @@ func hazard(kind, format string, args ...any) guard.Hazard {
 
 // contentHazards lists what a reviewer must not miss about a file's change, in
 // a fixed order.
-func (b *Binding) contentHazards(c content, r diff.Result, text int) []guard.Hazard {
+func (b *Binding) contentHazards(c content, v texts, r diff.Result, text int) []guard.Hazard {
 	out := c.hazards
 	add := func(kind, format string, args ...any) {
 		out = append(out, guard.Hazard{Kind: kind, Text: fmt.Sprintf(format, args...)})
@@ -61,13 +66,37 @@ func (b *Binding) contentHazards(c content, r diff.Result, text int) []guard.Haz
 	if len(c.before) > 0 && len(c.after) == 0 {
 		add(HazardEmptied, "the file is emptied")
 	}
-	if !r.Binary && utf8.Valid(c.before) && !utf8.Valid(c.after) {
+	out = append(out, encodingHazards(c, v, r)...)
+	if !r.Binary {
+		out = append(out, secretHazards("what is added", addedText(r))...)
+	}
+	if !c.exists {
+		return append(out, textHazards(bytes.TrimPrefix(v.after, utf8BOM))...)
+	}
+	out = append(out, b.fileHazards(c, text > 0)...)
+	return append(out, addedHazards(v, r)...)
+}
+
+// encodingHazards lists what becomes of the encoding and the line ends of a file.
+// What stays as it was is none.
+func encodingHazards(c content, v texts, r diff.Result) (out []guard.Hazard) {
+	add := func(kind, format string, args ...any) { out = append(out, hazard(kind, format, args...)) }
+	marked := func(e document.Encoding) bool { return e == document.UTF8BOM }
+	switch {
+	case (v.from.Wide() || v.to.Wide()) && v.from != v.to && c.exists && len(c.after) > 0:
+		add(HazardEncoding, "the file is %s and will be %s; programs that read it may not expect that", v.from, v.to)
+	case v.to.Wide() && !c.exists:
+		add(HazardEncoding, "the new file is %s", v.to)
+	case !r.Binary && utf8.Valid(v.before) && !utf8.Valid(v.after):
 		add(HazardInvalidUTF8, "the file will not be valid UTF-8")
-	}
-	if shown := len(c.hazards) > 0; !shown && !r.Binary && len(r.Hunks) > 0 && !utf8.Valid(c.before) {
+	case len(c.hazards) == 0 && !r.Binary && len(r.Hunks) > 0 && !utf8.Valid(v.before):
 		add(HazardInvalidUTF8, "the file holds bytes that are not valid UTF-8; where they are shown they cannot be told apart")
+	case marked(v.from) && !marked(v.to) && len(c.after) > 0:
+		add(HazardBOM, "the byte order mark at the beginning of the file goes; programs that need it take the file for another encoding")
+	case marked(v.to) && !marked(v.from):
+		add(HazardBOM, "the file will begin with a byte order mark, which nobody sees and which many programs take for content")
 	}
-	if before, after := crlfCount(c.before), crlfCount(c.after); len(c.before) > 0 && !r.Binary {
+	if before, after := crlfCount(v.before), crlfCount(v.after); len(c.before) > 0 && !r.Binary {
 		switch {
 		case before > 0 && after == 0 && len(c.after) > 0:
 			add(HazardLineEndings, "the line endings of the whole file change from CRLF to LF (%d lines)", before)
@@ -75,32 +104,42 @@ func (b *Binding) contentHazards(c content, r diff.Result, text int) []guard.Haz
 			add(HazardLineEndings, "%d lines will end in CRLF; none did", after)
 		}
 	}
-	if !r.Binary {
-		out = append(out, secretHazards("what is added", addedText(r))...)
-	}
-	if !c.exists {
-		return append(out, textHazards(c.after)...)
-	}
-	if c.stat.perm()&0o111 != 0 && text > 0 {
+	return out
+}
+
+// fileHazards lists what becomes of a file that is there, beside its content.
+func (b *Binding) fileHazards(c content, changes bool) (out []guard.Hazard) {
+	add := func(kind, format string, args ...any) { out = append(out, hazard(kind, format, args...)) }
+	if c.stat.perm()&0o111 != 0 && changes {
 		add(HazardExecutable, "changes an executable file")
 	}
 	if c.mode != 0 && c.mode != c.stat.perm() {
 		add(HazardMode, "the mode changes from %04o to %04o", c.stat.perm(), c.mode)
 	}
-	if b.replaces() && c.stat.nlink > 1 {
+	if !b.replaces() || !changes && b.dialect == DialectWorkspace {
+		return out // the built-in server leaves a file alone that has the content already
+	}
+	// What follows is so because a new file takes the place of the old one.
+	if c.stat.nlink > 1 {
 		add(HazardHardLink, "breaks hard links: the file's other %d names keep the old content", c.stat.nlink-1)
 	}
-	if b.replaces() && int(c.stat.uid) != os.Geteuid() {
+	if int(c.stat.uid) != os.Geteuid() {
 		add(HazardOwner, "the file's owner changes from user %d to user %d", c.stat.uid, os.Geteuid())
 	}
-	return append(out, addedHazards(c, r)...)
+	if c.stat.readOnly() {
+		add(HazardReadOnly, "the file is read-only (%04o); it is replaced all the same", c.stat.perm())
+	}
+	if len(c.attributes) > 0 {
+		add(HazardAttributes, "extended attributes of the file are lost: %s", named(c.attributes))
+	}
+	return out
 }
 
 func crlfCount(b []byte) int { return bytes.Count(b, []byte("\r\n")) }
 
 // addedHazards looks for hostile characters in the lines that are new. The
 // lines keep their numbers: what is not new is left blank.
-func addedHazards(c content, r diff.Result) []guard.Hazard {
+func addedHazards(v texts, r diff.Result) []guard.Hazard {
 	if r.Binary {
 		return nil
 	}
@@ -114,7 +153,11 @@ func addedHazards(c content, r diff.Result) []guard.Hazard {
 			for ; line < l.New; line++ {
 				added.WriteByte('\n')
 			}
-			added.Write(l.Text)
+			text := l.Text
+			if l.New == 1 && v.to == document.UTF8BOM {
+				text = bytes.TrimPrefix(text, utf8BOM) // kept, or said already
+			}
+			added.Write(text)
 			if !l.NoEOL {
 				added.WriteByte('\n')
 				line++

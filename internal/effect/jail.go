@@ -139,6 +139,7 @@ func (s stat) isDir() bool     { return s.mode&unix.S_IFMT == unix.S_IFDIR }
 func (s stat) isRegular() bool { return s.mode&unix.S_IFMT == unix.S_IFREG }
 func (s stat) isLink() bool    { return s.mode&unix.S_IFMT == unix.S_IFLNK }
 func (s stat) perm() uint32    { return s.mode & 0o7777 }
+func (s stat) readOnly() bool  { return s.perm()&0o200 == 0 }
 
 // same reports whether two looks saw one file with unchanged content.
 func (s stat) same(t stat) bool {
