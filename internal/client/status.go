@@ -43,6 +43,12 @@ type Server struct {
 	Stderr   []string         `json:"stderr,omitempty"` // the last lines, the newest last
 	Tools    []ServerTool     `json:"tools,omitempty"`  // that the policy names
 	Waiting  []DefinitionDiff `json:"waiting,omitempty"`
+	// Changed says in sentences how what stands behind the server is not what its
+	// tools were accepted of.
+	Changed []string `json:"changed,omitempty"`
+	// Names says in sentences which of its tools have a name that another tool has
+	// as well, or nearly.
+	Names []string `json:"names,omitempty"`
 }
 
 // Unaccepted counts the tools that no client sees before a person has accepted

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +22,8 @@ import (
 // and ready to use. It is not safe for concurrent change; once it is handed to
 // a policy it must not change any more.
 type Lock struct {
-	pins map[pinKey]guard.Pin
+	pins     map[pinKey]guard.Pin
+	programs map[string]Program // by server
 }
 
 type pinKey struct{ server, tool string }
@@ -29,9 +31,10 @@ type pinKey struct{ server, tool string }
 // lockFile is the file's form. It is JSON, so that a definition stands in it as
 // the server sent it.
 type lockFile struct {
-	Comment string    `json:"comment,omitempty"`
-	Version int       `json:"version"`
-	Tools   []lockPin `json:"tools"`
+	Comment string       `json:"comment,omitempty"`
+	Version int          `json:"version"`
+	Servers []lockServer `json:"servers,omitempty"`
+	Tools   []lockPin    `json:"tools"`
 }
 
 type lockPin struct {
@@ -74,6 +77,11 @@ func parseLock(path string, data []byte) (*Lock, error) {
 		return nil, err
 	}
 	l := &Lock{}
+	for _, s := range f.Servers {
+		if err := l.addProgram(s); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
 	for _, p := range f.Tools {
 		if _, twice := l.Pin(p.Server, p.Tool); twice {
 			return nil, fmt.Errorf("%s: %s/%s stands in it twice", path, p.Server, p.Tool)
@@ -137,6 +145,9 @@ func (l *Lock) Put(p guard.Pin) error {
 
 // Remove takes a pin out; an empty tool takes out all of the server.
 func (l *Lock) Remove(server, tool string) {
+	if tool == "" {
+		delete(l.programs, server)
+	}
 	for k := range l.pins {
 		if k.server == server && (tool == "" || k.tool == tool) {
 			delete(l.pins, k)
@@ -147,6 +158,9 @@ func (l *Lock) Remove(server, tool string) {
 // Encode returns the file's content: the same pins give the same bytes.
 func (l *Lock) Encode() ([]byte, error) {
 	f := lockFile{Comment: lockComment, Version: 1, Tools: []lockPin{}}
+	for _, name := range slices.Sorted(maps.Keys(l.programs)) {
+		f.Servers = append(f.Servers, lockServer{name, l.programs[name]})
+	}
 	for _, p := range l.Pins() {
 		f.Tools = append(f.Tools, lockPin{p.Server, p.Tool, p.SHA256, p.AcceptedAt.UTC().Truncate(time.Second), p.AcceptedBy, p.Definition})
 	}

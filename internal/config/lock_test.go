@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -259,5 +260,55 @@ func TestFilesThatDecideAreReadStrictly(t *testing.T) {
 		if err := c.load(path); err == nil || !strings.Contains(err.Error(), path+c.want) {
 			t.Errorf("%s:\n got %v\nwant %s", c.text, err, c.want)
 		}
+	}
+}
+
+// TestProgramBehindAServer: what stands behind a server is kept beside its
+// definitions, goes with it, and every difference has its sentence.
+func TestProgramBehindAServer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tools.lock")
+	was := Program{Path: "/opt/crm", SHA256: digest.Sum([]byte("a")), Package: "crm", Version: "1.0.0", Reported: "crm 1"}
+	l := &Lock{}
+	l.PutProgram("crm", was)
+	l.PutProgram("other", Program{Reported: "x"})
+	if err := l.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	again, err := LoadLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := again.Program("crm"); !ok || got != was {
+		t.Errorf("got %+v", got)
+	}
+	again.Remove("crm", "")
+	if _, ok := again.Program("crm"); ok {
+		t.Error("removed and still there")
+	}
+	if list := was.Differences(was); len(list) != 0 {
+		t.Errorf("the same differs: %q", list)
+	}
+	for _, c := range []struct {
+		change func(*Program)
+		want   string
+	}{
+		{func(p *Program) { p.SHA256 = digest.Sum([]byte("b")) }, "its program file /opt/crm has other content than when its tools were accepted"},
+		{func(p *Program) { p.Path = "/opt/crm2" }, "its program file is /opt/crm2 now; it was /opt/crm when its tools were accepted"},
+		{func(p *Program) { p.Version = "1.1.0" }, "crm is version 1.1.0 now; its tools were accepted of 1.0.0"},
+		{func(p *Program) { p.Package = "mrc" }, "it is the package mrc now; its tools were accepted of crm"},
+		{func(p *Program) { p.Reported = "crm 2" }, "it says that it is crm 2; its tools were accepted of crm 1"},
+		{func(p *Program) { *p = Program{} }, ""},
+	} {
+		now := was
+		c.change(&now)
+		if got := strings.Join(was.Differences(now), "; "); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+	if _, err := ParseLock([]byte(`{"version": 1, "servers": [{"server": "a", "Path": "/x"}], "tools": []}`)); err == nil {
+		t.Error("a member in another case loads")
+	}
+	if _, err := ParseLock([]byte(`{"version": 1, "servers": [{"server": "a"}, {"server": "a"}], "tools": []}`)); err == nil {
+		t.Error("a server twice loads")
 	}
 }

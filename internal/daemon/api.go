@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/localapi"
 	"github.com/mcpguard/mcpguard/internal/policy"
@@ -92,8 +93,10 @@ func (l live) Sessions() []client.Session {
 func (l live) Servers() []client.Server {
 	out := []client.Server{}
 	sessions := l.sessions.all()
-	for _, sv := range l.policy.Load().Servers() {
-		v := client.Server{Name: sv.Name, Preset: sv.Config.Preset, Command: l.command(sv), Health: client.HealthIdle, Tools: []client.ServerTool{}}
+	set := l.policy.Load()
+	names := set.Config().ToolNames()
+	for _, sv := range set.Servers() {
+		v := client.Server{Name: sv.Name, Preset: sv.Config.Preset, Command: l.command(sv), Health: client.HealthIdle, Tools: []client.ServerTool{}, Names: config.CloseNames(names, sv.Name)}
 		for _, t := range sv.Tools() {
 			_, accepted := t.Pin()
 			v.Tools = append(v.Tools, client.ServerTool{Name: t.Name, Tier: t.Tier.String(), Accepted: accepted})
@@ -122,6 +125,11 @@ func describe(v *client.Server, s *session) {
 		v.PIDs = append(v.PIDs, now.UpstreamPID)
 	}
 	v.Stderr = append(v.Stderr, now.Stderr...)
+	for _, line := range now.Behind {
+		if !slices.Contains(v.Changed, line) {
+			v.Changed = append(v.Changed, line)
+		}
+	}
 	for _, w := range now.Waiting {
 		if !slices.ContainsFunc(v.Waiting, func(x client.DefinitionDiff) bool { return x.Tool == w.Tool }) {
 			v.Waiting = append(v.Waiting, w)

@@ -32,6 +32,7 @@ type session struct {
 	changed chan struct{} // holds one: another policy is in force, or other switches
 	over    chan struct{} // closed when the configuration ends the session
 	outdate sync.Once
+	tell    func(line string) // to the developer; set before the server is started
 
 	begun atomic.Pointer[config.Package] // that the server was started from; nil before
 	seen  atomic.Pointer[view]
@@ -41,6 +42,7 @@ type session struct {
 	problem string   // why the server did not start
 	notices []string // the newest last
 	waiting []proxy.Waiting
+	behind  []string // how what stands behind the server is not what was accepted
 }
 
 // renew tells a session of the policy in force. One whose server would be
@@ -98,6 +100,24 @@ func startedAlike(a, b *config.Server) bool {
 func sameProfile(set *policy.Set, folder string, s guard.Session) bool {
 	p, ok := set.ProfileFor(folder)
 	return ok && p == policy.Profile{Name: s.Profile, Tenant: s.Tenant, Environment: s.Environment, Workflow: s.Workflow}
+}
+
+func (s *session) setBehind(list []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behind = list
+}
+
+// addBehind reports whether the list says something new.
+func (s *session) addBehind(list []string) (added bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, line := range list {
+		if !slices.Contains(s.behind, line) {
+			s.behind, added = append(s.behind, line), true
+		}
+	}
+	return added
 }
 
 func (s *session) waits(list []proxy.Waiting) {
@@ -160,11 +180,12 @@ type state struct {
 	Problem     string
 	Notices     []string
 	Waiting     []client.DefinitionDiff
+	Behind      []string
 }
 
 func (s *session) state() state {
 	s.mu.Lock()
-	out := state{Session: s.Session, Problem: s.problem, Notices: slices.Clone(s.notices)}
+	out := state{Session: s.Session, Problem: s.problem, Notices: slices.Clone(s.notices), Behind: slices.Clone(s.behind)}
 	process, waiting := s.process, s.waiting
 	s.mu.Unlock()
 	out.Waiting = definitions(waiting)

@@ -16,6 +16,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/onboard"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/proxy"
 	"github.com/mcpguard/mcpguard/internal/store"
@@ -215,6 +216,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		}
 		cancel()
 	}()
+	s.tell = func(line string) { s.notice(line); _ = h.Notice(line) } // the shim may be gone
 	err := proxy.Serve(ctx, proxy.Config{
 		Session:  s.Session,
 		Client:   duplex{h.In, h.Out},
@@ -224,7 +226,8 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		Redactor: d.secrets, Clock: d.clock,
 		Roots: s.roots, ServerRoots: FolderArgs(s.server.Config), Home: d.home(s.server.Config),
 		Log:        d.log.With("session", s.ID, "server", s.Server),
-		Notice:     func(line string) { s.notice(line); _ = h.Notice(line) }, // the shim may be gone
+		Notice:     s.tell,
+		ServerInfo: func(name, version string) { d.compareReported(s, name, version) },
 		Identified: s.identified, Waiting: s.waits, Changed: s.changed, Context: d.natives.context(s),
 	})
 	if err != nil && ctx.Err() == nil {
@@ -262,6 +265,7 @@ func (d *daemon) startUpstream(ctx context.Context, s *session, folder string) (
 	spec.Redact = d.secrets.text
 	stderr := newStderrLog(d.log.With("session", s.ID, "server", s.Server))
 	spec.OnStderr = func(line []byte) { stderr.line(line, d.now()) }
+	d.compareProgram(s, onboard.ProgramOf(c, spec.Spec))
 	p, err := upstream.Start(ctx, spec.Spec)
 	if err != nil {
 		s.failed(err)

@@ -29,6 +29,11 @@ type Comparison struct {
 	// one is to widen the policy, so each is a decision of its own.
 	Unnamed []Difference
 	LeftOut []LeftOut
+	Tools   []Tool // that the server offers, without those left out
+	// Program is what stands behind the server now, and Changed says how that is
+	// not what stood there when its tools were accepted.
+	Program config.Program
+	Changed []string
 }
 
 // Compare starts a configured server and compares. r carries name, folder,
@@ -38,7 +43,10 @@ func Compare(ctx context.Context, r Request, s *config.Server, recorded *config.
 	if err != nil {
 		return Comparison{}, err
 	}
-	out := Comparison{LeftOut: l.LeftOut}
+	out := Comparison{LeftOut: l.LeftOut, Tools: l.Tools, Program: l.Program}
+	if before, ok := lock.Program(s.Name); ok {
+		out.Changed = before.Differences(l.Program)
+	}
 	offered := map[string]bool{}
 	for _, t := range l.LeftOut {
 		offered[t.Name] = true

@@ -172,7 +172,7 @@ const stopTimeout = 10 * time.Second
 
 // ask starts the server as the daemon would, and probes it.
 func ask(ctx context.Context, r Request, s *config.Server, recorded *config.Environment) (Listing, error) {
-	conn, err := start(ctx, r, s, recorded)
+	conn, program, err := start(ctx, r, s, recorded)
 	if err != nil {
 		return Listing{}, err
 	}
@@ -197,6 +197,8 @@ func ask(ctx context.Context, r Request, s *config.Server, recorded *config.Envi
 			err = fmt.Errorf("%w\nits standard error: %s", err, line)
 		}
 	}
+	l.Program = program
+	l.Program.Reported = Reported(l.Name, l.Version)
 	return l, err
 }
 
@@ -239,24 +241,29 @@ func ended(p *upstream.Process, err error) error {
 
 func tail(lines []string, n int) []string { return lines[max(0, len(lines)-n):] }
 
-func start(ctx context.Context, r Request, s *config.Server, recorded *config.Environment) (upstream.Conn, error) {
+func start(ctx context.Context, r Request, s *config.Server, recorded *config.Environment) (upstream.Conn, config.Program, error) {
+	var program config.Program
 	if s.Builtin != "" {
-		return workspace.Open(workspace.Config{Roots: []string{r.Folder}, Version: r.Version})
+		conn, err := workspace.Open(workspace.Config{Roots: []string{r.Folder}, Version: r.Version})
+		return conn, program, err
 	}
 	lookup := func(name string) (string, bool) { return r.Lookup(name) }
 	values := r.values
 	if values == nil {
 		var err error
 		if values, err = s.ResolveSecrets(ctx, lookup); err != nil {
-			return nil, err
+			return nil, program, err
 		}
 	}
 	environ, missing := s.Environ(recorded, values)
 	if len(missing) > 0 {
 		// As the daemon has it: what it would not start is not to be accepted either.
-		return nil, fmt.Errorf("the environment variables %v of server %s were not recorded; run `mcpguardd accept %s` where they are set", missing, s.Name, s.Name)
+		return nil, program, fmt.Errorf("the environment variables %v of server %s were not recorded; run `mcpguardd accept %s` where they are set", missing, s.Name, s.Name)
 	}
-	return upstream.Start(ctx, upstream.Spec{Name: r.Name, Command: s.Command, Args: s.Args, Env: environ, Dir: r.Folder})
+	spec := upstream.Spec{Name: r.Name, Command: s.Command, Args: s.Args, Env: environ, Dir: r.Folder}
+	program = ProgramOf(s, spec)
+	conn, err := upstream.Start(ctx, spec)
+	return conn, program, err
 }
 
 // Apply writes the plan: recorded environment and accepted definitions first,
@@ -323,6 +330,9 @@ func (p Plan) into(e *config.Editor, recorded *config.Environment, lock *config.
 	}
 	recorded.Record(p.Request.Name, p.Entry.Env, p.Request.Lookup)
 	lock.Remove(p.Request.Name, "")
+	if p.Request.Builtin == "" && p.Listing.Program != (config.Program{}) {
+		lock.PutProgram(p.Request.Name, p.Listing.Program)
+	}
 	return Accept(lock, p.Request.Name, p.Listing.Tools, p.Request.User, p.Request.Now)
 }
 

@@ -52,6 +52,7 @@ type Listing struct {
 	Name, Version, Protocol string
 	Tools                   []Tool
 	LeftOut                 []LeftOut // in the server's order
+	Program                 config.Program
 	// Prompts and Resources report whether the server offers them.
 	Prompts, Resources bool
 }

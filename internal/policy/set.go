@@ -147,6 +147,9 @@ func (s *Set) Server(name string) (*Server, bool) {
 	return sv, ok
 }
 
+// Program returns what stood behind a server when its tools were accepted.
+func (s *Set) Program(server string) (config.Program, bool) { return s.lock.Program(server) }
+
 // Servers returns every upstream, sorted by name.
 func (s *Set) Servers() []*Server {
 	list := make([]*Server, 0, len(s.servers))

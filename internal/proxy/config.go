@@ -120,6 +120,9 @@ type Config struct {
 	// Identified is told the client's own name and version once they are known.
 	// May be nil.
 	Identified func(client, version string)
+	// ServerInfo is told what the server says that it is, whenever it does. May be
+	// nil.
+	ServerInfo func(name, version string)
 	// Waiting is told which of the server's tools wait for acceptance, sorted by
 	// name, whenever that changed. It must not wait for anything. May be nil.
 	Waiting func([]Waiting)
@@ -150,6 +153,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Identified == nil {
 		c.Identified = func(string, string) {}
+	}
+	if c.ServerInfo == nil {
+		c.ServerInfo = func(string, string) {}
 	}
 	if c.Waiting == nil {
 		c.Waiting = func([]Waiting) {}

@@ -297,9 +297,11 @@ func (s *session) serverInfo(m *jsonrpc.Message) {
 			return
 		}
 	}
+	version := textAt(m.Raw, info, "version")
 	s.who.Lock()
-	defer s.who.Unlock()
-	s.version = textAt(m.Raw, info, "version")
+	s.version = version
+	s.who.Unlock()
+	s.cfg.ServerInfo(textAt(m.Raw, info, "name"), version)
 }
 
 func (s *session) serverVersion() string {

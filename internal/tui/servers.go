@@ -127,6 +127,12 @@ func (v *serversScreen) about(m *Model, sv client.Server, w int) []string {
 		pids = append(pids, fmt.Sprint(pid))
 	}
 	s.item("processes", t.Dim, p.text(strings.Join(pids, ", ")))
+	for _, line := range sv.Changed {
+		s.prose("changed", t.Warn, line+": mcpguardd accept "+sv.Name)
+	}
+	for _, line := range sv.Names {
+		s.prose("names", t.Warn, line)
+	}
 	for _, d := range sv.Waiting {
 		s.prose("to accept", t.Warn, fmt.Sprintf("%s definition of %s: mcpguardd accept %s/%s", d.Change, d.Tool, sv.Name, d.Tool))
 		head := true // of the diff

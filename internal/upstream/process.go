@@ -74,7 +74,7 @@ func start(ctx context.Context, spec Spec) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	path, err := resolve(spec)
+	path, err := spec.Path()
 	if err != nil {
 		return nil, err
 	}

@@ -132,9 +132,9 @@ func (s Spec) withDefaults() Spec {
 	return s
 }
 
-// resolve finds the program of a command as the upstream's own environment
+// Path finds the program of the command as the upstream's own environment
 // says, not as this process's does.
-func resolve(s Spec) (string, error) {
+func (s Spec) Path() (string, error) {
 	if s.Command == "" {
 		return "", errors.New("no command is configured")
 	}

@@ -108,16 +108,26 @@ func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.tool != "" {
+		found.Changed = nil // to accept one tool is not to accept all that stands behind it
+	}
+	if len(found.Changed) > 0 {
+		fmt.Fprintf(a.out, "What stands behind %s is not what its tools were accepted of:\n", server)
+		for _, line := range found.Changed {
+			fmt.Fprintf(a.out, "  %s\n", safetext.Text(line))
+		}
+	}
 	if len(chosen) == 0 {
 		fmt.Fprintln(a.out, "Nothing waits for acceptance: the definitions are the accepted ones.")
 	} else {
 		a.printDifferences(chosen)
 	}
 	a.printLeft(found, o, sv)
+	a.printCloseNames(p, server, found.Tools)
 	switch {
 	case o.show:
 		return nil
-	case len(chosen) == 0:
+	case len(chosen) == 0 && len(found.Changed) == 0:
 		return a.saveRecorded(ctx, p, server, fresh)
 	case o.ask && !a.agreed(len(chosen)):
 		fmt.Fprintln(a.out, "Nothing was accepted.")
@@ -126,7 +136,10 @@ func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
 	if err := a.saveRecorded(ctx, p, server, fresh); err != nil {
 		return err
 	}
-	if err := a.takeIn(ctx, p, server, chosen); err != nil {
+	if o.tool != "" {
+		found.Program = config.Program{}
+	}
+	if err := a.takeIn(ctx, p, server, chosen, found.Program); err != nil {
 		return err
 	}
 	a.inForce(ctx, p)
@@ -244,7 +257,8 @@ func (a *app) saveRecorded(ctx context.Context, p ipc.Paths, server string, name
 }
 
 // takeIn writes what was accepted, into the files as they are by now.
-func (a *app) takeIn(ctx context.Context, p ipc.Paths, server string, chosen []choice) error {
+// What stands behind the server is kept where program says it.
+func (a *app) takeIn(ctx context.Context, p ipc.Paths, server string, chosen []choice, program config.Program) error {
 	release, err := p.HoldConfig(ctx)
 	if err != nil {
 		return err
@@ -265,6 +279,9 @@ func (a *app) takeIn(ctx context.Context, p ipc.Paths, server string, chosen []c
 	editor, err := config.OpenEditor(p.ConfigFile())
 	if err != nil {
 		return err
+	}
+	if program != (config.Program{}) && sv.Config.Builtin == "" {
+		lock.PutProgram(server, program)
 	}
 	for _, d := range chosen {
 		if d.Gone {
@@ -296,7 +313,10 @@ func (a *app) takeIn(ctx context.Context, p ipc.Paths, server string, chosen []c
 // yes is a no.
 func (a *app) agreed(n int) bool {
 	what := "this definition"
-	if n > 1 {
+	switch {
+	case n == 0:
+		what = "this program"
+	case n > 1:
 		what = fmt.Sprintf("these %d definitions", n)
 	}
 	fmt.Fprintf(a.err, "\nAccept %s? [y/N] ", what)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/onboard"
 	"github.com/mcpguard/mcpguard/internal/safetext"
@@ -125,6 +126,7 @@ func (a *app) printPlan(plan onboard.Plan, p ipc.Paths) {
 	fmt.Fprintln(a.out)
 	a.printTiers(plan, "  ")
 	a.printLeftOut(l.LeftOut, "  ")
+	a.printCloseNames(p, plan.Request.Name, l.Tools)
 	if slices.ContainsFunc(plan.Proposals, func(t onboard.Proposal) bool { return t.Claimed }) {
 		fmt.Fprintf(a.out, "\n? is the server's own word or the lack of one. Look these over in %s.\n", p.ConfigFile())
 	}
@@ -162,6 +164,22 @@ func (a *app) printLeftOut(list []onboard.LeftOut, indent string) {
 			name = safetext.Identity("a tool")
 		}
 		fmt.Fprintf(a.out, "%s! %s is left out: %s\n", indent, name, safetext.Text(t.Reason))
+	}
+}
+
+// printCloseNames says which of a server's tools may be taken for others, of it or
+// of another server.
+func (a *app) printCloseNames(p ipc.Paths, server string, tools []onboard.Tool) {
+	names := map[string][]string{}
+	if cfg, err := config.Load(p.ConfigFile()); err == nil { // what does not load was said, or is said by check
+		names = cfg.ToolNames()
+	}
+	names[server] = nil
+	for _, t := range tools {
+		names[server] = append(names[server], t.Name)
+	}
+	for _, line := range config.CloseNames(names, server) {
+		fmt.Fprintf(a.out, "\nnote: %s; look twice which one is meant.\n", safetext.Text(line))
 	}
 }
 

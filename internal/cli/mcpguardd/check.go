@@ -65,6 +65,9 @@ func (a *app) check() *cobra.Command {
 				fmt.Fprintf(a.err, "%s\n", safetext.Text(n.String()))
 			}
 			fmt.Fprintf(a.out, "%s: %s, %s, no problems\n", safetext.Text(file), count(len(set.Servers()), "server", "servers"), count(tools, "tool", "tools"))
+			for _, line := range config.CloseNames(cfg.ToolNames(), "") {
+				fmt.Fprintf(a.out, "note: %s\n", safetext.Text(line))
+			}
 			if len(post) > 0 {
 				slices.Sort(post)
 				fmt.Fprintf(a.out, "changed first and shown afterwards: %s\n", safetext.Text(strings.Join(post, ", ")))

@@ -10,11 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/daemon"
 	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/onboard"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/safetext"
 	"github.com/mcpguard/mcpguard/internal/store"
+	"github.com/mcpguard/mcpguard/internal/upstream"
 	"github.com/mcpguard/mcpguard/internal/version"
 )
 
@@ -127,8 +130,29 @@ func (d *diagnosis) configuration(p ipc.Paths) *policy.Set {
 		if waiting > 0 {
 			d.note("%s: %d tools have no accepted definition and are blocked; run `mcpguardd accept %s`", s.Name, waiting, s.Name)
 		}
+		d.behind(p, set, s)
 	}
 	return set
+}
+
+// behind says where another program stands behind a server than when its tools
+// were accepted. What only the server itself can say is not asked for.
+func (d *diagnosis) behind(p ipc.Paths, set *policy.Set, s *policy.Server) {
+	before, ok := set.Program(s.Name)
+	folder, err := here()
+	if !ok || err != nil {
+		return
+	}
+	recorded, err := config.LoadEnvironment(p.EnvironmentFile())
+	if err != nil {
+		d.bad("%v", err)
+		return
+	}
+	environ, _ := s.Config.Environ(recorded, nil)
+	now := onboard.ProgramOf(s.Config, upstream.Spec{Command: s.Config.Command, Args: s.Config.Args, Env: environ, Dir: folder})
+	for _, line := range before.Differences(now) {
+		d.weak("%s: %s; look at it with: mcpguardd accept %s", s.Name, line, s.Name)
+	}
 }
 
 func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {

@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/onboard"
+	"github.com/mcpguard/mcpguard/internal/store"
+)
+
+// serverChanged is the alert that another program stands behind a server than
+// when its tools were accepted.
+const serverChanged = "server_changed"
+
+// compareProgram tells human and log where what is about to be started is not
+// what the server's tools were accepted of. It stops nothing: what a tool may do
+// is decided by its definition and its effect. A new version may mean other
+// things by the same words, which only a person can tell.
+func (d *daemon) compareProgram(s *session, now config.Program) {
+	before, ok := d.policy.Load().Program(s.Server)
+	if !ok {
+		return
+	}
+	list := before.Differences(now)
+	s.setBehind(list)
+	if len(list) > 0 {
+		d.tellChanged(s, list, fmt.Sprintf("%s %s %s %s", s.Server, now.Path, now.SHA256, now.Version))
+	}
+}
+
+// compareReported compares what a server says that it is.
+func (d *daemon) compareReported(s *session, name, version string) {
+	before, ok := d.policy.Load().Program(s.Server)
+	if !ok || before.Reported == "" {
+		return
+	}
+	now := config.Program{Reported: onboard.Reported(name, version)}
+	if list := before.Differences(now); s.addBehind(list) {
+		d.tellChanged(s, list, s.Server+" "+now.Reported)
+	}
+}
+
+// alertTime bounds the recording of an alert.
+const alertTime = 5 * time.Second
+
+func (d *daemon) tellChanged(s *session, list []string, key string) {
+	text := strings.Join(list, "; ")
+	s.tell(fmt.Sprintf("mcpguard: what stands behind %s has changed: %s; look at it with: mcpguardd accept %s", s.Server, text, s.Server))
+	ctx, cancel := context.WithTimeout(context.Background(), alertTime)
+	defer cancel()
+	err := d.store.RaiseAlert(ctx, store.Alert{
+		Tenant: s.Tenant, Kind: serverChanged, Key: key,
+		Text:   fmt.Sprintf("what stands behind the server %s is not what its tools were accepted of", s.Server),
+		Detail: text,
+	})
+	if err != nil {
+		d.log.Warn("raising an alert", "kind", serverChanged, "server", s.Server, "error", err)
+	}
+}
