@@ -84,6 +84,10 @@ func (s *session) addressed(server *policy.Server, m *jsonrpc.Message) guard.Dec
 	case why != "":
 		// fail closed: a server that reads it otherwise would reach something else
 		return guard.Decision{Verdict: guard.Deny, Rule: guard.RulePath, Reason: why, Repair: "give one 'uri', as a text"}
+	case !found && modern(m) && (m.Method == "resources/subscribe" || m.Method == "resources/unsubscribe"):
+		// Nothing is named, and the modern era has no such method, which is the
+		// server's to say.
+		return guard.Decision{Verdict: guard.Allow}
 	case !found && strings.HasPrefix(m.Method, "resources/") && !strings.HasSuffix(m.Method, "/list"):
 		return guard.Decision{Verdict: guard.Deny, Rule: guard.RulePath, Reason: "the request names no resource", Repair: "give its 'uri'"}
 	case !found:

@@ -134,6 +134,25 @@ func TestPauseStopsWhatIsNoTool(t *testing.T) {
 	})
 }
 
+// TestModernSubscriptionToNothingIsTheServersToRefuse: the era has other means,
+// and a client that asks for this one is told that there is no such method.
+func TestModernSubscriptionToNothingIsTheServersToRefuse(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.setPolicy(openConfig)
+		p := r.session("patient")
+		defer p.end()
+		const meta = `{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}`
+		for _, method := range []string{"resources/subscribe", "resources/unsubscribe"} {
+			if m := p.answer(p.request(method, meta)); m.Result.IsZero() {
+				t.Errorf("%s: the guard answered %s", method, m.Raw)
+			}
+		}
+		if rule := p.refused(p.request("resources/read", meta)); rule != guard.RulePath {
+			t.Errorf("resources/read of nothing: refused by %q", rule)
+		}
+	})
+}
+
 // TestResourcesAreHeldToTheWorkspace holds the addresses of resources to the
 // workspace and to the hosts that the policy names, whatever method has them.
 func TestResourcesAreHeldToTheWorkspace(t *testing.T) {
@@ -155,9 +174,10 @@ func TestResourcesAreHeldToTheWorkspace(t *testing.T) {
 			`{"uri":"/etc/passwd"}`:                                  false,
 			`{"uri":7}`:                                              false,
 			`{}`:                                                     false,
-			`{"uri":"demo://a"}`:                                     true,
-			`{"uri":"https://docs.example/a"}`:                       true,
-			`{"uri":"https://evil.example/?q=secret"}`:               false,
+			`{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"},"uri":"file:///etc/passwd"}`: false,
+			`{"uri":"demo://a"}`:                       true,
+			`{"uri":"https://docs.example/a"}`:         true,
+			`{"uri":"https://evil.example/?q=secret"}`: false,
 		} {
 			for _, method := range []string{"resources/read", "resources/subscribe"} {
 				sent := len(p.server.received(method))

@@ -14,7 +14,7 @@ import (
 // TestLockFilesStay: hashes and versions beside names such as jsonwebtoken are
 // no secrets.
 func TestLockFilesStay(t *testing.T) {
-	list := []string{"../../go.sum", "../../e2e/package-lock.json", "../../e2e/claude/package-lock.json"}
+	list := []string{"../../go.sum", "../../e2e/package-lock.json", "../../e2e/claude/package-lock.json", "../../e2e/conformance/package-lock.json"}
 	samples, err := os.ReadDir("testdata/lockfiles")
 	if err != nil {
 		t.Fatal(err)
