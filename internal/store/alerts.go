@@ -158,7 +158,7 @@ func (s *Store) Alerts(all bool) ([]Alert, error) {
 			}
 		}
 		s.mu.RUnlock()
-	} else if err := s.view(func(tx *bolt.Tx) error {
+	} else if err := s.glance(func(tx *bolt.Tx) error {
 		return eachJSON(tx.Bucket([]byte(bucketAlerts)), nil, func(a Alert) { out = append(out, a) })
 	}); err != nil {
 		return nil, fmt.Errorf("reading the alerts: %w", err)

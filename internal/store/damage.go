@@ -308,7 +308,11 @@ func WayOut(path string) string {
 // all is well.
 func (s *Store) Problem() string {
 	if s.Indeterminate() {
-		return "a write failed and its outcome is not known; nothing executes until the database was read again"
+		why := ""
+		if cause := s.cause.Load(); cause != nil {
+			why = " (" + (*cause).Error() + ")"
+		}
+		return "a write failed" + why + " and its outcome is not known; nothing executes until the database could be written to and read again"
 	}
 	if err := s.sameFiles(); err != nil {
 		return err.Error()

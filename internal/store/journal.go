@@ -223,8 +223,9 @@ func putJournal(tx *bolt.Tx, seq uint64) error {
 }
 
 // replay opens the journal of an open database and brings the database up to
-// it. applied is how many records that were.
-func replay(db *database, path string) (j *journal, applied int, err error) {
+// it. applied is how many records that were. Where they cannot be written the
+// journal comes with the error, and is the caller's to close.
+func replay(db *database, path string, before func() error) (j *journal, applied int, err error) {
 	var id []byte
 	var seq uint64
 	if err := viewFile(db, func(tx *bolt.Tx) (err error) {
@@ -245,6 +246,11 @@ func replay(db *database, path string) (j *journal, applied int, err error) {
 		return j, 0, nil
 	}
 	if err := updateFile(db, func(tx *bolt.Tx) error {
+		if before != nil {
+			if err := before(); err != nil {
+				return err
+			}
+		}
 		for _, p := range payloads {
 			if err := redo(tx, p); err != nil {
 				return err
@@ -252,7 +258,7 @@ func replay(db *database, path string) (j *journal, applied int, err error) {
 		}
 		return putJournal(tx, j.seq)
 	}); err != nil {
-		return nil, 0, errors.Join(err, j.close())
+		return j, 0, err
 	}
 	return j, len(payloads), nil
 }

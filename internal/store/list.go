@@ -16,7 +16,7 @@ func (s *Store) Approval(id guard.ApprovalID) (guard.Approval, error) {
 	}
 	tenants := s.tenants()
 	var out guard.Approval
-	err := s.view(func(tx *bolt.Tx) error {
+	err := s.glance(func(tx *bolt.Tx) error {
 		r, err := readRow(tx, tenants, id)
 		if err != nil {
 			return err
@@ -135,7 +135,7 @@ func (s *Store) after(f Filter) (*guard.Approval, error) {
 	}
 	tenants := s.tenants()
 	var out *guard.Approval
-	err := s.view(func(tx *bolt.Tx) error {
+	err := s.glance(func(tx *bolt.Tx) error {
 		r, err := readRow(tx, tenants, f.After)
 		if err == nil && r == nil {
 			err = ErrNotFound
@@ -180,7 +180,7 @@ func (s *Store) finished(f Filter, status []guard.Status, after *guard.Approval)
 		tenants = []string{f.Tenant}
 	}
 	var out []*guard.Approval
-	err := s.view(func(tx *bolt.Tx) error {
+	err := s.glance(func(tx *bolt.Tx) error {
 		rows := tx.Bucket([]byte(bucketApprovals))
 		for _, t := range tenants {
 			for _, st := range status {

@@ -324,9 +324,9 @@ func catchUp(path string, timeout time.Duration) error {
 	if db, err = openFile(path, false, timeout); err != nil {
 		return err
 	}
-	j, _, err := replay(db, path+journalSuffix)
-	if err == nil {
-		err = j.close()
+	j, _, err := replay(db, path+journalSuffix, nil)
+	if j != nil {
+		err = errors.Join(err, j.close())
 	}
 	return errors.Join(err, db.Close())
 }

@@ -69,7 +69,7 @@ func (s *Store) Run(tenant string, id guard.RunID) (guard.Run, error) {
 // Runs returns every run, the newest first.
 func (s *Store) Runs() ([]guard.Run, error) {
 	var out []guard.Run
-	err := s.view(func(tx *bolt.Tx) error {
+	err := s.glance(func(tx *bolt.Tx) error {
 		return eachJSON(tx.Bucket([]byte(bucketRuns)), nil, func(r guard.Run) { out = append(out, r) })
 	})
 	if err != nil {
@@ -273,7 +273,7 @@ func (s *Store) Sessions(open bool) ([]guard.Session, error) {
 			out = append(out, v)
 		}
 		s.mu.RUnlock()
-	} else if err := s.view(func(tx *bolt.Tx) error {
+	} else if err := s.glance(func(tx *bolt.Tx) error {
 		return eachJSON(tx.Bucket([]byte(bucketSessions)), nil, func(v guard.Session) { out = append(out, v) })
 	}); err != nil {
 		return nil, fmt.Errorf("reading the sessions: %w", err)

@@ -32,7 +32,8 @@ type Store struct {
 	queue         *queue
 	written       chan struct{} // closed when the writer has ended
 	indeterminate atomic.Bool
-	doubt         *doubt // of the writer alone
+	cause         atomic.Pointer[error] // of the last failed write
+	doubt         *doubt                // of the writer alone
 
 	dbMu sync.RWMutex // held for reading by each View, for writing while the file is opened again
 	db   *database    // nil while it could not be opened again
@@ -89,7 +90,7 @@ func Open(o Options) (*Store, error) {
 	}
 	lost, err := s.openFiles()
 	if err != nil {
-		return nil, fmt.Errorf("opening the store: %w", err)
+		return nil, errors.Join(fmt.Errorf("opening the store: %w", err), s.closeFile())
 	}
 	removeLeftovers(s.path, s.head.path, s.head.keyPath)
 	pin, err := s.pin()
@@ -124,7 +125,7 @@ func newStore(o Options) *Store {
 		s.writeTimeout = 30 * time.Second
 	}
 	s.head.init(o)
-	s.reader = reader{view: s.view}
+	s.reader = reader{view: s.glance}
 	s.counters.init(s)
 	return s
 }
@@ -185,7 +186,11 @@ func (s *Store) openFiles() (lost bool, err error) {
 	}
 	_, err = os.Lstat(s.path + journalSuffix)
 	lost = errors.Is(err, fs.ErrNotExist) && db.meta.freelist == 0
-	j, n, err := replay(db, s.path+journalSuffix)
+	j, n, err := replay(db, s.path+journalSuffix, func() error { return s.hook(PointBeforeFlush) })
+	if err != nil && j != nil && !errors.Is(err, ErrMissing) {
+		s.db, s.journal = db, j // it can be read, if not written to
+		return false, err
+	}
 	if err != nil {
 		return false, errors.Join(err, db.Close())
 	}
@@ -280,6 +285,19 @@ func (s *Store) view(fn func(*bolt.Tx) error) error {
 		}
 	}
 	return s.viewNow(fn)
+}
+
+// glance is view for those who only look: while nothing can be written they see
+// the last that reached the file.
+func (s *Store) glance(fn func(*bolt.Tx) error) error {
+	if s.Indeterminate() {
+		return s.viewNow(fn)
+	}
+	err := s.view(fn)
+	if errors.Is(err, ErrIndeterminate) {
+		return s.viewNow(fn)
+	}
+	return err
 }
 
 // viewNow reads what the file has.

@@ -404,6 +404,7 @@ func (s *Store) publish(b *batch) {
 // gets a definite answer.
 func (s *Store) failed(ops []*op, results []error, seq uint64, cause error) {
 	s.log.Error("a write failed; reading the state again", "error", cause)
+	s.cause.Store(&cause)
 	s.indeterminate.Store(true)
 	var kept []*op // relaxed
 	for _, o := range ops {
@@ -440,6 +441,9 @@ func (s *Store) settle() {
 	var err error
 	func() {
 		defer recovered(&err)
+		if err = s.hook(PointBeforeFlush); err != nil {
+			return
+		}
 		if err = putJournal(s.tx, s.journal.seq); err == nil {
 			err = s.tx.Commit()
 		}
