@@ -66,6 +66,7 @@ type daemon struct {
 	undoing  sync.Mutex // held while an undo is proposed
 	secrets  *secrets
 	programs *ipc.Programs // this installation's
+	kept     keptShims
 	policy   atomic.Pointer[policy.Set]
 	rule     atomic.Pointer[store.ApproverRule] // who may decide, as it is in force
 	problem  atomic.Pointer[policyProblem]      // why the newest configuration is not in force
@@ -203,6 +204,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	background.Go(func() { d.watchPolicy(work, changed) })
 	background.Go(func() { d.prune(work) })
 
+	if err := d.kept.load(d.keptFile(), d.clock.Now().BootID); err != nil {
+		d.log.Warn("which shims have kept their sessions cannot be read", "error", err)
+	}
 	agents, err := ipc.Bind(d.cfg.Paths.AgentSocket())
 	if err != nil {
 		return err
@@ -256,6 +260,9 @@ func (d *daemon) shutdown(agents net.Listener, sessions *sync.WaitGroup, stopAPI
 		d.log.Error("sessions did not end in time; what they were executing is unknown until the next start")
 	}
 	stopAPI()
+	if err := d.kept.save(d.keptFile(), d.clock.Now().BootID); err != nil {
+		d.log.Error("recording which shims keep their sessions", "error", err)
+	}
 	return d.record(context.Background(), audit.Daemon(audit.DaemonStopped, d.cfg.Version, os.Getpid(), "", d.now()))
 }
 

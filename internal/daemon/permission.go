@@ -19,7 +19,7 @@ func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
 	if err := h.Welcome(ipc.Welcome{OK: true, Version: d.cfg.Version}); err != nil {
 		return
 	}
-	if h.RunsOneOf(d.programs) { // a call of its tool is let through for it alone
+	if d.owns(h) { // a call of its tool is let through for it alone
 		r.prompters.Add(1)
 		defer r.prompters.Add(-1)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/config"
@@ -261,9 +262,11 @@ func (r *registry) clients() []ipc.ClientRef {
 // duplex makes one stream of the two descriptors that the shim handed over.
 type duplex struct{ in, out *os.File }
 
-func (d duplex) Read(p []byte) (int, error)  { return d.in.Read(p) }
-func (d duplex) Write(p []byte) (int, error) { return d.out.Write(p) }
-func (d duplex) Close() error                { return errors.Join(closed(d.in), closed(d.out)) }
+func (d duplex) Read(p []byte) (int, error)        { return d.in.Read(p) }
+func (d duplex) Write(p []byte) (int, error)       { return d.out.Write(p) }
+func (d duplex) SetReadDeadline(t time.Time) error { return d.in.SetReadDeadline(t) }
+
+func (d duplex) Close() error { return errors.Join(closed(d.in), closed(d.out)) }
 
 // closed closes a file; that it was closed already is fine.
 func closed(c io.Closer) error {

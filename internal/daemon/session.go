@@ -116,7 +116,7 @@ func (d *daemon) open(ctx context.Context, h *ipc.Handover) (*session, error) {
 			ID: guard.NewSessionID(), RunID: run.ID, Tenant: run.Tenant, Environment: run.Environment, Workflow: run.Workflow,
 			Profile: run.Profile, Server: name, Origin: d.origin(h.Client), OpenedAt: d.now(),
 		},
-		server: server, clients: h.Clients(), as: h.Hello.As, ours: h.RunsOneOf(d.programs), folder: run.Origin.Folder,
+		server: server, clients: h.Clients(), as: h.Hello.As, ours: d.owns(h), folder: run.Origin.Folder,
 		changed: make(chan struct{}, 1), over: make(chan struct{}),
 	}
 	if !sameProfile(set, s.folder, s.Session) {
@@ -201,10 +201,17 @@ func Workspaces(s *config.Server, clientFolder string) ([]string, error) {
 	return roots, nil
 }
 
-// run serves the session until the shim, the client or the daemon ends it.
+// run serves the session until the shim, the client or the daemon ends it. A
+// daemon that ends gives it back to a shim that keeps it for the next one.
 func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
+	life := ctx
+	var leave <-chan struct{}
+	if h.Hello.Keeps {
+		ctx, leave = context.WithoutCancel(ctx), life.Done()
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	returned := false
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() { // ends with run, or with what ends the session
@@ -229,7 +236,11 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		Notice:     s.tell,
 		ServerInfo: func(name, version string) { d.compareReported(s, name, version) },
 		Identified: s.identified, Waiting: s.waits, Changed: s.changed, Context: d.natives.context(s),
+		Leave: leave, Kept: h.Kept, Left: func(b ipc.Handback) { returned = d.giveBack(s, h, b) },
 	})
+	if leave != nil && life.Err() != nil && !returned {
+		_ = h.Notice("mcpguard: the guard daemon ends and this session with it, since it could not be kept; connect again") // the shim may be gone
+	}
 	if err != nil && ctx.Err() == nil {
 		d.log.Warn("a session ended", "session", s.ID, "server", s.Server, "error", err)
 	}

@@ -23,6 +23,9 @@ type Handover struct {
 	// In and Out are the client's ends: pollable, so that deadlines and Close
 	// work on them. They are closed by Close. Nothing has been read from In.
 	In, Out *os.File
+	// Kept is what the shim has kept of the session that an earlier daemon served;
+	// nil for a new one. Everything in it is the client's claim.
+	Kept *Handback
 	// Client is the process that the session belongs to: the one at the other
 	// end of the shim's standard input where that is a socket pair, else the
 	// shim's parent, or the shim itself where it has lost its parent.
@@ -38,6 +41,7 @@ type Handover struct {
 
 	mu       sync.Mutex
 	welcomed bool
+	returned bool // the shim keeps the session
 	closed   bool
 }
 
@@ -104,12 +108,15 @@ func (h *Handover) receive(ctx context.Context) error {
 		return fmt.Errorf("%d descriptors came with the hello, not 2: %w", len(files), ErrNotPassed)
 	}
 	h.In, h.Out = files[0], files[1]
-	line, err := readLine(h.conn, buf[:n])
+	line, rest, err := readLine(h.conn, buf[:n])
 	if err != nil {
 		return explain(ctx, err)
 	}
 	if err := strictjson.DecodeKnown(line, &h.Hello); err != nil {
 		return fmt.Errorf("reading the hello: %w", err)
+	}
+	if err := h.receiveKept(rest); err != nil {
+		return explain(ctx, err)
 	}
 	return nil
 }
@@ -242,7 +249,7 @@ func (h *Handover) Notice(line string) error {
 	return h.send(word{Notice: line})
 }
 
-// Close ends the session: the client sees the end of its input, the shim
+// Close ends the session, unless it was given back: the client sees the end of its input, the shim
 // exits. It is safe to call more than once.
 func (h *Handover) Close() error {
 	h.mu.Lock()
@@ -251,7 +258,7 @@ func (h *Handover) Close() error {
 		return nil
 	}
 	h.closed = true
-	if h.welcomed {
+	if h.welcomed && !h.returned {
 		h.send(word{End: true}) // a shim that is gone does not need it
 	}
 	h.mu.Unlock()

@@ -291,7 +291,7 @@ func TestMissingDescriptorsAreSaid(t *testing.T) {
 	if _, err := Accept(t.Context(), server); !errors.Is(err, ErrNotPassed) {
 		t.Errorf("got %v", err)
 	}
-	line, err := readLine(client, nil)
+	line, _, err := readLine(client, nil)
 	var w Welcome
 	if err != nil || json.Unmarshal(line, &w) != nil || !w.NotPassed || w.OK {
 		t.Errorf("got %s, %v", line, err)

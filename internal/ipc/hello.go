@@ -47,6 +47,10 @@ type Hello struct {
 	Env map[string]string `json:"env,omitempty"` // the client's session id and project folder
 	// Copied says that the descriptors are pipes of the shim, which copies.
 	Copied bool `json:"copied,omitempty"`
+	// Keeps says that the shim can keep the session while no daemon runs. Kept is
+	// the length of one that it has kept, whose bytes follow the hello's line.
+	Keeps bool `json:"keeps,omitempty"`
+	Kept  int  `json:"kept,omitempty"`
 }
 
 // helloEnv names the variables that a shim passes on. They are labels.
@@ -84,8 +88,9 @@ type Welcome struct {
 
 // word is what the daemon says after its welcome, one line each.
 type word struct {
-	Notice string `json:"notice,omitempty"`
-	End    bool   `json:"end,omitempty"`
+	Notice   string    `json:"notice,omitempty"`
+	End      bool      `json:"end,omitempty"`
+	Handback *Handback `json:"handback,omitempty"`
 }
 
 // Offer sends the hello and the session's descriptors, and waits for the
@@ -93,7 +98,20 @@ type word struct {
 // refusal is a Welcome that is not OK, with a sentence in Error. An error wraps
 // ErrNotPassed when the system did not take the descriptors.
 func Offer(ctx context.Context, conn *net.UnixConn, h Hello, in, out *os.File) (Welcome, error) {
+	return OfferKept(ctx, conn, h, nil, in, out)
+}
+
+// OfferKept is Offer for a session that an earlier daemon has given back.
+func OfferKept(ctx context.Context, conn *net.UnixConn, h Hello, kept *Handback, in, out *os.File) (Welcome, error) {
 	var w Welcome
+	var session []byte
+	if kept != nil {
+		var err error
+		if session, err = json.Marshal(kept); err != nil {
+			return w, fmt.Errorf("greeting the guard daemon: %w", err)
+		}
+		h.Kept = len(session)
+	}
 	line, err := json.Marshal(h)
 	if err != nil {
 		return w, fmt.Errorf("greeting the guard daemon: %w", err)
@@ -101,6 +119,9 @@ func Offer(ctx context.Context, conn *net.UnixConn, h Hello, in, out *os.File) (
 	done := bound(ctx, conn, helloTimeout)
 	defer done()
 	serr := sendFiles(conn, append(line, '\n'), in, out)
+	if serr == nil && len(session) > 0 {
+		_, serr = conn.Write(session)
+	}
 	if serr != nil && !errors.Is(serr, unix.EPIPE) {
 		return w, fmt.Errorf("greeting the guard daemon: %w", serr)
 	}
@@ -145,17 +166,27 @@ func orUnknown(version string) string {
 // connection ends, and reports whether the daemon said that it ends it:
 // otherwise the daemon was lost.
 func (w Welcome) Await(conn *net.UnixConn, notice func(line string)) (ended bool) {
-	r := lineReader{c: conn, buf: w.rest}
+	ended, _ = w.AwaitKept(conn, notice)
+	return ended
+}
+
+// AwaitKept is Await for a shim that keeps the session where the daemon gives it
+// back; then kept is not nil.
+func (w Welcome) AwaitKept(conn *net.UnixConn, notice func(line string)) (ended bool, kept *Handback) {
+	r := lineReader{c: conn, buf: w.rest, max: maxHandback}
 	for {
 		line, err := r.next()
 		if err != nil {
-			return ended
+			return ended, kept
 		}
 		var said word
 		if strictjson.DecodeKnown(line, &said) != nil {
-			return ended
+			return ended, kept
 		}
 		ended = ended || said.End
+		if said.Handback != nil {
+			kept = said.Handback
+		}
 		if said.Notice != "" {
 			notice(said.Notice)
 		}
@@ -191,21 +222,28 @@ func explain(ctx context.Context, err error) error {
 	return err
 }
 
-// lineReader cuts a connection into lines of at most maxHello bytes.
+// lineReader cuts a connection into lines of at most max bytes, maxHello where
+// it is zero.
 type lineReader struct {
 	c   io.Reader
 	buf []byte
+	max int
 }
 
 func (r *lineReader) next() ([]byte, error) {
+	limit := r.max
+	if limit == 0 {
+		limit = maxHello
+	}
+	from := 0
 	for {
-		if i := bytes.IndexByte(r.buf, '\n'); i >= 0 {
-			line := r.buf[:i]
-			r.buf = r.buf[i+1:]
+		if i := bytes.IndexByte(r.buf[from:], '\n'); i >= 0 {
+			line := r.buf[:from+i]
+			r.buf = r.buf[from+i+1:]
 			return line, nil
 		}
-		if len(r.buf) > maxHello {
-			return nil, fmt.Errorf("a line of more than %d bytes", maxHello)
+		if from = len(r.buf); from > limit {
+			return nil, fmt.Errorf("a line of more than %d bytes", limit)
 		}
 		chunk := make([]byte, 4096)
 		n, err := r.c.Read(chunk)
@@ -216,9 +254,10 @@ func (r *lineReader) next() ([]byte, error) {
 	}
 }
 
-// readLine reads exactly one line that begins with the bytes in start; the
-// other end says nothing more before it is answered.
-func readLine(c io.Reader, start []byte) ([]byte, error) {
+// readLine reads one line that begins with the bytes in start, and returns what
+// came behind it: what a shim has kept, where its hello says so.
+func readLine(c io.Reader, start []byte) (line, rest []byte, err error) {
 	r := lineReader{c: c, buf: start}
-	return r.next()
+	line, err = r.next()
+	return line, r.buf, err
 }

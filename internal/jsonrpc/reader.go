@@ -14,8 +14,10 @@ const readBuffer = 32 << 10
 // Reader cuts a stream into frames, which end with a newline. It is for one
 // goroutine.
 type Reader struct {
-	r   *bufio.Reader
-	max int
+	r    *bufio.Reader
+	max  int
+	part []byte // of a frame that a failing stream cut off
+	lost bool   // part of an oversized frame was dropped
 }
 
 // NewReader returns a Reader of r, which it does not close. Only l.MaxFrame
@@ -49,6 +51,20 @@ func (r *Reader) Next() ([]byte, error) {
 	}
 }
 
+// Rest returns what was read of the stream and not returned by Next: after an
+// error that was not the stream's end, such as a deadline, whoever reads on
+// begins with it. It reports false where part of a frame is lost.
+func (r *Reader) Rest() ([]byte, bool) {
+	if r.lost {
+		return nil, false
+	}
+	buffered, err := r.r.Peek(r.r.Buffered())
+	if err != nil {
+		return nil, false
+	}
+	return append(append([]byte{}, r.part...), buffered...), true
+}
+
 func tooLarge(line []byte) *FrameError {
 	var sn sniffer
 	sn.write(line)
@@ -75,6 +91,7 @@ func (r *Reader) line() ([]byte, error) {
 		}
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			if !errors.Is(err, io.EOF) {
+				r.part = append(line, part...)
 				return nil, fmt.Errorf("reading a frame: %w", err)
 			}
 			if len(line)+len(part) == 0 {
@@ -83,7 +100,10 @@ func (r *Reader) line() ([]byte, error) {
 			ended = true
 		}
 		if len(line)+len(part) > r.max+1 {
-			return nil, r.discard(line, part, ended)
+			r.lost = true // until it has ended
+			err := r.discard(line, part, ended)
+			r.lost = !errors.As(err, new(*FrameError))
+			return nil, err
 		}
 		line = appendBounded(line, part, ended, r.max+1)
 		if ended {

@@ -14,8 +14,12 @@ import (
 // readClient handles what the client sends until its stream ends. It never
 // waits for a human or for the upstream's answer.
 func (s *session) readClient() {
-	r := jsonrpc.NewReader(s.cfg.Client, s.cfg.Limits)
+	r := jsonrpc.NewReader(s.clientStream(), s.cfg.Limits)
 	for {
+		if s.leaving.Load() {
+			s.stopReading(r, nil)
+			return
+		}
 		frame, err := r.Next()
 		var refusal *jsonrpc.Refusal
 		if errors.As(err, &refusal) {
@@ -23,6 +27,7 @@ func (s *session) readClient() {
 			continue
 		}
 		if err != nil {
+			s.stopReading(r, err)
 			return
 		}
 		m, err := jsonrpc.Admit(frame, s.cfg.Limits)
@@ -92,6 +97,7 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 		s.toClient(methodDenied(m.ID, m.Method, d))
 		return
 	}
+	asked := m
 	m, why := s.ownRoots(m)
 	d = guard.Decision{Verdict: guard.Deny, Rule: guard.RuleMethod, Reason: why}
 	if why == "" {
@@ -126,6 +132,7 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 		s.toClient(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "mcpguard refused this request: "+why, nil))
 		return
 	}
+	s.opens(&asked)
 	if err := s.toUpstream(m.Raw); err != nil {
 		s.update(func(in *inflight) { r.received = true })
 		s.reply(r, s.goneReply(m.ID))
@@ -199,6 +206,7 @@ func (s *session) clientNotification(m jsonrpc.Message) {
 		s.stopped(jsonrpc.FromClient, m.Method, d)
 		return
 	}
+	s.opens(&m)
 	_ = s.toUpstream(m.Raw) // a notification has nobody to tell
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/redact"
@@ -130,6 +131,17 @@ type Config struct {
 	// are set. The client is then told where it would see another list of tools,
 	// and what a switch ends at once is ended. May be nil.
 	Changed <-chan struct{}
+
+	// Leave is closed when this daemon ends and another may go on with the session.
+	// Serve then stops reading between two frames, finishes what it has begun, and
+	// gives the session to Left before it returns, unless it cannot go on. Client
+	// needs the method SetReadDeadline. Both may be nil.
+	Leave <-chan struct{}
+	Left  func(ipc.Handback)
+	// Kept is a session that an earlier daemon has left: its handshake is repeated
+	// to the upstream, and what was unread comes before what the client sends. May
+	// be nil.
+	Kept *ipc.Handback
 }
 
 // Waiting is a tool that is not callable because its definition is not the
@@ -139,6 +151,16 @@ type Waiting struct {
 	SHA256     digest.Digest // of Definition; zero where it cannot be accepted
 	Definition []byte        // as the server lists it; nil where it does so twice
 	Accepted   []byte        // nil where none was
+}
+
+// notBegun is the session for the next daemon where nothing was read of it.
+func (c Config) notBegun() ipc.Handback {
+	if c.Kept == nil {
+		return ipc.Handback{}
+	}
+	b := *c.Kept
+	b.InFlight = nil // they have their answer
+	return b
 }
 
 func (c Config) withDefaults() Config {
@@ -159,6 +181,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Waiting == nil {
 		c.Waiting = func([]Waiting) {}
+	}
+	if c.Left == nil {
+		c.Left = func(ipc.Handback) {}
 	}
 	if c.Grace <= 0 {
 		c.Grace = 10 * time.Second

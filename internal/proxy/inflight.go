@@ -27,6 +27,7 @@ type inflight struct {
 	stray   string                  // the id of the last answer that nobody waits for, as JSON
 	gone    bool                    // the upstream has ended
 	closing bool                    // the session is ending: nothing new begins
+	unsaid  []*request              // answered when nothing was written to the client any more
 	modern  bool                    // the client speaks the era without initialize
 	idle    chan struct{}           // while closing: closed when no request only passes any more
 	halt    chan struct{}           // while the server is to end: closed when nothing changes files any more
@@ -192,7 +193,7 @@ func (s *session) reply(r *request, frame []byte) {
 		r.answered = true
 		in.settle(r)
 	})
-	if send {
-		s.toClient(frame)
+	if send && !s.out.put(frame) {
+		s.update(func(in *inflight) { in.unsaid = append(in.unsaid, r) })
 	}
 }

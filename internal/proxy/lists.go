@@ -135,6 +135,11 @@ func ownMeta(m *jsonrpc.Message) map[string]json.RawMessage {
 // ask sends a request of the guard's own and waits for its answer.
 func (s *session) ask(ctx context.Context, method string, params any) (jsonrpc.Message, error) {
 	id := jsonrpc.StringID("mcpguard-" + rand.Text())
+	return s.askWith(ctx, id, method, jsonrpc.NewRequest(id, method, params))
+}
+
+// askWith sends a request that has an id of the guard's own.
+func (s *session) askWith(ctx context.Context, id jsonrpc.ID, method string, frame []byte) (jsonrpc.Message, error) {
 	c := make(chan answer, 1)
 	gone := false
 	s.update(func(in *inflight) {
@@ -145,7 +150,7 @@ func (s *session) ask(ctx context.Context, method string, params any) (jsonrpc.M
 	if gone {
 		return jsonrpc.Message{}, errUpstreamGone
 	}
-	if err := s.toUpstream(jsonrpc.NewRequest(id, method, params)); err != nil {
+	if err := s.toUpstream(frame); err != nil {
 		s.update(func(in *inflight) { delete(in.own, id) })
 		return jsonrpc.Message{}, fmt.Errorf("asking the server for %s: %w", method, err)
 	}

@@ -40,18 +40,19 @@ func newOutbox(to io.Writer, patience time.Duration, stalled func()) *outbox {
 
 // put hands a frame over; the caller keeps its bytes. It waits only while more
 // than maxUnsent bytes do, which a client that does not read ends by being
-// given up.
-func (o *outbox) put(frame []byte) {
+// given up. It reports whether the frame will be written, if the client reads.
+func (o *outbox) put(frame []byte) (taken bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.unsent) > maxUnsent && !o.closing && o.err == nil {
 		o.room.Wait()
 	}
 	if o.closing || o.err != nil {
-		return // there is no client any more
+		return false // there is no client any more
 	}
 	o.unsent = append(append(o.unsent, frame...), '\n')
 	o.work.Signal()
+	return true
 }
 
 // close takes no more frames. done says when those that wait are written.

@@ -199,6 +199,9 @@ func (s *session) passing(r *request, m jsonrpc.Message) []byte {
 	if m = s.plainVoice(m, false); m.Raw == nil {
 		return jsonrpc.ErrorReply(id, jsonrpc.CodeInternalError, "mcpguard: the server's answer imitates the guard's and was refused", nil)
 	}
+	if r.method == "initialize" {
+		s.agreed(&m)
+	}
 	if r.method == "initialize" || r.method == "server/discover" {
 		return m.Raw // it says what the server is, and holds no data
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
@@ -40,6 +41,11 @@ type session struct {
 	who     sync.Mutex
 	origin  guard.Origin // with the client's own labels, once known
 	version string       // what the server says its version is
+	opening opening
+
+	leaving  atomic.Bool // another daemon may go on with the session
+	rest     handover    // of the client's reader; read once that has ended
+	reopened bool        // a kept session goes on; likewise
 
 	followers followers
 
@@ -69,7 +75,13 @@ func Serve(ctx context.Context, cfg Config) error {
 	if d := s.startable(); d.Verdict != guard.Allow {
 		return s.notStarted(ctx, denied(d))
 	}
-	conn, err := cfg.Upstream(ctx)
+	starting, started := s.beforeLeave(ctx)
+	defer started()
+	conn, err := cfg.Upstream(starting)
+	if err != nil && context.Cause(starting) == errLeaving {
+		cfg.Left(cfg.notBegun())
+		return nil
+	}
 	if err != nil {
 		return s.notStarted(ctx, err)
 	}
@@ -83,6 +95,11 @@ func Serve(ctx context.Context, cfg Config) error {
 	clientGone := make(chan struct{})
 	go func() { // ends with the client's stream, which Serve closes
 		defer close(clientGone)
+		if err := s.reopen(ctx); err != nil {
+			s.notice("mcpguard: the session could not go on with a new process of the server %q: %v; connect again", cfg.Session.Server, err)
+			return
+		}
+		s.reopened = true
 		s.readClient()
 	}()
 	upstreamGone := make(chan struct{})
@@ -94,11 +111,18 @@ func Serve(ctx context.Context, cfg Config) error {
 	case <-ctx.Done():
 	case <-clientGone:
 	case <-upstreamGone:
+	case <-cfg.Leave:
+		s.stopForNext(clientGone)
 	case <-s.halted:
 		s.notice("mcpguard: the server %q was paused and has ended; connect again once it is resumed", cfg.Session.Server)
 	}
 	s.close(ctx, upstreamGone)
 	<-clientGone
+	if s.leaving.Load() {
+		if b, ok := s.handback(); ok {
+			cfg.Left(b)
+		}
+	}
 	return nil
 }
 
@@ -203,9 +227,11 @@ func (s *session) notStarted(ctx context.Context, cause error) error {
 		}
 	}
 	s.notice("mcpguard: the server %q could not be started: %v", server, cause)
+	ctx, end := s.beforeLeave(ctx)
+	defer end()
 	stop := context.AfterFunc(ctx, func() { s.cfg.Client.Close() })
 	defer stop()
-	r := jsonrpc.NewReader(s.cfg.Client, s.cfg.Limits)
+	r := jsonrpc.NewReader(s.clientStream(), s.cfg.Limits)
 	for {
 		frame, err := r.Next()
 		var over *jsonrpc.FrameError

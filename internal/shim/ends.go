@@ -2,7 +2,6 @@ package shim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,7 +22,7 @@ type end struct {
 
 func (e *end) copied() bool { return e.ours != nil }
 
-// drop closes a pipe that nobody took.
+// drop closes a pipe.
 func (e *end) drop() {
 	if e.copied() {
 		e.theirs.Close()
@@ -56,43 +55,6 @@ func ends(cfg Config, force bool) (in, out *end, err error) {
 	return in, out, nil
 }
 
-// letGo gives up what the daemon has now. As long as this process kept the
-// client's descriptors open, the client would never see their end.
-func letGo(in, out *end) error {
-	for _, e := range []*end{in, out} {
-		if e.copied() {
-			e.theirs.Close()
-			continue
-		}
-		if err := replace(e.client); err != nil {
-			return fmt.Errorf("letting go of the session: %w", err)
-		}
-	}
-	return nil
-}
-
-// replace puts /dev/null in the place of a handed over descriptor, so that its
-// number cannot come to mean something else.
-func replace(f *os.File) error {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer null.Close()
-	to, err := number(f)
-	if err != nil {
-		return err
-	}
-	if to > 2 {
-		return f.Close()
-	}
-	from, err := number(null)
-	if err != nil {
-		return err
-	}
-	return os.NewSyscallError("dup2", dup2(from, to))
-}
-
 // number returns f's descriptor without making it blocking, as Fd would.
 func number(f *os.File) (int, error) {
 	raw, err := f.SyscallConn()
@@ -102,15 +64,6 @@ func number(f *os.File) (int, error) {
 	n := 0
 	err = raw.Control(func(fd uintptr) { n = int(fd) })
 	return n, err
-}
-
-func dup2(from, to int) error {
-	for {
-		err := unix.Dup2(from, to)
-		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EBUSY) {
-			return err
-		}
-	}
 }
 
 // flushTime is how long what the daemon wrote last may take to reach the
@@ -125,9 +78,8 @@ type copies struct {
 func startCopies(in, out *end) *copies {
 	c := &copies{}
 	if in.copied() {
-		// Ends when the client's input does, or when the daemon has closed its
-		// end and the client writes once more; at the latest with the process.
-		// A read of a terminal cannot be interrupted.
+		// Ends when the client's input does, at the latest with the process. A read
+		// of a terminal cannot be interrupted.
 		go func() {
 			io.Copy(in.ours, in.client)
 			in.ours.Close() // the daemon sees the end of the input
@@ -135,7 +87,8 @@ func startCopies(in, out *end) *copies {
 	}
 	if out.copied() {
 		c.outDone = make(chan struct{})
-		// Ends when the daemon closes its end or dies; finish waits for it.
+		// Ends when nobody has the other end any more: the daemon, and this process
+		// after finish, which waits for it.
 		go func() {
 			defer close(c.outDone)
 			io.Copy(out.client, out.ours)
@@ -145,12 +98,13 @@ func startCopies(in, out *end) *copies {
 	return c
 }
 
-// finish lets the rest of the output reach the client. The daemon has ended
-// the session or is gone, so that the pipe has an end.
-func (c *copies) finish(ctx context.Context) {
+// finish lets the rest of the output reach the client: the daemon has ended the
+// session or is gone.
+func (c *copies) finish(ctx context.Context, out *end) {
 	if c.outDone == nil {
 		return
 	}
+	out.theirs.Close() // so that the pipe has an end
 	t := time.NewTimer(flushTime)
 	defer t.Stop()
 	select {

@@ -27,10 +27,13 @@ const (
 // first request; a probe for another protocol version may come before it. It
 // returns Run's exit code once the client has closed its end, or after
 // cfg.Linger. Run calls it; it is for what fails before there can be a Run.
-func Fail(ctx context.Context, cfg Config, err error) int {
+func Fail(ctx context.Context, cfg Config, err error) int { return fail(ctx, cfg, err, nil) }
+
+// fail is Fail for a session of which something was read already.
+func fail(ctx context.Context, cfg Config, err error, unread []byte) int {
 	text := explain(cfg.Server, err)
 	say(cfg.Err, text)
-	answer(ctx, cfg, text)
+	answer(ctx, cfg, text, unread)
 	var r *refusal
 	switch {
 	case errors.As(err, &r):
@@ -54,7 +57,7 @@ func explain(server string, err error) string {
 
 // answer answers requests with an error until the client closes its end, the
 // linger time is over, or ctx ends. Someone at a terminal has read the line.
-func answer(ctx context.Context, cfg Config, text string) {
+func answer(ctx context.Context, cfg Config, text string, unread []byte) {
 	if info, err := cfg.In.Stat(); err != nil || info.Mode()&os.ModeCharDevice != 0 {
 		return
 	}
@@ -69,7 +72,7 @@ func answer(ctx context.Context, cfg Config, text string) {
 		return
 	}
 	defer p.close()
-	frames := jsonrpc.NewReader(p, jsonrpc.Limits{})
+	frames := jsonrpc.NewReader(keptReader(unread, p), jsonrpc.Limits{})
 	for range maxAnswers {
 		id, err := nextRequest(frames)
 		if err != nil {

@@ -1,7 +1,7 @@
 // Package shim is the body of `mcpguardd stdio`, the process that a client
 // starts in a server's place. It greets the daemon, hands its standard input
 // and output over as descriptors, steps out of the path, and lives as long as
-// the session, so that the client sees one server process. Where a descriptor
+// the session, which it keeps from one daemon to the next, so that the client sees one server process. Where a descriptor
 // cannot be handed over (a terminal, a file) it copies. Where there is no
 // session to be had it answers the client's requests with an error that says
 // what to do. StartDaemon starts a daemon where none answers.
@@ -40,9 +40,8 @@ type Config struct {
 	Server  string
 	As      string // the client's name for it, where the entry says so
 	Version string
-	// In and Out are the client's ends, which stay the caller's. Where they
-	// are descriptors 0 and 1, /dev/null takes their place when they were
-	// handed over; else they are closed.
+	// In and Out are the client's ends, which stay the caller's. They stay open: the
+	// next daemon gets them, too.
 	In, Out *os.File
 	Err     io.Writer
 	// Autostart is called when no daemon answers; nil means not to start one.
@@ -57,7 +56,8 @@ type Config struct {
 // Run lives one session and returns the process's exit code: 0 when it ended
 // in order or by a signal, 3 when no daemon could be reached, 4 when it
 // refused, 1 otherwise. It ends when ctx does, or on SIGTERM, SIGINT or
-// SIGHUP; the daemon then ends the session by itself.
+// SIGHUP; the daemon then ends the session by itself. A session that a daemon
+// gives back when it ends in order goes on with the next one.
 func Run(ctx context.Context, cfg Config) (exit int) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
@@ -68,26 +68,44 @@ func Run(ctx context.Context, cfg Config) (exit int) {
 		}
 		return Fail(ctx, cfg, err)
 	}
-	defer s.conn.Close()
-	unhook := context.AfterFunc(ctx, func() { s.conn.Close() })
-	defer unhook()
 	var c *copies
 	if s.in.copied() || s.out.copied() {
 		c = startCopies(s.in, s.out)
 	}
-	if err := letGo(s.in, s.out); err != nil {
-		say(cfg.Err, err.Error())
-		return exitFailed
+	for {
+		ended, kept := s.await(ctx, cfg)
+		if kept != nil && ctx.Err() == nil {
+			err := s.bridge(ctx, cfg, kept)
+			switch {
+			case err == nil:
+				continue
+			case errors.Is(err, errClientGone), ctx.Err() != nil:
+				return exitDone
+			}
+			cfg.In, cfg.Out = s.in.theirs, s.out.theirs
+			code := fail(ctx, cfg, err, kept.Unread)
+			if c != nil {
+				c.finish(ctx, s.out)
+			}
+			return code
+		}
+		if c != nil {
+			c.finish(ctx, s.out)
+		}
+		if !ended && ctx.Err() == nil {
+			say(cfg.Err, "the guard daemon has gone and this session with it; `mcpguardd status` says more")
+			return exitFailed
+		}
+		return exitDone
 	}
-	ended := s.welcome.Await(s.conn, func(line string) { say(cfg.Err, line) })
-	if c != nil {
-		c.finish(ctx)
-	}
-	if !ended && ctx.Err() == nil {
-		say(cfg.Err, "the guard daemon has gone and this session with it; `mcpguardd status` says more")
-		return exitFailed
-	}
-	return exitDone
+}
+
+// await waits for the daemon's end of the session.
+func (s *session) await(ctx context.Context, cfg Config) (ended bool, kept *ipc.Handback) {
+	defer s.conn.Close()
+	unhook := context.AfterFunc(ctx, func() { s.conn.Close() })
+	defer unhook()
+	return s.welcome.AwaitKept(s.conn, func(line string) { say(cfg.Err, line) })
 }
 
 // refusal is a daemon's no; its text is the daemon's sentence.
@@ -123,7 +141,7 @@ func offer(ctx context.Context, cfg Config, copyAll bool) (*session, error) {
 		return nil, err
 	}
 	s := &session{conn: conn, in: in, out: out}
-	if err := s.greet(ctx, cfg); err != nil {
+	if err := s.greet(ctx, cfg, nil); err != nil {
 		conn.Close()
 		in.drop()
 		out.drop()
@@ -147,12 +165,12 @@ func reach(ctx context.Context, cfg Config) (*net.UnixConn, error) {
 	return ipc.Dial(ctx, cfg.Paths.AgentSocket())
 }
 
-func (s *session) greet(ctx context.Context, cfg Config) error {
+func (s *session) greet(ctx context.Context, cfg Config, kept *ipc.Handback) error {
 	hello := ipc.NewHello(cfg.Server, cfg.Version)
-	hello.As = cfg.As
+	hello.As, hello.Keeps = cfg.As, true
 	hello.Copied = s.in.copied() || s.out.copied()
 	var err error
-	if s.welcome, err = ipc.Offer(ctx, s.conn, hello, s.in.theirs, s.out.theirs); err != nil {
+	if s.welcome, err = ipc.OfferKept(ctx, s.conn, hello, kept, s.in.theirs, s.out.theirs); err != nil {
 		return err
 	}
 	if !s.welcome.OK {

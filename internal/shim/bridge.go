@@ -1,0 +1,134 @@
+package shim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// errClientGone ends the wait for a daemon.
+var errClientGone = errors.New("the client has gone")
+
+// Between two looks whether a daemon answers again.
+const (
+	firstLook  = 50 * time.Millisecond
+	longestGap = time.Second
+)
+
+// lostAnswer is what the client gets for a request that was under way.
+const lostAnswer = "mcpguard: the guard's daemon was restarted before this request was answered. What waited for a decision was cancelled. " +
+	"Look whether it has taken effect before you send it again."
+
+// bridge takes a session from the daemon that has given it back to the next one.
+// Requests that were under way are answered here. It waits for a daemon, and
+// starts one when the client says something, if it may.
+func (s *session) bridge(ctx context.Context, cfg Config, kept *ipc.Handback) error {
+	client, err := newPoller(ctx, Config{In: s.in.theirs, Out: s.out.toClient()})
+	if err != nil {
+		return err
+	}
+	defer client.close()
+	for _, id := range kept.InFlight {
+		if err := client.write(errorReply(id)); err != nil {
+			return errClientGone
+		}
+	}
+	kept.InFlight = nil
+	say(cfg.Err, "the guard daemon has ended; this session waits for the next one")
+	conn, err := s.nextDaemon(ctx, cfg, client, bytes.IndexByte(kept.Unread, '\n') >= 0)
+	if err != nil {
+		return err
+	}
+	s.conn = conn
+	if err := s.greet(ctx, cfg, kept); err != nil {
+		conn.Close()
+		return err
+	}
+	say(cfg.Err, "this session goes on with the next daemon")
+	return nil
+}
+
+func errorReply(id json.RawMessage) []byte {
+	var b bytes.Buffer
+	b.WriteString(`{"jsonrpc":"2.0","id":`)
+	b.Write(id)
+	b.WriteString(`,"error":{"code":-32603,"message":`)
+	b.Write(jsonrpc.QuoteString(lostAnswer))
+	b.WriteString("}}\n")
+	return b.Bytes()
+}
+
+// nextDaemon waits until a daemon answers. speaks says that the client has said
+// something already.
+func (s *session) nextDaemon(ctx context.Context, cfg Config, client *poller, speaks bool) (*net.UnixConn, error) {
+	for gap := firstLook; ; gap = min(2*gap, longestGap) {
+		conn, err := ipc.Dial(ctx, cfg.Paths.AgentSocket())
+		if err == nil || !errors.Is(err, ipc.ErrNoDaemon) {
+			return conn, err
+		}
+		if speaks && cfg.Autostart != nil {
+			if err := cfg.Autostart(ctx); err != nil {
+				return nil, err
+			}
+			return ipc.Dial(ctx, cfg.Paths.AgentSocket())
+		}
+		if speaks { // what it says waits with it
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(gap):
+				continue
+			}
+		}
+		if speaks, err = client.speaks(gap); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// speaks waits until the client has sent something, at most for d. The error is
+// errClientGone where it has closed its end, and no copy of it is under way.
+func (p *poller) speaks(d time.Duration) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(p.in), Events: unix.POLLIN}, {Fd: int32(p.wakeFD), Events: unix.POLLIN}, {Fd: int32(p.out)}}
+	n, err := unix.Poll(fds, int(d/time.Millisecond))
+	switch {
+	case errors.Is(err, unix.EINTR), err == nil && n == 0:
+		return false, nil
+	case err != nil:
+		return false, err
+	case fds[1].Revents != 0:
+		return false, os.ErrDeadlineExceeded
+	case fds[2].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0:
+		return false, errClientGone
+	case fds[0].Revents&unix.POLLIN == 0:
+		return false, errClientGone // hung up, with nothing left to read
+	case p.atEnd():
+		return false, errClientGone
+	}
+	return true, nil
+}
+
+// atEnd reports whether what can be read of a socket is its end.
+func (p *poller) atEnd() bool {
+	n, _, err := unix.Recvfrom(p.in, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return err == nil && n == 0 // a pipe is no socket, and hangs up instead
+}
+
+// toClient is where an answer of this process goes: behind what the daemon wrote.
+func (e *end) toClient() *os.File { return e.theirs }
+
+// keptReader reads what a daemon had read of the client before what is still to
+// be read.
+func keptReader(unread []byte, r io.Reader) io.Reader {
+	return io.MultiReader(bytes.NewReader(unread), r)
+}
