@@ -19,9 +19,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// Approvals reads approvals, and settles those of which nobody else knows the
-// outcome.
-type Approvals interface {
+// Store is what the API reads and what it changes besides decisions. A
+// *store.Store is one; tests put hostile texts and delays before it.
+type Store interface {
 	// Approval returns one in full; the error is store.ErrNotFound where there
 	// is none.
 	Approval(id guard.ApprovalID) (guard.Approval, error)
@@ -31,43 +31,21 @@ type Approvals interface {
 	Reconcile(ctx context.Context, call guard.CallID, r guard.Receipt) (guard.Approval, error)
 	// Seq is the number of the last change; what is read afterwards has it.
 	Seq() uint64
-}
 
-// Switchboard keeps the switches.
-type Switchboard interface {
 	Switches() []guard.Switch
 	SetSwitch(ctx context.Context, s guard.Switch) error
 	ClearSwitch(ctx context.Context, scope string, by guard.Approver) error
-}
 
-// Alerts keeps what a human must see.
-type Alerts interface {
 	Alerts(all bool) ([]store.Alert, error)
 	AcknowledgeAlert(ctx context.Context, id guard.EventID, by guard.Approver) (store.Alert, error)
-}
 
-// Log reads the audit log.
-type Log interface {
+	// Events reads the audit log.
 	Events(f store.EventFilter) ([]store.Record, error)
-}
-
-// Prover vouches for the audit log.
-type Prover interface {
 	// Verify recomputes the whole log. Damage is in the report.
 	Verify(ctx context.Context) (audit.Report, error)
 	Checkpoint() ([]byte, error)
 	Verifier() string
 	ProveConsistency(size, older int64) (tlog.TreeProof, error)
-}
-
-// Store is what the API reads and what it changes besides decisions;
-// *store.Store is one.
-type Store interface {
-	Approvals
-	Switchboard
-	Alerts
-	Log
-	Prover
 }
 
 // Decider takes decisions; *approval.Desk is one.
