@@ -11,10 +11,6 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// serverChanged is the alert that another program stands behind a server than
-// when its tools were accepted.
-const serverChanged = "server_changed"
-
 // compareProgram tells human and log where what is about to be started is not
 // what the server's tools were accepted of. It stops nothing: what a tool may do
 // is decided by its definition and its effect. A new version may mean other
@@ -52,11 +48,11 @@ func (d *daemon) tellChanged(s *session, list []string, key string) {
 	ctx, cancel := context.WithTimeout(context.Background(), alertTime)
 	defer cancel()
 	err := d.store.RaiseAlert(ctx, store.Alert{
-		Tenant: s.Tenant, Kind: serverChanged, Key: key,
+		Tenant: s.Tenant, Kind: "server_changed", Key: key,
 		Text:   fmt.Sprintf("what stands behind the server %s is not what its tools were accepted of", s.Server),
 		Detail: text,
 	})
 	if err != nil {
-		d.log.Warn("raising an alert", "kind", serverChanged, "server", s.Server, "error", err)
+		d.log.Warn("raising an alert", "server", s.Server, "error", err)
 	}
 }
