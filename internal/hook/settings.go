@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
@@ -96,12 +100,11 @@ func Install(settings []byte, program string) ([]byte, error) {
 	if len(bytes.TrimSpace(out)) == 0 {
 		out = []byte("{\n}\n")
 	}
-	for _, e := range entries(quote(program)) {
-		if out, err = add(out, e.event, e.group); err != nil {
-			return nil, err
-		}
+	p, err := added(out, program)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	return edited(out, p)
 }
 
 // Current reports whether the settings hold exactly what Install would add.
@@ -171,78 +174,65 @@ func notJSON(raw []byte, cause error) error {
 	return fmt.Errorf("line %d, column %d: %s, or choose another file with --scope or --settings", line, 1+utf8.RuneCount(raw[start:at]), what)
 }
 
-// add puts one group at the end of an event's list.
-func add(raw []byte, event string, g group) ([]byte, error) {
-	root, err := object(raw)
+// edited applies a patch to settings; what it does not touch keeps its bytes.
+func edited(settings []byte, p jsonvalue.Patch) ([]byte, error) {
+	if len(p) == 0 {
+		return settings, nil
+	}
+	out, _, err := document.Patch("settings.json", settings, p)
+	if err != nil {
+		return nil, fmt.Errorf("changing the settings: %w", err)
+	}
+	return out, nil
+}
+
+// added returns the operations that put each entry at the end of its event's
+// list.
+func added(settings []byte, program string) (jsonvalue.Patch, error) {
+	root, err := object(settings)
 	if err != nil {
 		return nil, err
 	}
-	hooks, ok := jsonrpc.Member(raw, root, "hooks")
-	if !ok {
-		return put(raw, root, 1, "hooks", map[string][]group{event: {g}})
+	empty, err := jsonvalue.Object()
+	if err != nil {
+		return nil, err
 	}
-	if jsonrpc.TypeOf(raw, hooks) != jsonrpc.ObjectType {
+	var p jsonvalue.Patch
+	add := func(v jsonvalue.Value, path ...string) {
+		p = append(p, jsonvalue.Op{Op: jsonvalue.OpAdd, Path: jsonvalue.FormatPointer(path...), Value: v})
+	}
+	hooks, ok := jsonrpc.Member(settings, root, "hooks")
+	switch {
+	case !ok:
+		add(empty, "hooks")
+	case jsonrpc.TypeOf(settings, hooks) != jsonrpc.ObjectType:
 		return nil, errSettings
 	}
-	list, ok := jsonrpc.Member(raw, hooks, event)
-	if !ok {
-		return put(raw, hooks, 2, event, []group{g})
-	}
-	if jsonrpc.TypeOf(raw, list) != jsonrpc.ArrayType {
-		return nil, errSettings
-	}
-	return put(raw, list, 3, "", g)
-}
-
-// put adds a value at the end of a container at some depth, laid out like the
-// rest of the text. An array's value has no key.
-func put(raw []byte, at jsonrpc.Span, depth int, key string, value any) ([]byte, error) {
-	unit, eol := indentation(raw), "\n"
-	if bytes.Contains(raw, []byte("\r\n")) {
-		eol = "\r\n"
-	}
-	var text bytes.Buffer
-	enc := json.NewEncoder(&text)
-	enc.SetEscapeHTML(false)
-	newline := ""
-	if unit != "" {
-		newline = eol + strings.Repeat(unit, depth)
-		enc.SetIndent(strings.Repeat(unit, depth), unit)
-	}
-	if err := enc.Encode(value); err != nil {
-		return nil, fmt.Errorf("writing the settings: %w", err)
-	}
-	item := strings.ReplaceAll(strings.TrimRight(text.String(), "\n"), "\n", eol) // none stands in a string
-	if key != "" {
-		colon := ":"
-		if unit != "" {
-			colon = ": "
+	for _, e := range entries(quote(program)) {
+		var text bytes.Buffer
+		enc := json.NewEncoder(&text)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(e.group); err != nil {
+			return nil, fmt.Errorf("writing the settings: %w", err)
 		}
-		item = string(jsonrpc.QuoteString(key)) + colon + item
-	}
-	end := at.End - 1 // the closing bracket
-	last := len(bytes.TrimRight(raw[:end], " \t\r\n"))
-	comma, closing := ",", string(raw[last:end])
-	if last == at.Start+1 { // empty
-		comma, closing = "", strings.TrimSuffix(newline, unit)
-	}
-	out := append([]byte{}, raw[:last]...)
-	out = append(out, comma+newline+item+closing...)
-	return append(out, raw[end:]...), nil
-}
-
-// indentation is the blanks of one level, "" for a text on one line.
-func indentation(raw []byte) string {
-	body := bytes.TrimSpace(raw)
-	for line := range bytes.Lines(body) {
-		if rest := bytes.TrimLeft(line, " \t"); len(rest) < len(line) && len(bytes.TrimSpace(rest)) > 0 {
-			return string(line[:len(line)-len(rest)])
+		v, err := jsonvalue.Decode(text.Bytes())
+		if err != nil {
+			return nil, fmt.Errorf("writing the settings: %w", err)
 		}
+		list, ok := jsonrpc.Member(settings, hooks, e.event)
+		if ok && jsonrpc.TypeOf(settings, list) == jsonrpc.ArrayType {
+			add(v, "hooks", e.event, "-")
+			continue
+		}
+		if ok {
+			return nil, errSettings
+		}
+		if v, err = jsonvalue.Array(v); err != nil {
+			return nil, fmt.Errorf("writing the settings: %w", err)
+		}
+		add(v, "hooks", e.event)
 	}
-	if bytes.Contains(body, []byte("\n")) {
-		return "  "
-	}
-	return ""
+	return p, nil
 }
 
 // each calls f for every group that holds a hook of the guard: its event, where
@@ -298,63 +288,67 @@ func isOurs(command string) bool {
 // Remove returns the settings without the guard's hooks, and without what is
 // empty then.
 func Remove(settings []byte) ([]byte, error) {
-	raw := settings
-	for { // one group at a time: each cut moves what follows
-		var event string
-		var ours []bool
-		var index int
-		found := false
-		err := each(raw, func(name string, list, group jsonrpc.Span, mark []bool) {
-			if found {
-				return
+	type found struct {
+		index int
+		ours  []bool
+	}
+	groups := map[string][]found{} // of the guard, by event
+	sizes := map[string]int{}      // groups of each event that has some of the guard's
+	err := each(settings, func(event string, list, group jsonrpc.Span, ours []bool) {
+		n := 0
+		for g := range jsonrpc.Elements(settings, list) {
+			if g == group {
+				groups[event] = append(groups[event], found{n, ours})
 			}
-			found, event, ours, index = true, name, mark, 0
-			for g := range jsonrpc.Elements(raw, list) {
-				if g == group {
-					break
+			n++
+		}
+		sizes[event] = n
+	})
+	if err != nil || len(groups) == 0 {
+		return settings, err
+	}
+	var p jsonvalue.Patch
+	remove := func(path ...string) {
+		p = append(p, jsonvalue.Op{Op: jsonvalue.OpRemove, Path: jsonvalue.FormatPointer(path...)})
+	}
+	var gone []string // events of which nothing is left
+	for _, event := range slices.Sorted(maps.Keys(groups)) {
+		whole := 0
+		for _, g := range groups[event] {
+			if !slices.Contains(g.ours, false) {
+				whole++
+			}
+		}
+		if whole == sizes[event] {
+			gone = append(gone, event)
+			continue
+		}
+		for _, g := range slices.Backward(groups[event]) { // from the end, so that indexes hold
+			at := strconv.Itoa(g.index)
+			if !slices.Contains(g.ours, false) {
+				remove("hooks", event, at)
+				continue
+			}
+			for i := len(g.ours) - 1; i >= 0; i-- {
+				if g.ours[i] {
+					remove("hooks", event, at, "hooks", strconv.Itoa(i))
 				}
-				index++
 			}
-		})
-		if err != nil || !found {
-			return raw, err
-		}
-		if raw = cut(raw, event, index, ours); raw == nil {
-			return nil, errSettings
 		}
 	}
-}
-
-// cut takes the marked hooks out of one group, and what is empty then; nil where
-// that cannot be done.
-func cut(raw []byte, event string, index int, ours []bool) []byte {
-	root, _ := jsonrpc.Root(raw)
-	hooks, _ := jsonrpc.Member(raw, root, "hooks")
-	list, _ := jsonrpc.Member(raw, hooks, event)
-	groups, at := 0, jsonrpc.Span{}
-	for g := range jsonrpc.Elements(raw, list) {
-		if groups == index {
-			at = g
+	root, _ := jsonrpc.Root(settings)
+	hooks, _ := jsonrpc.Member(settings, root, "hooks")
+	events := 0
+	for range jsonrpc.Members(settings, hooks) {
+		events++
+	}
+	if len(gone) == events {
+		p = nil
+		remove("hooks")
+	} else {
+		for _, event := range gone {
+			remove("hooks", event)
 		}
-		groups++
 	}
-	whole := true
-	for _, o := range ours {
-		whole = whole && o
-	}
-	switch {
-	case !whole:
-		inner, _ := jsonrpc.Member(raw, at, "hooks")
-		return jsonrpc.DeleteElements(raw, inner, func(i int, _ jsonrpc.Span) bool { return ours[i] })
-	case groups > 1:
-		return jsonrpc.DeleteElements(raw, list, func(i int, _ jsonrpc.Span) bool { return i == index })
-	}
-	members := 0
-	for range jsonrpc.Members(raw, hooks) {
-		members++
-	}
-	if members > 1 {
-		return jsonrpc.DeleteMember(raw, hooks, event)
-	}
-	return jsonrpc.DeleteMember(raw, root, "hooks")
+	return edited(settings, p)
 }
