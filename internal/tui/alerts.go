@@ -51,7 +51,7 @@ func (a *alertsScreen) update(m *Model, msg tea.Msg) tea.Cmd {
 
 func (a *alertsScreen) keys(m *Model) []hint {
 	here, ok := a.here(m)
-	return []hint{{b: m.keys.Open, say: "its story", on: ok && here.Subject != ""}, {b: m.keys.Act, say: "acknowledge", on: ok && m.link.live}}
+	return []hint{{b: m.keys.Open, say: "details", on: ok && here.Subject != ""}, {b: m.keys.Act, say: "acknowledge", on: ok && m.link.live}}
 }
 
 func (a *alertsScreen) press(m *Model, k pressMsg) tea.Cmd {
@@ -74,7 +74,7 @@ func (a *alertsScreen) draw(m *Model, w, h int) []string {
 	al, ok := a.here(m)
 	out := []string{m.tabs(w), m.rule(row{{m.th.Dim, m.pen.say("%s not acknowledged", plural(a.n, "alert"))}}, nil, w)}
 	if !ok {
-		out = append(out, row{m.gap(1), {m.th.Good, m.pen.text(m.sign.check + " nothing to see")}}.fit(w))
+		out = append(out, row{m.gap(1), {m.th.Good, m.pen.text(m.sign.check + " no alerts")}}.fit(w))
 		return block(out, w, h)
 	}
 	room := min(a.n, max(1, (h-3)/2))
@@ -117,9 +117,9 @@ func (a *alertsScreen) draw(m *Model, w, h int) []string {
 
 // unaskedNext says what a person can do about what ran without being asked for.
 func unaskedNext(m *Model, a client.Alert) string {
-	text := first(m.keys.Act) + " says that you have seen it"
+	text := first(m.keys.Act) + " acknowledges it"
 	if a.Subject != "" {
-		text = first(m.keys.Open) + " opens the story of " + tail(a.Subject) + ", where " + first(m.keys.Undo) + " proposes to take it back; " + text
+		text = first(m.keys.Open) + " opens the details of " + tail(a.Subject) + ", where " + first(m.keys.Undo) + " proposes an undo; " + text
 	}
 	return text
 }

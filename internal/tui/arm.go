@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"fmt"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -64,6 +65,9 @@ func (a *arming) left(now time.Time, tier string) time.Duration {
 	return max(0, need-now.Sub(a.since))
 }
 
+// readyIn says how long a key is still refused.
+func readyIn(d time.Duration) string { return fmt.Sprintf("ready in %.1f s", max(0.1, d.Seconds())) }
+
 // keepArming asks for another look while the item on the screen is not armed,
 // so that the key line can say when it is.
 func (m *Model) keepArming() tea.Cmd {
@@ -121,13 +125,13 @@ func (p *pressing) note(k tea.KeyPressMsg, now time.Time) string {
 	}
 	switch {
 	case k.IsRepeat:
-		return "a held key never decides: press it again"
+		return "a held key decides nothing; press it again"
 	case seen && now.Sub(before) < held:
-		return "that came too fast after the same key: press it again"
+		return "pressed twice too quickly; press it again"
 	case touched && gap < burst:
-		return "that came faster than typing, like a paste: press it again"
+		return "too fast for typing, like a paste; press it again"
 	case now.Sub(p.pasted) < afterPaste:
-		return "that came right after a paste: press it again"
+		return "too soon after a paste; press it again"
 	}
 	return ""
 }

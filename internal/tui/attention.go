@@ -71,7 +71,7 @@ func (a *attention) sequence(c census) string {
 // summary says what waits in counts and tiers.
 func summary(c census) string {
 	if c.total == 0 {
-		return "nothing waits"
+		return "nothing waiting"
 	}
 	text := fmt.Sprintf("%d waiting", c.total)
 	for i := len(c.tiers) - 1; i >= 0; i-- {

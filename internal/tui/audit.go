@@ -118,7 +118,7 @@ func (a *auditScreen) press(m *Model, k pressMsg) tea.Cmd {
 			return nil
 		}
 		if r.Gates.Approval == "" {
-			m.say(info, "this record is about no approval")
+			m.say(info, "this record has no approval")
 			return nil
 		}
 		return m.openStory(r.Gates.Approval)

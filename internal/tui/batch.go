@@ -27,11 +27,11 @@ func shape(d client.Detail) string {
 func unfit(a client.Approval) string {
 	switch {
 	case a.Status != client.Pending:
-		return "it does not wait any more"
+		return "it is no longer pending"
 	case !slices.Contains([]string{"T0", "T1", "T2"}, short(a.Tier)):
-		return "its tier is decided one by one"
+		return "changes of its tier are decided one at a time"
 	case len(a.Hazards) > 0:
-		return "it has hazards: decide it by itself"
+		return "it has hazards; decide it on its own"
 	}
 	return ""
 }
@@ -57,7 +57,7 @@ func (m *Model) toggleMark() tea.Cmd {
 	if why == "" {
 		for _, other := range q.marked {
 			if other.shape != shape(it.detail) {
-				why = "it is of another tool, run or kind than the marked ones"
+				why = "its tool, run or kind differs from the marked ones"
 			}
 		}
 	}
@@ -82,19 +82,19 @@ func (m *Model) decideMarked(word, hasty string) tea.Cmd {
 		}
 		e := m.queue.all[id]
 		if s := unfit(e.Approval); s != "" || !e.waits(now) || e.Digest != on.digest {
-			why = "one of the marked ones cannot be decided any more"
+			why = "one of the marked changes can no longer be decided"
 		}
 		batch = append(batch, subject{id: id, digest: on.digest})
 	}
 	switch {
 	case len(batch) == 0:
-		why = "mark some first, with " + first(m.keys.Mark)
+		why = "nothing is marked; mark changes with " + first(m.keys.Mark)
 	case !m.link.live:
-		why = "the daemon does not answer: what is shown may be old"
+		why = "the daemon does not answer; what is shown may be out of date"
 	case len(batch) > m.batchRoom():
-		why = "the screen is too small to show them all: mark fewer"
+		why = "the screen is too small to show all of them; mark fewer"
 	case word == client.Allow && m.status.StoreProblem != "":
-		why = "nothing executes at the moment: " + m.status.StoreProblem
+		why = "nothing can run at the moment: " + m.status.StoreProblem
 	}
 	if why != "" {
 		m.refuse("%s", why)
@@ -122,7 +122,15 @@ func (m *Model) sum(batch []subject) string {
 			targets[e.Target] = true
 		}
 	}
-	return fmt.Sprintf("%s, %s: +%d -%d lines", plural(len(batch), "change"), plural(len(targets), "target"), added, removed)
+	return fmt.Sprintf("%s to %s, %s", plural(len(batch), "change"), plural(len(targets), "target"), changedLines(added, removed))
+}
+
+// changedLines counts the lines that change.
+func changedLines(added, removed int) string {
+	if added+removed == 1 {
+		return fmt.Sprintf("1 line changes (+%d -%d)", added, removed)
+	}
+	return fmt.Sprintf("%d lines change (+%d -%d)", added+removed, added, removed)
 }
 
 // sendBatch says the word about each member, each with its own digest.
@@ -132,7 +140,7 @@ func (m *Model) sendBatch() tea.Cmd {
 		return nil
 	}
 	if !m.link.live || !d.drawn {
-		d.why = "not all of them are on the screen"
+		d.why = "not all of them fit on the screen"
 		return nil
 	}
 	cmds := []tea.Cmd{m.call.saveReasons(m.cfg.ReasonsFile, m.reasons.snapshot())}

@@ -51,7 +51,7 @@ type dialog struct {
 	steps  []step
 	input  editor
 	reason string
-	unread int // percent that was never on the screen; above 0 it is recorded
+	unread int // percent that has not been on the screen; above 0 it is recorded
 
 	choices []string // history and presets
 	choice  int      // -1 is the reviewer's own text
@@ -89,35 +89,35 @@ func (m *Model) refusal(word string) string {
 	now := m.now()
 	switch {
 	case m.link.fatal != "":
-		return "the daemon does not take decisions from this program"
+		return "the daemon refuses decisions from this program"
 	case !m.link.live:
-		return "the daemon does not answer: what is shown may be old"
+		return "the daemon does not answer; what is shown may be out of date"
 	case it == nil:
-		return "nothing waits here"
+		return "no change is selected"
 	case it.row.Status != client.Pending || it.row.gone:
-		return "this one is " + it.row.Status + " already"
+		return "it is already " + it.row.Status
 	case !now.Before(it.row.deadline):
-		return "its time is up"
+		return "it has expired"
 	case it.err != "":
 		return "the change cannot be shown, so it cannot be decided here"
 	case !it.loaded:
-		return "the change is not here yet"
+		return "the change is still loading"
 	case it.detail.Diff.Pruned:
-		return "its content is no longer kept"
+		return "its content is no longer stored"
 	case it.between != nil:
-		return "this is what moved, not the change: " + first(m.keys.Compare) + " goes back to it"
+		return "this is the comparison, not the change; " + first(m.keys.Compare) + " goes back"
 	case m.pane.info:
-		return "look at the change first: " + first(m.keys.Info) + " goes back to it"
+		return "these are the details, not the change; " + first(m.keys.Info) + " goes back"
 	case !it.decidable():
-		return "the change is being read again"
+		return "the change is being reloaded"
 	case m.arm.on.id != it.id || m.arm.on.digest != it.row.Digest:
 		return "the change is not on the screen yet"
 	}
 	if d := m.arm.left(now, it.tier()); d > 0 {
-		return fmt.Sprintf("look at it for a moment: %.1f s", max(0.1, d.Seconds()))
+		return readyIn(d)
 	}
 	if word == client.Allow && m.status.StoreProblem != "" {
-		return "nothing executes at the moment: " + m.status.StoreProblem
+		return "nothing can run at the moment: " + m.status.StoreProblem
 	}
 	return ""
 }
@@ -285,7 +285,7 @@ func (m *Model) checkDialog() tea.Cmd {
 		for _, s := range d.batch {
 			e := m.queue.all[s.id]
 			if e == nil || !e.waits(m.now()) || e.Digest != s.digest {
-				why = "one of the marked ones changed or ended"
+				why = "one of the marked changes has changed or ended"
 				break
 			}
 		}
@@ -295,7 +295,7 @@ func (m *Model) checkDialog() tea.Cmd {
 	}
 	d.broken = why
 	if d.purpose == forItem && d.row.Status == client.Stale && d.row.ReplacedBy != "" {
-		d.broken = "the target moved meanwhile; " + first(m.keys.Compare) + " shows the difference"
+		d.broken = "the target has changed; " + first(m.keys.Compare) + " shows the difference"
 	}
 	return nil
 }
@@ -305,19 +305,19 @@ func (m *Model) moved(d *dialog) string {
 	e := d.row
 	switch {
 	case m.item == nil || m.item.id != d.target.id:
-		return "another item is on the screen"
+		return "another change is on the screen"
 	case e.gone:
-		return "it ended meanwhile"
+		return "it has ended"
 	case e.Status == client.Stale:
-		return "the target moved meanwhile"
+		return "the target has changed"
 	case e.Status != client.Pending:
-		return "it is " + e.Status + " meanwhile"
+		return "it is now " + e.Status
 	case !m.now().Before(e.deadline):
-		return "its time ran out"
+		return "it has expired"
 	case e.Digest != d.target.digest || m.item.loaded && m.item.detail.Digest != d.target.digest:
-		return "the change is another one now; look again"
+		return "the change is different now; review it again"
 	case m.item.print != d.target.print:
-		return "what stands beside the change is different now; look again"
+		return "its hazards or side effects have changed; review it again"
 	}
 	return ""
 }
@@ -327,14 +327,14 @@ func (m *Model) forward(hasty string) tea.Cmd {
 	d := m.dialog
 	d.why = ""
 	if d.left(m.now()) > 0 {
-		d.why = "read it first: Enter counts in a moment"
+		d.why = readyIn(d.left(m.now()))
 		return m.keepArming()
 	}
 	text := strings.TrimSpace(d.input.value())
 	switch d.step {
 	case stepUnread:
 		if text != "unread" {
-			d.why = "type unread, or Esc to read on"
+			d.why = "type unread to go on, or press Esc to read the rest"
 			return nil
 		}
 	case stepCount:
@@ -351,7 +351,7 @@ func (m *Model) forward(hasty string) tea.Cmd {
 		d.reason = reason
 	case stepTarget:
 		if text != d.wanted() {
-			d.why = "that is not the target"
+			d.why = "that is not the target; type it exactly"
 			return nil
 		}
 	}
@@ -392,7 +392,7 @@ func (m *Model) send() tea.Cmd {
 	// fail closed: the digest on the screen at this moment has to be the one
 	// that the dialog was opened for, whatever happened in between.
 	if m.arm.on.id != d.target.id || m.arm.on.digest != d.target.digest || m.arm.on.print != d.target.print {
-		d.why = "the screen shows another change: look again"
+		d.why = "the screen shows a different change; review it again"
 		return nil
 	}
 	reason := d.reason
@@ -425,9 +425,9 @@ func (m *Model) onDecided(msg decidedMsg) tea.Cmd {
 		m.takeDetail(msg.detail)
 		if msg.word == client.Allow {
 			m.mine[msg.id] = true
-			m.say(good, "approved: it runs once, if it is still exactly this")
+			m.say(good, "approved; it runs once, if nothing has changed since")
 		} else {
-			m.say(good, "denied: the agent is told your reason")
+			m.say(good, "denied; the agent gets your reason")
 		}
 		return m.settle()
 	}
@@ -438,7 +438,7 @@ func (m *Model) onDecided(msg decidedMsg) tea.Cmd {
 func (m *Model) refused(msg decidedMsg) tea.Cmd {
 	var p *client.Problem
 	if !errors.As(msg.err, &p) {
-		m.say(bad, "whether it counted is not known: %v", msg.err)
+		m.say(bad, "it is not known whether the decision was recorded: %v", msg.err)
 		return m.resync()
 	}
 	text := p.Error()
@@ -447,9 +447,9 @@ func (m *Model) refused(msg decidedMsg) tea.Cmd {
 	}
 	switch {
 	case p.ReplacedBy != "":
-		text = "the target moved meanwhile, nothing ran. " + first(m.keys.Compare) + " shows the difference"
+		text = "the target has changed, and nothing ran; " + first(m.keys.Compare) + " shows the difference"
 	case p.Code == client.CodeDigest:
-		text = "the change is another one now, nothing ran; look again"
+		text = "the change is different now, and nothing ran; review it again"
 	}
 	m.say(bad, "%s", text)
 	if p.Approval != nil {

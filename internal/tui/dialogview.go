@@ -73,7 +73,7 @@ func (m *Model) dialogTitle(d *dialog) row {
 	case forPause:
 		return row{{m.th.Bad, m.pen.text("PAUSE ")}, {m.th.Title, m.scopeName(d.scope)}}
 	case forResume:
-		return row{{m.th.Good, m.pen.text("RUN AGAIN ")}, {m.th.Title, m.scopeName(d.scope)}}
+		return row{{m.th.Good, m.pen.text("RESUME ")}, {m.th.Title, m.scopeName(d.scope)}}
 	case forBatch:
 		return append(title, seg{m.th.Title, m.pen.say("%d together", len(d.batch))})
 	}
@@ -94,23 +94,23 @@ func (d *dialog) question(m *Model) (label string, above []sentence) {
 	}
 	switch d.step {
 	case stepUnread:
-		add(m.th.Warn, "%d %% of this change was never on the screen. pgdown reads on.", d.unread)
-		add(m.th.Text, "To go on without, type unread: the record will say \"%s\".", unreadNote(d.unread))
+		add(m.th.Warn, "%d %% of this change has not been on the screen; pgdown shows more.", d.unread)
+		add(m.th.Text, "To approve without reading the rest, type unread (logged as \"%s\").", unreadNote(d.unread))
 		return "type unread:", above
 	case stepCount:
 		add(m.th.Text, "%s", m.sum(d.batch))
-		return fmt.Sprintf("type their number (%d):", len(d.batch)), above
+		return fmt.Sprintf("type how many (%d):", len(d.batch)), above
 	case stepTarget:
-		add(m.th.Warn, "This leaves your machine or cannot be taken back. Type the target to approve:")
+		add(m.th.Warn, "This leaves your machine or cannot be undone. Type the target to approve:")
 		add(m.th.Title, "%s", d.wanted())
 		return "target:", above
 	case stepConfirm:
 		switch d.purpose {
 		case forResume:
-			add(m.th.Warn, "Calls that were stopped run again. Enter lets them, Esc goes back.")
+			add(m.th.Warn, "Paused calls are allowed again. Enter resumes, Esc goes back.")
 			return "", above
 		case forBatch:
-			add(m.th.Warn, "%s. Enter approves each of them, Esc goes back.", m.sum(d.batch))
+			add(m.th.Warn, "%s. Enter approves all of them, Esc goes back.", m.sum(d.batch))
 		default:
 			what := strings.Join(d.row.SideEffects, "; ")
 			switch {
@@ -118,7 +118,7 @@ func (d *dialog) question(m *Model) (label string, above []sentence) {
 			case short(d.row.Tier) == "T3":
 				what = "this runs a program"
 			default:
-				what = "this cannot simply be taken back"
+				what = "this cannot simply be undone"
 			}
 			if n := len(d.row.Hazards); n > 0 {
 				what = plural(n, "hazard") + "; " + what
@@ -129,7 +129,7 @@ func (d *dialog) question(m *Model) (label string, above []sentence) {
 		return "", above
 	case stepReason:
 		if d.word == client.Deny {
-			return "the agent reads:", above
+			return "reason, for the agent:", above
 		}
 	}
 	return "reason:", above
@@ -159,7 +159,7 @@ func (m *Model) batchFrame() (rows []string, cursor *spot, shown bool) {
 	d := m.dialog
 	body := m.bodyRows()
 	dialog, at := m.dialogRows(m.w, body)
-	list := []string{m.rule(row{{m.th.Title, m.pen.say("%s, each with its own digest", plural(len(d.batch), "change"))}}, nil, m.w)}
+	list := []string{m.rule(row{{m.th.Title, m.pen.say("%s, each decided by its own digest", plural(len(d.batch), "change"))}}, nil, m.w)}
 	for _, s := range d.batch {
 		e := m.queue.all[s.id]
 		if e == nil {

@@ -38,7 +38,7 @@ func (m *Model) state(e *entry) seg {
 	case e.gone && e.Status == client.Pending:
 		return seg{m.th.Dim, m.pen.text("ended")}
 	case e.Status == client.Pending && !now.Before(e.deadline):
-		return seg{m.th.Warn, m.pen.text("time is up")}
+		return seg{m.th.Warn, m.pen.text("expired")}
 	case e.Status == client.Pending:
 		return seg{m.timeLook(e.left(now)), m.pen.text(clock(e.left(now)))}
 	case e.Status == client.Executed:
@@ -77,7 +77,7 @@ func (m *Model) headRows(w, limit int, tiny bool) []string {
 	rest := m.noteRows(e, w)
 	if room := limit - len(rows); len(rest) > room {
 		more := len(rest) - max(0, room-1)
-		rest = append(rest[:max(0, room-1)], row{{m.th.Warn, m.pen.say("   %s more: %s shows all", plural(more, "row"), first(m.keys.Info))}}.fit(w))
+		rest = append(rest[:max(0, room-1)], row{{m.th.Warn, m.pen.say("   %s more; %s shows everything", plural(more, "line"), first(m.keys.Info))}}.fit(w))
 	}
 	return append(rows, rest...)
 }
@@ -176,16 +176,16 @@ func (m *Model) noteRows(e *entry, w int) []string {
 		note(seg{m.th.SideEffect, m.pen.text(m.sign.bullet)}, m.th.SideEffect, s)
 	}
 	if e.Undoes != "" {
-		note(seg{m.th.Dim, m.pen.text(m.sign.bullet)}, m.th.Text, "takes back "+tail(e.Undoes)+", on a developer's request")
+		note(seg{m.th.Dim, m.pen.text(m.sign.bullet)}, m.th.Text, "undoes "+tail(e.Undoes)+", at a developer's request")
 	}
 	if e.Post {
 		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, "decided by "+unasked)
 	}
 	if e.Replaces != "" {
-		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, fmt.Sprintf("takes the place of %s, whose target moved: %s shows the difference", tail(e.Replaces), first(m.keys.Compare)))
+		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, fmt.Sprintf("replaces %s, whose target has changed; %s shows the difference", tail(e.Replaces), first(m.keys.Compare)))
 	}
 	if e.ReplacedBy != "" {
-		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, fmt.Sprintf("the target moved; %s took its place: %s shows the difference", tail(e.ReplacedBy), first(m.keys.Compare)))
+		note(seg{m.th.Warn, m.pen.text(m.sign.bullet)}, m.th.Warn, fmt.Sprintf("the target has changed; %s replaces this one; %s shows the difference", tail(e.ReplacedBy), first(m.keys.Compare)))
 	} else if e.Status != client.Pending && e.Why != "" {
 		note(seg{m.look(e.Status), m.pen.text(m.sign.bullet)}, m.look(e.Status), e.Why)
 	}
@@ -198,7 +198,7 @@ func (m *Model) noteRows(e *entry, w int) []string {
 			note(seg{st, m.pen.text(m.sign.bullet)}, st, fmt.Sprintf("receipt: %s, %s", r.Outcome, r.ReadBack))
 		}
 		if c := it.detail.Claim; c != "" {
-			line := row{m.gap(1), {m.th.Dim, m.pen.text("the agent claims: ")}, {m.th.Claim, m.pen.text(c)}}
+			line := row{m.gap(1), {m.th.Dim, m.pen.text("agent says: ")}, {m.th.Claim, m.pen.text(c)}}
 			rows = append(rows, line.fit(w))
 		}
 	}
@@ -218,15 +218,15 @@ func (m *Model) paneRule(w int) string {
 	case !it.loaded || it.err != "":
 		return m.rule(nil, nil, w)
 	case m.pane.info:
-		name = "all there is to know"
+		name = "details"
 	case it.between != nil:
-		name, st = "what moved between the two changes: not what you decide on", m.th.Warn
+		name, st = "what differs between the two changes; you do not decide on this", m.th.Warn
 	case m.pane.raw:
 		name = "raw"
 	case m.pane.document:
 		name = "document"
 	case name == "" && change.Read(it.detail):
-		name = "what is read"
+		name = "arguments of a read"
 	case name == "":
 		name, st = "effect not computed; you approve the arguments", m.th.Warn
 	}

@@ -62,7 +62,7 @@ func (m *Model) hints() []hint {
 		return []hint{fixed("enter", "find"), fixed("esc", "back")}
 	case m.story != nil:
 		did := m.story.loaded && m.story.detail.Status == client.Executed
-		return []hint{{b: k.Back, say: "back", on: true}, {b: k.PageDown, say: "on", on: true}, {b: k.Undo, say: "undo", on: did && m.link.live}, help, quit}
+		return []hint{{b: k.Back, say: "back", on: true}, {b: k.PageDown, say: "more", on: true}, {b: k.Undo, say: "undo", on: did && m.link.live}, help, quit}
 	case m.screen == nil:
 		return m.queueHints(help, quit)
 	}
@@ -85,19 +85,19 @@ func (m *Model) queueHints(help, quit hint) []hint {
 	}
 	if it := m.item; it != nil {
 		if it.row.Replaces != "" || it.row.ReplacedBy != "" || it.between != nil {
-			hints = append(hints, hint{b: k.Compare, say: "what moved", on: true})
+			hints = append(hints, hint{b: k.Compare, say: "compare", on: true})
 		}
 		if m.pane.pattern != "" {
 			hints = append(hints, hint{b: k.NextMatch, say: "next match", on: true})
 		}
 		if !it.row.waits(m.now()) {
-			hints = append(hints, hint{b: k.Open, say: "its story", on: true}, hint{b: k.Next, say: "next waiting", on: true})
+			hints = append(hints, hint{b: k.Open, say: "details", on: true}, hint{b: k.Next, say: "next pending", on: true})
 		} else if m.pane.focus {
 			hints = append(hints, hint{b: k.Back, say: "queue", on: true})
 		} else {
 			hints = append(hints, hint{b: k.Down, say: "next", on: m.queue.index() < len(m.queue.order)-1})
 		}
-		hints = append(hints, hint{b: k.PageDown, say: "read on", on: true}, hint{b: k.NextHunk, say: "hunk", on: true}, hint{b: k.Zoom, say: "zoom", on: true}, hint{b: k.Mark, say: "mark", on: true})
+		hints = append(hints, hint{b: k.PageDown, say: "more", on: true}, hint{b: k.NextHunk, say: "hunk", on: true}, hint{b: k.Zoom, say: "zoom", on: true}, hint{b: k.Mark, say: "mark", on: true})
 	}
 	hints = append(hints, hint{b: k.tab("history"), say: "history", on: true})
 	return append([]hint{}, append(hints, help, quit)...)
@@ -110,21 +110,21 @@ func (m *Model) dialogHints(d *dialog) []hint {
 	if d.broken != "" {
 		return []hint{fixed("esc", "back")}
 	}
-	say := "go on"
+	say := "continue"
 	if d.step == d.steps[len(d.steps)-1] {
-		say = map[purpose]string{forItem: "approve", forBatch: "approve them", forPause: "pause", forResume: "run again"}[d.purpose]
+		say = map[purpose]string{forItem: "approve", forBatch: "approve all", forPause: "pause", forResume: "resume"}[d.purpose]
 		if d.word == client.Deny {
 			say = "deny"
 		}
 	}
 	enter := fixed("enter", say)
 	enter.on = d.left(m.now()) == 0
-	hints := []hint{enter, fixed("esc", "leave, nothing is sent")}
+	hints := []hint{enter, fixed("esc", "cancel")}
 	if d.step == stepReason && len(d.choices) > 0 {
 		hints = append(hints, fixed("down", "earlier reasons"))
 	}
 	if d.purpose == forItem {
-		hints = append(hints, fixed("pgdown", "read on"))
+		hints = append(hints, fixed("pgdown", "more"))
 	}
 	return hints
 }
@@ -179,12 +179,12 @@ func (m *Model) helpRows(w, h int) []string {
 			rows = append(rows, append(keys, seg{m.th.Text, m.pen.text(help.Desc)}))
 		}
 	}
-	text := "Enter and Esc never decide here. A change can be decided once it has stood on the screen for a moment: 0.4 s, at T3 and T4 a second. " +
-		"Keys are changed in keys.yaml beside the configuration, under the names"
+	text := "Enter and Esc never decide. A change can be decided after it has been on the screen for 0.4 s, or 1 s at T3 and T4. " +
+		"To change keys, edit keys.yaml beside the configuration; use the names"
 	if col >= helpColumn {
-		text += " at the right: approve: [y]"
+		text += " on the right, for example approve: [y]"
 	} else {
-		text += " that a wider window shows here: approve: [y]"
+		text += " that a wider window shows here, for example approve: [y]"
 	}
 	rows = append(rows, row{})
 	for _, l := range m.pen.wrap(text, max(8, col-4)) {

@@ -62,7 +62,7 @@ func (m *Model) infoRows(w, h int) []string {
 }
 
 // unasked is what is said of a change that ran without being asked for.
-const unasked = "nobody: it ran without asking, as the policy says, and is shown afterwards"
+const unasked = "nobody: the policy lets it run without asking; shown afterwards"
 
 // describe lists everything but the change.
 func (m *Model) describe(s *sheet, d client.Detail) {
@@ -83,7 +83,7 @@ func (m *Model) describe(s *sheet, d client.Detail) {
 	if d.Post {
 		s.prose("decided by", t.Warn, unasked)
 	}
-	s.item("takes back", t.Text, p.name(d.Undoes))
+	s.item("undoes", t.Text, p.name(d.Undoes))
 	s.item("tool", t.Text, p.name(d.Server+"/"+d.Tool))
 	s.item("server says", t.Dim, p.text(d.ServerVersion))
 	s.item("tenant", t.Text, p.name(d.Tenant))
@@ -100,7 +100,7 @@ func (m *Model) describe(s *sheet, d client.Detail) {
 	s.item("run", t.Text, p.name(d.RunID))
 	s.item("session", t.Text, p.name(d.SessionID))
 	s.item("call", t.Text, p.name(d.CallID))
-	s.prose("agent claims", t.Claim, d.Claim)
+	s.prose("agent says", t.Claim, d.Claim)
 	s.item("replaces", t.Text, p.name(d.Replaces))
 	s.item("replaced by", t.Text, p.name(d.ReplacedBy))
 	for _, e := range d.Effects {
@@ -195,6 +195,6 @@ func (m *Model) outcome(s *sheet, d client.Detail) {
 		s.item("  "+x.Kind, t.Dim, p.text(x.ID))
 	}
 	if r.Reconciled {
-		s.item("", t.Dim, p.text("found out by reading the target back afterwards"))
+		s.item("", t.Dim, p.text("determined afterwards by reading the target back"))
 	}
 }

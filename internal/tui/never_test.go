@@ -27,10 +27,10 @@ func TestPromise2_KeysThatNeverDecide(t *testing.T) {
 	t.Run("before it was looked at", func(t *testing.T) {
 		d := newDesk(t, two())
 		d.key("a")
-		d.sees("look at it for a moment: 0.4 s")
+		d.sees("ready in 0.4 s")
 		d.wait(300 * time.Millisecond)
 		d.key("d")
-		d.sees("look at it for a moment: 0.1 s")
+		d.sees("ready in 0.1 s")
 		d.wait(2 * time.Second)
 		d.key("a")
 		d.sees("APPROVE")
@@ -41,7 +41,7 @@ func TestPromise2_KeysThatNeverDecide(t *testing.T) {
 		d := newDesk(t, f)
 		d.wait(900 * time.Millisecond)
 		d.key("a")
-		d.sees("look at it for a moment: 0.1 s")
+		d.sees("ready in 0.1 s")
 	})
 	for name, disturb := range map[string]func(d *desk){
 		"resize": func(d *desk) { d.size(90, 30) },
@@ -63,7 +63,7 @@ func TestPromise2_KeysThatNeverDecide(t *testing.T) {
 			disturb(d)
 			d.wait(100 * time.Millisecond)
 			d.key("a")
-			d.sees("look at it for a moment")
+			d.sees("ready in")
 			d.wait(2 * time.Second)
 			d.key("a")
 			d.sees("APPROVE")
@@ -73,7 +73,7 @@ func TestPromise2_KeysThatNeverDecide(t *testing.T) {
 		d := newDesk(t, two())
 		d.wait(2 * time.Second)
 		d.send(tea.KeyPressMsg{Code: 'a', Text: "a", IsRepeat: true})
-		d.sees("a held key never decides")
+		d.sees("a held key decides nothing")
 		d.press("a")
 		d.write("held down")
 		d.wait(time.Second)
@@ -112,7 +112,7 @@ func TestPromise2_KeysThatNeverDecide(t *testing.T) {
 		d.wait(450 * time.Millisecond)
 		d.key("enter")
 		d.said(0)
-		d.sees("right after a paste")
+		d.sees("too soon after a paste")
 		d.press("enter")
 		if w := d.said(1)[0]; w.Reason != "looks good" {
 			t.Fatalf("got %q", w.Reason)

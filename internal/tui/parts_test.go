@@ -223,7 +223,7 @@ func TestPlainStory(t *testing.T) {
 	if len(f.words) != 2 || f.words[0].Decision != client.Allow || f.words[0].Reason != "fine with me" || f.words[1].Decision != client.Deny {
 		t.Fatalf("got %+v\n%s", f.words, out.String())
 	}
-	for _, want := range []string{"1 is a place in the list", "Show it first", "a reason of at least 3 visible", "that is not it", "Done. It is approved now.", "Side effect: NOT reversible.", "Nothing waits for you."} {
+	for _, want := range []string{"1 is a position in the list", "Show it first", "a reason of at least 3 visible", "that does not match", "Done. It is now approved.", "Side effect: NOT reversible.", "Nothing is waiting for you."} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not said:\n%s", want, out.String())
 		}

@@ -152,12 +152,12 @@ func (p *plain) failed(err error) {
 
 func (p *plain) help() {
 	for _, s := range []string{
-		"list: what waits.",
+		"list: pending changes.",
 		"show ID: one change, in full. The last letters of the identifier are enough.",
-		"approve ID: let the change run, after you have shown it. You are asked for a reason, and to type its identifier.",
+		"approve ID: let the change run, after show. Asks for a reason, and for the identifier again.",
 		"deny ID: refuse the change. The agent reads your reason.",
-		"status: the daemon's word about itself.",
-		"quit: leave.",
+		"status: the state of the daemon.",
+		"quit: end the console.",
 	} {
 		p.say("%s", s)
 	}
@@ -169,7 +169,7 @@ func (p *plain) list(ctx context.Context) error {
 		return fmt.Errorf("listing what waits: %w", err)
 	}
 	if len(list) == 0 {
-		p.say("Nothing waits for you.")
+		p.say("Nothing is waiting for you.")
 		return nil
 	}
 	p.say("%s for you.", waits(len(list)))
@@ -202,7 +202,7 @@ func (p *plain) status(ctx context.Context) error {
 	p.say("Daemon %s, level %s: %s.", s.Version, s.Level, strings.TrimSuffix(s.Claim, "."))
 	p.say("%s open, %s.", plural(s.Sessions, "session"), plural(s.Alerts, "alert"))
 	if s.StoreProblem != "" {
-		p.say("Nothing executes at the moment: %s.", s.StoreProblem)
+		p.say("Nothing can run at the moment: %s.", s.StoreProblem)
 	}
 	if s.PolicyNone {
 		p.say("The configuration does not load and none is in force, so everything is denied: %s.", s.PolicyProblem)
@@ -215,12 +215,12 @@ func (p *plain) status(ctx context.Context) error {
 // show prints one change in full.
 func (p *plain) show(ctx context.Context, ref string) error {
 	if ref == "" {
-		p.say("Which one? Type show and the identifier, as list says it.")
+		p.say("Which one? Type show and the identifier from list.")
 		return nil
 	}
 	if _, err := strconv.Atoi(ref); err == nil && len(ref) < 4 {
 		// A place in the list is another change's as soon as the list moves.
-		p.say("%s is a place in the list, and places change. Type show and the identifier that stands after it.", ref)
+		p.say("%s is a position in the list, and positions change. Type show and the identifier after it.", ref)
 		return nil
 	}
 	d, err := p.cfg.API.GetBrief(ctx, ref)
@@ -245,7 +245,7 @@ func (p *plain) show(ctx context.Context, ref string) error {
 		p.say("Decided by %s.", unasked)
 	}
 	if d.Undoes != "" {
-		p.name("Takes back", d.Undoes)
+		p.name("Undoes", d.Undoes)
 	}
 	for _, h := range d.Hazards {
 		p.say("Hazard: %s.", strings.TrimSuffix(h.Text, "."))
@@ -254,7 +254,7 @@ func (p *plain) show(ctx context.Context, ref string) error {
 		p.say("Side effect: %s.", strings.TrimSuffix(s, "."))
 	}
 	if d.Claim != "" {
-		p.say("The agent claims, and nobody checked: %s", d.Claim)
+		p.say("The agent says (not verified): %s", d.Claim)
 	}
 	p.name("Digest", d.Digest)
 	p.change(d.Diff)
@@ -263,14 +263,14 @@ func (p *plain) show(ctx context.Context, ref string) error {
 
 func (p *plain) change(d client.Diff) {
 	if d.Pruned {
-		p.say("The content is no longer kept.")
+		p.say("The content is no longer stored.")
 		return
 	}
 	if d.Type == "opaque" {
 		p.say("The effect is not computed. You approve the arguments.")
 	}
 	lines := p.pen.safe.Lines(d.Bytes())
-	p.say("Change, %s, %d added, %d removed:", plural(len(lines), "line"), d.Added, d.Removed)
+	p.say("Change, in %s; %s:", plural(len(lines), "line"), changedLines(d.Added, d.Removed))
 	for _, l := range lines {
 		fmt.Fprintln(p.out, l)
 	}
@@ -290,9 +290,9 @@ func (p *plain) decide(ctx context.Context, word, ref string) error {
 		verb = "deny"
 	}
 	p.say("To %s: %s, tier %s.", verb, d.Summary, short(d.Tier))
-	prompt := "Reason, it is recorded: "
+	prompt := "Reason, for the log: "
 	if word == client.Deny {
-		prompt = "Reason, the agent reads it: "
+		prompt = "Reason, for the agent: "
 	}
 	line, ok := p.ask(ctx, prompt)
 	if !ok {
@@ -306,31 +306,31 @@ func (p *plain) decide(ctx context.Context, word, ref string) error {
 	want := tail(d.ID)
 	if tier := short(d.Tier); word == client.Allow && tier != "T0" && tier != "T1" && tier != "T2" && tier != "T3" {
 		want = (&dialog{row: &entry{Approval: d.Approval}}).wanted()
-		p.name("This leaves your machine or cannot be taken back. The target is", want)
-		line, ok = p.ask(ctx, "Type the target to approve, or nothing to leave: ")
+		p.name("This leaves your machine or cannot be undone. The target is", want)
+		line, ok = p.ask(ctx, "Type the target to approve, or nothing to cancel: ")
 	} else {
-		line, ok = p.ask(ctx, fmt.Sprintf("Type %s to %s, or nothing to leave: ", want, verb))
+		line, ok = p.ask(ctx, fmt.Sprintf("Type %s to %s, or nothing to cancel: ", want, verb))
 	}
 	if !ok {
 		return nil
 	}
 	if typed := strings.TrimSpace(line); typed != want && typed != d.ID {
-		p.say("Nothing was sent: that is not it.")
+		p.say("Nothing was sent: that does not match.")
 		return nil
 	}
 	if word == client.Allow && p.cfg.Vouch != nil {
 		if err := p.cfg.Vouch(ctx); err != nil {
 			// fail closed: what was printed may come from a forged or old database.
-			return fmt.Errorf("nothing is allowed: %w", err)
+			return fmt.Errorf("nothing can be approved: %w", err)
 		}
 	}
 	after, err := p.cfg.API.Decide(ctx, d.ID, client.Word{Decision: word, Digest: d.Digest, Reason: reason})
 	if err != nil {
 		delete(p.read, d.ID)
-		return fmt.Errorf("it was not taken: %w", err)
+		return fmt.Errorf("the decision was not recorded: %w", err)
 	}
 	delete(p.read, d.ID)
-	p.say("Done. It is %s now.", after.Status)
+	p.say("Done. It is now %s.", after.Status)
 	return nil
 }
 

@@ -129,7 +129,7 @@ func (m *Model) statusParts() []part {
 	switch {
 	case m.link.fatal != "" || !m.queue.ready:
 	case c.total == 0:
-		add(3, m.th.Dim, "nothing waits")
+		add(3, m.th.Dim, "nothing waiting")
 		parts[1].first = true
 	default:
 		add(9, m.th.Strong, "%d waiting", c.total)
@@ -147,10 +147,12 @@ func (m *Model) statusParts() []part {
 		}
 		parts = append(parts, tiers)
 		d := c.next.Sub(now)
-		add(6, m.timeLook(d), "next %s", clock(d))
+		if d > 0 {
+			add(6, m.timeLook(d), "first expires in %s", clock(d))
+		}
 	}
 	if n := len(m.queue.fresh); n > 0 {
-		add(10, m.th.Fresh, "%d new (%s)", n, first(m.keys.Merge))
+		add(10, m.th.Fresh, "%d new: %s shows them", n, first(m.keys.Merge))
 	}
 	if n := len(m.queue.marked); n > 0 {
 		add(5, m.th.Accent, "%d marked", n)
@@ -166,17 +168,17 @@ func (m *Model) statusParts() []part {
 		add(8, st, "%s (%s)", plural(n, "alert"), first(m.keys.tab("alerts")))
 	}
 	if n := m.status.Unaccepted; n > 0 {
-		add(4, m.th.Warn, "%d to accept (%s)", n, first(m.keys.tab("servers")))
+		add(4, m.th.Warn, "%s (%s)", plural(n, "new tool definition"), first(m.keys.tab("servers")))
 	}
 	if len(m.paused) > 0 {
 		add(7, m.th.Warn, "paused (%s)", first(m.keys.tab("switches")))
 	}
 	if m.status.StoreProblem != "" {
-		add(9, m.th.Bad, "nothing executes")
+		add(9, m.th.Bad, "nothing can run")
 	} else if m.status.PolicyNone {
-		add(9, m.th.Bad, "no policy: all is denied")
+		add(9, m.th.Bad, "no policy: everything is denied")
 	} else if m.status.PolicyProblem != "" {
-		add(5, m.th.Warn, "old policy")
+		add(5, m.th.Warn, "new configuration not loaded")
 	}
 	return parts
 }
@@ -191,13 +193,13 @@ func (m *Model) linkSegs(tiny bool) row {
 	case m.link.fatal != "":
 		r = append(r, seg{m.th.Bad, m.pen.text(m.sign.cross + " refused")})
 	case m.link.live && m.link.syncing:
-		r = append(r, seg{m.th.Dim, m.pen.text(m.sign.live + " reading")})
+		r = append(r, seg{m.th.Dim, m.pen.text(m.sign.live + " loading")})
 	case m.link.live:
 		r = append(r, seg{m.th.Good, m.pen.text(m.sign.live)}, seg{m.th.Dim, m.pen.text(" live")})
 	case m.link.since.IsZero():
 		r = append(r, seg{m.th.Dim, m.pen.text(m.sign.live + " connecting")})
 	default:
-		r = append(r, seg{m.th.Bad, m.pen.say("%s no daemon for %s, trying", m.sign.cross, clock(m.now().Sub(m.link.since)))})
+		r = append(r, seg{m.th.Bad, m.pen.say("%s no daemon for %s, retrying", m.sign.cross, clock(m.now().Sub(m.link.since)))})
 	}
 	return append(r, m.gap(1))
 }

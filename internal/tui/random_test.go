@@ -167,7 +167,7 @@ func (w *world) judge(from int) {
 		for i := len(w.frames) - 1; i >= 0; i-- {
 			f := &w.frames[i]
 			text := f.read()
-			batch := strings.Contains(text, "each with its own digest")
+			batch := strings.Contains(text, "each decided by its own digest")
 			asked = asked || !strings.Contains(text, "─ APPROVE ") && !strings.Contains(text, "─ DENY ")
 			if batch && asked {
 				break

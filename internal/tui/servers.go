@@ -50,7 +50,7 @@ func (s *serversScreen) update(m *Model, msg tea.Msg) tea.Cmd {
 }
 
 func (s *serversScreen) keys(m *Model) []hint {
-	return []hint{{b: m.keys.PageDown, say: "on", on: true}, {b: m.keys.Refresh, say: "again", on: true}}
+	return []hint{{b: m.keys.PageDown, say: "more", on: true}, {b: m.keys.Refresh, say: "reload", on: true}}
 }
 
 func (s *serversScreen) press(m *Model, k pressMsg) {
@@ -81,7 +81,7 @@ func (s *serversScreen) draw(m *Model, w, h int) []string {
 	case !s.loaded:
 		return block(append(out, row{m.gap(1), {m.th.Dim, m.pen.text("reading" + m.sign.ellipsis)}}.fit(w)), w, h)
 	case s.n == 0:
-		return block(append(out, row{m.gap(1), {m.th.Dim, m.pen.text("No server is configured; mcpguardd add does it.")}}.fit(w)), w, h)
+		return block(append(out, row{m.gap(1), {m.th.Dim, m.pen.text("No servers are configured. Add one with mcpguardd add.")}}.fit(w)), w, h)
 	}
 	room := min(s.n, max(1, (h-2)/3))
 	from, to := s.window(room)
@@ -109,7 +109,7 @@ func (m *Model) serverRow(sv client.Server, here bool, w int) string {
 	left := row{lead, m.gap(1), {st, m.pen.text(m.sign.live)}, m.gap(1), {m.th.Text, m.pen.name(sv.Name)}, m.gap(2), {st, m.pen.text(sv.Health)}, m.gap(2), {m.th.Dim, m.pen.text(sv.Command)}}
 	right := row{m.gap(1)}
 	if n := len(sv.Waiting); n > 0 {
-		right = append(right, seg{m.th.Warn, m.pen.say("%s to accept", plural(n, "definition"))}, m.gap(1))
+		right = append(right, seg{m.th.Warn, m.pen.say("%s", plural(n, "new tool definition"))}, m.gap(1))
 	}
 	right = append(right, seg{m.th.Dim, m.pen.text(plural(len(sv.Sessions), "session"))}, m.gap(1))
 	return ends(left, right, w).fitOn(w, below)
@@ -138,7 +138,7 @@ func (v *serversScreen) about(m *Model, sv client.Server, w int) []string {
 		head := true // of the diff
 		for i, line := range p.safe.Lines([]byte(clip(d.Diff, 32<<10))) {
 			if i == 200 {
-				s.item("", t.Dim, p.text("the rest is shown by mcpguardd accept"))
+				s.item("", t.Dim, p.text("mcpguardd accept shows the rest"))
 				break
 			}
 			st := t.Context

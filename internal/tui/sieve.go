@@ -105,7 +105,7 @@ func (s *sieve[T]) typed(k tea.KeyPressMsg, words func(T) string) bool {
 // hints are the keys of a list.
 func (s *sieve[T]) hints(m *Model) []hint {
 	k := m.keys
-	return []hint{{b: k.Open, say: "its story", on: s.n > 0}, {b: k.Filter, say: "kind", on: true}, {b: k.Search, say: "filter", on: true}, {b: k.More, say: "older", on: s.older}}
+	return []hint{{b: k.Open, say: "details", on: s.n > 0}, {b: k.Filter, say: "kind", on: true}, {b: k.Search, say: "filter", on: true}, {b: k.More, say: "older", on: s.older}}
 }
 
 // sieveRows are tabs, filter and what it lets through.
@@ -115,9 +115,9 @@ func sieveRows[T any](m *Model, s *sieve[T], kind string, paint func(v T, here b
 	case s.err != "":
 		return block(append(out, m.wrapped(m.th.Bad, s.err, w)...), w, h)
 	case len(s.shown) == 0 && !s.loading:
-		word := "Nothing yet."
+		word := "Nothing here yet."
 		if s.text != "" || s.kind > 0 {
-			word = "Nothing goes through the filter."
+			word = "Nothing matches the filter."
 		}
 		return block(append(out, row{m.gap(1), {m.th.Dim, m.pen.text(word)}}.fit(w)), w, h)
 	}
@@ -139,7 +139,7 @@ func filterRow[T any](m *Model, s *sieve[T], kind string, w int) string {
 	}
 	count := plural2(len(s.shown), "entry", "entries")
 	if s.older {
-		count += ", there are older ones"
+		count += ", more to load"
 	}
 	if s.loading {
 		count = "reading" + m.sign.ellipsis

@@ -93,7 +93,7 @@ func (f *statsScreen) draw(m *Model, w, h int) []string {
 	line(nil)
 	wait := s.Waiting
 	ms := func(n int64) string { return clock(time.Duration(n) * time.Millisecond) }
-	waited := m.pen.text("nothing was decided yet")
+	waited := m.pen.text("no decisions yet")
 	if wait.Decided > 0 {
 		waited = m.pen.say("median %s, 90 %% within %s, longest %s, %s", ms(wait.MedianMS), ms(wait.P90MS), ms(wait.MaxMS), plural(wait.Decided, "decision"))
 	}

@@ -75,7 +75,7 @@ func (m *Model) storyKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
 
 func (m *Model) storyRows(w, h int) []string {
 	s := m.story
-	title := row{{m.th.Title, m.pen.text("story of ")}, {m.th.Title, m.pen.name(tail(s.id))}}
+	title := row{{m.th.Title, m.pen.text("details of ")}, {m.th.Title, m.pen.name(tail(s.id))}}
 	switch {
 	case s.err != "":
 		return block(append([]string{m.rule(title, nil, w)}, m.wrapped(m.th.Bad, s.err, w)...), w, h)
@@ -84,7 +84,7 @@ func (m *Model) storyRows(w, h int) []string {
 	}
 	other := seg{m.th.Dim, m.pen.say("%s shows the change", first(m.keys.Open))}
 	if s.diff {
-		other.text = m.pen.say("%s shows the story", first(m.keys.Open))
+		other.text = m.pen.say("%s shows the details", first(m.keys.Open))
 	}
 	head := m.rule(append(title, m.gap(1), m.badge(s.detail.Tier), m.gap(1), seg{m.look(s.detail.Status), m.pen.text(s.detail.Status)}), row{other}, w)
 	if s.diff {

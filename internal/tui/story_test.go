@@ -55,13 +55,13 @@ func TestStoryReviewAndApprove(t *testing.T) {
 func TestStoryDenyCarriesFeedback(t *testing.T) {
 	d := newDesk(t, two())
 	d.press("d")
-	d.sees("DENY", "the agent reads:")
+	d.sees("DENY", "reason, for the agent:")
 	d.write("use the branch feature/tax")
 	d.press("enter")
 	if w := d.said(1)[0]; w.Decision != client.Deny || w.Reason != "use the branch feature/tax" {
 		t.Fatalf("got %+v", w)
 	}
-	d.sees("denied: the agent is told your reason")
+	d.sees("denied; the agent gets your reason")
 }
 
 func TestStoryIrreversibleWantsEnterOnceMore(t *testing.T) {
@@ -85,13 +85,13 @@ func TestStoryExpiresWhileLooking(t *testing.T) {
 	d.press("a")
 	d.write("almost there")
 	d.wait(15 * time.Minute)
-	d.sees("nothing was sent: its time ran out", "time is up")
+	d.sees("nothing was sent: it has expired", "expired")
 	d.write("and adding")
 	d.press("enter", "d", "a")
-	d.sees("nothing was sent: its time ran out")
+	d.sees("nothing was sent: it has expired")
 	d.press("esc", "a")
 	d.said(0)
-	d.sees("its time is up")
+	d.sees("it has expired")
 }
 
 func TestStoryStaleWhileTypingTheReason(t *testing.T) {
@@ -107,14 +107,14 @@ func TestStoryStaleWhileTypingTheReason(t *testing.T) {
 	d.f.put(next)
 	d.changed(old.ID)
 	d.changed(next.ID)
-	d.sees("nothing was sent: the target moved meanwhile", "stale", "1 new")
+	d.sees("nothing was sent: the target has changed", "stale", "1 new")
 	d.press("enter")
 	d.said(0)
 	d.press("esc", "c")
-	d.sees("what moved between the two changes")
+	d.sees("what differs between the two changes")
 	d.press("a")
 	d.said(0)
-	d.sees("this is what moved, not the change")
+	d.sees("this is the comparison, not the change")
 	d.press("c", "a")
 	d.write("the new one is right, too")
 	d.press("enter")
@@ -136,7 +136,7 @@ func TestStoryOtherDigestIsRefusedAndShown(t *testing.T) {
 	if w := d.said(1)[0]; w.Digest == moved.Digest {
 		t.Fatal("the digest of a change that was never shown was sent")
 	}
-	d.sees("the change is another one now", "rates[elsewhere]")
+	d.sees("the change is different now", "rates[elsewhere]")
 	d.key("a")
 	d.seesNot("APPROVE")
 }
@@ -150,10 +150,10 @@ func TestStoryDecidedElsewhere(t *testing.T) {
 	other.Status, other.Why = client.Denied, "denied by the reviewer"
 	d.f.put(other)
 	d.changed(id)
-	d.sees("nothing was sent: it is denied meanwhile")
+	d.sees("nothing was sent: it is now denied")
 	d.press("esc", "a")
 	d.said(0)
-	d.sees("this one is denied already")
+	d.sees("it is already denied")
 }
 
 func TestStoryUnreadAtT3IsRecorded(t *testing.T) {
@@ -163,7 +163,7 @@ func TestStoryUnreadAtT3IsRecorded(t *testing.T) {
 	f.put(run)
 	d := newDesk(t, f)
 	d.press("a")
-	d.sees("was never on the screen", "type unread:")
+	d.sees("has not been on the screen", "type unread:")
 	d.press("enter")
 	d.said(0)
 	d.write("unread")
@@ -186,7 +186,7 @@ func TestT3AsksForUnreadAfterAJumpToTheEnd(t *testing.T) {
 	f.put(run)
 	d := newDesk(t, f)
 	d.press("G", "a")
-	d.sees("was never on the screen", "type unread:")
+	d.sees("has not been on the screen", "type unread:")
 	d.said(0)
 }
 
@@ -217,10 +217,10 @@ func TestStoryT4WantsTheTargetTyped(t *testing.T) {
 	d.press("enter")
 	d.sees("billing@example.com", "target:")
 	d.send(tea.PasteMsg{Content: "billing@example.com"})
-	d.sees("this has to be typed")
+	d.sees("this must be typed, not pasted")
 	d.write("billing@example.org")
 	d.press("enter")
-	d.sees("that is not the target")
+	d.sees("that is not the target; type it exactly")
 	d.said(0)
 	d.send(codes["ctrl+u"])
 	d.write("billing@example.com")
@@ -242,13 +242,13 @@ func TestStoryBatch(t *testing.T) {
 	d.press("x", "x", "x")
 	d.sees("3 marked")
 	d.press("down", "down", "x")
-	d.sees("not marked: it is of another tool")
+	d.sees("not marked: its tool, run or kind differs")
 	d.press("down")
 	d.seesNot("not marked")
 	d.press("x")
 	d.sees("not marked: it has hazards")
 	d.press("A")
-	d.sees("3 changes, each with its own digest", "type their number (3)", "+9 -6 lines")
+	d.sees("3 changes, each decided by its own digest", "type how many (3)", "15 lines change (+9 -6)")
 	d.write("2")
 	d.press("enter")
 	d.sees("type 3")
@@ -281,7 +281,7 @@ func TestBatchFallsWhenOneMemberMoves(t *testing.T) {
 	gone.Status = client.Cancelled
 	d.f.put(gone)
 	d.changed(gone.ID)
-	d.sees("nothing was sent: one of the marked ones changed or ended")
+	d.sees("nothing was sent: one of the marked changes has changed or ended")
 	d.press("enter", "enter")
 	d.said(0)
 }
@@ -364,11 +364,11 @@ func TestStoryUndo(t *testing.T) {
 	d.press("2")
 	d.sees("unasked " + tail(ran.ID))
 	d.press("u") // the newest is the denied one
-	d.sees("it is denied: only what was executed can be taken back")
+	d.sees("it is denied; only executed changes can be undone")
 	d.press("j", "enter")
-	d.sees("nobody: it ran without asking", "u undo")
+	d.sees("nobody: the policy lets it run", "u undo")
 	d.press("u")
-	d.sees("would take " + tail(ran.ID) + " back and waits: 1, then m")
+	d.sees("would undo 00000003 and is pending: press 1, then m")
 	fresh := d.f.items[sample(900, t1, "", "").ID]
 	if fresh == nil || fresh.Undoes != ran.ID || fresh.Status != client.Pending {
 		t.Fatalf("got %+v", fresh)
@@ -378,11 +378,11 @@ func TestStoryUndo(t *testing.T) {
 	for range 3 {
 		d.press("j")
 	}
-	d.sees("takes back " + tail(ran.ID))
+	d.sees("undoes " + tail(ran.ID))
 	d.said(0)
 	f.undoErr = errors.New("the file has changed since")
 	d.press("2", "g", "j", "j", "u")
-	d.sees("is not taken back: the file has changed since")
+	d.sees("cannot be undone: the file has changed since")
 }
 
 // TestWantedIsNeverTheToolAlone: what is typed at T4 says where it goes, where
@@ -417,12 +417,12 @@ func TestStoryAlertUnasked(t *testing.T) {
 		t.Error("what ran as the policy says counts as grave")
 	}
 	d.press("7")
-	d.sees("ran without asking", "enter its story", "p acknowledge", "opens the story of "+tail(ran.ID), "u proposes to take it")
-	if n := strings.Count(d.screen(), "detail"); n != 1 {
+	d.sees("ran without asking", "enter details", "p acknowledge", "opens the details of "+tail(ran.ID), "u proposes an undo")
+	if n := strings.Count(d.screen(), " detail  "); n != 1 {
 		t.Errorf("the label stands %d times, want once", n)
 	}
 	d.press("enter")
-	d.sees("story of "+tail(ran.ID), "u undo")
+	d.sees("details of "+tail(ran.ID), "u undo")
 	f.alerts = append(f.alerts, client.Alert{ID: "alert_2", Kind: "diverged", Text: "the target is not what was approved", Status: "raised", At: start})
 	d.m.alerts = f.alerts
 	if !d.m.alerts.grave() {
@@ -436,7 +436,7 @@ func TestStoryUnacceptedTools(t *testing.T) {
 	f := newFake()
 	f.status.Unaccepted = 13
 	d := newDesk(t, f)
-	d.sees("13 to accept (4)", "until you accept: 13 tools", "mcpguardd accept SERVER")
+	d.sees("13 new tool definitions (4)", "13 tools, hidden from agents until accepted", "mcpguardd accept SERVER")
 	f.status.Unaccepted = 0
 	d.wait(statusEvery)
 	if strings.Contains(d.screen(), "accept") {

@@ -93,7 +93,7 @@ func (s *switchesScreen) update(m *Model, msg tea.Msg) tea.Cmd {
 func (s *switchesScreen) keys(m *Model) []hint {
 	say := "pause"
 	if s.here().set {
-		say = "run again"
+		say = "resume"
 	}
 	return []hint{{b: m.keys.Act, say: say, on: m.link.live}}
 }
@@ -107,7 +107,7 @@ func (s *switchesScreen) press(m *Model, k pressMsg) tea.Cmd {
 		return nil
 	}
 	if !m.link.live {
-		m.refuse("the daemon does not answer: what is shown may be old")
+		m.refuse("the daemon does not answer; what is shown may be out of date")
 		return nil
 	}
 	r := s.here()
@@ -143,7 +143,7 @@ func (m *Model) onSwitches(msg switchesMsg) tea.Cmd {
 }
 
 func (s *switchesScreen) draw(m *Model, w, h int) []string {
-	out := []string{m.tabs(w), m.rule(row{{m.th.Dim, m.pen.text("pausing stops calls at once; what runs already is not interrupted")}}, nil, w)}
+	out := []string{m.tabs(w), m.rule(row{{m.th.Dim, m.pen.text("a pause stops new calls at once; calls that already run are not interrupted")}}, nil, w)}
 	from, to := s.window(h - len(out))
 	for i := from; i < to; i++ {
 		r := s.rows[i]

@@ -13,11 +13,11 @@ func (m *Model) undo(a *client.Approval, hasty string) tea.Cmd {
 	case hasty != "":
 		m.refuse("%s", hasty)
 	case a.Status != client.Executed:
-		m.refuse("it is %s: only what was executed can be taken back", a.Status)
+		m.refuse("it is %s; only executed changes can be undone", a.Status)
 	case !m.link.live:
-		m.refuse("the daemon is away: nothing was asked of it")
+		m.refuse("the daemon does not answer; nothing was sent")
 	default:
-		m.say(info, "working out the way back from %s", tail(a.ID))
+		m.say(info, "preparing the undo of %s", tail(a.ID))
 		return m.call.undo(a.ID)
 	}
 	return nil
@@ -25,8 +25,8 @@ func (m *Model) undo(a *client.Approval, hasty string) tea.Cmd {
 
 func (m *Model) onUndo(msg undoMsg) {
 	if msg.err != nil {
-		m.say(bad, "%s is not taken back: %v", tail(msg.of), msg.err)
+		m.say(bad, "%s cannot be undone: %v", tail(msg.of), msg.err)
 		return
 	}
-	m.say(good, "%s would take %s back and waits: %s, then %s", tail(msg.fresh.ID), tail(msg.of), first(m.keys.Queue), first(m.keys.Merge))
+	m.say(good, "%s would undo %s and is pending: press %s, then %s", tail(msg.fresh.ID), tail(msg.of), first(m.keys.Queue), first(m.keys.Merge))
 }

@@ -100,7 +100,7 @@ func (m *Model) onAnswer(msg tea.Msg) tea.Cmd {
 		m.reasons.load(msg.reasons)
 	case savedMsg:
 		if msg.err != nil {
-			m.say(warn, "your reason was not kept for the next time: %v", msg.err)
+			m.say(warn, "your reason could not be saved for next time: %v", msg.err)
 		}
 	}
 	return nil
@@ -156,7 +156,7 @@ func (m *Model) onPaste(text string) tea.Cmd {
 	switch {
 	case m.dialog != nil && m.dialog.step != stepConfirm && !m.dialog.sent:
 		if m.dialog.step == stepTarget || m.dialog.step == stepCount || m.dialog.step == stepUnread {
-			m.dialog.why = "this has to be typed"
+			m.dialog.why = "this must be typed, not pasted"
 			return nil
 		}
 		m.dialog.input.insert(text)
@@ -190,7 +190,7 @@ func (m *Model) onKey(k tea.KeyPressMsg) tea.Cmd {
 		return m.screen.update(m, pressMsg{KeyPressMsg: k})
 	case key.Matches(k, keys.Suspend):
 		if !canSuspend() {
-			m.refuse("there is no shell to go back to: %s quits", first(keys.Quit))
+			m.refuse("there is no shell to return to; %s quits", first(keys.Quit))
 			return nil
 		}
 		return tea.Suspend
@@ -202,12 +202,12 @@ func (m *Model) onKey(k tea.KeyPressMsg) tea.Cmd {
 		m.helping, m.help = true, list{}
 		return nil
 	case key.Matches(k, keys.Refresh):
-		m.say(info, "reading everything again")
+		m.say(info, "reloading everything")
 		return tea.Batch(tea.ClearScreen, m.wake(), m.reread())
 	case key.Matches(k, keys.Mouse):
 		m.mouse = !m.mouse
 		if m.mouse {
-			m.say(info, "mouse on: it selects, it never decides")
+			m.say(info, "mouse on; it selects, but never decides")
 		} else {
 			m.say(info, "mouse off")
 		}

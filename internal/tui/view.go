@@ -119,13 +119,13 @@ func (m *Model) itemRows(l layout) (rows []string, shown bool) {
 	var body []string
 	switch {
 	case it.err != "":
-		body = m.wrapped(m.th.Bad, "The change cannot be shown: "+it.err, l.itemW)
+		body = m.wrapped(m.th.Bad, "This change cannot be shown: "+it.err, l.itemW)
 	case v == nil:
-		body = []string{row{{m.th.Dim, m.pen.text(" reading the change" + m.sign.ellipsis)}}.fit(l.itemW)}
+		body = []string{row{{m.th.Dim, m.pen.text(" loading the change" + m.sign.ellipsis)}}.fit(l.itemW)}
 	case m.pane.info:
 		body = m.infoRows(l.itemW, l.pane)
 	case it.detail.Diff.Pruned:
-		body = []string{row{{m.th.Dim, m.pen.text(" the content is no longer kept")}}.fit(l.itemW)}
+		body = []string{row{{m.th.Dim, m.pen.text(" the content is no longer stored")}}.fit(l.itemW)}
 	default:
 		v.SetSize(l.itemW, l.pane)
 		body = v.Render()
@@ -156,16 +156,16 @@ func (m *Model) emptyRows(w, h int) []string {
 			add(m.th.Text, l)
 		}
 	case !m.queue.ready:
-		add(m.th.Dim, m.pen.text("asking the daemon"+m.sign.ellipsis))
+		add(m.th.Dim, m.pen.text("connecting to the daemon"+m.sign.ellipsis))
 	default:
-		add(m.th.Good, m.pen.text(m.sign.check+" Nothing waits for you."))
+		add(m.th.Good, m.pen.text(m.sign.check+" Nothing is waiting for you."))
 		for _, l := range m.pen.wrap("When an agent wants to change something, it appears here.", max(1, w-2)) {
 			add(m.th.Dim, l)
 		}
 		if m.known {
 			if n := m.status.Unaccepted; n > 0 {
-				add(m.th.Warn, m.pen.say("Hidden from agents until you accept: %s (%s lists them).", plural(n, "tool"), first(m.keys.tab("servers"))))
-				add(m.th.Dim, m.pen.text("Look at them with: mcpguardd accept SERVER --show"))
+				add(m.th.Warn, m.pen.say("%s, hidden from agents until accepted (%s lists them).", plural(n, "tool"), first(m.keys.tab("servers"))))
+				add(m.th.Dim, m.pen.text("Review them with: mcpguardd accept SERVER --show"))
 			}
 			add(m.th.Text, safetext.Line{})
 			add(m.th.Dim, m.pen.say("%s open, level %s", plural(m.status.Sessions, "session"), m.status.Level))

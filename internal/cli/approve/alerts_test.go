@@ -47,7 +47,7 @@ func TestPromise5_RolledBackLogIsNoticed(t *testing.T) {
 	if code != exitError || !strings.Contains(stderr, "ALARM") || !strings.Contains(stderr, "approve ack log") {
 		t.Errorf("list: exit %d, %q, %q", code, stdout, stderr)
 	}
-	if code, _, stderr := r.run(pipe, "allow", string(a.ID), "--digest", a.Digest.String(), reason); code != exitRefused || !strings.Contains(stderr, "nothing is allowed") {
+	if code, _, stderr := r.run(pipe, "allow", string(a.ID), "--digest", a.Digest.String(), reason); code != exitRefused || !strings.Contains(stderr, "nothing can be approved") {
 		t.Errorf("allow: exit %d, %q", code, stderr)
 	}
 	if code, _, stderr := r.run(pipe, "ack", "log"); code != exitDone {

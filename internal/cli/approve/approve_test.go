@@ -153,7 +153,7 @@ func TestExitCodes(t *testing.T) {
 		{exitUsage, "--reason", []string{"pause"}},
 		{exitUsage, "no server", []string{"pause", "fils", reason}},
 		{exitError, "nothing is paused", []string{"resume", "files"}},
-		{exitError, "no alert", []string{"ack", "abcdefgh"}},
+		{exitError, "no open alert", []string{"ack", "abcdefgh"}},
 		{exitNotFound, "no approval fits", []string{"show", "zzzzzzzz"}},
 		{exitNotFound, "no approval", []string{"deny", string(guard.NewApprovalID()), reason}},
 		{exitRefused, "the digest differs", []string{"allow", string(a.ID), reason, "--digest", b.Digest.String()}},

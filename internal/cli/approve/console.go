@@ -90,7 +90,7 @@ func (a *app) voucher(c *client.Client) func(context.Context) error {
 		defer mu.Unlock()
 		err := quiet.vouch(ctx, c)
 		if isAlarm(err) {
-			return fmt.Errorf("nothing is allowed: %w", err)
+			return fmt.Errorf("nothing can be approved: %w", err)
 		}
 		return err
 	}

@@ -18,7 +18,7 @@ func (a *app) pause() *cobra.Command {
 	var now bool
 	c := &cobra.Command{
 		Use:   "pause [SERVER[/TOOL]] --reason TEXT",
-		Short: "stop an agent's calls: all of them, of one server, or of one tool",
+		Short: "stop calls: all, of one server, or of one tool",
 		Long: `Stops calls at once: every call and request, reads too, or those of one server or
 one tool. Agents are told that they are stopped, and servers that are paused are
 not started. What is approved but does not run yet does not run. It holds until
@@ -59,7 +59,7 @@ connect again afterwards. What has begun to change files is finished first.`,
 func (a *app) resume() *cobra.Command {
 	return &cobra.Command{
 		Use:   "resume [SERVER[/TOOL]]",
-		Short: "let calls run again that were paused under the same name",
+		Short: "resume what was paused under the same name",
 		Example: `  approve resume                     after "approve pause"
   approve resume files               after "approve pause files"`,
 		Args:              oneScope,
@@ -137,7 +137,7 @@ const ackLog = "log"
 func (a *app) ack() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ack [ALERT | ran_unasked | log]",
-		Short: "say that you have seen an alert; without one, list them",
+		Short: "acknowledge an alert; without one, list them",
 		Long: `Acknowledges an alert, for example that the policy allows more than before; it is
 shown by "approve --list" until then. An ALERT may be shortened to its last
 characters. Without one, the alerts that wait are listed. "approve ack ran_unasked"
@@ -206,7 +206,7 @@ func chosenAlerts(list []client.Alert, ref string) ([]client.Alert, error) {
 	}
 	list = slices.DeleteFunc(slices.Clone(list), func(v client.Alert) bool { return v.Kind != client.AlertRanUnasked })
 	if len(list) == 0 {
-		return nil, &codeError{exitError, errors.New("no alert waits that tells what ran without asking"), "`approve ack` lists the others"}
+		return nil, &codeError{exitError, errors.New("no open alert is about calls that ran without asking"), "`approve ack` lists the others"}
 	}
 	return list, nil
 }
@@ -222,9 +222,9 @@ func oneAlert(list []client.Alert, ref string) (client.Alert, error) {
 	if len(found) == 1 {
 		return found[0], nil
 	}
-	err := &codeError{exitError, fmt.Errorf("no alert that waits fits %q", ref), "`approve ack` lists them"}
+	err := &codeError{exitError, fmt.Errorf("no open alert matches %q", ref), "`approve ack` lists them"}
 	if len(found) > 1 {
-		err.err = fmt.Errorf("%d alerts fit %q", len(found), ref)
+		err.err = fmt.Errorf("%d alerts match %q", len(found), ref)
 	}
 	return client.Alert{}, err
 }
@@ -232,7 +232,7 @@ func oneAlert(list []client.Alert, ref string) (client.Alert, error) {
 func (p *page) alerts(list []client.Alert) {
 	a := p.app
 	if len(list) == 0 && a.terminal {
-		p.line(a.text(dim, "no alert waits"))
+		p.line(a.text(dim, "no open alerts"))
 	}
 	for _, v := range list {
 		if !a.terminal {

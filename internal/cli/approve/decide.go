@@ -80,8 +80,8 @@ word alone.`,
 		},
 	}
 	o.flags(c)
-	c.Flags().StringVar(&o.digest, "digest", "", "of the change that you saw, at least its first 12 digits")
-	c.Flags().BoolVar(&o.noWait, "no-wait", false, "do not wait for what becomes of it")
+	c.Flags().StringVar(&o.digest, "digest", "", "of the change that you saw; at least its first 12 digits")
+	c.Flags().BoolVar(&o.noWait, "no-wait", false, "do not wait for the outcome")
 	return c
 }
 
@@ -121,9 +121,9 @@ func (a *app) decide(ctx context.Context, word, ref string, o decideOptions) err
 		// fail closed: what is shown may come from a forged or old database.
 		var l *logAlarm
 		errors.As(alarm, &l)
-		return &codeError{exitRefused, fmt.Errorf("nothing is allowed: %w", alarm), l.remedy()}
+		return &codeError{exitRefused, fmt.Errorf("nothing can be approved: %w", alarm), l.remedy()}
 	default:
-		return fmt.Errorf("nothing is allowed while the audit log cannot be checked: %w", alarm)
+		return fmt.Errorf("nothing can be approved while the audit log cannot be checked: %w", alarm)
 	}
 	seen, err := c.Get(ctx, ref)
 	if err != nil {
@@ -131,8 +131,8 @@ func (a *app) decide(ctx context.Context, word, ref string, o decideOptions) err
 	}
 	if want := strings.TrimPrefix(o.digest, "sha256:"); !strings.HasPrefix(strings.TrimPrefix(seen.Digest, "sha256:"), want) {
 		return &codeError{
-			exitRefused, fmt.Errorf("the digest differs: %s is now about %s", seen.ID, seen.Digest),
-			"look at it again with `approve show " + shortID(seen.ID) + "`",
+			exitRefused, fmt.Errorf("the digest differs: %s now has %s", seen.ID, seen.Digest),
+			"review it again with `approve show " + shortID(seen.ID) + "`",
 		}
 	}
 	now, err := c.Decide(ctx, seen.ID, client.Word{Decision: word, Digest: seen.Digest, Reason: o.reason})
@@ -213,18 +213,18 @@ func (p *page) verdict(word string, d client.Detail) {
 // became writes what became of it, or what follows.
 func (p *page) became(word string, d client.Detail) {
 	a := p.app
-	later := "`approve show " + shortID(d.ID) + "` tells what became of it"
+	later := "`approve show " + shortID(d.ID) + "` shows the outcome"
 	switch {
 	case word == client.Deny:
-		p.line(a.text(dim, "nothing was changed; the agent is told your reason"))
+		p.line(a.text(dim, "nothing was changed; the agent gets your reason"))
 	case d.Status == client.Approved && d.Held:
-		p.line(a.text(dim, "it runs now; "+later))
+		p.line(a.text(dim, "it is about to run; "+later))
 	case d.Status == client.Approved:
 		p.line(a.words(dim, "it runs when the agent makes the call again, within %s", left(d.SecondsLeft)))
 	case d.Status == client.Executing:
 		p.line(a.text(dim, "it is running; "+later))
 	case d.Status == client.Stale && d.ReplacedBy != "":
-		p.line(a.text(red, "it did not run"), a.text(plain, ": the change is another one by now, and waits as "), a.name(bold, shortID(d.ReplacedBy)))
+		p.line(a.text(red, "it did not run"), a.text(plain, ": the target has changed; the new change is pending as "), a.name(bold, shortID(d.ReplacedBy)))
 	case d.Receipt == nil:
 		p.line(a.text(red, "it did not run"), a.words(plain, ": %s", cmp.Or(d.Why, d.Status)))
 	default:

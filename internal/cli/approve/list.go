@@ -166,7 +166,7 @@ func (a *app) notices(ctx context.Context, c *client.Client) {
 		return
 	}
 	if s.PolicyProblem != "" {
-		state := "the newest configuration does not load, the one before stays in force:"
+		state := "the new configuration does not load; the previous one stays in force:"
 		if s.PolicyNone {
 			state = "the configuration does not load, and none is in force, so everything is denied:"
 		}
@@ -176,7 +176,7 @@ func (a *app) notices(ctx context.Context, c *client.Client) {
 		a.note(fmt.Sprintf("the configuration lets more decide (approvers.unsigned: %s → %s); it waits for you", s.Unsigned, s.ApproversWait), "`approve approvers` shows it")
 	}
 	if s.StoreProblem != "" {
-		a.note("nothing executes at the moment: "+s.StoreProblem, "denying still works; `mcpguardd doctor` tells more")
+		a.note("nothing can run at the moment: "+s.StoreProblem, "denying still works; `mcpguardd doctor` tells more")
 	}
 	a.unaccepted(ctx, c)
 	if s.Alerts == 0 {
@@ -197,7 +197,7 @@ func (a *app) notices(ctx context.Context, c *client.Client) {
 		if v.Detail != "" {
 			text += "\n" + v.Detail
 		}
-		a.note(text, "once you have seen it: approve ack "+shortID(v.ID))
+		a.note(text, "to acknowledge it: approve ack "+shortID(v.ID))
 	}
 }
 
@@ -240,7 +240,7 @@ func (a *app) rows(p *page, list []client.Approval, o listOptions) {
 	}
 	if len(list) == 0 {
 		if len(o.status) == 0 {
-			p.line(a.text(dim, "nothing waits for you"))
+			p.line(a.text(dim, "nothing is waiting for you"))
 		} else {
 			p.line(a.text(dim, "there is nothing to list"))
 		}

@@ -184,7 +184,7 @@ func (a *app) root() *cobra.Command {
 	var plain bool
 	root := &cobra.Command{
 		Use:   "approve",
-		Short: "see what an agent wants to change, and let it or not",
+		Short: "review what an agent wants to change; approve or deny it",
 		Long: `approve shows the writes that wait for you: what each would change, computed by
 the daemon from the real files, and for how long it still waits. A write runs
 after your word, once, and only if it is still exactly the change you saw.

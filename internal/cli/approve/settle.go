@@ -14,7 +14,7 @@ func (a *app) settle() *cobra.Command {
 	var reason string
 	c := &cobra.Command{
 		Use:   "settle ID --ran|--did-not-run --reason TEXT",
-		Short: "say what became of a change whose outcome is unknown",
+		Short: "record the outcome of a change whose outcome is unknown",
 		Long: `Settles an approval that is "unknown": its change began to run, no receipt came, and
 reading the target back showed neither what was before nor what was approved.
 Look at the target yourself first. Your word is recorded as yours; nothing runs.`,

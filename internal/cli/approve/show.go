@@ -97,13 +97,13 @@ func (p *page) detail(d client.Detail) {
 	p.item("run", a.name(plain, d.RunID))
 	p.item("because", a.text(plain, d.Rule))
 	if d.Post {
-		p.item("decided by", a.text(yellow, "nobody: it ran without asking, as the policy says, and is shown afterwards"))
+		p.item("decided by", a.text(yellow, "nobody: the policy lets it run without asking; shown afterwards"))
 	}
 	if d.Claim != "" {
 		p.item("agent says", a.text(dim, d.Claim))
 	}
 	if d.Undoes != "" {
-		p.item("takes back", a.name(plain, d.Undoes))
+		p.item("undoes", a.name(plain, d.Undoes))
 	}
 	if d.Replaces != "" {
 		p.item("replaces", a.name(plain, d.Replaces), a.text(yellow, ", whose target changed meanwhile"))
@@ -124,7 +124,7 @@ func (p *page) detail(d client.Detail) {
 	p.outcome(d)
 	if d.Post && d.Status == client.Executed {
 		p.line()
-		p.line(a.text(dim, "to take it back:  "), a.words(plain, "approve undo %s", shortID(d.ID)))
+		p.line(a.text(dim, "to undo it:      "), a.words(plain, "approve undo %s", shortID(d.ID)))
 	}
 	if d.Status == client.Pending {
 		p.line()
@@ -202,7 +202,7 @@ func (p *page) outcome(d client.Detail) {
 		}
 	}
 	if r.Reconciled {
-		p.item("", a.text(dim, "found out by reading the target back afterwards"))
+		p.item("", a.text(dim, "determined afterwards by reading the target back"))
 	}
 }
 
@@ -210,7 +210,7 @@ func (p *page) outcome(d client.Detail) {
 func (p *page) change(d client.Diff) {
 	a := p.app
 	if d.Pruned {
-		p.line(a.text(dim, "the content is not there: it is no longer kept, or cannot be read at the moment"))
+		p.line(a.text(dim, "the content is not there: it is no longer stored, or cannot be read at the moment"))
 		return
 	}
 	if d.Type == "unified" || d.Type == "json_diff" {

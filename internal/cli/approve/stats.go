@@ -77,7 +77,7 @@ func (p *page) stats(s client.Stats, paused []client.Switch) {
 		p.item("over time", a.text(plain, bars(s.Over, a.safe.ASCII)), a.words(dim, "  (%s each)", span2(s.Over)))
 	}
 	if s.Truncated {
-		p.line(a.text(yellow, "there is more than was counted; ask for a shorter time with --since"))
+		p.line(a.text(yellow, "not everything was counted; use a shorter time with --since"))
 	}
 	if a.terminal || len(paused) > 0 {
 		p.paused(paused)
@@ -153,7 +153,7 @@ func (a *app) home(ctx context.Context) error {
 		}
 		p.line()
 		if len(list) == 0 {
-			p.line(a.text(plain, "Nothing waits for you. When an agent wants to change something, it is shown here:"))
+			p.line(a.text(plain, "Nothing is waiting for you. When an agent wants to change something, it is shown here:"))
 			p.line(a.text(dim, "  approve --list --watch"))
 			return p.flush()
 		}

@@ -10,7 +10,7 @@ func (a *app) undo() *cobra.Command {
 	var f fields
 	c := &cobra.Command{
 		Use:   "undo ID",
-		Short: "propose to take one executed change back",
+		Short: "propose to undo one executed change",
 		Long: `Proposes the inverse of a change that has run: as a new approval, with its own
 diff against what is there today. Nothing is changed before you allow that one.
 

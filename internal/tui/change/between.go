@@ -20,7 +20,7 @@ func Between(old, new client.Detail, o Options) *View {
 
 func between(old, new client.Detail) *doc {
 	b := &builder{doc: &doc{whole: -1, nested: looksUnified(textOf(new.Diff))}}
-	b.title("what changed since you looked")
+	b.title("what changed since you last looked")
 	said := b.said(old, new)
 	if old.Diff.Pruned || new.Diff.Pruned {
 		b.warn("the content of one of the two is no longer kept")
@@ -30,18 +30,18 @@ func between(old, new client.Detail) *doc {
 	switch {
 	case tooLong(before) || tooLong(after):
 		// fail closed: what cannot be compared must not look unchanged
-		b.warn("the changes are too long to be compared; read the new one")
+		b.warn("the changes are too long to compare; read the new one")
 	case before == after:
 		if !said {
-			b.note("nothing: the two changes are the same")
+			b.note("nothing: both changes are the same")
 		} else {
-			b.note("the lines of the two changes are the same")
+			b.note("the lines of both changes are the same")
 		}
 	case moved(before) == moved(after):
-		b.note("the same lines change; only their place in the file moved:")
+		b.note("the same lines change, at other line numbers:")
 		b.compared(before, after)
 	default:
-		b.note("line numbers of hunks are not compared")
+		b.note("line numbers are not compared")
 		b.compared(moved(before), moved(after))
 	}
 	return b.done()

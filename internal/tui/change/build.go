@@ -34,10 +34,10 @@ func build(d client.Detail, which int) *doc {
 	}
 	switch {
 	case d.Diff.Pruned:
-		b.note("the content is no longer kept")
+		b.note("the content is no longer stored")
 	case tooLong(text):
 		// fail closed: what cannot be shown must not look like nothing
-		b.warn("the change is too long to be shown; do not approve it unread")
+		b.warn("the change is too long to show; do not approve it unread")
 	case which == docRaw && text != "", which == docDocument && text != "" && d.Diff.Type != "unified" && !looksUnified(text):
 		b.whole = 0
 		b.aside = d.Diff.Type != "opaque" && textOf(d.Diff) == "" // the arguments alone
@@ -80,7 +80,7 @@ func (b *builder) shown(d client.Detail, text string) {
 		b.statement(text)
 	default:
 		if Read(d) {
-			b.note("a read; its arguments:")
+			b.note("a read, with these arguments:")
 		} else {
 			b.warn("effect not computed; you approve the arguments:")
 		}
@@ -90,7 +90,7 @@ func (b *builder) shown(d client.Detail, text string) {
 		b.value(text)
 	}
 	if len(b.off) == 0 && b.rest == "" {
-		b.note("nothing is known of what would change")
+		b.note("it is not known what would change")
 		b.value(string(arguments(d)))
 	}
 }
