@@ -106,7 +106,7 @@ func (p *page) detail(d client.Detail) {
 		p.item("undoes", a.name(plain, d.Undoes))
 	}
 	if d.Replaces != "" {
-		p.item("replaces", a.name(plain, d.Replaces), a.text(yellow, ", whose target changed meanwhile"))
+		p.item("replaces", a.name(plain, d.Replaces), a.text(yellow, ", whose target has changed"))
 	}
 	if d.ReplacedBy != "" {
 		p.item("replaced by", a.name(plain, d.ReplacedBy))

@@ -14,11 +14,11 @@ func (a *app) undo() *cobra.Command {
 		Long: `Proposes the inverse of a change that has run: as a new approval, with its own
 diff against what is there today. Nothing is changed before you allow that one.
 
-What was done to a file can be taken back, and what was done to a record whose
-server takes it back: as long as the content is kept and the target is still as
-the change left it. What was sent, run or not computed cannot be undone from
-here, and what has moved on is left to your hands. An undo can be undone; asked
-for twice, the approval that waits already is shown.`,
+Changes to files can be undone, and changes to records where their server can
+set them back, as long as the content is stored and the target is still as the
+change left it. What was sent, run or not computed cannot be undone here, and a
+target that has changed since is left to you. An undo can itself be undone; if
+one is already pending, that approval is shown.`,
 		Example: `  approve undo 4x7k2mqa`,
 		Args:    oneID, ValidArgsFunction: a.completeStatus(client.Executed),
 		RunE: func(c *cobra.Command, args []string) error {
