@@ -443,3 +443,15 @@ func TestStoryUnacceptedTools(t *testing.T) {
 		t.Errorf("it is still told:\n%s", d.screen())
 	}
 }
+
+// TestServersSayNamesThatAreClose: what could make a reviewer take one tool for
+// another, or one program for the one that was accepted, is said of its server.
+func TestServersSayNamesThatAreClose(t *testing.T) {
+	f := full()
+	f.servers[0].Names = []string{"read_file and readFile are taken for one another"}
+	f.servers[0].Changed = []string{"its program is another file than when its tools were accepted"}
+	d := newDesk(t, f)
+	d.size(120, 40)
+	d.press("4")
+	d.sees("read_file and readFile are taken for one another", "its program is another file than when its tools were accepted")
+}

@@ -123,6 +123,9 @@ func TestPromise7_HostileTextStaysText(t *testing.T) {
 					if err := hostile.Check([]byte(stdout), false); err != nil {
 						t.Errorf("approve %q: %v in %q", args, err, stdout)
 					}
+					if strings.Contains(c.Text, "\x00") && args[0] == "stats" && strings.Contains(stderr, "nul in name") {
+						continue // a name of such a server is refused as the daemon's answer is read
+					}
 					if !json.Valid([]byte(stdout)) {
 						t.Errorf("approve %q: not JSON: %q, stderr %q", args, stdout, stderr)
 					}
