@@ -373,7 +373,7 @@ func TestConsoleFollowsTheDaemon(t *testing.T) {
 	}
 	for range 2 {
 		from := d.size()
-		run("mcpguardd", "stop")
+		run("mcpguardd", "stop", "--force")
 		stopped := time.Now()
 		from = d.until(from, "no daemon")
 		said := time.Since(stopped)
