@@ -70,8 +70,13 @@ func matchAssignment(b []byte, i, end int) (from, to int, ok bool) {
 	}
 	a := assignment{b: b, name: name, nameStart: nameStart, v: v, tight: tight}
 	env := strong && tight && isEnvName(name) && !flag
-	if !strong && !v.quoted && !tight && (string(name) == "PASS" || !a.wholeLine()) {
-		return 0, 0, false // the result of a test
+	if !strong {
+		switch {
+		case !v.quoted && !tight && (string(name) == "PASS" || !a.wholeLine()):
+			return 0, 0, false // the result of a test
+		case nameStart > 1 && string(b[nameStart-2:nameStart]) == "::", bytes.IndexByte(b[v.start:v.end], '.') > 0 && decimal.run(b, v.start, window) >= v.end:
+			return 0, 0, false // a class, or a number
+		}
 	}
 	if !a.literal(env) && !a.word() {
 		return 0, 0, false
@@ -413,7 +418,7 @@ var dotted = newCharset("a-zA-Z0-9_.")
 // wordy reports whether a value is made of words and short numbers, as the names
 // of roles, classes and types are.
 func wordy(v []byte) bool {
-	parts := bytes.FieldsFunc(v, func(r rune) bool { return bytes.ContainsRune([]byte("_-./: "), r) })
+	parts := bytes.FieldsFunc(v, func(r rune) bool { return bytes.ContainsRune([]byte("_-./:?#@ "), r) })
 	long := 0
 	for _, p := range parts {
 		letters, humps := 0, 1
@@ -434,7 +439,10 @@ func wordy(v []byte) bool {
 	return long > 0 && 2*long >= len(parts)
 }
 
-var alpha = newCharset("a-zA-Z")
+var (
+	alpha   = newCharset("a-zA-Z")
+	decimal = newCharset("0-9.")
+)
 
 func passwordName(name []byte) bool {
 	var low [maxName]byte

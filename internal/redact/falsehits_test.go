@@ -128,6 +128,8 @@ func TestCodeAndStyleStay(t *testing.T) {
 		`password: "must not be empty here"`, `errors: {password: "incorrect"}`, "render_pass: \"forward2\"", "bypass: \"feature7x\"", `"getpass": "^0.1.1"`,
 		"docker run -u 1000:1000 image", "tar -pxf file1.tar", "curl -u $USER:$PASS https://x", "ssh -p2222 host", "127.0.0.1:5432:5432", "a regexp: $1$2$3", "cost: $6$ each",
 		"l.password = f[i+1]", `case "password":`, "kind: Secret\nmetadata:\n  name: x\n", "sig=none&sv=1", "key-value pairs", "AKIAIOSFODNN7EXAMPLE", "see re_export_all and SKU1234",
+		"the URL identified by `_endpoint`", "pino-http-send -u http://localhost:8080/logs", `{"types": {"cookie": ["./dist/helper/cookie"]}}`,
+		`{"Cookie": "/api/Cookies.html#cookie"}`, `lastToken = "?InterpolationInTemplate"`, "'Test2::Event::Pass' => '1.302103',",
 		"the mnemonic: mov add sub", `"kty": "documented elsewhere"`, "Token: `urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6`", `author_auth="plain"`, "sl.active, pat.match",
 		`<string name="password">Kennwort</string>`, "<password>${env.PW}</password>", "MTA.delivery.report", "ENV PATH_TOKEN_FILE /run/secrets/x",
 	} {

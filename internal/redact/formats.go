@@ -237,14 +237,18 @@ func matchIdentifiedBy(b []byte, i int) (int, int, bool) {
 		j += len("password ")
 	}
 	v := findValue(b, j)
-	return v.start, v.whole(b), v.quoted && v.end > v.start && secretWord(b[v.start:v.end])
+	return v.start, v.whole(b), v.quoted && v.quote != '`' && v.end > v.start && secretWord(b[v.start:v.end])
 }
 
 // inCommand reports whether one of the programs stands before i in its line.
 func inCommand(b []byte, i int, programs ...string) bool {
 	start, _ := lineStart(b, i, 300)
 	for _, p := range programs {
-		if n := bytes.LastIndex(b[start:i], []byte(p)); n >= 0 && boundary(b, start+n) {
+		n := bytes.LastIndex(b[start:i], []byte(p))
+		if n < 0 || n > 0 && (wordDash[b[start+n-1]] || b[start+n-1] == '.') {
+			continue
+		}
+		if at := start + n + len(p); at == i || b[at] == ' ' {
 			return true
 		}
 	}
@@ -262,7 +266,7 @@ func matchCurlUser(b []byte, i int) (int, int, bool) {
 		return 0, 0, false
 	}
 	n := bytes.IndexByte(b[v.start:v.end], ':')
-	return v.start + n + 1, v.whole(b), n > 0 && secretWord(b[v.start+n+1:v.end])
+	return v.start + n + 1, v.whole(b), n > 0 && !bytes.HasPrefix(b[v.start+n:v.end], []byte("://")) && secretWord(b[v.start+n+1:v.end])
 }
 
 func matchSSHPass(b []byte, i int) (int, int, bool) {

@@ -160,7 +160,13 @@ func (w *walker) holdsSecret(kind objectKind, name []byte, i int) bool {
 	val := w.decode(jsonrpc.Span{Start: i, End: w.stringEnd(i)})
 	switch {
 	case strong:
-		return !isVersion(val) && !(endsFold(name, "authorization") && wordy(val))
+		switch {
+		case endsFold(name, "authorization"):
+			return !wordy(val)
+		case endsFold(name, "cookie"):
+			return bytes.IndexByte(val, '=') > 0
+		}
+		return true
 	case endsFold(name, "auth"):
 		return isBasic(val)
 	case weakName(name) && len(val) > 0:
@@ -282,7 +288,7 @@ func (w *walker) text(s jsonrpc.Span, named bool) {
 	if s.Len() == 2 {
 		return
 	}
-	if !named {
+	if !named || isReference(w.decode(s)) {
 		if out := w.masked(w.decode(s)); out != nil {
 			w.edit(s, out)
 		}
@@ -292,6 +298,12 @@ func (w *walker) text(s jsonrpc.Span, named bool) {
 		w.tally[kindMember]++
 		w.edit(s, []byte(Marker(kindMember)))
 	}
+}
+
+// isReference reports whether the value of a member that is named like a secret
+// says where something is, or of which version: names of packages are names.
+func isReference(v []byte) bool {
+	return isVersion(v) || bytes.HasPrefix(v, []byte("./")) || bytes.HasPrefix(v, []byte("../"))
 }
 
 // masked returns the text without its secrets, nil if there are none.

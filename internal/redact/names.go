@@ -145,7 +145,7 @@ var plainWords = []string{
 	"prompt", "always", "invalid", "incorrect", "mismatch", "missing", "internal", "external", "plaintext", "encrypted", "generated", "random",
 	"automatic", "manual", "username", "anonymous", "textfield", "keychain", "interactive", "environment", "protected", "unchanged", "unknown",
 	"forgotten", "expired", "unsupported", "disallowed", "forbidden", "scrypt", "pbkdf2", "argon2", "bcrypt", "visible", "sensitive",
-	"textbox", "masked", "obscured", "optionally", "readonly", "writeonly", "external", "onelogin", "lastpass", "keepass", "bitwarden",
+	"different", "textbox", "masked", "obscured", "optionally", "readonly", "writeonly", "external", "onelogin", "lastpass", "keepass", "bitwarden",
 }
 
 // exampleWords stand for the password in an address.
