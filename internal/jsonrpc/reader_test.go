@@ -3,6 +3,7 @@ package jsonrpc
 import (
 	"errors"
 	"io"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -109,5 +110,49 @@ func TestReaderDoesNotHoldOversizedFrames(t *testing.T) {
 	}
 	if got := after.TotalAlloc - before.TotalAlloc; got > 4*limit {
 		t.Errorf("%d bytes allocated for a frame over the limit of %d", got, limit)
+	}
+}
+
+// cutStream fails once where a deadline would.
+type cutStream struct {
+	parts []string
+	err   error
+}
+
+func (c *cutStream) Read(p []byte) (int, error) {
+	if len(c.parts) == 0 {
+		return 0, c.err
+	}
+	n := copy(p, c.parts[0])
+	if c.parts[0] = c.parts[0][n:]; c.parts[0] == "" {
+		c.parts = c.parts[1:]
+	}
+	return n, nil
+}
+
+// TestRestIsWhatWasNotReturned: whoever reads on after an interruption loses no
+// byte and sees none twice.
+func TestRestIsWhatWasNotReturned(t *testing.T) {
+	long := strings.Repeat("y", 3*readBuffer)
+	for _, c := range []struct {
+		parts  []string
+		frames int
+		rest   string
+		whole  bool
+	}{
+		{[]string{"a\nb\nc"}, 1, "b\nc", true},
+		{[]string{"a\nb\nc"}, 2, "c", true},
+		{[]string{"a\n", "bc"}, 2, "bc", true},
+		{[]string{"a\n" + long}, 2, long, true},
+		{[]string{"a\n"}, 1, "", true},
+		{[]string{strings.Repeat("z", 5<<20)}, 1, "", false}, // over the limit: its beginning is gone
+	} {
+		r := NewReader(&cutStream{c.parts, os.ErrDeadlineExceeded}, Limits{MaxFrame: 4 << 20})
+		for range c.frames {
+			r.Next()
+		}
+		if rest, whole := r.Rest(); whole != c.whole || string(rest) != c.rest {
+			t.Errorf("%.20q after %d: %.20q, %v", c.parts, c.frames, rest, whole)
+		}
 	}
 }

@@ -27,7 +27,8 @@ const reopenTimeout = time.Minute
 type opening struct {
 	request     []byte // initialize, as the client sent it
 	initialized []byte // the notification that follows its answer
-	protocol    string // that was agreed on; "" until the answer
+	answered    bool   // the client has the answer to request
+	protocol    string // that was agreed on in it
 }
 
 // handover is the end of the client's reader, for the next daemon.
@@ -96,12 +97,16 @@ func (s *session) opens(m *jsonrpc.Message) {
 	}
 }
 
-// agreed keeps the version that the server has agreed to.
+// agreed keeps the version that the server has agreed to. One that has answered
+// with an error has opened nothing.
 func (s *session) agreed(m *jsonrpc.Message) {
-	version := textAt(m.Raw, m.Result, "protocolVersion")
 	s.who.Lock()
 	defer s.who.Unlock()
-	s.opening.protocol = version
+	if !m.Error.IsZero() {
+		s.opening = opening{}
+		return
+	}
+	s.opening.answered, s.opening.protocol = true, textAt(m.Raw, m.Result, "protocolVersion")
 }
 
 // handback is the session for the next daemon; false where it cannot go on. All
@@ -116,7 +121,7 @@ func (s *session) handback() (ipc.Handback, bool) {
 	b := ipc.Handback{Unread: s.rest.unread}
 	s.who.Lock()
 	defer s.who.Unlock()
-	whole := s.opening.protocol != ""
+	whole := s.opening.answered
 	s.update(func(in *inflight) {
 		open := in.unsaid
 		for _, r := range in.client {
@@ -201,7 +206,7 @@ func (s *session) reinitialize(ctx context.Context, m jsonrpc.Message) (jsonrpc.
 	if err != nil {
 		return m, err
 	}
-	if got := textAt(answer.Raw, answer.Result, "protocolVersion"); got != s.cfg.Kept.Protocol || got == "" {
+	if got := textAt(answer.Raw, answer.Result, "protocolVersion"); got != s.cfg.Kept.Protocol {
 		return m, fmt.Errorf("the server speaks version %q of the protocol now, and the client was told %q", got, s.cfg.Kept.Protocol)
 	}
 	s.serverInfo(&answer)
