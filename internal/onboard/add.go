@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/redact"
 	"github.com/mcpguard/mcpguard/internal/upstream"
 	"github.com/mcpguard/mcpguard/internal/workspace"
 )
@@ -260,7 +262,11 @@ func start(ctx context.Context, r Request, s *config.Server, recorded *config.En
 		// As the daemon has it: what it would not start is not to be accepted either.
 		return nil, program, fmt.Errorf("the environment variables %v of server %s were not recorded; run `mcpguardd accept %s` where they are set", missing, s.Name, s.Name)
 	}
-	spec := upstream.Spec{Name: r.Name, Command: s.Command, Args: s.Args, Env: environ, Dir: r.Folder}
+	secrets := redact.New(redact.Config{Secrets: slices.Sorted(maps.Values(values))})
+	spec := upstream.Spec{
+		Name: r.Name, Command: s.Command, Args: s.Args, Env: environ, Dir: r.Folder,
+		Redact: func(line []byte) []byte { out, _ := secrets.Text(line); return out },
+	}
 	program = ProgramOf(s, spec)
 	conn, err := upstream.Start(ctx, spec)
 	return conn, program, err

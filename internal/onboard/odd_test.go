@@ -35,6 +35,10 @@ func TestMain(m *testing.M) {
 func serveOddly(mode string, args []string) {
 	out := bufio.NewWriter(os.Stdout)
 	line := func(s string) { fmt.Fprintln(out, s); out.Flush() }
+	if mode == "tells" {
+		fmt.Fprintln(os.Stderr, "no access with", os.Getenv("CRM_TOKEN"))
+		os.Exit(3)
+	}
 	tools := `[{"name":"a1","inputSchema":{"type":"object"}}]`
 	if mode == "tools" {
 		data, err := os.ReadFile(args[0])
@@ -208,6 +212,19 @@ func TestWhatAPackageRunnerWaitsFor(t *testing.T) {
 		t.Errorf("told %q", told)
 	}
 	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSecretsOfAServerAreNotShown: a server that prints what it was given and
+// ends does not bring its secret onto the screen, which an agent may read.
+func TestSecretsOfAServerAreNotShown(t *testing.T) {
+	const secret = "correct horse battery"
+	r := oddRequest(t, "tells")
+	r.Secrets = map[string]string{"CRM_TOKEN": "env:CRM_KEY"}
+	r.Lookup = func(name string) (string, bool) { return secret, name == "CRM_KEY" }
+	_, err := NewPlan(t.Context(), r)
+	if err == nil || !strings.Contains(err.Error(), "no access with") || strings.Contains(err.Error(), secret) {
 		t.Errorf("got %v", err)
 	}
 }

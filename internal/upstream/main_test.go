@@ -150,7 +150,7 @@ func spawnHelper(mode string, attr *syscall.SysProcAttr) *os.Process {
 
 // supervisor plays a daemon with one upstream that ignores everything.
 func supervisor() {
-	s := Spec{Name: "family", Command: os.Args[0], Args: []string{helperArg, "family"}, Dir: "/", Env: []string{}}
+	s := Spec{Name: "family", Command: os.Args[0], Args: []string{helperArg, "family"}, Dir: "/", Env: []string{}, Redact: asItIs}
 	p, err := Start(context.Background(), s)
 	if err != nil {
 		fmt.Println(err)
@@ -165,10 +165,12 @@ func supervisor() {
 	block(false)
 }
 
+func asItIs(line []byte) []byte { return line }
+
 func spec(mode string) Spec {
 	return Spec{
 		Name: "test", Command: os.Args[0], Args: []string{helperArg, mode}, Dir: "/", Env: []string{},
-		StopGrace: 100 * time.Millisecond,
+		StopGrace: 100 * time.Millisecond, Redact: asItIs,
 	}
 }
 

@@ -189,9 +189,7 @@ func (d *drain) Read(b []byte) (int, error) {
 
 // keep takes one line of standard error.
 func (p *Process) keep(line []byte) {
-	if p.spec.Redact != nil {
-		line = p.spec.Redact(line)
-	}
+	line = p.spec.Redact(line)
 	p.stderr.add(line)
 	if p.spec.OnStderr != nil {
 		p.spec.OnStderr(line)

@@ -74,8 +74,9 @@ type Spec struct {
 	// WriteTimeout is how long the upstream may leave its input unread.
 	WriteTimeout time.Duration
 	MaxFrame     int // bytes; jsonrpc.DefaultMaxFrame if zero
-	// Redact, if set, is applied to each line of standard error before it is
-	// kept or passed on. It returns the line to keep.
+	// Redact is applied to each line of standard error before it is kept or passed
+	// on. It returns the line to keep. Required: what a server prints may hold the
+	// secrets that it was given.
 	Redact func(line []byte) []byte
 	// OnStderr, if set, gets each line of standard error, from one goroutine.
 	// It keeps the line only until it returns.
@@ -111,6 +112,9 @@ type Process struct {
 // may still end at once: Next then says how and what it printed last. ctx
 // bounds the start alone.
 func Start(ctx context.Context, spec Spec) (*Process, error) {
+	if spec.Redact == nil {
+		return nil, fmt.Errorf("starting server %q: nothing takes secrets out of what it prints", spec.Name) // fail closed
+	}
 	spec = spec.withDefaults()
 	p, err := start(ctx, spec)
 	if err != nil {

@@ -177,6 +177,14 @@ func TestLooksUpTheCommandInItsOwnPath(t *testing.T) {
 	}
 }
 
+func TestRefusesToStartWithoutRedaction(t *testing.T) {
+	s := spec("echo")
+	s.Redact = nil
+	if p, err := Start(t.Context(), s); err == nil || p != nil || !strings.Contains(err.Error(), "secrets") {
+		t.Errorf("started: %v", err)
+	}
+}
+
 func TestEndAtOnceTellsTheLastWords(t *testing.T) {
 	var got []string
 	s := spec("fail")
