@@ -1,15 +1,13 @@
 package expr
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Vars is what an expression may see of one call. It is read only while an
@@ -32,55 +30,61 @@ type Vars struct {
 // MaxNumber is how long a number in arguments may be, in characters.
 const MaxNumber = 64
 
-// DecodeArgs decodes a JSON object. Integers become int64, other numbers
-// float64; an integer outside int64 is an error, so that no rule ever compares
-// a rounded one.
+// DecodeArgs decodes a JSON object, and refuses whatever two readers might take
+// differently; see ArgsOf.
 func DecodeArgs(raw []byte) (map[string]any, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var m map[string]any
-	if err := dec.Decode(&m); err != nil {
+	v, err := jsonvalue.Decode(raw)
+	if err != nil {
 		return nil, fmt.Errorf("decoding arguments: %w", err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("decoding arguments: more than one value")
-	}
-	if m == nil {
-		return nil, errors.New("decoding arguments: not an object")
-	}
-	for k, v := range m {
-		n, err := number(v)
-		if err != nil {
-			return nil, fmt.Errorf("decoding arguments: %w", err)
-		}
-		m[k] = n
-	}
-	return m, nil
+	return ArgsOf(v)
 }
 
-// number replaces each json.Number under v, in place where v is a container.
-func number(v any) (any, error) {
-	switch v := v.(type) {
-	case json.Number:
-		return parseNumber(string(v))
-	case []any:
-		for i := range v {
-			n, err := number(v[i])
-			if err != nil {
-				return nil, err
-			}
-			v[i] = n
-		}
-	case map[string]any:
-		for k := range v {
-			n, err := number(v[k])
-			if err != nil {
-				return nil, err
-			}
-			v[k] = n
-		}
+// ArgsOf returns an object as expressions see it. Integers become int64, other
+// numbers float64; an integer outside int64 is an error, so that no rule ever
+// compares a rounded one.
+func ArgsOf(v jsonvalue.Value) (map[string]any, error) {
+	if v.Type() != jsonvalue.TypeObject {
+		return nil, errors.New("decoding arguments: not an object")
 	}
-	return v, nil
+	m, err := plain(v)
+	if err != nil {
+		return nil, fmt.Errorf("decoding arguments: %w", err)
+	}
+	return m.(map[string]any), nil
+}
+
+// plain returns a value of the types that JSON has in Go.
+func plain(v jsonvalue.Value) (any, error) {
+	switch v.Type() {
+	case jsonvalue.TypeNull:
+		return nil, nil
+	case jsonvalue.TypeBool:
+		return v.Bool(), nil
+	case jsonvalue.TypeNumber:
+		return parseNumber(v.Text())
+	case jsonvalue.TypeString:
+		return v.Text(), nil
+	case jsonvalue.TypeArray:
+		list := make([]any, v.Len())
+		for i, e := range v.Elems() {
+			var err error
+			if list[i], err = plain(e); err != nil {
+				return nil, err
+			}
+		}
+		return list, nil
+	case jsonvalue.TypeObject:
+		m := make(map[string]any, v.Len())
+		for name, e := range v.Members() {
+			var err error
+			if m[name], err = plain(e); err != nil {
+				return nil, err
+			}
+		}
+		return m, nil
+	}
+	return nil, errors.New("a value is absent")
 }
 
 func parseNumber(s string) (any, error) {

@@ -263,12 +263,16 @@ func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, erro
 
 // readArgs takes the arguments in both forms: canonical, for digests, and as
 // expressions see them.
-func (c *call) readArgs() (err error) {
+func (c *call) readArgs() error {
 	const repair = "use plain numbers and text in the arguments"
-	if c.tc.ArgsCanonical, err = jsonvalue.Canonical(c.tc.Args); err != nil {
+	v, err := jsonvalue.Decode(c.tc.Args)
+	if err == nil {
+		c.tc.ArgsCanonical, err = v.Canonical()
+	}
+	if err != nil {
 		return broken(guard.RuleSchema, "the arguments have no canonical form", repair)
 	}
-	args, err := expr.DecodeArgs(c.tc.Args)
+	args, err := expr.ArgsOf(v)
 	if err != nil {
 		return broken(guard.RuleSchema, "the arguments could not be read", repair)
 	}
