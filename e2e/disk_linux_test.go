@@ -153,7 +153,7 @@ func TestPromise4_NothingRunsWhileTheDiskIsUnwritable(t *testing.T) {
 	if out := g.run(nil, "approve", "allow", allowed.ID, "--digest", allowed.Digest, "--reason", "reviewed by the test"); out.code == 0 || !strings.Contains(out.errors, "denying still works") {
 		t.Errorf("a change was allowed, or refused without a word: %s", out)
 	}
-	if out := g.run(nil, "approve", "--list"); !strings.Contains(out.errors, "nothing executes at the moment") {
+	if out := g.run(nil, "approve", "--list"); !strings.Contains(out.errors, "nothing can run at the moment") {
 		t.Errorf("the list does not say so: %s", out)
 	}
 	g.deny(denied, "not while the disk is full")

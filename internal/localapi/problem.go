@@ -23,11 +23,11 @@ var sentinels = [...]struct {
 	remedy string
 }{
 	{store.ErrNotFound, http.StatusNotFound, client.CodeNotFound, "Not found", "`approve --list --status all` shows what there is"},
-	{store.ErrDigest, http.StatusConflict, client.CodeDigest, "Another digest", "look at it again with `approve show`, and decide with the digest shown there"},
+	{store.ErrDigest, http.StatusConflict, client.CodeDigest, "Another digest", "review it again with `approve show`, and decide with the digest shown there"},
 	{store.ErrIndeterminate, http.StatusServiceUnavailable, client.CodeIndeterminate, "State not known", "denying still works; look at the disk that holds the database, and run `mcpguardd doctor`"},
 	{store.ErrNotRecorded, http.StatusServiceUnavailable, client.CodeNotRecorded, "Not recorded", "nothing was changed; look at the disk that holds the database, and try again"},
 	{store.ErrShut, http.StatusServiceUnavailable, client.CodeStopping, "Stopping", "try again; the next call starts the daemon"},
-	{guard.ErrTransition, http.StatusConflict, client.CodeTransition, "Not possible now", "look at it again with `approve show`"},
+	{guard.ErrTransition, http.StatusConflict, client.CodeTransition, "Not possible now", "review it again with `approve show`"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, client.CodeTooLate, "Timed out", "look at what became of it before trying again"},
 }
 
