@@ -13,7 +13,7 @@ import (
 
 // FunctionsVersion grows when a function here answers otherwise than before;
 // what binds an expression binds it too.
-const FunctionsVersion = 1
+const FunctionsVersion = 2
 
 // pathFunctions declares under, glob and the questions that presets ask. All
 // work on slash-separated names and touch no disk.
@@ -97,18 +97,12 @@ var (
 		`|\.npmrc|\.yarnrc\.yml|\.pypirc|\.netrc|_netrc|\.pgpass|\.my\.cnf|\.git-credentials|\.htpasswd|\.vault-token` +
 		`|credentials(\.(json|ya?ml|toml|csv))?|secrets?\.(json|ya?ml|toml)|service[-_]account[^/]*\.json)$` +
 		`|(^|/)(\.aws|\.ssh|\.gnupg|\.kube|\.docker|\.azure|gcloud|\.password-store|secrets?)/`)
-	automationPaths = regexp.MustCompile(`(?i)(^|/)(\.github|\.circleci|\.buildkite|\.husky|\.claude|\.vscode|\.idea|\.devcontainer)(/|$)` +
-		`|(^|/)(\.gitlab-ci\.yml|azure-pipelines\.yml|jenkinsfile|\.mcp\.json|\.gitmodules|\.gitattributes|\.pre-commit-config\.ya?ml)$`)
 	gitPaths = regexp.MustCompile(`(?i)(^|/)\.git(/|$)`)
 )
 
 // SecretPath reports whether a path is one that by custom holds keys or
 // credentials.
 func SecretPath(p string) bool { return secretPaths.MatchString(path.Clean(p)) }
-
-// AutomationPath reports whether a file there is run or obeyed by an editor, an
-// agent, a hook or a build service without anyone starting it.
-func AutomationPath(p string) bool { return automationPaths.MatchString(path.Clean(p)) }
 
 // GitPath reports whether a path is a repository's own data.
 func GitPath(p string) bool { return gitPaths.MatchString(path.Clean(p)) }
