@@ -11,8 +11,10 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/mcpguard/mcpguard/internal/document"
 	"github.com/mcpguard/mcpguard/internal/hook"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // Scope says for whom an entry of a client's configuration holds.
@@ -345,35 +347,48 @@ func (e *Entry) where() string {
 	return string(e.Scope) + " scope"
 }
 
-// edits make the entry start the guard; every other byte of it stays.
+// edits make the entry start the guard; every other byte of it stays. Only the
+// entry is read and written as a document: what else such a file holds, years of
+// history in one of Claude Code, need not be one.
 func (e *Entry) edits(program, server, home string) ([]jsonrpc.Edit, error) {
 	if e.command.IsZero() {
 		return nil, fmt.Errorf("changing %s in %s: it has no command", e.Name, e.File.Path)
 	}
-	words := `["stdio", ` + string(jsonrpc.QuoteString(server))
+	args := []string{"stdio", server}
 	if hook.ServerWord(e.Name) != hook.ServerWord(server) {
-		words += `, "--as", ` + string(jsonrpc.QuoteString(e.Name)) // by which the client's hooks know it
+		args = append(args, "--as", e.Name) // by which the client's hooks know it
 	}
-	words += `]`
-	last := max(e.command.End, e.args.End)
-	behind := jsonrpc.Span{Start: last, End: last}
-	edits := []jsonrpc.Edit{{Span: e.command, With: jsonrpc.QuoteString(program)}}
-	if e.args.IsZero() {
-		edits = append(edits, jsonrpc.Edit{Span: behind, With: []byte(`, "args": ` + words)})
-	} else {
-		edits = append(edits, jsonrpc.Edit{Span: e.args, With: []byte(words)})
-	}
-	env := "{}"
+	env := map[string]string{}
 	if home != "" {
-		env = `{"MCPGUARD_HOME": ` + string(jsonrpc.QuoteString(home)) + `}`
+		env["MCPGUARD_HOME"] = home
 	}
-	switch {
-	case !e.env.IsZero():
-		edits = append(edits, jsonrpc.Edit{Span: e.env, With: []byte(env)})
-	case home != "":
-		edits = append(edits, jsonrpc.Edit{Span: behind, With: []byte(`, "env": ` + env)})
+	var p jsonvalue.Patch
+	for _, m := range []struct {
+		name  string
+		value any
+	}{{"command", program}, {"args", args}, {"env", env}} {
+		if m.name == "env" && home == "" && e.env.IsZero() {
+			continue
+		}
+		raw, err := json.Marshal(m.value)
+		if err != nil {
+			return nil, fmt.Errorf("changing %s in %s: %w", e.Name, e.File.Path, err)
+		}
+		v, err := jsonvalue.Decode(raw)
+		if err != nil {
+			return nil, fmt.Errorf("changing %s in %s: %w", e.Name, e.File.Path, err)
+		}
+		p = append(p, jsonvalue.Op{Op: jsonvalue.OpAdd, Path: jsonvalue.FormatPointer(m.name), Value: v})
 	}
-	return edits, nil
+	// With what stands before it on its line, so that the layout shows.
+	b := e.File.json()
+	line := b[bytes.LastIndexByte(b[:e.value.Start], '\n')+1:]
+	indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]
+	out, _, err := document.Patch("entry.json", append(bytes.Clone(indent), e.value.Of(b)...), p)
+	if err != nil {
+		return nil, fmt.Errorf("changing %s in %s: %w", e.Name, e.File.Path, err)
+	}
+	return []jsonrpc.Edit{{Span: e.value, With: out[len(indent):]}}, nil
 }
 
 // with returns the file with edits applied, checked to be what was meant.

@@ -84,6 +84,11 @@ func (p *planner) item(e *Entry) *Item {
 		p.plan(it)
 	}
 	if it.Refused == "" {
+		if _, err := e.edits(p.im.Request.Program, it.Server, p.im.Request.GuardHome); err != nil {
+			it.Server, it.Same, it.Refused = "", "", err.Error()
+		}
+	}
+	if it.Refused == "" {
 		p.notes(it)
 	}
 	return it
