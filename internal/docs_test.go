@@ -147,3 +147,26 @@ func TestPackagesAreDescribed(t *testing.T) {
 		}
 	}
 }
+
+// TestWhereAChangeGoes holds the files that docs/architecture.md sends a change
+// to against those that are there.
+func TestWhereAChangeGoes(t *testing.T) {
+	_, table, _ := strings.Cut(pages(t)["docs/architecture.md"], "## Where a change goes")
+	table, _, _ = strings.Cut(table, "\n\n`Test")
+	rows := regexp.MustCompile("(?m)^\\| (?:a|an) .*$").FindAllString(table, -1)
+	if len(rows) != 5 {
+		t.Errorf("the table has %d changes, want the five most likely", len(rows))
+	}
+	for _, row := range rows {
+		files := regexp.MustCompile("`((?:internal|configs|docs|e2e)/[a-zA-Z_./]+)`").FindAllStringSubmatch(row, -1)
+		if len(files) == 0 {
+			t.Errorf("no file in %q", row)
+		}
+		for _, f := range files {
+			name := filepath.Join("..", strings.Replace(f[1], "NAME", "*", 1))
+			if found, err := filepath.Glob(name); err != nil || len(found) == 0 {
+				t.Errorf("there is no %s, of %.60q", f[1], row)
+			}
+		}
+	}
+}
