@@ -33,7 +33,7 @@ func main() {
 	flag.StringVar(&b.bin, "bin", "", "folder with mcpguardd, approve and echo")
 	flag.StringVar(&b.everything, "everything", "", "script of @modelcontextprotocol/server-everything")
 	flag.IntVar(&b.scale, "scale", 10, "blocks per measurement")
-	only := flag.String("only", "", "measure only this: reads, everything, throughput, decision, pause, pending, large, shim, hooks, diff, console")
+	only := flag.String("only", "", "measure only this: reads, everything, throughput, decision, pause, pending, held, large, shim, hooks, diff, console")
 	flag.StringVar(&b.crowd, "crowd", "", "with -only console: only what waits under this name, such as 100,000")
 	flag.Parse()
 	if err := b.run(*only); err != nil {
@@ -76,7 +76,7 @@ func (b *bench) run(only string) (err error) {
 		measure func(context.Context) error
 	}{
 		{"reads", b.reads}, {"everything", b.readsOfEverything}, {"throughput", b.throughput},
-		{"shim", b.shim}, {"hooks", b.hooks}, {"decision", b.decision}, {"pause", b.pause}, {"pending", b.pending}, {"large", b.large}, {"diff", b.diff}, {"console", b.console},
+		{"shim", b.shim}, {"hooks", b.hooks}, {"decision", b.decision}, {"pause", b.pause}, {"pending", b.pending}, {"held", b.held}, {"large", b.large}, {"diff", b.diff}, {"console", b.console},
 	} {
 		if only != "" && only != m.name {
 			continue

@@ -228,7 +228,7 @@ func (d *Desk) takeOver(ctx context.Context, found, a guard.Approval) (*Ticket, 
 // so that no decision is missed.
 func (d *Desk) fresh(ctx context.Context, a guard.Approval, events []audit.Event) (*Ticket, error) {
 	d.mu.Lock()
-	d.open[a.ID] = &entry{approval: a}
+	d.open[a.ID] = &entry{approval: light(a)}
 	d.mu.Unlock()
 	if err := d.store.Submit(ctx, a, events...); err != nil {
 		d.mu.Lock()
@@ -236,7 +236,17 @@ func (d *Desk) fresh(ctx context.Context, a guard.Approval, events []audit.Event
 		d.mu.Unlock()
 		return nil, fmt.Errorf("keeping the approval: %w", err)
 	}
+	a = light(a)
 	return d.attach(a, a), nil
+}
+
+// light is an approval without its contents, which the store has: a desk keeps
+// thousands.
+func light(a guard.Approval) guard.Approval {
+	a.Args = nil
+	c := &a.Preview.Change
+	c.Text, c.Patch, c.Preview, c.Facts = "", nil, nil, guard.Facts{}
+	return a
 }
 
 // attach makes the call of a the live one of the approval as it stands.
@@ -357,7 +367,7 @@ func (d *Desk) see(a guard.Approval) {
 	if e == nil || a.Version < e.approval.Version {
 		return
 	}
-	e.approval = a
+	e.approval = light(a)
 	d.apply(e)
 	d.wake()
 }

@@ -38,7 +38,7 @@ type Ticket struct {
 	decided chan struct{} // closed once result is set
 	lost    chan struct{} // closed once the call may not execute any more
 
-	result Result // guarded by desk.mu
+	result *Result // nil while undecided; guarded by desk.mu
 }
 
 // decide and lose run with desk.mu held.
@@ -48,7 +48,7 @@ func (t *Ticket) decide(r Result) {
 		return
 	default:
 	}
-	t.result = r
+	t.result = &r
 	select {
 	case <-t.decided:
 	default:
@@ -78,6 +78,9 @@ func (t *Ticket) Approval() guard.Approval {
 	if e := t.desk.open[t.id]; e != nil {
 		return e.approval
 	}
+	if t.result == nil {
+		return guard.Approval{}
+	}
 	return t.result.Approval
 }
 
@@ -99,7 +102,10 @@ func (t *Ticket) Decided() <-chan struct{} { return t.decided }
 func (t *Ticket) Result() Result {
 	t.desk.mu.Lock()
 	defer t.desk.mu.Unlock()
-	return t.result
+	if t.result == nil {
+		return Result{}
+	}
+	return *t.result
 }
 
 // Lost is closed when the call can no longer execute under this approval:
@@ -266,7 +272,7 @@ func (t *Ticket) Replace(ctx context.Context, fresh guard.Approval, events ...au
 	}
 	fresh.Replaces = t.id
 	d.mu.Lock()
-	d.open[fresh.ID] = &entry{approval: fresh}
+	d.open[fresh.ID] = &entry{approval: light(fresh)}
 	d.mu.Unlock()
 	kept, err := d.store.Replace(ctx, t.id, fresh)
 	if err != nil {
@@ -275,7 +281,7 @@ func (t *Ticket) Replace(ctx context.Context, fresh guard.Approval, events ...au
 		d.mu.Unlock()
 		return nil, errors.Join(fmt.Errorf("replacing %s: %w", t.id, err), t.End(ctx, guard.Stale, WhyReplaced))
 	}
-	next := d.attach(kept, fresh)
+	next := d.attach(light(kept), fresh)
 	d.mu.Lock()
 	if e := t.mine(); e != nil {
 		delete(d.open, t.id)

@@ -273,7 +273,7 @@ func (TimeBoxWords) noun() string { return "a time box" }
 // Quotas bound what clients may hold open, so that none of them can exhaust the
 // guard.
 type Quotas struct {
-	Held      Size `yaml:"held" doc:"Bytes of all calls that wait for an approval; a call beyond it is refused. Default: 256MiB."`
+	Held      Size `yaml:"held" doc:"Size of all calls that have not ended, those that wait for an approval included; a call beyond it is refused. Default: 256MiB."`
 	HeldCalls int  `yaml:"held_calls" doc:"Calls of one client that wait for an approval at once. Default: 256."`
 	Sessions  int  `yaml:"sessions" doc:"Sessions that one client may have open at once. Default: 64."`
 }

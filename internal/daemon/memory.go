@@ -2,7 +2,10 @@ package daemon
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/store"
 )
@@ -14,33 +17,71 @@ import (
 const (
 	gcCalm    = 200
 	gcCrowded = 35
-	crowd     = 128 // open approvals
+	crowd     = 64       // open approvals
+	weight    = 16 << 20 // bytes of calls that have not ended
+	calm      = time.Second
+	spare     = 4 << 20 // bytes that may stay unused then
 )
 
 // collectToFit sets how much garbage there may be by how many approvals are
-// open, until ctx ends.
+// open and how long their calls are, until ctx ends.
 func (d *daemon) collectToFit(ctx context.Context) {
 	w := d.store.Watch()
 	defer w.Close()
 	crowded := false
 	set := func() {
-		n := d.store.CountOpen()
+		n, held := d.store.CountOpen(), d.meter.Held()
 		switch {
-		case !crowded && n >= crowd:
+		case !crowded && (n >= crowd || held >= weight):
 			crowded = true
 			debug.SetGCPercent(gcCrowded)
-		case crowded && n < crowd/2:
+		case crowded && n < crowd/2 && held < weight/2:
 			crowded = false
 			debug.SetGCPercent(gcCalm)
 		}
 	}
 	for set(); ; set() {
-		c, err := w.Next(ctx)
+		c, err := next(ctx, w, crowded)
 		for err == nil && c.Kind != store.ChangeApproval && c.Kind != store.ChangeResync {
-			c, err = w.Next(ctx)
+			c, err = next(ctx, w, crowded)
 		}
 		if err != nil {
 			return
 		}
 	}
+}
+
+// next returns the next change. In a crowd, what a burst of calls or of readers
+// has left goes back to the system once it is over.
+func next(ctx context.Context, w *store.Watcher, crowded bool) (store.Change, error) {
+	for first := true; crowded; first = false {
+		moment, cancel := context.WithTimeout(ctx, calm)
+		c, err := w.Next(moment)
+		cancel()
+		if err == nil || moment.Err() == nil || ctx.Err() != nil {
+			return c, err
+		}
+		if first {
+			debug.FreeOSMemory() // each collection halves the stacks of those that wait
+			runtime.GC()
+		}
+		if first || unused() > spare {
+			debug.FreeOSMemory()
+		}
+	}
+	return w.Next(ctx)
+}
+
+// unused is how much memory the program has from the system and does not use,
+// in bytes.
+func unused() uint64 {
+	list := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}}
+	metrics.Read(list)
+	n := uint64(0)
+	for _, m := range list {
+		if m.Value.Kind() == metrics.KindUint64 {
+			n += m.Value.Uint64()
+		}
+	}
+	return n
 }

@@ -137,7 +137,7 @@ func (d *daemon) proxyNative(ctx context.Context, r *nativeRun) error {
 		Upstream: func(context.Context) (upstream.Conn, error) { return r.tools.Upstream(), nil },
 		Policy:   d.policy.Load,
 		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
-		Redactor: d.secrets, Clock: d.clock, Roots: r.roots, Grace: nativeGrace,
+		Redactor: d.secrets, Clock: d.clock, Spill: d.cfg.Paths.State, Roots: r.roots, Grace: nativeGrace,
 		Log:    d.log.With("session", r.ID, "server", r.Server),
 		Notice: r.notice, Waiting: r.waits, Changed: r.changed, Context: d.natives.context(r.session), NeedsPerson: r.tools.NeedsPerson,
 	})

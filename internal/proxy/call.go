@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -31,6 +32,11 @@ type call struct {
 	vars   *expr.Vars
 	memo   effect.Memo
 	def    []byte // the tool's definition, as the upstream listed it
+
+	room    claimed  // what it takes up of the guard
+	away    *os.File // the bytes of msg, while they are not in memory
+	awaySum digest.Digest
+	resting bool // what can be read again from msg is not kept
 
 	repeats   bool // an identical call waits for its approval already
 	continues bool // and this one joins it, so that it does not count again
@@ -71,7 +77,13 @@ func (s *session) newCall(r *request, m jsonrpc.Message) *call {
 // call follows one tools/call to its answer and its last record.
 func (s *session) call(ctx context.Context, c *call) {
 	defer s.recovered(c)
-	frame, err := s.follow(ctx, c)
+	defer c.leaveRoom()
+	c.tc.Tool = c.req.tool // for the record, until it is known better
+	var frame []byte
+	err := s.enterRoom(c) // what waits is bounded
+	if err == nil {
+		frame, err = s.follow(ctx, c)
+	}
 	if err != nil {
 		frame = s.refuse(c, err)
 	}
@@ -139,7 +151,7 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 		}
 	}
 	for round := 0; ; round++ {
-		if err := s.hold(ctx, c, ticket); err != nil { // only on ask: a human decides
+		if err := s.hold(ctx, c, ticket, ready); err != nil { // only on ask: a human decides
 			return nil, err
 		}
 		held, err := s.lock(ctx, c, ticket, ready)
@@ -214,6 +226,9 @@ func (s *session) storeCall(c *call, limit int) store.Call {
 // identifyTool reads what is called, and finds the policy and the definition
 // in force for it.
 func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, error) {
+	if err := s.workOn(ctx, c); err != nil {
+		return nil, err
+	}
 	at, ok := c.msg.Param("name")
 	if ok {
 		c.tc.Tool, ok = jsonrpc.String(c.msg.Raw, at)

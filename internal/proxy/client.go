@@ -120,10 +120,11 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 			s.toClient(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "mcpguard refused this request: "+why, nil))
 			return
 		}
+		c := s.newCall(r, m) // it alone keeps the message
 		s.followers.run(s.ctx, func() {
 			defer s.calls.Done()
 			defer r.cancel(nil)
-			follow(ctx, s.newCall(r, m))
+			follow(ctx, c)
 		})
 		return
 	}

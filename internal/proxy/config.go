@@ -101,6 +101,10 @@ type Config struct {
 	// computed; may be empty.
 	Note string
 
+	// Spill is a folder on a disk for the bytes of long calls that wait; empty
+	// keeps them in memory.
+	Spill string
+
 	Limits jsonrpc.Limits // zero: the defaults
 	Grace  time.Duration  // for executions at the end of the session; zero: 10 s
 	Log    *slog.Logger   // names the session; may be nil

@@ -65,6 +65,12 @@ var errStale = errors.New("the call is stale")
 // target through the guard, and makes its intent durable. The bound value is
 // the call as it is now; with errStale it has to be asked for again.
 func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approved *bound) (*bound, *guard.Intent, error) {
+	if err := s.workOn(ctx, c); err != nil { // before the claim: a call that is worked on may wait for one
+		if t != nil {
+			return nil, nil, s.leave(ctx, t, context.Cause(ctx))
+		}
+		return nil, nil, err
+	}
 	if t != nil {
 		if err := t.Claim(); err != nil {
 			return nil, nil, s.lost(c, t)
@@ -122,6 +128,9 @@ func (s *session) record(ctx context.Context, c *call, t *approval.Ticket, b *bo
 
 // lookAgain takes all steps from policy to digest once more.
 func (s *session) lookAgain(ctx context.Context, c *call) (*bound, error) {
+	if err := c.wake(); err != nil {
+		return nil, err
+	}
 	tool, err := s.toolInForce(c)
 	if err != nil {
 		return nil, err
@@ -237,6 +246,7 @@ func (s *session) send(c *call, effects []guard.Effect) error {
 // Nothing that the client does stops it from being recorded.
 func (s *session) execute(c *call, b *bound, in *guard.Intent, held *Held) []byte {
 	defer s.update(func(*inflight) { c.req.finish = false })
+	c.room.done()
 	e := execution{call: c, intent: *in, started: s.now()}
 	e.end = s.run(c, b)
 	receipt := s.receipt(&e)

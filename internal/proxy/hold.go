@@ -15,6 +15,9 @@ import (
 
 // submit asks for approval, or joins the identical call that already does.
 func (s *session) submit(ctx context.Context, c *call, b *bound) (*approval.Ticket, error) {
+	if err := s.holdOne(c); err != nil {
+		return nil, err
+	}
 	a := s.approvalOf(c, b)
 	t, err := s.cfg.Desk.Submit(ctx, a, s.requested(c, a))
 	if err != nil {
@@ -62,10 +65,13 @@ func (s *session) approvalOf(c *call, b *bound) guard.Approval {
 // hold waits for the decision. While it does, the client hears of it by
 // progress; a client that would give up is answered before it does. Without a
 // ticket there is nothing to wait for.
-func (s *session) hold(ctx context.Context, c *call, t *approval.Ticket) error {
+func (s *session) hold(ctx context.Context, c *call, t *approval.Ticket, b *bound) error {
 	if t == nil {
+		c.room.done()
 		return nil
 	}
+	s.rest(c, b)
+	c.room.done()
 	var patience <-chan time.Time
 	if d, limited := s.patience(c); limited {
 		timer := time.NewTimer(d)
@@ -196,6 +202,13 @@ func (s *session) progress(c *call, t *approval.Ticket, n int) {
 	if c.req.token.IsZero() {
 		return
 	}
+	s.sayProgress(c, t, n)
+}
+
+// sayProgress stands apart from hold like result.
+//
+//go:noinline
+func (s *session) sayProgress(c *call, t *approval.Ticket, n int) {
 	a := t.Approval()
 	left := max(0, a.Expires.Left(s.cfg.Clock.Now())).Round(time.Second)
 	s.toClient(jsonrpc.Notify("notifications/progress", map[string]any{

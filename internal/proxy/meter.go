@@ -16,6 +16,7 @@ type Meter struct {
 	tools   map[toolKey]*usage
 	servers map[toolKey]int             // calls in flight, by key without a tool
 	last    map[digest.Digest]time.Time // of identical calls, by what they are
+	room    room
 }
 
 type toolKey struct{ tenant, server, tool string }

@@ -17,6 +17,7 @@ import (
 // are done, so that safety costs the slower of the two. How it ended is recorded
 // once the client has its answer.
 func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output int) ([]byte, error) {
+	c.room.done()
 	if err := s.commit(c, output); err != nil {
 		return nil, gaveUp(err)
 	}
