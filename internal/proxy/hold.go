@@ -70,7 +70,7 @@ func (s *session) hold(ctx context.Context, c *call, t *approval.Ticket, b *boun
 		c.room.done()
 		return nil
 	}
-	s.rest(c, b)
+	s.lighten(c, b)
 	c.room.done()
 	var patience <-chan time.Time
 	if d, limited := s.patience(c); limited {

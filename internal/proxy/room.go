@@ -205,9 +205,9 @@ func (s *session) holdOne(c *call) error {
 	return nil
 }
 
-// rest lets go of what can be read again from the call's bytes while it waits.
+// lighten lets go of what can be read again from the call's bytes while it waits.
 // The store has what the reviewer reads.
-func (s *session) rest(c *call, b *bound) {
+func (s *session) lighten(c *call, b *bound) {
 	s.putAway(c)
 	c.resting = true
 	c.tc.Args, c.tc.ArgsCanonical, c.vars = nil, nil, nil
