@@ -23,13 +23,23 @@ type answer struct {
 	ctx      context.Context
 	end      context.CancelCauseFunc
 	alarm    *time.Timer // nil where the caller bounds the wait
+	look     *time.Timer // likewise
 }
+
+// stoppedLook is when it is looked whether the daemon was stopped.
+const stoppedLook = time.Second
 
 // await begins the wait for an answer.
 func (c *Client) await(ctx context.Context, patience time.Duration) (context.Context, *answer) {
 	a := &answer{patience: patience}
 	a.ctx, a.end = context.WithCancelCause(ctx)
 	if patience > 0 {
+		// One that was stopped will not answer: there is nothing to wait for.
+		a.look = time.AfterFunc(min(stoppedLook, patience), func() {
+			if p, err := ipc.Listener(a.ctx, c.path); err == nil && p.Stopped {
+				a.end(&silenceError{ipc.Unanswered(ctx, c.path)})
+			}
+		})
 		a.alarm = time.AfterFunc(patience, func() {
 			a.end(&silenceError{fmt.Errorf("it has not answered for %s: %w", patience, ipc.Unanswered(ctx, c.path))})
 		})
@@ -64,6 +74,7 @@ func (a *answer) Read(p []byte) (int, error) {
 func (a *answer) Close() error {
 	if a.alarm != nil {
 		a.alarm.Stop()
+		a.look.Stop()
 	}
 	a.end(nil)
 	if a.body == nil {

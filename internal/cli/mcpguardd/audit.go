@@ -91,7 +91,7 @@ func withLog[T any](ctx context.Context, use func(auditLog) (T, error)) (out T, 
 	defer api.Close()
 	if _, err := api.Status(ctx); err == nil {
 		return use(remoteLog{api})
-	} else if !errors.Is(err, client.ErrUnreachable) {
+	} else if !errors.Is(err, ipc.ErrNoDaemon) {
 		return out, reached(err)
 	}
 	l, err := store.OpenLog(store.Options{Path: p.DB(), Clock: clock.System()})
