@@ -103,6 +103,11 @@ func TestPromise4_AFullDisk(t *testing.T) {
 		}
 	}
 	t.Logf("%d calls ran, %d were refused", len(ran), refused)
+	for _, list := range [][]string{{"--list", "--status", "all"}, {"show", waiting.ID}, {"log"}} {
+		if out := g.run(nil, "approve", list...); out.code != 0 {
+			t.Errorf("approve %s needs room: %s", list, out)
+		}
+	}
 	if out := g.run(nil, "approve", "deny", waiting.ID, "--reason", "not while the disk is full"); out.code != 0 {
 		t.Errorf("a denial needs room: %s", out)
 	}

@@ -153,6 +153,8 @@ func (d *daemon) openStore() (*store.Store, error) {
 	st, err := store.Open(store.Options{
 		Path: d.cfg.Paths.DB(), Clock: d.clock, Log: d.log,
 		CreateNew: d.first,
+		// The daemon before may be reading its file once more before it lets go.
+		LockTimeout: 3 * time.Second,
 	})
 	if errors.Is(err, store.ErrMissing) {
 		return nil, fmt.Errorf("opening %s: %w\n%s", d.cfg.Paths.DB(), err, store.WayOut(d.cfg.Paths.DB()))

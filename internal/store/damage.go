@@ -84,6 +84,11 @@ func history() []string {
 
 // check is the search for damage that each start makes in the background.
 type check struct {
+	// quick says that pages are compared with their checksums, which takes a
+	// tenth of a second for 100 MB: nothing executes before that has ended. To
+	// read every record instead, after a crash, takes too long to wait for; the
+	// form of the pages was checked before.
+	quick  bool
 	cancel context.CancelFunc
 	done   chan struct{} // closed when it has ended
 	whole  atomic.Bool   // it has read everything
@@ -108,7 +113,7 @@ func (c *check) end() {
 // the checksums, which keeps the pages from being used again meanwhile.
 func (s *Store) startCheck(pin *bolt.Tx) {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &check{cancel: cancel, done: make(chan struct{})}
+	c := &check{quick: pin != nil, cancel: cancel, done: make(chan struct{})}
 	s.check.Store(c)
 	go func() { // owned by the store; Close ends it, and so does the file being opened again
 		defer close(c.done)
@@ -226,6 +231,9 @@ func (s *Store) checked(ctx context.Context) error {
 	late := time.NewTimer(s.writeTimeout)
 	defer late.Stop()
 	c := s.check.Load()
+	if !c.quick {
+		return nil
+	}
 	select {
 	case <-c.done:
 		if !c.whole.Load() {
@@ -317,7 +325,8 @@ func (s *Store) Problem() string {
 	if err := s.sameFiles(); err != nil {
 		return err.Error()
 	}
-	if err := s.check.Load().failed.Load(); err != nil {
+	if c := s.check.Load(); c.quick && c.failed.Load() != nil {
+		err := c.failed.Load()
 		return "the database could not be searched for damage, and nothing executes: " + (*err).Error() + "\n" + WayOut(s.path)
 	}
 	if found := s.check.Load().damaged(); len(found) > 0 {
@@ -328,10 +337,14 @@ func (s *Store) Problem() string {
 }
 
 // endCheck lets the search come to its end, for checksums are kept only of what
-// was compared; a large file on a slow disk is given up.
+// was looked at; a large file on a slow disk is given up.
 func (s *Store) endCheck() {
 	c := s.check.Load()
-	late := time.NewTimer(5 * time.Second)
+	patience := time.Second
+	if c.quick {
+		patience = 5 * time.Second
+	}
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	select {
 	case <-c.done:
