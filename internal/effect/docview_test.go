@@ -3,6 +3,7 @@ package effect
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -180,7 +181,11 @@ func TestSecretsInWhatIsAdded(t *testing.T) {
 	if !has("x\ntoken " + token + "\nagain " + token[:38] + "CD\n") {
 		t.Error("an added secret is not seen")
 	}
-	p := mustPlan(t, b, input(t, m{"path": root + "/a.txt", "content": token}, root))
+	p := mustPlan(t, b, input(t, m{"path": root + "/a.txt", "content": "y\nagain " + token[:38] + "CD\n"}, root))
+	if !slices.ContainsFunc(p.Hazards, func(h guard.Hazard) bool { return h.Text == "adds what looks like a GitHub token" }) {
+		t.Errorf("hazards %+v", p.Hazards)
+	}
+	p = mustPlan(t, b, input(t, m{"path": root + "/a.txt", "content": token}, root))
 	if !strings.Contains(p.Change.Text, token) {
 		t.Error("the reviewer does not see what is written")
 	}

@@ -68,7 +68,7 @@ func (b *Binding) contentHazards(c content, v texts, r diff.Result, text int) []
 	}
 	out = append(out, encodingHazards(c, v, r)...)
 	if !r.Binary {
-		out = append(out, secretHazards("what is added", addedText(r))...)
+		out = append(out, secretHazards("adds", addedText(r))...)
 	}
 	if !c.exists {
 		return append(out, textHazards(bytes.TrimPrefix(v.after, utf8BOM))...)

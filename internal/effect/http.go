@@ -102,7 +102,7 @@ func (httpKind) plan(_ context.Context, b *Binding, in Input, at resolved) (guar
 		Change: guard.Change{Type: guard.ChangeHTTP, Text: text, Facts: guard.Facts{HTTP: &guard.HTTPFacts{
 			Method: method, URL: raw, Scheme: u.Scheme, Host: host, HostShown: shown, Port: u.Port(), Path: u.EscapedPath(), Query: u.RawQuery, Body: body,
 		}}},
-		Hazards: slices.Concat(addressHazards(u, host), secretHazards("what is sent", []byte(raw+"\n"+body)), textHazards([]byte(text))),
+		Hazards: slices.Concat(addressHazards(u, host), secretHazards("sends", []byte(raw+"\n"+body)), textHazards([]byte(text))),
 		Summary: oneLine(method + " " + u.Scheme + "://" + withPort(host, u.Port())),
 	}, nil
 }

@@ -114,7 +114,7 @@ func (messageKind) plan(ctx context.Context, b *Binding, in Input, at resolved) 
 		Effects:     []guard.Effect{{Kind: Message, Resource: at.targets[0], Diff: digest.Sum([]byte(text))}},
 		Change:      guard.Change{Type: guard.ChangeMessage, Text: text, Facts: guard.Facts{Message: &f}},
 		SideEffects: []guard.SideEffect{{Text: reachText(f)}, notReversible},
-		Hazards:     slices.Concat(messageHazards(f, all), secretHazards("what is sent", []byte(f.Subject+"\n"+f.Body)), textHazards([]byte(text))),
+		Hazards:     slices.Concat(messageHazards(f, all), secretHazards("sends", []byte(f.Subject+"\n"+f.Body)), textHazards([]byte(text))),
 		Summary:     "send to " + whoText(f),
 	}
 	return p, b.undisclosedArgs(in, &p)

@@ -67,7 +67,8 @@ var detector = sync.OnceValue(func() *redact.Redactor { return redact.New(redact
 
 // secretHazards looks for secrets in the text that is new. It is shown as it
 // is: a payload must not be able to hide as a secret.
-func secretHazards(what string, added []byte) []guard.Hazard {
+// does says what the call does with it.
+func secretHazards(does string, added []byte) []guard.Hazard {
 	if len(added) == 0 {
 		return nil
 	}
@@ -78,13 +79,13 @@ func secretHazards(what string, added []byte) []guard.Hazard {
 	_, found := detector().Text(added)
 	var kinds []string
 	for _, f := range found {
-		if !slices.Contains(kinds, f.Kind) {
-			kinds = append(kinds, f.Kind)
+		if kind := redact.Describe(f.Kind); !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
 		}
 	}
 	var out []guard.Hazard
 	if len(kinds) > 0 {
-		out = append(out, hazard(HazardSecret, "%s looks like a secret: %s", what, named(kinds)))
+		out = append(out, hazard(HazardSecret, "%s what looks like %s", does, named(kinds)))
 	}
 	if long {
 		out = append(out, hazard(HazardNotSearched, "only the first %d bytes were searched for secrets", maxSecretScan))

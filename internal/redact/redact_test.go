@@ -341,3 +341,19 @@ func TestPromise8_ConfiguredSecretsStay(t *testing.T) {
 		}
 	}
 }
+
+func TestKindsAreDescribed(t *testing.T) {
+	for kind, want := range map[string]string{
+		"github_token": "a GitHub token", "aws_key": "an AWS key", "anthropic_key": "an Anthropic key", "stripe_key": "a Stripe key",
+		"jwt": "a JSON web token", "assignment": "a password or a token",
+	} {
+		if got := Describe(kind); got != want {
+			t.Errorf("%s is %q, want %q", kind, got, want)
+		}
+	}
+	for _, s := range New(Config{}).shapes {
+		if got := Describe(s.kind); strings.Contains(got, "_") || len(strings.Fields(got)) < 3 {
+			t.Errorf("%s is %q", s.kind, got)
+		}
+	}
+}
