@@ -148,6 +148,7 @@ const (
 	RuleNever            Rule = "tier_never"
 	RulePinMissing       Rule = "definition_not_accepted"
 	RulePinChanged       Rule = "definition_changed"
+	RuleUnlisted         Rule = "not_in_the_servers_list"
 	RuleSchema           Rule = "schema"
 	RulePath             Rule = "path"
 	RuleTenant           Rule = "tenant"

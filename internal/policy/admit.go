@@ -147,6 +147,11 @@ func (t *Tool) pinCheck(req Request) (*definition, guard.Decision, bool) {
 	if !t.pinned {
 		return nil, t.deny(guard.RulePinMissing, "nobody has accepted the definition of this tool yet", repair), false
 	}
+	if req.Definition == nil {
+		// fail closed: nobody knows what would be called
+		return nil, t.deny(guard.RuleUnlisted, "the server's list does not have this tool, or has it twice",
+			"list the tools again and use one of them; ask the user to look at the server"), false
+	}
 	def, err := t.schemas.look(req.Definition)
 	if err != nil || def.hash != t.pin.SHA256 || (!req.Call.Definition.IsZero() && req.Call.Definition != def.hash) {
 		// fail closed: what cannot be read is not what was accepted

@@ -31,7 +31,7 @@ func TestPromise1_DefaultDeny(t *testing.T) {
 		{"no tenant", write, func(r *Request) { r.Call.Session.Tenant = "" }, guard.RuleTenant},
 		{"environment", write, func(r *Request) { r.Call.Session.Environment = "staging" }, guard.RuleEnvironment},
 		{"definition changed", write, func(r *Request) { r.Definition = definitionOf("t", `{"type":"object"}`) }, guard.RulePinChanged},
-		{"definition missing", write, func(r *Request) { r.Definition = nil }, guard.RulePinChanged},
+		{"definition missing", write, func(r *Request) { r.Definition = nil }, guard.RuleUnlisted},
 		{"definition of two minds", write, func(r *Request) { r.Definition = []byte(`{"name":"t","name":"t"}`) }, guard.RulePinChanged},
 		{"digest of another definition", write, func(r *Request) { r.Call.Definition = digest.Sum([]byte("x")) }, guard.RulePinChanged},
 		{"unknown member", write, func(r *Request) { r.Call.Args = []byte(`{"path":"a","content":"x","mode":1}`) }, guard.RuleSchema},

@@ -25,6 +25,7 @@ type tools struct {
 	mu       sync.Mutex
 	known    map[string]definition
 	complete bool            // the guard itself has listed all since the last change
+	changes  int             // how often the server has said that its list changed
 	waiting  []Waiting       // for acceptance, as last told
 	closed   int             // by the policy, as last told
 	shown    map[string]bool // whether the client's last list had it; nil before the first
@@ -42,6 +43,26 @@ func (t *tools) invalidate() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.known, t.complete = nil, false
+	t.changes++
+}
+
+// version says how often the server has said that its list changed.
+func (t *tools) version() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.changes
+}
+
+// replace takes all of the server's tools, unless its list has changed since a
+// version.
+func (t *tools) replace(all map[string]definition, version int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.changes != version {
+		return false
+	}
+	t.known, t.complete = all, true
+	return true
 }
 
 func (t *tools) get(name string) (d definition, known, complete bool) {
@@ -73,19 +94,39 @@ func (s *session) definition(ctx context.Context, c *call, name string) (definit
 	if d, known, complete := s.defs.get(name); known || complete {
 		return d, nil
 	}
-	if err := s.ownList(ctx, c); err != nil {
+	all, err := s.ownList(ctx, c)
+	if err != nil {
 		return definition{}, err
 	}
-	d, _, _ := s.defs.get(name)
-	return d, nil
+	return all[name], nil
 }
 
+// ownListTries is how often the guard lists again because the list has changed
+// while it was read.
+const ownListTries = 5
+
 // ownList lists all tools for the pins. Its ids cannot be guessed by the
-// client and its answers never reach it.
-func (s *session) ownList(ctx context.Context, c *call) error {
+// client and its answers never reach it. A list that changes while it is read,
+// page by page, is read again.
+func (s *session) ownList(ctx context.Context, c *call) (map[string]definition, error) {
 	ctx, cancel := context.WithTimeout(ctx, ownListTimeout)
 	defer cancel()
-	cursor := ""
+	for range ownListTries {
+		version := s.defs.version()
+		all, err := s.ownPages(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if s.defs.replace(all, version) {
+			s.compare(all)
+			return all, nil
+		}
+	}
+	return nil, errors.New("the server's list of tools changed each time it was read")
+}
+
+func (s *session) ownPages(ctx context.Context, c *call) (map[string]definition, error) {
+	all, cursor := map[string]definition{}, ""
 	for range ownListPages {
 		params := map[string]any{}
 		if cursor != "" {
@@ -96,20 +137,24 @@ func (s *session) ownList(ctx context.Context, c *call) error {
 		}
 		m, err := s.ask(ctx, "tools/list", params)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if _, err := s.learn(&m); err != nil {
-			return err
+		page, _, err := pageOf(&m)
+		if err != nil {
+			return nil, err
+		}
+		for name, d := range page {
+			if _, twice := all[name]; twice {
+				d = definition{} // fail closed: which of the two would be called?
+			}
+			all[name] = d
 		}
 		next, ok := jsonrpc.Member(m.Raw, m.Result, "nextCursor")
 		if cursor, _ = jsonrpc.String(m.Raw, next); !ok || cursor == "" {
-			s.defs.mu.Lock()
-			s.defs.complete = true
-			s.defs.mu.Unlock()
-			return nil
+			return all, nil
 		}
 	}
-	return fmt.Errorf("the server lists more than %d pages of tools", ownListPages)
+	return nil, fmt.Errorf("the server lists more than %d pages of tools", ownListPages)
 }
 
 // ownMeta copies what the modern era demands in each request from the client's
@@ -175,23 +220,33 @@ func (s *session) askWith(ctx context.Context, id jsonrpc.ID, method string, fra
 
 var errAmbiguousList = errors.New("the server's list of tools can be read in more than one way")
 
-// learn records the tools of one page, and returns where the array is.
+// learn records the tools of one page that the client gets, and returns where
+// the array is.
 func (s *session) learn(m *jsonrpc.Message) (jsonrpc.Span, error) {
-	var list jsonrpc.Span
+	page, list, err := pageOf(m)
+	if err == nil {
+		s.defs.put(page)
+		s.compare(page)
+	}
+	return list, err
+}
+
+// pageOf reads one page of tools, and where the array is.
+func pageOf(m *jsonrpc.Message) (page map[string]definition, list jsonrpc.Span, err error) {
 	for f := range jsonrpc.Members(m.Raw, m.Result) {
 		if !strings.EqualFold(f.Name, "tools") {
 			continue
 		}
 		if f.Name != "tools" || jsonrpc.TypeOf(m.Raw, f.Value) != jsonrpc.ArrayType {
 			// fail closed: a reader that ignores case would see other tools
-			return list, errAmbiguousList
+			return nil, list, errAmbiguousList
 		}
 		list = f.Value
 	}
 	if list.IsZero() {
-		return list, errAmbiguousList
+		return nil, list, errAmbiguousList
 	}
-	page := map[string]definition{}
+	page = map[string]definition{}
 	for el := range jsonrpc.Elements(m.Raw, list) {
 		name, ok := toolName(m.Raw, el)
 		if !ok {
@@ -207,9 +262,7 @@ func (s *session) learn(m *jsonrpc.Message) (jsonrpc.Span, error) {
 		}
 		page[name] = definition{raw: raw, hash: hash}
 	}
-	s.defs.put(page)
-	s.compare(page)
-	return list, nil
+	return page, list, nil
 }
 
 func toolName(raw []byte, tool jsonrpc.Span) (string, bool) {
@@ -359,7 +412,7 @@ func (s *session) definitionChanged(name string, pin guard.Pin, d definition) {
 	s.cfg.Store.RecordSoon(e)
 	s.alert(store.Alert{
 		Kind: "tool_definition_changed", Key: s.cfg.Session.Server + "/" + name,
-		Text: "A tool's definition is not the one that was accepted; it is blocked until it is accepted again.",
+		Text: "The definition of " + s.cfg.Session.Server + "/" + name + " is not the one that was accepted; the tool is blocked until it is accepted again.",
 	})
 }
 

@@ -320,7 +320,7 @@ func TestTheGuardListsByItself(t *testing.T) {
 		p.next = 1
 		p.wantDid(p.call("look", `{}`), "look") // it need not ask again
 		// An id of the guard's own is not the client's to answer or to guess.
-		p.wantWord(p.call("write", `{}`), wordDenied, guard.RulePinChanged) // it is not listed
+		p.wantWord(p.call("write", `{}`), wordDenied, guard.RuleUnlisted) // it is not listed
 		if n := len(p.server.received("tools/list")); n != 2 {
 			t.Errorf("the guard listed %d times", n)
 		}
@@ -361,7 +361,7 @@ func TestPromise1_AnAmbiguousListIsNotPassedOn(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 		p.next = 1
-		p.wantWord(p.call("look", `{}`), wordDenied, guard.RulePinChanged)
+		p.wantWord(p.call("look", `{}`), wordDenied, guard.RuleUnlisted)
 	})
 }
 

@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// paged lists the tools on two pages, with "look" on the first. during runs
+// between the two, the first n times.
+func paged(p *peer, n int, during func()) {
+	p.server.list = func(cursor string) string {
+		if cursor == "" {
+			return strings.Replace(listOf("look", "read"), `"ttlMs":5`, `"nextCursor":"2"`, 1)
+		}
+		if n > 0 {
+			n--
+			during()
+		}
+		return listOf("write", "edit")
+	}
+}
+
+// TestListThatChangesWhileItIsReadIsReadAgain holds that a tool is not taken for
+// a changed one because the list changed between two of its pages.
+func TestListThatChangesWhileItIsReadIsReadAgain(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		paged(p, 2, func() { p.server.send(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`) })
+		p.wantDid(p.call("look", `{}`), "look")
+		if n := len(p.server.received("tools/list")); n != 6 {
+			t.Errorf("the guard asked for %d pages, want three times two", n)
+		}
+	})
+}
+
+func TestListThatAlwaysChangesIsNotUsed(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		paged(p, 1000, func() { p.server.send(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`) })
+		p.wantWord(p.call("look", `{}`), wordDenied, guard.RulePinMissing)
+	})
+}
+
+// TestToolThatIsNotListedIsSaidToBe tells a tool that the server does not list,
+// or lists twice, from one that it describes otherwise.
+func TestToolThatIsNotListedIsSaidToBe(t *testing.T) {
+	for name, names := range map[string][]string{"not there": {"read"}, "twice": {"look", "read", "look"}} {
+		inBubble(t, func(r *rig) {
+			p := r.session("patient")
+			defer p.end()
+			p.server.list = func(string) string { return listOf(names...) }
+			if w := p.wantWord(p.call("look", `{}`), wordDenied, guard.RuleUnlisted); !strings.Contains(w.Reason, "the server's list does not have this tool") {
+				t.Errorf("%s: got %+v", name, w)
+			}
+		})
+	}
+	inBubble(t, func(r *rig) { // on two pages
+		p := r.session("patient")
+		defer p.end()
+		paged(p, 0, nil)
+		first := p.server.list
+		p.server.list = func(cursor string) string { return strings.Replace(first(cursor), `"name":"edit"`, `"name":"look"`, 1) }
+		p.wantWord(p.call("look", `{}`), wordDenied, guard.RuleUnlisted)
+	})
+}
+
+func TestAlertNamesTheTool(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		if m := p.answer(p.request("tools/list", `{}`)); m.Kind != jsonrpc.Response {
+			t.Fatal("no list")
+		}
+		synctest.Wait()
+		list, err := r.store.Alerts(false)
+		if err != nil || len(list) != 1 || !strings.Contains(list[0].Text, "files/moved") {
+			t.Errorf("alerts are %+v, %v", list, err)
+		}
+	})
+}
