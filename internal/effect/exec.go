@@ -25,6 +25,7 @@ const (
 	HazardNotParsed   = "command_not_parsed"
 	HazardIndirect    = "indirect_execution"
 	HazardPrivileges  = "privileges"
+	HazardShadowed    = "shadowed_program"
 	HazardUnconfined  = "unconfined"
 	HazardClientShell = "client_sandbox"
 	HazardNoSandbox   = "no_sandbox"
@@ -117,9 +118,14 @@ func (execKind) plan(_ context.Context, b *Binding, in Input, at resolved) (guar
 	name := ""
 	if c.argv != nil {
 		row("argv", fmt.Sprintf("%q", c.argv))
-		f.Programs = c.argv[:1]
+		s := readWords(c.argv)
+		f.Programs, f.Environment = s.programs, s.environment
+		if len(s.programs) > 1 {
+			row("programs", strings.Join(s.programs, ", "))
+		}
+		row("sets", strings.Join(s.environment, ", "))
+		hazards = s.hazards
 		name = c.argv[0]
-		hazards = runsOthers([]string{path.Base(c.argv[0])})
 	} else {
 		s := readShell(c.line)
 		f.RunBy, f.Parsed = b.shell(), s.parsed
@@ -192,6 +198,11 @@ type shellText struct {
 	environment             []string // names of variables that it sets
 	redirections            []guard.ExecRedirection
 	hazards                 []guard.Hazard
+
+	defined           []string // functions and aliases
+	computed, pattern bool     // the name of a program is computed; there is a pattern of brackets
+	steps             int      // commands that were looked at
+	opaque            bool     // a line inside of it cannot be taken apart
 }
 
 // files lists the files that it redirects to or from.
@@ -218,46 +229,62 @@ const maxCommand = 64 << 10
 // maxShellItems bounds each list of what is found in a line.
 const maxShellItems = 50
 
-// readShell names the programs that a line starts, the files that it redirects
-// to and from, what is put in when it runs, and the variables that it sets. It is help for the reader: what it does not find may still run.
+// readShell names the programs that a line starts, also those that others start
+// for it (sudo, xargs, bash -c), the files that it redirects to and from, what is
+// put in when it runs, and the variables that it sets. It is help for the reader:
+// what it does not find may still run.
 func readShell(line string) (s shellText) {
-	unread := func() shellText {
+	if !s.read(line, 0) {
 		return shellText{hazards: []guard.Hazard{{Kind: HazardNotParsed, Text: "the command cannot be taken apart; read it as it stands"}}}
 	}
+	s.parsed = true
+	s.judge()
+	return s
+}
+
+// readWords is readShell for the words of one program.
+func readWords(argv []string) (s shellText) {
+	words := make([]shellWord, len(argv))
+	for i, w := range argv {
+		words[i] = shellWord{w, true}
+	}
+	s.command(words, 0)
+	s.parsed = true
+	s.judge()
+	return s
+}
+
+// read notes what stands in one line, and reports whether it can be taken apart.
+func (s *shellText) read(line string, depth int) bool {
 	if len(line) > maxCommand {
-		return unread()
+		return false
 	}
 	f, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(line), "")
 	if err != nil {
-		return unread()
-	}
-	s.parsed = true
-	computed, pattern := false, false
-	add := func(list *[]string, v string) {
-		if !slices.Contains(*list, v) && len(*list) < maxShellItems {
-			*list = append(*list, v)
-		}
+		return false
 	}
 	source := func(n syntax.Node) string { return firstLine(line[n.Pos().Offset():n.End().Offset()]) }
 	syntax.Walk(f, func(n syntax.Node) bool {
 		switch n := n.(type) {
 		case *syntax.CallExpr:
-			if len(n.Args) > 0 {
-				if word, ok := literal(n.Args[0]); ok {
-					add(&s.programs, word)
-				} else {
-					computed = true
-				}
+			words := make([]shellWord, len(n.Args))
+			for i, a := range n.Args {
+				words[i].text, words[i].plain = literal(a)
 			}
+			s.command(words, depth)
 			for _, a := range n.Assigns {
 				if a.Name != nil {
-					add(&s.environment, a.Name.Value)
+					s.add(&s.environment, a.Name.Value)
 				}
+			}
+		case *syntax.FuncDecl:
+			if n.Name != nil {
+				s.add(&s.defined, n.Name.Value)
 			}
 		case *syntax.DeclClause:
 			for _, a := range n.Args {
 				if a.Name != nil {
-					add(&s.environment, a.Name.Value)
+					s.add(&s.environment, a.Name.Value)
 				}
 			}
 		case *syntax.Redirect:
@@ -265,33 +292,51 @@ func readShell(line string) (s shellText) {
 				s.redirections = append(s.redirections, r)
 			}
 		case *syntax.ExtGlob:
-			pattern = true
+			s.pattern = true
 		case *syntax.CmdSubst, *syntax.ProcSubst, *syntax.ParamExp, *syntax.ArithmExp:
-			add(&s.substitutions, source(n))
+			s.add(&s.substitutions, source(n))
 		}
 		return true
 	})
-	if computed {
-		s.hazards = append(s.hazards, guard.Hazard{Kind: HazardIndirect, Text: "the name of a program is computed when the command runs"})
+	return true
+}
+
+// judge makes the hazards of what was found.
+func (s *shellText) judge() {
+	indirect := func(text string) {
+		s.hazards = append(s.hazards, guard.Hazard{Kind: HazardIndirect, Text: text})
 	}
-	if pattern {
-		s.hazards = append(s.hazards, guard.Hazard{Kind: HazardIndirect, Text: "a pattern with brackets; zsh runs what such a pattern says"})
+	if s.opaque {
+		s.hazards = append(s.hazards, guard.Hazard{Kind: HazardNotParsed, Text: "a command inside of this one cannot be taken apart; read it as it stands"})
 	}
-	var steering []string
+	if s.computed {
+		indirect("the name of a program is computed when the command runs")
+	}
+	if s.pattern {
+		indirect("a pattern with brackets; zsh runs what such a pattern says")
+	}
+	var steering, shadowed []string
 	for _, name := range s.environment {
 		if steers(name) {
 			steering = append(steering, name)
 		}
 	}
 	if len(steering) > 0 {
-		s.hazards = append(s.hazards, guard.Hazard{Kind: HazardIndirect, Text: "sets what decides which program or code runs: " + strings.Join(steering, ", ")})
+		indirect("sets what decides which program or code runs: " + strings.Join(steering, ", "))
+	}
+	for _, name := range s.defined {
+		if slices.Contains(s.programs, name) {
+			shadowed = append(shadowed, name)
+		}
+	}
+	if len(shadowed) > 0 {
+		s.hazards = append(s.hazards, guard.Hazard{Kind: HazardShadowed, Text: "a function or alias of this command runs in place of a program: " + strings.Join(shadowed, ", ")})
 	}
 	bases := make([]string, len(s.programs))
 	for i, p := range s.programs {
 		bases[i] = path.Base(p)
 	}
 	s.hazards = append(s.hazards, runsOthers(bases)...)
-	return s
 }
 
 // redirection reads a redirection of a file; here-documents and copies of
@@ -323,22 +368,23 @@ func redirection(n *syntax.Redirect) (r guard.ExecRedirection, ok bool) {
 // literal returns a word without expansions, as the shell would read it.
 func literal(w *syntax.Word) (string, bool) {
 	var out strings.Builder
-	var parts func([]syntax.WordPart) bool
-	parts = func(list []syntax.WordPart) bool {
+	var parts func(list []syntax.WordPart, quoted bool) bool
+	parts = func(list []syntax.WordPart, quoted bool) bool {
 		for _, p := range list {
 			switch p := p.(type) {
 			case *syntax.Lit:
-				if strings.ContainsAny(p.Value, "\\*?[{~") {
+				text, ok := unescape(p.Value, quoted)
+				if !ok {
 					return false
 				}
-				out.WriteString(p.Value)
+				out.WriteString(text)
 			case *syntax.SglQuoted:
 				if p.Dollar {
 					return false
 				}
 				out.WriteString(p.Value)
 			case *syntax.DblQuoted:
-				if !parts(p.Parts) {
+				if p.Dollar || !parts(p.Parts, true) {
 					return false
 				}
 			default:
@@ -347,8 +393,36 @@ func literal(w *syntax.Word) (string, bool) {
 		}
 		return true
 	}
-	ok := w != nil && parts(w.Parts)
+	ok := w != nil && parts(w.Parts, false)
 	return out.String(), ok
+}
+
+// unescape takes the backslashes out of a part of a word, in double quotes or in
+// none; false where the shell makes something else of it.
+func unescape(s string, quoted bool) (string, bool) {
+	if s == "[" { // the program
+		return s, true
+	}
+	var out strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch more := i+1 < len(s); {
+		case s[i] == '\\' && more && (!quoted || strings.IndexByte("$`\"\\\n", s[i+1]) >= 0):
+			i++
+			if s[i] != '\n' { // which continues the line
+				out.WriteByte(s[i])
+			}
+		case quoted:
+			out.WriteByte(s[i])
+		case s[i] == '{' && more && s[i+1] == '}': // as find and xargs take it
+			i++
+			out.WriteString("{}")
+		case strings.IndexByte("\\*?[{~", s[i]) >= 0:
+			return "", false
+		default:
+			out.WriteByte(s[i])
+		}
+	}
+	return out.String(), true
 }
 
 // Programs that run what their arguments or their input say, and those that

@@ -61,7 +61,7 @@ func programsOf(f *guard.ExecFacts) []string {
 		return out
 	}
 	names := f.Programs
-	if len(f.Argv) > 0 {
+	if len(names) == 0 && len(f.Argv) > 0 {
 		names = f.Argv[:1]
 	}
 	for _, p := range names {

@@ -1,0 +1,313 @@
+package effect
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// shellWord is one word of a command, as the shell would read it.
+type shellWord struct {
+	text  string
+	plain bool // false where it is computed when the command runs
+}
+
+// launcher is a program that runs the command behind its own words: sudo, env,
+// timeout. Single letters stand for flags with one dash.
+type launcher struct {
+	plain, value  string   // letters of flags without a value, and with one
+	plains, takes []string // long flags likewise
+	words         int      // of its own, before the command
+	sets          bool     // NAME=value may stand before the command
+	line          bool     // what follows is one line for a shell
+	sub           []string // it does so only behind one of these words
+}
+
+// launchers are known by the last part of their path. A flag that is not here
+// may or may not have a value: both words behind it count as programs then.
+var launchers = map[string]launcher{
+	"sudo": {plain: "AbBEeHiKklnPSsVv", value: "CDghprRtTuU", sets: true,
+		plains: []string{"askpass", "background", "preserve-env", "set-home", "login", "non-interactive", "preserve-groups", "stdin", "shell", "validate", "reset-timestamp", "remove-timestamp"},
+		takes:  []string{"close-from", "chdir", "group", "host", "prompt", "chroot", "role", "type", "command-timeout", "user", "other-user"}},
+	"doas":         {plain: "Lns", value: "aCu"},
+	"env":          {plain: "0iv", value: "uCS", sets: true, plains: []string{"ignore-environment", "null", "debug"}, takes: []string{"unset", "chdir", "split-string"}},
+	"timeout":      {plain: "pv", value: "ks", words: 1, plains: []string{"foreground", "preserve-status", "verbose"}, takes: []string{"kill-after", "signal"}},
+	"gtimeout":     {plain: "pv", value: "ks", words: 1, plains: []string{"foreground", "preserve-status", "verbose"}, takes: []string{"kill-after", "signal"}},
+	"nice":         {plain: "0123456789", value: "n", takes: []string{"adjustment"}},
+	"ionice":       {plain: "t", value: "cnpPu", plains: []string{"ignore"}, takes: []string{"class", "classdata", "pid"}},
+	"nohup":        {},
+	"setsid":       {plain: "cfw", plains: []string{"ctty", "fork", "wait"}},
+	"stdbuf":       {value: "ieo", takes: []string{"input", "output", "error"}},
+	"time":         {plain: "alpqv", value: "fo", plains: []string{"append", "portability", "quiet", "verbose"}, takes: []string{"format", "output"}},
+	"xargs":        {plain: "0oprtx", value: "adEIJLnPRsS", plains: []string{"null", "open-tty", "interactive", "no-run-if-empty", "verbose", "exit"}, takes: []string{"arg-file", "delimiter", "max-args", "max-procs", "max-chars", "max-lines", "process-slot-var"}},
+	"command":      {plain: "pvV"},
+	"builtin":      {},
+	"exec":         {plain: "cl", value: "a"},
+	"coproc":       {},
+	"watch":        {plain: "bcdegptwx", value: "nq", plains: []string{"beep", "color", "differences", "errexit", "chgexit", "no-title", "precise", "exec"}, takes: []string{"interval", "equexit"}, line: true},
+	"parallel":     {plain: "0kmtXu", value: "aCIjLNnPS", plains: []string{"keep-order", "dry-run", "verbose", "null", "ungroup"}, takes: []string{"jobs", "arg-file", "colsep", "max-args"}, line: true},
+	"strace":       {plain: "cCdfFhiqrtTvVxyz", value: "abeEIoOpPsSuUX"},
+	"ltrace":       {plain: "cCfhiLrStTV", value: "aAeDlnopsuwx"},
+	"taskset":      {plain: "ap", value: "c", words: 1},
+	"chrt":         {plain: "abdfior", value: "DPT", words: 1},
+	"flock":        {plain: "enosuxF", value: "wE", words: 1, plains: []string{"nonblock", "exclusive", "shared", "close"}, takes: []string{"timeout", "wait"}},
+	"chroot":       {words: 1, takes: []string{"groups", "userspec"}},
+	"unshare":      {plain: "cCfimnprTuU", value: "GRSw"},
+	"nsenter":      {plain: "aCeFimnpTuUZ", value: "GrStw"},
+	"runuser":      {plain: "flmp", value: "cgGsuw"},
+	"systemd-run":  {plain: "dGPqrSt", value: "EHMpu"},
+	"busybox":      {},
+	"toybox":       {},
+	"npx":          {plain: "qy", value: "cpw", plains: []string{"yes", "no", "quiet"}, takes: []string{"package", "call", "workspace"}},
+	"bunx":         {},
+	"uvx":          {plain: "qv", value: "pw", takes: []string{"from", "with", "python"}},
+	"uv":           {sub: []string{"run"}},
+	"poetry":       {sub: []string{"run"}},
+	"pipenv":       {sub: []string{"run"}},
+	"bundle":       {sub: []string{"exec"}},
+	"mise":         {sub: []string{"exec", "x"}},
+	"npm":          {sub: []string{"exec", "x"}},
+	"pnpm":         {sub: []string{"exec", "dlx"}},
+	"yarn":         {sub: []string{"exec", "dlx"}},
+	"caffeinate":   {plain: "dimsu", value: "tw"},
+	"chronic":      {plain: "ev"},
+	"fakeroot":     {value: "bil"},
+	"proxychains":  {plain: "q", value: "f"},
+	"proxychains4": {plain: "q", value: "f"},
+	"torsocks":     {plain: "idq"},
+	"xvfb-run":     {plain: "al", value: "efnpsw"},
+	"valgrind":     {},
+}
+
+// shells run a line behind -c.
+var shells = []string{"ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "sh", "su", "tcsh", "zsh"}
+
+// Bounds of what is followed: how many launchers and lines stand in each other,
+// and how many commands are looked at.
+const (
+	maxNesting = 8
+	maxSteps   = 5000
+
+	maxPrograms = 1000 // of one command; rules ask for each
+)
+
+// command notes a program, and what it is told to run.
+func (s *shellText) command(words []shellWord, depth int) {
+	if len(words) == 0 {
+		return
+	}
+	if !words[0].plain {
+		s.computed = true
+		return
+	}
+	if s.steps++; depth > maxNesting || s.steps > maxSteps {
+		s.opaque = true // fail closed: what stands behind it is not known
+		return
+	}
+	switch {
+	case slices.Contains(s.programs, words[0].text):
+	case len(s.programs) >= maxPrograms:
+		s.opaque = true
+	default:
+		s.programs = append(s.programs, words[0].text)
+	}
+	base, rest := path.Base(words[0].text), words[1:]
+	l, launches := launchers[base]
+	switch {
+	case slices.Contains(shells, base):
+		s.shell(rest, depth)
+	case base == "eval":
+		s.joined(rest, depth)
+	case base == "trap" && len(rest) > 0:
+		s.joined(rest[:1], depth)
+	case base == "alias":
+		for _, w := range rest {
+			if name, value, ok := strings.Cut(w.text, "="); ok && w.plain {
+				s.add(&s.defined, name)
+				s.nested(value, depth)
+			}
+		}
+	case base == "find" || base == "fd" || base == "gfind":
+		s.find(rest, depth)
+	case launches:
+		s.launched(base, l, rest, depth)
+	}
+}
+
+// launched notes the command behind the words of a launcher.
+func (s *shellText) launched(base string, l launcher, words []shellWord, depth int) {
+	if len(l.sub) > 0 {
+		if len(words) == 0 || !slices.Contains(l.sub, words[0].text) {
+			return
+		}
+		words = words[1:]
+	}
+	unsure := false // the word before may have taken this one
+	for len(words) > 0 {
+		w := words[0]
+		name, _, assigns := strings.Cut(w.text, "=")
+		switch {
+		case !w.plain:
+			s.computed = true // it may be a flag, or the program
+			if l.words == 0 {
+				words = words[1:]
+				unsure = true
+				continue
+			}
+		case w.text == "--":
+			s.behind(l, words[1:], depth)
+			return
+		case strings.HasPrefix(w.text, "-") && len(w.text) > 1:
+			var value bool
+			value, unsure = l.flag(w.text)
+			if value && s.flagRuns(base, w.text, words[1:], depth) {
+				return
+			}
+			words = words[1:]
+			if value && len(words) > 0 {
+				words = words[1:]
+			}
+			continue
+		case l.sets && assigns && syntax.ValidName(name):
+			s.add(&s.environment, name)
+			words = words[1:]
+			continue
+		}
+		if unsure && len(words) > 1 {
+			s.command(words, depth+1) // whichever of the two it is
+			words = words[1:]
+			unsure = false
+			continue
+		}
+		s.behind(l, words, depth)
+		return
+	}
+}
+
+// behind notes what follows the flags of a launcher.
+func (s *shellText) behind(l launcher, words []shellWord, depth int) {
+	words = words[min(l.words, len(words)):]
+	if len(words) > 1 && words[0].text == "-c" { // flock FILE -c LINE
+		s.joined(words[1:2], depth)
+		return
+	}
+	if l.line {
+		s.joined(words, depth)
+		return
+	}
+	s.command(words, depth+1)
+}
+
+// flagRuns follows the flags whose value is itself a command.
+func (s *shellText) flagRuns(base, flag string, rest []shellWord, depth int) bool {
+	runs := map[string][]string{
+		"env": {"-S", "--split-string"}, "runuser": {"-c", "--command"}, "npx": {"-c", "--call"},
+	}[base]
+	if !slices.Contains(runs, flag) || len(rest) == 0 {
+		return false
+	}
+	s.joined(rest[:1], depth)
+	if base == "env" {
+		s.command(rest[1:], depth+1)
+	}
+	return true
+}
+
+// flag reports whether the value of a flag is the next word, and whether that is
+// not known.
+func (l launcher) flag(text string) (value, unsure bool) {
+	if long, ok := strings.CutPrefix(text, "--"); ok {
+		if strings.Contains(long, "=") || slices.Contains(l.plains, long) {
+			return false, false
+		}
+		if slices.Contains(l.takes, long) {
+			return true, false
+		}
+		return false, true
+	}
+	for i, letter := range text[1:] {
+		switch {
+		case strings.ContainsRune(l.value, letter):
+			return i == len(text)-2, false // what follows in the same word is the value
+		case !strings.ContainsRune(l.plain, letter):
+			return false, true
+		}
+	}
+	return false, false
+}
+
+// shell notes the line that a shell is given.
+func (s *shellText) shell(words []shellWord, depth int) {
+	for i, w := range words {
+		switch {
+		case !w.plain:
+			s.computed = true
+			return
+		case w.text == "--command" || strings.HasPrefix(w.text, "-") && !strings.HasPrefix(w.text, "--") && strings.Contains(w.text, "c"):
+			for j := i + 1; j < len(words); j++ { // the line is the first word that is no flag
+				if !words[j].plain {
+					s.computed = true
+					return
+				}
+				if !strings.HasPrefix(words[j].text, "-") && !strings.HasPrefix(words[j].text, "+") {
+					s.joined(words[j:j+1], depth)
+					// "-c -o pipefail LINE": which of the two is the line is not known here.
+					if j > i+1 && j+1 < len(words) {
+						s.joined(words[j+1:j+2], depth)
+					}
+					return
+				}
+			}
+			return
+		case strings.HasPrefix(w.text, "--command="):
+			s.nested(strings.TrimPrefix(w.text, "--command="), depth)
+			return
+		}
+	}
+}
+
+// find notes what find runs for each file.
+func (s *shellText) find(words []shellWord, depth int) {
+	for i, w := range words {
+		switch w.text {
+		case "-exec", "-execdir", "-ok", "-okdir", "-x", "--exec", "-X", "--exec-batch":
+			end := i + 1
+			for end < len(words) && words[end].text != ";" && words[end].text != "+" {
+				end++
+			}
+			s.command(words[i+1:end], depth+1)
+		}
+	}
+}
+
+// joined reads words as one line for a shell, as eval does.
+func (s *shellText) joined(words []shellWord, depth int) {
+	var texts []string
+	for _, w := range words {
+		if !w.plain {
+			s.computed = true
+			return
+		}
+		texts = append(texts, w.text)
+	}
+	s.nested(strings.Join(texts, " "), depth)
+}
+
+// nested reads a line that stands in another one.
+func (s *shellText) nested(line string, depth int) {
+	if strings.TrimSpace(line) == "" {
+		return
+	}
+	if depth >= maxNesting || !s.read(line, depth+1) {
+		s.opaque = true
+	}
+}
+
+// add notes something once.
+func (s *shellText) add(list *[]string, v string) {
+	if !slices.Contains(*list, v) && len(*list) < maxShellItems {
+		*list = append(*list, v)
+	}
+}
