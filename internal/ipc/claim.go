@@ -26,8 +26,13 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("another guard daemon (process %d) works in %s", e.PID, e.Folder)
 }
 
-// claimPatience is how long a starting daemon waits for one that is ending.
-const claimPatience = 2 * time.Second
+// How long a starting daemon waits for the one before: for any, and for one that
+// is ending, which takes no connections any more while its sessions record how
+// they end.
+const (
+	claimPatience  = 2 * time.Second
+	endingPatience = 15 * time.Second
+)
 
 // Claim makes this process the daemon of the state folder, by a lock that says
 // who holds it and that ends with the process: so a daemon is found where its
@@ -37,12 +42,21 @@ const claimPatience = 2 * time.Second
 // Closing any descriptor of the file within this process would give the lock up:
 // nothing else opens it here.
 func (p Paths) Claim(ctx context.Context) (io.Closer, error) {
+	began := time.Now()
+	return p.claim(ctx, claimPatience, func() bool {
+		_, err := Listener(ctx, p.AgentSocket())
+		return errors.Is(err, ErrNoDaemon) && time.Since(began) < endingPatience
+	})
+}
+
+// claim asks after each patience whether the daemon before is ending.
+func (p Paths) claim(ctx context.Context, patience time.Duration, ending func() bool) (io.Closer, error) {
 	fd, err := unix.Open(p.DaemonLock(), unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: p.DaemonLock(), Err: err}
 	}
 	f := os.NewFile(uintptr(fd), p.DaemonLock())
-	until := time.NewTimer(claimPatience)
+	until := time.NewTimer(patience)
 	defer until.Stop()
 	for {
 		lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
@@ -63,6 +77,10 @@ func (p Paths) Claim(ctx context.Context) (io.Closer, error) {
 			return nil, ctx.Err()
 		case <-until.C:
 			wait.Stop()
+			if ending() {
+				until.Reset(patience)
+				continue
+			}
 			pid := holder(fd)
 			f.Close()
 			return nil, &HeldError{Folder: p.State, PID: pid}

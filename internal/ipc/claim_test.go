@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // claim is a daemon that holds a folder.
@@ -53,16 +54,28 @@ func TestDaemonIsFoundByItsLock(t *testing.T) {
 	if err != nil || found.PID != cmd.Process.Pid || !found.Unreachable {
 		t.Errorf("found %+v, %v", found, err)
 	}
+	agents := bind(t, p.AgentSocket()) // it works
 	var held *HeldError
 	if _, err := p.Claim(t.Context()); !errors.As(err, &held) || held.PID != cmd.Process.Pid || held.Folder != dir {
 		t.Errorf("a second one: %v", err)
 	}
+	agents.Close()
 	s := bind(t, filepath.Join(dir, "approver.sock"))
 	defer s.Close()
 	if found, err := p.FindDaemon(t.Context()); err != nil || found.PID != cmd.Process.Pid || found.Unreachable {
 		t.Errorf("with a socket: %+v, %v", found, err)
 	}
-	in.Close()
+	// It ends, which the next one waits for.
+	asked := 0
+	next, err := p.claim(t.Context(), time.Millisecond, func() bool {
+		asked++
+		in.Close()
+		return true
+	})
+	if err != nil || asked == 0 {
+		t.Fatalf("the next one: %v, asked %d times", err, asked)
+	}
+	next.Close()
 	cmd.Wait()
 	if found, err := p.FindDaemon(t.Context()); err != nil || found.PID != os.Getpid() {
 		t.Errorf("after its end the listener is left: %+v, %v", found, err)

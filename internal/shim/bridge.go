@@ -82,24 +82,22 @@ func (s *session) nextDaemon(ctx context.Context, cfg Config, client *poller, sp
 			}
 			return ipc.Dial(ctx, cfg.Paths.AgentSocket())
 		}
-		if speaks { // what it says waits with it
-			select {
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			case <-time.After(gap):
-				continue
-			}
-		}
-		if speaks, err = client.speaks(gap); err != nil {
+		said, err := client.speaks(gap, speaks)
+		if err != nil {
 			return nil, err
 		}
+		speaks = speaks || said
 	}
 }
 
-// speaks waits until the client has sent something, at most for d. The error is
-// errClientGone where it has closed its end, and no copy of it is under way.
-func (p *poller) speaks(d time.Duration) (bool, error) {
-	fds := []unix.PollFd{{Fd: int32(p.in), Events: unix.POLLIN}, {Fd: int32(p.wakeFD), Events: unix.POLLIN}, {Fd: int32(p.out)}}
+// speaks waits until the client has sent something, at most for d; with already
+// it has, and only its end is waited for. The error is errClientGone where it
+// reads nothing any more, or has sent nothing and closed its end.
+func (p *poller) speaks(d time.Duration, already bool) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(p.out)}, {Fd: int32(p.wakeFD), Events: unix.POLLIN}, {Fd: int32(p.in), Events: unix.POLLIN}}
+	if already {
+		fds = fds[:2]
+	}
 	n, err := unix.Poll(fds, int(d/time.Millisecond))
 	switch {
 	case errors.Is(err, unix.EINTR), err == nil && n == 0:
@@ -108,9 +106,11 @@ func (p *poller) speaks(d time.Duration) (bool, error) {
 		return false, err
 	case fds[1].Revents != 0:
 		return false, os.ErrDeadlineExceeded
-	case fds[2].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0:
+	case fds[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0:
 		return false, errClientGone
-	case fds[0].Revents&unix.POLLIN == 0:
+	case already:
+		return true, nil
+	case fds[2].Revents&unix.POLLIN == 0:
 		return false, errClientGone // hung up, with nothing left to read
 	case p.atEnd():
 		return false, errClientGone

@@ -115,6 +115,17 @@ func TestWaitEndsWithTheClient(t *testing.T) {
 	}
 }
 
+// TestWaitEndsWithTheClientThatHasSpoken, where no daemon may be started.
+func TestWaitEndsWithTheClientThatHasSpoken(t *testing.T) {
+	d := newDaemon(t)
+	c := onPipes(t, d.paths, "", "files")
+	h := d.welcome()
+	d.l.Close()
+	giveBack(t, h, ipc.Handback{Unread: []byte(initialize + "\n")})
+	c.outEnd.Close()
+	c.exit(exitDone)
+}
+
 // TestNextDaemonIsStartedByTheClientsCall, and not before.
 func TestNextDaemonIsStartedByTheClientsCall(t *testing.T) {
 	d := newDaemon(t)

@@ -176,6 +176,9 @@ func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
 	if s.Version != version.Number {
 		d.note("the daemon has version %s, this program %s; run `mcpguardd stop` to let the new one start", s.Version, version.Number)
 	}
+	if s.Folder != filepath.Clean(p.State) {
+		d.bad("the daemon was started for the folder %s, and works in %s now; run `mcpguardd stop`, so that the next one starts here", s.Folder, p.State)
+	}
 	switch {
 	case s.PolicyNone:
 		d.bad("the daemon has no policy in force, so everything is denied:\n%s", s.PolicyProblem)
