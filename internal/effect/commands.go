@@ -159,6 +159,9 @@ func (s *shellText) launched(base string, l launcher, words []shellWord, depth i
 		case w.text == "--":
 			s.behind(l, words[1:], depth)
 			return
+		case w.text == "-": // of env, for -i
+			words = words[1:]
+			continue
 		case strings.HasPrefix(w.text, "-") && len(w.text) > 1:
 			var value bool
 			value, unsure = l.flag(w.text)
@@ -253,8 +256,9 @@ func (s *shellText) shell(words []shellWord, depth int) {
 				}
 				if !strings.HasPrefix(words[j].text, "-") && !strings.HasPrefix(words[j].text, "+") {
 					s.joined(words[j:j+1], depth)
-					// "-c -o pipefail LINE": which of the two is the line is not known here.
-					if j > i+1 && j+1 < len(words) {
+					// "-c -o pipefail LINE", "-ceuo pipefail LINE": which of the two is the
+					// line is not known here.
+					if (j > i+1 || strings.ContainsAny(w.text, "oO")) && j+1 < len(words) {
 						s.joined(words[j+1:j+2], depth)
 					}
 					return
