@@ -11,55 +11,34 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// Approvals is what the console needs to show and to decide.
-type Approvals interface {
-	List(ctx context.Context, f client.Filter) (client.Page, error)
-	GetBrief(ctx context.Context, ref string) (client.Detail, error)
-	Decide(ctx context.Context, id string, w client.Word) (client.Detail, error)
-	Undo(ctx context.Context, id string) (client.Detail, error)
-}
-
-// Switchboard stops calls and lets them run again.
-type Switchboard interface {
-	Switches(ctx context.Context) ([]client.Switch, error)
-	SetSwitch(ctx context.Context, scope, reason string) ([]client.Switch, error)
-	ClearSwitch(ctx context.Context, scope string) ([]client.Switch, error)
-}
-
-// Observer tells about the daemon and what it serves.
-type Observer interface {
-	Status(ctx context.Context) (client.Status, error)
-	Sessions(ctx context.Context) ([]client.Session, error)
-	Servers(ctx context.Context) ([]client.Server, error)
-}
-
-// Records is what happened before.
-type Records interface {
-	Stats(ctx context.Context, since time.Time) (client.Stats, error)
-	Audit(ctx context.Context, f client.AuditFilter) (client.Records, error)
-}
-
-// Alerts is what a human must see.
-type Alerts interface {
-	Alerts(ctx context.Context, all bool) ([]client.Alert, error)
-	Acknowledge(ctx context.Context, id string) (client.Alert, error)
-}
-
-// Feed is the stream of changes.
-type Feed interface {
-	Watch(ctx context.Context) iter.Seq2[client.Event, error]
-}
-
 // API is the daemon as the console sees it; *client.Client is one. Its methods
 // are called from several goroutines at once. It must not start a daemon by
 // itself: the console asks often, and one that was stopped stays so.
 type API interface {
-	Approvals
-	Switchboard
-	Observer
-	Records
-	Alerts
-	Feed
+	// What is shown and decided.
+	List(ctx context.Context, f client.Filter) (client.Page, error)
+	GetBrief(ctx context.Context, ref string) (client.Detail, error)
+	Decide(ctx context.Context, id string, w client.Word) (client.Detail, error)
+	Undo(ctx context.Context, id string) (client.Detail, error)
+
+	// Switches pause calls and resume them.
+	Switches(ctx context.Context) ([]client.Switch, error)
+	SetSwitch(ctx context.Context, scope, reason string) ([]client.Switch, error)
+	ClearSwitch(ctx context.Context, scope string) ([]client.Switch, error)
+
+	// The daemon, and what it serves.
+	Status(ctx context.Context) (client.Status, error)
+	Sessions(ctx context.Context) ([]client.Session, error)
+	Servers(ctx context.Context) ([]client.Server, error)
+
+	// What happened before, and what somebody must see of it.
+	Stats(ctx context.Context, since time.Time) (client.Stats, error)
+	Audit(ctx context.Context, f client.AuditFilter) (client.Records, error)
+	Alerts(ctx context.Context, all bool) ([]client.Alert, error)
+	Acknowledge(ctx context.Context, id string) (client.Alert, error)
+
+	// Watch is the stream of changes.
+	Watch(ctx context.Context) iter.Seq2[client.Event, error]
 }
 
 // Config is what a console is made of. The zero value of each field but API

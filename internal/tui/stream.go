@@ -67,7 +67,7 @@ func (c caller) stream(ctx context.Context, gen int) <-chan eventsMsg {
 }
 
 // pump hands the changes on, as many at once as have come meanwhile.
-func pump(ctx context.Context, feed Feed, gen int, out chan<- eventsMsg) {
+func pump(ctx context.Context, feed API, gen int, out chan<- eventsMsg) {
 	defer close(out)
 	in := make(chan client.Event)
 	var end error
