@@ -107,7 +107,7 @@ func (b *builder) textBeside(d client.Detail, text string, rows bool) {
 		b.note("no line changes")
 		b.effects(d.Effects)
 	case unified && rows:
-		b.title("the whole text")
+		b.title("full text")
 		b.unifiedText(text)
 	case unified:
 		b.unifiedText(text)
