@@ -104,10 +104,13 @@ type Status struct {
 	PolicyNone bool `json:"policyNone,omitempty"`
 	// StoreProblem says why nothing executes at the moment.
 	StoreProblem string `json:"storeProblem,omitempty"`
-	Sessions     int    `json:"sessions"`
-	Pending      int    `json:"pending"`
-	Alerts       int    `json:"alerts"`     // not acknowledged
-	Unaccepted   int    `json:"unaccepted"` // tools that wait for acceptance, of all servers
+	// StoreDamage describes what of the database is damaged, and what to do. Calls
+	// may run all the same, where StoreProblem is empty.
+	StoreDamage string `json:"storeDamage,omitempty"`
+	Sessions    int    `json:"sessions"`
+	Pending     int    `json:"pending"`
+	Alerts      int    `json:"alerts"`     // not acknowledged
+	Unaccepted  int    `json:"unaccepted"` // tools that wait for acceptance, of all servers
 }
 
 // Stats counts what happened since a time.

@@ -157,7 +157,7 @@ func (l live) Status() client.Status {
 	if p := l.problem.Load(); p != nil {
 		s.PolicyProblem, s.PolicyNone = p.text, p.none
 	}
-	s.StoreProblem = l.store.Problem()
+	s.StoreProblem, s.StoreDamage = l.store.Problem(), l.store.Damage()
 	s.ApproversWait, s.ApproversRefused = l.approversWait()
 	return s
 }

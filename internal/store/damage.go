@@ -312,8 +312,7 @@ func WayOut(path string) string {
 6. find the cause: look at the disk and its file system before you go on`, dir, name)
 }
 
-// Problem says in a sentence why nothing executes, or what is damaged; empty if
-// all is well.
+// Problem says in a sentence why nothing executes, empty where calls may run.
 func (s *Store) Problem() string {
 	if s.Indeterminate() {
 		why := ""
@@ -322,18 +321,24 @@ func (s *Store) Problem() string {
 		}
 		return "a write failed" + why + " and its outcome is not known; nothing executes until the database could be written to and read again"
 	}
-	if err := s.sameFiles(); err != nil {
+	if c := s.check.Load(); c.quick && c.failed.Load() != nil {
+		return "the database could not be searched for damage: " + (*c.failed.Load()).Error()
+	}
+	if err := errors.Join(s.sameFiles(), s.mayExecute()); err != nil {
 		return err.Error()
 	}
-	if c := s.check.Load(); c.quick && c.failed.Load() != nil {
-		err := c.failed.Load()
-		return "the database could not be searched for damage, and nothing executes: " + (*err).Error() + "\n" + WayOut(s.path)
-	}
-	if found := s.check.Load().damaged(); len(found) > 0 {
-		a := damageAlert(s.path, found)
-		return a.Text + "\n" + a.Detail
-	}
 	return ""
+}
+
+// Damage describes what is damaged, one part on each line, and what to do about
+// it; empty where nothing was found.
+func (s *Store) Damage() string {
+	found := s.check.Load().damaged()
+	if len(found) == 0 {
+		return ""
+	}
+	a := damageAlert(s.path, found)
+	return a.Text + "\n" + a.Detail
 }
 
 // endCheck lets the search come to its end, for checksums are kept only of what

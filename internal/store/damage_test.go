@@ -160,8 +160,8 @@ func TestDamageOfAClosedFileIsNoticedOrHarmless(t *testing.T) {
 		list := s.check.Load().damaged()
 		if len(list) > 0 {
 			found++
-			if p := s.Problem(); !strings.Contains(p, "page") || !strings.Contains(p, "mcpguardd stop") {
-				t.Errorf("seed %d, %s: the problem is %q", seed, what, p)
+			if p := s.Damage(); !strings.Contains(p, "page") || !strings.Contains(p, "mcpguardd stop") {
+				t.Errorf("seed %d, %s: the damage is %q", seed, what, p)
 			}
 			if seed%5 == 0 {
 				closeAndFindAgain(t, s, o, fmt.Sprintf("seed %d, %s", seed, what))
@@ -252,6 +252,9 @@ func TestDamageStopsWhatItTouches(t *testing.T) {
 
 	<-s.check.Load().done
 	set(Damage{Page: 7, Bucket: bucketSwitches, Why: "x"})
+	if p := s.Problem(); !strings.Contains(p, "page 7") || strings.Contains(p, "\n") {
+		t.Errorf("the problem is %q", p)
+	}
 	if err := s.Begin(ctx, intentFor(a)); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "page 7, all of switches") {
 		t.Errorf("with damaged switches: %v", err)
 	}
@@ -272,8 +275,8 @@ func TestDamageStopsWhatItTouches(t *testing.T) {
 	if _, err := s.Decide(ctx, p.ID, no(p)); err != nil {
 		t.Errorf("denying it: %v", err)
 	}
-	if err := s.Begin(ctx, intentFor(b)); err != nil {
-		t.Errorf("another approval: %v", err)
+	if err := s.Begin(ctx, intentFor(b)); err != nil || s.Problem() != "" || s.Damage() == "" {
+		t.Errorf("another approval: %v, problem %q, damage %q", err, s.Problem(), s.Damage())
 	}
 	set()
 }

@@ -194,6 +194,9 @@ func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
 	if s.StoreProblem != "" {
 		d.bad("the database: %s", s.StoreProblem)
 	}
+	if s.StoreDamage != "" {
+		d.bad("the database: %s", s.StoreDamage)
+	}
 	if s.Alerts > 0 {
 		d.note("%d alerts wait to be acknowledged: approve --list", s.Alerts)
 	}

@@ -55,7 +55,7 @@ func (a *app) status() *cobra.Command {
 			if s.PolicyNone {
 				fmt.Fprintln(a.out, "problem   no configuration is in force, so everything is denied")
 			}
-			for _, problem := range []string{s.PolicyProblem, s.StoreProblem} {
+			for _, problem := range []string{s.PolicyProblem, s.StoreProblem, s.StoreDamage} {
 				for _, l := range safetext.Lines([]byte(problem)) {
 					if l.String() != "" {
 						fmt.Fprintf(a.out, "problem   %s\n", l)
