@@ -371,7 +371,7 @@ func (s *session) waiting(server *policy.Server) (n, closed int, more bool) {
 			pin, pinned = tool.Pin()
 		}
 		switch {
-		case named && tool.Tier == guard.Never:
+		case named && tool.Tier == guard.Never, config.CheckToolName(name) != nil: // no policy can name it
 			closed++
 		case !pinned || pin.SHA256 != d.hash:
 			list = append(list, Waiting{Tool: name, SHA256: d.hash, Definition: d.raw, Accepted: pin.Definition})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/daemon"
+	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
@@ -46,12 +47,15 @@ func (a *app) check() *cobra.Command {
 				return err
 			}
 			tools, waiting := 0, 0
-			var post, lacking []string
+			var post, lacking, unusable []string
 			for _, s := range set.Servers() {
 				for _, t := range s.Tools() {
 					tools++
-					if _, ok := t.Pin(); !ok {
+					pin, ok := t.Pin()
+					if !ok {
 						waiting++
+					} else if err := policy.CheckDefinition(pin.Definition); err != nil {
+						unusable = append(unusable, fmt.Sprintf("%s/%s cannot be called: %v", t.Server, t.Name, err))
 					}
 					if setting := t.Unconfigured(); setting != "" {
 						lacking = append(lacking, fmt.Sprintf("%s/%s (%s)", t.Server, t.Name, setting))
@@ -65,6 +69,9 @@ func (a *app) check() *cobra.Command {
 				fmt.Fprintf(a.err, "%s\n", safetext.Text(n.String()))
 			}
 			fmt.Fprintf(a.out, "%s: %s, %s, no problems\n", safetext.Text(file), count(len(set.Servers()), "server", "servers"), count(tools, "tool", "tools"))
+			for _, line := range unusable {
+				fmt.Fprintf(a.out, "note: %s\n", safetext.Text(line))
+			}
 			for _, line := range config.CloseNames(cfg.ToolNames(), "") {
 				fmt.Fprintf(a.out, "note: %s\n", safetext.Text(line))
 			}
