@@ -166,9 +166,6 @@ func (t *Tool) arguments(req Request, def *definition) (*expr.Vars, guard.Decisi
 		return nil, t.deny(guard.RuleSchema, reason, repair), false
 	}
 	const again = "read the tool's schema and send arguments that fit"
-	if err := checkNumbers(req.Call.Args); err != nil {
-		return no("the arguments: "+err.Error(), again)
-	}
 	vars, err := t.Vars(req)
 	if err != nil {
 		return no("the arguments could not be read as an object", again)

@@ -188,9 +188,10 @@ func schemaFault(err error) error {
 	return fmt.Errorf("the tool's schema cannot be compiled: %w", err)
 }
 
-// checkNumbers refuses numbers that the schema library does not survive, and
-// nesting that is out of proportion. It only looks at where strings and numbers
-// begin and end; whether the text is JSON is for its reader to say.
+// checkNumbers refuses numbers of a schema that the library does not survive,
+// and nesting that is out of proportion; arguments are values by the time at
+// which they are checked. It only looks at where strings and numbers begin and
+// end; whether the text is JSON is for its reader to say.
 func checkNumbers(raw []byte) error {
 	depth := 0
 	for i := 0; i < len(raw); {
