@@ -72,34 +72,69 @@ func (s *session) hold(ctx context.Context, c *call, t *approval.Ticket, b *boun
 	}
 	s.lighten(c, b)
 	c.room.done()
-	var patience <-chan time.Time
-	if d, limited := s.patience(c); limited {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		patience = timer.C
-	}
-	tick := time.NewTicker(progressEvery)
-	defer tick.Stop()
-	for n := 0; ; {
-		select {
-		case <-t.Decided():
-			return s.result(c, t)
-		default:
+	w := s.watch(c)
+	var err error
+	for answered := false; err == nil && !answered; {
+		if !isClosed(t.Decided()) {
+			s.progress(c, t, w.n)
 		}
-		s.progress(c, t, n)
-		n++
-		select {
+		select { // few values live here: a thousand calls may wait, each with a stack
 		case <-t.Decided():
-			return s.result(c, t)
-		case <-tick.C:
-		case <-patience:
-			patience = nil
-			if err := s.answerEarly(ctx, c, t); err != nil {
-				return err
+			answered = true
+		case <-w.timer.C:
+			if w.next() {
+				err = s.answerEarly(ctx, c, t)
 			}
 		case <-ctx.Done():
-			return s.leave(ctx, t, context.Cause(ctx))
+			err = s.leave(ctx, t, context.Cause(ctx))
 		}
+	}
+	w.timer.Stop()
+	if err != nil {
+		return err
+	}
+	return s.result(c, t)
+}
+
+// wait is when a call that is held is looked at next.
+type wait struct {
+	timer *time.Timer
+	until time.Time // when the client is answered early; zero if it is not
+	n     int       // how often it was looked at
+}
+
+func (s *session) watch(c *call) *wait {
+	w := &wait{}
+	if left, limited := s.patience(c); limited {
+		w.until = time.Now().Add(left)
+	}
+	w.timer = time.NewTimer(w.left())
+	return w
+}
+
+func (w *wait) left() time.Duration {
+	if w.until.IsZero() {
+		return progressEvery
+	}
+	return max(0, min(progressEvery, time.Until(w.until)))
+}
+
+// next sets the timer again, and reports whether the client is to be answered.
+func (w *wait) next() (early bool) {
+	w.n++
+	if early = !w.until.IsZero() && time.Until(w.until) <= 0; early {
+		w.until = time.Time{}
+	}
+	w.timer.Reset(w.left())
+	return early
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
