@@ -1,13 +1,14 @@
-package jsonvalue_test
+package strictjson_test
 
 import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
-	"github.com/mcpguard/mcpguard/internal/jsonvalue"
+	"github.com/mcpguard/mcpguard/internal/strictjson"
 )
 
 type inner struct {
@@ -65,15 +66,15 @@ func TestDecodeStrictRefusesWhatTwoReadersTakeDifferently(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got order
-			err := jsonvalue.DecodeStrict([]byte(c.text), &got)
-			var s *jsonvalue.SyntaxError
+			err := strictjson.DecodeStrict([]byte(c.text), &got)
+			var s *strictjson.SyntaxError
 			if !errors.As(err, &s) || s.Offset != c.offset {
 				t.Errorf("%s: got error %v, want a refusal at byte %d", c.text, err, c.offset)
 			}
 			if !reflect.DeepEqual(got, order{}) {
 				t.Errorf("%s: the value was changed to %+v", c.text, got)
 			}
-			if err := jsonvalue.DecodeKnown([]byte(c.text), &got); (err == nil) != c.known {
+			if err := strictjson.DecodeKnown([]byte(c.text), &got); (err == nil) != c.known {
 				t.Errorf("%s: where unknown members pass: got error %v", c.text, err)
 			}
 		})
@@ -84,7 +85,7 @@ func TestDecodeStrictReadsWhatItsTypesName(t *testing.T) {
 	text := "{\r\n" + `"decision":"allow","reason":"r","bulk":true,"list":[{"name":"a"}],"one":{"name":"b"},"by_name":{"X":{"name":"c"}},` +
 		`"env":{"Path":"1","PATH":"2"},"raw":{"Name":1,"name":2},"any":{"Name":1},"at":"2026-01-02T03:04:05Z","Plain":7}` + "\r\n"
 	var got order
-	if err := jsonvalue.DecodeStrict([]byte(text), &got); err != nil {
+	if err := strictjson.DecodeStrict([]byte(text), &got); err != nil {
 		t.Fatal(err)
 	}
 	want := order{
@@ -100,10 +101,39 @@ func TestDecodeStrictReadsWhatItsTypesName(t *testing.T) {
 
 func TestDecodeStrictStoresNothingOfAWrongType(t *testing.T) {
 	got := order{Decision: "before"}
-	if err := jsonvalue.DecodeStrict([]byte(`{"decision":"allow","bulk":"yes"}`), &got); err == nil || got.Decision != "before" {
+	if err := strictjson.DecodeStrict([]byte(`{"decision":"allow","bulk":"yes"}`), &got); err == nil || got.Decision != "before" {
 		t.Errorf("got %+v, error %v", got, err)
 	}
-	if err := jsonvalue.DecodeStrict([]byte(`{}`), nil); err == nil {
+	if err := strictjson.DecodeStrict([]byte(`{}`), nil); err == nil {
 		t.Error("nil was taken for a place to read into")
 	}
+}
+
+// FuzzDecodeStrict: what is taken has no name that the type does not, each once,
+// and reads as encoding/json reads it.
+func FuzzDecodeStrict(f *testing.F) {
+	for _, s := range []string{
+		`{"decision":"deny","Decision":"allow"}`, `{"decision":"allow","list":[{"name":"a"}],"one":{"name":"b"},"env":{"A":"1","a":"2"}}`,
+		`{"\u0064ecision":"x"}`, `{"decision":"x"} {}`, `null`, `{"raw":{"a":1,"a":2}}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var got, want order
+		if strictjson.DecodeStrict(raw, &got) != nil {
+			return
+		}
+		var names map[string]json.RawMessage
+		if err := json.Unmarshal(raw, &names); err != nil {
+			t.Fatalf("%q was taken: %v", raw, err)
+		}
+		for name := range names {
+			if !slices.Contains([]string{"reason", "decision", "bulk", "list", "one", "by_name", "env", "raw", "any", "at", "Plain"}, name) {
+				t.Errorf("%q was taken with the member %q", raw, name)
+			}
+		}
+		if err := json.Unmarshal(raw, &want); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: got %+v, want %+v (%v)", raw, got, want, err)
+		}
+	})
 }
