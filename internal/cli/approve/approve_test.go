@@ -96,11 +96,15 @@ func TestHazardBadge(t *testing.T) {
 // TestDiffRestores pipes the JSON's text into what a program would read.
 func TestDiffRestores(t *testing.T) {
 	r := newRig(t)
-	a := r.pending(r.session(), 1, func(a *guard.Approval) { a.Preview.Change.Text += "\u202e\x1b[2J\u00fc\U000e0041\n" })
+	var want string
+	a := r.pending(r.session(), 1, func(a *guard.Approval) {
+		a.Preview.Change.Text += "\u202e\x1b[2J\u00fc\U000e0041\n"
+		want = a.Preview.Change.Text
+	})
 	_, stdout, _ := r.run(pipe, "show", string(a.ID), "--json=diff")
 	var v struct{ Diff struct{ Text string } }
-	if err := json.Unmarshal([]byte(stdout), &v); err != nil || v.Diff.Text != a.Preview.Change.Text {
-		t.Errorf("%v: got %q, want %q", err, v.Diff.Text, a.Preview.Change.Text)
+	if err := json.Unmarshal([]byte(stdout), &v); err != nil || v.Diff.Text != want {
+		t.Errorf("%v: got %q, want %q", err, v.Diff.Text, want)
 	}
 	if !strings.Contains(stdout, "ü") || !strings.Contains(stdout, `\u202e`) || !strings.Contains(stdout, `\udb40\udc41`) {
 		t.Errorf("escaped as %q", stdout)
