@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -268,7 +269,7 @@ type reconciler interface {
 
 // settle keeps a late outcome, or hands it to a human where the target is
 // neither what it was nor what it should be.
-func settle(ctx context.Context, st reconciler, log logger, in guard.Intent, r guard.Receipt) {
+func settle(ctx context.Context, st reconciler, log *slog.Logger, in guard.Intent, r guard.Receipt) {
 	if r.Outcome != guard.OutcomeUnknown {
 		if _, err := st.Reconcile(ctx, in.CallID, r); err != nil {
 			log.Error("reconciling a call", "call", in.CallID, "err", err)
@@ -291,8 +292,6 @@ func settle(ctx context.Context, st reconciler, log logger, in guard.Intent, r g
 		log.Error("raising an alert", "call", in.CallID, "err", err)
 	}
 }
-
-type logger interface{ Error(msg string, args ...any) }
 
 // diverged tells a human that a target is not what was approved.
 func (s *session) diverged(e *execution, r guard.Receipt) {

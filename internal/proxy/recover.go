@@ -7,17 +7,12 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/store"
 )
-
-// IntentStore holds the intents that an earlier daemon left without a receipt.
-type IntentStore interface {
-	reconciler
-	OpenIntents() ([]guard.Intent, error)
-}
 
 // RecoveryConfig is what a Recovery needs; all fields but Log are required.
 type RecoveryConfig struct {
-	Store IntentStore
+	Store *store.Store // holds the intents that an earlier daemon left without a receipt
 	Locks *Locks
 	Clock Clock
 	// Alive reports whether an upstream of an earlier daemon still lives. When in
