@@ -190,7 +190,7 @@ func (r *rig) pending(s guard.Session, n string, change ...func(*guard.Approval)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return ticket.Approval()
+	return must(r.store.Approval(ticket.Approval().ID))(r.t) // the desk keeps no text
 }
 
 func (r *rig) word(a guard.Approval, decision string) client.Word {
