@@ -184,7 +184,7 @@ func (a assignment) inSection() bool {
 		if n > 0 && len(line) > 2 && line[0] == '[' && line[len(line)-1] == ']' {
 			return true
 		}
-		if n > 0 && len(line) > 0 && bytes.IndexAny(line, "=#;") < 0 || !ok || start == 0 {
+		if n > 0 && len(line) > 0 && !bytes.ContainsAny(line, "=#;") || !ok || start == 0 {
 			return false
 		}
 		at = start - 1
