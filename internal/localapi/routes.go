@@ -27,8 +27,8 @@ const maxBody = 64 << 10
 // answer handles one request. What it returns is written as JSON.
 type answer func(r *http.Request) (any, error)
 
-// order handles one request of a peer that may decide.
-type order func(r *http.Request, by guard.Approver) (any, error)
+// decision handles one request of a peer that may decide.
+type decision func(r *http.Request, by guard.Approver) (any, error)
 
 // routes is the table of the API.
 func (a *API) routes() http.Handler {
@@ -41,7 +41,7 @@ func (a *API) routes() http.Handler {
 	read := func(path string, h answer) {
 		add(http.MethodGet, path, func(w http.ResponseWriter, r *http.Request) { a.reply(w, r, h) })
 	}
-	decide := func(method, path string, h order) {
+	decide := func(method, path string, h decision) {
 		add(method, path, func(w http.ResponseWriter, r *http.Request) {
 			a.reply(w, r, func(r *http.Request) (any, error) {
 				by, err := a.approver(r)

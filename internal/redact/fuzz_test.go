@@ -90,7 +90,7 @@ func FuzzJSON(f *testing.F) {
 		}
 		// The quick pass must not miss what the walk would find.
 		if w, err := r.walk(out, 0); err != nil || len(w.edits) > 0 {
-			t.Fatalf("%q became %q, in which the walk finds %v %v", in, out, w.tally, err)
+			t.Fatalf("%q became %q, in which the walk finds %v %v", in, out, w.counts, err)
 		}
 		if a, b := skeleton(in), skeleton(out); a != b {
 			t.Fatalf("%q became %q: %s, %s", in, out, a, b)

@@ -21,7 +21,7 @@ func (r *Redactor) JSON(raw []byte) ([]byte, []Finding, error) {
 	if len(raw) > r.max {
 		return nil, nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(raw), r.max) // fail closed
 	}
-	t := tally{}
+	t := counts{}
 	out, err := r.json(raw, 0, t)
 	if err != nil {
 		return nil, nil, err
@@ -44,7 +44,7 @@ func looksJSON(b []byte) bool {
 
 func limits(n int) jsonrpc.Limits { return jsonrpc.Limits{MaxFrame: max(n, 1)} }
 
-func (r *Redactor) json(raw []byte, nest int, t tally) ([]byte, error) {
+func (r *Redactor) json(raw []byte, nest int, t counts) ([]byte, error) {
 	for range maxRounds {
 		if r.quiet(raw) {
 			return raw, nil
@@ -59,7 +59,7 @@ func (r *Redactor) json(raw []byte, nest int, t tally) ([]byte, error) {
 		if len(w.edits) == 0 {
 			return raw, nil
 		}
-		t.add(w.tally)
+		t.add(w.counts)
 		out := jsonrpc.ReplaceSpans(raw, w.edits)
 		if err := jsonrpc.Check(out, limits(len(out))); err != nil {
 			return nil, fmt.Errorf("redacting member names: %w", err) // fail closed
@@ -70,7 +70,7 @@ func (r *Redactor) json(raw []byte, nest int, t tally) ([]byte, error) {
 }
 
 func (r *Redactor) walk(raw []byte, nest int) (*walker, error) {
-	w := &walker{r: r, raw: raw, nest: nest, tally: tally{}}
+	w := &walker{r: r, raw: raw, nest: nest, counts: counts{}}
 	w.value(w.space(0), false)
 	return w, w.err
 }
@@ -78,12 +78,12 @@ func (r *Redactor) walk(raw []byte, nest int) (*walker, error) {
 // walker goes through a JSON value that jsonrpc.Check accepted, and so need not
 // look for errors of grammar; its depth is bounded by that check.
 type walker struct {
-	r     *Redactor
-	raw   []byte
-	nest  int
-	edits []jsonrpc.Edit
-	tally tally
-	err   error
+	r      *Redactor
+	raw    []byte
+	nest   int
+	edits  []jsonrpc.Edit
+	counts counts
+	err    error
 }
 
 func (w *walker) space(i int) int {
@@ -295,7 +295,7 @@ func (w *walker) text(s jsonrpc.Span, named bool) {
 		return
 	}
 	if in := w.raw[s.Start+1 : s.End-1]; !isMarker(in) {
-		w.tally[kindMember]++
+		w.counts[kindMember]++
 		w.edit(s, []byte(Marker(kindMember)))
 	}
 }
@@ -308,7 +308,7 @@ func isReference(v []byte) bool {
 
 // masked returns the text without its secrets, nil if there are none.
 func (w *walker) masked(text []byte) []byte {
-	found := tally{}
+	found := counts{}
 	out, err := w.r.leaf(text, w.nest, found)
 	switch {
 	case err != nil:
@@ -317,7 +317,7 @@ func (w *walker) masked(text []byte) []byte {
 	case len(found) == 0:
 		return nil
 	}
-	w.tally.add(found)
+	w.counts.add(found)
 	return out
 }
 

@@ -61,7 +61,7 @@ func TestRandomText(t *testing.T) {
 			t.Fatalf("%q became %q, %v", q, jout, err)
 		}
 		if w, err := r.walk(jout, 0); err != nil || len(w.edits) > 0 {
-			t.Fatalf("%q became %q, in which the walk finds %v %v", q, jout, w.tally, err)
+			t.Fatalf("%q became %q, in which the walk finds %v %v", q, jout, w.counts, err)
 		}
 	}
 }

@@ -138,7 +138,7 @@ func (r *Redactor) Text(b []byte) ([]byte, []Finding) {
 		// fail closed: what was not scanned does not pass.
 		return []byte(Marker(kindUnscanned)), []Finding{{kindUnscanned, 1}}
 	}
-	t := tally{}
+	t := counts{}
 	out, err := r.leaf(b, 0, t)
 	if err != nil {
 		// fail closed: the same for what does not settle.
@@ -147,33 +147,33 @@ func (r *Redactor) Text(b []byte) ([]byte, []Finding) {
 	return out, t.findings()
 }
 
-// tally counts what was masked by kind.
-type tally map[string]int
+// counts are how often each kind was masked.
+type counts map[string]int
 
-func (t tally) findings() []Finding {
-	if len(t) == 0 {
+func (c counts) findings() []Finding {
+	if len(c) == 0 {
 		return nil
 	}
-	out := make([]Finding, 0, len(t))
-	for k, n := range t {
+	out := make([]Finding, 0, len(c))
+	for k, n := range c {
 		out = append(out, Finding{k, n})
 	}
 	slices.SortFunc(out, func(a, b Finding) int { return strings.Compare(a.Kind, b.Kind) })
 	return out
 }
 
-func (t tally) add(other tally) {
+func (c counts) add(other counts) {
 	for k, n := range other {
-		t[k] += n
+		c[k] += n
 	}
 }
 
 // leaf masks text, or the JSON in it. nest is the number of JSON texts around it.
-func (r *Redactor) leaf(b []byte, nest int, t tally) ([]byte, error) {
+func (r *Redactor) leaf(b []byte, nest int, t counts) ([]byte, error) {
 	if nest < maxLayers && looksJSON(b) {
 		// A configured secret may be JSON itself, and then stands in no one string.
 		b = t.mask(b, r.scan(b, patSpelling))
-		inner := tally{}
+		inner := counts{}
 		if out, err := r.json(b, nest+1, inner); err == nil {
 			t.add(inner)
 			return out, nil
@@ -186,7 +186,7 @@ func (r *Redactor) leaf(b []byte, nest int, t tally) ([]byte, error) {
 // what stands beside a marker may begin a word that it did not begin before.
 const maxRounds = 8
 
-func (r *Redactor) plain(b []byte, t tally) ([]byte, error) {
+func (r *Redactor) plain(b []byte, t counts) ([]byte, error) {
 	for range maxRounds {
 		found := r.scan(b, 0)
 		if len(found) == 0 {
@@ -199,7 +199,7 @@ func (r *Redactor) plain(b []byte, t tally) ([]byte, error) {
 
 // mask returns b with markers in the place of what was found, b itself where
 // that is nothing.
-func (t tally) mask(b []byte, found []match) []byte {
+func (c counts) mask(b []byte, found []match) []byte {
 	if len(found) == 0 {
 		return b
 	}
@@ -208,7 +208,7 @@ func (t tally) mask(b []byte, found []match) []byte {
 	for _, m := range found {
 		out = append(append(out, b[at:m.start]...), Marker(m.kind)...)
 		at = m.end
-		t[m.kind]++
+		c[m.kind]++
 	}
 	return append(out, b[at:]...)
 }
