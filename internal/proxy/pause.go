@@ -49,9 +49,6 @@ func (s *session) interrupt() {
 				stops = append(stops, r.cancel)
 			}
 		}
-		if ends && process && in.halt == nil {
-			in.halt = s.halted
-		}
 	})
 	for _, stop := range stops {
 		stop(errPaused)
@@ -61,6 +58,9 @@ func (s *session) interrupt() {
 	}
 	for _, c := range cancels {
 		_ = s.toUpstream(c) // it ends next, or has ended
+	}
+	if ends && process { // now that it has been told
+		s.update(func(in *inflight) { in.halt = s.halted })
 	}
 }
 
