@@ -51,6 +51,7 @@ var layers = []string{
 	"internal/guard",
 	"internal/document",
 	"internal/ipc",
+	"internal/sandbox",
 	"internal/jsonvalue",
 	"internal/diff",
 	"internal/safetext/hostile",

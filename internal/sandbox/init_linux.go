@@ -1,0 +1,294 @@
+package sandbox
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Main plays the part that the arguments of a re-executed program name, and
+// returns its exit code. handled is false where they name none; the program then
+// goes on as it would. It must be called before anything else is started.
+func Main(args []string) (code int, handled bool) {
+	if len(args) < 2 {
+		return 0, false
+	}
+	switch args[1] {
+	case InitArg:
+		return beFirst(), true
+	case execArg:
+		err := becomeCommand()
+		fmt.Fprintln(os.NewFile(fdNotify, "failure"), "!"+err.Error())
+		return 125, true
+	}
+	return 0, false
+}
+
+// first is the first process inside: it mounts, starts the command, answers the
+// filter, reaps, ends what is left, and reports what changed.
+type first struct {
+	order order
+
+	mu     sync.Mutex
+	status *bufio.Writer
+
+	super  *supervisor
+	layers *mounter
+	main   int // pid of the command
+}
+
+// missing is an error that comes from what the machine does not have.
+type missing struct {
+	err    error
+	remedy string
+}
+
+func (m *missing) Error() string { return m.err.Error() }
+func (m *missing) Unwrap() error { return m.err }
+
+func beFirst() int {
+	f := &first{status: bufio.NewWriter(os.NewFile(fdStatus, "status"))}
+	in := bufio.NewReader(os.NewFile(fdSpec, "order"))
+	if err := json.NewDecoder(in).Decode(&f.order); err != nil {
+		return 1
+	}
+	// fail closed: nothing inside may look into this process.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return 1
+	}
+	go func() { // ends with the process: its parent holds the other end as long as it lives
+		_, _ = io.Copy(io.Discard, in)
+		os.Exit(1)
+	}()
+	if err := f.run(); err != nil {
+		r := report{Error: err.Error()}
+		var m *missing
+		if errors.As(err, &m) {
+			r.Missing = m.remedy
+		}
+		f.report(r)
+		f.flush()
+		return 1
+	}
+	return 0
+}
+
+func (f *first) report(r report) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	line, err := json.Marshal(r)
+	if err != nil {
+		os.Exit(1) // fail closed: a run without all of its reports is none
+	}
+	if _, err := f.status.Write(append(line, '\n')); err != nil {
+		os.Exit(1)
+	}
+}
+
+func (f *first) flush() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.status.Flush() != nil {
+		os.Exit(1)
+	}
+}
+
+func (f *first) run() error {
+	m := &mounter{order: &f.order}
+	f.layers = m
+	if err := m.build(); err != nil {
+		return err
+	}
+	if err := loopbackUp(); err != nil {
+		return fmt.Errorf("bringing up loopback: %w", err)
+	}
+	if err := f.resolver(); err != nil {
+		return fmt.Errorf("starting the resolver: %w", err)
+	}
+	watch, err := watchProc(m.inside("/proc"), func() { f.want(Want{WantProcess, "the list of processes"}) })
+	if err != nil {
+		return fmt.Errorf("watching /proc: %w", err)
+	}
+	defer watch()
+	rootFD, err := unix.Open(f.order.Root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	f.super = &supervisor{root: f.order.Root, rootFD: rootFD, places: placesOf(f.order.Spec), copied: f.order.Spec.Copy,
+		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), want: f.want, retry: f.retry,
+		refused: map[uint16]string{}, open: map[uint16]bool{}}
+	started := time.Now()
+	if err := f.start(); err != nil {
+		return err
+	}
+	f.report(report{Started: &started})
+	done := f.wait(started)
+	f.super.finish()
+	c := &capture{mounter: m, started: started, pack: os.NewFile(fdPack, "pack"), report: f.report}
+	if err := c.all(); err != nil {
+		return fmt.Errorf("reading what changed: %w", err)
+	}
+	f.report(report{Done: &done})
+	f.flush()
+	return nil
+}
+
+func (f *first) want(w Want) { f.report(report{Want: &w}) }
+
+func (f *first) retry(why string) { f.report(report{Retry: why}) }
+
+// start makes the process that becomes the command, and takes its listener.
+func (f *first) start() error {
+	orderR, orderW, err := pipe()
+	if err != nil {
+		return err
+	}
+	notifyR, notifyW, err := pipe()
+	if err != nil {
+		return err
+	}
+	goR, goW, err := pipe()
+	if err != nil {
+		return err
+	}
+	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	f.main, err = syscall.ForkExec("/proc/self/exe", []string{"mcpguard", execArg}, &syscall.ProcAttr{
+		Dir: "/", Env: []string{}, Files: []uintptr{uintptr(null), 1, 2, uintptr(orderR), uintptr(notifyW), uintptr(goR)},
+		Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	for _, fd := range []int{null, orderR, notifyW, goR} {
+		unix.Close(fd)
+	}
+	if err != nil {
+		return fmt.Errorf("starting the command's process: %w", err)
+	}
+	s := f.order.Spec
+	line, err := json.Marshal(execOrder{Root: f.order.Root, Dir: s.Dir, Argv: s.Argv, Env: s.Env, Limits: f.order.Limits, Filter: filterSpec{Reads: true}})
+	if err != nil {
+		return err
+	}
+	if _, err := os.NewFile(uintptr(orderW), "order").Write(line); err != nil {
+		return fmt.Errorf("telling the command's process: %w", err)
+	}
+	unix.Close(orderW)
+	var number [4]byte
+	n, err := unix.Read(notifyR, number[:])
+	if err != nil || n != len(number) || number[0] == '!' {
+		rest, _ := io.ReadAll(os.NewFile(uintptr(notifyR), "failure"))
+		return fmt.Errorf("preparing the command's process: %s%s", number[:max(n, 0)], rest)
+	}
+	pidfd, err := unix.PidfdOpen(f.main, 0)
+	if err != nil {
+		return fmt.Errorf("taking the filter's listener: %w", err)
+	}
+	f.super.listener, err = unix.PidfdGetfd(pidfd, int(number[0])|int(number[1])<<8|int(number[2])<<16|int(number[3])<<24, 0)
+	unix.Close(pidfd)
+	if err != nil {
+		return fmt.Errorf("taking the filter's listener: %w", err)
+	}
+	go f.super.serve() // ends when no process with the filter is left
+	_, err = unix.Write(goW, []byte{1})
+	unix.Close(goW)
+	unix.Close(notifyR)
+	// The pipes of the output are the command's alone from here on.
+	for _, fd := range []int{1, 2} {
+		if e := unix.Dup3(fdStatus, fd, unix.O_CLOEXEC); e != nil {
+			return e
+		}
+	}
+	return err
+}
+
+func pipe() (r, w int, err error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return 0, 0, err
+	}
+	return p[0], p[1], nil
+}
+
+// grace is how long what the command started may go on after its end.
+const grace = 150 * time.Millisecond
+
+// wait reaps until the command has ended, holds it to its limits, and ends what
+// is left of it.
+func (f *first) wait(started time.Time) doneReport {
+	ended := make(chan unix.WaitStatus, 1)
+	alone := make(chan struct{})
+	go f.reap(ended, alone) // ends when there is no child left
+	var d doneReport
+	limits := f.order.Limits
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	usage := meter{limits: limits, layers: f.layers}
+	var status unix.WaitStatus
+loop:
+	for {
+		select {
+		case status = <-ended:
+			break loop
+		case now := <-tick.C:
+			if d.Stopped == "" {
+				if now.Sub(started) > limits.Time {
+					d.Stopped = "time"
+				} else {
+					d.Stopped = usage.over()
+				}
+				if d.Stopped != "" {
+					_ = unix.Kill(-1, unix.SIGKILL)
+				}
+			}
+		}
+	}
+	d.Ended = time.Now()
+	select {
+	case <-alone:
+	case <-time.After(grace):
+		d.Left = others()
+		_ = unix.Kill(-1, unix.SIGKILL)
+		<-alone
+	}
+	if d.Stopped == "" && usage.full() {
+		d.Stopped = "written"
+	}
+	switch {
+	case status.Signaled():
+		d.Signal = int(status.Signal())
+		if d.Signal == int(unix.SIGXCPU) && d.Stopped == "" {
+			d.Stopped = "cpu"
+		}
+		if d.Signal == int(unix.SIGXFSZ) && d.Stopped == "" {
+			d.Stopped = "written"
+		}
+	default:
+		d.Exit = status.ExitStatus()
+	}
+	return d
+}
+
+// reap takes in every child that ends; as the first process it inherits them.
+func (f *first) reap(ended chan<- unix.WaitStatus, alone chan<- struct{}) {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WALL, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil: // ECHILD
+			close(alone)
+			return
+		case pid == f.main && (status.Exited() || status.Signaled()):
+			ended <- status
+		}
+	}
+}

@@ -1,0 +1,549 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// notif mirrors struct seccomp_notif.
+type notif struct {
+	id    uint64
+	pid   uint32
+	flags uint32
+	nr    int32
+	arch  uint32
+	ip    uint64
+	args  [6]uint64
+}
+
+// notifResp mirrors struct seccomp_notif_resp.
+type notifResp struct {
+	id    uint64
+	val   int64
+	err   int32
+	flags uint32
+}
+
+const (
+	ioctlRecv    = 0xc0502100
+	ioctlSend    = 0xc0182101
+	ioctlIDValid = 0x40082102
+	respContinue = 1
+)
+
+// supervisor answers the calls that the filter hands over. It runs in the first
+// process, beside the command, and sees the command's files below its root.
+type supervisor struct {
+	listener int
+	root     string // of the command, as this process sees it
+	rootFD   int
+	places   places
+	copied   bool
+	uid, gid uint32
+	want     func(Want)
+	retry    func(string)
+
+	mu      sync.Mutex
+	refused map[uint16]string // loopback ports that nobody listened on, as they were named
+	open    map[uint16]bool   // loopback ports that answered
+}
+
+// serve answers until no process with the filter is left, each call in a
+// goroutine of its own: a connection can take its time.
+func (s *supervisor) serve() {
+	for {
+		var n notif
+		_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(s.listener), ioctlRecv, uintptr(unsafe.Pointer(&n)))
+		switch {
+		case e == unix.EINTR:
+			continue
+		case e == unix.ENOENT: // the caller is gone
+			if s.over() {
+				return
+			}
+			continue
+		case e != 0:
+			return
+		}
+		if n.nr == unix.SYS_CONNECT && n.arch == auditArch {
+			go s.answer(n) // ends when the connection is there or refused
+			continue
+		}
+		s.answer(n)
+	}
+}
+
+// over reports whether the filter has no process any more.
+func (s *supervisor) over() bool {
+	fds := []unix.PollFd{{Fd: int32(s.listener), Events: unix.POLLIN}}
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&unix.POLLHUP != 0
+}
+
+func (s *supervisor) answer(n notif) {
+	r := notifResp{id: n.id}
+	switch errno, goOn := s.decide(&n); {
+	case goOn:
+		r.flags = respContinue
+	default:
+		r.err = -int32(errno)
+	}
+	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(s.listener), ioctlSend, uintptr(unsafe.Pointer(&r)))
+}
+
+// alive reports whether the call is still waiting, so that what was read from
+// its process is of that process.
+func (s *supervisor) alive(n *notif) bool {
+	id := n.id
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(s.listener), ioctlIDValid, uintptr(unsafe.Pointer(&id)))
+	return e == 0
+}
+
+// decide returns the error that ends a call, 0 for one that was made here, or
+// goOn to let it go on by itself.
+func (s *supervisor) decide(n *notif) (errno unix.Errno, goOn bool) {
+	if n.arch != auditArch || n.nr >= 0x40000000 {
+		s.want(Want{WantKernel, "a program of another architecture"})
+		return unix.ENOSYS, false
+	}
+	nr := int(n.nr)
+	switch nr {
+	case unix.SYS_CONNECT:
+		return s.connect(n)
+	case unix.SYS_SENDTO:
+		if n.args[4] == 0 {
+			return 0, true
+		}
+		return s.send(n, n.args[4], n.args[5])
+	case unix.SYS_SENDMSG:
+		return s.sendmsg(n, n.args[1])
+	case unix.SYS_SENDMMSG:
+		return s.sendmsg(n, n.args[1]) // the first tells; the others cannot reach farther
+	case unix.SYS_KILL:
+		return s.kill(n)
+	case unix.SYS_SOCKET:
+		s.want(Want{WantSocket, fmt.Sprintf("a socket of family %d", n.args[0])})
+		return unix.EAFNOSUPPORT, false
+	case unix.SYS_CLONE:
+		s.want(Want{WantKernel, "clone with new namespaces"})
+		return unix.EPERM, false
+	case unix.SYS_SECCOMP:
+		// fail closed: a listener of its own would answer before this one.
+		if n.args[0] == unix.SECCOMP_SET_MODE_FILTER && n.args[1]&newListener != 0 {
+			s.want(Want{WantKernel, "seccomp with a listener"})
+			return unix.EPERM, false
+		}
+		return 0, true
+	}
+	if name, ok := refused[nr]; ok {
+		s.want(Want{WantKernel, name})
+		return unix.EPERM, false
+	}
+	if c, ok := pathCalls[nr]; ok {
+		return s.paths(n, c)
+	}
+	// fail closed: the filter hands over nothing else.
+	s.want(Want{WantKernel, "call " + strconv.Itoa(nr)})
+	return unix.EPERM, false
+}
+
+// memory reads from the process that waits.
+func (s *supervisor) memory(n *notif, at, size uint64) ([]byte, bool) {
+	buf := make([]byte, size)
+	local := []unix.Iovec{{Base: &buf[0], Len: size}}
+	remote := []unix.RemoteIovec{{Base: uintptr(at), Len: int(size)}}
+	got, err := unix.ProcessVMReadv(int(n.pid), local, remote, 0)
+	if err != nil || got <= 0 {
+		return nil, false
+	}
+	return buf[:got], s.alive(n)
+}
+
+// text reads a text that ends with NUL.
+func (s *supervisor) text(n *notif, at uint64) (string, bool) {
+	var out []byte
+	for len(out) < unix.PathMax {
+		// Up to the page's end: what lies behind may not be there.
+		size := min(4096-at%4096, uint64(unix.PathMax-len(out)))
+		b, ok := s.memory(n, at, size)
+		if !ok {
+			return "", false
+		}
+		if i := bytes.IndexByte(b, 0); i >= 0 {
+			return string(append(out, b[:i]...)), true
+		}
+		out = append(out, b...)
+		at += uint64(len(b))
+	}
+	return "", false
+}
+
+// connect makes the connection here, with the caller's socket and the address
+// that was looked at, so that the caller cannot exchange it meanwhile.
+func (s *supervisor) connect(n *notif) (unix.Errno, bool) {
+	if n.args[2] < 2 || n.args[2] > 128 {
+		return unix.EINVAL, false
+	}
+	raw, ok := s.memory(n, n.args[1], n.args[2])
+	if !ok || len(raw) < 2 {
+		return unix.EFAULT, false
+	}
+	if binary.NativeEndian.Uint16(raw) == unix.AF_UNIX {
+		return s.connectUnix(n, raw)
+	}
+	fd, errno := s.borrow(n)
+	if errno != 0 {
+		return errno, false
+	}
+	defer unix.Close(fd)
+	_, _, e := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&raw[0])), uintptr(len(raw)))
+	s.reached(raw, e)
+	return e, false
+}
+
+// borrow duplicates the socket of a call into this process.
+func (s *supervisor) borrow(n *notif) (int, unix.Errno) {
+	pidfd, err := unix.PidfdOpen(tgidOf(int(n.pid)), 0)
+	if err != nil {
+		return -1, unix.ESRCH
+	}
+	defer unix.Close(pidfd)
+	fd, err := unix.PidfdGetfd(pidfd, int(n.args[0]), 0)
+	if err != nil {
+		return -1, unix.EBADF
+	}
+	if !s.alive(n) {
+		unix.Close(fd)
+		return -1, unix.EINTR
+	}
+	return fd, 0
+}
+
+// tgidOf returns the process of a thread.
+func tgidOf(tid int) int {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/status")
+	if err != nil {
+		return tid
+	}
+	if _, rest, ok := bytes.Cut(b, []byte("\nTgid:")); ok {
+		line, _, _ := bytes.Cut(rest, []byte("\n"))
+		if pid, err := strconv.Atoi(string(bytes.TrimSpace(line))); err == nil {
+			return pid
+		}
+	}
+	return tid
+}
+
+// reached notes what became of a connection to an address.
+func (s *supervisor) reached(raw []byte, e unix.Errno) {
+	at, ok := addrPort(raw)
+	if !ok {
+		return // no address: a datagram socket that is disconnected, or another family
+	}
+	if e == 0 || e == unix.EINPROGRESS || e == unix.EALREADY || e == unix.EISCONN {
+		if at.Addr().IsLoopback() {
+			s.mu.Lock()
+			s.open[at.Port()] = true
+			s.mu.Unlock()
+		}
+		return
+	}
+	if at.Addr().IsLoopback() || at.Addr().IsUnspecified() {
+		if e == unix.ECONNREFUSED {
+			s.mu.Lock()
+			s.refused[at.Port()] = at.String()
+			s.mu.Unlock()
+		}
+		return
+	}
+	s.want(Want{WantNetwork, at.String()})
+}
+
+// finish reports loopback ports on which nobody ever listened inside: the
+// command may have meant a server of the machine's. A port that answered later
+// was the command's own.
+func (s *supervisor) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for port, name := range s.refused {
+		if !s.open[port] {
+			s.want(Want{WantNetwork, name})
+		}
+	}
+}
+
+func addrPort(raw []byte) (netip.AddrPort, bool) {
+	switch {
+	case len(raw) >= 8 && binary.NativeEndian.Uint16(raw) == unix.AF_INET:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(raw[4:8])), binary.BigEndian.Uint16(raw[2:])), true
+	case len(raw) >= 24 && binary.NativeEndian.Uint16(raw) == unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(raw[8:24])).Unmap(), binary.BigEndian.Uint16(raw[2:])), true
+	}
+	return netip.AddrPort{}, false
+}
+
+// connectUnix lets a connection to a socket of the command's own go on. The
+// real machine's sockets are behind closed paths or below overlays, where no
+// connection reaches them; asking for one is a want.
+func (s *supervisor) connectUnix(n *notif, raw []byte) (unix.Errno, bool) {
+	name := raw[2:]
+	if len(name) == 0 || name[0] == 0 {
+		return 0, true // abstract: of this network namespace alone
+	}
+	if i := bytes.IndexByte(name, 0); i >= 0 {
+		name = name[:i]
+	}
+	at, ok := s.locate(n, -1, string(name), false)
+	if !ok {
+		return unix.EACCES, false
+	}
+	switch {
+	case s.places.quiet(at):
+		return unix.ENOENT, false
+	case s.places.isClosed(at), s.wasThere(at):
+		s.want(Want{WantSocket, at})
+		return unix.ECONNREFUSED, false
+	case int(n.nr) != unix.SYS_CONNECT:
+		return 0, true
+	}
+	return s.connectAt(n, at), false
+}
+
+// connectAt connects the socket of a call to the one at a path that was looked
+// at, so that no other can be put in its place.
+func (s *supervisor) connectAt(n *notif, at string) unix.Errno {
+	node, err := unix.Openat2(s.rootFD, at, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS})
+	if err != nil {
+		return unix.ENOENT
+	}
+	defer unix.Close(node)
+	fd, errno := s.borrow(n)
+	if errno != 0 {
+		return errno
+	}
+	defer unix.Close(fd)
+	err = unix.Connect(fd, &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(node)})
+	if err != nil && !errors.As(err, &errno) {
+		return unix.EACCES // fail closed
+	}
+	return errno
+}
+
+// wasThere reports whether a path exists on the real machine.
+func (s *supervisor) wasThere(at string) bool {
+	var st unix.Stat_t
+	return unix.Lstat(at, &st) == nil
+}
+
+func (s *supervisor) send(n *notif, addr, size uint64) (unix.Errno, bool) {
+	if size < 2 || size > 128 {
+		return unix.EINVAL, false
+	}
+	raw, ok := s.memory(n, addr, size)
+	if !ok || len(raw) < 2 {
+		return unix.EFAULT, false
+	}
+	if binary.NativeEndian.Uint16(raw) == unix.AF_UNIX {
+		return s.connectUnix(n, raw)
+	}
+	if at, ok := addrPort(raw); ok && !at.Addr().IsLoopback() {
+		// There is no way out of this network namespace: the call goes on and fails.
+		s.want(Want{WantNetwork, at.String()})
+	}
+	return 0, true
+}
+
+func (s *supervisor) sendmsg(n *notif, at uint64) (unix.Errno, bool) {
+	hdr, ok := s.memory(n, at, 16)
+	if !ok || len(hdr) < 16 {
+		return unix.EFAULT, false
+	}
+	name, size := binary.NativeEndian.Uint64(hdr), uint64(binary.NativeEndian.Uint32(hdr[8:]))
+	if name == 0 || size == 0 {
+		return 0, true
+	}
+	return s.send(n, name, size)
+}
+
+// kill notes signals to processes that are not inside.
+func (s *supervisor) kill(n *notif) (unix.Errno, bool) {
+	pid := int(int32(n.args[0]))
+	if pid == 0 || pid == -1 {
+		return 0, true
+	}
+	if errors.Is(unix.Kill(pid, 0), unix.ESRCH) && n.args[1] != 0 {
+		what := "process " + strconv.Itoa(pid)
+		if pid < 0 {
+			what = "process group " + strconv.Itoa(-pid)
+		}
+		s.want(Want{WantSignal, what})
+	}
+	return 0, true
+}
+
+// paths looks at what a call names. The call itself goes on: what is closed is
+// not there for it, whatever it exchanges meanwhile.
+func (s *supervisor) paths(n *notif, c pathCall) (unix.Errno, bool) {
+	write := c.write
+	if c.flags > 0 {
+		write = n.args[c.flags]&writeFlags != 0
+	}
+	if int(n.nr) == unix.SYS_OPENAT2 {
+		how, ok := s.memory(n, n.args[2], 8)
+		write = !ok || binary.NativeEndian.Uint64(how)&writeFlags != 0
+	}
+	first := s.path(n, c.dir, c.path, c.self, write)
+	if c.path2 > 0 {
+		s.path(n, c.dir2, c.path2, true, write)
+	}
+	if first != "" && !s.copied {
+		s.overlayLimits(first, c, write)
+	}
+	return 0, true
+}
+
+// path notes a path that is closed, or is to be changed where nothing may be,
+// and returns where it is, "" if that is not known.
+func (s *supervisor) path(n *notif, dirArg, pathArg int, self, write bool) string {
+	name, ok := s.text(n, n.args[pathArg])
+	if !ok {
+		return ""
+	}
+	dir := -1
+	if dirArg >= 0 {
+		if fd := int(int32(n.args[dirArg])); fd != unix.AT_FDCWD {
+			dir = fd
+		}
+	}
+	at, ok := s.locate(n, dir, name, self)
+	if !ok {
+		return ""
+	}
+	switch {
+	case s.places.quiet(at):
+	case s.places.isClosed(at):
+		if write {
+			s.want(Want{WantWrite, at})
+		} else if s.wasThere(at) {
+			s.want(Want{WantPath, at})
+		}
+	case write && !s.places.writable(at):
+		s.want(Want{WantWrite, at})
+	}
+	return at
+}
+
+// overlayLimits notes what a real folder would allow and an overlay does not.
+func (s *supervisor) overlayLimits(at string, c pathCall, write bool) {
+	tree, ok := s.places.treeOf(at)
+	if !ok || at == tree {
+		return
+	}
+	var st unix.Stat_t
+	if !write || unix.Lstat(at, &st) != nil {
+		return // new, so it lies in the upper layer alone
+	}
+	switch {
+	case c.rename && st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		s.retry("a folder that was there is renamed: " + at)
+	case c.link:
+		s.retry("a file that was there gets another name: " + at)
+	case st.Nlink > 1 && st.Mode&unix.S_IFMT == unix.S_IFREG:
+		s.retry("a file with several names is changed: " + at)
+	case st.Uid != s.uid || st.Gid != s.gid:
+		s.retry("a file of another user or group is changed: " + at)
+	}
+}
+
+// locate returns where a name leads in the command's view, with the links on
+// the way followed (and the last one, unless self), as far as it exists.
+func (s *supervisor) locate(n *notif, dirFD int, name string, self bool) (string, bool) {
+	proc := "/proc/" + strconv.Itoa(int(n.pid))
+	if !path.IsAbs(name) {
+		link := proc + "/cwd"
+		if dirFD >= 0 {
+			link = proc + "/fd/" + strconv.Itoa(dirFD)
+		}
+		base, err := os.Readlink(link)
+		if err != nil || !path.IsAbs(base) {
+			return "", false
+		}
+		// The link is told as this process would reach it, or, of another mount
+		// namespace, from that one's root.
+		if rest, ok := strings.CutPrefix(base, s.root); ok && (rest == "" || rest[0] == '/') {
+			base = "/" + strings.TrimPrefix(rest, "/")
+		}
+		name = base + "/" + name
+	}
+	if at, ok := s.quick(name, self); ok {
+		return at, true
+	}
+	return s.walk(name, self)
+}
+
+// quick asks the kernel, which knows for whatever exists.
+func (s *supervisor) quick(name string, self bool) (string, bool) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	if self {
+		how.Flags |= unix.O_NOFOLLOW
+	}
+	fd, err := unix.Openat2(s.rootFD, name, &how)
+	if err != nil {
+		return "", false
+	}
+	defer unix.Close(fd)
+	at, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	if err != nil {
+		return "", false
+	}
+	rest, ok := strings.CutPrefix(at, s.root)
+	if !ok {
+		return "", false
+	}
+	return path.Clean("/" + rest), true
+}
+
+// walk follows a name step by step; what does not exist is taken by its name.
+func (s *supervisor) walk(name string, self bool) (string, bool) {
+	at, left := "/", strings.Split(path.Clean(name), "/")
+	for links := 0; len(left) > 0; {
+		step := left[0]
+		left = left[1:]
+		switch step {
+		case "", ".":
+			continue
+		case "..":
+			at = path.Dir(at)
+			continue
+		}
+		next := path.Join(at, step)
+		if self && len(left) == 0 {
+			return next, true
+		}
+		target, err := os.Readlink(filepath.Join(s.root, next))
+		if err != nil {
+			at = next
+			continue
+		}
+		if links++; links > 40 {
+			return "", false
+		}
+		if path.IsAbs(target) {
+			at = "/"
+		}
+		left = append(strings.Split(target, "/"), left...)
+	}
+	return at, true
+}
