@@ -113,6 +113,9 @@ func (c *capture) entry(rel string, there, had bool) error {
 	if had && !time.Unix(before.Ctim.Unix()).Before(c.started) {
 		c.report(report{Moved: []byte(c.lower(rel))})
 	}
+	if there && after.Mode&unix.S_IFMT == unix.S_IFREG && after.Nlink > 1 {
+		c.report(report{Name: &nameReport{after.Ino, []byte(c.now.path), []byte(rel)}})
+	}
 	isDir := func(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFDIR }
 	switch {
 	case !there && !had:
@@ -268,6 +271,9 @@ func (c *capture) state(path string, st *unix.Stat_t, keep bool) (*entryReport, 
 	switch e.Type {
 	case 'f':
 		e.At = c.at
+		if keep && st.Nlink > 1 {
+			e.Inode = st.Ino
+		}
 		if e.Size, e.Sum, err = c.content(path, keep); err != nil {
 			return nil, err
 		}

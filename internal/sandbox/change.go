@@ -39,29 +39,33 @@ type Entry struct {
 	Xattrs map[string]string
 	MTime  int64 // nanoseconds since 1970
 	Links  int   // hard links
-
-	at int64 // offset of the content in the pack; of After alone
+	// Inode tells which added or changed files are one file with several names;
+	// 0 where there is one name.
+	Inode uint64
+	// At is where a file's content begins in the contents that the run keeps.
+	At int64
 }
 
-// pack holds the contents that a run wrote, one after the other.
-type pack struct{ f *os.File }
+// Contents is the file that holds what a run wrote, one content after the other,
+// as Entry.At and Entry.Size say. It has no name and ends with Close.
+func (r *Run) Contents() *os.File { return r.contents }
 
-// Content returns the bytes that a change left at its path. They are those that
-// Entry.Sum was computed over; the reader is valid until Run.Close.
+// Content returns the bytes that a change left at its path, nil where it left no
+// file. They are those that Entry.Sum was computed over.
 func (r *Run) Content(c Change) io.Reader {
 	if c.After == nil || c.After.Type != 'f' {
 		return nil
 	}
-	return io.NewSectionReader(r.content.f, c.After.at, c.After.Size)
+	return io.NewSectionReader(r.contents, c.After.At, c.After.Size)
 }
 
 // Close removes what the run keeps. It is safe to call more than once.
 func (r *Run) Close() error {
-	if r.content == nil || r.content.f == nil {
+	if r.contents == nil {
 		return nil
 	}
-	err := r.content.f.Close()
-	r.content.f = nil
+	err := r.contents.Close()
+	r.contents = nil
 	return err
 }
 

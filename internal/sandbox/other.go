@@ -17,3 +17,14 @@ func Exec(context.Context, Spec) (*Run, error) {
 
 // Clean has nothing to remove.
 func Clean(string) error { return nil }
+
+// Land changes nothing on this system, on which nothing was run either.
+func (l *Landing) Land(context.Context) (map[Name]int64, error) { return nil, errNotHere }
+
+// Progress knows nothing on this system.
+func (l *Landing) Progress() (Progress, error) { return Elsewhere, errNotHere }
+
+// Finish finishes nothing on this system.
+func (l *Landing) Finish() (Progress, error) { return Elsewhere, errNotHere }
+
+var errNotHere = fmt.Errorf("%w: only Linux has what is needed", ErrUnavailable)

@@ -48,7 +48,7 @@ func Exec(ctx context.Context, s Spec) (*Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a file for what changes: %w", err)
 	}
-	run := &Run{content: &pack{content}}
+	run := &Run{contents: content}
 	l := launch{order: order{Spec: s, Root: filepath.Join(dir, "root"), Upper: filepath.Join(dir, "upper"), Limits: limits}, run: run}
 	for _, name := range []string{l.order.Root, l.order.Upper} {
 		if err := os.Mkdir(name, 0o700); err != nil {
@@ -91,7 +91,7 @@ func (l *launch) start(ctx context.Context) error {
 	defer null.Close()
 	cmd := &exec.Cmd{
 		Path: l.order.Spec.Program, Args: []string{l.order.Spec.Program, InitArg}, Env: []string{}, Dir: "/",
-		Stdin: null, Stdout: outW, Stderr: errW, ExtraFiles: []*os.File{specR, statusW, l.run.content.f},
+		Stdin: null, Stdout: outW, Stderr: errW, ExtraFiles: []*os.File{specR, statusW, l.run.contents},
 		SysProcAttr: &syscall.SysProcAttr{
 			Setsid:      true,
 			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
@@ -173,6 +173,11 @@ func (l *launch) follow(status io.Reader) {
 			l.run.Retry = append(l.run.Retry, r.Retry)
 		case r.Change != nil:
 			l.run.Changes = append(l.run.Changes, r.Change.change())
+		case r.Name != nil:
+			if l.run.Names == nil {
+				l.run.Names = map[uint64][]Name{}
+			}
+			l.run.Names[r.Name.Inode] = append(l.run.Names[r.Name.Inode], Name{string(r.Name.Tree), string(r.Name.Path)})
 		case r.Moved != nil:
 			l.run.Moved = append(l.run.Moved, string(r.Moved))
 		case r.Done != nil:

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"errors"
+	"os"
 	"time"
 )
 
@@ -99,7 +100,11 @@ type Run struct {
 	// Moved are paths of which the real one changed after the run began.
 	Moved []string
 
-	content *pack
+	// Names are the names of files that have several, by Entry.Inode, changed or
+	// not; as paths of their trees.
+	Names map[uint64][]Name
+
+	contents *os.File
 }
 
 // Unchanged reports whether the run proves that the command does nothing: it
@@ -112,6 +117,9 @@ func (r *Run) Unchanged() bool {
 func (r *Run) Whole() bool {
 	return len(r.Wanted) == 0 && r.Stopped == "" && !r.Truncated && len(r.Left) == 0 && len(r.Retry) == 0 && len(r.Moved) == 0
 }
+
+// Name is a path of a tree.
+type Name struct{ Tree, Path string }
 
 // Chunk is a piece of output.
 type Chunk struct {

@@ -31,6 +31,7 @@ type report struct {
 	Retry   string        `json:",omitempty"`
 	Change  *changeReport `json:",omitempty"`
 	Moved   []byte        `json:",omitempty"`
+	Name    *nameReport   `json:",omitempty"`
 	Done    *doneReport   `json:",omitempty"`
 	Error   string        `json:",omitempty"` // the sandbox failed
 	Missing string        `json:",omitempty"` // what this machine lacks; with Error
@@ -42,6 +43,12 @@ type doneReport struct {
 	Stopped      string
 	Left         []string
 	Ended        time.Time
+}
+
+// nameReport is one name of a file that has several.
+type nameReport struct {
+	Inode      uint64
+	Tree, Path []byte
 }
 
 // changeReport is a Change with its names as bytes, which JSON strings cannot
@@ -61,7 +68,8 @@ type entryReport struct {
 	Xattrs map[string][]byte `json:",omitempty"`
 	MTime  int64
 	Links  int
-	At     int64 `json:",omitempty"`
+	Inode  uint64 `json:",omitempty"`
+	At     int64  `json:",omitempty"`
 }
 
 func (c changeReport) change() Change {
@@ -72,7 +80,7 @@ func (e *entryReport) entry() *Entry {
 	if e == nil {
 		return nil
 	}
-	out := &Entry{Type: e.Type, Mode: e.Mode, Size: e.Size, Sum: e.Sum, Target: string(e.Target), MTime: e.MTime, Links: e.Links, at: e.At}
+	out := &Entry{Type: e.Type, Mode: e.Mode, Size: e.Size, Sum: e.Sum, Target: string(e.Target), MTime: e.MTime, Links: e.Links, Inode: e.Inode, At: e.At}
 	for k, v := range e.Xattrs {
 		if out.Xattrs == nil {
 			out.Xattrs = map[string]string{}
