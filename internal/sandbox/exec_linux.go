@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type execOrder struct {
 	Root      string
 	Dir       string
 	Argv, Env []string
+	Umask     int
 	Limits    Limits
 	Filter    filterSpec
 }
@@ -49,7 +51,7 @@ func becomeCommand() error {
 	if err := setLimits(o.Limits); err != nil {
 		return fmt.Errorf("setting limits: %w", err)
 	}
-	unix.Umask(0o022)
+	unix.Umask(cmp.Or(o.Umask, 0o022))
 	if err := dropRights(); err != nil {
 		return fmt.Errorf("giving up rights: %w", err)
 	}

@@ -40,7 +40,7 @@ type first struct {
 	mu     sync.Mutex
 	status *bufio.Writer
 
-	super  *supervisor
+	rootFD int
 	layers *mounter
 	main   int // pid of the command
 }
@@ -118,23 +118,31 @@ func (f *first) run() error {
 		return fmt.Errorf("watching /proc: %w", err)
 	}
 	defer watch()
-	rootFD, err := unix.Open(f.order.Root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
+	if f.rootFD, err = unix.Open(f.order.Root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return err
 	}
-	f.super = &supervisor{root: f.order.Root, rootFD: rootFD, places: placesOf(f.order.Spec), copied: f.order.Spec.Copy,
-		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), want: f.want, retry: f.retry,
-		refused: map[uint16]string{}, open: map[uint16]bool{}}
-	started := time.Now()
-	if err := f.start(); err != nil {
+	super := f.supervisor(f.want, f.retry)
+	started := coarseNow()
+	if err := f.start(super, f.order.Spec.Argv, 1, 2); err != nil {
 		return err
+	}
+	// The pipes of the output are the command's alone from here on.
+	for _, fd := range []int{1, 2} {
+		if err := unix.Dup3(fdStatus, fd, unix.O_CLOEXEC); err != nil {
+			return err
+		}
 	}
 	f.report(report{Started: &started})
-	done := f.wait(started)
-	f.super.finish()
+	done := f.wait(started, f.order.Limits)
+	super.finish()
 	c := &capture{mounter: m, started: started, pack: os.NewFile(fdPack, "pack"), report: f.report}
 	if err := c.all(); err != nil {
 		return fmt.Errorf("reading what changed: %w", err)
+	}
+	if len(f.order.Spec.Probe) > 0 {
+		if err := f.probe(); err != nil {
+			return fmt.Errorf("looking at what the command left: %w", err)
+		}
 	}
 	f.report(report{Done: &done})
 	f.flush()
@@ -145,8 +153,53 @@ func (f *first) want(w Want) { f.report(report{Want: &w}) }
 
 func (f *first) retry(why string) { f.report(report{Retry: why}) }
 
-// start makes the process that becomes the command, and takes its listener.
-func (f *first) start() error {
+func (f *first) supervisor(want func(Want), retry func(string)) *supervisor {
+	return &supervisor{root: f.order.Root, rootFD: f.rootFD, places: placesOf(f.order.Spec), copied: f.order.Spec.Copy,
+		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), want: want, retry: retry,
+		refused: map[uint16]string{}, open: map[uint16]bool{}}
+}
+
+// maxProbe bounds what a probe may print, and probeTime how long it may take.
+const (
+	maxProbe  = 1 << 20
+	probeTime = 5 * time.Second
+)
+
+// probe runs the second command, in the same root but after the changes were
+// captured: nothing that it does counts.
+func (f *first) probe() error {
+	r, w, err := pipe()
+	if err != nil {
+		return err
+	}
+	null, err := unix.Open(os.DevNull, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(null)
+	err = f.start(f.supervisor(func(Want) {}, func(string) {}), f.order.Spec.Probe, w, null)
+	unix.Close(w)
+	if err != nil {
+		return err
+	}
+	text := make(chan []byte, 1)
+	go func() { // ends with the probe, which wait makes sure of
+		out, _ := io.ReadAll(io.LimitReader(os.NewFile(uintptr(r), "probe"), maxProbe+1))
+		text <- out
+	}()
+	limits := f.order.Limits
+	limits.Time = probeTime
+	done := f.wait(time.Now(), limits)
+	out := <-text
+	if done.Exit != 0 || done.Signal != 0 || done.Stopped != "" || len(out) > maxProbe {
+		return nil // fail closed: nothing is known, and the report says nothing
+	}
+	f.report(report{Probe: out})
+	return nil
+}
+
+// start makes the process that becomes a command, and takes its listener.
+func (f *first) start(super *supervisor, argv []string, stdout, stderr int) error {
 	orderR, orderW, err := pipe()
 	if err != nil {
 		return err
@@ -164,7 +217,7 @@ func (f *first) start() error {
 		return err
 	}
 	f.main, err = syscall.ForkExec("/proc/self/exe", []string{"mcpguard", execArg}, &syscall.ProcAttr{
-		Dir: "/", Env: []string{}, Files: []uintptr{uintptr(null), 1, 2, uintptr(orderR), uintptr(notifyW), uintptr(goR)},
+		Dir: "/", Env: []string{}, Files: []uintptr{uintptr(null), uintptr(stdout), uintptr(stderr), uintptr(orderR), uintptr(notifyW), uintptr(goR)},
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	for _, fd := range []int{null, orderR, notifyW, goR} {
@@ -174,7 +227,7 @@ func (f *first) start() error {
 		return fmt.Errorf("starting the command's process: %w", err)
 	}
 	s := f.order.Spec
-	line, err := json.Marshal(execOrder{Root: f.order.Root, Dir: s.Dir, Argv: s.Argv, Env: s.Env, Limits: f.order.Limits, Filter: filterSpec{Reads: true}})
+	line, err := json.Marshal(execOrder{Root: f.order.Root, Dir: s.Dir, Argv: argv, Env: s.Env, Umask: s.Umask, Limits: f.order.Limits, Filter: filterSpec{Reads: true}})
 	if err != nil {
 		return err
 	}
@@ -192,21 +245,15 @@ func (f *first) start() error {
 	if err != nil {
 		return fmt.Errorf("taking the filter's listener: %w", err)
 	}
-	f.super.listener, err = unix.PidfdGetfd(pidfd, int(number[0])|int(number[1])<<8|int(number[2])<<16|int(number[3])<<24, 0)
+	super.listener, err = unix.PidfdGetfd(pidfd, int(number[0])|int(number[1])<<8|int(number[2])<<16|int(number[3])<<24, 0)
 	unix.Close(pidfd)
 	if err != nil {
 		return fmt.Errorf("taking the filter's listener: %w", err)
 	}
-	go f.super.serve() // ends when no process with the filter is left
+	go super.serve() // ends when no process with the filter is left
 	_, err = unix.Write(goW, []byte{1})
 	unix.Close(goW)
 	unix.Close(notifyR)
-	// The pipes of the output are the command's alone from here on.
-	for _, fd := range []int{1, 2} {
-		if e := unix.Dup3(fdStatus, fd, unix.O_CLOEXEC); e != nil {
-			return e
-		}
-	}
 	return err
 }
 
@@ -223,12 +270,11 @@ const grace = 150 * time.Millisecond
 
 // wait reaps until the command has ended, holds it to its limits, and ends what
 // is left of it.
-func (f *first) wait(started time.Time) doneReport {
+func (f *first) wait(started time.Time, limits Limits) doneReport {
 	ended := make(chan unix.WaitStatus, 1)
 	alone := make(chan struct{})
 	go f.reap(ended, alone) // ends when there is no child left
 	var d doneReport
-	limits := f.order.Limits
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	usage := meter{limits: limits, layers: f.layers}

@@ -180,6 +180,8 @@ func (l *launch) follow(status io.Reader) {
 			l.run.Names[r.Name.Inode] = append(l.run.Names[r.Name.Inode], Name{string(r.Name.Tree), string(r.Name.Path)})
 		case r.Moved != nil:
 			l.run.Moved = append(l.run.Moved, string(r.Moved))
+		case r.Probe != nil:
+			l.run.Probe = r.Probe
 		case r.Done != nil:
 			l.done = true
 			l.run.Exit, l.run.Signal, l.run.Stopped, l.run.Left, l.run.Ended = r.Done.Exit, r.Done.Signal, r.Done.Stopped, r.Done.Left, r.Done.Ended

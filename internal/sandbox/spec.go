@@ -17,6 +17,11 @@ type Spec struct {
 	Argv []string
 	Env  []string
 	Dir  string
+	// Probe is a second command that runs in the same place once the changes are
+	// captured, to say what they mean. Nothing that it does counts.
+	Probe []string
+	// Umask is the command's; 0 means 022.
+	Umask int
 
 	// Trees are the folders that the command may change. Changes are captured,
 	// the real folders stay as they are. A tree within another is captured as
@@ -85,6 +90,9 @@ type Run struct {
 	Truncated bool    // the output was over its limit
 
 	Started, Ended time.Time
+
+	// Probe is what Spec.Probe printed; nil where it failed or printed too much.
+	Probe []byte
 
 	Changes []Change // of all trees, in byte order of their paths
 	Wanted  []Want   // what it wanted and did not get, each once, in order

@@ -32,6 +32,7 @@ type report struct {
 	Change  *changeReport `json:",omitempty"`
 	Moved   []byte        `json:",omitempty"`
 	Name    *nameReport   `json:",omitempty"`
+	Probe   []byte        `json:",omitempty"`
 	Done    *doneReport   `json:",omitempty"`
 	Error   string        `json:",omitempty"` // the sandbox failed
 	Missing string        `json:",omitempty"` // what this machine lacks; with Error
