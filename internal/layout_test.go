@@ -47,6 +47,7 @@ var layers = []string{
 	"internal/store",
 	"internal/audit",
 	"internal/redact",
+	"internal/commands",
 	"internal/clock",
 	"internal/guard",
 	"internal/document",

@@ -37,7 +37,52 @@ type ExecFacts struct {
 	Environment   []string          `json:"environment,omitempty"`   // names of variables that the line sets
 	Background    bool              `json:"background,omitempty"`    // nobody waits for it
 	Unconfined    bool              `json:"unconfined,omitempty"`    // asks to run outside of the client's sandbox
+	// Run is what came of running it once where it can do no harm; nil where that
+	// was not done, and NotRun says why.
+	Run    *ExecRun `json:"run,omitempty"`
+	NotRun string   `json:"not_run,omitempty"`
 }
+
+// ExecRun is what a command did in a sandbox. What may differ from one run to the
+// next, such as its output and time, is no part of it.
+type ExecRun struct {
+	Exit   int    `json:"exit"`
+	Signal int    `json:"signal,omitempty"`
+	Record string `json:"-"` // by which the run is found
+	// Files counts the paths that changed, Folded those among them that are shown
+	// by a line for their folder.
+	Files   int          `json:"files"`
+	Folded  []ExecFolded `json:"folded,omitempty"`
+	Wanted  []ExecWant   `json:"wanted,omitempty"`
+	Stopped string       `json:"stopped,omitempty"` // the limit that ended it
+	Left    []string     `json:"left,omitempty"`    // processes that outlived it
+	Cut     bool         `json:"cut,omitempty"`     // its output was over the limit
+	// Failed says what the sandbox could not do as the real folder would.
+	Failed []string `json:"failed,omitempty"`
+	Git    []string `json:"git,omitempty"` // what its changes of a repository mean, a sentence each
+}
+
+// ExecFolded is a folder of new files that are shown by one line.
+type ExecFolded struct {
+	Folder string `json:"folder"`
+	Files  int    `json:"files"`
+	Bytes  int64  `json:"bytes"`
+}
+
+// ExecWant is something that a command tried to reach outside of its sandbox and
+// did not get.
+type ExecWant struct {
+	Kind string `json:"kind"` // host, network, socket, signal, process, path, write, kernel
+	What string `json:"what"`
+}
+
+// Whole reports whether the run tells all that the command would do.
+func (r *ExecRun) Whole() bool {
+	return len(r.Wanted) == 0 && r.Stopped == "" && len(r.Left) == 0 && !r.Cut && len(r.Failed) == 0
+}
+
+// Unchanged reports whether the run proves that the command changes nothing.
+func (r *ExecRun) Unchanged() bool { return r.Whole() && r.Files == 0 }
 
 // ExecRedirection is one redirection of a shell line.
 type ExecRedirection struct {

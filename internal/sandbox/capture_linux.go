@@ -27,6 +27,8 @@ type capture struct {
 	pack    *os.File
 	report  func(report)
 
+	found int // changes so far
+
 	out *bufio.Writer
 	at  int64
 	buf []byte
@@ -243,6 +245,7 @@ func (c *capture) emit(rel string, op Op, before, after *unix.Stat_t) (err error
 }
 
 func (c *capture) send(rel string, op Op, before, after *entryReport) {
+	c.found++
 	c.report(report{Change: &changeReport{Tree: []byte(c.now.path), Path: []byte(rel), Op: op, Before: before, After: after}})
 }
 

@@ -139,7 +139,7 @@ func (f *first) run() error {
 	if err := c.all(); err != nil {
 		return fmt.Errorf("reading what changed: %w", err)
 	}
-	if len(f.order.Spec.Probe) > 0 {
+	if len(f.order.Spec.Probe) > 0 && c.found > 0 {
 		if err := f.probe(); err != nil {
 			return fmt.Errorf("looking at what the command left: %w", err)
 		}
@@ -231,10 +231,11 @@ func (f *first) start(super *supervisor, argv []string, stdout, stderr int) erro
 	if err != nil {
 		return err
 	}
-	if _, err := os.NewFile(uintptr(orderW), "order").Write(line); err != nil {
+	told := os.NewFile(uintptr(orderW), "order")
+	_, err = told.Write(line)
+	if err = errors.Join(err, told.Close()); err != nil {
 		return fmt.Errorf("telling the command's process: %w", err)
 	}
-	unix.Close(orderW)
 	var number [4]byte
 	n, err := unix.Read(notifyR, number[:])
 	if err != nil || n != len(number) || number[0] == '!' {

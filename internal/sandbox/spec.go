@@ -17,8 +17,8 @@ type Spec struct {
 	Argv []string
 	Env  []string
 	Dir  string
-	// Probe is a second command that runs in the same place once the changes are
-	// captured, to say what they mean. Nothing that it does counts.
+	// Probe is a second command that runs in the same place once changes are
+	// captured, if there are any, to say what they mean. Nothing that it does counts.
 	Probe []string
 	// Umask is the command's; 0 means 022.
 	Umask int

@@ -1,0 +1,125 @@
+package commands
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/sandbox"
+)
+
+// Command is what is to be run, and for whom.
+type Command struct {
+	Call   guard.CallID // by which the run is found again
+	Tenant string
+	Run    guard.RunID
+
+	Argv   []string // the words; of a line the shell that runs it, "-c" and the line
+	Folder string   // where it runs; inside of one of Roots
+	Roots  []string // the workspace folders, resolved
+	Home   string   // of the client's user
+	Env    []string // see Environment
+	Umask  int
+	// Secret reports whether a path holds keys or credentials, as the policy for
+	// reads has it; the path is absolute. Such a path is closed.
+	Secret   func(path string) bool
+	Settings Settings
+}
+
+// maxLooked bounds the entries of a workspace that are looked at for secrets.
+const maxLooked = 300_000
+
+// spec says what of the machine a command may see.
+func (r *Runner) spec(c Command) sandbox.Spec {
+	s := sandbox.Spec{
+		Program: r.cfg.Program, Argv: c.Argv, Env: c.Env, Dir: c.Folder, Umask: c.Umask, Limits: c.Settings.Limits,
+		State: r.runs, Trees: slices.Clone(c.Roots), Closed: slices.Clone(closedSystem),
+	}
+	for _, tmp := range []string{"/tmp", "/var/tmp"} {
+		if there(tmp) && !slices.Contains(s.Trees, tmp) {
+			s.Trees = append(s.Trees, tmp)
+		}
+	}
+	for _, p := range slices.Concat(systemFolders, expand(toolChains, c.Home)) {
+		if there(p) && !slices.Contains(s.Trees, p) {
+			s.Visible = append(s.Visible, p)
+		}
+	}
+	scratch := c.Settings.Scratch
+	if scratch == nil {
+		scratch = defaultScratch
+	}
+	for _, p := range expand(scratch, c.Home) {
+		if lies(p, s.Trees) {
+			continue // it would not be seen what changes there
+		}
+		s.Scratch = append(s.Scratch, sandbox.Scratch{Path: p, Store: r.scratch(c, p)})
+	}
+	s.Closed = append(append(s.Closed, r.cfg.State), r.cfg.Hidden...)
+	if c.Secret != nil {
+		for _, root := range c.Roots {
+			s.Closed = append(s.Closed, secretsBelow(root, c.Secret)...)
+		}
+	}
+	s.Env = append(s.Env, "TMPDIR=/tmp")
+	return s
+}
+
+// lies reports whether a path is in one of the folders, or is one.
+func lies(path string, folders []string) bool {
+	return slices.ContainsFunc(folders, func(f string) bool { return path == f || strings.HasPrefix(path, strings.TrimSuffix(f, "/")+"/") })
+}
+
+// scratch returns the store of a scratch folder: one for each tenant and
+// workspace, so that what one leaves is never run by another.
+func (r *Runner) scratch(c Command, path string) string {
+	h := sha256.New()
+	for _, s := range append([]string{c.Tenant, path}, c.Roots...) {
+		h.Write([]byte(s))
+		h.Write([]byte{0})
+	}
+	return filepath.Join(r.cfg.State, "scratch", hex.EncodeToString(h.Sum(nil)[:12]))
+}
+
+// secretsBelow lists the paths below a folder that hold keys or credentials.
+func secretsBelow(root string, secret func(string) bool) []string {
+	var out []string
+	left := maxLooked
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return fs.SkipDir
+		}
+		if left--; left < 0 {
+			return fs.SkipAll
+		}
+		if path == root {
+			return nil
+		}
+		if secret(path) {
+			out = append(out, path)
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+		}
+		if d.IsDir() && (d.Name() == "node_modules" || d.Name() == "objects" && filepath.Base(filepath.Dir(path)) == ".git") {
+			return fs.SkipDir
+		}
+		return nil
+	})
+	return out
+}
+
+// prepareScratch makes the stores that a run needs.
+func prepareScratch(s sandbox.Spec) error {
+	for _, c := range s.Scratch {
+		if err := os.MkdirAll(c.Store, 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}

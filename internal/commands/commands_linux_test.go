@@ -1,0 +1,196 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/sandbox"
+)
+
+func TestMain(m *testing.M) {
+	if code, handled := sandbox.Main(os.Args); handled {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+type fixture struct {
+	*testing.T
+	ws string
+	r  *Runner
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(Config{Program: program, State: filepath.Join(dir, "state")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &fixture{T: t, ws: filepath.Join(dir, "ws"), r: r}
+	if err := os.Mkdir(x.ws, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// real runs a line of shell on the real folder.
+func (x *fixture) real(line string) {
+	x.Helper()
+	cmd := exec.Command("bash", "-ec", line)
+	cmd.Dir = x.ws
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		x.Fatalf("%s: %v\n%s", line, err, out)
+	}
+}
+
+func (x *fixture) command(line string) Command {
+	return Command{
+		Call: guard.NewCallID(), Tenant: "t", Argv: []string{"bash", "-c", line}, Folder: x.ws, Roots: []string{x.ws},
+		Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.com", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.com"},
+	}
+}
+
+func (x *fixture) preview(c Command) (*Record, guard.Preview) {
+	x.Helper()
+	rec, err := x.r.Preview(context.Background(), c)
+	if errors.Is(err, sandbox.ErrUnavailable) && os.Getenv("CI") == "" {
+		x.Skip(err)
+	}
+	if err != nil {
+		x.Fatal(err)
+	}
+	p, err := rec.Preview("command\n " + c.Argv[len(c.Argv)-1] + "\n")
+	if err != nil {
+		x.Fatal(err)
+	}
+	return rec, p
+}
+
+func TestChangesAreShownAsDiffs(t *testing.T) {
+	x := newFixture(t)
+	x.real("printf 'one\\ntwo\\n' > a.txt; mkdir d; echo x > d/x")
+	_, p := x.preview(x.command("sed -i s/one/uno/ a.txt; rm -r d; echo new > n.txt; ln -s n.txt l"))
+	for _, want := range []string{"-one\n+uno\n", "deleted folder d\n", "--- a/d/x\n+++ /dev/null", "+++ b/n.txt", "new link l → n.txt", "exit code 0"} {
+		if !strings.Contains(p.Change.Text, want) {
+			t.Errorf("no %q in\n%s", want, p.Change.Text)
+		}
+	}
+	if len(p.Effects) != 5 || p.Change.Exec.Run.Files != 5 || len(p.Hazards) > 0 {
+		t.Errorf("%d effects, %+v, hazards %v", len(p.Effects), p.Change.Exec.Run, p.Hazards)
+	}
+}
+
+func TestCommitIsShownByItsMeaning(t *testing.T) {
+	x := newFixture(t)
+	x.real("git init -q -b main; echo one > a.txt; git add .; git commit -qm first")
+	rec, p := x.preview(x.command("echo two >> a.txt; git commit -qam 'second: more'"))
+	text := strings.Join(p.Change.Exec.Run.Git, "\n")
+	for _, want := range []string{"by Ada <ada@example.com>: second: more (1 files, +1 −0)", "main: ", "index: changes a.txt"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s\n%+v", want, text, rec.Git)
+		}
+	}
+	if len(p.Hazards) > 0 {
+		t.Errorf("hazards %v", p.Hazards)
+	}
+}
+
+func TestLostCommitsAndProgramsOfGitAreHazards(t *testing.T) {
+	x := newFixture(t)
+	x.real("git init -q -b main; echo 1 > a; git add .; git commit -qm 1; echo 2 > a; git commit -qam 2")
+	for line, want := range map[string]string{
+		"git reset -q --hard HEAD~1":                          HazardGitLoses,
+		"git config core.fsmonitor ./evil":                    HazardGitPrograms,
+		"echo ./evil > .git/hooks/pre-commit":                 HazardGitPrograms,
+		"printf garbage > .git/refs/heads/main":               HazardGitLoses,
+		"cp /bin/true t; chmod u+s t":                         HazardSetID,
+		"mkfifo p":                                            HazardNotLanded,
+		"rm -rf .git/objects/*; git update-ref refs/x/y HEAD": "",
+	} {
+		_, p := x.preview(x.command(line))
+		var kinds []string
+		for _, h := range p.Hazards {
+			kinds = append(kinds, h.Kind)
+		}
+		if want != "" && !strings.Contains(strings.Join(kinds, " "), want) {
+			t.Errorf("%s: hazards %v, want %s", line, kinds, want)
+		}
+		if want == "" && len(kinds) == 0 {
+			t.Errorf("%s: no hazard", line)
+		}
+	}
+}
+
+// TestPromise10_GitObeysNothingOfTheRepository plants settings that make git run
+// a program: the guard's own look at the repository must not run it.
+func TestPromise10_GitObeysNothingOfTheRepository(t *testing.T) {
+	x := newFixture(t)
+	x.real(`git init -q -b main; echo 1 > a; git add .; git commit -qm 1
+printf '#!/bin/sh\necho ran >> /tmp/ran-%s; echo forged' "$$" > evil; chmod +x evil
+git config core.fsmonitor "$PWD/evil"; git config diff.external "$PWD/evil"; git config core.pager "$PWD/evil"; git config core.hooksPath "$PWD"
+echo '* diff=x filter=x' > .gitattributes; git config diff.x.textconv "$PWD/evil"; git config filter.x.clean "$PWD/evil"`)
+	rec, p := x.preview(x.command("echo 2 > b; touch .git/x"))
+	for _, c := range rec.Changes {
+		if strings.Contains(c.Path, "ran-") {
+			t.Errorf("a program of the repository ran: %s", c.Path)
+		}
+	}
+	if strings.Contains(p.Change.Text, "forged") {
+		t.Error(p.Change.Text)
+	}
+}
+
+func TestIgnoredBuildOutputsAreFolded(t *testing.T) {
+	x := newFixture(t)
+	x.real("git init -q -b main; echo build/ > .gitignore; echo a > a; git add .; git commit -qm 1")
+	rec, p := x.preview(x.command("mkdir -p build/bin; for i in $(seq 40); do echo $i > build/o$i; done; echo x > build/bin/x; echo s > build/s; chmod +x build/s"))
+	run := p.Change.Exec.Run
+	if len(run.Folded) != 1 || run.Folded[0].Files != 40 || strings.Contains(p.Change.Text, "build/o1\n") || !strings.Contains(p.Change.Text, "build/bin/x") || !strings.Contains(p.Change.Text, "build/s") {
+		t.Errorf("%+v %+v\n%s", run.Folded, rec.Git, p.Change.Text[:min(2000, len(p.Change.Text))])
+	}
+	_, p = x.preview(x.command("echo x >> .gitignore; mkdir build; echo 1 > build/o"))
+	if len(p.Change.Exec.Run.Folded) > 0 {
+		t.Error("folded although the rules changed")
+	}
+}
+
+func TestSecondPreviewIsOfTheSameRunUntilSomethingMoves(t *testing.T) {
+	x := newFixture(t)
+	x.real("echo one > a")
+	c := x.command("date +%N > b; cat a > c")
+	first, _ := x.preview(c)
+	again, _ := x.preview(c)
+	if again != first {
+		t.Error("it ran again")
+	}
+	x.real("echo other > b")
+	if moved, _ := x.preview(c); moved == first || moved.Rounds != 1 {
+		t.Error("it did not run again")
+	}
+}
+
+func TestSecretsAndTheGuardsOwnFoldersAreClosed(t *testing.T) {
+	x := newFixture(t)
+	x.real("echo K=1 > .env; mkdir sub; echo key > sub/id_rsa")
+	c := x.command("cat .env sub/id_rsa 2>/dev/null; ls " + filepath.Dir(x.ws) + "/state; true")
+	c.Secret = func(p string) bool { return strings.HasSuffix(p, ".env") || strings.HasSuffix(p, "id_rsa") }
+	rec, _ := x.preview(c)
+	if strings.Contains(rec.Text(), "K=1") || strings.Contains(rec.Text(), "key") || rec.Unchanged() || len(rec.Wanted) < 3 {
+		t.Errorf("%q, wanted %v", rec.Text(), rec.Wanted)
+	}
+}

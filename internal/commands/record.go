@@ -1,0 +1,203 @@
+package commands
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/sandbox"
+)
+
+// Record is what came of one command. Its changes and contents lie in files of
+// their own beside the database, so that they outlive the daemon.
+type Record struct {
+	ID      string // names its files and what a landing leaves for a moment
+	Call    guard.CallID
+	Argv    []string
+	Folder  string
+	Roots   []string
+	Started time.Time
+	Took    time.Duration
+	Copied  bool // it ran in a full copy
+	Rounds  int  // how often it was run again since it was first shown
+
+	Exit, Signal int
+	Output       []sandbox.Chunk
+	Truncated    bool
+	Stopped      string
+	Left         []string
+	Wanted       []sandbox.Want
+	Retry        []string
+	Moved        []string
+
+	Changes []sandbox.Change
+	Names   map[uint64][]sandbox.Name
+	Git     *GitChange `json:",omitempty"`
+
+	dir      string
+	contents *os.File
+}
+
+// Whole reports whether the run tells all that the command would do.
+func (r *Record) Whole() bool {
+	return len(r.Wanted) == 0 && r.Stopped == "" && !r.Truncated && len(r.Left) == 0 && len(r.Retry) == 0 && len(r.Moved) == 0
+}
+
+// Unchanged reports whether the run proves that the command changes nothing.
+func (r *Record) Unchanged() bool { return r.Whole() && len(r.Changes) == 0 }
+
+// Text is the output of both streams in order, as an agent gets it.
+func (r *Record) Text() string {
+	var out strings.Builder
+	for _, c := range r.Output {
+		out.Write(c.Data)
+	}
+	return out.String()
+}
+
+// Stream is the output of one stream.
+func (r *Record) Stream(stderr bool) string {
+	var out strings.Builder
+	for _, c := range r.Output {
+		if c.Stderr == stderr {
+			out.Write(c.Data)
+		}
+	}
+	return out.String()
+}
+
+// keep puts a run into files that stay.
+func (r *Runner) keep(ctx context.Context, c Command, spec sandbox.Spec, run *sandbox.Run) (*Record, error) {
+	rec := &Record{
+		ID: newID(), Call: c.Call, Argv: c.Argv, Folder: c.Folder, Roots: c.Roots, Started: run.Started, Took: run.Ended.Sub(run.Started), Copied: spec.Copy,
+		Exit: run.Exit, Signal: run.Signal, Output: run.Output, Truncated: run.Truncated, Stopped: run.Stopped, Left: run.Left,
+		Wanted: run.Wanted, Retry: run.Retry, Moved: run.Moved, Changes: ownTmp(run.Changes), Names: run.Names,
+		dir: filepath.Join(r.cfg.State, "kept"),
+	}
+	if len(rec.Changes) > 0 {
+		rec.Git = r.gitChange(ctx, c, run)
+	}
+	if len(rec.Changes) == 0 {
+		return rec, run.Close()
+	}
+	f, err := os.OpenFile(rec.file(".data"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("keeping what a command changed: %w", err)
+	}
+	rec.contents = f
+	if _, err := io.Copy(f, io.NewSectionReader(run.Contents(), 0, 1<<62)); err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = rec.save()
+	}
+	if err != nil {
+		rec.forget()
+		return nil, fmt.Errorf("keeping what a command changed: %w", err)
+	}
+	return rec, run.Close()
+}
+
+// ownTmp leaves out what a command leaves in the folder for temporary files that
+// is nobody else's: sockets, and folders that were only touched.
+func ownTmp(changes []sandbox.Change) []sandbox.Change {
+	out := changes[:0:0]
+	for _, c := range changes {
+		if c.Op == sandbox.OpTouch && (c.Before == nil || c.Before.Type == 'd') {
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func newID() string {
+	var b [10]byte
+	_, _ = rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+func (r *Record) file(suffix string) string { return filepath.Join(r.dir, r.ID+suffix) }
+
+// save writes the record so that a later process finds it whole or not at all.
+func (r *Record) save() error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	tmp := r.file(".tmp")
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(data); err == nil {
+		err = f.Sync()
+	}
+	if err = errorsFirst(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, r.file(".json")); err != nil {
+		return err
+	}
+	d, err := os.Open(r.dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func errorsFirst(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Record) forget() {
+	if r.contents != nil {
+		r.contents.Close()
+		r.contents = nil
+	}
+	if r.dir == "" || r.ID == "" {
+		return
+	}
+	for _, suffix := range []string{".tmp", ".json", ".data", ".before"} {
+		os.Remove(r.file(suffix))
+	}
+}
+
+func (r *Record) landing() *sandbox.Landing {
+	return &sandbox.Landing{ID: r.ID, Changes: r.Changes, Names: r.Names, Contents: r.contents}
+}
+
+// load reads the record of an earlier process.
+func (r *Runner) load(id string) (*Record, error) {
+	dir := filepath.Join(r.cfg.State, "kept")
+	data, err := os.ReadFile(filepath.Join(dir, id+".json"))
+	if err != nil {
+		return nil, err
+	}
+	rec := &Record{}
+	if err := json.Unmarshal(data, rec); err != nil {
+		return nil, fmt.Errorf("reading the record %s: %w", id, err)
+	}
+	if rec.ID != id {
+		return nil, fmt.Errorf("the record %s names itself %s", id, rec.ID)
+	}
+	rec.dir = dir
+	if rec.contents, err = os.OpenFile(rec.file(".data"), os.O_RDONLY, 0); err != nil {
+		return nil, err
+	}
+	return rec, nil
+}

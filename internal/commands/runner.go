@@ -1,0 +1,167 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/sandbox"
+)
+
+// Config says where a runner keeps what it makes.
+type Config struct {
+	Program string   // the executable that becomes the first process of a sandbox
+	State   string   // a folder of the runner's own, mode 0700
+	Hidden  []string // paths that no command may see: the guard's state and configuration
+	Log     *slog.Logger
+}
+
+// atOnce is how many commands run in sandboxes at one time.
+const atOnce = 2
+
+// maxRounds is how often a command is run again because something it touched
+// changed meanwhile.
+const maxRounds = 3
+
+// Runner runs commands and keeps what came out until it is landed or forgotten.
+// It is safe for concurrent use.
+type Runner struct {
+	cfg  Config
+	runs string
+	free chan struct{}
+
+	mu      sync.Mutex
+	records map[guard.CallID]*Record
+	running map[guard.CallID]*Running
+}
+
+// Running is a command that runs in a sandbox now.
+type Running struct {
+	Call    guard.CallID
+	Command Command
+	cancel  context.CancelFunc
+}
+
+// New returns a runner. What earlier processes left in the state folder, and is
+// not kept for an approval, is removed.
+func New(cfg Config) (*Runner, error) {
+	r := &Runner{cfg: cfg, runs: filepath.Join(cfg.State, "running"), free: make(chan struct{}, atOnce), records: map[guard.CallID]*Record{}, running: map[guard.CallID]*Running{}}
+	if r.cfg.Log == nil {
+		r.cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	for _, dir := range []string{cfg.State, r.runs, filepath.Join(cfg.State, "scratch"), filepath.Join(cfg.State, "kept")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("making the folder for commands: %w", err)
+		}
+	}
+	if err := sandbox.Clean(r.runs); err != nil {
+		return nil, fmt.Errorf("removing what runs have left: %w", err)
+	}
+	return r, nil
+}
+
+// Preview runs a command where it can do no harm and returns the record of it. A
+// second call for the same call returns the same record as long as everything
+// that it touched is as it was before the run, and runs it again otherwise.
+//
+// The error is of the sandbox: sandbox.ErrUnavailable and sandbox.ErrTooLarge
+// can be told apart; the command is then to be shown by its text.
+func (r *Runner) Preview(ctx context.Context, c Command) (*Record, error) {
+	r.mu.Lock()
+	old := r.records[c.Call]
+	r.mu.Unlock()
+	if old != nil {
+		p, err := old.landing().Progress()
+		if err == nil && (p == sandbox.NotBegun || len(old.Changes) == 0) {
+			return old, nil
+		}
+		if old.Rounds >= maxRounds {
+			return nil, errors.New("what the command touches keeps changing")
+		}
+	}
+	rec, err := r.run(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if old != nil {
+		rec.Rounds = old.Rounds + 1
+		old.forget()
+	}
+	r.mu.Lock()
+	r.records[c.Call] = rec
+	r.mu.Unlock()
+	return rec, nil
+}
+
+func (r *Runner) run(ctx context.Context, c Command) (*Record, error) {
+	select {
+	case r.free <- struct{}{}:
+		defer func() { <-r.free }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.mu.Lock()
+	r.running[c.Call] = &Running{Call: c.Call, Command: c, cancel: cancel}
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		delete(r.running, c.Call)
+		r.mu.Unlock()
+	}()
+	spec := r.spec(c)
+	if err := prepareScratch(spec); err != nil {
+		return nil, fmt.Errorf("making the folders for caches: %w", err)
+	}
+	spec.Probe = gitProbe(c.Folder)
+	for round := 0; ; round++ {
+		run, err := sandbox.Exec(ctx, spec)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case len(run.Retry) > 0 && !spec.Copy:
+			// Nothing has landed, so to run it again costs time alone.
+			spec.Copy = true
+			run.Close()
+			continue
+		case len(run.Moved) > 0 && round < maxRounds && ctx.Err() == nil:
+			run.Close()
+			continue
+		}
+		rec, err := r.keep(ctx, c, spec, run)
+		if err != nil {
+			run.Close()
+			return nil, err
+		}
+		return rec, nil
+	}
+}
+
+// Stop ends a command that runs in a sandbox, and reports whether it did.
+func (r *Runner) Stop(id guard.CallID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, ok := r.running[id]
+	if ok {
+		c.cancel()
+	}
+	return ok
+}
+
+// Forget drops the record of a call that is over.
+func (r *Runner) Forget(id guard.CallID) {
+	r.mu.Lock()
+	rec := r.records[id]
+	delete(r.records, id)
+	r.mu.Unlock()
+	if rec != nil {
+		rec.forget()
+	}
+}

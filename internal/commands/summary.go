@@ -1,0 +1,326 @@
+package commands
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/sandbox"
+)
+
+// EffectKind is the kind of each effect of a command that ran in a sandbox.
+const EffectKind = "exec"
+
+// The hazards of what a command changes.
+const (
+	HazardSetID       = "set_id"           // a program that runs with another's rights
+	HazardGitPrograms = "git_programs"     // settings or hooks of a repository
+	HazardGitLoses    = "git_loses"        // commits that no ref leads to any more
+	HazardGitDamaged  = "git_damaged"      // the repository's own check fails
+	HazardGitUnread   = "git_unread"       // nobody could say what the files of the repository mean
+	HazardNotLanded   = "not_landed"       // a pipe, socket or device
+	HazardNotShown    = "not_shown_whole"  // content over the limit of what is compared
+	HazardOutside     = "outside_of_roots" // a temporary folder beside the workspace
+)
+
+// The bounds of the text of a change, in bytes: of one file's comparison, and of
+// all together.
+const (
+	maxFileText = 1 << 20
+	maxText     = 8 << 20
+)
+
+// Preview says in the guard's nouns what a record shows. The text stands behind
+// head, which names the command.
+func (r *Record) Preview(head string) (guard.Preview, error) {
+	var p guard.Preview
+	p.Effects = []guard.Effect{}
+	run := &guard.ExecRun{Exit: r.Exit, Signal: r.Signal, Record: r.ID, Files: len(r.Changes), Stopped: r.Stopped, Left: r.Left, Cut: r.Truncated, Failed: slices.Concat(r.Retry, moved(r.Moved))}
+	for _, w := range r.Wanted {
+		run.Wanted = append(run.Wanted, guard.ExecWant{Kind: string(w.Kind), What: valid(w.What)})
+	}
+	var text strings.Builder
+	text.WriteString(head)
+	r.describeRun(&text)
+	s := summary{Record: r, text: &text, preview: &p}
+	if r.Git != nil {
+		run.Git = r.Git.sentences()
+		for _, line := range run.Git {
+			text.WriteString("git: " + line + "\n")
+		}
+		p.Hazards = append(p.Hazards, r.Git.hazards()...)
+	}
+	folded := r.folded()
+	run.Folded = r.foldedRows(folded)
+	for _, row := range run.Folded {
+		fmt.Fprintf(&text, "new in %s: %d files, %d bytes, which the repository ignores\n", quoted(row.Folder), row.Files, row.Bytes)
+	}
+	for _, c := range r.Changes {
+		if err := s.change(c, folded[sandbox.Name{Tree: c.Tree, Path: c.Path}] != ""); err != nil {
+			return p, err
+		}
+	}
+	p.Change.Type, p.Change.Text, p.Change.Added, p.Change.Removed = guard.ChangeExec, text.String(), s.added, s.removed
+	p.Change.Exec = &guard.ExecFacts{Run: run}
+	p.Summary = r.sentence(s.added, s.removed)
+	return p, nil
+}
+
+func moved(paths []string) []string {
+	out := make([]string, 0, len(paths))
+	for _, p := range paths {
+		out = append(out, "changed while it ran: "+valid(p))
+	}
+	return out
+}
+
+// valid is text as JSON can hold it.
+func valid(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
+
+// quoted is a name on one line.
+func quoted(name string) string {
+	if utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return r < 0x20 || r == 0x7f || r == 0x2028 || r == 0x2029 }) {
+		return name
+	}
+	return fmt.Sprintf("%+q", name)
+}
+
+// describeRun says how the command ended and what it did not get.
+func (r *Record) describeRun(w io.Writer) {
+	switch {
+	case r.Stopped != "":
+		fmt.Fprintf(w, "ended by the limit: %s\n", r.Stopped)
+	case r.Signal != 0:
+		fmt.Fprintf(w, "ended by signal %d\n", r.Signal)
+	default:
+		fmt.Fprintf(w, "exit code %d\n", r.Exit)
+	}
+	for _, x := range r.Wanted {
+		fmt.Fprintf(w, "wanted %s: %s\n", x.Kind, quoted(x.What))
+	}
+	if len(r.Left) > 0 {
+		fmt.Fprintf(w, "still ran at its end: %s\n", quoted(strings.Join(r.Left, ", ")))
+	}
+	for _, why := range slices.Concat(r.Retry, moved(r.Moved)) {
+		fmt.Fprintf(w, "not proven: %s\n", quoted(why))
+	}
+	if r.Truncated {
+		fmt.Fprintln(w, "its output was cut")
+	}
+}
+
+// sentence is the summary in one line.
+func (r *Record) sentence(added, removed int) string {
+	name := r.Argv[len(r.Argv)-1]
+	if line, _, cut := strings.Cut(strings.TrimSpace(name), "\n"); cut {
+		name = line + " …"
+	}
+	switch n := len(r.Changes); n {
+	case 0:
+		return quoted(name) + " (changes nothing)"
+	case 1:
+		return fmt.Sprintf("%s (1 file, +%d −%d)", quoted(name), added, removed)
+	default:
+		return fmt.Sprintf("%s (%d files, +%d −%d)", quoted(name), n, added, removed)
+	}
+}
+
+// summary collects effects, text and hazards of one record.
+type summary struct {
+	*Record
+	text           *strings.Builder
+	preview        *guard.Preview
+	added, removed int
+	cut            int // files whose content is not shown whole
+}
+
+func (s *summary) hazard(kind, text string) {
+	s.preview.Hazards = append(s.preview.Hazards, guard.Hazard{Kind: kind, Text: text})
+}
+
+// shownPath is how a path is called: relative to the workspace, or in full.
+func (s *summary) shownPath(c sandbox.Change) string {
+	if slices.Contains(s.Roots, c.Tree) {
+		if len(s.Roots) == 1 {
+			return cmp.Or(c.Path, ".")
+		}
+	}
+	return path.Join(c.Tree, c.Path)
+}
+
+func (s *summary) change(c sandbox.Change, folded bool) error {
+	name := s.shownPath(c)
+	e := guard.Effect{
+		Kind:     EffectKind,
+		Resource: guard.Target{Kind: "file", Key: filepath.Join(c.Tree, c.Path), Path: cmp.Or(c.Path, "."), Root: c.Tree, Write: true},
+		Before:   stateOf(c.Before), After: stateOf(c.After),
+	}
+	s.look(c, name)
+	text, added, removed, err := s.compare(c, name)
+	if err != nil {
+		return err
+	}
+	e.Diff = digest.Sum(text)
+	s.added += added
+	s.removed += removed
+	if !folded {
+		if s.text.Len()+len(text) > maxText {
+			s.notShown(name)
+		} else {
+			s.text.Write(text)
+		}
+	}
+	s.preview.Effects = append(s.preview.Effects, e)
+	return nil
+}
+
+// notShown notes a file of which the content is not in the text.
+func (s *summary) notShown(name string) {
+	if s.cut++; s.cut <= 20 {
+		s.hazard(HazardNotShown, "the change of "+quoted(name)+" is too large to be shown whole")
+	}
+}
+
+// look notes what a reviewer must not miss about a path.
+func (s *summary) look(c sandbox.Change, name string) {
+	if c.After == nil {
+		return
+	}
+	set := c.After.Mode&0o6000 != 0 && c.After.Type == 'f' && (c.Before == nil || c.Before.Mode&0o6000 != c.After.Mode&0o6000)
+	if set {
+		s.hazard(HazardSetID, quoted(name)+" would run with the rights of its owner or group")
+	}
+	if !strings.ContainsRune("fdl", rune(c.After.Type)) {
+		s.hazard(HazardNotLanded, quoted(name)+" is a pipe, a socket or a device, which cannot be landed")
+	}
+}
+
+// stateOf is an entry as effects hold it.
+func stateOf(e *sandbox.Entry) guard.State {
+	if e == nil {
+		return guard.State{Computed: true}
+	}
+	s := guard.State{Exists: true, Mode: e.Mode, Computed: true}
+	switch e.Type {
+	case 'f':
+		s.Kind, s.Size = "file", e.Size
+		if d, err := digest.ParseDigest("sha256:" + e.Sum); err == nil {
+			s.SHA256 = d
+		}
+	case 'd':
+		s.Kind = "dir"
+	case 'l':
+		s.Kind, s.Size, s.SHA256, s.Mode = "symlink", int64(len(e.Target)), digest.Sum([]byte(e.Target)), 0
+	}
+	return s
+}
+
+// compare is the text of one path's change.
+func (s *summary) compare(c sandbox.Change, name string) (text []byte, added, removed int, err error) {
+	kind := func(e *sandbox.Entry) byte {
+		if e == nil {
+			return 0
+		}
+		return e.Type
+	}
+	if (kind(c.Before) == 'f' || c.Before == nil) && (kind(c.After) == 'f' || c.After == nil) && c.Op != sandbox.OpTouch {
+		return s.compareFiles(c, name)
+	}
+	line := func(format string, args ...any) []byte { return fmt.Appendf(nil, format+"\n", args...) }
+	q := quoted(name)
+	switch {
+	case c.Op == sandbox.OpTouch:
+		return line("time of %s changes", q), 0, 0, nil
+	case c.Before == nil && kind(c.After) == 'd':
+		return line("new folder %s (mode %04o)", q, c.After.Mode), 0, 0, nil
+	case c.Before == nil && kind(c.After) == 'l':
+		return line("new link %s → %s", q, quoted(c.After.Target)), 0, 0, nil
+	case c.After == nil && kind(c.Before) == 'd':
+		return line("deleted folder %s", q), 0, 0, nil
+	case c.After == nil && kind(c.Before) == 'l':
+		return line("deleted link %s → %s", q, quoted(c.Before.Target)), 0, 0, nil
+	case kind(c.Before) == 'l' && kind(c.After) == 'l':
+		return line("link %s → %s, before → %s", q, quoted(c.After.Target), quoted(c.Before.Target)), 0, 0, nil
+	case kind(c.Before) == 'd' && kind(c.After) == 'd':
+		return line("folder %s: mode %04o, before %04o", q, c.After.Mode, c.Before.Mode), 0, 0, nil
+	case c.After != nil:
+		return line("new special file %s", q), 0, 0, nil
+	}
+	return line("deleted special file %s", q), 0, 0, nil
+}
+
+func (s *summary) compareFiles(c sandbox.Change, name string) (text []byte, added, removed int, err error) {
+	side := func(e *sandbox.Entry, read func() ([]byte, error)) (diff.File, bool, error) {
+		f := diff.File{Path: name}
+		if e == nil {
+			return f, true, nil
+		}
+		f.Exists, f.Mode = true, e.Mode
+		if e.Size > maxFileText {
+			return f, false, nil
+		}
+		data, err := read()
+		f.Data = data
+		return f, true, err
+	}
+	before, small, err := side(c.Before, func() ([]byte, error) { return s.contentBefore(c) })
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	after, small2, err := side(c.After, func() ([]byte, error) {
+		return io.ReadAll(io.NewSectionReader(s.contents, c.After.At, c.After.Size))
+	})
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	if !small || !small2 {
+		s.notShown(name)
+		return fmt.Appendf(nil, "diff --git a/%[1]s b/%[1]s\nlarge file %[1]s: %[2]s\n", quoted(name), sizes(c)), 0, 0, nil
+	}
+	text, r := diff.Unified(before, after, diff.Options{})
+	if len(text) == 0 && c.Op == sandbox.OpModify {
+		text = fmt.Appendf(nil, "extended attributes of %s change\n", quoted(name))
+	}
+	return text, r.Added, r.Removed, nil
+}
+
+func sizes(c sandbox.Change) string {
+	side := func(e *sandbox.Entry) string {
+		if e == nil {
+			return "none"
+		}
+		return fmt.Sprintf("%d bytes, sha256:%s", e.Size, e.Sum)
+	}
+	return side(c.Before) + " → " + side(c.After)
+}
+
+// contentBefore reads the real file that a change starts from. What it returns is
+// what Before says, or the change is stale.
+func (s *summary) contentBefore(c sandbox.Change) ([]byte, error) {
+	at := filepath.Join(c.Tree, c.Path)
+	fd, err := unix.Open(at, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &sandbox.MovedError{Path: at, What: "it cannot be read: " + err.Error()}
+	}
+	f := os.NewFile(uintptr(fd), at)
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, c.Before.Size+1))
+	if err != nil {
+		return nil, &os.PathError{Op: "read", Path: at, Err: err}
+	}
+	if digest.Sum(data).String() != "sha256:"+c.Before.Sum {
+		return nil, &sandbox.MovedError{Path: at, What: "its content is different"}
+	}
+	return data, nil
+}
