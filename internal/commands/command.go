@@ -40,7 +40,11 @@ func (r *Runner) spec(c Command) sandbox.Spec {
 		Program: r.cfg.Program, Argv: c.Argv, Env: c.Env, Dir: c.Folder, Umask: c.Umask, Limits: c.Settings.Limits,
 		State: r.runs, Trees: slices.Clone(c.Roots), Closed: slices.Clone(closedSystem),
 	}
-	for _, tmp := range []string{"/tmp", "/var/tmp"} {
+	temporary := c.Settings.Temporary
+	if temporary == nil {
+		temporary = []string{"/tmp", "/var/tmp"}
+	}
+	for _, tmp := range temporary {
 		if there(tmp) && !slices.Contains(s.Trees, tmp) {
 			s.Trees = append(s.Trees, tmp)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -19,6 +20,8 @@ type GitChange struct {
 	Refs    []RefChange
 	Commits []Commit // new ones that a changed ref leads to, the newest first
 	Index   []IndexRow
+	// IndexPath is the file that holds the index, as a path of Tree.
+	IndexPath string `json:",omitempty"`
 	// Unread is set where git did not answer: nothing is known but the files.
 	Unread bool `json:",omitempty"`
 	// Config and Hooks are set where settings or hooks changed, which make
@@ -181,6 +184,7 @@ func (g *GitChange) ignored(s gitState, roots []string) {
 	}
 	g.Tree = roots[i]
 	prefix := strings.TrimPrefix(strings.TrimPrefix(s.top, g.Tree), "/")
+	g.IndexPath = path.Join(prefix, ".git/index")
 	for _, row := range s.status {
 		if len(row) < 4 {
 			continue

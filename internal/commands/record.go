@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,6 +56,11 @@ func (r *Record) Whole() bool {
 // Unchanged reports whether the run proves that the command changes nothing.
 func (r *Record) Unchanged() bool { return r.Whole() && len(r.Changes) == 0 }
 
+// OnlyTimes reports whether nothing but times of files would change.
+func (r *Record) OnlyTimes() bool {
+	return len(r.Changes) > 0 && !slices.ContainsFunc(r.Changes, func(c sandbox.Change) bool { return c.Op != sandbox.OpTouch })
+}
+
 // Text is the output of both streams in order, as an agent gets it.
 func (r *Record) Text() string {
 	var out strings.Builder
@@ -77,13 +84,14 @@ func (r *Record) Stream(stderr bool) string {
 // keep puts a run into files that stay.
 func (r *Runner) keep(ctx context.Context, c Command, spec sandbox.Spec, run *sandbox.Run) (*Record, error) {
 	rec := &Record{
-		ID: newID(), Call: c.Call, Argv: c.Argv, Folder: c.Folder, Roots: c.Roots, Started: run.Started, Took: run.Ended.Sub(run.Started), Copied: spec.Copy,
+		ID: newID(), Call: c.Call, Argv: c.Argv, Folder: c.Folder, Roots: c.Roots, Started: run.Started, Took: run.Ended.Sub(run.Started), Copied: spec.Copies != nil,
 		Exit: run.Exit, Signal: run.Signal, Output: run.Output, Truncated: run.Truncated, Stopped: run.Stopped, Left: run.Left,
 		Wanted: run.Wanted, Retry: run.Retry, Moved: run.Moved, Changes: ownTmp(run.Changes), Names: run.Names,
 		dir: filepath.Join(r.cfg.State, "kept"),
 	}
 	if len(rec.Changes) > 0 {
 		rec.Git = r.gitChange(ctx, c, run)
+		rec.Changes = withoutRefreshes(rec.Changes, rec.Git)
 	}
 	if len(rec.Changes) == 0 {
 		return rec, run.Close()
@@ -104,6 +112,15 @@ func (r *Runner) keep(ctx context.Context, c Command, spec sandbox.Spec, run *sa
 		return nil, fmt.Errorf("keeping what a command changed: %w", err)
 	}
 	return rec, run.Close()
+}
+
+// withoutRefreshes leaves out an index of git that names the same entries as
+// before: to look at the status writes it anew.
+func withoutRefreshes(changes []sandbox.Change, g *GitChange) []sandbox.Change {
+	return slices.DeleteFunc(changes, func(c sandbox.Change) bool {
+		isIndex := path.Base(c.Path) == "index" && inGit(c.Path)
+		return isIndex && (c.Op == sandbox.OpTouch || c.Op == sandbox.OpModify && !g.Unread && len(g.Index) == 0 && c.Path == g.IndexPath)
+	})
 }
 
 // ownTmp leaves out what a command leaves in the folder for temporary files that

@@ -126,9 +126,9 @@ func (r *Runner) run(ctx context.Context, c Command) (*Record, error) {
 			return nil, err
 		}
 		switch {
-		case len(run.Retry) > 0 && !spec.Copy:
+		case len(run.Retry) > 0 && spec.Copies == nil:
 			// Nothing has landed, so to run it again costs time alone.
-			spec.Copy = true
+			spec.Copies = c.Roots
 			run.Close()
 			continue
 		case len(run.Moved) > 0 && round < maxRounds && ctx.Err() == nil:

@@ -13,6 +13,9 @@ import (
 type Settings struct {
 	Scratch []string // folders kept apart from the real ones, "~/" for the home; nil for the default list
 	Limits  sandbox.Limits
+	// Temporary are the folders for temporary files, which are shown and landed
+	// like the workspace; nil for /tmp and /var/tmp.
+	Temporary []string
 }
 
 // defaultScratch are caches that builds fill, below the home folder. What the

@@ -44,6 +44,7 @@ type pathCall struct {
 	rename      bool
 	link        bool
 	self        bool // it is about the link itself
+	status      bool // it only asks for the status of what the path names
 }
 
 // pathCalls are those that exist on every architecture; see calls_*.go for the
@@ -55,9 +56,9 @@ var pathCalls = func() map[int]pathCall {
 		unix.SYS_EXECVE:     {dir: -1, path: 0},
 		unix.SYS_EXECVEAT:   {dir: 0, path: 1},
 		unix.SYS_CHDIR:      {dir: -1, path: 0},
-		unix.SYS_FACCESSAT:  {dir: 0, path: 1},
-		unix.SYS_FACCESSAT2: {dir: 0, path: 1},
-		unix.SYS_STATX:      {dir: 0, path: 1, self: true},
+		unix.SYS_FACCESSAT:  {dir: 0, path: 1, status: true},
+		unix.SYS_FACCESSAT2: {dir: 0, path: 1, status: true},
+		unix.SYS_STATX:      {dir: 0, path: 1, self: true, status: true},
 		unix.SYS_READLINKAT: {dir: 0, path: 1, self: true},
 		unix.SYS_STATFS:     {dir: -1, path: 0},
 		unix.SYS_MKDIRAT:    {dir: 0, path: 1, write: true, self: true},

@@ -61,7 +61,7 @@ func (c *capture) folder(rel string, had, shut bool) error {
 		return err
 	}
 	var was []string
-	if had && (shut || c.order.Spec.Copy) {
+	if had && (shut || c.now.copied) {
 		if was, err = list(c.lower(rel)); err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (c *capture) isOther(rel string) bool {
 			return true
 		}
 	}
-	return slices.Contains(c.order.Spec.Visible, at)
+	return slices.Contains(c.order.Spec.Visible, at) || slices.Contains(c.order.Spec.Closed, at) || at == c.order.Spec.State
 }
 
 func (c *capture) entry(rel string, there, had bool) error {
@@ -186,7 +186,7 @@ func (c *capture) deleted(rel string, before *unix.Stat_t) error {
 
 // compare reports a path of one type before and after, if it differs.
 func (c *capture) compare(rel string, before, after *unix.Stat_t) error {
-	if c.order.Spec.Copy && time.Unix(after.Ctim.Unix()).Before(c.started) {
+	if c.now.copied && time.Unix(after.Ctim.Unix()).Before(c.started) {
 		return nil // nothing touched the copy since it was made
 	}
 	old, err := c.state(c.lower(rel), before, false)
@@ -217,7 +217,7 @@ func (c *capture) compare(rel string, before, after *unix.Stat_t) error {
 // splitLink notes a file with several names of which one was copied up: the
 // overlay shows two files where there is one.
 func (c *capture) splitLink(rel string, before *unix.Stat_t) error {
-	if !c.order.Spec.Copy && before.Nlink > 1 && before.Mode&unix.S_IFMT == unix.S_IFREG {
+	if !c.now.copied && before.Nlink > 1 && before.Mode&unix.S_IFMT == unix.S_IFREG {
 		c.report(report{Retry: "a file with several names was opened for writing: " + c.lower(rel)})
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,7 @@ import (
 // and extended attributes. What it cannot read it leaves out and closes.
 type copier struct {
 	left  int64
+	skip  []string             // folders that have their own place, or are the sandbox's
 	links map[[2]uint64]string // the first copy of a file with several names
 }
 
@@ -32,6 +34,9 @@ func (c *copier) tree(from, to string) error {
 				return fs.SkipDir
 			}
 			return err
+		}
+		if path != from && slices.Contains(c.skip, path) {
+			return fs.SkipDir
 		}
 		rel, err := filepath.Rel(from, path)
 		if err != nil {

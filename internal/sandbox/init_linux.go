@@ -154,7 +154,7 @@ func (f *first) want(w Want) { f.report(report{Want: &w}) }
 func (f *first) retry(why string) { f.report(report{Retry: why}) }
 
 func (f *first) supervisor(want func(Want), retry func(string)) *supervisor {
-	return &supervisor{root: f.order.Root, rootFD: f.rootFD, places: placesOf(f.order.Spec), copied: f.order.Spec.Copy,
+	return &supervisor{root: f.order.Root, rootFD: f.rootFD, places: placesOf(f.order.Spec), copies: f.order.Spec.Copies,
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), want: want, retry: retry,
 		refused: map[uint16]string{}, open: map[uint16]bool{}}
 }

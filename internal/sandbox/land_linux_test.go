@@ -101,10 +101,10 @@ func (b *box) landing(r *Run, id string) *Landing {
 // run runs a line in an overlay, and in a copy where an overlay does not do.
 func (b *box) run(line string) *Run {
 	b.Helper()
-	b.spec.Copy = false
+	b.spec.Copies = nil
 	r := b.sh(line)
 	if len(r.Retry) > 0 {
-		b.spec.Copy = true
+		b.spec.Copies = []string{b.ws}
 		r = b.sh(line)
 	}
 	if !r.Whole() {

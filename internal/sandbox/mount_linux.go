@@ -28,7 +28,8 @@ type mounter struct {
 type tree struct {
 	path string // as the command and the machine name it
 	data string // the upper layer, or the copy
-	link map[string]string
+	// copied is set where data is a copy.
+	copied bool
 }
 
 // inside returns the path of something in the new root, for this process.
@@ -246,8 +247,8 @@ func (m *mounter) tree(i int, at string) error {
 	if err := mountPoint(at, true); err != nil {
 		return err
 	}
-	if m.order.Spec.Copy {
-		c := copier{left: m.order.Limits.Copied}
+	if t.copied = slices.Contains(m.order.Spec.Copies, t.path); t.copied {
+		c := copier{left: m.order.Limits.Copied, skip: slices.Concat(m.order.Spec.Trees, []string{m.order.Spec.State})}
 		if err := c.tree(t.path, t.data); err != nil {
 			return err
 		}
@@ -282,24 +283,18 @@ func unixMode(m fs.FileMode) uint32 {
 	return mode
 }
 
-// masks puts something that nobody may open in the place of closed paths.
+// masks puts something empty in the place of closed paths, which looks like them
+// from outside: what lists a folder sees nothing odd, what opens them is noticed.
 func (m *mounter) masks() error {
-	file, dir := filepath.Join(m.upper, "closed-file"), filepath.Join(m.upper, "closed-folder")
-	if err := os.WriteFile(file, nil, 0); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0); err != nil {
-		return err
-	}
-	for _, path := range m.order.Spec.Closed {
+	for i, path := range m.order.Spec.Closed {
 		at := m.inside(path)
-		st, err := os.Lstat(at)
-		if err != nil || st.Mode()&fs.ModeSymlink != 0 {
+		var st unix.Stat_t
+		if unix.Lstat(at, &st) != nil || st.Mode&unix.S_IFMT == unix.S_IFLNK {
 			continue // not there; and a link leads where another rule holds
 		}
-		mask := file
-		if st.IsDir() {
-			mask = dir
+		mask := filepath.Join(m.upper, "closed-"+strconv.Itoa(i))
+		if err := makeMask(mask, &st); err != nil {
+			return fmt.Errorf("closing %s: %w", path, err)
 		}
 		if err := unix.Mount(mask, at, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("closing %s: %w", path, err)
@@ -309,6 +304,24 @@ func (m *mounter) masks() error {
 		}
 	}
 	return nil
+}
+
+func makeMask(at string, like *unix.Stat_t) error {
+	if like.Mode&unix.S_IFMT == unix.S_IFDIR {
+		if err := os.Mkdir(at, 0); err != nil {
+			return err
+		}
+		return finish(at, like)
+	}
+	f, err := os.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Truncate(like.Size); err != nil && !errors.Is(err, unix.EFBIG) {
+		return err
+	}
+	return finish(at, like)
 }
 
 // resolvConf lets programs ask the resolver of the run.

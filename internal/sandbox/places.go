@@ -51,6 +51,9 @@ func (p places) isClosed(at string) bool {
 	return open < 0 && !p.leads(at)
 }
 
+// isMask reports whether a path is one that is closed by name.
+func (p places) isMask(at string) bool { return slices.Contains(p.closed, at) }
+
 // leads reports whether something that is there lies below at.
 func (p places) leads(at string) bool {
 	for _, list := range [][]string{p.trees, p.visible, p.scratch, own} {

@@ -272,7 +272,7 @@ func TestWhereAnOverlayDiffersTheRunSaysSo(t *testing.T) {
 		if r := b.sh(line); len(r.Retry) == 0 || r.Whole() {
 			t.Errorf("%s: nothing said; %s", name, changes(r))
 		}
-		b.spec.Copy = true
+		b.spec.Copies = []string{b.ws}
 		r := b.sh(line)
 		if len(r.Retry) > 0 || r.Exit != 0 || len(r.Changes) == 0 {
 			t.Errorf("%s, in a copy: exit %d, %v, %s, %s", name, r.Exit, r.Retry, changes(r), output(r))

@@ -43,8 +43,9 @@ type Spec struct {
 	// hold an upper layer. Each run works in a folder of its own below it and
 	// removes it. It is never visible inside.
 	State string
-	// Copy runs in full copies of the trees instead of overlays.
-	Copy bool
+	// Copies are the trees of which the command gets a full copy instead of an
+	// overlay.
+	Copies []string
 
 	Limits Limits
 }
@@ -103,7 +104,7 @@ type Run struct {
 	// They were ended; what they would have written is not among Changes.
 	Left []string
 	// Retry says why an overlay could not do what the real folder would have
-	// done, so that the run tells nothing; run again with Copy.
+	// done, so that the run tells nothing; run again with Copies.
 	Retry []string
 	// Moved are paths of which the real one changed after the run began.
 	Moved []string

@@ -10,9 +10,11 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -53,11 +55,12 @@ type supervisor struct {
 	root     string // of the command, as this process sees it
 	rootFD   int
 	places   places
-	copied   bool
+	copies   []string
 	uid, gid uint32
 	want     func(Want)
 	retry    func(string)
 
+	pending sync.WaitGroup // connections that are under way
 	mu      sync.Mutex
 	refused map[uint16]string // loopback ports that nobody listened on, as they were named
 	open    map[uint16]bool   // loopback ports that answered
@@ -215,8 +218,37 @@ func (s *supervisor) connect(n *notif) (unix.Errno, bool) {
 	}
 	defer unix.Close(fd)
 	_, _, e := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&raw[0])), uintptr(len(raw)))
+	if e == unix.EINPROGRESS {
+		s.underWay(fd, raw)
+		return e, false
+	}
 	s.reached(raw, e)
 	return e, false
+}
+
+// underWay follows a connection that its caller does not wait for, by a look at
+// its state, which takes nothing away from the caller.
+func (s *supervisor) underWay(fd int, raw []byte) {
+	own, err := unix.Dup(fd)
+	if err != nil {
+		s.reached(raw, unix.ECONNREFUSED) // fail closed
+		return
+	}
+	s.pending.Go(func() { // ends after half a second at the latest
+		defer unix.Close(own)
+		for range 100 {
+			info, err := unix.GetsockoptTCPInfo(own, unix.IPPROTO_TCP, unix.TCP_INFO)
+			if err != nil || info.State == unix.BPF_TCP_CLOSE {
+				break
+			}
+			if info.State == unix.BPF_TCP_ESTABLISHED || info.State == unix.BPF_TCP_CLOSE_WAIT {
+				s.reached(raw, 0)
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		s.reached(raw, unix.ECONNREFUSED)
+	})
 }
 
 // borrow duplicates the socket of a call into this process.
@@ -258,7 +290,7 @@ func (s *supervisor) reached(raw []byte, e unix.Errno) {
 	if !ok {
 		return // no address: a datagram socket that is disconnected, or another family
 	}
-	if e == 0 || e == unix.EINPROGRESS || e == unix.EALREADY || e == unix.EISCONN {
+	if e == 0 || e == unix.EALREADY || e == unix.EISCONN {
 		if at.Addr().IsLoopback() {
 			s.mu.Lock()
 			s.open[at.Port()] = true
@@ -281,6 +313,7 @@ func (s *supervisor) reached(raw []byte, e unix.Errno) {
 // command may have meant a server of the machine's. A port that answered later
 // was the command's own.
 func (s *supervisor) finish() {
+	s.pending.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for port, name := range s.refused {
@@ -410,11 +443,11 @@ func (s *supervisor) paths(n *notif, c pathCall) (unix.Errno, bool) {
 		how, ok := s.memory(n, n.args[2], 8)
 		write = !ok || binary.NativeEndian.Uint64(how)&writeFlags != 0
 	}
-	first := s.path(n, c.dir, c.path, c.self, write)
+	first := s.path(n, c.dir, c.path, c, write)
 	if c.path2 > 0 {
-		s.path(n, c.dir2, c.path2, true, write)
+		s.path(n, c.dir2, c.path2, pathCall{self: true}, write)
 	}
-	if first != "" && !s.copied {
+	if first != "" {
 		s.overlayLimits(first, c, write)
 	}
 	return 0, true
@@ -422,7 +455,7 @@ func (s *supervisor) paths(n *notif, c pathCall) (unix.Errno, bool) {
 
 // path notes a path that is closed, or is to be changed where nothing may be,
 // and returns where it is, "" if that is not known.
-func (s *supervisor) path(n *notif, dirArg, pathArg int, self, write bool) string {
+func (s *supervisor) path(n *notif, dirArg, pathArg int, c pathCall, write bool) string {
 	name, ok := s.text(n, n.args[pathArg])
 	if !ok || !write && ofSystem(name) {
 		return ""
@@ -433,12 +466,13 @@ func (s *supervisor) path(n *notif, dirArg, pathArg int, self, write bool) strin
 			dir = fd
 		}
 	}
-	at, ok := s.locate(n, dir, name, self)
+	at, ok := s.locate(n, dir, name, c.self)
 	if !ok {
 		return ""
 	}
 	switch {
 	case s.places.quiet(at):
+	case c.status && s.places.isMask(at): // from outside it looks like what it stands for
 	case s.places.isClosed(at):
 		if write {
 			s.want(Want{WantWrite, at})
@@ -467,7 +501,7 @@ func ofSystem(name string) bool {
 // overlayLimits notes what a real folder would allow and an overlay does not.
 func (s *supervisor) overlayLimits(at string, c pathCall, write bool) {
 	tree, ok := s.places.treeOf(at)
-	if !ok || at == tree {
+	if !ok || at == tree || slices.Contains(s.copies, tree) {
 		return
 	}
 	var st unix.Stat_t
