@@ -41,11 +41,22 @@ type Record struct {
 	Moved        []string
 
 	Changes []sandbox.Change
+	Special []string `json:",omitempty"` // pipes, sockets and devices, which are not landed
 	Names   map[uint64][]sandbox.Name
 	Git     *GitChange `json:",omitempty"`
+	// Landed is set once the changes are real; Kept is then where the contents
+	// begin that they replaced.
+	Landed bool          `json:",omitempty"`
+	Kept   []KeptContent `json:",omitempty"`
 
 	dir      string
 	contents *os.File
+}
+
+// KeptContent is where the content begins that a landing took away.
+type KeptContent struct {
+	Name sandbox.Name
+	At   int64
 }
 
 // Whole reports whether the run tells all that the command would do.
@@ -86,7 +97,7 @@ func (r *Runner) keep(ctx context.Context, c Command, spec sandbox.Spec, run *sa
 	rec := &Record{
 		ID: newID(), Call: c.Call, Argv: c.Argv, Folder: c.Folder, Roots: c.Roots, Started: run.Started, Took: run.Ended.Sub(run.Started), Copied: spec.Copies != nil,
 		Exit: run.Exit, Signal: run.Signal, Output: run.Output, Truncated: run.Truncated, Stopped: run.Stopped, Left: run.Left,
-		Wanted: run.Wanted, Retry: run.Retry, Moved: run.Moved, Changes: ownTmp(run.Changes), Names: run.Names,
+		Wanted: run.Wanted, Retry: run.Retry, Moved: run.Moved, Changes: ownTmp(run.Changes), Special: special(run.Changes), Names: run.Names,
 		dir: filepath.Join(r.cfg.State, "kept"),
 	}
 	if len(rec.Changes) > 0 {
@@ -131,7 +142,21 @@ func ownTmp(changes []sandbox.Change) []sandbox.Change {
 		if c.Op == sandbox.OpTouch && (c.Before == nil || c.Before.Type == 'd') {
 			continue
 		}
+		if c.After != nil && !strings.ContainsRune("fdl", rune(c.After.Type)) {
+			continue // pipes, sockets and devices mean something only to the processes that made them
+		}
 		out = append(out, c)
+	}
+	return out
+}
+
+// special lists the pipes, sockets and devices that a run leaves.
+func special(changes []sandbox.Change) []string {
+	var out []string
+	for _, c := range changes {
+		if c.After != nil && !strings.ContainsRune("fdl", rune(c.After.Type)) {
+			out = append(out, filepath.Join(c.Tree, c.Path))
+		}
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -141,6 +142,148 @@ func (r *Runner) run(ctx context.Context, c Command) (*Record, error) {
 			return nil, err
 		}
 		return rec, nil
+	}
+}
+
+// Outcome is what a command printed and how it ended.
+type Outcome struct {
+	Exit, Signal   int
+	Stdout, Stderr string
+	Text           string // both in order
+	Truncated      bool
+	Changes        int // paths that were landed
+}
+
+func (r *Record) outcome() Outcome {
+	return Outcome{Exit: r.Exit, Signal: r.Signal, Stdout: r.Stream(false), Stderr: r.Stream(true), Text: r.Text(), Truncated: r.Truncated, Changes: len(r.Changes)}
+}
+
+// Land carries out what a record kept, all or nothing, and returns the output of
+// its run. A *sandbox.MovedError says that nothing changed because something had
+// moved. ctx ends it only before the first change.
+func (r *Runner) Land(ctx context.Context, id string) (Outcome, error) {
+	rec, err := r.find(id)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if !rec.Whole() {
+		// fail closed: it does not tell all that the command would do
+		return Outcome{}, errors.New("the run of this command is not whole, so nothing of it can be landed")
+	}
+	if len(rec.Changes) == 0 {
+		return rec.outcome(), nil
+	}
+	l := rec.landing()
+	if l.Kept, err = os.OpenFile(rec.file(".before"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
+		return Outcome{}, fmt.Errorf("making room for what is taken away: %w", err)
+	}
+	defer l.Kept.Close()
+	kept, err := l.Land(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	for at, offset := range kept {
+		rec.Kept = append(rec.Kept, KeptContent{at, offset})
+	}
+	rec.Landed = true
+	if err := rec.save(); err != nil {
+		// It has landed; only the way back may be lost.
+		r.cfg.Log.Error("keeping the way back of a command", "record", rec.ID, "error", err)
+	}
+	return rec.outcome(), nil
+}
+
+// find returns a record of this process or of an earlier one.
+func (r *Runner) find(id string) (*Record, error) {
+	r.mu.Lock()
+	for _, rec := range r.records {
+		if rec.ID == id {
+			r.mu.Unlock()
+			return rec, nil
+		}
+	}
+	r.mu.Unlock()
+	return r.load(id)
+}
+
+// Resume goes on with a landing that an earlier process may have begun: what it
+// left half done is finished, what it had not begun stays so.
+func (r *Runner) Resume(id string) error {
+	rec, err := r.load(id)
+	if err != nil {
+		return fmt.Errorf("finding what a command was to change: %w", err)
+	}
+	defer rec.contents.Close()
+	_, err = rec.landing().Finish()
+	return err
+}
+
+// Reverse makes a record of what taking back a landed one would change.
+func (r *Runner) Reverse(call guard.CallID, id string) (*Record, error) {
+	old, err := r.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if !old.Landed {
+		return nil, errors.New("it was not landed, so there is nothing to take back")
+	}
+	r.mu.Lock()
+	known := r.records[call]
+	r.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	kept := map[sandbox.Name]int64{}
+	for _, k := range old.Kept {
+		kept[k.Name] = k.At
+	}
+	rec := &Record{
+		ID: newID(), Call: call, Argv: append([]string{"take back"}, old.Argv[len(old.Argv)-1]), Folder: old.Folder, Roots: old.Roots,
+		Changes: sandbox.Reversed(old.Changes, kept), dir: old.dir,
+	}
+	if err := copyFile(old.file(".before"), rec.file(".data")); err != nil {
+		return nil, fmt.Errorf("finding what was taken away: %w", err)
+	}
+	if rec.contents, err = os.Open(rec.file(".data")); err == nil {
+		err = rec.save()
+	}
+	if err != nil {
+		rec.forget()
+		return nil, err
+	}
+	r.mu.Lock()
+	r.records[call] = rec
+	r.mu.Unlock()
+	return rec, nil
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errorsFirst(err, out.Sync(), out.Close())
+}
+
+// Keep leaves the record of a call that is over to later processes, for its way
+// back, and drops it from memory. A record that was not landed is removed.
+func (r *Runner) Keep(id guard.CallID) {
+	r.mu.Lock()
+	rec := r.records[id]
+	delete(r.records, id)
+	r.mu.Unlock()
+	switch {
+	case rec == nil:
+	case rec.Landed:
+		rec.contents.Close()
+	default:
+		rec.forget()
 	}
 }
 

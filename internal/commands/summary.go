@@ -45,8 +45,8 @@ const (
 // head, which names the command.
 func (r *Record) Preview(head string) (guard.Preview, error) {
 	var p guard.Preview
-	p.Effects = []guard.Effect{}
-	run := &guard.ExecRun{Exit: r.Exit, Signal: r.Signal, Record: r.ID, Files: len(r.Changes), Stopped: r.Stopped, Left: r.Left, Cut: r.Truncated, Failed: slices.Concat(r.Retry, moved(r.Moved))}
+	p.Effects, p.Record, p.Output = []guard.Effect{}, r.ID, valid(cutOutput(r.Text()))
+	run := &guard.ExecRun{Exit: r.Exit, Signal: r.Signal, Files: len(r.Changes), Stopped: r.Stopped, Left: r.Left, Cut: r.Truncated, Times: r.OnlyTimes(), Failed: slices.Concat(r.Retry, moved(r.Moved))}
 	for _, w := range r.Wanted {
 		run.Wanted = append(run.Wanted, guard.ExecWant{Kind: string(w.Kind), What: valid(w.What)})
 	}
@@ -60,6 +60,9 @@ func (r *Record) Preview(head string) (guard.Preview, error) {
 			text.WriteString("git: " + line + "\n")
 		}
 		p.Hazards = append(p.Hazards, r.Git.hazards()...)
+	}
+	for _, name := range r.Special {
+		s.hazard(HazardNotLanded, quoted(name)+" is a pipe, a socket or a device, which is not landed")
 	}
 	folded := r.folded()
 	run.Folded = r.foldedRows(folded)
@@ -75,6 +78,18 @@ func (r *Record) Preview(head string) (guard.Preview, error) {
 	p.Change.Exec = &guard.ExecFacts{Run: run}
 	p.Summary = r.sentence(s.added, s.removed)
 	return p, nil
+}
+
+// maxShownOutput bounds the output that a reviewer sees, in bytes.
+const maxShownOutput = 64 << 10
+
+// cutOutput keeps both ends of an output.
+func cutOutput(s string) string {
+	if len(s) <= maxShownOutput {
+		return s
+	}
+	half := maxShownOutput / 2
+	return s[:half] + fmt.Sprintf("\n… %d bytes …\n", len(s)-2*half) + s[len(s)-half:]
 }
 
 func moved(paths []string) []string {
@@ -200,9 +215,6 @@ func (s *summary) look(c sandbox.Change, name string) {
 	set := c.After.Mode&0o6000 != 0 && c.After.Type == 'f' && (c.Before == nil || c.Before.Mode&0o6000 != c.After.Mode&0o6000)
 	if set {
 		s.hazard(HazardSetID, quoted(name)+" would run with the rights of its owner or group")
-	}
-	if !strings.ContainsRune("fdl", rune(c.After.Type)) {
-		s.hazard(HazardNotLanded, quoted(name)+" is a pipe, a socket or a device, which cannot be landed")
 	}
 }
 

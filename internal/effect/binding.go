@@ -52,6 +52,9 @@ type Input struct {
 	// Memo spares a call that is planned again the work that depends on the same
 	// bytes. It may be nil.
 	Memo *Memo
+	// Commands runs commands where they can do no harm. Without it a command is
+	// shown by its text.
+	Commands Commands
 }
 
 // Binding ties a tool's arguments to an effect. It is immutable and safe for

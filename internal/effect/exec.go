@@ -31,7 +31,7 @@ const (
 	HazardNoSandbox   = "no_sandbox"
 )
 
-type execKind struct{ notPredicted }
+type execKind struct{}
 
 func (execKind) about() About {
 	return About{Name: Exec, check: checkExecParams, params: []param{
@@ -48,7 +48,7 @@ func (execKind) about() About {
 func checkExecParams(s Spec) error {
 	_, line := s.Params["command"]
 	_, words := s.Params["argv"]
-	if line == words {
+	if line == words && (!line || s.Dialect != DialectWorkspace) {
 		return errors.New(`effect exec needs either "command" or "argv"`)
 	}
 	return nil
@@ -77,11 +77,19 @@ func (b *Binding) command(in Input) (c command, err error) {
 		if c.argv, err = prog.Strings(in.Vars); err != nil {
 			return c, fmt.Errorf("effect %s, argv: %w", b.about.Name, err)
 		}
-		if len(c.argv) == 0 {
-			return c, refusePlan("name a program", "the command has no words")
+	}
+	if _, ok := b.params["command"]; ok {
+		if c.line, err = b.text(in, "command"); err != nil {
+			return c, err
 		}
-	} else if c.line, err = b.text(in, "command"); err != nil {
-		return c, err
+	}
+	switch {
+	case len(c.argv) == 0 && (c.line == "" && b.params["argv"] != nil || c.line == "" && b.dialect == DialectWorkspace):
+		return c, refusePlan("name a program", "the command has no words")
+	case len(c.argv) > 0 && c.line != "":
+		return c, refusePlan("give either a line or its words", "the call gives a command in two ways")
+	case len(c.argv) == 0:
+		c.argv = nil
 	}
 	if err := b.texts(in, map[string]*string{"folder": &c.folder, "sandbox": &c.sandbox}); err != nil {
 		return c, err
@@ -100,12 +108,9 @@ func runTarget(kind string, in Input) guard.Target {
 	return guard.Target{Kind: TargetOpaque, Key: kind + ":" + string(in.Call.Session.RunID) + ":" + sum.String(), Write: true}
 }
 
-// plan shows the command. The lines above it cannot be forged by it.
-func (execKind) plan(_ context.Context, b *Binding, in Input, at resolved) (guard.Preview, error) {
-	c, err := b.command(in)
-	if err != nil {
-		return guard.Preview{}, err
-	}
+// text shows the command by what can be told of it. The lines above it cannot be
+// forged by it.
+func (execKind) text(b *Binding, c command, at resolved) guard.Preview {
 	var out strings.Builder
 	row := func(name, value string) {
 		if value != "" {
@@ -168,7 +173,7 @@ func (execKind) plan(_ context.Context, b *Binding, in Input, at resolved) (guar
 		SideEffects: []guard.SideEffect{notReversible},
 		Hazards:     append(hazards, textHazards([]byte(text))...),
 		Summary:     "run " + oneLine(name),
-	}, nil
+	}
 }
 
 func (b *Binding) shell() string {

@@ -42,6 +42,7 @@ var kinds = []kind{
 	jsonMerge,
 	jsonPatch,
 	execKind{},
+	execUndo{},
 	httpKind{},
 	messageKind{},
 	sqlKind{},

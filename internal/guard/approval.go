@@ -232,6 +232,7 @@ type Intent struct {
 	ArgsRaw    digest.Digest `json:"args_raw"`
 	ArgsSum    digest.Digest `json:"args_sum,omitzero"` // of the canonical arguments, by which identical calls are known
 	Effects    []Effect      `json:"effects"`
+	Record     string        `json:"record,omitempty"` // what a command's run has kept, which is landed
 	// Touches names the hosts, recipients and tables of the call, so that later
 	// calls know which are new to their tenant.
 	Touches []string  `json:"touches,omitempty"`

@@ -163,6 +163,15 @@ type Preview struct {
 	SideEffects []SideEffect `json:"side_effects,omitempty"`
 	Hazards     []Hazard     `json:"hazards,omitempty"`
 	Summary     string       `json:"summary"` // one line, e.g. "edit src/main.go (+3 −1)"
+	// Output is what a command printed when it ran in a sandbox. It differs from
+	// one run to the next, so no approval binds it.
+	Output string `json:"output,omitempty"`
+	// Attempt is what a command did in a sandbox that did not contain it: it shows
+	// why a human is asked, is not what will run, and is bound by no approval.
+	Attempt *ExecRun `json:"attempt,omitempty"`
+	// Record is what the run of a command has kept, which is landed. It names a run,
+	// not its outcome, so no approval binds it.
+	Record string `json:"record,omitempty"`
 	// Paths is what a policy that speaks of single paths says of this change.
 	Paths PathVerdict `json:"paths,omitempty"`
 }

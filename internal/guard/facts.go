@@ -46,9 +46,10 @@ type ExecFacts struct {
 // ExecRun is what a command did in a sandbox. What may differ from one run to the
 // next, such as its output and time, is no part of it.
 type ExecRun struct {
-	Exit   int    `json:"exit"`
-	Signal int    `json:"signal,omitempty"`
-	Record string `json:"-"` // by which the run is found
+	Exit   int `json:"exit"`
+	Signal int `json:"signal,omitempty"`
+	// Times is set where nothing but times of files changes.
+	Times bool `json:"times,omitempty"`
 	// Files counts the paths that changed, Folded those among them that are shown
 	// by a line for their folder.
 	Files   int          `json:"files"`

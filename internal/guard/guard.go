@@ -172,6 +172,8 @@ const (
 	RuleApprovalOptional Rule = "approval_not_required"
 	RulePost             Rule = "shown_afterwards"
 	RulePathsAllowed     Rule = "paths_allowed"
+	RuleUnchanged        Rule = "unchanged"
+	RuleNotContained     Rule = "not_contained"
 	RuleReviewer         Rule = "reviewer"
 	RuleTimeBox          Rule = "time_box"
 	RuleUnknownOutcome   Rule = "target_has_unknown_outcome"

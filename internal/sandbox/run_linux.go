@@ -35,7 +35,7 @@ var mountCaps = []uintptr{
 // nothing of the run is left, also when ctx ends. The error is of the sandbox,
 // never of the command; ErrUnavailable and ErrTooLarge can be told apart.
 func Exec(ctx context.Context, s Spec) (*Run, error) {
-	limits := s.Limits.withDefaults()
+	limits := s.Limits.OrDefault()
 	if len(s.Argv) == 0 || len(s.Trees) == 0 || s.State == "" || s.Program == "" {
 		return nil, errors.New("sandbox: the specification is not complete")
 	}

@@ -64,7 +64,8 @@ type Limits struct {
 	Copied    int64         // bytes of a full copy; 200 MB
 }
 
-func (l Limits) withDefaults() Limits {
+// OrDefault returns l with the defaults for what it leaves open.
+func (l Limits) OrDefault() Limits {
 	def := func(v *int64, d int64) {
 		if *v <= 0 {
 			*v = d

@@ -1,0 +1,161 @@
+package effect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// Commands runs commands where they can do no harm, and keeps what came out.
+type Commands interface {
+	// Preview runs a command once and says what it would change. The text of the
+	// change begins with head. A second preview for the same call is of the same run
+	// as long as nothing that it touched has moved. The error is an *Uncontained
+	// where this machine, or this command, does not let itself be contained.
+	Preview(ctx context.Context, c CommandLine, head string) (guard.Preview, error)
+	// Reverse says what taking back a kept run would change.
+	Reverse(ctx context.Context, call guard.CallID, record string) (guard.Preview, error)
+}
+
+// CommandLine is a command that is to be run.
+type CommandLine struct {
+	Call   guard.CallID
+	Line   string   // for a shell
+	Argv   []string // where there is no line
+	Folder string   // as the call gives it; "" for the first workspace folder
+	Roots  []string
+}
+
+// Uncontained says why a command was not run in a sandbox.
+type Uncontained struct {
+	Why string // a sentence
+	// Refuse is set where the configuration wants no command that is not contained.
+	Refuse bool
+}
+
+// Error returns the reason.
+func (u *Uncontained) Error() string { return u.Why }
+
+// HazardWanted says that a command tried to reach something outside.
+const HazardWanted = "wanted_outside"
+
+// plan runs the command where it can do no harm and shows what it would change.
+// Where that is not possible, and where the command wanted more than it got, it
+// shows the command's text: it is asked for as that, and run for real.
+func (k execKind) plan(ctx context.Context, b *Binding, in Input, at resolved) (guard.Preview, error) {
+	c, err := b.command(in)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	text := k.text(b, c, at)
+	if in.Commands == nil {
+		return text, nil
+	}
+	if c.background || c.unconfined {
+		return notRun(text, "it goes on in the background, or asks to run outside of a sandbox"), nil
+	}
+	ran, err := in.Commands.Preview(ctx, CommandLine{Call: in.Call.ID, Line: c.line, Argv: c.argv, Folder: c.folder, Roots: in.Roots}, text.Change.Text)
+	var not *Uncontained
+	switch {
+	case errors.As(err, &not) && not.Refuse:
+		return guard.Preview{}, &Refusal{Rule: guard.RuleNotContained, Reason: "the command cannot be contained: " + not.Why, Repair: "ask the user to look at what `mcpguardd doctor` says of commands"}
+	case errors.As(err, &not):
+		return notRun(text, not.Why), nil
+	case err != nil:
+		return guard.Preview{}, err
+	}
+	run := ran.Change.Exec.Run
+	if !run.Whole() {
+		return wanted(text, run, ran.Output), nil
+	}
+	facts := *text.Change.Exec
+	facts.Run = run
+	ran.Change.Exec = &facts
+	ran.Hazards = append(ran.Hazards, textHazards([]byte(text.Change.Text))...)
+	if run.Files == 0 {
+		ran.Effects = []guard.Effect{}
+	}
+	return ran, nil
+}
+
+// notRun says in a preview of the text why there is no other.
+func notRun(p guard.Preview, why string) guard.Preview {
+	p.Change.Exec.NotRun = why
+	p.Change.Text = "not run in a sandbox: " + oneLine(why) + "\n" + p.Change.Text
+	p.Effects[0].Diff = digest.Sum([]byte(p.Change.Text))
+	p.Hazards = append(p.Hazards, guard.Hazard{Kind: HazardNotContained, Text: "what it changes is not computed: " + oneLine(why)})
+	return p
+}
+
+// HazardNotContained says that a command is shown by its text alone.
+const HazardNotContained = "not_contained"
+
+// wanted shows a command that tried to reach more than it got by its text. What
+// it did in the sandbox stands beside that, and is not what will run.
+func wanted(p guard.Preview, run *guard.ExecRun, output string) guard.Preview {
+	p.Attempt, p.Output = run, output
+	var what []string
+	for _, w := range run.Wanted {
+		what = append(what, w.Kind+" "+oneLine(w.What))
+	}
+	add := func(text string) { p.Hazards = append(p.Hazards, guard.Hazard{Kind: HazardWanted, Text: text}) }
+	switch {
+	case len(what) > 0:
+		add("in the sandbox it wanted " + named(what))
+	case run.Stopped != "":
+		add("in the sandbox it was ended by the limit: " + run.Stopped)
+	case len(run.Left) > 0:
+		add("it leaves processes behind: " + oneLine(strings.Join(run.Left, ", ")))
+	case run.Cut:
+		add("its output was over the limit")
+	default:
+		add("the sandbox could not do what it does: " + named(run.Failed))
+	}
+	return p
+}
+
+// verify reads back what a landing changed.
+func (execKind) verify(ctx context.Context, _ Reader, e guard.Effect) reading {
+	if e.Resource.Kind != TargetFile {
+		return notComputed()
+	}
+	return verifyFile(ctx, e, true)
+}
+
+// inverse takes back what was landed, from what the landing kept.
+func (execKind) inverse(_ context.Context, a guard.Approval) (Inverse, error) {
+	e, err := undoable(a)
+	switch {
+	case err != nil:
+		return Inverse{}, err
+	case a.Preview.Record == "" || e.Resource.Kind != TargetFile:
+		return Inverse{}, noInverse(e)
+	}
+	args, err := json.Marshal(map[string]string{"record": a.Preview.Record})
+	return Inverse{Tool: UndoCommand, Args: args, Roots: rootsOf(a.Preview.Effects)}, err
+}
+
+// rootsOf lists the folders that effects lie in, each once.
+func rootsOf(effects []guard.Effect) []string {
+	var out []string
+	for _, e := range effects {
+		if !slices.Contains(out, e.Resource.Root) {
+			out = append(out, e.Resource.Root)
+		}
+	}
+	return out
+}
+
+// Ran returns the run behind a preview that is contained, nil where there is
+// none.
+func Ran(p guard.Preview) *guard.ExecRun {
+	if p.Change.Exec == nil {
+		return nil
+	}
+	return p.Change.Exec.Run
+}
