@@ -69,6 +69,26 @@ func inGit(path string) bool {
 	return path == ".git" || strings.HasPrefix(path, ".git/") || strings.Contains(path, "/.git/") || strings.HasSuffix(path, "/.git")
 }
 
+// isGitStorage reports whether a path below .git is one in which git itself keeps
+// commits, refs and the index. Settings, hooks and whatever else can make
+// programs run are none.
+func isGitStorage(p string) bool {
+	_, rest, ok := strings.Cut("/"+p, "/.git/")
+	if !ok {
+		return false
+	}
+	first, _, below := strings.Cut(rest, "/")
+	switch first {
+	case "objects":
+		return rest != "objects/info/alternates" // which takes objects from elsewhere
+	case "refs", "logs", "rr-cache", "rebase-merge", "rebase-apply", "sequencer":
+		return true
+	case "index", "HEAD", "ORIG_HEAD", "FETCH_HEAD", "MERGE_HEAD", "MERGE_MSG", "MERGE_MODE", "AUTO_MERGE", "CHERRY_PICK_HEAD", "REVERT_HEAD", "COMMIT_EDITMSG", "SQUASH_MSG", "packed-refs", "gc.log":
+		return !below
+	}
+	return false
+}
+
 // safeGit is git with everything switched off that could start a program that
 // the repository names.
 const safeGit = `g() { command -p git -c core.fsmonitor=false -c core.hooksPath=/dev/null -c core.pager=cat -c diff.external= -c core.attributesFile=/dev/null -c log.showSignature=false -c gc.auto=0 -c maintenance.auto=false -c core.untrackedCache=false -c safe.directory='*' --no-optional-locks --no-pager "$@"; }

@@ -187,6 +187,10 @@ func (s *summary) change(c sandbox.Change, folded bool) error {
 		return err
 	}
 	e.Diff = digest.Sum(text)
+	if s.Git != nil && !s.Git.Unread && isGitStorage(c.Path) {
+		// What it means stands above; what it holds is compressed, or repeats that.
+		text, added, removed = fmt.Appendf(nil, "git file %s: %s\n", quoted(name), c.Op), 0, 0
+	}
 	s.added += added
 	s.removed += removed
 	if !folded {

@@ -39,6 +39,7 @@ func (c *Config) check(d *decoder) {
 	c.checkProfiles(d)
 	oneOf(d, "audit.reads", "a way to record reads", c.Audit.Reads, "strict", "relaxed")
 	oneOf(d, "approvers.unsigned", "a place for unsigned decisions", c.Approvers.Unsigned, "terminal", "any", "never")
+	c.checkCommands(d)
 	for t, w := range c.TimeBoxes {
 		path := "time_boxes." + t.String()
 		if t == guard.Never {
@@ -280,8 +281,10 @@ func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
 	switch {
 	case t.Sandbox == "client" && s.Name != NativeServer && s.Dialect != "claude-code":
 		d.errorf(path+".sandbox", `write "sandbox: none" to accept that commands run without one`, "only the client's own tools run in the client's sandbox")
-	case t.Sandbox != "" && t.Sandbox != "none" && t.Sandbox != "client":
-		d.errorf(path+".sandbox", `write "sandbox: none" to accept that commands run without one`, "this version has no sandbox, so %q does not load", clip(t.Sandbox))
+	case t.Sandbox == "overlay" && s.Builtin == "":
+		d.errorf(path+".sandbox", `write "sandbox: none" to accept that commands run without one`, "only commands of the built-in server run in the guard's own sandbox")
+	case t.Sandbox != "" && t.Sandbox != "none" && t.Sandbox != "client" && t.Sandbox != "overlay":
+		d.errorf(path+".sandbox", `write "sandbox: none" to accept that commands run without one`, "%q is no sandbox that this version knows", clip(t.Sandbox))
 	}
 	for limit, v := range map[string]int{"calls_per_run": t.Limits.CallsPerRun, "concurrency": t.Limits.Concurrency} {
 		if _, written := d.places[path+".limits."+limit]; written && v < 1 {

@@ -25,6 +25,7 @@ type Config struct {
 	TimeBoxes map[guard.Tier]TimeBoxWords `yaml:"time_boxes" doc:"How long an approval may wait and be used, by tier."`
 	Quotas    Quotas                      `yaml:"quotas" doc:"How much clients may hold open in the guard."`
 	Retention Retention                   `yaml:"retention" doc:"How long decided approvals keep their content."`
+	Commands  Commands                    `yaml:"commands" doc:"How commands are run in a sandbox to see what they change."`
 
 	// Implicit is true where no profiles are written: roots, tenant local,
 	// environment dev.
@@ -144,7 +145,7 @@ type Tool struct {
 	Undo         Undo                  `yaml:"undo" json:",omitzero" doc:"For json.* effects: the call of the same server that takes a change back, for approve undo. Default: the tool itself, where its effect hands on one argument as it came."`
 	Claim        Expression            `yaml:"claim" json:",omitempty" doc:"Where the agent states why it makes a call: an expression that yields a text, such as args.description. It is shown to the reviewer as the agent's claim, and nothing is decided by it."`
 	Schema       Schema                `yaml:"schema" doc:"How arguments are checked against the tool's own schema."`
-	Sandbox      string                `yaml:"sandbox" doc:"For T3_EXECUTE: 'none' accepts that commands run without a sandbox; each approval says so. 'client', of the client's own tools, accepts the client's sandbox, and that it may be off; each approval says so where it is." enum:"none,client"`
+	Sandbox      string                `yaml:"sandbox" doc:"For T3_EXECUTE: 'none' accepts that commands run without a sandbox; each approval says so. 'client', of the client's own tools, accepts the client's sandbox, and that it may be off; each approval says so where it is. 'overlay', of the built-in server, runs commands in the guard's own sandbox first; one that wants more than it gets there is asked about by its text, and runs without." enum:"none,client,overlay"`
 	Signed       Unsigned              `yaml:"signed" doc:"For T4_IDENTITY_MONEY_OUTBOUND: 'no' accepts decisions without a signature; each approval says so."`
 	Says         string                `yaml:"says" doc:"For NEVER: what the agent is told instead."`
 

@@ -22,6 +22,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/approval"
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/clock"
+	"github.com/mcpguard/mcpguard/internal/commands"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/policy"
@@ -39,6 +40,9 @@ type Config struct {
 	// Ready is called once: with nil when both sockets answer, or with what
 	// kept the daemon from starting.
 	Ready func(error)
+	// Sandbox is the program whose main calls sandbox.Main, which becomes the first
+	// process of a sandbox. Where it is empty commands are shown by their text.
+	Sandbox string
 	// Clock may be nil: the system's clocks.
 	Clock clock.Clock
 }
@@ -77,8 +81,9 @@ type daemon struct {
 	first    bool // the database is new
 	sessions *registry
 	natives  *natives
-	serving  *sync.WaitGroup // of sessions; set before the agents' socket is served
-	base     context.Context // of sessions that no shim ends; likewise
+	commands *commands.Runner // nil where commands cannot be contained
+	serving  *sync.WaitGroup  // of sessions; set before the agents' socket is served
+	base     context.Context  // of sessions that no shim ends; likewise
 	stop     context.CancelCauseFunc
 }
 
@@ -196,7 +201,8 @@ func (d *daemon) serve(ctx context.Context) error {
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer endWork()
-	recovery, err := proxy.Recover(ctx, proxy.RecoveryConfig{Store: d.store, Locks: d.locks, Clock: d.clock, Alive: d.alive, Log: d.log})
+	d.startCommands()
+	recovery, err := proxy.Recover(ctx, proxy.RecoveryConfig{Store: d.store, Locks: d.locks, Clock: d.clock, Alive: d.alive, Resume: d.resumeLanding, Log: d.log})
 	if err != nil {
 		return err
 	}

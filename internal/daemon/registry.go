@@ -23,6 +23,7 @@ import (
 
 // session is one served session as the daemon sees it.
 type session struct {
+	commands *sessionCommands // where its commands run; nil for most servers
 	guard.Session
 	server  *policy.Server
 	clients []ipc.ClientRef // the client, and the wrappers between it and the shim

@@ -125,6 +125,9 @@ func (d *daemon) open(ctx context.Context, h *ipc.Handover) (*session, error) {
 	if s.roots, err = Workspaces(server.Config, h.Client.Cwd); err != nil {
 		return nil, err
 	}
+	if server.Config.Builtin == "workspace" {
+		s.commands = d.commandsOf(s.Session, s.roots, h.Client.PID)
+	}
 	if err := d.sessions.add(s, set.Config().Quotas.Sessions); err != nil {
 		return nil, err
 	}
@@ -232,6 +235,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
 		Redactor: d.secrets, Clock: d.clock, Spill: d.cfg.Paths.State,
 		Roots: s.roots, ServerRoots: FolderArgs(s.server.Config), Home: d.home(s.server.Config),
+		Commands:   s.commands.effects(),
 		Log:        d.log.With("session", s.ID, "server", s.Server),
 		Notice:     s.tell,
 		ServerInfo: func(name, version string) { d.compareReported(s, name, version) },
@@ -251,7 +255,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 func (d *daemon) startUpstream(ctx context.Context, s *session, folder string) (upstream.Conn, error) {
 	c := s.server.Config
 	if c.Builtin == "workspace" {
-		conn, err := workspace.Open(workspace.Config{Roots: s.roots, Version: d.cfg.Version})
+		conn, err := workspace.Open(workspace.Config{Roots: s.roots, Version: d.cfg.Version, Commands: s.commands.orNil()})
 		if err != nil {
 			return nil, err
 		}

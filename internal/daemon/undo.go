@@ -106,11 +106,13 @@ func (u *undo) ofFiles(ctx context.Context) error {
 	}
 	u.session.Profile, u.session.Server, u.session.Origin.Folder = undoName, undoName, in.Roots[0]
 	u.inverse = func(context.Context, effect.Reader) (effect.Inverse, error) { return in, nil }
+	own := u.commandsOf(u.session, in.Roots, 0)
 	u.config = proxy.Config{
 		Upstream: func(context.Context) (upstream.Conn, error) {
-			return workspace.Open(workspace.Config{Roots: in.Roots, Version: u.cfg.Version})
+			return workspace.Open(workspace.Config{Roots: in.Roots, Version: u.cfg.Version, Commands: own.orNil(), Own: true})
 		},
-		Policy: func() *policy.Set { return set }, Roots: in.Roots, Note: in.Note,
+		Commands: own.effects(),
+		Policy:   func() *policy.Set { return set }, Roots: in.Roots, Note: in.Note,
 	}
 	return nil
 }
@@ -184,6 +186,7 @@ func undoPolicy(ctx context.Context, a guard.Approval, roots []string, version s
 		"servers": map[string]any{undoName: map[string]any{
 			"builtin": "workspace", "preset": "workspace", "workspaces": roots,
 			"tenants": []string{a.Tenant}, "environments": []string{a.Environment},
+			"tools": map[string]any{effect.UndoCommand: map[string]any{"tier": "T1_REVERSIBLE_WRITE", "effect": map[string]any{effect.ExecUndo: map[string]string{"record": "args.record"}}}},
 		}},
 	})
 	if err != nil {
@@ -193,7 +196,7 @@ func undoPolicy(ctx context.Context, a guard.Approval, roots []string, version s
 	if err != nil {
 		return nil, err
 	}
-	conn, err := workspace.Open(workspace.Config{Roots: roots, Version: version})
+	conn, err := workspace.Open(workspace.Config{Roots: roots, Version: version, Own: true})
 	if err != nil {
 		return nil, err
 	}

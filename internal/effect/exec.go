@@ -34,7 +34,7 @@ const (
 type execKind struct{}
 
 func (execKind) about() About {
-	return About{Name: Exec, check: checkExecParams, params: []param{
+	return About{Name: Exec, Lands: true, check: checkExecParams, params: []param{
 		{"command", expr.String, true},  // a line for a shell
 		{"argv", expr.StringList, true}, // or the words of one program
 		{"folder", expr.String, true},

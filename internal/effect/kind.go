@@ -64,6 +64,9 @@ type About struct {
 	Record  string
 	Creates bool
 
+	// Lands is set where the files that change are known only once it was tried.
+	Lands bool
+
 	params []param
 	paths  []string         // parameters that name files
 	check  func(Spec) error // what the list of parameters cannot say; may be nil
@@ -140,7 +143,7 @@ func Params(name string) (required, optional []string) {
 // NamesTargets reports whether a call with these parameters names a file or a
 // record, so that rules may speak of it.
 func (a About) NamesTargets(params map[string]string) bool {
-	return a.Record != "" || slices.ContainsFunc(a.params, func(p param) bool {
+	return a.Record != "" || a.Lands || slices.ContainsFunc(a.params, func(p param) bool {
 		_, given := params[p.name]
 		return slices.Contains(a.paths, p.name) && (given || !p.optional)
 	})

@@ -73,11 +73,11 @@ func (s *Session) Gone() {
 
 // Expect marks the call with this id as one that changes something: it is
 // answered when the client has reported, not before.
-func (c *Conn) Expect(id jsonrpc.ID, effects []guard.Effect) {
+func (c *Conn) Expect(id jsonrpc.ID, approved guard.Preview) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	if x := c.s.callOf(id); x != nil {
-		x.executes, x.readable = true, slices.ContainsFunc(effects, func(e guard.Effect) bool { return e.Resource.Path != "" })
+		x.executes, x.readable = true, slices.ContainsFunc(approved.Effects, func(e guard.Effect) bool { return e.Resource.Path != "" })
 	}
 }
 

@@ -36,7 +36,7 @@ func ask(t *testing.T) *asked {
 	if a.frame, err = jsonrpc.NewReader(s.Client(), jsonrpc.Limits{}).Next(); err != nil {
 		t.Fatal(err)
 	}
-	a.conn.Expect(jsonrpc.IntID(1), []guard.Effect{{Resource: guard.Target{Path: "a"}}})
+	a.conn.Expect(jsonrpc.IntID(1), guard.Preview{Effects: []guard.Effect{{Resource: guard.Target{Path: "a"}}}})
 	synctest.Wait()
 	return a
 }

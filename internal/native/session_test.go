@@ -84,7 +84,7 @@ func start(t *testing.T, s *Session, mode func(tool string) string) *pep {
 				}
 			case "approved":
 				p.conn.Approved(m.ID)
-				p.conn.Expect(m.ID, []guard.Effect{{Resource: guard.Target{Path: "a"}}})
+				p.conn.Expect(m.ID, guard.Preview{Effects: []guard.Effect{{Resource: guard.Target{Path: "a"}}}})
 				if err := p.conn.Write(f); err != nil {
 					t.Error(err)
 				}
@@ -92,17 +92,17 @@ func start(t *testing.T, s *Session, mode func(tool string) string) *pep {
 				if s.NeedsPerson(m.ID) {
 					p.conn.Approved(m.ID)
 				}
-				p.conn.Expect(m.ID, []guard.Effect{{Resource: guard.Target{Path: "a"}}})
+				p.conn.Expect(m.ID, guard.Preview{Effects: []guard.Effect{{Resource: guard.Target{Path: "a"}}}})
 				if err := p.conn.Write(f); err != nil {
 					t.Error(err)
 				}
 			case "execute":
-				p.conn.Expect(m.ID, []guard.Effect{{Resource: guard.Target{Path: "a"}}})
+				p.conn.Expect(m.ID, guard.Preview{Effects: []guard.Effect{{Resource: guard.Target{Path: "a"}}}})
 				if err := p.conn.Write(f); err != nil {
 					t.Error(err)
 				}
 			case "run":
-				p.conn.Expect(m.ID, []guard.Effect{{}})
+				p.conn.Expect(m.ID, guard.Preview{Effects: []guard.Effect{{}}})
 				if err := p.conn.Write(f); err != nil {
 					t.Error(err)
 				}
@@ -333,7 +333,7 @@ func TestReports(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				conn.Expect(jsonrpc.IntID(1), []guard.Effect{{Resource: guard.Target{Path: "a"}}})
+				conn.Expect(jsonrpc.IntID(1), guard.Preview{Effects: []guard.Effect{{Resource: guard.Target{Path: "a"}}}})
 				if err := conn.Write(frame); err != nil {
 					t.Fatal(err)
 				}

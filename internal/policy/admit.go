@@ -222,7 +222,7 @@ func (t *Tool) inJail(req Request) (guard.Decision, bool) {
 			return t.deny(guard.RulePath, "the path is outside of the workspace", "use a path inside the workspace"), false
 		}
 	}
-	if named == 0 && t.namesPaths() {
+	if named == 0 && t.namesPaths() && !t.lands() {
 		// fail closed: a tool that is bound to paths was given none
 		return t.deny(guard.RulePath, "the call names no path", "give a path inside the workspace"), false
 	}

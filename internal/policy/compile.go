@@ -20,7 +20,7 @@ func (c *compiler) tool(s *config.Server, tc *config.Tool) *Tool {
 			CallsPerRun: tc.Limits.CallsPerRun, Rate: tc.Limits.Rate, Timeout: time.Duration(tc.Limits.Timeout),
 			Concurrency: tc.Limits.Concurrency, Output: int64(tc.Limits.Output),
 		},
-		sandbox: tc.Sandbox != "", unsigned: bool(tc.Signed), strict: tc.Schema.ExtraMembers != "allow",
+		sandbox: tc.Sandbox != "", askUnchanged: c.cfg.Commands.Unchanged == "ask", unsigned: bool(tc.Signed), strict: tc.Schema.ExtraMembers != "allow",
 		boxes: map[guard.Tier]guard.TimeBox{}, schemas: newSchemaCache(),
 		proven: s.Proven(), serverMax: s.Limits.Concurrency,
 	}
@@ -92,6 +92,13 @@ func (c *compiler) binding(t *Tool, s *config.Server, tc *config.Tool) {
 		return
 	}
 	t.Binding = b
+}
+
+// lands reports whether the files that a call changes are known only once it was
+// tried, so that it need not name any.
+func (t *Tool) lands() bool {
+	about, ok := effect.Lookup(t.effect.Kind)
+	return ok && about.Lands
 }
 
 // namesPaths reports whether the effect names paths, so that rules may speak of

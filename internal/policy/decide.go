@@ -70,9 +70,15 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 		return no(d)
 	}
 	v := Verdict{Tier: t.Tier, Output: t.Limits.Output}
+	run := effect.Ran(p)
 	if trial {
 		v.Tier = guard.T0Read
-	} else if v.Tier, err = t.tier(list); err != nil {
+	} else if run != nil {
+		v.Tier, err = t.contained(list, run, p)
+	} else {
+		v.Tier, err = t.tier(list, t.Tier)
+	}
+	if err != nil {
 		return no(t.broken())
 	}
 	v.Tier = atLeast(v.Tier, t.Tier, p)
@@ -96,6 +102,9 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 	}
 	v.Box = t.boxes[v.Tier]
 	v.Decision = t.verdict(&v, p.Paths, req.Call.Session.Environment)
+	if run != nil {
+		t.commandVerdict(&v, run, req.Call.Session.Environment)
+	}
 	v.Hazards = t.hazards(&v, req.Call.Session.Environment)
 	if v.Verdict == guard.Ask && t.shownAfterwards(&v, req.Call.Session.Environment, p) {
 		v.Post, v.Verdict, v.Rule, v.Reason = true, guard.Allow, guard.RulePost, "the policy shows this change after it ran"
@@ -106,8 +115,8 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 // trial reports whether the call asks for a trial run and so changes nothing.
 // The binding and the preview must agree on it.
 func (t *Tool) trial(req Request, vars *expr.Vars, p guard.Preview) (bool, error) {
-	if t.Binding == nil || t.Binding.ReadOnly() {
-		return false, nil
+	if t.Binding == nil || t.Binding.ReadOnly() || effect.Ran(p) != nil {
+		return false, nil // a command that changes nothing is no trial: it has run
 	}
 	changes, err := t.Binding.Changes(effect.Input{Call: req.Call, Vars: vars})
 	if err != nil {
@@ -120,12 +129,12 @@ func (t *Tool) trial(req Request, vars *expr.Vars, p guard.Preview) (bool, error
 	return !changes, nil
 }
 
-// tier applies the conditions: for each view the first that holds wins, and the
-// call has the highest tier of its views.
-func (t *Tool) tier(list []view) (guard.Tier, error) {
+// tier applies the conditions: for each view the first that holds wins, base
+// where none does, and the call has the highest tier of its views.
+func (t *Tool) tier(list []view, base guard.Tier) (guard.Tier, error) {
 	highest := guard.Tier(0)
 	for i := range list {
-		tier := t.Tier
+		tier := base
 		for _, w := range t.rules.tiers {
 			hit, err := w.prog.Bool(&list[i].vars)
 			if err != nil {

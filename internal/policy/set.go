@@ -214,7 +214,9 @@ type Tool struct {
 	pinned    bool
 	rules     rules
 	effect    config.Effect
-	sandbox   bool // sandbox: none or client is written
+	sandbox   bool // sandbox: none, client or overlay is written
+	// askUnchanged is set where commands that change nothing are asked about too.
+	askUnchanged bool
 	unsigned  bool // signed: no is written
 	strict    bool // unknown members of arguments are refused
 	boxes     map[guard.Tier]guard.TimeBox

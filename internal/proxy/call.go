@@ -135,7 +135,7 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 		return nil, err
 	}
 	if verdict.Verdict == guard.Allow && verdict.Tier == guard.T0Read {
-		return s.read(ctx, c, tool, outputLimit(verdict))
+		return s.read(ctx, c, tool, preview, outputLimit(verdict))
 	}
 	ready, err := s.bind(c, tool, targets, preview, verdict) // the digest of all that counts
 	if err != nil {
@@ -313,7 +313,7 @@ func notListed() error {
 }
 
 func (s *session) input(c *call) effect.Input {
-	return effect.Input{Call: c.tc, Roots: s.cfg.Roots, Vars: c.vars, ServerRoots: s.cfg.ServerRoots, Home: s.cfg.Home, Reader: s.reader(c), Memo: &c.memo}
+	return effect.Input{Call: c.tc, Roots: s.cfg.Roots, Vars: c.vars, ServerRoots: s.cfg.ServerRoots, Home: s.cfg.Home, Reader: s.reader(c), Memo: &c.memo, Commands: s.cfg.Commands}
 }
 
 // resolve names what the call is about. A tool without a binding has no targets.

@@ -9,6 +9,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/approval"
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
@@ -89,6 +90,9 @@ type Config struct {
 	// Roots are the workspace folders, absolute: what file effects are held to,
 	// and the guard's answer to roots/list.
 	Roots []string
+	// Commands runs commands where they can do no harm; nil where the session's
+	// server runs none of which the changes could be landed.
+	Commands effect.Commands
 	// ServerRoots are the folders that the upstream itself was given, where they
 	// are known; Home is its home folder. Both may be empty.
 	ServerRoots []string

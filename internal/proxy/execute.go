@@ -35,6 +35,13 @@ func (s *session) lock(ctx context.Context, c *call, t *approval.Ticket, b *boun
 		defer func() { stop(); <-lost }()
 	}
 	targets := b.targets
+	if effect.Ran(*b.preview) != nil && len(b.preview.Effects) > 0 {
+		// What a command changes is known once it has run.
+		targets = make([]guard.Target, len(b.preview.Effects))
+		for i, e := range b.preview.Effects {
+			targets[i] = e.Resource
+		}
+	}
 	if b.verdict.Tier == guard.T0Read {
 		// It changes nothing: it has the lock on itself.
 		targets = []guard.Target{{Kind: "read", Key: string(c.tc.ID), Write: true}}
@@ -217,7 +224,7 @@ func (s *session) intent(c *call, b *bound) *guard.Intent {
 	return &guard.Intent{
 		CallID: c.tc.ID, ApprovalID: c.approval, SessionID: c.tc.Session.ID, RunID: c.tc.Session.RunID,
 		Tenant: c.tc.Session.Tenant, Server: c.tc.Session.Server, Tool: c.tc.Tool, Tier: b.verdict.Tier,
-		Digest: b.digest, ArgsRaw: c.tc.ArgsRaw, ArgsSum: digest.Sum(c.tc.ArgsCanonical), Effects: b.preview.Effects, At: s.now(), Upstream: s.conn.Ref(),
+		Digest: b.digest, ArgsRaw: c.tc.ArgsRaw, ArgsSum: digest.Sum(c.tc.ArgsCanonical), Effects: b.preview.Effects, Record: b.preview.Record, At: s.now(), Upstream: s.conn.Ref(),
 		Touches: effect.Touched(c.tc.Session.Server, b.preview.Change),
 	}
 }
@@ -228,9 +235,9 @@ func (s *session) intent(c *call, b *bound) *guard.Intent {
 type approvalTold interface{ Approved(id jsonrpc.ID) }
 
 // send writes the admitted bytes to the upstream, unchanged.
-func (s *session) send(c *call, effects []guard.Effect) error {
-	if len(effects) > 0 {
-		s.conn.Expect(c.req.id, effects)
+func (s *session) send(c *call, approved *guard.Preview) error {
+	if approved != nil {
+		s.conn.Expect(c.req.id, *approved)
 	}
 	if a, ok := s.conn.(approvalTold); ok && c.decision.Rule == guard.RuleReviewer {
 		a.Approved(c.req.id)

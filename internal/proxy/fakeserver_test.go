@@ -55,7 +55,7 @@ func (f *fakeServer) Next() ([]byte, error) {
 
 func (f *fakeServer) Ref() guard.UpstreamRef { return guard.UpstreamRef{PID: 1, BootID: "boot"} }
 
-func (f *fakeServer) Expect(jsonrpc.ID, []guard.Effect) {}
+func (f *fakeServer) Expect(jsonrpc.ID, guard.Preview) {}
 
 func (f *fakeServer) Unreported(jsonrpc.ID) bool { return false }
 

@@ -37,7 +37,7 @@ type ending struct {
 
 // run sends a call and waits for its end. A task's end is the call's.
 func (s *session) run(c *call, b *bound) ending {
-	if err := s.send(c, b.preview.Effects); err != nil {
+	if err := s.send(c, b.preview); err != nil {
 		s.cfg.Log.Warn("sending a call", "call", c.tc.ID, "err", err)
 	}
 	limit := s.timeout(b.tool)

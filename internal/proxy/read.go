@@ -16,13 +16,16 @@ import (
 // committed beside the upstream's work, and the answer is released when both
 // are done, so that safety costs the slower of the two. How it ended is recorded
 // once the client has its answer.
-func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, output int) ([]byte, error) {
+func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, preview *guard.Preview, output int) ([]byte, error) {
 	c.room.done()
 	if err := s.commit(c, output); err != nil {
 		return nil, gaveUp(err)
 	}
 	// An error here means that the upstream is gone or hangs, which await tells.
-	sendErr := s.send(c, nil)
+	if preview != nil && preview.Record == "" {
+		preview = nil // it changes nothing, so nothing was approved
+	}
+	sendErr := s.send(c, preview)
 	if err := s.recordRead(ctx, c, tool); err != nil {
 		return nil, err // fail closed: what is not on record is not released
 	}

@@ -18,6 +18,9 @@ type RecoveryConfig struct {
 	// Alive reports whether an upstream of an earlier daemon still lives. When in
 	// doubt it says true.
 	Alive func(guard.UpstreamRef) bool
+	// Resume finishes what a landing of a command's changes left half done, or
+	// leaves it as it was; it may be nil where there can be none.
+	Resume func(record string) error
 	Log   *slog.Logger
 }
 
@@ -72,6 +75,12 @@ func (r *Recovery) sweep(ctx context.Context) {
 		if r.cfg.Alive(o.intent.Upstream) {
 			kept = append(kept, o)
 			continue
+		}
+		if o.intent.Record != "" && r.cfg.Resume != nil {
+			if err := r.cfg.Resume(o.intent.Record); err != nil {
+				// What is there is read back below, and a human decides about it.
+				r.cfg.Log.Error("finishing what a command was to change", "call", o.intent.CallID, "err", err)
+			}
 		}
 		rec, cancel := durably(ctx)
 		settle(rec, r.cfg.Store, r.cfg.Log, o.intent, reconciled(rec, nil, o.intent, "", r.cfg.Clock.Now().Wall))

@@ -35,7 +35,7 @@ func (s *session) methodRead(ctx context.Context, c *call) {
 	var frame []byte
 	output, err := s.admitRequest(c)
 	if err == nil {
-		frame, err = s.read(ctx, c, nil, output)
+		frame, err = s.read(ctx, c, nil, nil, output)
 	}
 	if err != nil {
 		frame = s.refuse(c, err)

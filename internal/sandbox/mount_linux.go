@@ -159,12 +159,7 @@ func (m *mounter) mounts() error {
 		steps = append(steps, step{path, func(at string) error { return m.visible(path, at) }})
 	}
 	for _, c := range m.order.Spec.Scratch {
-		steps = append(steps, step{c.Path, func(at string) error {
-			if err := unix.Mount(c.Store, at, "", unix.MS_BIND, ""); err != nil {
-				return err
-			}
-			return setFlags(at, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, false)
-		}})
+		steps = append(steps, step{c.Path, func(at string) error { return m.scratch(c, at) }})
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(len(a.path), len(b.path)) })
 	for _, s := range steps {
@@ -173,6 +168,40 @@ func (m *mounter) mounts() error {
 		}
 	}
 	return nil
+}
+
+// scratch shows a folder for caches: what the machine has there already, below a
+// layer that only sandboxes write, or that layer alone. A store that another run
+// uses at the moment is left to it; what this one writes is then gone with it.
+func (m *mounter) scratch(c Scratch, at string) error {
+	if err := mountPoint(at, true); err != nil {
+		return err
+	}
+	store := c.Store
+	lock, err := unix.Open(store, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB) != nil { // held until this process ends
+		store = filepath.Join(m.upper, "scratch-"+filepath.Base(c.Store))
+	}
+	data, work := filepath.Join(store, "data"), filepath.Join(store, "work")
+	for _, d := range []string{data, work} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return err
+		}
+	}
+	if st, err := os.Stat(c.Path); err == nil && st.IsDir() {
+		options := "userxattr,lowerdir=" + overlayPath(c.Path) + ",upperdir=" + overlayPath(data) + ",workdir=" + overlayPath(work)
+		if unix.Mount("overlay", at, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options) == nil {
+			return nil
+		}
+		// A cache is empty rather than in the way of the command.
+	}
+	if err := unix.Mount(data, at, "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	return setFlags(at, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, false)
 }
 
 func setFlags(at string, set uint64, recursive bool) error {

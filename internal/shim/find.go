@@ -34,6 +34,20 @@ func FindDaemon() (string, error) {
 // one; "" where it does not.
 func FindClient() string { return beside(clientName) }
 
+// SandboxProgram returns the program that becomes the first process of a
+// sandbox: the small one for clients, or the daemon's own where that stands alone;
+// "" where this process executes something else.
+func SandboxProgram() string {
+	if path := FindClient(); path != "" {
+		return path
+	}
+	exe, err := os.Executable()
+	if err != nil || filepath.Base(exe) != daemonName {
+		return ""
+	}
+	return exe
+}
+
 // beside returns a program that stands in the folder of this one, links
 // resolved; "" where it does not.
 func beside(name string) string {

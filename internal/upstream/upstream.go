@@ -40,7 +40,7 @@ type Conn interface {
 	// target is not as it was before any more; the client's own tools are told by it
 	// to wait for a report. A server in a process of its own cannot be held to it:
 	// its targets are looked at before the call and read back afterwards.
-	Expect(id jsonrpc.ID, effects []guard.Effect)
+	Expect(id jsonrpc.ID, approved guard.Preview)
 	// Write sends one frame, without its newline, within bounded time.
 	Write(frame []byte) error
 	// Unreported reports whether the answer to a request says only that nobody
@@ -190,7 +190,7 @@ func executable(path string) error {
 }
 
 // Expect implements Conn; a process cannot be held to what was approved.
-func (p *Process) Expect(jsonrpc.ID, []guard.Effect) {}
+func (p *Process) Expect(jsonrpc.ID, guard.Preview) {}
 
 // Unreported implements Conn: what a process answers is its own word.
 func (p *Process) Unreported(jsonrpc.ID) bool { return false }

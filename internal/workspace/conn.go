@@ -23,9 +23,15 @@ import (
 
 // Config says what a server serves.
 type Config struct {
-	Roots   []string     // workspace folders, absolute; relative paths are taken from the first
-	Version string       // of the program, shown to clients
-	Log     *slog.Logger // nil for none
+	Roots   []string // workspace folders, absolute; relative paths are taken from the first
+	Version string   // of the program, shown to clients
+	// Commands runs commands and lands what they change; without it no command
+	// runs.
+	Commands Commands
+	// Own is set in sessions of the guard itself, which has a tool that agents have
+	// not.
+	Own bool
+	Log *slog.Logger // nil for none
 }
 
 // Bounds of one session.
@@ -40,11 +46,13 @@ var ErrStopped = errors.New("the built-in server has been stopped")
 // Conn is one session's built-in server, an upstream in this process. Next is
 // for one goroutine; the other methods are safe for concurrent use.
 type Conn struct {
-	roots  []string
-	log    *slog.Logger
-	mcp    *server.MCPServer
-	client *session
-	ref    guard.UpstreamRef
+	roots    []string
+	commands Commands // may be nil
+	own      bool
+	log      *slog.Logger
+	mcp      *server.MCPServer
+	client   *session
+	ref      guard.UpstreamRef
 
 	ctx    context.Context // of every call; ends with Stop
 	cancel context.CancelFunc
@@ -56,7 +64,7 @@ type Conn struct {
 	mu      sync.Mutex
 	stopped bool
 	calls   map[jsonrpc.ID]context.CancelFunc // requests in flight, registered before they start
-	expect  map[jsonrpc.ID][]guard.Effect     // what was approved of requests that have not come yet
+	expect  map[jsonrpc.ID]guard.Preview      // what was approved of requests that have not come yet
 	running sync.WaitGroup
 }
 
@@ -74,9 +82,9 @@ func Open(c Config) (*Conn, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	conn := &Conn{
-		roots: c.Roots, log: c.Log, ref: self(),
+		roots: c.Roots, commands: c.Commands, own: c.Own, log: c.Log, ref: self(),
 		slots: make(chan struct{}, maxInFlight), out: make(chan []byte, maxInFlight), done: make(chan struct{}),
-		calls: map[jsonrpc.ID]context.CancelFunc{}, expect: map[jsonrpc.ID][]guard.Effect{},
+		calls: map[jsonrpc.ID]context.CancelFunc{}, expect: map[jsonrpc.ID]guard.Preview{},
 	}
 	conn.ctx, conn.cancel = context.WithCancel(context.Background())
 	if err := conn.build(c.Version); err != nil {
@@ -104,11 +112,11 @@ func (c *Conn) Done() <-chan struct{} { return c.done }
 // the request: it changes only these targets, and only if each still is as it was
 // before. A request that changes something and of which nothing was said is
 // refused. What is given is used once.
-func (c *Conn) Expect(id jsonrpc.ID, effects []guard.Effect) {
+func (c *Conn) Expect(id jsonrpc.ID, approved guard.Preview) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.stopped {
-		c.expect[id] = effects
+		c.expect[id] = approved
 	}
 }
 
@@ -228,7 +236,8 @@ func (c *Conn) begin(msg jsonrpc.Message) error {
 		return fmt.Errorf("a request with the id %s is running already", msg.ID)
 	}
 	c.calls[msg.ID] = cancel
-	run := &call{args: []byte("{}"), approved: c.expect[msg.ID]}
+	expected, told := c.expect[msg.ID]
+	run := &call{args: []byte("{}"), approved: expected.Effects, told: told, preview: expected}
 	delete(c.expect, msg.ID)
 	c.running.Add(1)
 	c.mu.Unlock()

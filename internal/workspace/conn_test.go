@@ -140,7 +140,7 @@ func (p *pipe) SendRequest(_ context.Context, r transport.JSONRPCRequest) (*tran
 		if err != nil {
 			return nil, err
 		}
-		p.c.Expect(msg.ID, p.approved)
+		p.c.Expect(msg.ID, guard.Preview{Effects: p.approved})
 	}
 	if err := p.c.Write(b); err != nil {
 		return nil, err
@@ -314,7 +314,7 @@ func TestManyCallsAtOnce(t *testing.T) {
 	c := open(t, root)
 	const n = 300
 	for i := range n {
-		c.Expect(jsonrpc.IntID(int64(i)), planned(t, root, "append_file", m{"path": fmt.Sprintf("f%d", i), "content": "x"}).Effects)
+		c.Expect(jsonrpc.IntID(int64(i)), planned(t, root, "append_file", m{"path": fmt.Sprintf("f%d", i), "content": "x"}))
 	}
 	sent := make(chan error, 1)
 	go func() { // ends when all requests are written

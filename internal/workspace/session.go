@@ -108,6 +108,8 @@ type callKey struct{}
 type call struct {
 	args     []byte         // the admitted bytes
 	approved []guard.Effect // of a call that changes something
+	preview  guard.Preview  // what was approved
+	told     bool           // the guard said what was approved
 }
 
 func callOf(ctx context.Context) *call {

@@ -28,6 +28,7 @@ type tool struct {
 	input, output      string // JSON Schemas; output is "" where the answer is text alone
 	kind               string // of the effect; "" for tools that only read
 	params             map[string]string
+	own                bool // only in sessions of the guard itself
 	destructive, again bool // hints: may lose data; the same call twice does no more than once
 	run                func(*Conn, context.Context, *call) (*mcp.CallToolResult, error)
 }
@@ -73,7 +74,10 @@ func (c *Conn) build(version string) error {
 		server.WithInstructions(instructions),
 	)
 	for _, t := range tools() {
-		if t.kind != "" {
+		if t.own && !c.own {
+			continue
+		}
+		if t.kind != "" && t.run == nil {
 			b := bound[t.name]
 			t.run = func(c *Conn, ctx context.Context, call *call) (*mcp.CallToolResult, error) {
 				return c.change(ctx, b, t.name, call)
@@ -128,7 +132,7 @@ var changed = object([]string{"path", "changed"}, pathOut,
 	`"size":{"type":"integer","description":"Bytes now"}`,
 	`"sha256":{"type":"string","description":"Hash of the content now"}`)
 
-func tools() []tool { return slices.Concat(readTools(), writeTools()) }
+func tools() []tool { return slices.Concat(readTools(), writeTools(), commandTools()) }
 
 func readTools() []tool {
 	return []tool{

@@ -177,7 +177,7 @@ func planned(t testing.TB, root, name string, args any) guard.Preview {
 }
 
 func expect(c *Conn, p guard.Preview) {
-	c.Expect(jsonrpc.StringID("r-1"), p.Effects)
+	c.Expect(jsonrpc.StringID("r-1"), p)
 }
 
 // TestPromise2_NothingIsWrittenOverAChange moves the ground between plan and
@@ -311,9 +311,9 @@ func TestPromise2_RefusesChangesWithoutApproval(t *testing.T) {
 				}
 			}
 			refused("nothing was said")
-			conn.Expect(jsonrpc.StringID("r-1"), []guard.Effect{})
+			conn.Expect(jsonrpc.StringID("r-1"), guard.Preview{Effects: []guard.Effect{}})
 			refused("no effect was said")
-			conn.Expect(jsonrpc.StringID("r-2"), planned(t, root, c.tool, c.args).Effects)
+			conn.Expect(jsonrpc.StringID("r-2"), planned(t, root, c.tool, c.args))
 			refused("it was said of another call")
 		})
 	}

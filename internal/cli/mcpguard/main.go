@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/sandbox"
 	"github.com/mcpguard/mcpguard/internal/shim"
 	"github.com/mcpguard/mcpguard/internal/version"
 )
@@ -55,6 +56,9 @@ const usage = `mcpguard connects a client to the guard's daemon; mcpguardd sets 
 
 // Main runs one command and returns the exit code.
 func Main(c Command) int {
+	if code, handled := sandbox.Main(append([]string{"mcpguard"}, c.Args...)); handled {
+		return code
+	}
 	began := time.Now()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()

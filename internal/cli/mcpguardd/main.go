@@ -18,6 +18,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/sandbox"
 	"github.com/mcpguard/mcpguard/internal/version"
 )
 
@@ -55,6 +56,9 @@ type app struct {
 
 // Main runs one command and returns the exit code.
 func Main(args []string, in *os.File, out, stderr io.Writer) int {
+	if code, handled := sandbox.Main(append([]string{"mcpguardd"}, args...)); handled {
+		return code
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// A reader that goes away, as in "mcpguardd add … | head -1", ends what is

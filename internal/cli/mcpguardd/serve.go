@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/daemon"
 	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/shim"
 	"github.com/mcpguard/mcpguard/internal/store"
 	"github.com/mcpguard/mcpguard/internal/version"
 )
@@ -26,7 +27,7 @@ func (a *app) serve() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg := daemon.Config{Paths: p, Version: version.Number}
+			cfg := daemon.Config{Paths: p, Version: version.Number, Sandbox: shim.SandboxProgram()}
 			if detached {
 				cfg.Ready = func(err error) { _ = ipc.SignalReady(err) } // whoever waits may have gone
 			} else {

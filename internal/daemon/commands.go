@@ -1,0 +1,214 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/commands"
+	"github.com/mcpguard/mcpguard/internal/config"
+	"github.com/mcpguard/mcpguard/internal/effect"
+	"github.com/mcpguard/mcpguard/internal/expr"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/sandbox"
+	"github.com/mcpguard/mcpguard/internal/workspace"
+)
+
+// startCommands prepares the place where commands run. Without it they are shown
+// by their text.
+func (d *daemon) startCommands() {
+	if d.cfg.Sandbox == "" {
+		return
+	}
+	var err error
+	d.commands, err = commands.New(commands.Config{
+		Program: d.cfg.Sandbox, State: filepath.Join(d.cfg.Paths.State, "commands"), Log: d.log,
+		Hidden: []string{d.cfg.Paths.State, filepath.Dir(d.cfg.Paths.ConfigFile())},
+	})
+	if err != nil {
+		d.log.Error("commands are shown by their text", "error", err)
+	}
+}
+
+// resumeLanding goes on with a landing that an earlier daemon may have begun.
+func (d *daemon) resumeLanding(record string) error {
+	if d.commands == nil {
+		return errors.New("what commands change cannot be landed on this machine")
+	}
+	return d.commands.Resume(record)
+}
+
+// sessionCommands is where the commands of one session run: with the variables
+// of its client that name no secret, in its folders.
+type sessionCommands struct {
+	d     *daemon
+	s     guard.Session
+	roots []string
+	env   []string // see commands.Environment
+	umask int
+}
+
+// commandsOf returns where the commands of a session run; nil where they are
+// shown by their text.
+func (d *daemon) commandsOf(s guard.Session, roots []string, client int) *sessionCommands {
+	if d.commands == nil {
+		return nil
+	}
+	return &sessionCommands{d: d, s: s, roots: roots, env: commands.Environment(environmentOf(client)), umask: umaskOf(client)}
+}
+
+// effects and orNil hand it on as what others want of it: a nil interface where
+// there is none.
+func (c *sessionCommands) effects() effect.Commands {
+	if c == nil {
+		return nil
+	}
+	return c
+}
+
+func (c *sessionCommands) orNil() workspace.Commands {
+	if c == nil {
+		return nil
+	}
+	return c
+}
+
+// environmentOf is a process's environment as it was started.
+func environmentOf(pid int) []string {
+	if pid <= 0 {
+		return os.Environ()
+	}
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	if err != nil {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+}
+
+func umaskOf(pid int) int {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(b, []byte("\nUmask:"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	mask, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 8, 32)
+	if err != nil {
+		return 0
+	}
+	return int(mask)
+}
+
+// Preview implements effect.Commands.
+func (c *sessionCommands) Preview(ctx context.Context, line effect.CommandLine, head string) (guard.Preview, error) {
+	cfg := c.d.policy.Load().Config().Commands
+	require := cfg.Preview == "require"
+	if cfg.Preview == "text" || slices.Contains(cfg.Direct, line.Line) {
+		return guard.Preview{}, &effect.Uncontained{Why: "the configuration wants it shown by its text"}
+	}
+	cmd, err := c.command(line, cfg)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	rec, err := c.d.commands.Preview(ctx, cmd)
+	switch {
+	case err == nil:
+		return rec.Preview(head)
+	case errors.Is(err, sandbox.ErrUnavailable), errors.Is(err, sandbox.ErrTooLarge):
+		return guard.Preview{}, &effect.Uncontained{Why: err.Error(), Refuse: require}
+	case ctx.Err() != nil:
+		return guard.Preview{}, ctx.Err()
+	}
+	c.d.log.Warn("a command could not be contained", "call", line.Call, "error", err)
+	return guard.Preview{}, &effect.Uncontained{Why: "the sandbox failed", Refuse: require}
+}
+
+// Reverse implements effect.Commands.
+func (c *sessionCommands) Reverse(_ context.Context, call guard.CallID, record string) (guard.Preview, error) {
+	rec, err := c.d.commands.Reverse(call, record)
+	if err != nil {
+		return guard.Preview{}, err
+	}
+	return rec.Preview("take back what a command changed\n")
+}
+
+// command is a call's command in the words of package commands.
+func (c *sessionCommands) command(line effect.CommandLine, cfg config.Commands) (commands.Command, error) {
+	folder, err := c.folder(line.Folder)
+	if err != nil {
+		return commands.Command{}, err
+	}
+	cmd := commands.Command{
+		Call: line.Call, Tenant: c.s.Tenant, Run: c.s.RunID, Argv: line.Argv, Folder: folder, Roots: c.roots, Home: value(c.env, "HOME"), Env: c.env, Umask: c.umask,
+		Secret: expr.SecretPath,
+		Settings: commands.Settings{Scratch: cfg.Scratch, Limits: sandbox.Limits{
+			Time: time.Duration(cfg.Limits.Time), Memory: int64(cfg.Limits.Memory), Processes: cfg.Limits.Processes,
+			Written: int64(cfg.Limits.Written), Output: int64(cfg.Limits.Output),
+		}},
+	}
+	if len(cmd.Argv) == 0 {
+		cmd.Argv = []string{"bash", "-c", line.Line}
+	}
+	return cmd, nil
+}
+
+func value(env []string, name string) string {
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// folder resolves the folder of a command, which has to lie in a workspace.
+func (c *sessionCommands) folder(name string) (string, error) {
+	if len(c.roots) == 0 {
+		return "", &effect.Refusal{Rule: guard.RulePath, Reason: "the session has no workspace folder", Repair: "ask the user"}
+	}
+	if name == "" {
+		return c.roots[0], nil
+	}
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(c.roots[0], name)
+	}
+	real, err := filepath.EvalSymlinks(name)
+	if err != nil || !slices.ContainsFunc(c.roots, func(r string) bool { return expr.Under(real, r) }) {
+		return "", &effect.Refusal{Rule: guard.RulePath, Reason: "the folder is not a folder of the workspace", Repair: "use a folder inside the workspace"}
+	}
+	return real, nil
+}
+
+// Land implements workspace.Commands.
+func (c *sessionCommands) Land(ctx context.Context, record string) (workspace.CommandOutcome, error) {
+	o, err := c.d.commands.Land(ctx, record)
+	var moved *sandbox.MovedError
+	switch {
+	case errors.As(err, &moved):
+		return workspace.CommandOutcome{}, errors.New("the files changed meanwhile; nothing was changed. Make the call again")
+	case err != nil:
+		c.d.log.Error("landing what a command changes", "record", record, "error", err)
+		return workspace.CommandOutcome{}, errors.New("what the command changes could not be carried out; read the files before you go on")
+	}
+	return workspace.CommandOutcome(o), nil
+}
+
+// Run implements workspace.Commands.
+func (c *sessionCommands) Run(ctx context.Context, line effect.CommandLine) (workspace.CommandOutcome, error) {
+	cmd, err := c.command(line, c.d.policy.Load().Config().Commands)
+	if err != nil {
+		return workspace.CommandOutcome{}, err
+	}
+	o, err := c.d.commands.Real(ctx, cmd)
+	if err != nil {
+		c.d.log.Warn("running a command", "error", err)
+		return workspace.CommandOutcome{}, errors.New("the command could not be run")
+	}
+	return workspace.CommandOutcome(o), nil
+}
