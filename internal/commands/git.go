@@ -38,6 +38,22 @@ type GitChange struct {
 	Damaged string `json:",omitempty"`
 }
 
+// reversed is the change that takes g back.
+func (g *GitChange) reversed() *GitChange {
+	if g == nil {
+		return nil
+	}
+	out := &GitChange{Tree: g.Tree, IndexPath: g.IndexPath, Unread: g.Unread, Config: g.Config, Hooks: g.Hooks}
+	for _, r := range g.Refs {
+		// What it loses are the commits that the command made.
+		out.Refs = append(out.Refs, RefChange{Name: r.Name, Before: r.After, After: r.Before})
+	}
+	for _, row := range g.Index {
+		out.Index = append(out.Index, IndexRow{Path: row.Path, Before: row.After, After: row.Before})
+	}
+	return out
+}
+
 // RefChange is a ref before and after; an empty hash means that it is not there.
 type RefChange struct {
 	Name          string

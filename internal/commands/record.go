@@ -44,6 +44,8 @@ type Record struct {
 	Special []string `json:",omitempty"` // pipes, sockets and devices, which are not landed
 	Names   map[uint64][]sandbox.Name
 	Git     *GitChange `json:",omitempty"`
+	// Indexes are, by the hash of an index of git, the hash of what it says.
+	Indexes map[string]string `json:",omitempty"`
 	// Landed is set once the changes are real; Kept is then where the contents
 	// begin that they replaced.
 	Landed bool          `json:",omitempty"`
@@ -115,6 +117,7 @@ func (r *Runner) keep(ctx context.Context, c Command, spec sandbox.Spec, run *sa
 	if _, err := io.Copy(f, io.NewSectionReader(run.Contents(), 0, 1<<62)); err == nil {
 		err = f.Sync()
 	}
+	rec.indexes()
 	if err == nil {
 		err = rec.save()
 	}
@@ -220,7 +223,7 @@ func (r *Record) forget() {
 }
 
 func (r *Record) landing() *sandbox.Landing {
-	return &sandbox.Landing{ID: r.ID, Changes: r.Changes, Names: r.Names, Contents: r.contents}
+	return &sandbox.Landing{ID: r.ID, Changes: r.Changes, Names: r.Names, Contents: r.contents, Alike: r.alike}
 }
 
 // load reads the record of an earlier process.

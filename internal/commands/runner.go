@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/sandbox"
@@ -178,12 +180,15 @@ func (r *Runner) Land(ctx context.Context, id string) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("making room for what is taken away: %w", err)
 	}
 	defer l.Kept.Close()
-	kept, err := l.Land(ctx)
-	if err != nil {
-		return Outcome{}, err
+	l.Begins = func(kept map[sandbox.Name]int64) error {
+		rec.Kept = nil
+		for at, offset := range kept {
+			rec.Kept = append(rec.Kept, KeptContent{at, offset})
+		}
+		return rec.save() // so that the way back is known after a crash, too
 	}
-	for at, offset := range kept {
-		rec.Kept = append(rec.Kept, KeptContent{at, offset})
+	if _, err := l.Land(ctx); err != nil {
+		return Outcome{}, err
 	}
 	rec.Landed = true
 	if err := rec.save(); err != nil {
@@ -214,8 +219,55 @@ func (r *Runner) Resume(id string) error {
 		return fmt.Errorf("finding what a command was to change: %w", err)
 	}
 	defer rec.contents.Close()
-	_, err = rec.landing().Finish()
+	p, err := rec.landing().Finish()
+	if err == nil && p == sandbox.Landed {
+		rec.Landed = true
+		err = rec.save()
+	}
 	return err
+}
+
+// Prune removes what is kept of commands that nobody needs any more: records that
+// were not landed and belong to no call of this process, and those of before the
+// given time. It is called once recovery has resumed what was begun.
+func (r *Runner) Prune(before time.Time) error {
+	dir := filepath.Join(r.cfg.State, "kept")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	mine := map[string]bool{}
+	for _, rec := range r.records {
+		mine[rec.ID] = true
+	}
+	r.mu.Unlock()
+	for _, e := range entries {
+		id, _, _ := strings.Cut(e.Name(), ".")
+		info, err := e.Info()
+		if err != nil || mine[id] {
+			continue
+		}
+		if info.ModTime().Before(before) || !r.landed(id) && time.Since(info.ModTime()) > unclaimed {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// unclaimed is how long the files of a record stay that no call of this process
+// has: it may be in the making.
+const unclaimed = time.Hour
+
+func (r *Runner) landed(id string) bool {
+	rec, err := r.load(id)
+	if err != nil {
+		return false
+	}
+	rec.contents.Close()
+	return rec.Landed
 }
 
 // Reverse makes a record of what taking back a landed one would change.
@@ -239,7 +291,7 @@ func (r *Runner) Reverse(call guard.CallID, id string) (*Record, error) {
 	}
 	rec := &Record{
 		ID: newID(), Call: call, Argv: append([]string{"take back"}, old.Argv[len(old.Argv)-1]), Folder: old.Folder, Roots: old.Roots,
-		Changes: sandbox.Reversed(old.Changes, kept), dir: old.dir,
+		Changes: sandbox.Reversed(old.Changes, kept), Indexes: old.Indexes, Git: old.Git.reversed(), dir: old.dir,
 	}
 	if err := copyFile(old.file(".before"), rec.file(".data")); err != nil {
 		return nil, fmt.Errorf("finding what was taken away: %w", err)
@@ -271,6 +323,9 @@ func copyFile(from, to string) error {
 	return errorsFirst(err, out.Sync(), out.Close())
 }
 
+// refreshTime is how long git may take to look at its index anew.
+const refreshTime = 5 * time.Second
+
 // Keep leaves the record of a call that is over to later processes, for its way
 // back, and drops it from memory. A record that was not landed is removed.
 func (r *Runner) Keep(id guard.CallID) {
@@ -281,6 +336,14 @@ func (r *Runner) Keep(id guard.CallID) {
 	switch {
 	case rec == nil:
 	case rec.Landed:
+		if rec.Git != nil && rec.Git.IndexPath != "" {
+			// Without it tools see changes where there are none, until git looks itself.
+			ctx, cancel := context.WithTimeout(context.Background(), refreshTime)
+			defer cancel()
+			if err := r.refreshIndex(ctx, rec); err != nil {
+				r.cfg.Log.Warn("refreshing the index of git", "record", rec.ID, "error", err)
+			}
+		}
 		rec.contents.Close()
 	default:
 		rec.forget()

@@ -138,6 +138,9 @@ func (c *sessionCommands) Reverse(_ context.Context, call guard.CallID, record s
 	return rec.Preview("take back what a command changed\n")
 }
 
+// Done implements effect.Commands.
+func (c *sessionCommands) Done(call guard.CallID) { c.d.commands.Keep(call) }
+
 // command is a call's command in the words of package commands.
 func (c *sessionCommands) command(line effect.CommandLine, cfg config.Commands) (commands.Command, error) {
 	folder, err := c.folder(line.Folder)

@@ -315,6 +315,11 @@ func (d *daemon) prune(ctx context.Context) {
 		if _, err := d.store.Prune(ctx, d.now().Add(-keep)); err != nil && ctx.Err() == nil {
 			d.log.Error("removing the contents of old approvals", "error", err)
 		}
+		if d.commands != nil {
+			if err := d.commands.Prune(d.now().Add(-keep)); err != nil {
+				d.log.Error("removing what is kept of old commands", "error", err)
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return

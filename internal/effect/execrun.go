@@ -20,6 +20,8 @@ type Commands interface {
 	Preview(ctx context.Context, c CommandLine, head string) (guard.Preview, error)
 	// Reverse says what taking back a kept run would change.
 	Reverse(ctx context.Context, call guard.CallID, record string) (guard.Preview, error)
+	// Done says that a call is over. Of what was landed the way back is kept.
+	Done(call guard.CallID)
 }
 
 // CommandLine is a command that is to be run.
@@ -129,12 +131,12 @@ func (execKind) verify(ctx context.Context, _ Reader, e guard.Effect) reading {
 
 // inverse takes back what was landed, from what the landing kept.
 func (execKind) inverse(_ context.Context, a guard.Approval) (Inverse, error) {
-	e, err := undoable(a)
 	switch {
-	case err != nil:
+	case a.Status != guard.Executed:
+		_, err := undoable(a)
 		return Inverse{}, err
-	case a.Preview.Record == "" || e.Resource.Kind != TargetFile:
-		return Inverse{}, noInverse(e)
+	case a.Preview.Record == "" || Ran(a.Preview) == nil:
+		return Inverse{}, noInverse(a.Preview.Effects[0])
 	}
 	args, err := json.Marshal(map[string]string{"record": a.Preview.Record})
 	return Inverse{Tool: UndoCommand, Args: args, Roots: rootsOf(a.Preview.Effects)}, err

@@ -209,23 +209,23 @@ type Tool struct {
 	Limits       Limits
 	Config       *config.Tool
 
-	of        *Server
-	pin       guard.Pin
-	pinned    bool
-	rules     rules
-	effect    config.Effect
-	sandbox   bool // sandbox: none, client or overlay is written
+	of      *Server
+	pin     guard.Pin
+	pinned  bool
+	rules   rules
+	effect  config.Effect
+	sandbox bool // sandbox: none, client or overlay is written
 	// askUnchanged is set where commands that change nothing are asked about too.
 	askUnchanged bool
-	unsigned  bool // signed: no is written
-	strict    bool // unknown members of arguments are refused
-	boxes     map[guard.Tier]guard.TimeBox
-	schemas   *schemaCache
-	proven    bool
-	receipts  []receipt
-	undo      map[string]*expr.Program // arguments of the tool that takes a change back
-	undoWhen  *expr.Program            // nil: always
-	serverMax int                      // calls in flight on the whole server
+	unsigned     bool // signed: no is written
+	strict       bool // unknown members of arguments are refused
+	boxes        map[guard.Tier]guard.TimeBox
+	schemas      *schemaCache
+	proven       bool
+	receipts     []receipt
+	undo         map[string]*expr.Program // arguments of the tool that takes a change back
+	undoWhen     *expr.Program            // nil: always
+	serverMax    int                      // calls in flight on the whole server
 }
 
 // Pin returns the accepted definition of the tool.

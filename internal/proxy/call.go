@@ -87,6 +87,9 @@ func (s *session) call(ctx context.Context, c *call) {
 	if err != nil {
 		frame = s.refuse(c, err)
 	}
+	if s.cfg.Commands != nil {
+		s.cfg.Commands.Done(c.tc.ID)
+	}
 	c.req.place.leave() // before the answer, which may bring the next call at once
 	s.reply(c.req, frame)
 }
@@ -101,6 +104,9 @@ func (s *session) recovered(c *call) {
 	}
 	s.cfg.Log.Error("a call panicked inside the guard", "session", s.cfg.Session.ID, "call", c.tc.ID, "tool", c.tc.Tool,
 		"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if s.cfg.Commands != nil {
+		s.cfg.Commands.Done(c.tc.ID)
+	}
 	if c.held != nil {
 		c.held.Release()
 	}

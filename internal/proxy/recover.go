@@ -21,7 +21,7 @@ type RecoveryConfig struct {
 	// Resume finishes what a landing of a command's changes left half done, or
 	// leaves it as it was; it may be nil where there can be none.
 	Resume func(record string) error
-	Log   *slog.Logger
+	Log    *slog.Logger
 }
 
 // Recovery settles executions that an earlier daemon left without a receipt.

@@ -22,6 +22,12 @@ type Landing struct {
 	// Kept receives the contents that the landing takes away, so that it can be
 	// taken back; it may be nil.
 	Kept *os.File
+	// Alike reports whether a file says the same as the one with a hash although its
+	// bytes differ; it may be nil. Files of up to 64 MiB are asked about.
+	Alike func(sum string, now []byte) bool
+	// Begins is told, before the first change, where in Kept each content begins. An
+	// error of it ends the landing. It may be nil.
+	Begins func(kept map[Name]int64) error
 }
 
 // MovedError says that a path is not as it was before the run.
