@@ -281,7 +281,7 @@ func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
 	switch {
 	case t.Sandbox == "client" && s.Name != NativeServer && s.Dialect != "claude-code":
 		d.errorf(path+".sandbox", `write "sandbox: none" to accept that commands run without one`, "only the client's own tools run in the client's sandbox")
-	case t.Sandbox == "overlay" && s.Builtin == "":
+	case t.Sandbox == "overlay" && s.Builtin == "" && s.Dialect != "workspace":
 		d.errorf(path+".sandbox", `write "sandbox: none" to accept that commands run without one`, "only commands of the built-in server run in the guard's own sandbox")
 	case t.Sandbox != "" && t.Sandbox != "none" && t.Sandbox != "client" && t.Sandbox != "overlay":
 		d.errorf(path+".sandbox", `write "sandbox: none" to accept that commands run without one`, "%q is no sandbox that this version knows", clip(t.Sandbox))

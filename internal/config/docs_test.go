@@ -128,6 +128,7 @@ var tabled = map[string]reflect.Type{
 	"Approval and time boxes": reflect.TypeFor[Approval](),
 	"Limits":                  reflect.TypeFor[Limits](),
 	"Quotas":                  reflect.TypeFor[Quotas](),
+	"Commands":                reflect.TypeFor[Commands](),
 	"Hold":                    reflect.TypeFor[Hold](),
 	"Who may decide":          reflect.TypeFor[Config](),
 	"Audit and retention":     reflect.TypeFor[Config](),

@@ -50,7 +50,7 @@ func TestPromise1_WhatIsNotUnderstoodDoesNotLoad(t *testing.T) {
 		{strings.Replace(base, "T1_REVERSIBLE_WRITE", "T2_IRREVERSIBLE_WRITE\n        effect: opaque\n        approval: {required: false}", 1), "approval cannot be switched off for T2_IRREVERSIBLE_WRITE"},
 		{base + "        effect: opaque\n        approval: {required: false}\n        tiers_when: [{when: 'true', tier: T3_EXECUTE}]\n", "approval cannot be switched off for T3_EXECUTE"},
 		{base + "        effect: {file.delete: {path: args.path}}\n        tiers_when: [{when: 'true', tier: T0_READ}]\n", "a call that changes files cannot be T0_READ"},
-		{base + "        sandbox: bubblewrap\n", "this version has no sandbox"},
+		{base + "        sandbox: bubblewrap\n", "is no sandbox that this version knows"},
 		{base + "        signed: yes\n", "signed decisions are not enforced in this version"},
 		{base + "        signed: true\n", "signed decisions are not enforced in this version"},
 		{base + "        environments: [prd]\n", `"prd" is not an environment – did you mean "prod"?`},
@@ -211,7 +211,7 @@ servers:
 		t.Fatalf("got %d notes: %v", len(c.Notes), c.Notes)
 	}
 	got := c.Notes[0].String()
-	for _, want := range []string{"config.yaml:4:3: 12 tools of server \"work\"", "append_file", "add 'tenants' and 'environments' to the server"} {
+	for _, want := range []string{"config.yaml:4:3: 13 tools of server \"work\"", "append_file", "add 'tenants' and 'environments' to the server"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("got %s, want %q", got, want)
 		}

@@ -29,13 +29,15 @@ func spec(kind, dialect string) Spec {
 		s.Params["path"] = "args.path"
 	case Exec:
 		s.Params["command"] = "args.command"
+	case ExecUndo:
+		s.Params["record"] = "args.record"
 	case Message:
 		s.Params["to"] = "args.to"
 	}
 	if isRecord(kind) {
 		s.Record = &RecordSpec{Tool: "get", Args: map[string]string{"id": "args.id"}, Path: "effect"}
 	}
-	if kind != FileRead && kind != Opaque && kind != Exec && kind != HTTP && kind != Message && kind != SQL {
+	if kind != FileRead && kind != Opaque && kind != Exec && kind != ExecUndo && kind != HTTP && kind != Message && kind != SQL {
 		s.Params["dry_run"] = "has(args.dryRun) && args.dryRun"
 	}
 	return s

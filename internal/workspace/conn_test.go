@@ -108,7 +108,7 @@ func TestToolsAreStrictAndDescribed(t *testing.T) {
 		}
 	}
 	want := []string{"append_file", "create_directory", "delete_file", "edit_file", "file_info", "list_directory", "move_file", "patch_document",
-		"read_document", "read_file", "read_files", "search_files", "write_file"}
+		"read_document", "read_file", "read_files", "run_command", "search_files", "write_file"}
 	if !slices.Equal(names, want) {
 		t.Errorf("tools %v, want %v", names, want)
 	}
@@ -179,7 +179,7 @@ func TestLibraryClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := cl.ListTools(ctx, mcp.ListToolsRequest{})
-	if err != nil || len(list.Tools) != 13 {
+	if err != nil || len(list.Tools) != 14 {
 		t.Fatalf("%v, %v", list, err)
 	}
 	req := mcp.CallToolRequest{}
