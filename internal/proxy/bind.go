@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/policy"
@@ -14,6 +15,7 @@ import (
 type bound struct {
 	tool    *policy.Tool
 	targets []guard.Target
+	locks   []guard.Target // what is locked: the targets, of a command the files that it changes
 	preview *guard.Preview
 	verdict *policy.Verdict
 	digest  digest.Digest
@@ -51,7 +53,20 @@ func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, previ
 	if preview.Change.Text != "" {
 		c.diff = digest.Sum([]byte(preview.Change.Text))
 	}
-	return &bound{tool: tool, targets: targets, preview: preview, verdict: verdict, digest: sum}, nil
+	return &bound{tool: tool, targets: targets, locks: locksOf(targets, preview), preview: preview, verdict: verdict, digest: sum}, nil
+}
+
+// locksOf returns what a call locks. What a command changes is known only once it
+// has run.
+func locksOf(targets []guard.Target, preview *guard.Preview) []guard.Target {
+	if effect.Ran(*preview) == nil || len(preview.Effects) == 0 {
+		return targets
+	}
+	out := make([]guard.Target, len(preview.Effects))
+	for i, e := range preview.Effects {
+		out[i] = e.Resource
+	}
+	return out
 }
 
 // bytesBound is the digest of the bytes that a server may act on: the

@@ -34,14 +34,7 @@ func (s *session) lock(ctx context.Context, c *call, t *approval.Ticket, b *boun
 		}()
 		defer func() { stop(); <-lost }()
 	}
-	targets := b.targets
-	if effect.Ran(*b.preview) != nil && len(b.preview.Effects) > 0 {
-		// What a command changes is known once it has run.
-		targets = make([]guard.Target, len(b.preview.Effects))
-		for i, e := range b.preview.Effects {
-			targets[i] = e.Resource
-		}
-	}
+	targets := b.locks
 	if b.verdict.Tier == guard.T0Read {
 		// It changes nothing: it has the lock on itself.
 		targets = []guard.Target{{Kind: "read", Key: string(c.tc.ID), Write: true}}
@@ -94,7 +87,7 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 	switch {
 	case t != nil && now.digest != approved.digest,
 		t == nil && now.verdict.Verdict != guard.Allow,
-		!slices.Equal(now.targets, approved.targets): // the lock is on other targets
+		!slices.Equal(now.targets, approved.targets), !slices.Equal(now.locks, approved.locks): // the lock is on other targets
 		return now, nil, errStale
 	}
 	c.intends, c.files = true, onlyFiles(now.preview.Effects)

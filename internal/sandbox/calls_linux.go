@@ -44,6 +44,7 @@ type pathCall struct {
 	rename      bool
 	link        bool
 	self        bool // it is about the link itself
+	empty       int  // argument of flags that may say that the path is empty; 0 for none
 	status      bool // it only asks for the status of what the path names
 }
 
@@ -58,7 +59,7 @@ var pathCalls = func() map[int]pathCall {
 		unix.SYS_CHDIR:      {dir: -1, path: 0},
 		unix.SYS_FACCESSAT:  {dir: 0, path: 1, status: true},
 		unix.SYS_FACCESSAT2: {dir: 0, path: 1, status: true},
-		unix.SYS_STATX:      {dir: 0, path: 1, self: true, status: true},
+		unix.SYS_STATX:      {dir: 0, path: 1, empty: 2, self: true, status: true},
 		unix.SYS_READLINKAT: {dir: 0, path: 1, self: true},
 		unix.SYS_STATFS:     {dir: -1, path: 0},
 		unix.SYS_MKDIRAT:    {dir: 0, path: 1, write: true, self: true},

@@ -65,6 +65,16 @@ func (p *program) onBits(number, arg int, bits, ret uint32) {
 	p.ret(retAllow)
 }
 
+// unlessBits returns ret for a call with none of the bits set in the low half of
+// an argument, and allows the call otherwise.
+func (p *program) unlessBits(number, arg int, bits, ret uint32) {
+	p.jump(jeq, uint32(number), 0, 4)
+	p.stmt(load, uint32(offArgs+8*arg))
+	p.jump(jset, bits, 1, 0)
+	p.ret(ret)
+	p.ret(retAllow)
+}
+
 // onValues returns ret for a call of which the low half of an argument has, or
 // with unless set has not, one of the values; otherwise the call is allowed.
 func (p *program) onValues(number, arg int, values []uint32, unless bool, ret uint32) {
@@ -109,6 +119,8 @@ func filter(s filterSpec) program {
 		switch {
 		case c.flags > 0 && !s.Reads:
 			p.onBits(n, c.flags, writeFlags, retNotify)
+		case c.empty > 0 && s.Reads:
+			p.unlessBits(n, c.empty, unix.AT_EMPTY_PATH, retNotify)
 		case c.write || s.Reads:
 			p.on(n, retNotify)
 		}
