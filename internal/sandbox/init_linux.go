@@ -102,7 +102,11 @@ func (f *first) flush() {
 }
 
 func (f *first) run() error {
-	m := &mounter{order: &f.order}
+	watch, err := newWatcher()
+	if err != nil {
+		return fmt.Errorf("watching what is opened: %w", err)
+	}
+	m := &mounter{order: &f.order, watch: watch, want: f.want}
 	f.layers = m
 	if err := m.build(); err != nil {
 		return err
@@ -113,11 +117,9 @@ func (f *first) run() error {
 	if err := f.resolver(); err != nil {
 		return fmt.Errorf("starting the resolver: %w", err)
 	}
-	watch, err := watchProc(m.inside("/proc"), func() { f.want(Want{WantProcess, "the list of processes"}) })
-	if err != nil {
+	if err := watch.add(m.inside("/proc"), func() { f.want(Want{WantProcess, "the list of processes"}) }); err != nil {
 		return fmt.Errorf("watching /proc: %w", err)
 	}
-	defer watch()
 	if f.rootFD, err = unix.Open(f.order.Root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return err
 	}
@@ -135,6 +137,7 @@ func (f *first) run() error {
 	f.report(report{Started: &started})
 	done := f.wait(started, f.order.Limits)
 	super.finish()
+	watch.drain()
 	c := &capture{mounter: m, started: started, pack: os.NewFile(fdPack, "pack"), report: f.report}
 	if err := c.all(); err != nil {
 		return fmt.Errorf("reading what changed: %w", err)
@@ -227,7 +230,7 @@ func (f *first) start(super *supervisor, argv []string, stdout, stderr int) erro
 		return fmt.Errorf("starting the command's process: %w", err)
 	}
 	s := f.order.Spec
-	line, err := json.Marshal(execOrder{Root: f.order.Root, Dir: s.Dir, Argv: argv, Env: s.Env, Umask: s.Umask, Limits: f.order.Limits, Filter: filterSpec{Reads: true}})
+	line, err := json.Marshal(execOrder{Root: f.order.Root, Dir: s.Dir, Argv: argv, Env: s.Env, Umask: s.Umask, Limits: f.order.Limits, Filter: filterSpec{Reads: f.layers.closed == nil}})
 	if err != nil {
 		return err
 	}

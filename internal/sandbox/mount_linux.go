@@ -19,9 +19,12 @@ import (
 // folders stay what changes are compared with.
 type mounter struct {
 	order  *order
-	upper  string // where upper layers and copies are
-	memory bool   // upper is in memory
-	trees  []tree // in the order of Spec.Trees
+	watch  *watcher
+	want   func(Want)
+	closed *closedFS // nil on a machine without it
+	upper  string    // where upper layers and copies are
+	memory bool      // upper is in memory
+	trees  []tree    // in the order of Spec.Trees
 }
 
 // tree is a folder that the command may change.
@@ -44,7 +47,7 @@ func (m *mounter) build() error {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return &missing{fmt.Errorf("mounting /proc: %w", err), "parts of /proc are hidden here, as container engines do; run the daemon outside of the container"}
 	}
-	if err := unix.Mount("root", m.order.Root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64m"); err != nil {
+	if err := m.root(); err != nil {
 		return fmt.Errorf("mounting the new root: %w", err)
 	}
 	if err := m.layers(); err != nil {
@@ -62,10 +65,27 @@ func (m *mounter) build() error {
 	if err := m.resolvConf(); err != nil {
 		return err
 	}
+	if m.closed != nil {
+		return nil // it lets nothing be changed
+	}
 	if err := unix.Mount("", m.order.Root, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
 		return fmt.Errorf("closing the new root: %w", err)
 	}
 	return nil
+}
+
+// root mounts what the command has for a root: the file system that notes what is
+// wanted, or, on a machine without it, an empty one; every look at a path is then
+// handed over by the filter, which costs more.
+func (m *mounter) root() error {
+	if fs, ok := openClosedFS(placesOf(m.order.Spec), m.want); ok {
+		if err := fs.mount(m.order.Root); err == nil {
+			m.closed = fs
+			return nil
+		}
+		unix.Close(fs.fd)
+	}
+	return unix.Mount("root", m.order.Root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64m")
 }
 
 // layers chooses where upper layers are: in memory where there is enough and it
@@ -221,6 +241,9 @@ func (m *mounter) visible(path, at string) error {
 	if err != nil {
 		return err
 	}
+	if st.Mode()&fs.ModeSymlink != 0 && m.closed != nil {
+		return nil // the root shows it by itself
+	}
 	if st.Mode()&fs.ModeSymlink != 0 {
 		target, err := os.Readlink(path)
 		if err != nil {
@@ -322,8 +345,15 @@ func (m *mounter) masks() error {
 			continue // not there; and a link leads where another rule holds
 		}
 		mask := filepath.Join(m.upper, "closed-"+strconv.Itoa(i))
-		if err := makeMask(mask, &st); err != nil {
+		if m.closed != nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			mask = m.inside(m.closed.mask(path))
+		} else if err := makeMask(mask, &st); err != nil {
 			return fmt.Errorf("closing %s: %w", path, err)
+		}
+		if m.closed != nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			if err := m.watch.add(mask, func() { m.want(Want{WantPath, path}) }); err != nil {
+				return fmt.Errorf("watching %s: %w", path, err)
+			}
 		}
 		if err := unix.Mount(mask, at, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("closing %s: %w", path, err)

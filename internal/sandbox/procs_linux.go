@@ -2,11 +2,14 @@ package sandbox
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -116,33 +119,60 @@ func others() []string {
 	return names
 }
 
-// watchProc calls seen when somebody opens the folder itself, which is how the
-// machine's processes are listed. stop ends it.
-func watchProc(proc string, seen func()) (stop func(), err error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+// watcher notes when files or folders are opened, through inotify.
+type watcher struct {
+	fd   int
+	mu   sync.Mutex
+	seen map[int32]func() // by watch
+}
+
+func newWatcher() (*watcher, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := unix.InotifyAddWatch(fd, proc, unix.IN_OPEN|unix.IN_ONLYDIR); err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), "inotify")
-	go func() { // ends when the process does: the read is never over before
-		buf := make([]byte, 64<<10)
+	w := &watcher{fd: fd, seen: map[int32]func(){}}
+	go func() { // ends with the process
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		for {
-			n, err := f.Read(buf)
-			if err != nil {
+			if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
 				return
 			}
-			for at := 0; at+unix.SizeofInotifyEvent <= n; {
-				size := int(uint32(buf[at+12]) | uint32(buf[at+13])<<8 | uint32(buf[at+14])<<16 | uint32(buf[at+15])<<24)
-				if size == 0 { // of the folder, not of something in it
-					seen()
-				}
-				at += unix.SizeofInotifyEvent + size
-			}
+			w.drain()
 		}
 	}()
-	return func() { f.Close() }, nil
+	return w, nil
+}
+
+// add calls seen when the file or folder itself is opened.
+func (w *watcher) add(path string, seen func()) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wd, err := unix.InotifyAddWatch(w.fd, path, unix.IN_OPEN)
+	if err != nil {
+		return err
+	}
+	w.seen[int32(wd)] = seen
+	return nil
+}
+
+// drain takes in what has happened until now.
+func (w *watcher) drain() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := unix.Read(w.fd, buf)
+		if err != nil || n <= 0 {
+			return
+		}
+		for at := 0; at+unix.SizeofInotifyEvent <= n; {
+			wd := int32(binary.NativeEndian.Uint32(buf[at:]))
+			size := int(binary.NativeEndian.Uint32(buf[at+12:]))
+			if seen := w.seen[wd]; seen != nil && size == 0 { // of the folder, not of something in it
+				seen()
+			}
+			at += unix.SizeofInotifyEvent + size
+		}
+	}
 }
