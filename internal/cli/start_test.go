@@ -9,10 +9,10 @@ import (
 
 // lightModules are the modules, besides the standard library and this one, that
 // the program for clients may link.
-var lightModules = []string{"golang.org/x/sys/"}
+var lightModules = []string{"golang.org/x/sys/", "golang.org/x/net/dns/dnsmessage"}
 
 // lightPackages are the packages of this module that it may link.
-var lightPackages = []string{"cmd/mcpguard", "internal/cli/mcpguard", "internal/shim", "internal/jsonrpc", "internal/strictjson", "internal/ipc", "internal/version"}
+var lightPackages = []string{"cmd/mcpguard", "internal/cli/mcpguard", "internal/shim", "internal/sandbox", "internal/jsonrpc", "internal/strictjson", "internal/ipc", "internal/version"}
 
 // slowPackages are packages of the standard library that it may not link.
 var slowPackages = []string{"net/http", "crypto/tls", "html/template", "text/template", "go/parser", "database/sql", "encoding/gob", "net/rpc"}
