@@ -12,10 +12,6 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// alertApprovers says that the configuration lets more decide than the rule in
-// force, and waits for a decision under that rule.
-const alertApprovers = "approvers_wait"
-
 // unsignedOf returns where unsigned decisions may come from now.
 func (d *daemon) unsignedOf() string {
 	if v := d.rule.Load(); v != nil {
@@ -54,7 +50,7 @@ func (d *daemon) adoptApprovers(ctx context.Context, set *policy.Set, configured
 	}
 	d.log.Warn("the configuration lets more decide; it waits for a decision", "in_force", rule.Unsigned, "configured", want.Unsigned)
 	return d.store.RaiseAlert(ctx, store.Alert{
-		Kind: alertApprovers, Key: rule.Unsigned + " " + want.Unsigned,
+		Kind: store.AlertApproversWait, Key: rule.Unsigned + " " + want.Unsigned,
 		Text:   fmt.Sprintf("the configuration lets more decide than before (%s), and waits for your decision", approversChange(rule.Unsigned, want.Unsigned)),
 		Detail: fmt.Sprintf("%s stays in force until you decide: approve approvers allow, or approve approvers deny\nif you did not change it, an agent may have", rule.Unsigned),
 	})
@@ -107,7 +103,7 @@ func (d *daemon) approversSettled(ctx context.Context, why string) error {
 		return err
 	}
 	for _, a := range list {
-		if a.Kind != alertApprovers || a.Status == store.AlertResolved {
+		if a.Kind != store.AlertApproversWait || a.Status == store.AlertResolved {
 			continue
 		}
 		if _, err := d.store.ResolveAlert(ctx, a.ID, why); err != nil {

@@ -67,7 +67,7 @@ func (d *daemon) want(t *testing.T, when, inForce, waits string, refused, alert 
 	}
 	found := false
 	for _, a := range list {
-		found = found || a.Kind == alertApprovers && a.Status == store.AlertRaised
+		found = found || a.Kind == store.AlertApproversWait && a.Status == store.AlertRaised
 	}
 	if found != alert {
 		t.Errorf("%s: there is an alert: %v, want %v", when, found, alert)

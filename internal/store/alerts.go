@@ -18,6 +18,9 @@ const (
 	AlertHeadMissing = "log_head_missing"
 	AlertKeyChanged  = "log_key_changed"
 	AlertWriteFailed = "store_write_failed"
+	// AlertApproversWait says that the configuration lets more decide than the rule
+	// in force, and waits for a decision under that rule.
+	AlertApproversWait = "approvers_wait"
 	// AlertDamaged names the pages and records that are not what was written.
 	AlertDamaged = "store_damaged"
 	// AlertJournalMissing says that what an earlier daemon did last may be lost.
