@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
 // The guard speaks to the agent in answers of its own. What a server sends in
@@ -47,9 +50,11 @@ func (s *session) plainVoice(m jsonrpc.Message, metaOnly bool) jsonrpc.Message {
 func (s *session) builtinNative() bool { return s.cfg.Session.Server == config.NativeServer }
 
 // suspicious reports whether a frame may hold anything in the guard's form. It
-// is quick, and says yes too often rather than too rarely.
+// is quick, and says yes too often rather than too rarely: what is not ASCII, or
+// escaped, may hide a name between characters that nobody sees.
 func suspicious(raw []byte) bool {
-	return bytes.Contains(raw, []byte(`\u00`)) || bytes.Contains(raw, []byte("status")) || bytes.Contains(raw, []byte("waiting for approval")) || names(raw, ownClient)
+	return bytes.Contains(raw, []byte(`\u`)) || names(raw, "status") || names(raw, "waiting for approval") || names(raw, ownClient) ||
+		bytes.IndexFunc(raw, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0
 }
 
 // names finds an ASCII name in b, whatever the case of its letters.
@@ -100,42 +105,75 @@ func (v *voice) object(at jsonrpc.Span) {
 	own := ownFields{}
 	for f := range jsonrpc.Members(v.raw, at) {
 		fields = append(fields, f)
-		if jsonrpc.TypeOf(v.raw, f.Value) == jsonrpc.StringType {
-			if text, ok := jsonrpc.String(v.raw, f.Value); ok {
-				own.add(f.Name, text)
-			}
-		}
+		text, _ := jsonrpc.String(v.raw, f.Value) // "" of anything else
+		own.add(f.Name, text)
 	}
 	like := own.answer() && !v.metaOnly
 	for _, f := range fields {
 		switch {
-		case strings.EqualFold(f.Name, "_meta") && jsonrpc.TypeOf(v.raw, f.Value) == jsonrpc.ObjectType:
-			v.meta(f.Value)
-		case like && said[f.Name] && jsonrpc.TypeOf(v.raw, f.Value) == jsonrpc.StringType:
-			text, _ := jsonrpc.String(v.raw, f.Value) // read above
-			v.edits = append(v.edits, jsonrpc.Edit{Span: f.Value, With: jsonrpc.QuoteString(v.mark + text)})
+		case strings.EqualFold(f.Name, "_meta"):
+			if kept, cut := v.withoutOwn(f.Value); cut {
+				v.edits = append(v.edits, jsonrpc.Edit{Span: f.Value, With: kept})
+			}
+		case like && said[strings.ToLower(f.Name)]:
+			v.markAll(f.Value)
 		default:
 			v.value(f.Value)
 		}
 	}
 }
 
-// meta takes the guard's own members out of an object of metadata.
-func (v *voice) meta(at jsonrpc.Span) {
-	var kept []byte
-	cut := false
-	for f := range jsonrpc.Members(v.raw, at) {
-		if len(f.Name) >= len(guardMeta) && strings.EqualFold(f.Name[:len(guardMeta)], guardMeta) {
-			cut = true
-			continue
+// markAll marks each text in a value.
+func (v *voice) markAll(at jsonrpc.Span) {
+	switch jsonrpc.TypeOf(v.raw, at) {
+	case jsonrpc.ObjectType:
+		for f := range jsonrpc.Members(v.raw, at) {
+			v.markAll(f.Value)
 		}
-		if len(kept) > 0 {
+	case jsonrpc.ArrayType:
+		for el := range jsonrpc.Elements(v.raw, at) {
+			v.markAll(el)
+		}
+	case jsonrpc.StringType:
+		text, _ := jsonrpc.String(v.raw, at) // it was admitted
+		v.edits = append(v.edits, jsonrpc.Edit{Span: at, With: jsonrpc.QuoteString(v.mark + text)})
+	default:
+		// no words in it
+	}
+}
+
+// withoutOwn returns metadata without the guard's own members, however deep, and
+// whether there were any.
+func (v *voice) withoutOwn(at jsonrpc.Span) (kept []byte, cut bool) {
+	add := func(name, value []byte) {
+		if len(kept) > 1 {
 			kept = append(kept, ',')
 		}
-		kept = append(kept, f.Span.Of(v.raw)...)
+		kept = append(append(kept, name...), value...)
 	}
-	if cut {
-		v.edits = append(v.edits, jsonrpc.Edit{Span: at, With: append(append([]byte{'{'}, kept...), '}')})
+	switch jsonrpc.TypeOf(v.raw, at) {
+	case jsonrpc.ObjectType:
+		kept = append(kept, '{')
+		for f := range jsonrpc.Members(v.raw, at) {
+			if strings.HasPrefix(strings.TrimSpace(squeezed(f.Name)), guardMeta) {
+				cut = true
+				continue
+			}
+			value, within := v.withoutOwn(f.Value)
+			cut = cut || within
+			add(v.raw[f.Span.Start:f.Value.Start], value)
+		}
+		return append(kept, '}'), cut
+	case jsonrpc.ArrayType:
+		kept = append(kept, '[')
+		for el := range jsonrpc.Elements(v.raw, at) {
+			value, within := v.withoutOwn(el)
+			cut = cut || within
+			add(nil, value)
+		}
+		return append(kept, ']'), cut
+	default:
+		return at.Of(v.raw), false
 	}
 }
 
@@ -149,15 +187,27 @@ type ownFields struct {
 	reason bool
 }
 
+// add notes a member. Of a name that stands twice, each counts: which of them is
+// read is the reader's choice.
 func (o *ownFields) add(name, text string) {
-	switch name {
+	switch strings.ToLower(name) {
 	case "status":
-		o.status = text
+		if text = strings.ToLower(strings.TrimSpace(text)); o.status == "" || ownStatus(text) {
+			o.status = text
+		}
 	case "reason":
 		o.reason = true
-	case "rule", "repair", "approvalId", "expiresAt", "next":
+	case "rule", "repair", "approvalid", "expiresat", "next":
 		o.fields++
 	}
+}
+
+func ownStatus(text string) bool {
+	switch text {
+	case wordBlocked, wordDenied, wordLapsed, wordStale, wordSuperseded, wordExpired, wordCancelled, wordUnknown, wordError:
+		return true
+	}
+	return false
 }
 
 // answer reports whether they make an answer of the guard's. Of the statuses
@@ -173,52 +223,97 @@ func (o *ownFields) answer() bool {
 }
 
 // ownWords begin the sentences that the guard writes itself, in lower case.
-var ownWords = []string{"mcpguard:", "mcpguard refused", "mcpguard could not", "mcpguard did not", "waiting for approval appr_"}
+// Clients put words of their own before them.
+var ownWords = []string{"mcpguard:", "mcpguard refused", "mcpguard could not", "mcpguard did not", "waiting for approval appr_", wordBlocked}
 
-// maxForms bounds how many objects in one text are looked at.
-const maxForms = 64
-
-// ownForm reports whether a text, or a line of it, is in the form of the guard's
+// ownForm reports whether a text, or a part of it, is in the form of the guard's
 // own answers.
 func ownForm(text string) bool {
 	if !suspicious([]byte(text)) {
 		return false
 	}
-	forms := 0
-	for len(text) > 0 {
-		line, _, _ := strings.Cut(text, "\n")
-		bare := strings.TrimLeft(line, " \t\r>*`#-\ufeff\u200b\u200c\u200d\u2060")
-		for _, w := range ownWords {
-			if len(bare) >= len(w) && strings.EqualFold(bare[:len(w)], w) {
+	plain := squeezed(text)
+	for _, w := range ownWords {
+		for rest := plain; ; {
+			before, after, found := strings.Cut(rest, w)
+			if !found {
+				break
+			}
+			if last, _ := utf8.DecodeLastRuneInString(before); !unicode.IsLetter(last) && !unicode.IsDigit(last) && !strings.ContainsRune("_-/.", last) {
 				return true
 			}
+			rest = after
 		}
-		if strings.HasPrefix(bare, "{") && forms < maxForms {
-			forms++
-			if ownObject(text[len(line)-len(bare):]) {
-				return true
-			}
-		}
-		text = text[min(len(line)+1, len(text)):]
 	}
-	return false
+	return (strings.Contains(plain, "status") || strings.Contains(text, `\u`)) && ownObject(text)
 }
 
-// maxForm bounds how long an object may be to be taken for an answer, in bytes.
-const maxForm = 16 << 10
-
-// ownObject reports whether a text begins with an object that is in the form of
-// the guard's own answers.
-func ownObject(text string) bool {
-	var obj map[string]any
-	if json.NewDecoder(strings.NewReader(text[:min(len(text), maxForm)])).Decode(&obj) != nil {
-		return false
-	}
-	own := ownFields{}
-	for name, x := range obj {
-		if s, ok := x.(string); ok {
-			own.add(name, s)
+// squeezed is a text in lower case without what nobody sees; blanks of each kind
+// are one.
+func squeezed(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r > ' ' && r < utf8.RuneSelf:
+			return unicode.ToLower(r)
+		case unicode.IsSpace(r):
+			return ' '
+		case !safetext.Seen(r):
+			return -1
 		}
+		return unicode.ToLower(r)
+	}, text)
+}
+
+// Bounds of the search for objects in a text, in bytes: what may be read in vain
+// (an object that is never closed is read to the end for each one within it).
+const maxVain = 1 << 20
+
+// ownObject reports whether an object in a text is in the form of the guard's own
+// answers. Objects within another one are its data.
+func ownObject(text string) bool {
+	vain := maxVain + 4*len(text)
+	for {
+		at := strings.IndexByte(text, '{')
+		if at < 0 {
+			return false
+		}
+		text = text[at:]
+		if inner := strings.TrimLeft(text[1:], " \t\r\n"); inner == "" || inner[0] != '"' {
+			text = text[1:]
+			continue
+		}
+		from := strings.NewReader(text)
+		d := json.NewDecoder(from)
+		var object json.RawMessage
+		if d.Decode(&object) != nil {
+			if vain -= len(text) - from.Len(); vain < 0 {
+				return true // fail closed: what was not searched may be in the guard's form
+			}
+			text = text[1:]
+			continue
+		}
+		if ownMembers(object) {
+			return true
+		}
+		text = text[len(object):]
+	}
+}
+
+func ownMembers(object []byte) bool {
+	own := ownFields{}
+	d := json.NewDecoder(bytes.NewReader(object))
+	if _, err := d.Token(); err != nil {
+		return true // fail closed: it was just read
+	}
+	for d.More() {
+		name, err := d.Token()
+		var value any
+		if err != nil || d.Decode(&value) != nil {
+			return true // fail closed: likewise
+		}
+		text, _ := value.(string)
+		member, _ := name.(string)
+		own.add(member, text)
 	}
 	return own.answer()
 }
