@@ -79,6 +79,24 @@ var launchers = map[string]launcher{
 	"torsocks":     {plain: "idq"},
 	"xvfb-run":     {plain: "al", value: "efnpsw"},
 	"valgrind":     {},
+
+	"pkexec":           {plains: []string{"disable-internal-agent", "keep-cwd"}, takes: []string{"user"}},
+	"gosu":             {words: 1},
+	"su-exec":          {words: 1},
+	"setpriv":          {plains: []string{"nnp", "no-new-privs", "clear-groups", "keep-groups", "init-groups", "reset-env"}},
+	"prlimit":          {value: "o"},
+	"choom":            {value: "np", takes: []string{"adjust", "pid"}},
+	"setarch":          {plain: "3BFILRSTXZv"},
+	"linux32":          {plain: "3BFILRSTXZv"},
+	"linux64":          {plain: "3BFILRSTXZv"},
+	"unbuffer":         {plain: "p"},
+	"eatmydata":        {},
+	"faketime":         {plain: "fm", words: 1},
+	"dbus-run-session": {takes: []string{"config-file", "dbus-daemon"}},
+	"ssh-agent":        {plain: "cDdks", value: "aEPt"},
+	"direnv":           {words: 1, sub: []string{"exec"}},
+	"perf":             {sub: []string{"stat", "record", "trace"}},
+	"script":           {plain: "aefqr", value: "cBEIOTmo"}, // its line stands behind -c
 }
 
 // shells run a line behind -c.
@@ -121,7 +139,21 @@ func (s *shellText) command(words []shellWord, depth int) {
 	case base == "eval":
 		s.joined(rest, depth)
 	case base == "trap" && len(rest) > 0:
-		s.joined(rest[:1], depth)
+		if rest[0].text == "--" {
+			rest = rest[1:]
+		}
+		s.joined(rest[:min(1, len(rest))], depth)
+	case (base == "hash" || base == "enable") && len(rest) > 2:
+		// hash -p FILE NAME, enable -f FILE NAME: FILE runs in place of NAME
+		if flag := rest[0].text; strings.HasPrefix(flag, "-") && strings.ContainsAny(flag, "pf") {
+			for _, w := range rest[2:] {
+				s.add(&s.defined, w.text)
+			}
+		}
+	case base == "parallel" && len(rest) > 0 && strings.HasPrefix(rest[0].text, ":::"):
+		for _, w := range rest[1:] { // each is a line of its own
+			s.joined([]shellWord{w}, depth)
+		}
 	case base == "alias":
 		for _, w := range rest {
 			if name, value, ok := strings.Cut(w.text, "="); ok && w.plain {
@@ -165,7 +197,7 @@ func (s *shellText) launched(base string, l launcher, words []shellWord, depth i
 		case strings.HasPrefix(w.text, "-") && len(w.text) > 1:
 			var value bool
 			value, unsure = l.flag(w.text)
-			if value && s.flagRuns(base, w.text, words[1:], depth) {
+			if s.flagRuns(base, w.text, l, words[1:], depth) {
 				return
 			}
 			words = words[1:]
@@ -179,7 +211,7 @@ func (s *shellText) launched(base string, l launcher, words []shellWord, depth i
 			continue
 		}
 		if unsure && len(words) > 1 {
-			s.command(words, depth+1) // whichever of the two it is
+			s.behind(l, words, depth) // whichever of the two it is
 			words = words[1:]
 			unsure = false
 			continue
@@ -203,17 +235,45 @@ func (s *shellText) behind(l launcher, words []shellWord, depth int) {
 	s.command(words, depth+1)
 }
 
-// flagRuns follows the flags whose value is itself a command.
-func (s *shellText) flagRuns(base, flag string, rest []shellWord, depth int) bool {
-	runs := map[string][]string{
-		"env": {"-S", "--split-string"}, "runuser": {"-c", "--command"}, "npx": {"-c", "--call"},
-	}[base]
-	if !slices.Contains(runs, flag) || len(rest) == 0 {
+// runsLine are the flags whose value is itself a command.
+var runsLine = map[string]struct{ short, long string }{
+	"env": {"S", "split-string"}, "runuser": {"c", "command"}, "npx": {"c", "call"}, "script": {"c", "command"},
+}
+
+// flagRuns follows the flags whose value is itself a command: -S LINE, -vSLINE,
+// --split-string=LINE, and long names cut short.
+func (s *shellText) flagRuns(base, flag string, l launcher, rest []shellWord, depth int) bool {
+	runs, ok := runsLine[base]
+	if !ok {
 		return false
 	}
-	s.joined(rest[:1], depth)
+	var line []shellWord
+	if long, isLong := strings.CutPrefix(flag, "--"); isLong {
+		name, value, glued := strings.Cut(long, "=")
+		switch {
+		case name == "" || !strings.HasPrefix(runs.long, name) || slices.Contains(l.plains, name) || slices.Contains(l.takes, name) && name != runs.long:
+			return false
+		case glued:
+			line = []shellWord{{value, true}}
+		}
+	} else {
+		at := strings.IndexAny(flag, l.value+runs.short)
+		if at < 0 || flag[at:at+1] != runs.short {
+			return false
+		}
+		if flag[at+1:] != "" {
+			line = []shellWord{{flag[at+1:], true}}
+		}
+	}
+	if line == nil {
+		if len(rest) == 0 {
+			return false
+		}
+		line, rest = rest[:1], rest[1:]
+	}
+	s.joined(line, depth)
 	if base == "env" {
-		s.command(rest[1:], depth+1)
+		s.command(rest, depth+1)
 	}
 	return true
 }

@@ -433,12 +433,12 @@ func unescape(s string, quoted bool) (string, bool) {
 // Programs that run what their arguments or their input say, and those that
 // run it as somebody else.
 var (
-	runners = []string{".", "alias", "ash", "at", "awk", "bash", "batch", "builtin", "bun", "bunx", "busybox", "command", "coproc", "crontab", "csh", "dash",
-		"deno", "docker", "ed", "emacs", "env", "eval", "ex", "exec", "expect", "find", "fish", "flock", "gawk", "gdb", "ionice", "kubectl", "ksh", "lua", "make",
-		"mawk", "nice", "node", "nohup", "npm", "npx", "osascript", "parallel", "perl", "php", "pnpm", "podman", "pwsh", "python", "ruby", "script", "setsid",
-		"sh", "source", "ssh", "stdbuf", "strace", "systemd-run", "taskset", "tclsh", "timeout", "toybox", "trap", "unshare", "uvx", "vi", "vim", "watch",
+	runners = []string{".", "alias", "ash", "at", "awk", "bash", "batch", "builtin", "bun", "bunx", "busybox", "choom", "chrt", "command", "coproc", "crontab", "csh", "dash",
+		"dbus-run-session", "deno", "direnv", "docker", "eatmydata", "ed", "emacs", "entr", "env", "eval", "ex", "exec", "expect", "faketime", "fd", "find", "fish", "flock", "gawk", "gdb", "gtimeout", "ionice", "kubectl", "ksh", "linux32", "linux64", "ltrace", "lua", "make",
+		"mawk", "nice", "node", "nohup", "npm", "npx", "osascript", "parallel", "perf", "perl", "php", "pnpm", "podman", "prlimit", "pwsh", "python", "ruby", "script", "setarch", "setpriv", "setsid",
+		"sh", "source", "ssh", "ssh-agent", "stdbuf", "strace", "systemd-run", "taskset", "tclsh", "timeout", "toybox", "trap", "unbuffer", "unshare", "uvx", "valgrind", "vi", "vim", "watch",
 		"xargs", "yarn", "zsh"}
-	raisers = []string{"doas", "pkexec", "su", "sudo", "runuser", "chroot", "nsenter"}
+	raisers = []string{"doas", "pkexec", "su", "sudo", "runuser", "chroot", "nsenter", "gosu", "su-exec"}
 )
 
 // steers reports whether a variable decides which program or which code runs.
