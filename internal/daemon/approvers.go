@@ -2,8 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
 	"github.com/mcpguard/mcpguard/internal/client"
@@ -18,6 +21,41 @@ func (d *daemon) unsignedOf() string {
 		return v.Unsigned
 	}
 	return "never" // fail closed: nothing is known yet
+}
+
+// inheritApprovers keeps the rule that was in force where the store does not know
+// it: the database of a home that was in use is new, or of an earlier version.
+// Whoever takes the database away must not decide by what he then configures.
+func (d *daemon) inheritApprovers(ctx context.Context) error {
+	_, known, err := d.store.ApproverRule()
+	if err != nil || known {
+		return err // fail closed: the rule in force is not known
+	}
+	if !d.hadConfig() && !(d.first && d.wasUsed()) {
+		return nil // a new home, or one without a configuration so far
+	}
+	rule := store.ApproverRule{Unsigned: unsignedDefault}
+	if before := d.policyBefore(); before != nil {
+		rule.Unsigned = before.Config().Approvers.Unsigned
+	}
+	if d.first && policy.WidensApprovers(unsignedDefault, rule.Unsigned) {
+		rule.Unsigned = unsignedDefault // fail closed: the copy alone says so
+	}
+	return d.store.SetApproverRule(ctx, rule)
+}
+
+// unsignedDefault is approvers.unsigned where no configuration says it.
+const unsignedDefault = "terminal"
+
+// wasUsed reports whether a home holds what a guard has left there, its database
+// aside.
+func (d *daemon) wasUsed() bool {
+	for _, path := range []string{d.lastPolicy().Config, d.cfg.Paths.Pin()} {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return true // fail closed: one that cannot be looked at is there
+		}
+	}
+	return false
 }
 
 // adoptApprovers takes over who may decide. What a configuration narrows holds at

@@ -146,6 +146,47 @@ func TestWiderApproversWaitForADecision(t *testing.T) {
 	stop()
 }
 
+// TestApproversWithoutTheDatabase holds that who takes the database away does not
+// decide by what he then configures.
+func TestApproversWithoutTheDatabase(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, takes string
+		inForce       string
+	}{
+		"the database":               {"", "s/guard.db*", "terminal"},
+		"of a home that allowed any": {"any", "s/guard.db*", "terminal"},
+		"of a home that let nobody":  {"never", "s/guard.db*", "never"},
+		"the copy of the policy too": {"", "s/*", "terminal"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			h := home{t, ipc.Paths{Config: dir, State: filepath.Join(dir, "s")}}
+			if err := h.paths.Prepare(); err != nil {
+				t.Fatal(err)
+			}
+			h.configure(c.before)
+			_, stop := h.start()
+			stop()
+			if err := os.WriteFile(h.paths.Pin(), nil, 0o600); err != nil { // as approve leaves it
+				t.Fatal(err)
+			}
+			files, err := filepath.Glob(filepath.Join(dir, c.takes))
+			if err != nil || len(files) == 0 {
+				t.Fatal(files, err)
+			}
+			for _, f := range files {
+				if err := os.RemoveAll(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.configure("any")
+			d, stop := h.start()
+			defer stop()
+			d.want(t, "afterwards", c.inForce, "any", false, true)
+		})
+	}
+}
+
 // TestApproversNobodyKnows: before a rule was read nobody may decide.
 func TestApproversNobodyKnows(t *testing.T) {
 	if got := (&daemon{}).unsignedOf(); got != "never" {

@@ -67,6 +67,9 @@ func nativePins(cfg *config.Config, lock *config.Lock) error {
 // load leaves an empty policy in force, which denies everything; the developer
 // is told by status, doctor and approve.
 func (d *daemon) loadPolicy(ctx context.Context) error {
+	if err := d.inheritApprovers(ctx); err != nil {
+		return fmt.Errorf("taking over who may decide: %w", err)
+	}
 	files := d.policyFiles()
 	set, err := d.readPolicy(d.hadConfig())
 	if err != nil {

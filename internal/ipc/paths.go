@@ -89,6 +89,11 @@ func (p Paths) EnvironmentFile() string { return filepath.Join(p.State, "environ
 // DB is the database; its lock is the daemon's singleton.
 func (p Paths) DB() string { return filepath.Join(p.State, "guard.db") }
 
+// Pin is the last state of the audit log that this user's approve has seen. It
+// lies beside the configuration and not beside the database, so that putting an
+// old copy of the database in place does not bring the old pin along.
+func (p Paths) Pin() string { return filepath.Join(p.Config, "approve.checkpoint") }
+
 // AgentSocket is where shims connect.
 func (p Paths) AgentSocket() string { return filepath.Join(p.State, "agent.sock") }
 

@@ -16,17 +16,13 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// pin is the last state of the audit log that this user's approve has seen. It
-// lies beside the configuration and not beside the database, so that putting an
-// old copy of the database in place does not bring the old pin along.
+// pin is the last state of the audit log that this user's approve has seen.
 type pin struct {
 	Verifier   string `json:"verifier"`
 	Checkpoint string `json:"checkpoint"`
 }
 
-const pinFile = "approve.checkpoint"
-
-func (a *app) pinPath() string { return filepath.Join(a.paths.Config, pinFile) }
+func (a *app) pinPath() string { return a.paths.Pin() }
 
 // logAlarm says that the audit log is not the continuation of what was seen
 // before.
@@ -125,7 +121,7 @@ func (a *app) writePin(p pin) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(a.paths.Config, pinFile+".*") // mode 0600
+	f, err := os.CreateTemp(a.paths.Config, filepath.Base(a.pinPath())+".*") // mode 0600
 	if err != nil {
 		return err
 	}
