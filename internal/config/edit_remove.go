@@ -1,9 +1,9 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"slices"
+
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // RemoveServer takes a server out: its key and what belongs to it. Every other
@@ -27,17 +27,11 @@ func (e *Editor) RemoveServer(name string) error {
 	if e.flow(servers) {
 		return NewError([]Diagnostic{{k, fmt.Sprintf("the server %q stands within braces", name), "take it out by hand"}})
 	}
-	old := e.lines
-	e.lines = slices.Concat(old[:k.Line-1], old[e.blockEnd(k):])
-	left, err := e.tree()
-	if err == nil {
-		want := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name })
-		if !slices.Equal(left.get("servers").names(), want) {
-			err = errors.New("more than that would go")
-		}
+	op := jsonvalue.Op{Op: jsonvalue.OpRemove, Path: jsonvalue.FormatPointer("servers", name)}
+	if len(names) == 1 {
+		op = jsonvalue.Op{Op: jsonvalue.OpReplace, Path: "/servers", Value: jsonvalue.Null()}
 	}
-	if err != nil {
-		e.lines = old
+	if err := e.change(func(text []byte) ([]byte, error) { return patch(text, op) }); err != nil {
 		return fmt.Errorf("taking the server %s out of %s: the result would not be the rest of it; take it out by hand: %w", name, e.path, err)
 	}
 	return nil

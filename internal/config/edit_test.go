@@ -137,6 +137,11 @@ func TestSetTool(t *testing.T) {
 	if err := e.SetTool("none", ToolEntry{Name: "x", Tier: guard.T0Read}); err == nil {
 		t.Error("a server that is not there")
 	}
+	// A mark beside another comment goes too.
+	e = editor(t, strings.Replace(written, "# fine", "# fine; "+claim, 1))
+	if err := e.SetTool("files", ToolEntry{Name: "read", Tier: guard.T0Read}); err != nil || string(e.Bytes()) != written {
+		t.Errorf("%v, got\n%s", err, e.Bytes())
+	}
 	for src, tool := range map[string]string{
 		"version: 1\nroots: [/w]\nservers:\n  s:\n    preset: filesystem\n    command: x\n":                                                             "write_file",
 		"version: 1\nroots: [/w]\nservers:\n  s:\n    preset: filesystem\n    command: x\n    tools:\n":                                                 "write_file",

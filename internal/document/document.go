@@ -29,6 +29,17 @@ const maxPatchWork = 256 << 20
 // The result always reads as the patched value: it is read back and compared.
 // The error is a *Refusal.
 func Patch(name string, text []byte, p jsonvalue.Patch) (out []byte, rewritten bool, err error) {
+	return patch(name, text, p, false)
+}
+
+// PatchInline is Patch for a YAML text whose lists of plain values are written
+// on one line, as in [a, b], and whose texts are quoted unless they are plain:
+// new ones are too.
+func PatchInline(name string, text []byte, p jsonvalue.Patch) (out []byte, rewritten bool, err error) {
+	return patch(name, text, p, true)
+}
+
+func patch(name string, text []byte, p jsonvalue.Patch, inline bool) (out []byte, rewritten bool, err error) {
 	ext := path.Ext(name)
 	before, notes, err := ParseDocument(ext, text)
 	switch {
@@ -50,7 +61,7 @@ func Patch(name string, text []byte, p jsonvalue.Patch) (out []byte, rewritten b
 	if len(ops)*len(text) > maxPatchWork {
 		return nil, false, refuse("send fewer operations", "the patch changes too much of %q at once", name)
 	}
-	d := document{ext: ext, notes: notes, want: want}
+	d := document{ext: ext, notes: notes, want: want, inline: inline}
 	if out, ok := d.tryEach(text, before, ops); ok {
 		return out, false, nil
 	}
@@ -117,6 +128,8 @@ type document struct {
 	ext   string
 	notes Notes // of the text before
 	want  jsonvalue.Value
+
+	inline bool // new lists of plain values go on one line
 }
 
 // tryEach writes one operation after the other into the text.
@@ -132,7 +145,7 @@ func (d document) tryEach(text []byte, before jsonvalue.Value, ops jsonvalue.Pat
 		case "json", "jsonc":
 			text, err = patchJSON(text, o)
 		case "yaml":
-			text, err = patchYAMLText(text, o)
+			text, err = d.patchYAMLText(text, o)
 		case "toml":
 			text, err = patchTOML(text, o, now, next)
 		default:

@@ -106,6 +106,18 @@ func TestPatchKeepsTheRest(t *testing.T) {
 		"yaml replace a block":     {"c.yml", composeYAML, `[{"op":"replace","path":"/services/db/note","value":"one"}]`, "    note: |\n      two\n      lines\n", "    note: one\n"},
 		"yaml add to the top":      {"c.yml", composeYAML, `[{"op":"add","path":"/x","value":null}]`, "version: 3.9\n", "version: 3.9\nx: null\n"},
 		"yaml list of mappings":    {"c.yml", "a:\n  - n: 1\n    m: 2\n  - n: 3\n", `[{"op":"add","path":"/a/1/m","value":4}]`, "  - n: 3\n", "  - n: 3\n    m: 4\n"},
+		"yaml flow list":           {"c.yml", "a: [x, \"y]\"] # both\nb: 1\n", `[{"op":"add","path":"/a/-","value":"z z"}]`, `"y]"]`, `"y]", "z z"]`},
+		"yaml flow list in one":    {"c.yml", "a: {b: [1, 2], c: 3}\n", `[{"op":"add","path":"/a/b/-","value":{"d":"e, f"}}]`, `2]`, `2, {d: "e, f"}]`},
+		"yaml flow mapping":        {"c.yml", "a: {b: 1} # one\n", `[{"op":"add","path":"/a/c","value":[1]}]`, `1}`, `1, c: [1]}`},
+		"yaml flow scalar":         {"c.yml", "a: {b: x, c: 3} # one\n", `[{"op":"replace","path":"/a/b","value":"y: {"}]`, `b: x`, `b: "y: {"`},
+		"yaml flow apostrophe":     {"c.yml", "a: [it's, 'that''s]'] # one\n", `[{"op":"add","path":"/a/-","value":1}]`, `s]'`, `s]', 1`},
+		"yaml fill the empty":      {"c.yml", "a: {} # none yet\nb: 1\n", `[{"op":"add","path":"/a/x","value":{"y":1}}]`, "a: {} # none yet\n", "a: # none yet\n  x:\n    \"y\": 1\n"},
+		"yaml fill null":           {"c.yml", "a:    # none # yet\nb: 1\n", `[{"op":"replace","path":"/a","value":{"x":1}}]`, "a:    # none # yet\n", "a: # none # yet\n  x: 1\n"},
+		"yaml fill a list":         {"c.yml", "a: []\nb: 1\n", `[{"op":"add","path":"/a/-","value":"x"}]`, "a: []\n", "a:\n  - x\n"},
+		"yaml empty a block":       {"c.yml", "a: # some\n  x: 1 # one\n  # last\nb: 1\n", `[{"op":"replace","path":"/a","value":null}]`, "  x: 1 # one\n  # last\n", ""},
+		"yaml remove the first":    {"c.yml", "# top\na: 1\n# of b\nb: 2\n", `[{"op":"remove","path":"/a"}]`, "a: 1\n", ""},
+		"yaml remove the last":     {"c.yml", "# top\na: 1\n# of b\nb:\n  - 2\n# end\n", `[{"op":"remove","path":"/b"}]`, "b:\n  - 2\n", ""},
+		"yaml block for a scalar":  {"c.yml", "a: 1 # 'one'\nb: 2\n", `[{"op":"replace","path":"/a","value":[1]}]`, "a: 1 # 'one'\n", "a: # 'one'\n  - 1\n"},
 		"yaml no newline":          {"c.yml", "a: 1", `[{"op":"add","path":"/b","value":2}]`, "a: 1", "a: 1\nb: 2\n"},
 		"yaml dos":                 {"c.yml", "a: 1\r\nb: 2\r\n", `[{"op":"add","path":"/c","value":{"x":1}}]`, "b: 2\r\n", "b: 2\r\nc:\r\n  x: 1\r\n"},
 		"toml string":              {"c.toml", cargoTOML, `[{"op":"replace","path":"/name","value":"y"}]`, `"x" `, `"y" `},
@@ -158,9 +170,51 @@ func TestPatchRefusals(t *testing.T) {
 
 func TestPatchSaysWhenItRewrites(t *testing.T) {
 	text := "# head\na: {b: 1, c: [1, 2]}\nd: 1 # one\n"
-	got, rewritten, err := Patch("x.yaml", []byte(text), patchOf(t, `[{"op":"add","path":"/a/c/-","value":3}]`))
+	got, rewritten, err := Patch("x.yaml", []byte(text), patchOf(t, `[{"op":"add","path":"/a/c/0","value":3}]`))
 	if err != nil || !rewritten || !strings.Contains(string(got), "# head") || !strings.Contains(string(got), "# one") {
 		t.Errorf("got %q, %v, %v", got, rewritten, err)
+	}
+}
+
+func TestPatchInlineWritesListsOnOneLine(t *testing.T) {
+	got, rewritten, err := PatchInline("c.yaml", []byte("a: 1 # one\n"), patchOf(t, `[{"op":"add","path":"/b","value":{"c":["x","-1","y z"],"d":[{"e":"yes"}],"f":[]}}]`))
+	want := "a: 1 # one\nb:\n  c: [x, \"-1\", \"y z\"]\n  d:\n    - e: \"yes\"\n  f: []\n"
+	if err != nil || rewritten || string(got) != want {
+		t.Errorf("%v, %v, got:\n%s\nwant:\n%s", rewritten, err, got, want)
+	}
+}
+
+// TestMarkYAML sets a remark in the comment of a line and takes it away again.
+func TestMarkYAML(t *testing.T) {
+	for name, c := range map[string]struct{ text, path, with string }{
+		"bare":           {"a:\n  b: x\nc: 1\n", "/a/b", "a:\n  b: x # it's said\nc: 1\n"},
+		"another remark": {"a: x   # mine; yours\n", "/a", "a: x   # mine; yours; it's said\n"},
+		"quoted hash":    {"a: \"x # y\"\n", "/a", "a: \"x # y\" # it's said\n"},
+		"flow":           {"a: {b: x, c: 'it # s'} # fine\n", "/a/b", "a: {b: x, c: 'it # s'} # fine; it's said\n"},
+		"dos":            {"a: x\r\nb: y\r\n", "/a", "a: x # it's said\r\nb: y\r\n"},
+		"no newline":     {"a: x", "/a", "a: x # it's said"},
+	} {
+		got, err := MarkYAML([]byte(c.text), c.path, "it's said", true)
+		if err != nil || string(got) != c.with {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, c.with)
+			continue
+		}
+		if again, err := MarkYAML(got, c.path, "it's said", true); err != nil || string(again) != c.with {
+			t.Errorf("%s: twice: got %q, %v", name, again, err)
+		}
+		if without, err := MarkYAML(got, c.path, "it's said", false); err != nil || string(without) != c.text {
+			t.Errorf("%s: taken away: got %q, %v, want %q", name, without, err, c.text)
+		}
+	}
+	for name, c := range map[string]struct{ text, path string }{
+		"no such value": {"a: 1\n", "/b"},
+		"block text":    {"a: |\n  x\n", "/a"},
+		"mapping":       {"a:\n  b: 1\n", "/a"},
+		"over lines":    {"a: \"x\n  y\"\n", "/a"},
+	} {
+		if got, err := MarkYAML([]byte(c.text), c.path, "said", true); err == nil {
+			t.Errorf("%s: got %q", name, got)
+		}
 	}
 }
 

@@ -85,11 +85,20 @@ func (l yamlLines) entryEnd(i, col int, list bool) int {
 	return end
 }
 
+// linesOf cuts a text into lines.
+func linesOf(text []byte) yamlLines {
+	lines := yamlLines(bytes.SplitAfter(text, []byte{'\n'}))
+	if len(lines[len(lines)-1]) == 0 {
+		lines = lines[:len(lines)-1]
+	}
+	return lines
+}
+
 func (l yamlLines) join() []byte { return bytes.Join(l, nil) }
 
 // patchYAMLText applies one operation to the lines of a text and leaves all
 // others alone.
-func patchYAMLText(text []byte, o jsonvalue.Op) ([]byte, error) {
+func (d document) patchYAMLText(text []byte, o jsonvalue.Op) ([]byte, error) {
 	doc, err := readYAML(text)
 	if err != nil {
 		return nil, err
@@ -102,24 +111,51 @@ func patchYAMLText(text []byte, o jsonvalue.Op) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.parent.Style&yaml.FlowStyle != 0 || len(p.parent.Content) == 0 {
+	name := path[len(path)-1]
+	if len(p.parent.Content) == 0 && len(path) > 1 && o.Op == jsonvalue.OpAdd {
+		return d.fillYAML(text, p.parent.Kind, path, o.Value)
+	}
+	if len(p.parent.Content) == 0 {
 		return nil, errLayout
 	}
-	lines := yamlLines(bytes.SplitAfter(text, []byte{'\n'}))
-	if len(lines[len(lines)-1]) == 0 {
-		lines = lines[:len(lines)-1]
-	}
-	if p.value == nil || o.Op == jsonvalue.OpAdd && p.key == nil {
-		if o.Op != jsonvalue.OpAdd {
-			return nil, errLayout
-		}
-		return lines.add(p, path[len(path)-1], o.Value)
+	lines := linesOf(text)
+	adds := p.value == nil || o.Op == jsonvalue.OpAdd && p.key == nil
+	switch {
+	case adds && o.Op != jsonvalue.OpAdd:
+		return nil, errLayout
+	case adds && p.parent.Style&yaml.FlowStyle != 0:
+		return lines.addFlow(p, name, o.Value)
+	case adds:
+		return lines.add(p, name, d.yamlNode(o.Value))
 	}
 	if o.Op != jsonvalue.OpRemove {
-		if out, ok := lines.replaceScalar(p.value, o.Value); ok {
+		if out, ok := lines.replaceScalar(p.value, o.Value, p.parent.Style&yaml.FlowStyle != 0); ok {
 			return out, nil
 		}
 	}
+	if p.parent.Style&yaml.FlowStyle != 0 {
+		return nil, errLayout
+	}
+	return d.replaceEntry(lines, p, o)
+}
+
+// fillYAML adds the first entry to an empty mapping or list, which stands on
+// its line as {} or [].
+func (d document) fillYAML(text []byte, kind yaml.Kind, path []string, v jsonvalue.Value) (out []byte, err error) {
+	if kind == yaml.MappingNode {
+		v, err = jsonvalue.Object(jsonvalue.Member{Name: path[len(path)-1], Value: v})
+	} else {
+		v, err = jsonvalue.Array(v)
+	}
+	if err != nil {
+		return nil, errLayout
+	}
+	return d.patchYAMLText(text, jsonvalue.Op{Op: jsonvalue.OpReplace, Path: jsonvalue.FormatPointer(path[:len(path)-1]...), Value: v})
+}
+
+// replaceEntry removes an entry of a block, or writes it anew. The comment on
+// the line of its key stays.
+func (d document) replaceEntry(lines yamlLines, p yamlPlace, o jsonvalue.Op) ([]byte, error) {
 	from, col, ok := lines.start(p.parent, p.at)
 	if !ok {
 		return nil, errLayout
@@ -131,9 +167,17 @@ func patchYAMLText(text []byte, o jsonvalue.Op) ([]byte, error) {
 		}
 		return slices.Delete(lines, from, to).join(), nil
 	}
-	entry, err := lines.render(p.key, "", o.Value, col)
+	if p.key != nil && p.value.Line-1 > from && p.value.Anchor == "" && o.Value.Type() == jsonvalue.TypeNull {
+		return slices.Delete(lines, from+1, to).join(), nil // nothing behind a key is null
+	}
+	entry, err := lines.render(p.key, "", d.yamlNode(o.Value), col)
 	if err != nil {
 		return nil, err
+	}
+	if at := lines.comment(from); at >= 0 {
+		first, rest, _ := bytes.Cut(entry, []byte("\n"))
+		first = append(bytes.TrimRight(first, "\r"), ' ')
+		entry = slices.Concat(first, bytes.TrimRight(lines[from][at:], "\r\n"), []byte(lines.newline()), rest)
 	}
 	return slices.Concat(lines[:from], yamlLines{entry}, lines[to:]).join(), nil
 }
@@ -155,7 +199,7 @@ func (l yamlLines) start(parent *yaml.Node, at int) (line, col int, ok bool) {
 }
 
 // add puts a new entry behind the last one, or an element before another.
-func (l yamlLines) add(p yamlPlace, name string, v jsonvalue.Value) ([]byte, error) {
+func (l yamlLines) add(p yamlPlace, name string, v *yaml.Node) ([]byte, error) {
 	step := 1
 	if p.parent.Kind == yaml.MappingNode {
 		step = 2
@@ -205,12 +249,12 @@ func (l yamlLines) newline() string {
 }
 
 // render writes an entry with its key, or with a dash, in column col.
-func (l yamlLines) render(key *yaml.Node, eol string, v jsonvalue.Value, col int) ([]byte, error) {
-	n := &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{yamlNode(v)}}
+func (l yamlLines) render(key *yaml.Node, eol string, v *yaml.Node, col int) ([]byte, error) {
+	n := &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{v}}
 	if key != nil {
 		k := *key
 		k.HeadComment, k.LineComment, k.FootComment = "", "", ""
-		n = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{&k, yamlNode(v)}}
+		n = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{&k, v}}
 	}
 	body, err := encodeYAML(n, 2)
 	if err != nil {
@@ -231,7 +275,7 @@ func (l yamlLines) render(key *yaml.Node, eol string, v jsonvalue.Value, col int
 }
 
 // replaceScalar writes a scalar on one line over another, comments kept.
-func (l yamlLines) replaceScalar(n *yaml.Node, v jsonvalue.Value) ([]byte, bool) {
+func (l yamlLines) replaceScalar(n *yaml.Node, v jsonvalue.Value, flow bool) ([]byte, bool) {
 	if n.Kind != yaml.ScalarNode || n.Anchor != "" || n.Style&(yaml.LiteralStyle|yaml.FoldedStyle|yaml.TaggedStyle) != 0 || v.Len() > 0 {
 		return nil, false
 	}
@@ -241,6 +285,9 @@ func (l yamlLines) replaceScalar(n *yaml.Node, v jsonvalue.Value) ([]byte, bool)
 	}
 	if quotes := n.Style & (yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle); node.Tag == "!!str" && quotes != 0 {
 		node.Style = quotes
+	}
+	if flow && node.Tag == "!!str" && node.Style == 0 {
+		node = flowNode(v)
 	}
 	body, err := encodeYAML(node, 2)
 	if err != nil {
@@ -252,7 +299,7 @@ func (l yamlLines) replaceScalar(n *yaml.Node, v jsonvalue.Value) ([]byte, bool)
 		return nil, false
 	}
 	from := byteColumn(l[line], n.Column-1)
-	size := scalarLen(l[line][from:], n.Style)
+	size := scalarLen(l[line][from:], n.Style, flow)
 	if size == 0 {
 		return nil, false
 	}
@@ -275,7 +322,7 @@ func byteColumn(line []byte, col int) int {
 
 // scalarLen returns the length of the scalar that text begins with, 0 if it
 // does not end on the line.
-func scalarLen(text []byte, style yaml.Style) int {
+func scalarLen(text []byte, style yaml.Style, flow bool) int {
 	switch {
 	case len(text) == 0:
 		return 0
@@ -303,6 +350,11 @@ func scalarLen(text []byte, style yaml.Style) int {
 	end := len(text)
 	if i := bytes.Index(text, []byte(" #")); i >= 0 {
 		end = i
+	}
+	if flow {
+		if i := bytes.IndexAny(text[:end], ",]}"); i >= 0 {
+			end = i
+		}
 	}
 	return len(bytes.TrimRight(text[:end], " \t\r\n"))
 }

@@ -232,8 +232,8 @@ func TestRewrittenDocument(t *testing.T) {
 	text := "# head\na: {b: 1, c: [1, 2]}\nd: 1 # one\n"
 	root := workspace(t)
 	write(t, root, "x.yaml", text)
-	p := mustPlan(t, compile(t, spec(DocumentPatch, DialectWorkspace)), input(t, m{"path": "x.yaml", "patch": []m{{"op": "add", "path": "/a/c/-", "value": 3}}}, root))
-	if hazards(p) != HazardRewritten || !strings.Contains(string(p.Change.Patch), `"/a/c/2"`) || !strings.Contains(string(p.Change.Preview), `"to":3`) {
+	p := mustPlan(t, compile(t, spec(DocumentPatch, DialectWorkspace)), input(t, m{"path": "x.yaml", "patch": []m{{"op": "add", "path": "/a/c/0", "value": 3}}}, root))
+	if hazards(p) != HazardRewritten || !strings.Contains(string(p.Change.Patch), `"/a/c/0"`) || !strings.Contains(string(p.Change.Preview), `"to":3`) {
 		t.Errorf("got %q, %s, %s", hazards(p), p.Change.Patch, p.Change.Preview)
 	}
 }
