@@ -103,7 +103,7 @@ func invisible(r rune) bool {
 // Seen reports whether r puts ink on a screen by itself: no blank, no control,
 // no mark that needs a letter, nothing that renders as nothing or is not assigned.
 func Seen(r rune) bool {
-	return unicode.IsPrint(r) && r != ' ' && r != '\ufffd' && !isMark(r) && !invisible(r) && !variationSelector(r)
+	return unicode.IsPrint(r) && r != ' ' && r != '\ufffc' && r != '\ufffd' && !isMark(r) && !invisible(r) && !variationSelector(r)
 }
 
 // rightToLeft reports whether r belongs to a script written from right to left.
