@@ -20,7 +20,7 @@ var documentPatch = contentKind{
 
 // readPatch turns a patch that an expression yields into operations.
 func (b *Binding) readPatch(in Input) (jsonvalue.Patch, error) {
-	v, err := exactValue(in, b.params["patch"], in.Vars)
+	v, err := exactValue(b.params["patch"], in.Vars)
 	var no *Refusal
 	if err != nil && !errors.As(err, &no) {
 		return nil, fmt.Errorf("effect %s, patch: %w", b.about.Name, err)

@@ -117,7 +117,8 @@ func (messageKind) plan(ctx context.Context, b *Binding, in Input, at resolved) 
 		Hazards:     slices.Concat(messageHazards(f, all), secretHazards("sends", []byte(f.Subject+"\n"+f.Body)), textHazards([]byte(text))),
 		Summary:     "send to " + whoText(f),
 	}
-	return p, b.undisclosedArgs(in, &p)
+	b.undisclosedArgs(in, &p)
+	return p, nil
 }
 
 // recipients reads a parameter that says who gets something: one text or object,

@@ -10,7 +10,6 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
-	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
@@ -98,7 +97,7 @@ func (b *Binding) recordRef(in Input) (*guard.RecordRef, error) {
 	}
 	members := make([]jsonvalue.Member, len(r.names))
 	for i, name := range r.names {
-		v, err := exactValue(in, r.args[i], in.Vars)
+		v, err := exactValue(r.args[i], in.Vars)
 		if err != nil {
 			return nil, fmt.Errorf("effect %s, read, %s: %w", b.about.Name, name, err)
 		}
@@ -119,15 +118,10 @@ func (b *Binding) recordRef(in Input) (*guard.RecordRef, error) {
 const maxRecordKey = 512
 
 // exactValue evaluates an expression to a JSON value. Where it names an argument,
-// the admitted bytes are read, so that every digit stays.
-func exactValue(in Input, prog *expr.Program, vars *expr.Vars) (jsonvalue.Value, error) {
+// that is handed on as it was decoded, so that every digit stays.
+func exactValue(prog *expr.Program, vars *expr.Vars) (jsonvalue.Value, error) {
 	if name, ok := prog.PlainArg(); ok {
-		raw := []byte(in.Call.Args)
-		if s, ok := jsonrpc.Member(raw, jsonrpc.Span{Start: 0, End: len(raw)}, name); ok {
-			v, err := jsonvalue.Decode(s.Of(raw))
-			if err != nil {
-				return jsonvalue.Value{}, refusePlan("send plain JSON", "the argument %s cannot be read: %v", oneLine(name), err)
-			}
+		if v := vars.Args.Value.Member(name); v.Present() {
 			return v, nil
 		}
 	}

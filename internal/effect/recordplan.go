@@ -52,7 +52,7 @@ func (b *Binding) recordValue(in Input, before jsonvalue.Value) (jsonvalue.Value
 		over.Record = &doc
 		vars = &over
 	}
-	v, err := exactValue(in, prog, vars)
+	v, err := exactValue(prog, vars)
 	if err != nil {
 		return jsonvalue.Value{}, fmt.Errorf("effect %s, %s: %w", b.about.Name, b.about.Record, err)
 	}

@@ -1,7 +1,6 @@
 package effect
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -24,11 +23,7 @@ const (
 // takes a value: what a server knows of a message beside its recipients and its
 // text, such as whether customers see it, must not go by unseen. A long one is a
 // hazard: it may be what is really sent.
-func (b *Binding) undisclosedArgs(in Input, p *guard.Preview) error {
-	args, err := jsonvalue.Decode(in.Call.ArgsCanonical)
-	if err != nil {
-		return fmt.Errorf("reading the arguments of a message: %w", err)
-	}
+func (b *Binding) undisclosedArgs(in Input, p *guard.Preview) {
 	var used [][]string
 	for _, prog := range b.params {
 		// An expression over all arguments does not say which of them it shows.
@@ -52,7 +47,7 @@ func (b *Binding) undisclosedArgs(in Input, p *guard.Preview) error {
 			}
 		}
 	}
-	visit(args, nil)
+	visit(in.Vars.Args.Value, nil)
 	slices.Sort(beside)
 	if n := len(beside) - maxDisclosedArgs; n > 0 {
 		beside = beside[:maxDisclosedArgs]
@@ -61,7 +56,6 @@ func (b *Binding) undisclosedArgs(in Input, p *guard.Preview) error {
 	for _, s := range beside {
 		p.SideEffects = append(p.SideEffects, guard.SideEffect{Text: "sent along: " + s})
 	}
-	return nil
 }
 
 // usedAt reports whether a value is used as a whole, and whether parts of it are.

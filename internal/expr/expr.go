@@ -403,7 +403,7 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	}
 	switch name {
 	case "args":
-		return v.Args, v.Args != nil
+		return v.Args.Plain, v.Args.Plain != nil
 	case "target":
 		if v.Target == nil {
 			return nil, false

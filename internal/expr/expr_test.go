@@ -190,7 +190,7 @@ func TestStringsAndAny(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := p.Any(v); err != nil || !reflect.DeepEqual(got, any(v.Args)) {
+	if got, err := p.Any(v); err != nil || !reflect.DeepEqual(got, any(v.Args.Plain)) {
 		t.Errorf("args = %v, %v", got, err)
 	}
 	p, err = e.Compile(`'a' + tool`, String)
@@ -225,14 +225,14 @@ func TestRunCost(t *testing.T) {
 	for i := range list {
 		list[i] = "same"
 	}
-	if got, err := p.Bool(&Vars{Args: map[string]any{"a": list}}); err == nil {
+	if got, err := p.Bool(&Vars{Args: Args{Plain: map[string]any{"a": list}}}); err == nil {
 		t.Errorf("got %v; want an error", got)
 	}
 	p, err = env(t).Compile(`args.s.contains('-----BEGIN PRIVATE KEY')`, Bool)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := p.Bool(&Vars{Args: map[string]any{"s": strings.Repeat("x", 16<<20)}}); err != nil || got {
+	if got, err := p.Bool(&Vars{Args: Args{Plain: map[string]any{"s": strings.Repeat("x", 16<<20)}}}); err != nil || got {
 		t.Errorf("a search through 16 MiB: %v, %v", got, err)
 	}
 }

@@ -33,11 +33,11 @@ func TestScopes(t *testing.T) {
 		t.Fatal(err)
 	}
 	var doc any = map[string]any{"list": []any{map[string]any{"name": "a"}, map[string]any{"name": "b"}}}
-	got, err := p.Any(&Vars{Args: map[string]any{"name": "b"}, Record: &doc})
+	got, err := p.Any(&Vars{Args: Args{Plain: map[string]any{"name": "b"}}, Record: &doc})
 	if err != nil || !reflect.DeepEqual(got, int64(1)) {
 		t.Errorf("the place in a list is %v, %v", got, err)
 	}
-	if _, err := p.Any(&Vars{Args: map[string]any{"name": "b"}}); err == nil {
+	if _, err := p.Any(&Vars{Args: Args{Plain: map[string]any{"name": "b"}}}); err == nil {
 		t.Error("an expression over an unknown record has a value")
 	}
 	var null any
@@ -87,7 +87,7 @@ func TestLargeValues(t *testing.T) {
 		many[i] = map[string]any{"id": int64(i), "tags": []any{"a", map[string]any{"b": []any{int64(1)}}}}
 	}
 	var doc any = map[string]any{"deep": deep, "many": many}
-	vars := &Vars{Args: map[string]any{"deep": deep, "many": many, "ids": []any{int64(7), int64(29_999)}}, Record: &doc}
+	vars := &Vars{Args: Args{Plain: map[string]any{"deep": deep, "many": many, "ids": []any{int64(7), int64(29_999)}}}, Record: &doc}
 	for _, c := range []struct {
 		env  *Env
 		src  string

@@ -14,7 +14,7 @@ import (
 // evaluation runs, and may be shared by several at once. A nil member is
 // unknown: an expression that touches it fails.
 type Vars struct {
-	Args    map[string]any // decoded by DecodeArgs
+	Args    Args           // decoded by DecodeArgs
 	Target  *guard.Target  // the resource in question
 	Targets []guard.Target // every resource of the call; nil means unknown
 	Effect  *guard.Effect  // the effect in question, known after the preview
@@ -27,31 +27,38 @@ type Vars struct {
 	Answer  *any           // likewise, of [Env.Answer]
 }
 
+// Args are the arguments of a call, which are decoded once: exactly, and as
+// expressions see them.
+type Args struct {
+	Value jsonvalue.Value // an object, each number as it was written
+	Plain map[string]any  // nil for arguments that were not decoded
+}
+
 // MaxNumber is how long a number in arguments may be, in characters.
 const MaxNumber = 64
 
 // DecodeArgs decodes a JSON object, and refuses whatever two readers might take
 // differently; see ArgsOf.
-func DecodeArgs(raw []byte) (map[string]any, error) {
+func DecodeArgs(raw []byte) (Args, error) {
 	v, err := jsonvalue.Decode(raw)
 	if err != nil {
-		return nil, fmt.Errorf("decoding arguments: %w", err)
+		return Args{}, fmt.Errorf("decoding arguments: %w", err)
 	}
 	return ArgsOf(v)
 }
 
-// ArgsOf returns an object as expressions see it. Integers become int64, other
+// ArgsOf returns an object, also as expressions see it. Integers become int64, other
 // numbers float64; an integer outside int64 is an error, so that no rule ever
 // compares a rounded one.
-func ArgsOf(v jsonvalue.Value) (map[string]any, error) {
+func ArgsOf(v jsonvalue.Value) (Args, error) {
 	if v.Type() != jsonvalue.TypeObject {
-		return nil, errors.New("decoding arguments: not an object")
+		return Args{}, errors.New("decoding arguments: not an object")
 	}
 	m, err := plain(v)
 	if err != nil {
-		return nil, fmt.Errorf("decoding arguments: %w", err)
+		return Args{}, fmt.Errorf("decoding arguments: %w", err)
 	}
-	return m.(map[string]any), nil
+	return Args{Value: v, Plain: m.(map[string]any)}, nil
 }
 
 // plain returns a value of the types that JSON has in Go.

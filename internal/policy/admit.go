@@ -18,8 +18,8 @@ type Request struct {
 	Targets    []guard.Target // resolved by the tool's binding
 	Snapshot   Snapshot
 	// Args are the arguments of Call as expr.DecodeArgs makes them, where the
-	// caller has them already; nil means that they are decoded here.
-	Args map[string]any
+	// caller has them already; without them they are decoded here.
+	Args expr.Args
 }
 
 // Snapshot is the state of the world that a decision may depend on, read once.
@@ -174,7 +174,7 @@ func (t *Tool) arguments(req Request, def *definition) (*expr.Vars, guard.Decisi
 		// fail closed: without a schema nothing can be checked
 		return no("the tool's schema cannot be used to check arguments", askUser+" to look at the tool's definition: `mcpguardd accept` says what is wrong with it")
 	}
-	if err := def.schema.check(vars.Args, t.strict); err != nil {
+	if err := def.schema.check(vars.Args.Plain, t.strict); err != nil {
 		var f *fault
 		if errors.As(err, &f) && f.extra {
 			return no(err.Error(), again+"; the user can allow other members: schema: {extra_members: allow} at this tool in config.yaml")
@@ -187,7 +187,7 @@ func (t *Tool) arguments(req Request, def *definition) (*expr.Vars, guard.Decisi
 // Vars returns what expressions may see of a call. The result may be shared.
 func (t *Tool) Vars(req Request) (*expr.Vars, error) {
 	args := req.Args
-	if args == nil {
+	if args.Plain == nil {
 		raw := req.Call.Args
 		if len(raw) == 0 {
 			raw = []byte("{}")

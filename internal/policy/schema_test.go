@@ -22,7 +22,7 @@ func check(t testing.TB, schema, args string, strict bool) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.check(v, strict)
+	return s.check(v.Plain, strict)
 }
 
 func TestStrictSchema(t *testing.T) {
@@ -126,7 +126,7 @@ func TestPromise1_HostileSchemas(t *testing.T) {
 				if derr != nil {
 					t.Fatal(derr)
 				}
-				err = s.check(v, true)
+				err = s.check(v.Plain, true)
 			}
 			if err == nil {
 				t.Error("accepted")
@@ -172,7 +172,7 @@ func FuzzStrict(f *testing.F) {
 		if err != nil {
 			return
 		}
-		strict, loose := s.check(v, true), s.check(v, false)
+		strict, loose := s.check(v.Plain, true), s.check(v.Plain, false)
 		if strict == nil && loose != nil {
 			t.Fatalf("%s with %s: strict passes, loose says %v", schema, args, loose)
 		}
@@ -248,7 +248,7 @@ func TestSchemasOfRealServers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := s.check(v, true); (err == nil) != ok {
+				if err := s.check(v.Plain, true); (err == nil) != ok {
 					t.Errorf("%s with %s: got %v, want it taken: %v", tool.Name, args, err, ok)
 				}
 			}

@@ -266,7 +266,7 @@ func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, erro
 	if err != nil {
 		return nil, err
 	}
-	if redact.ContainsMarker(c.tc.Args) && tool.Tier != guard.T0Read {
+	if redact.ValueContainsMarker(c.vars.Args.Value) && tool.Tier != guard.T0Read {
 		return nil, broken(guard.RuleRedactionMarker, "the arguments contain a place where the guard took out a secret; writing it would destroy the real value",
 			"change only the part around the secret, with an edit that does not contain it")
 	}
@@ -400,10 +400,10 @@ func (s *session) meter(c *call, tool *policy.Tool) {
 	}
 }
 
-// args are the call's arguments as expressions see them.
-func (c *call) args() map[string]any {
+// args are the call's arguments as they were decoded.
+func (c *call) args() expr.Args {
 	if c.vars == nil {
-		return nil
+		return expr.Args{}
 	}
 	return c.vars.Args
 }

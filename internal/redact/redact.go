@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // DefaultMaxScan is how many bytes are scanned unless Config says otherwise.
@@ -38,6 +40,27 @@ func ContainsMarker(b []byte) bool {
 		}
 		if v = peel(v, '\\', unescape); hasMarker(v.text) {
 			return true
+		}
+	}
+	return false
+}
+
+// ValueContainsMarker reports whether a text or a name in v holds a marker.
+func ValueContainsMarker(v jsonvalue.Value) bool {
+	switch v.Type() {
+	case jsonvalue.TypeString:
+		return ContainsMarker([]byte(v.Text()))
+	case jsonvalue.TypeArray:
+		for _, e := range v.Elems() {
+			if ValueContainsMarker(e) {
+				return true
+			}
+		}
+	case jsonvalue.TypeObject:
+		for name, m := range v.Members() {
+			if ContainsMarker([]byte(name)) || ValueContainsMarker(m) {
+				return true
+			}
 		}
 	}
 	return false

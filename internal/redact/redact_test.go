@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
 // The samples are put together here so that no file of the project holds
@@ -260,6 +261,27 @@ func TestContainsMarker(t *testing.T) {
 	} {
 		if got := ContainsMarker([]byte(in)); got != want {
 			t.Errorf("ContainsMarker(%q) = %v", in, got)
+		}
+	}
+}
+
+// TestValueContainsMarker finds the marker in each spelling that the bytes of the
+// arguments can have, in texts and in names at any depth.
+func TestValueContainsMarker(t *testing.T) {
+	for raw, want := range map[string]bool{
+		`{}`: false, `{"a":["[REDACTED:",{"b":"[REDACTED]"}]}`: false, `{"a":"[REDACTED:","b":"jwt]"}`: false, `null`: false,
+		`{"a":[1,{"b":"x [REDACTED:jwt] y"}]}`: true, `{"a":{"[REDACTED:jwt]":1}}`: true, `"[REDACTED:jwt]"`: true,
+		`{"a":"\u005bREDACTED:jwt]"}`: true, `{"a":"\\u005bREDACTED\\u003ajwt]"}`: true, `{"a":"{\"b\":\"\\u005bREDACTED:jwt]\"}"}`: true,
+	} {
+		v, err := jsonvalue.Decode([]byte(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ValueContainsMarker(v); got != want {
+			t.Errorf("ValueContainsMarker(%s) = %v", raw, got)
+		}
+		if ContainsMarker([]byte(raw)) && !want {
+			t.Errorf("the bytes %s hold a marker", raw)
 		}
 	}
 }
