@@ -8,7 +8,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
 const [name, tool, text] = process.argv.slice(2);
 const agent = new Client({ name: "scripted-agent", version: "1.0.0" });
 const stderr = tool ? "ignore" : "inherit"; // how many tools are closed is said once
-await agent.connect(new StdioClientTransport({ command: "mcpguardd", args: ["stdio", name], env: process.env, stderr }));
+await agent.connect(new StdioClientTransport({ command: "mcpguard", args: ["stdio", name], env: process.env, stderr }));
 if (!tool) {
   const { tools } = await agent.listTools();
   for (const t of tools) console.log(t.name);

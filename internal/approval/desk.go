@@ -70,7 +70,7 @@ const nap = 3 * time.Second
 const (
 	WhyExpired  = "no decision within the time box"
 	WhyLapsed   = "approved, but not used in time"
-	WhySession  = "the session of its call ended"
+	WhySession  = "the client or the guard ended before the call ran"
 	WhyReplaced = "what would change is no longer what was approved"
 )
 

@@ -223,7 +223,7 @@ func unknownServer(e hook.Event) string {
 	if server == "" {
 		server, _, _ = strings.Cut(rest, "__")
 	}
-	return " The client's server " + server + " is not known to pass the guard: guard it with `mcpguardd import`, or, if its entry starts `mcpguardd stdio`, add `--as " + server + "` there; then start the client again."
+	return " The client's server " + server + " is not known to pass the guard: guard it with `mcpguardd import`, or, if its entry starts `mcpguard stdio`, add `--as " + server + "` there; then start the client again."
 }
 
 func (n *natives) named(k nameKey) name {

@@ -81,11 +81,25 @@ func (d *daemon) loadPolicy(ctx context.Context) error {
 		if set, err = policy.Compile(cfg, nil); err != nil {
 			return err
 		}
-		err = d.adopt(ctx, d.policyBefore(), set, policyFiles{}) // none of the files is in force
-		d.expected.Store(true)
-		return err
+		return d.denyAll(ctx, set)
 	}
 	return d.adopt(ctx, d.policyBefore(), set, files)
+}
+
+// denyAll puts the empty policy into force where none loads at a start. The copy
+// of the one before stays: what loads next is compared with that, so that
+// a corrected mistake does not count as widening, and a permission that is added
+// with the correction is not hidden among all those that are back.
+func (d *daemon) denyAll(ctx context.Context, empty *policy.Set) error {
+	if err := d.record(ctx, audit.PolicyRead(empty.Hash(), d.cfg.Paths.ConfigFile(), "no policy loads; everything is denied", d.now())); err != nil {
+		return err // fail closed: what is not recorded does not come into force
+	}
+	if err := d.adoptApprovers(ctx, empty, false); err != nil {
+		return fmt.Errorf("taking over who may decide: %w", err)
+	}
+	d.policy.Store(empty)
+	d.expected.Store(true)
+	return nil
 }
 
 // readPolicy reads the policy. A configuration that was there before and is gone
@@ -115,14 +129,17 @@ func (d *daemon) reload(ctx context.Context) error {
 		d.refusePolicy(err, old != nil && old.none)
 		return err
 	}
-	d.problem.Store(nil)
+	before := d.policy.Load()
+	if old := d.problem.Swap(nil); old != nil && old.none {
+		before = d.policyBefore()
+	}
 	if set.Hash() == d.policy.Load().Hash() {
 		d.policy.Store(set)
 		d.expected.Store(files.config != nil)
 		d.keepLast(files)
 		return nil
 	}
-	return d.adopt(ctx, d.policy.Load(), set, files)
+	return d.adopt(ctx, before, set, files)
 }
 
 // policyProblem says why the files are not what is in force.

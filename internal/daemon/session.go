@@ -221,7 +221,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		select {
 		case <-h.Done():
 		case <-s.over:
-			_ = h.Notice(fmt.Sprintf("mcpguard: the configuration of the server %q or of its folder has changed, so this session ends; connect again", s.Server))
+			_ = h.Notice(fmt.Sprintf("the configuration of the server %q or of its folder has changed, so this session ends; connect again", s.Server))
 		case <-stop:
 		}
 		cancel()
@@ -243,7 +243,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		Leave: leave, Kept: h.Kept, Left: func(b ipc.Handback) { returned = d.giveBack(s, h, b) },
 	})
 	if leave != nil && life.Err() != nil && !returned {
-		_ = h.Notice("mcpguard: the guard daemon ends and this session with it, since it could not be kept; connect again") // the shim may be gone
+		_ = h.Notice("the guard daemon ends and this session with it, since it could not be kept; connect again") // the shim may be gone
 	}
 	if err != nil && ctx.Err() == nil {
 		d.log.Warn("a session ended", "session", s.ID, "server", s.Server, "error", err)

@@ -41,7 +41,7 @@ func Unanswered(ctx context.Context, path string) error {
 	case err != nil:
 		return errors.New("the guard daemon does not answer; see `mcpguardd doctor`")
 	case p.Stopped:
-		return fmt.Errorf("the guard daemon (process %d) is stopped; let it go on with `kill -CONT %d`, or end it with `mcpguardd stop --force`", p.PID, p.PID)
+		return fmt.Errorf("the guard daemon (process %d) is suspended; let it go on with `kill -CONT %d`, or end it with `mcpguardd stop --force`", p.PID, p.PID)
 	}
 	return fmt.Errorf("the guard daemon (process %d) does not answer; try again, or end it with `mcpguardd stop --force`", p.PID)
 }

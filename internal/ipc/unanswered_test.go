@@ -66,7 +66,7 @@ func TestStoppedDaemonIsNamed(t *testing.T) {
 		}
 	}
 	if err := Unanswered(t.Context(), path); !strings.Contains(err.Error(), fmt.Sprintf("kill -CONT %d", pid)) {
-		t.Errorf("it is stopped: %v", err)
+		t.Errorf("it is suspended: %v", err)
 	}
 	r, w := pipe(t)
 	conn, err := Dial(t.Context(), path)

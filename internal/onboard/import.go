@@ -296,7 +296,7 @@ func (im *Import) noteFiles() {
 			return slices.ContainsFunc(im.Items, func(it *Item) bool { return it.Entry.File == f && it.Entry.Scope == s && it.Guarded() })
 		}
 		if has(Project) {
-			f.Notes = append(f.Notes, "this file may be shared: who has no mcpguardd loses these servers with the change")
+			f.Notes = append(f.Notes, "this file may be shared: who has it and no mcpguard on the PATH loses these servers with the change")
 		}
 		if has(User) && len(im.Request.Roots) == 0 {
 			f.Notes = append(f.Notes, fmt.Sprintf("the user scope holds in every project, and the guard serves clients in %s; name further folders with --root", im.Request.Folder))

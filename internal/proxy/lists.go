@@ -348,11 +348,11 @@ func missing(server string, waiting, closed int) string {
 	}
 	switch {
 	case waiting == 0:
-		return "mcpguard: " + tools(closed, "is", "are") + " closed by the policy"
+		return tools(closed, "is", "are") + " closed by the policy"
 	case closed == 0:
-		return "mcpguard: " + tools(waiting, "waits", "wait") + " for acceptance: mcpguardd accept " + server
+		return tools(waiting, "waits", "wait") + " for acceptance: mcpguardd accept " + server
 	}
-	return fmt.Sprintf("mcpguard: %s for acceptance: mcpguardd accept %s; %d more closed by the policy", tools(waiting, "waits", "wait"), server, closed)
+	return fmt.Sprintf("%s for acceptance: mcpguardd accept %s; %d more closed by the policy", tools(waiting, "waits", "wait"), server, closed)
 }
 
 // waiting counts the tools that wait for acceptance, those that no policy names

@@ -440,5 +440,5 @@ func (s *session) sayEnded(end error) {
 		}
 	}
 	s.cfg.Log.Warn("the server ended", "session", s.cfg.Session.ID, "server", s.cfg.Session.Server, "how", how)
-	s.notice("mcpguard: the %s", how)
+	s.notice("the %s", how)
 }

@@ -96,7 +96,7 @@ func Serve(ctx context.Context, cfg Config) error {
 	go func() { // ends with the client's stream, which Serve closes
 		defer close(clientGone)
 		if err := s.reopen(ctx); err != nil {
-			s.notice("mcpguard: the session could not go on with a new process of the server %q: %v; connect again", cfg.Session.Server, err)
+			s.notice("the session could not go on with a new process of the server %q: %v; connect again", cfg.Session.Server, err)
 			return
 		}
 		s.reopened = true
@@ -114,7 +114,7 @@ func Serve(ctx context.Context, cfg Config) error {
 	case <-cfg.Leave:
 		s.stopForNext(clientGone)
 	case <-s.halted:
-		s.notice("mcpguard: the server %q was paused and has ended; connect again once it is resumed", cfg.Session.Server)
+		s.notice("the server %q was paused and has ended; connect again once it is resumed", cfg.Session.Server)
 	}
 	s.close(ctx, upstreamGone)
 	<-clientGone
@@ -226,7 +226,7 @@ func (s *session) notStarted(ctx context.Context, cause error) error {
 			answer += ". You can " + no.word.Repair
 		}
 	}
-	s.notice("mcpguard: the server %q could not be started: %v", server, cause)
+	s.notice("the server %q could not be started: %v", server, cause)
 	ctx, end := s.beforeLeave(ctx)
 	defer end()
 	stop := context.AfterFunc(ctx, func() { s.cfg.Client.Close() })

@@ -1,4 +1,4 @@
-// Package shim is the body of `mcpguardd stdio`, the process that a client
+// Package shim is the body of `mcpguard stdio`, the process that a client
 // starts in a server's place. It greets the daemon, hands its standard input
 // and output over as descriptors, steps out of the path, and lives as long as
 // the session, which it keeps from one daemon to the next, so that the client sees one server process. Where a descriptor

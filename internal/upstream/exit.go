@@ -9,7 +9,7 @@ import (
 )
 
 // quotedLines is how many of the last lines of standard error an ExitError
-// quotes.
+// quotes, beside one that speaks of an error.
 const quotedLines = 3
 
 // ExitError says that an upstream ended by itself or had to be ended.
@@ -38,9 +38,9 @@ func (e *ExitError) Error() string {
 	if !e.Started {
 		b.WriteString(" before its first message")
 	}
-	if n := len(e.Stderr); n > 0 {
+	if lines := quoted(e.Stderr); len(lines) > 0 {
 		b.WriteString("; it last printed ")
-		for i, line := range e.Stderr[max(0, n-quotedLines):] {
+		for i, line := range lines {
 			if i > 0 {
 				b.WriteString(", ")
 			}
@@ -48,6 +48,19 @@ func (e *ExitError) Error() string {
 		}
 	}
 	return b.String()
+}
+
+// quoted returns the lines that are quoted: the last ones, and before them the
+// first that speaks of an error where that is an earlier one. Node ends with its
+// version, npm with the name of a log file.
+func quoted(lines []string) []string {
+	from := max(0, len(lines)-quotedLines)
+	for _, l := range lines[:from] {
+		if strings.Contains(strings.ToLower(l), "error") {
+			return append([]string{l}, lines[from:]...)
+		}
+	}
+	return lines[from:]
 }
 
 // Unwrap returns the cause.

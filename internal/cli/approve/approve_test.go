@@ -354,7 +354,7 @@ func TestPauseAndResume(t *testing.T) {
 	if _, stdout, _ := r.run(terminal); !strings.Contains(stdout, "paused") {
 		t.Errorf("the overview does not tell: %q", stdout)
 	}
-	if _, stdout, _ := r.run(terminal, "resume"); !strings.Contains(stdout, "nothing is paused") || len(r.store.Switches()) != 0 {
+	if _, stdout, _ := r.run(terminal, "resume"); !strings.Contains(stdout, "resumed  everything\nnothing is paused") || len(r.store.Switches()) != 0 {
 		t.Errorf("resumed: %q", stdout)
 	}
 }

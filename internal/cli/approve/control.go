@@ -47,7 +47,12 @@ connect again afterwards. What has begun to change files is finished first.`,
 				if err != nil {
 					return elsewhere(err)
 				}
-				return a.switches(list)
+				p := a.page()
+				if a.terminal {
+					p.line(a.text(plain, "resumed  "), a.name(bold, scopeWord(scopeOf(args))))
+				}
+				p.paused(list)
+				return p.flush()
 			})
 		},
 	}
@@ -71,7 +76,12 @@ func (a *app) resume() *cobra.Command {
 				if err != nil {
 					return elsewhere(err)
 				}
-				return a.switches(list)
+				p := a.page()
+				if a.terminal {
+					p.line(a.text(plain, "resumed  "), a.name(bold, scopeWord(scopeOf(args))))
+				}
+				p.paused(list)
+				return p.flush()
 			})
 		},
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -94,9 +96,12 @@ func withLog[T any](ctx context.Context, use func(auditLog) (T, error)) (out T, 
 	} else if !errors.Is(err, ipc.ErrNoDaemon) {
 		return out, reached(err)
 	}
+	if _, err := os.Lstat(p.DB()); errors.Is(err, fs.ErrNotExist) {
+		return out, fmt.Errorf("there is no audit log: %s does not exist; it is made when the daemon starts for the first time, and if it did, look where the file went before you start it again", p.DB())
+	}
 	l, err := store.OpenLog(store.Options{Path: p.DB(), Clock: clock.System()})
 	if err != nil {
-		return out, fmt.Errorf("opening the audit log: %w", err)
+		return out, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	return use(fileLog{l})

@@ -34,7 +34,7 @@ remains. Exit 1 if something does not work.`,
 			d := &diagnosis{app: a}
 			d.run(c.Context())
 			if d.broken > 0 {
-				return fmt.Errorf("%d things do not work", d.broken)
+				return errors.New(count(d.broken, "thing does", "things do") + " not work")
 			}
 			return nil
 		},

@@ -87,7 +87,7 @@ func newExplanation(server, name, args string) (*explanation, error) {
 	}
 	canonical, err := jsonvalue.Canonical([]byte(args))
 	if err != nil {
-		return nil, coded(exitUsage, fmt.Errorf("ARGS would be refused at the door: %w", err))
+		return nil, coded(exitUsage, fmt.Errorf("ARGS cannot be arguments of a call, which are strict JSON: %w", err))
 	}
 	tool, ok := sv.Tool(name)
 	if !ok {

@@ -41,7 +41,7 @@ func (a *app) serve() *cobra.Command {
 			err = daemon.Run(c.Context(), cfg)
 			var held *ipc.HeldError
 			if (errors.Is(err, store.ErrLocked) || errors.As(err, &held)) && !detached {
-				return fmt.Errorf("a guard daemon runs in %s already; see `mcpguardd status`, or end it with `mcpguardd stop`: %w", p.State, err)
+				return fmt.Errorf("a guard daemon runs in %s already; see `mcpguardd status`, or end it with `mcpguardd stop`", p.State)
 			}
 			return err
 		},

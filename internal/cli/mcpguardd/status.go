@@ -1,6 +1,7 @@
 package mcpguardd
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // outOfReach says of a daemon that runs why it cannot be asked.
 func outOfReach(p ipc.Paths, found ipc.FoundDaemon) error {
 	if found.Stopped {
-		return fmt.Errorf("the daemon runs (process %d) and is stopped; let it go on with `kill -CONT %d`, or end it with `mcpguardd stop --force`", found.PID, found.PID)
+		return fmt.Errorf("the daemon (process %d) is suspended; let it go on with `kill -CONT %d`, or end it with `mcpguardd stop --force`", found.PID, found.PID)
 	}
 	return fmt.Errorf("the daemon runs (process %d) and cannot be reached: its sockets in %s were taken away; it makes them anew within seconds, else end it with `mcpguardd stop --force`", found.PID, p.State)
 }
@@ -49,6 +50,13 @@ func (a *app) status() *cobra.Command {
 			fmt.Fprintf(a.out, "folder    %s\n", safetext.Text(s.Folder))
 			fmt.Fprintf(a.out, "level     %s: %s\n", safetext.Text(s.Level), safetext.Text(s.Claim))
 			fmt.Fprintf(a.out, "sessions  %d\nwaiting   %d\n", s.Sessions, s.Pending)
+			paused, err := api.Switches(c.Context())
+			if err != nil {
+				return reached(err)
+			}
+			for _, w := range paused {
+				fmt.Fprintf(a.out, "paused    %s: %s; see: approve resume --help\n", safetext.Text(cmp.Or(w.Scope, "everything")), safetext.Text(w.Reason))
+			}
 			if s.Alerts > 0 {
 				fmt.Fprintf(a.out, "alerts    %d not acknowledged; see: approve --list\n", s.Alerts)
 			}

@@ -64,7 +64,7 @@ end with --force is killed.`,
 func (a *app) nothingLost(ctx context.Context, p ipc.Paths, found ipc.FoundDaemon) error {
 	const force = "`mcpguardd stop --force` ends it all the same"
 	if found.Stopped {
-		return fmt.Errorf("the daemon (process %d) is stopped, so that it cannot end: let it go on with `kill -CONT %d`; %s", found.PID, found.PID, force)
+		return fmt.Errorf("the daemon (process %d) is suspended, so that it cannot end: let it go on with `kill -CONT %d`; %s", found.PID, found.PID, force)
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopAsk)
 	defer cancel()
