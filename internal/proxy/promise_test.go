@@ -30,7 +30,7 @@ func TestPromise1_OnlyAcceptedToolsAreListed(t *testing.T) {
 		}
 		// No tool is missing without a word: "extra", which no policy names, and
 		// "moved" wait; "wipe" is NEVER.
-		if want := "mcpguard: 2 tools of files wait for acceptance: mcpguardd accept files; 1 more closed by the policy"; len(p.notes) != 1 || p.notes[0] != want {
+		if want := "2 tools of files wait for acceptance: mcpguardd accept files; 1 more closed by the policy"; len(p.notes) != 1 || p.notes[0] != want {
 			t.Errorf("the developer was told %q, want %q", p.notes, want)
 		}
 		if ev := r.events(audit.ToolDefinitionChanged); len(ev) != 1 || ev[0].Tool.Name != "moved" {
@@ -381,11 +381,11 @@ func TestMissingTools(t *testing.T) {
 		waiting, closed int
 		want            string
 	}{
-		{1, 0, "mcpguard: 1 tool of github waits for acceptance: mcpguardd accept github"},
-		{2, 0, "mcpguard: 2 tools of github wait for acceptance: mcpguardd accept github"},
-		{2, 3, "mcpguard: 2 tools of github wait for acceptance: mcpguardd accept github; 3 more closed by the policy"},
-		{0, 1, "mcpguard: 1 tool of github is closed by the policy"},
-		{0, 2, "mcpguard: 2 tools of github are closed by the policy"},
+		{1, 0, "1 tool of github waits for acceptance: mcpguardd accept github"},
+		{2, 0, "2 tools of github wait for acceptance: mcpguardd accept github"},
+		{2, 3, "2 tools of github wait for acceptance: mcpguardd accept github; 3 more closed by the policy"},
+		{0, 1, "1 tool of github is closed by the policy"},
+		{0, 2, "2 tools of github are closed by the policy"},
 	} {
 		if got := missing("github", c.waiting, c.closed); got != c.want {
 			t.Errorf("%d, %d: got %q, want %q", c.waiting, c.closed, got, c.want)
