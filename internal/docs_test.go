@@ -153,7 +153,7 @@ func TestPackagesAreDescribed(t *testing.T) {
 func TestWhereAChangeGoes(t *testing.T) {
 	_, table, _ := strings.Cut(pages(t)["docs/architecture.md"], "## Where a change goes")
 	table, _, _ = strings.Cut(table, "\n\n`Test")
-	rows := regexp.MustCompile("(?m)^\\| (?:a|an) .*$").FindAllString(table, -1)
+	rows := regexp.MustCompile(`(?m)^\| (?:a|an) .*$`).FindAllString(table, -1)
 	if len(rows) != 5 {
 		t.Errorf("the table has %d changes, want the five most likely", len(rows))
 	}
