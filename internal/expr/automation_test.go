@@ -20,6 +20,10 @@ const (
 	absent    = "it is not part of the systems on which this project is tested"
 )
 
+// noTelemetry keeps the go command from a process in the background that writes
+// below HOME while the test takes the folder away.
+var noTelemetry = map[string]string{".config/go/telemetry/mode": "off"}
+
 // evidence has for each row of the table how its program was seen to run or read
 // the file, or why that was not tried.
 var evidence = map[string]struct {
@@ -124,7 +128,7 @@ var evidence = map[string]struct {
 		}, run: "cargo check --offline -q", needs: "cargo"},
 		{file: ".cargo/config.toml", text: "[alias]\nhello = \"version\"\n", run: "cargo hello && touch \"$SEEN\"", needs: "cargo"},
 	}},
-	"go":                                    {tries: []try{{file: "go.mod", text: "module seen\n\ngo 1.21\n", run: "XDG_CONFIG_HOME=/nonexistent GOFLAGS=-mod=mod GOPROXY=off go list -m | grep -q seen && touch \"$SEEN\"", needs: "go"}}},
+	"go":                                    {tries: []try{{file: "go.mod", text: "module seen\n\ngo 1.21\n", more: noTelemetry, run: "XDG_CONFIG_HOME=/nonexistent GOFLAGS=-mod=mod GOPROXY=off go list -m | grep -q seen && touch \"$SEEN\"", needs: "go"}}},
 	"Gradle, Maven, Ant, sbt":               {why: absent},
 	"CMake, Meson, autotools, Ninja, SCons": {tries: []try{{file: "CMakeLists.txt", text: "execute_process(COMMAND touch $ENV{SEEN})\n", run: "cmake -B out . ; test -e \"$SEEN\"", needs: "cmake"}}},
 	"Bazel and Buck":                        {why: absent},
