@@ -14,7 +14,7 @@ import (
 	"github.com/wI2L/jsondiff"
 )
 
-var documents = flag.Int("diff.documents", 100_000, "pairs of random documents to make patches for")
+var documents = flag.Int("diff.documents", 30_000, "pairs of random documents to make patches for")
 
 // randomValue returns a random document; names and scalars repeat, so that
 // patches meet equal values in unequal places.
