@@ -120,7 +120,7 @@ func TestDecideRefuses(t *testing.T) {
 	}{
 		"another digest": {func(w *guard.Signoff) { w.Digest[0]++ }, func(err error) bool { return errors.Is(err, ErrDigest) }},
 		"no digest":      {func(w *guard.Signoff) { w.Digest = [32]byte{} }, func(err error) bool { return errors.Is(err, ErrDigest) }},
-		"short reason":   {func(w *guard.Signoff) { w.Reason = " ab " }, func(err error) bool { return err != nil && strings.Contains(err.Error(), "3 characters") }},
+		"short reason":   {func(w *guard.Signoff) { w.Reason = " ab " }, func(err error) bool { return err != nil && strings.Contains(err.Error(), "3 visible characters") }},
 		"long reason":    {func(w *guard.Signoff) { w.Reason = strings.Repeat("x", 501) }, func(err error) bool { return err != nil }},
 	} {
 		for _, approve := range []bool{true, false} {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,10 @@ const (
 // could hold the pipe open.
 const drainTime = 2 * time.Second
 
+// byteOrderMark is what some runtimes write before their first text, or before
+// each. It is no part of the message.
+var byteOrderMark = []byte("\ufeff")
+
 // GarbageError says that the upstream printed a line that is no message. The
 // next call of Next goes on.
 type GarbageError struct {
@@ -43,6 +48,7 @@ const garbageKept = 200 // bytes of a line
 // io.EOF where Stop ended the upstream. It is for one goroutine.
 func (p *Process) Next() ([]byte, error) {
 	frame, err := p.frames.Next()
+	frame = bytes.TrimPrefix(frame, byteOrderMark)
 	var oversized *jsonrpc.FrameError
 	switch {
 	case err == nil && isMessage(frame):

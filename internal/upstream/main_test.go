@@ -36,7 +36,13 @@ var helpers = map[string]func(){
 		fmt.Fprint(os.Stderr, "reading settings\nno such \x1b[31mdatabase\n")
 		os.Exit(3)
 	},
-	"chatty":   func() { fmt.Println("Server listening…"); fmt.Println(); fmt.Println(" [1]"); echo() },
+	"chatty": func() {
+		fmt.Println("Server listening…")
+		fmt.Println()
+		fmt.Println(" [1]")
+		fmt.Println("\ufeff{}")
+		echo()
+	},
 	"flood":    flood,
 	"deaf":     func() { fmt.Println(`{"pid":1}`); block(false) },
 	"mute":     func() { block(false) },

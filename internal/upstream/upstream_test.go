@@ -221,6 +221,10 @@ func TestGarbageIsReportedAndTheSessionGoesOn(t *testing.T) {
 	if frame, err := p.Next(); err != nil || string(frame) != " [1]" {
 		t.Fatalf("got %q, %v", frame, err)
 	}
+	// A byte order mark is no part of the message behind it.
+	if frame, err := p.Next(); err != nil || string(frame) != "{}" {
+		t.Fatalf("got %q, %v", frame, err)
+	}
 	if err := p.Write([]byte(`{"a":1}`)); err != nil {
 		t.Fatal(err)
 	}
