@@ -97,16 +97,20 @@ type Detail struct {
 	Arguments json.RawMessage `json:"arguments"` // canonical; null once removed by retention
 	// ArgumentsLeftOut is the size in bytes of arguments that an answer in brief
 	// leaves out; Arguments is null then.
-	ArgumentsLeftOut int        `json:"argumentsLeftOut,omitempty"`
-	Diff             Diff       `json:"diff"`
-	Effects          []Effect   `json:"effects"`
-	Decisions        []Decision `json:"decisions"`
-	Receipt          *Receipt   `json:"receipt"`
-	Claim            string     `json:"claim,omitempty"` // the agent's stated reason; nothing but its claim
-	ServerVersion    string     `json:"serverVersion,omitempty"`
-	Definition       string     `json:"definition"` // digest of the tool's definition
-	PolicyHash       string     `json:"policyHash"`
-	Sensitive        bool       `json:"sensitive,omitempty"`
+	ArgumentsLeftOut int  `json:"argumentsLeftOut,omitempty"`
+	Diff             Diff `json:"diff"`
+	// Output is what a command printed in a sandbox; no approval binds it. Attempt is
+	// what it did there where it was not contained: that is not what will run.
+	Output        string         `json:"output,omitempty"`
+	Attempt       *guard.ExecRun `json:"attempt,omitempty"`
+	Effects       []Effect       `json:"effects"`
+	Decisions     []Decision     `json:"decisions"`
+	Receipt       *Receipt       `json:"receipt"`
+	Claim         string         `json:"claim,omitempty"` // the agent's stated reason; nothing but its claim
+	ServerVersion string         `json:"serverVersion,omitempty"`
+	Definition    string         `json:"definition"` // digest of the tool's definition
+	PolicyHash    string         `json:"policyHash"`
+	Sensitive     bool           `json:"sensitive,omitempty"`
 }
 
 // Hazard is something that a reviewer must not miss; it blocks batch approval.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -54,6 +55,9 @@ func (k execKind) plan(ctx context.Context, b *Binding, in Input, at resolved) (
 	if err != nil {
 		return guard.Preview{}, err
 	}
+	if b.dialect == DialectWorkspace {
+		c.folder = folderIn(c.folder, in.Roots)
+	}
 	text := k.text(b, c, at)
 	if in.Commands == nil {
 		return text, nil
@@ -83,6 +87,15 @@ func (k execKind) plan(ctx context.Context, b *Binding, in Input, at resolved) (
 		ran.Effects = []guard.Effect{}
 	}
 	return ran, nil
+}
+
+// folderIn is the folder that a call names, in full; the first workspace folder
+// where it names none.
+func folderIn(name string, roots []string) string {
+	if filepath.IsAbs(name) || len(roots) == 0 {
+		return name
+	}
+	return filepath.Join(roots[0], name)
 }
 
 // notRun says in a preview of the text why there is no other.

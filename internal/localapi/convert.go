@@ -66,7 +66,7 @@ func detailOf(a guard.Approval, now guard.Now) client.Detail {
 	// Arguments are at least "{}": where there are none the content was removed.
 	d.Pruned = len(a.Args) == 0
 	out := client.Detail{
-		Approval: approvalOf(a, now), Arguments: rawJSON(a.Args), Diff: d,
+		Approval: approvalOf(a, now), Arguments: rawJSON(a.Args), Diff: d, Output: a.Preview.Output, Attempt: a.Preview.Attempt,
 		Effects: []client.Effect{}, Decisions: []client.Decision{},
 		Claim: a.Claim, ServerVersion: a.ServerVersion, Definition: digestText(a.Definition), PolicyHash: a.PolicyHash, Sensitive: a.Sensitive,
 	}

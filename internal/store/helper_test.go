@@ -187,7 +187,7 @@ func approval(v guard.Session, c guard.CallID, n string) guard.Approval {
 		Server: v.Server, Tool: "write_file", Tier: guard.T1ReversibleWrite, Digest: digest.Sum([]byte(n)), ArgsRaw: digest.Sum([]byte("raw" + n)),
 		Definition: digest.Sum([]byte("definition")), Args: []byte(`{"content":"` + n + `","path":"a"}`), RequestedBy: v.Origin,
 		Preview: guard.Preview{
-			Summary: "edit a (+1 −1)",
+			Summary: "edit a (+1 −1)", Output: "what it printed " + n, Attempt: &guard.ExecRun{Exit: 1},
 			Change: guard.Change{Type: guard.ChangeUnified, Text: text, Patch: []byte(`[{"op":"test"}]`), Preview: []byte(`[]`), Added: 1, Removed: 1,
 				Facts: guard.Facts{SQL: &guard.SQLFacts{Text: "SELECT 1", Params: []byte(`[1]`)}}},
 			Effects: []guard.Effect{{Kind: "file.write", Resource: guard.Target{Kind: "file", Key: "/ws/a", Path: "a", Root: "/ws", Write: true}}},

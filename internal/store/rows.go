@@ -25,7 +25,8 @@ type row struct {
 	Patch  digest.Digest `json:"patch_blob,omitzero"`
 	Values digest.Digest `json:"values_blob,omitzero"`
 	Facts  digest.Digest `json:"facts_blob,omitzero"`
-	Pruned bool          `json:"pruned,omitempty"` // the blobs are gone
+	Ran    digest.Digest `json:"ran_blob,omitzero"` // what a command printed and tried in a sandbox
+	Pruned bool          `json:"pruned,omitempty"`  // the blobs are gone
 }
 
 // blob is a content on its way into the database.
@@ -51,9 +52,11 @@ func (s *Store) split(a guard.Approval) (*row, []blob) {
 	r.Patch = keep(a.Preview.Change.Patch)
 	r.Values = keep(a.Preview.Change.Preview)
 	r.Facts = keep(packFacts(a.Preview.Change.Facts))
+	r.Ran = keep(packRan(a.Preview))
 	r.Approval.Args = nil
 	r.Preview.Change.Text, r.Preview.Change.Patch, r.Preview.Change.Preview = "", nil, nil
 	r.Preview.Change.Facts = guard.Facts{}
+	r.Preview.Output, r.Preview.Attempt = "", nil
 	return r, blobs
 }
 
@@ -85,6 +88,12 @@ func (r *row) fill(tx *bolt.Tx, a *guard.Approval) error {
 		{r.Patch, func(c []byte) error { a.Preview.Change.Patch = c; return nil }},
 		{r.Values, func(c []byte) error { a.Preview.Change.Preview = c; return nil }},
 		{r.Facts, func(c []byte) error { return json.Unmarshal(c, &a.Preview.Change.Facts) }},
+		{r.Ran, func(c []byte) error {
+			var kept ran
+			err := json.Unmarshal(c, &kept)
+			a.Preview.Output, a.Preview.Attempt = kept.Output, kept.Attempt
+			return err
+		}},
 	} {
 		if part.sum.IsZero() {
 			continue
@@ -112,9 +121,27 @@ func packFacts(f guard.Facts) []byte {
 	return out
 }
 
+// ran is what a preview holds of a command's run beside the change.
+type ran struct {
+	Output  string         `json:"output,omitempty"`
+	Attempt *guard.ExecRun `json:"attempt,omitempty"`
+}
+
+// packRan is the content that keeps it, empty for none.
+func packRan(p guard.Preview) []byte {
+	if p.Output == "" && p.Attempt == nil {
+		return nil
+	}
+	out, err := json.Marshal(ran{p.Output, p.Attempt})
+	if err != nil {
+		return nil // text and numbers alone: they can be spelled
+	}
+	return out
+}
+
 func (r *row) blobs() []digest.Digest {
 	var out []digest.Digest
-	for _, d := range []digest.Digest{r.Args, r.Text, r.Patch, r.Values, r.Facts} {
+	for _, d := range []digest.Digest{r.Args, r.Text, r.Patch, r.Values, r.Facts, r.Ran} {
 		if !d.IsZero() {
 			out = append(out, d)
 		}

@@ -222,14 +222,14 @@ func TestPrune(t *testing.T) {
 	}
 	o.Clock.(*fakeClock).advance(time.Minute, time.Minute)
 	got := must(s.Prune(ctx, o.Clock.Now().Wall))(t)
-	// Of a: text and arguments. Patch and values are the same everywhere.
-	if got.Approvals != 2 || got.Blobs != 2 || got.Bytes == 0 || got.Calls != 2 {
+	// Of a: text, arguments and output. Patch and values are the same everywhere.
+	if got.Approvals != 2 || got.Blobs != 3 || got.Bytes == 0 || got.Calls != 2 {
 		t.Errorf("pruned %+v", got)
 	}
-	if a := must(s.Approval(old.ID))(t); a.Args != nil || a.Preview.Change.Text != "" || a.Preview.Summary == "" {
+	if a := must(s.Approval(old.ID))(t); a.Args != nil || a.Preview.Change.Text != "" || a.Preview.Output != "" || a.Preview.Attempt != nil || a.Preview.Summary == "" {
 		t.Errorf("the old one: %+v", a)
 	}
-	if a := must(s.Approval(live.ID))(t); a.Preview.Change.Text != live.Preview.Change.Text || len(a.Args) == 0 {
+	if a := must(s.Approval(live.ID))(t); a.Preview.Change.Text != live.Preview.Change.Text || a.Preview.Output != live.Preview.Output || a.Preview.Attempt == nil || len(a.Args) == 0 {
 		t.Errorf("the live one: %+v", a)
 	}
 	if got := must(s.Prune(ctx, o.Clock.Now().Wall))(t); got != (Pruned{}) {

@@ -213,6 +213,9 @@ func (m *Model) paneRule(w int) string {
 		return m.rule(row{{m.th.Prompt, m.pen.text("/")}, {m.th.Input, m.pen.text(m.pane.search.value())}, {m.th.Prompt, m.pen.text("_")}}, nil, w)
 	}
 	name := map[string]string{"unified": "diff", "json_patch": "changed values", "json_diff": "changed values", "exec": "command", "message": "message", "http": "request", "sql": "statement"}[it.detail.Diff.Type]
+	if _, ok := it.detail.Diff.Command(); ok {
+		name = "what a command changes"
+	}
 	st := m.th.Dim
 	switch {
 	case !it.loaded || it.err != "":

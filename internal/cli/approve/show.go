@@ -121,6 +121,7 @@ func (p *page) detail(d client.Detail) {
 	p.effects(d.Effects)
 	p.line()
 	p.change(d.Diff)
+	p.ran(d)
 	p.outcome(d)
 	if d.Post && d.Status == client.Executed {
 		p.line()
@@ -217,16 +218,45 @@ func (p *page) change(d client.Diff) {
 		p.unified(d.Bytes())
 		return
 	}
+	if t, ok := d.Command(); ok {
+		p.inset([]byte(t.Head))
+		p.inset([]byte(t.Run))
+		p.unified([]byte(t.Changes))
+		return
+	}
 	if d.Type == "opaque" {
 		p.line(a.text(yellow, "effect not computed; you approve the arguments:"))
 	}
 	if p.values(d.Preview) {
 		return
 	}
-	// Set in, so that no line of it can pass for one of this program's own. The
-	// lines of a unified diff begin with their signs.
-	for _, l := range a.safe.Lines(d.Bytes()) {
+	p.inset(d.Bytes())
+}
+
+// inset writes a text set in, so that no line of it can pass for one of this
+// program's own. The lines of a unified diff begin with their signs.
+func (p *page) inset(text []byte) {
+	a := p.app
+	for _, l := range a.safe.Lines(text) {
 		p.line(a.text(plain, "  "), cell{text: l})
+	}
+}
+
+// ran writes what a command did in a sandbox beside what would change: what it
+// wanted, where it was not contained, and what it printed.
+func (p *page) ran(d client.Detail) {
+	a := p.app
+	if d.Attempt != nil {
+		p.line()
+		p.line(a.text(yellow, "in the sandbox; not what will run"))
+		for _, s := range client.Attempted(d.Attempt) {
+			p.line(a.text(plain, "  "+s))
+		}
+	}
+	if d.Output != "" {
+		p.line()
+		p.line(a.text(dim, "what the run printed; you do not decide on this"))
+		p.inset([]byte(d.Output))
 	}
 }
 

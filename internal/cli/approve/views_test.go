@@ -12,11 +12,56 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
 	view "github.com/mcpguard/mcpguard/internal/tui/change"
 )
 
 // viewed is a change of each kind, spelled as the daemon spells it.
-func viewed() map[string]client.Diff {
+func viewed() map[string]client.Detail {
+	out := commanded()
+	for name, d := range changes() {
+		out[name] = client.Detail{Diff: d}
+	}
+	return out
+}
+
+const commandHead = "folder    /home/me/shop\nrun by    a shell of the server\nprograms  make\ncommand\nmake all\nexit code 0\nnew in lib: 3 files\n"
+
+// commanded are commands that ran in a sandbox. Their lines contain what follows
+// them.
+func commanded() map[string]client.Detail {
+	run := func(text string, line string, r guard.ExecRun) client.Detail {
+		d := client.Detail{Diff: client.NewDiff("exec", text), Output: "built\n\ufffd\nexit code 1\n"}
+		d.Diff.Exec = &guard.ExecFacts{Line: line, Folder: "/home/me/shop", Parsed: true, Run: &r}
+		return d
+	}
+	line := "make all\nexit code 0\nnew in lib: 3 files"
+	text, _ := diff.Unified(diff.File{Path: "a.txt", Data: []byte("one\n"), Exists: true, Mode: 0o644}, diff.File{Path: "a.txt", Data: []byte("two\n-- x\nnew folder no\n"), Exists: true, Mode: 0o755}, diff.Options{})
+	changed := string(text) + "new folder dist/a b/b (mode 0755)\nnew link dist/to → ../a.txt\ntime of b.txt changes\n" + "git file .git/index: modify\n"
+	created, _ := diff.Unified(diff.File{Path: "z.txt"}, diff.File{Path: "z.txt", Data: []byte("z"), Exists: true, Mode: 0o644}, diff.Options{})
+	changed += string(created)
+	argv := run("folder    /home/me/shop\nargv      "+fmt.Sprintf("%q", []string{"false", "exit code 3"})+"\nexit code 3\nnew folder x (mode 0700)\n", "", guard.ExecRun{Exit: 3, Files: 1})
+	argv.Diff.Exec.Argv = []string{"false", "exit code 3"}
+	tried := client.Detail{Diff: changes()["exec"], Output: "connecting\n", Attempt: &guard.ExecRun{
+		Exit: 7, Files: 2, Wanted: []guard.ExecWant{{Kind: "network", What: "192.0.2.1:80"}, {Kind: "path", What: "/etc/x\ny"}}, Left: []string{"sleep"}, Failed: []string{"a rename"}, Cut: true, Git: []string{"refs/heads/main: a → b"},
+	}}
+	tried.Diff.Exec = &guard.ExecFacts{}
+	not := client.Detail{Diff: client.NewDiff("exec", "not run in a sandbox: the kernel is old\n"+commandHead)}
+	not.Diff.Exec = &guard.ExecFacts{NotRun: "the kernel is old"}
+	return map[string]client.Detail{
+		"exec contained": run(commandHead+"exit code 0\ngit: refs/heads/main moves from a to b\nnew in node_modules: 812 files, 3400 bytes, which the repository ignores\n"+changed,
+			line, guard.ExecRun{Files: 817, Git: []string{"refs/heads/main moves from a to b"}, Folded: []guard.ExecFolded{{Folder: "node_modules", Files: 812, Bytes: 3400}}}),
+		"exec changes nothing":      run(commandHead+"ended by signal 9\n", line, guard.ExecRun{Signal: 9}),
+		"exec contained argv":       argv,
+		"exec taken back":           run("take back what a command changed\nexit code 0\n"+changed, "", guard.ExecRun{Files: 5}),
+		"exec of another text":      run(commandHead+"exit code 0\n"+changed, "another line", guard.ExecRun{Files: 5}),
+		"exec that wanted":          tried,
+		"exec not run in a sandbox": not,
+	}
+}
+
+// changes is a change of each kind without more.
+func changes() map[string]client.Diff {
 	unified := func(kind, before, after string) client.Diff {
 		text, _ := diff.Unified(diff.File{Path: "conf/app.yaml", Data: []byte(before), Exists: before != "", Mode: 0o644},
 			diff.File{Path: "conf/app.yaml", Data: []byte(after), Exists: after != "", Mode: 0o755}, diff.Options{Context: 60})
@@ -88,9 +133,9 @@ func drawn(kind, word string) bool {
 
 // painted reads a change in the console from its beginning to its end, and
 // returns every row that was on the screen.
-func painted(t *testing.T, d client.Diff, o view.Options, w int) string {
+func painted(t *testing.T, d client.Detail, o view.Options, w int) string {
 	t.Helper()
-	v := view.New(client.Detail{Diff: d}, o)
+	v := view.New(d, o)
 	v.SetSize(w, 7)
 	v.UnfoldAll()
 	var out strings.Builder
@@ -99,13 +144,14 @@ func painted(t *testing.T, d client.Diff, o view.Options, w int) string {
 		if v.AtEnd() {
 			break
 		}
-		if _, _, percent, _ := v.Seen(); percent == 100 {
+		if _, _, percent, _ := v.Seen(); percent == 100 && d.Output == "" {
 			t.Errorf("all of it counts as seen before its end was on the screen:\n%s", out.String())
 		}
 		v.Scroll(7)
 	}
-	if _, _, percent, last := v.Seen(); percent != 100 || !last {
-		t.Errorf("read to its end, %d %% of it counts as seen", percent)
+	folded := d.Diff.Exec != nil && d.Diff.Exec.Run != nil && len(d.Diff.Exec.Run.Folded) > 0
+	if _, _, percent, last := v.Seen(); percent != 100 != folded || !last {
+		t.Errorf("read to its end, %d %% of it counts as seen; folded %v", percent, folded)
 	}
 	return out.String()
 }
@@ -117,14 +163,15 @@ func TestConsoleShowsWhatShowPrints(t *testing.T) {
 	for name, d := range viewed() {
 		t.Run(name, func(t *testing.T) {
 			p := (&app{}).page()
-			p.change(d)
+			p.change(d.Diff)
+			p.ran(d)
 			var want []string
 			for line := range strings.Lines(p.buf.String()) {
 				line = strings.TrimSuffix(line, "\n")
 				if strings.HasPrefix(line, `\ No newline`) {
 					line = "no newline at the end"
 				}
-				if m := fileHeader.FindStringSubmatch(line); m != nil && d.Type != "opaque" {
+				if m := fileHeader.FindStringSubmatch(line); m != nil && d.Diff.Type != "opaque" {
 					want = append(want, spoken(m[2])...)
 					continue
 				}
@@ -141,7 +188,7 @@ func TestConsoleShowsWhatShowPrints(t *testing.T) {
 				}
 				missing := want[:0:0]
 				for _, w := range want {
-					if got[w]--; got[w] < 0 && !drawn(d.Type, w) {
+					if got[w]--; got[w] < 0 && !drawn(d.Diff.Type, w) {
 						missing = append(missing, w)
 					}
 				}
@@ -161,16 +208,16 @@ func TestConsoleShowsWhatShowPrints(t *testing.T) {
 func TestShowPrintsWhatChanges(t *testing.T) {
 	for name, d := range viewed() {
 		p := (&app{}).page()
-		p.change(d)
+		p.change(d.Diff)
 		got := map[string]bool{}
 		for _, w := range spoken(p.buf.String()) {
 			got[w] = true
 		}
-		for _, w := range append(spoken((&app{}).safe.Bytes([]byte(d.Preview)).String()), spoken(d.Text)...) {
+		for _, w := range append(spoken((&app{}).safe.Bytes([]byte(d.Diff.Preview)).String()), spoken(d.Diff.Text)...) {
 			switch w {
 			case "op", "path", "from", "to", "fromPath":
 			default:
-				if d.Type != "opaque" && !drawn(d.Type, w) && !got[w] && !strings.Contains(p.buf.String(), w) {
+				if d.Diff.Type != "opaque" && !drawn(d.Diff.Type, w) && !got[w] && !strings.Contains(p.buf.String(), w) {
 					t.Errorf("%s: %q is not printed:\n%s", name, w, p.buf.String())
 				}
 			}

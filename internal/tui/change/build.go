@@ -28,6 +28,9 @@ func present(raw []byte) bool { return len(raw) > 0 && string(raw) != "null" && 
 // build makes one of the texts of an approval.
 func build(d client.Detail, which int) *doc {
 	b := &builder{doc: &doc{whole: -1}}
+	if d.Diff.Exec != nil && d.Diff.Exec.Run != nil {
+		b.unread = len(d.Diff.Exec.Run.Folded)
+	}
 	text := textOf(d.Diff)
 	if which != docShown && text == "" {
 		text = string(arguments(d))
@@ -71,7 +74,7 @@ func (b *builder) shown(d client.Detail, text string) {
 	case "unified", "json_patch", "json_diff":
 		b.textBeside(d, text, rows)
 	case "exec":
-		b.command(text)
+		b.exec(d, text)
 	case "message":
 		b.letter(text)
 	case "http":
@@ -137,13 +140,16 @@ type builder struct {
 	*doc
 	out  strings.Builder
 	rest string // what follows the lines made, to be read as a unified diff
+	part bool   // rest is not the whole text of the change
+	// after adds what follows rest; nil for nothing.
+	after func()
 }
 
 func (b *builder) done() *doc {
 	d := b.doc
 	from := b.out.Len()
 	d.made = len(d.off)
-	if b.rest != "" {
+	if b.rest != "" && !b.part {
 		d.whole = from
 	}
 	switch {
@@ -154,6 +160,15 @@ func (b *builder) done() *doc {
 	}
 	if b.rest != "" {
 		d.unified(from)
+	}
+	if b.after != nil {
+		if !strings.HasSuffix(d.text, "\n") {
+			d.text += "\n"
+		}
+		b.out.Reset()
+		b.out.WriteString(d.text)
+		b.after()
+		d.text = b.out.String()
 	}
 	d.finish()
 	return d

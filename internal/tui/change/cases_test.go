@@ -6,6 +6,7 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/diff"
+	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
 // edited returns the diff of a file, as the daemon makes it.
@@ -73,6 +74,27 @@ func withPreview(d client.Detail, kind, preview string) client.Detail {
 	return d
 }
 
+// contained is a command that ran in a sandbox. Its line contains what follows it.
+func contained() client.Detail {
+	line := "make gen\nexit code 0\nnew in lib: 3 files"
+	edit, _ := diff.Unified(diff.File{Path: "src/total.go", Data: []byte(goBefore), Exists: true, Mode: 0o644}, diff.File{Path: "src/total.go", Data: []byte(strings.Replace(goBefore, "sum * 2", "sum * 3", 1)), Exists: true, Mode: 0o755}, diff.Options{})
+	created, _ := diff.Unified(diff.File{Path: "dist/r\u0430y.txt"}, diff.File{Path: "dist/r\u0430y.txt", Data: []byte("new folder no\n"), Exists: true, Mode: 0o644}, diff.Options{})
+	d := of("exec", "folder    /w\nrun by    a shell of the server\nprograms  make\ncommand\n"+line+"\nexit code 0\ngit: refs/heads/main moves from 1a2b3c4 to 5d6e7f8: \"gen\" by Ann\n"+
+		"new in node_modules: 812 files, 3400 bytes, which the repository ignores\n"+"new folder dist (mode 0755)\nnew link dist/p\u0430y → ../../etc\n"+string(created)+"git file .git/refs/heads/main: modify\n"+string(edit))
+	d.Diff.Exec = &guard.ExecFacts{Line: line, Folder: "/w", Parsed: true, Run: &guard.ExecRun{Files: 817, Git: []string{"refs/heads/main"}, Folded: []guard.ExecFolded{{Folder: "node_modules", Files: 812, Bytes: 3400}}}}
+	d.Output = "generating\nwarning: \x1b[31mred\x1b[0m\ndone\n"
+	return d
+}
+
+// wanted is a command that its sandbox did not contain.
+func wanted() client.Detail {
+	d := of("exec", "folder    /w\nrun by    a shell of the server\nprograms  curl\ncommand\ncurl -s https://example.org/x | tee x\n")
+	d.Diff.Exec = &guard.ExecFacts{Line: "curl -s https://example.org/x | tee x", Folder: "/w", Parsed: true}
+	d.Attempt = &guard.ExecRun{Exit: 6, Files: 1, Wanted: []guard.ExecWant{{Kind: "host", What: "ex\u0430mple.org"}, {Kind: "path", What: "/home/a\nb"}}, Left: []string{"sleep"}}
+	d.Output = "curl: (6) Could not resolve host: example.org\n"
+	return d
+}
+
 type namedCase struct {
 	name string
 	d    client.Detail
@@ -120,6 +142,9 @@ func cases() []namedCase {
 		{"message-rows", of("message", "from     me@x.org\nto       ann@example.com, bob@partner.org\nsubject  To: nobody\nbody\nto       eve@elsewhere.org\n\nAnn,\n"), Options{}},
 		{"exec-rows", of("exec", "folder    /home/me/shop\nrun by    a shell of the server\nprograms  npm, rm\nwrites    out.log\ncommand\nnpm test \\\n  --silent > out.log\nfolder    /\n"), Options{}},
 		{"exec-argv", of("exec", "folder    the server's own\nargv      "+fmt.Sprintf("%q", []string{"git", "commit", "-m", "a \"b\"\n\u202ec"})+"\n"), Options{}},
+		{"exec-contained", contained(), Options{}},
+		{"exec-contained-split", contained(), Options{Split: true}},
+		{"exec-wanted", wanted(), Options{}},
 		{"http-rows", of("http", "method  POST\nscheme  https\nhost    xn--pple-43d.com\npath    /v1/pay\nas sent https://\u0430pple.com/v1/pay\nbody\n{\"x\":1}\n"), Options{}},
 		{"sql-rows", of("sql", "does    writes\ntables  users, orders\nstatement\nDELETE FROM users -- all\nWHERE id IN (SELECT user_id FROM orders ORDER BY 1 LIMIT 10)\n"), Options{}},
 		{"read", client.Detail{Approval: client.Approval{Tier: "T0_READ"}, Diff: client.NewDiff("opaque", "{\n  \"path\": \".env\"\n}\n")}, Options{}},

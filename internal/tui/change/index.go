@@ -26,6 +26,7 @@ const (
 	kindWarn                    // our own words, not to be missed
 	kindField                   // a name and its value; has a cut
 	kindRow                     // a path, an old and a new value; has a cut
+	kindEntry                   // what becomes of a path that has no diff
 )
 
 // segment is a run of lines of one kind. A change has n deletions and then ins
@@ -71,6 +72,8 @@ type doc struct {
 	nested  bool              // the lines have signs of their own
 	whole   int               // byte at which the whole text of the change begins, as it came; -1 where it is not there
 	aside   bool              // it is not the change: to read it is not to have seen that
+	entries bool              // a diff has lines beside it for paths without one
+	unread  int               // lines of the change that are nowhere, and so never seen
 	lang    language          // of the file at hand, while indexing
 	highest uint32
 }
@@ -170,6 +173,7 @@ type diffParser struct {
 	old, new         uint32 // numbers of the next lines
 	oldLeft, newLeft uint32 // lines that the hunk still has
 	inHunk           bool   // the last line belongs to a hunk
+	entry            bool   // the last line is one for a path without a diff
 	name             string // of the file, where its "---" and "+++" would repeat it
 }
 
@@ -195,6 +199,16 @@ func (p *diffParser) line(at int, s string) {
 		p.oldLeft, p.newLeft = p.oldLeft-1, p.newLeft-1
 	default:
 		p.oldLeft, p.newLeft, p.inHunk = 0, 0, false
+		if p.entries && entryLine(s) {
+			if !p.entry { // those in a row are one hunk
+				p.lang = noLanguage
+				p.header()
+			}
+			p.entry = true
+			p.add(at, kindEntry, 0, 0, 0)
+			return
+		}
+		p.entry = false
 		p.outside(at, s)
 	}
 }

@@ -2,6 +2,7 @@ package change
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
@@ -196,7 +197,7 @@ func (v *View) spell(seg, line int, text string, from, to int, yield func(piece)
 	c, ok := v.doc.cutOf(line)
 	sp := v.safe
 	if sp.identity = v.identity(seg, line); sp.identity {
-		sp.doubt = doubtful(text)
+		sp.doubt = doubtful(text, v.doc.segs[seg].kind)
 	}
 	if ok && s.kind == kindRow && !v.o.Raw && from == 0 {
 		v.spellRow(c, part, classes, each, &stopped)
@@ -212,18 +213,31 @@ func (v *View) spell(seg, line int, text string, from, to int, yield func(piece)
 func (v *View) identity(seg, line int) bool {
 	c, _ := v.doc.cutOf(line)
 	k := v.doc.segs[seg].kind
-	return c.identity || k == kindFile || k == kindMeta || k == kindHidden
+	return c.identity || k == kindFile || k == kindEntry || k == kindMeta || k == kindHidden
 }
 
+// arrow stands between a link and what it leads to, as the program writes it.
+const arrow = " → "
+
 // doubtful tells of a name which bytes of it belong to letters that could deceive.
-func doubtful(name string) func(from, to int) bool {
-	marked := safetext.Deceptive(name)
+func doubtful(name string, k kind) func(from, to int) bool {
+	var marked []bool
+	parts := []string{name}
+	if k == kindEntry {
+		parts = strings.Split(name, arrow)
+	}
+	for i, part := range parts {
+		if i > 0 {
+			marked = append(marked, make([]bool, len(arrow))...)
+		}
+		marked = append(marked, safetext.Deceptive(part)...)
+	}
 	return func(from, to int) bool { return slices.Contains(marked[from:to], true) }
 }
 
 // hazardous reports whether a line is marked as such at the start of its row.
 func (v *View) hazardous(seg, line int, text string) bool {
-	return hazardous(text) || v.identity(seg, line) && !plainASCII(text) && doubtful(text)(0, len(text))
+	return hazardous(text) || v.identity(seg, line) && !plainASCII(text) && doubtful(text, v.doc.segs[seg].kind)(0, len(text))
 }
 
 // spellRow yields a row of a patch: path, old and new value, with signs between.

@@ -207,6 +207,12 @@ func (v *View) foldRow(s segment) string {
 	if s.n == 1 {
 		words = " unchanged line"
 	}
+	if s.kind == kindText {
+		words = " lines that it printed, folded"
+		if s.n == 1 {
+			words = " line that it printed, folded"
+		}
+	}
 	dots := v.sign("⋯ ", "... ")
 	l := safetext.Concat(safetext.Line{}.Pad(v.gutter(-1)), dots, v.safe.st.Text(strconv.Itoa(int(s.n))+words))
 	return v.paintWords(v.o.Theme.Fold, l)
@@ -253,6 +259,11 @@ func (v *View) base(s segment, line int) (base, byte) {
 		}
 		return baseAdd, '+'
 	case kindFile:
+		return baseFile, ' '
+	case kindEntry:
+		if strings.HasPrefix(v.doc.content(line), gitFile) { // what they mean stands above
+			return baseMeta, ' '
+		}
 		return baseFile, ' '
 	case kindMeta, kindHidden:
 		return baseMeta, ' '

@@ -58,6 +58,7 @@ func newTally(d *doc) *tally {
 			t.seenHunks++
 		}
 	}
+	t.total = whole * d.unread
 	for _, s := range d.segs {
 		if s.kind != kindHidden && !s.foldable {
 			for i := range s.lines() {
@@ -155,7 +156,8 @@ func (t *tally) last() bool { return len(t.hunks) == 0 || t.hunks[len(t.hunks)-1
 // are, the share of the text, rounded down, and whether the last hunk is among
 // those painted. Lines of up to 80 bytes count alike, longer ones by their
 // length, and of a line that was cut at the edge of the pane what was painted of
-// it; unchanged lines in a fold never count.
+// it; unchanged lines and output in a fold never count. Files that are nowhere but
+// in a line for their folder stay unread, a line for each folder.
 //
 // Where the text for reading holds the whole text of the change, all is counted
 // there: rows of values and lines alike have to be painted, and a line counts in

@@ -1,0 +1,64 @@
+package change
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestOutputIsFoldedAndFound reads what a command changes: what it printed is not
+// shown and not counted, but found; files that are nowhere stay unread.
+func TestOutputIsFoldedAndFound(t *testing.T) {
+	v := New(contained(), Options{})
+	v.SetSize(120, 200)
+	shown := func() string { return strings.Join(v.Render(), "\n") }
+	if got := shown(); strings.Contains(got, "generating") || !strings.Contains(got, "3 lines that it printed, folded") {
+		t.Fatalf("the output is not folded:\n%s", got)
+	}
+	if _, _, percent, last := v.Seen(); percent >= 100 || !last {
+		t.Errorf("the files of a folded folder count as read: %d %%", percent)
+	}
+	if n := v.Search("generating"); n != 1 {
+		t.Fatalf("%d matches", n)
+	}
+	v.NextMatch()
+	if got := shown(); !strings.Contains(got, "generating") {
+		t.Errorf("what was found is not shown:\n%s", got)
+	}
+	whole := contained()
+	whole.Diff.Exec.Run.Folded = nil
+	v = New(whole, Options{})
+	v.SetSize(120, 200)
+	v.Render()
+	if _, _, percent, last := v.Seen(); percent != 100 || !last {
+		t.Errorf("read without its output, %d %% counts as seen", percent)
+	}
+	for raw, o := range map[string]Options{"raw": {Raw: true}, "document": {Document: true}} {
+		v := New(contained(), o)
+		v.SetSize(120, 200)
+		v.Render()
+		if _, _, percent, _ := v.Seen(); percent >= 100 {
+			t.Errorf("%s: the files of a folded folder count as read", raw)
+		}
+	}
+}
+
+// TestEachFileOfACommandIsAHunk goes from one changed path to the next.
+func TestEachFileOfACommandIsAHunk(t *testing.T) {
+	v := New(contained(), Options{})
+	v.SetSize(120, 1)
+	var tops []string
+	for range 20 {
+		top := strings.TrimSpace(v.Render()[0])
+		if n := len(tops); n > 0 && tops[n-1] == top {
+			break
+		}
+		tops = append(tops, top)
+		v.NextHunk()
+	}
+	got := strings.Join(tops, "\n")
+	for _, want := range []string{"command\n", "run once in a sandbox", "new folder dist", "git file .git/refs/heads/main", "@@ -", "what the run printed, 3 lines"} {
+		if !strings.Contains(got+"\n", want) {
+			t.Errorf("%q begins no hunk:\n%s", want, got)
+		}
+	}
+}
