@@ -31,13 +31,14 @@ var refused = map[int]string{
 // watched calls are looked at by the supervisor, whatever their arguments.
 var watched = map[int]string{
 	unix.SYS_CONNECT: "connect", unix.SYS_SENDTO: "sendto", unix.SYS_SENDMSG: "sendmsg", unix.SYS_SENDMMSG: "sendmmsg",
-	unix.SYS_KILL: "kill",
+	unix.SYS_KILL: "kill", unix.SYS_RT_SIGQUEUEINFO: "rt_sigqueueinfo", unix.SYS_RT_TGSIGQUEUEINFO: "rt_tgsigqueueinfo", unix.SYS_PIDFD_OPEN: "pidfd_open",
+	unix.SYS_SOCKET: "socket", unix.SYS_SOCKETPAIR: "socketpair", unix.SYS_BIND: "bind",
 }
 
 // pathCall says how a call names a path: the arguments of the folder it is
 // relative to (-1 for the working folder) and of the text.
 type pathCall struct {
-	dir, path   int
+	dir, path   int  // path -1: the call names an open file, dir, and no path
 	dir2, path2 int  // of a second path; path2 0 for none
 	flags       int  // argument of the flags of open; 0 for none
 	write       bool // it changes what the path names, or its folder
@@ -74,6 +75,17 @@ var pathCalls = func() map[int]pathCall {
 		unix.SYS_UTIMENSAT:  {dir: 0, path: 1, write: true},
 		unix.SYS_SETXATTR:   {dir: -1, path: 0, write: true},
 		unix.SYS_LSETXATTR:  {dir: -1, path: 0, write: true, self: true},
+
+		unix.SYS_REMOVEXATTR:   {dir: -1, path: 0, write: true},
+		unix.SYS_LREMOVEXATTR:  {dir: -1, path: 0, write: true, self: true},
+		unix.SYS_FCHMODAT2:     {dir: 0, path: 1, write: true},
+		unix.SYS_SETXATTRAT:    {dir: 0, path: 1, write: true},
+		unix.SYS_REMOVEXATTRAT: {dir: 0, path: 1, write: true},
+		unix.SYS_FILE_SETATTR:  {dir: 0, path: 1, write: true},
+		unix.SYS_FCHMOD:        {dir: 0, path: -1, write: true},
+		unix.SYS_FCHOWN:        {dir: 0, path: -1, write: true},
+		unix.SYS_FSETXATTR:     {dir: 0, path: -1, write: true},
+		unix.SYS_FREMOVEXATTR:  {dir: 0, path: -1, write: true},
 	}
 	for n, c := range olderPathCalls {
 		m[n] = c

@@ -110,7 +110,7 @@ func (c *capture) entry(rel string, there, had bool) error {
 		if err := unix.Lstat(c.after(rel), &after); err != nil {
 			return &os.PathError{Op: "lstat", Path: c.after(rel), Err: err}
 		}
-		there = !isWhiteout(&after)
+		there = c.now.copied || !isWhiteout(&after)
 	}
 	if had && !time.Unix(before.Ctim.Unix()).Before(c.started) {
 		c.report(report{Moved: []byte(c.lower(rel))})
@@ -306,6 +306,9 @@ func (c *capture) content(path string, keep bool) (size int64, sum string, err e
 	c.sum.Reset()
 	for {
 		n, err := f.Read(c.buf)
+		if keep && c.at+int64(n) > c.order.Limits.Written {
+			return 0, "", errFull // of holes a file may have far more than blocks
+		}
 		c.sum.Write(c.buf[:n])
 		if keep && n > 0 {
 			if _, err := c.out.Write(c.buf[:n]); err != nil {
@@ -322,6 +325,9 @@ func (c *capture) content(path string, keep bool) (size int64, sum string, err e
 		}
 	}
 }
+
+// errFull says that the files hold more than a run may write.
+var errFull = errors.New("more is written than a run may write")
 
 // xattrsOf returns the extended attributes that belong to a file, without those
 // that an overlay keeps for itself.

@@ -78,6 +78,9 @@ func becomeCommand() error {
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("closing descriptors: %w", err)
 	}
+	if err := setSignals(sigDefault); err != nil {
+		return fmt.Errorf("setting signals back: %w", err)
+	}
 	err = unix.Exec(path, o.Argv, o.Env)
 	_, _ = unix.Write(2, []byte(o.Argv[0]+": "+err.Error()+"\n"))
 	os.Exit(126)
@@ -129,7 +132,10 @@ func lookPath(name string, env []string) (string, error) {
 
 func setLimits(l Limits) error {
 	cpu := uint64(l.CPU.Seconds()) + 1
-	for what, n := range map[int]uint64{unix.RLIMIT_CPU: cpu, unix.RLIMIT_NPROC: uint64(l.Processes), unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: uint64(l.Written)} {
+	// The first process counts them and ends the run, which says so. Here the command
+	// would only fail, so this limit is for what is faster than to be counted.
+	processes := 2*uint64(l.Processes) + 64
+	for what, n := range map[int]uint64{unix.RLIMIT_CPU: cpu, unix.RLIMIT_NPROC: processes, unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: uint64(l.Written)} {
 		if err := unix.Setrlimit(what, &unix.Rlimit{Cur: n, Max: n}); err != nil {
 			return err
 		}

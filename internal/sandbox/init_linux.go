@@ -60,6 +60,9 @@ func beFirst() int {
 	if err := json.NewDecoder(in).Decode(&f.order); err != nil {
 		return 1
 	}
+	if err := ignoreSignals(); err != nil {
+		return 1
+	}
 	// fail closed: nothing inside may look into this process.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return 1
@@ -139,10 +142,14 @@ func (f *first) run() error {
 	super.finish()
 	watch.drain()
 	c := &capture{mounter: m, started: started, pack: os.NewFile(fdPack, "pack"), report: f.report}
-	if err := c.all(); err != nil {
+	err = c.all()
+	if errors.Is(err, errFull) {
+		done.Stopped, err = "written", nil
+	}
+	if err != nil {
 		return fmt.Errorf("reading what changed: %w", err)
 	}
-	if len(f.order.Spec.Probe) > 0 && c.found > 0 {
+	if len(f.order.Spec.Probe) > 0 && c.found > 0 && done.Stopped == "" {
 		if err := f.probe(); err != nil {
 			return fmt.Errorf("looking at what the command left: %w", err)
 		}
@@ -159,7 +166,7 @@ func (f *first) retry(why string) { f.report(report{Retry: why}) }
 func (f *first) supervisor(want func(Want), retry func(string)) *supervisor {
 	return &supervisor{root: f.order.Root, rootFD: f.rootFD, places: placesOf(f.order.Spec), copies: f.order.Spec.Copies,
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), want: want, retry: retry,
-		refused: map[uint16]string{}, open: map[uint16]bool{}}
+		refused: map[uint16]string{}, open: map[uint16]bool{}, known: map[string]bool{}}
 }
 
 // maxProbe bounds what a probe may print, and probeTime how long it may take.
@@ -305,7 +312,9 @@ loop:
 	select {
 	case <-alone:
 	case <-time.After(grace):
-		d.Left = others()
+		if d.Left = others(); len(d.Left) == 0 {
+			d.Left = []string{"a process without a name"} // fail closed: something lives
+		}
 		_ = unix.Kill(-1, unix.SIGKILL)
 		<-alone
 	}

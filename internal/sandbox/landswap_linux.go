@@ -103,7 +103,11 @@ func (l *lander) link(at spot, n *node) (bool, error) {
 		if err := l.same(from, &node{tree: other.Tree, path: other.Path, after: n.after}, false); err != nil {
 			return false, err
 		}
-		return true, unix.Linkat(from.dir, from.name, at.dir, at.name, 0)
+		if err := unix.Linkat(from.dir, from.name, at.dir, at.name, 0); err != nil {
+			return false, pathErr("link", n, err)
+		}
+		// Another file may have been put there just before.
+		return true, l.same(at, &node{tree: n.tree, path: n.path, after: n.after}, false)
 	}
 	dir, err := unix.Dup(at.dir)
 	if err != nil {

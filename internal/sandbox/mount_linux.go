@@ -123,6 +123,12 @@ func availableMemory() int64 {
 	return 0
 }
 
+// devices are those of the machine that the command gets.
+var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
+
+// kernelSecrets tell, in /proc, of keys and memory of the whole machine.
+var kernelSecrets = []string{"/proc/keys", "/proc/kcore", "/proc/kpagecount", "/proc/kpageflags", "/proc/kpagecgroup", "/proc/vmallocinfo"}
+
 // system makes what every program expects of a machine.
 func (m *mounter) system() error {
 	for _, dir := range own {
@@ -146,13 +152,29 @@ func (m *mounter) system() error {
 			return fmt.Errorf("mounting %s: %w", t.path, err)
 		}
 	}
-	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
+	// As root the command owns the kernel's switches in /proc and the devices, with
+	// no capability at all: nothing of them may be changed.
+	if err := setFlags(m.inside("/proc"), unix.MOUNT_ATTR_RDONLY, false); err != nil {
+		return fmt.Errorf("closing /proc: %w", err)
+	}
+	for _, name := range devices {
 		at := m.inside("/dev/" + name)
 		if err := os.WriteFile(at, nil, 0o600); err != nil {
 			return err
 		}
 		if err := unix.Mount("/dev/"+name, at, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("mounting /dev/%s: %w", name, err)
+		}
+		if err := setFlags(at, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false); err != nil {
+			return fmt.Errorf("closing /dev/%s: %w", name, err)
+		}
+	}
+	for _, name := range kernelSecrets {
+		if _, err := os.Lstat(m.inside(name)); err != nil {
+			continue
+		}
+		if err := unix.Mount(m.inside("/dev/null"), m.inside(name), "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("closing %s: %w", name, err)
 		}
 	}
 	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"} {

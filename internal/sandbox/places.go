@@ -68,6 +68,9 @@ func (p places) leads(at string) bool {
 
 // writable reports whether changes at a path are captured, or the run's own.
 func (p places) writable(at string) bool {
+	if within(at, "/proc") {
+		return strings.Contains(at, "/fd/") // the command's own open files; all else is the kernel's
+	}
 	rw := max(deepest(p.trees, at), deepest(p.scratch, at), deepest(own, at))
 	return rw >= 0 && rw > deepest(p.visible, at)
 }

@@ -16,6 +16,10 @@ func TestMain(m *testing.M) {
 	if code, handled := Main(os.Args); handled {
 		os.Exit(code)
 	}
+	if len(os.Args) > 2 && os.Args[1] == attackArg {
+		attackers[os.Args[2]]()
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

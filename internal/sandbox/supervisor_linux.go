@@ -64,6 +64,7 @@ type supervisor struct {
 	mu      sync.Mutex
 	refused map[uint16]string // loopback ports that nobody listened on, as they were named
 	open    map[uint16]bool   // loopback ports that answered
+	known   map[string]bool   // names of the machine's programs that are not closed; of serve alone
 }
 
 // serve answers until no process with the filter is left, each call in a
@@ -132,19 +133,27 @@ func (s *supervisor) decide(n *notif) (errno unix.Errno, goOn bool) {
 	case unix.SYS_CONNECT:
 		return s.connect(n)
 	case unix.SYS_SENDTO:
+		if n.args[3]&unix.MSG_FASTOPEN != 0 {
+			return unix.EOPNOTSUPP, false // a connection that connect would not see
+		}
 		if n.args[4] == 0 {
 			return 0, true
 		}
 		return s.send(n, n.args[4], n.args[5])
-	case unix.SYS_SENDMSG:
-		return s.sendmsg(n, n.args[1])
-	case unix.SYS_SENDMMSG:
-		return s.sendmsg(n, n.args[1]) // the first tells; the others cannot reach farther
-	case unix.SYS_KILL:
+	case unix.SYS_SENDMSG, unix.SYS_SENDMMSG:
+		if flags := n.args[2+b2i(nr == unix.SYS_SENDMMSG)]; flags&unix.MSG_FASTOPEN != 0 {
+			return unix.EOPNOTSUPP, false
+		}
+		return s.sendmsg(n, n.args[1]) // of several messages the first tells; the others cannot reach farther
+	case unix.SYS_KILL, unix.SYS_RT_SIGQUEUEINFO, unix.SYS_RT_TGSIGQUEUEINFO, unix.SYS_TGKILL, unix.SYS_TKILL, unix.SYS_PIDFD_OPEN:
 		return s.kill(n)
-	case unix.SYS_SOCKET:
-		s.want(Want{WantSocket, fmt.Sprintf("a socket of family %d", n.args[0])})
-		return unix.EAFNOSUPPORT, false
+	case unix.SYS_PRLIMIT64:
+		s.want(Want{WantSignal, "the limits of process 1"})
+		return unix.EPERM, false
+	case unix.SYS_SOCKET, unix.SYS_SOCKETPAIR:
+		return s.socket(n)
+	case unix.SYS_BIND:
+		return s.bind(n)
 	case unix.SYS_CLONE:
 		s.want(Want{WantKernel, "clone with new namespaces"})
 		return unix.EPERM, false
@@ -218,6 +227,13 @@ func (s *supervisor) connect(n *notif) (unix.Errno, bool) {
 	}
 	defer unix.Close(fd)
 	_, _, e := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&raw[0])), uintptr(len(raw)))
+	if kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); e == 0 && (err != nil || kind == unix.SOCK_DGRAM) {
+		// It always succeeds, and says nothing of who listens.
+		if at, ok := addrPort(raw); ok && at.Addr().IsLoopback() {
+			s.datagram(at)
+		}
+		return 0, false
+	}
 	if e == unix.EINPROGRESS {
 		s.underWay(fd, raw)
 		return e, false
@@ -339,7 +355,9 @@ func addrPort(raw []byte) (netip.AddrPort, bool) {
 func (s *supervisor) connectUnix(n *notif, raw []byte) (unix.Errno, bool) {
 	name := raw[2:]
 	if len(name) == 0 || name[0] == 0 {
-		return 0, true // abstract: of this network namespace alone
+		// Abstract: of this network namespace alone. It is made here like any other,
+		// or the caller could put a path there after this look.
+		return s.connectRaw(n, raw), false
 	}
 	if i := bytes.IndexByte(name, 0); i >= 0 {
 		name = name[:i]
@@ -354,8 +372,6 @@ func (s *supervisor) connectUnix(n *notif, raw []byte) (unix.Errno, bool) {
 	case s.places.isClosed(at), s.wasThere(at):
 		s.want(Want{WantSocket, at})
 		return unix.ECONNREFUSED, false
-	case int(n.nr) != unix.SYS_CONNECT:
-		return 0, true
 	}
 	return s.connectAt(n, at), false
 }
@@ -394,11 +410,13 @@ func (s *supervisor) send(n *notif, addr, size uint64) (unix.Errno, bool) {
 	if !ok || len(raw) < 2 {
 		return unix.EFAULT, false
 	}
-	if binary.NativeEndian.Uint16(raw) == unix.AF_UNIX {
-		return s.connectUnix(n, raw)
-	}
-	if at, ok := addrPort(raw); ok && !at.Addr().IsLoopback() {
-		// There is no way out of this network namespace: the call goes on and fails.
+	// There is no way out of this network namespace, and no unix socket that sends
+	// to a path: the call may go on, whatever its caller puts there after this look.
+	switch at, ok := addrPort(raw); {
+	case !ok:
+	case at.Addr().IsLoopback():
+		s.datagram(at)
+	default:
 		s.want(Want{WantNetwork, at.String()})
 	}
 	return 0, true
@@ -422,7 +440,14 @@ func (s *supervisor) kill(n *notif) (unix.Errno, bool) {
 	if pid == 0 || pid == -1 {
 		return 0, true
 	}
-	if errors.Is(unix.Kill(pid, 0), unix.ESRCH) && n.args[1] != 0 {
+	if pid == 1 {
+		// fail closed: it is the process that answers here, and stands for the machine's first.
+		if int(n.nr) != unix.SYS_KILL || n.args[1] != 0 {
+			s.want(Want{WantSignal, "process 1"})
+		}
+		return unix.EPERM, false
+	}
+	if errors.Is(unix.Kill(pid, 0), unix.ESRCH) && (n.args[1] != 0 || int(n.nr) == unix.SYS_PIDFD_OPEN) {
 		what := "process " + strconv.Itoa(pid)
 		if pid < 0 {
 			what = "process group " + strconv.Itoa(-pid)
@@ -436,6 +461,9 @@ func (s *supervisor) kill(n *notif) (unix.Errno, bool) {
 // not there for it, whatever it exchanges meanwhile.
 func (s *supervisor) paths(n *notif, c pathCall) (unix.Errno, bool) {
 	write := c.write
+	if c.path < 0 {
+		return s.openFile(n, c)
+	}
 	if c.flags > 0 {
 		write = n.args[c.flags]&writeFlags != 0
 	}
@@ -457,7 +485,7 @@ func (s *supervisor) paths(n *notif, c pathCall) (unix.Errno, bool) {
 // and returns where it is, "" if that is not known.
 func (s *supervisor) path(n *notif, dirArg, pathArg int, c pathCall, write bool) string {
 	name, ok := s.text(n, n.args[pathArg])
-	if !ok || !write && ofSystem(name) {
+	if !ok || !write && s.known[name] {
 		return ""
 	}
 	dir := -1
@@ -470,6 +498,9 @@ func (s *supervisor) path(n *notif, dirArg, pathArg int, c pathCall, write bool)
 	if !ok {
 		return ""
 	}
+	if !write && len(s.known) < maxKnown && ofSystem(name) && !s.places.isClosed(at) {
+		s.known[name] = true
+	}
 	switch {
 	case s.places.quiet(at):
 	case c.status && s.places.isMask(at): // from outside it looks like what it stands for
@@ -479,24 +510,42 @@ func (s *supervisor) path(n *notif, dirArg, pathArg int, c pathCall, write bool)
 		} else if s.wasThere(at) {
 			s.want(Want{WantPath, at})
 		}
-	case write && !s.places.writable(at):
+	case write && (!s.places.writable(at) || isDevice(at) && c.flags == 0):
 		s.want(Want{WantWrite, at})
 	}
 	return at
 }
 
-// systemFolders hold what belongs to the machine's programs. No link in them leads
-// to what is closed, so a look at them needs no second one.
-var systemFolders = []string{"/usr/", "/lib/", "/lib64/", "/bin/", "/sbin/", "/etc/ld.so", "/etc/ssl/", "/proc/self/", "/dev/"}
+// isDevice reports whether a path is a device of the machine: written to it may be,
+// changed it may not.
+func isDevice(at string) bool {
+	name, ok := strings.CutPrefix(at, "/dev/")
+	return ok && slices.Contains(devices, name)
+}
+
+// openFile notes a change of what an open file is.
+func (s *supervisor) openFile(n *notif, c pathCall) (unix.Errno, bool) {
+	at, ok := s.locate(n, int(int32(n.args[c.dir])), "", false)
+	if !ok || strings.HasPrefix(at, "/memfd:") || strings.HasSuffix(at, " (deleted)") {
+		return 0, true // a pipe, or something that has no name
+	}
+	if !s.places.writable(at) || isDevice(at) {
+		s.want(Want{WantWrite, at})
+	}
+	s.overlayLimits(at, c, true)
+	return 0, true
+}
+
+// systemFolders hold what belongs to the machine's programs; they are looked at
+// most often, and stay as they are while the command runs.
+var systemFolders = []string{"/usr/", "/lib/", "/lib64/", "/bin/", "/sbin/", "/etc/"}
 
 func ofSystem(name string) bool {
-	for _, f := range systemFolders {
-		if strings.HasPrefix(name, f) {
-			return !strings.Contains(name, "/..")
-		}
-	}
-	return false
+	return slices.ContainsFunc(systemFolders, func(f string) bool { return strings.HasPrefix(name, f) })
 }
+
+// maxKnown bounds the names that are remembered.
+const maxKnown = 20_000
 
 // overlayLimits notes what a real folder would allow and an overlay does not.
 func (s *supervisor) overlayLimits(at string, c pathCall, write bool) {
@@ -543,7 +592,7 @@ func (s *supervisor) locate(n *notif, dirFD int, name string, self bool) (string
 	if at, ok := s.quick(name, self); ok {
 		return at, true
 	}
-	return s.walk(name, self)
+	return s.walk(n, name, self)
 }
 
 // quick asks the kernel, which knows for whatever exists.
@@ -569,8 +618,8 @@ func (s *supervisor) quick(name string, self bool) (string, bool) {
 }
 
 // walk follows a name step by step; what does not exist is taken by its name.
-func (s *supervisor) walk(name string, self bool) (string, bool) {
-	at, left := "/", strings.Split(path.Clean(name), "/")
+func (s *supervisor) walk(n *notif, name string, self bool) (string, bool) {
+	at, left := "/", strings.Split(name, "/")
 	for links := 0; len(left) > 0; {
 		step := left[0]
 		left = left[1:]
@@ -585,7 +634,7 @@ func (s *supervisor) walk(name string, self bool) (string, bool) {
 		if self && len(left) == 0 {
 			return next, true
 		}
-		target, err := os.Readlink(filepath.Join(s.root, next))
+		target, err := s.readlink(n, next)
 		if err != nil {
 			at = next
 			continue
@@ -599,4 +648,26 @@ func (s *supervisor) walk(name string, self bool) (string, bool) {
 		left = append(strings.Split(target, "/"), left...)
 	}
 	return at, true
+}
+
+// readlink reads a link as the caller would: the links of /proc to a process's own
+// files lead where that process has them.
+func (s *supervisor) readlink(n *notif, at string) (string, error) {
+	switch at {
+	case "/proc/self":
+		return strconv.Itoa(tgidOf(int(n.pid))), nil
+	case "/proc/thread-self":
+		return fmt.Sprintf("%d/task/%d", tgidOf(int(n.pid)), n.pid), nil
+	}
+	target, err := os.Readlink(filepath.Join(s.root, at))
+	if err != nil || !within(at, "/proc") {
+		return target, err
+	}
+	switch rest, ok := strings.CutPrefix(target, s.root); {
+	case ok && (rest == "" || rest[0] == '/'):
+		return "/" + strings.TrimPrefix(rest, "/"), nil
+	case strings.Contains(target, ":["): // a pipe or a socket has no path
+		return "", unix.EINVAL
+	}
+	return target, nil
 }
