@@ -1,9 +1,13 @@
 package client
 
 import (
+	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
@@ -57,6 +61,8 @@ func (d Diff) Command() (t CommandText, ok bool) {
 // Ended says in a line how a command ended in a sandbox.
 func Ended(r *guard.ExecRun) string {
 	switch {
+	case r.Stopped == "cancelled":
+		return "ended from outside before it was done"
 	case r.Stopped != "":
 		return "ended by the limit: " + r.Stopped
 	case r.Signal != 0:
@@ -100,4 +106,33 @@ func oneLine(s string) string {
 		return s
 	}
 	return strconv.Quote(s)
+}
+
+// RunningCommand is a command that runs in a sandbox now.
+type RunningCommand struct {
+	ID        string    `json:"id"` // of its call
+	RunID     string    `json:"runId"`
+	Tenant    string    `json:"tenant"`
+	Command   string    `json:"command"` // for people, without secrets: a line, or words
+	Folder    string    `json:"folder"`
+	StartedAt time.Time `json:"startedAt"`
+	Seconds   int       `json:"seconds"` // since then
+}
+
+type runningCommands struct {
+	Commands []RunningCommand `json:"commands"`
+}
+
+// Commands returns the commands that run in a sandbox now, the oldest first.
+func (c *Client) Commands(ctx context.Context) ([]RunningCommand, error) {
+	v, err := get[runningCommands](ctx, c, "/v1/commands", nil)
+	return v.Commands, err
+}
+
+// StopCommand ends the command of a call that runs in a sandbox, and returns
+// those that still run. Nothing of it has happened; it is then asked about by its
+// text.
+func (c *Client) StopCommand(ctx context.Context, id string) ([]RunningCommand, error) {
+	v, err := send[runningCommands](ctx, c, http.MethodPost, "/v1/commands/"+url.PathEscape(id)+"/stop", nil, struct{}{})
+	return v.Commands, err
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +48,7 @@ type Runner struct {
 type Running struct {
 	Call    guard.CallID
 	Command Command
+	Since   time.Time
 	cancel  context.CancelFunc
 }
 
@@ -111,7 +113,7 @@ func (r *Runner) run(ctx context.Context, c Command) (*Record, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r.mu.Lock()
-	r.running[c.Call] = &Running{Call: c.Call, Command: c, cancel: cancel}
+	r.running[c.Call] = &Running{Call: c.Call, Command: c, Since: time.Now(), cancel: cancel}
 	r.mu.Unlock()
 	defer func() {
 		r.mu.Lock()
@@ -348,6 +350,18 @@ func (r *Runner) Keep(id guard.CallID) {
 	default:
 		rec.forget()
 	}
+}
+
+// List returns the commands that run in a sandbox now, the oldest first.
+func (r *Runner) List() []Running {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []Running
+	for _, c := range r.running {
+		out = append(out, *c)
+	}
+	slices.SortFunc(out, func(a, b Running) int { return a.Since.Compare(b.Since) })
+	return out
 }
 
 // Stop ends a command that runs in a sandbox, and reports whether it did.

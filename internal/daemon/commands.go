@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcpguard/mcpguard/internal/client"
 	"github.com/mcpguard/mcpguard/internal/commands"
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/effect"
@@ -215,3 +216,27 @@ func (c *sessionCommands) Run(ctx context.Context, line effect.CommandLine) (wor
 	}
 	return workspace.CommandOutcome(o), nil
 }
+
+// Commands implements localapi.Live. Lines pass the redactor, since some hold keys.
+func (l live) Commands() []client.RunningCommand {
+	out := []client.RunningCommand{}
+	if l.commands == nil {
+		return out
+	}
+	now := l.clock.Now().Wall
+	for _, c := range l.commands.List() {
+		words := c.Command.Argv
+		if len(words) == 3 && words[0] == "bash" && words[1] == "-c" {
+			words = words[2:]
+		}
+		out = append(out, client.RunningCommand{
+			ID: string(c.Call), RunID: string(c.Command.Run), Tenant: c.Command.Tenant,
+			Command: string(l.secrets.text([]byte(strings.ToValidUTF8(strings.Join(words, " "), "\ufffd")))), Folder: c.Command.Folder,
+			StartedAt: c.Since.UTC(), Seconds: max(0, int(now.Sub(c.Since)/time.Second)),
+		})
+	}
+	return out
+}
+
+// StopCommand implements localapi.Live.
+func (l live) StopCommand(id guard.CallID) bool { return l.commands != nil && l.commands.Stop(id) }

@@ -122,6 +122,8 @@ func wanted(p guard.Preview, run *guard.ExecRun, output string) guard.Preview {
 	switch {
 	case len(what) > 0:
 		add("in the sandbox it wanted " + named(what))
+	case run.Stopped == "cancelled":
+		add("in the sandbox it was ended from outside before it was done")
 	case run.Stopped != "":
 		add("in the sandbox it was ended by the limit: " + run.Stopped)
 	case len(run.Left) > 0:

@@ -70,6 +70,10 @@ type Live interface {
 	// Sessions returns what is served now; the API fills in Pending.
 	Sessions() []client.Session
 	Servers() []client.Server
+	// Commands returns what runs in a sandbox now, the oldest first; StopCommand
+	// ends one and reports whether it was there.
+	Commands() []client.RunningCommand
+	StopCommand(id guard.CallID) bool
 	// Status returns the daemon's word about itself; the API fills in Protocol,
 	// Sessions, Pending, Alerts and Unsigned.
 	Status() client.Status

@@ -94,7 +94,8 @@ func TestPromise6_WhoMayDecide(t *testing.T) {
 		"approvers": func() error {
 			return r.c.DecideApprovers(ctx, client.ApproversDecision{Decision: client.Allow, Unsigned: "any", Reason: "looking into it"})
 		},
-		"ack": func() error { _, err := r.c.Acknowledge(ctx, string(guard.NewEventID())); return err },
+		"end a command": func() error { _, err := r.c.StopCommand(ctx, string(guard.NewCallID())); return err },
+		"ack":           func() error { _, err := r.c.Acknowledge(ctx, string(guard.NewEventID())); return err },
 	}
 	for _, c := range []struct {
 		setting string

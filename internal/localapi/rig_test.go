@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -57,6 +58,7 @@ type rig struct {
 type fakeLive struct {
 	sessions []client.Session
 	servers  []client.Server
+	commands []client.RunningCommand
 	status   client.Status
 	undo     func(guard.ApprovalID) (guard.ApprovalID, error)
 }
@@ -68,6 +70,21 @@ func (r *rig) Sessions() []client.Session {
 }
 func (r *rig) Servers() []client.Server { return r.live.servers }
 func (r *rig) Status() client.Status    { return r.live.status }
+
+// Commands and StopCommand are of what a test has put there.
+func (r *rig) Commands() []client.RunningCommand {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.live.commands)
+}
+
+func (r *rig) StopCommand(id guard.CallID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := len(r.live.commands)
+	r.live.commands = slices.DeleteFunc(r.live.commands, func(c client.RunningCommand) bool { return c.ID == string(id) })
+	return len(r.live.commands) < n
+}
 
 // Undo answers what a test has put there.
 func (r *rig) Undo(_ context.Context, id guard.ApprovalID, _ guard.Approver) (guard.ApprovalID, error) {

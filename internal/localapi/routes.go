@@ -62,6 +62,8 @@ func (a *API) routes() http.Handler {
 	add(http.MethodGet, "/v1/events", a.events)
 	read("/v1/sessions", a.sessions)
 	read("/v1/servers", a.servers)
+	read("/v1/commands", a.commands)
+	decide(http.MethodPost, "/v1/commands/{id}/stop", a.stopCommand)
 	read("/v1/switches", a.switches)
 	decide(http.MethodPost, "/v1/switches", a.setSwitch)
 	decide(http.MethodDelete, "/v1/switches", a.clearSwitch)

@@ -31,6 +31,10 @@ type API interface {
 	Sessions(ctx context.Context) ([]client.Session, error)
 	Servers(ctx context.Context) ([]client.Server, error)
 
+	// What runs in a sandbox now.
+	Commands(ctx context.Context) ([]client.RunningCommand, error)
+	StopCommand(ctx context.Context, id string) ([]client.RunningCommand, error)
+
 	// What happened before, and what somebody must see of it.
 	Stats(ctx context.Context, since time.Time) (client.Stats, error)
 	Audit(ctx context.Context, f client.AuditFilter) (client.Records, error)

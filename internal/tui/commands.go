@@ -208,6 +208,20 @@ func (c caller) servers() tea.Cmd {
 	})
 }
 
+func (c caller) running(gen int) tea.Cmd {
+	return c.ask(func(ctx context.Context) tea.Msg {
+		list, err := c.api.Commands(ctx)
+		return runningMsg{gen: gen, list: list, err: err}
+	})
+}
+
+func (c caller) stopCommand(id string) tea.Cmd {
+	return c.ask(func(ctx context.Context) tea.Msg {
+		list, err := c.api.StopCommand(ctx, id)
+		return runningMsg{list: list, ended: true, err: err}
+	})
+}
+
 func (c caller) history(gen int, f client.Filter) tea.Cmd {
 	return c.ask(func(ctx context.Context) tea.Msg {
 		page, err := c.api.List(ctx, f)

@@ -35,6 +35,7 @@ type fakeDaemon struct {
 	sessions []client.Session
 	records  []client.Record
 	stats    client.Stats
+	running  []client.RunningCommand
 	status   client.Status
 	down     error
 	undoErr  error
@@ -233,6 +234,28 @@ func (f *fakeDaemon) Undo(ctx context.Context, id string) (client.Detail, error)
 	return d, f.err(ctx)
 }
 
+func (f *fakeDaemon) Commands(ctx context.Context) ([]client.RunningCommand, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := slices.Clone(f.running)
+	for i, c := range list {
+		list[i].Seconds = int(f.now.Sub(c.StartedAt) / time.Second)
+	}
+	return list, f.err(ctx)
+}
+
+func (f *fakeDaemon) StopCommand(ctx context.Context, id string) ([]client.RunningCommand, error) {
+	f.mu.Lock()
+	n := len(f.running)
+	f.running = slices.DeleteFunc(f.running, func(c client.RunningCommand) bool { return c.ID == id })
+	gone := len(f.running) == n
+	f.mu.Unlock()
+	if gone {
+		return nil, &client.Problem{Status: 404, Code: client.CodeNotFound, Detail: "it does not run"}
+	}
+	return f.Commands(ctx)
+}
+
 func (f *fakeDaemon) Acknowledge(ctx context.Context, id string) (client.Alert, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -306,7 +329,7 @@ func (d *desk) run(cmd tea.Cmd) {
 		d.quit = true
 	case tea.RawMsg:
 		d.raw = append(d.raw, fmt.Sprint(msg.Msg))
-	case pingMsg, statusMsg, alertsMsg, switchesMsg, serversMsg, historyMsg, auditMsg, storyMsg, statsMsg, syncedMsg, detailMsg, betweenMsg, decidedMsg, branchMsg, acknowledgedMsg, undoMsg, savedMsg, reasonsMsg:
+	case pingMsg, statusMsg, alertsMsg, switchesMsg, serversMsg, historyMsg, auditMsg, storyMsg, statsMsg, runningMsg, syncedMsg, detailMsg, betweenMsg, decidedMsg, branchMsg, acknowledgedMsg, undoMsg, savedMsg, reasonsMsg:
 		if d.hold {
 			d.held = append(d.held, msg)
 			return

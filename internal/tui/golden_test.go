@@ -57,6 +57,10 @@ func full() *fakeDaemon {
 	}
 	f.sessions = []client.Session{{ID: "sess_1", RunID: run.RunID, Server: "files", Origin: run.RequestedBy, OpenedAt: start, Pending: 2, Notices: []string{"one definition waits for acceptance"}}}
 	f.switches = []client.Switch{{Scope: "crm", Reason: "looking into it", By: "mira", At: start}}
+	f.running = []client.RunningCommand{
+		{ID: "call_1", RunID: run.RunID, Tenant: "acme", Command: "go test ./... && echo done", Folder: "/home/mira/src/shop", StartedAt: start.Add(-75 * time.Second)},
+		{ID: "call_2", RunID: run.RunID, Tenant: "acme", Command: "npm run build", Folder: "/home/mira/src/shop-tax", StartedAt: start.Add(-4 * time.Second)},
+	}
 	f.alerts = []client.Alert{{ID: "alert_1", Kind: "policy_widened", Text: "the policy now allows more than before", Detail: "files/edit_file: environments dev → dev, staging", Status: "raised", At: start}}
 	for i, e := range []map[string]any{
 		{"event": "daemon_started"}, {"event": "policy_loaded", "reason": "sha256:ab"},
@@ -128,6 +132,7 @@ var scenes = []scene{
 	{name: "switches", keys: []string{"5", "down", "p"}},
 	{name: "figures", keys: []string{"6"}},
 	{name: "alerts", keys: []string{"7"}},
+	{name: "running", keys: []string{"8"}},
 	{name: "help", keys: []string{"?"}},
 }
 

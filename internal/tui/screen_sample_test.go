@@ -55,17 +55,17 @@ func (c *clientsScreen) keys(m *Model) []hint {
 // in the help, and hears what the daemon says.
 func TestOneFileAndOneRowMakeAScreen(t *testing.T) {
 	d := newDesk(t, full(), func(c *Config) {
-		c.screens = append(screenTable(), screenRow{"clients", []string{"8"}, func() screen { return &clientsScreen{} }})
+		c.screens = append(screenTable(), screenRow{"clients", []string{"9"}, func() screen { return &clientsScreen{} }})
 	})
 	d.size(120, 30)
-	d.press("8")
-	d.sees("8 clients", "claude-code: 1 session", "p name it", "esc queue")
+	d.press("9")
+	d.sees("9 clients", "claude-code: 1 session", "p name it", "esc queue")
 	d.press("p")
 	d.sees("claude-code it is")
 	d.press("?", "space")
 	d.sees("clients")
 	d.press("esc", "4")
 	d.sees("4 servers")
-	d.press("8", "esc")
+	d.press("9", "esc")
 	d.sees("waiting")
 }

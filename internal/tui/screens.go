@@ -11,7 +11,8 @@ import (
 type screen interface {
 	// title names it in the row of screens.
 	title() string
-	// update takes a message in: visitMsg, pressMsg, and whatever a command or the
+	// update takes a message in: visitMsg, pressMsg, tickMsg each second while it is
+	// shown, and whatever a command or the
 	// daemon brings (also while another screen is shown). The console has taken it
 	// in before.
 	update(m *Model, msg tea.Msg) tea.Cmd
@@ -52,6 +53,7 @@ func screenTable() []screenRow {
 		{"switches", []string{"5"}, func() screen { return &switchesScreen{} }},
 		{"figures", []string{"6"}, func() screen { return &statsScreen{} }},
 		{"alerts", []string{"7", "!"}, func() screen { return &alertsScreen{} }},
+		{"commands", []string{"8"}, func() screen { return &runningScreen{} }},
 	}
 }
 
@@ -106,6 +108,10 @@ func (m *Model) typing() bool {
 // tabs is the row of screens, with the present one marked.
 func (m *Model) tabs(w int) string {
 	r := row{m.gap(1)}
+	apart := 2
+	if w < 90 {
+		apart = 1
+	}
 	add := func(name string, b key.Binding, here bool) {
 		st := m.th.Dim
 		if here {
@@ -116,7 +122,7 @@ func (m *Model) tabs(w int) string {
 		} else if !here {
 			return
 		}
-		r = append(r, seg{st, m.pen.text(name)}, m.gap(2))
+		r = append(r, seg{st, m.pen.text(name)}, m.gap(apart))
 	}
 	add("queue", m.keys.Queue, m.screen == nil)
 	for i, s := range m.screens {

@@ -52,7 +52,11 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 	case crashMsg:
 		return m.fails(msg.crash)
 	case tickMsg:
-		return m.onTick()
+		cmd := m.onTick()
+		if m.screen != nil {
+			cmd = tea.Batch(cmd, m.screen.update(m, msg))
+		}
+		return cmd
 	case armMsg:
 		m.arm.wait = false
 	default:

@@ -64,6 +64,11 @@ type rig struct {
 }
 
 func (r *rig) Sessions() []client.Session { return nil }
+
+// Commands and StopCommand are of a daemon in which no command runs.
+func (r *rig) Commands() []client.RunningCommand { return nil }
+func (r *rig) StopCommand(guard.CallID) bool     { return false }
+
 func (r *rig) Servers() []client.Server {
 	if r.servers != nil {
 		return r.servers

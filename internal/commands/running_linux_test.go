@@ -1,0 +1,51 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/sandbox"
+)
+
+// TestCommandIsListedAndEnded ends a command that runs in a sandbox: it is seen
+// while it runs, and what came of it proves nothing.
+func TestCommandIsListedAndEnded(t *testing.T) {
+	x := newFixture(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := x.command("echo one > a.txt; exec sleep 300")
+	type result struct {
+		rec *Record
+		err error
+	}
+	done := make(chan result, 1)
+	go func() { // ends with Stop, or with ctx
+		rec, err := x.r.Preview(ctx, c)
+		done <- result{rec, err}
+	}()
+	for len(x.r.List()) == 0 && ctx.Err() == nil && len(done) == 0 {
+		runtime.Gosched()
+	}
+	if list := x.r.List(); len(done) == 0 && (len(list) != 1 || list[0].Call != c.Call || list[0].Command.Argv[2] != c.Argv[2] || list[0].Since.IsZero()) {
+		t.Errorf("listed: %+v", list)
+	}
+	if x.r.Stop(guard.NewCallID()) {
+		t.Error("a call that runs nothing was ended")
+	}
+	stopped := x.r.Stop(c.Call)
+	got := <-done
+	if errors.Is(got.err, sandbox.ErrUnavailable) && os.Getenv("CI") == "" {
+		t.Skip(got.err)
+	}
+	if !stopped || got.err != nil || got.rec.Stopped != "cancelled" || got.rec.Whole() {
+		t.Fatalf("ended %v: %+v, %v", stopped, got.rec, got.err)
+	}
+	if len(x.r.List()) != 0 || x.r.Stop(c.Call) {
+		t.Errorf("it is still there: %+v", x.r.List())
+	}
+}
