@@ -86,6 +86,10 @@ func parseLock(path string, data []byte) (*Lock, error) {
 		if _, twice := l.Pin(p.Server, p.Tool); twice {
 			return nil, fmt.Errorf("%s: %s/%s stands in it twice", path, p.Server, p.Tool)
 		}
+		if p.SHA256.IsZero() {
+			// fail closed: the file always has it, so somebody else wrote this
+			return nil, fmt.Errorf("%s: %s/%s stands in it without its hash; run: mcpguardd accept %s/%s", path, p.Server, p.Tool, p.Server, p.Tool)
+		}
 		pin := guard.Pin{Server: p.Server, Tool: p.Tool, SHA256: p.SHA256, Definition: p.Definition, AcceptedAt: p.AcceptedAt, AcceptedBy: p.AcceptedBy}
 		if err := l.Put(pin); err != nil {
 			return nil, err

@@ -88,6 +88,7 @@ func TestLock(t *testing.T) {
 		"tool":       func(s string) string { return strings.Replace(s, `"tool": "t"`, `"tool": "u"`, 1) },
 		"key":        func(s string) string { return strings.Replace(s, `"server"`, `"srv"`, 1) },
 		"version":    func(s string) string { return strings.Replace(s, `"version": 1`, `"version": 2`, 1) },
+		"no hash":    func(s string) string { return strings.Replace(s, `"sha256": "`+want.String()+`",`, "", 1) },
 		"twice":      func(s string) string { return strings.Replace(s, `"server": "z"`, `"server": "a"`, 1) },
 		"cut":        func(s string) string { return s[:len(s)/2] },
 		"longer":     func(s string) string { return s + "{}" },
