@@ -154,8 +154,9 @@ func (d *differ) profiles(old, new *config.Config) {
 		case !had:
 			d.add(true, "profile %s is new: %s, %s, in %s", name, b.Tenant, b.Environment, strings.Join(b.Roots, " "))
 		case !has:
-			// A folder that loses its profile may fall to another one above it.
-			d.add(true, "profile %s is gone", name)
+			// A folder that loses its profile may fall to another one above it, where
+			// there is another.
+			d.add(len(new.Profiles) > 0, "profile %s is gone", name)
 		default:
 			d.words("roots of profile "+name, a.Roots, b.Roots)
 			a.Roots, b.Roots, a.Path, b.Path = nil, nil, "", ""

@@ -79,6 +79,7 @@ func TestChanges(t *testing.T) {
 		{"wider root", strings.Replace(base, "roots: [/w]", "roots: [/w, /home]", 1), def, "roots of profile p: /home added", true},
 		{"narrower root", strings.Replace(base, "roots: [/w]", "roots: [/v]", 1), def, "roots of profile p: /w removed", false},
 		{"environment of a profile", strings.Replace(base, "environment: prod", "environment: staging", 1), def, "profile prod:", true},
+		{"no profile is left", "version: 1\n", def, "profile p is gone", false},
 		{"resources", strings.Replace(base, "command: /bin/x", "command: /bin/x\n    resources: allow", 1), def, "resources: deny → allow", true},
 		{"method", strings.Replace(base, "command: /bin/x", "command: /bin/x\n    methods: {x/y: allow}", 1), def, "method x/y: none → allow", true},
 		{"workspace", strings.Replace(base, "command: /bin/x", "command: /bin/x\n    workspaces: [client, /etc]", 1), def, "workspaces: /etc added", true},
