@@ -168,7 +168,10 @@ func TestWatchdogHoldsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, fd := range fds {
-		to, _ := os.Readlink(dir + "/fd/" + fd.Name())
+		to, err := os.Readlink(dir + "/fd/" + fd.Name())
+		if err != nil || strings.Contains(filepath.Base(to), ".so") {
+			continue // closed since; the loader maps libraries while the shell starts
+		}
 		if n, _ := strconv.Atoi(fd.Name()); n > 2 && n < 10 { // a shell may keep its own above
 			t.Errorf("descriptor %s is %s", fd.Name(), to)
 		}
