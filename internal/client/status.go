@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/guard"
@@ -51,8 +52,8 @@ type Server struct {
 	Names []string `json:"names,omitempty"`
 }
 
-// Unaccepted counts the tools that no client sees before a person has accepted
-// their definitions.
+// Unaccepted counts the tools that the policy names and that no client sees
+// before a person has accepted their definitions.
 func (s Server) Unaccepted() int {
 	waiting := map[string]bool{}
 	for _, t := range s.Tools {
@@ -61,9 +62,25 @@ func (s Server) Unaccepted() int {
 		}
 	}
 	for _, w := range s.Waiting {
-		waiting[w.Tool] = true
+		if s.named(w.Tool) {
+			waiting[w.Tool] = true
+		}
 	}
 	return len(waiting)
+}
+
+// Unnamed counts the tools that the server offers and the policy does not name.
+func (s Server) Unnamed() (n int) {
+	for _, w := range s.Waiting {
+		if !s.named(w.Tool) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s Server) named(tool string) bool {
+	return slices.ContainsFunc(s.Tools, func(t ServerTool) bool { return t.Name == tool })
 }
 
 // ServerTool is one tool that the policy names.

@@ -70,7 +70,7 @@ type About struct {
 	params []param
 	paths  []string         // parameters that name files
 	check  func(Spec) error // what the list of parameters cannot say; may be nil
-	// blind kinds compute nothing, so a trial run counts like any other call.
+	// blind kinds compute nothing, so it does not matter whether the server is proven.
 	blind bool
 	// touches names what a change reaches beside files; nil where it reaches nothing.
 	touches *touching

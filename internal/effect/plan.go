@@ -30,7 +30,7 @@ func (b *Binding) Plan(ctx context.Context, in Input, targets []guard.Target) (g
 	}
 	k := b.inForce()
 	var p guard.Preview
-	if changes || k.about().blind {
+	if changes {
 		p, err = k.plan(ctx, b, in, at)
 	} else {
 		p, err = b.planNothing(in, at.places)

@@ -6,8 +6,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// TestStatusCountsWhatWaitsForAcceptance: a tool that is named and one that no
-// policy names count once each, one that never runs does not.
+// TestStatusCountsWhatWaitsForAcceptance: a tool that the policy names counts
+// once, one that it does not name or that never runs does not.
 func TestStatusCountsWhatWaitsForAcceptance(t *testing.T) {
 	r := newRig(t, nil)
 	r.live.servers = []client.Server{
@@ -16,7 +16,7 @@ func TestStatusCountsWhatWaitsForAcceptance(t *testing.T) {
 		}, Waiting: []client.DefinitionDiff{{Tool: "write"}, {Tool: "new"}}},
 		{Name: "b", Tools: []client.ServerTool{{Name: "send", Tier: "T4_IDENTITY_MONEY_OUTBOUND"}}},
 	}
-	if s := must(r.c.Status(ctx))(t); s.Unaccepted != 3 {
-		t.Errorf("%d tools wait for acceptance, want 3", s.Unaccepted)
+	if s := must(r.c.Status(ctx))(t); s.Unaccepted != 2 {
+		t.Errorf("%d tools wait for acceptance, want 2", s.Unaccepted)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -193,6 +194,51 @@ func TestTrialRun(t *testing.T) {
 	}
 	if v := x.Decide(wet, preview("file.write", at)); v.Verdict != guard.Ask || len(v.SideEffects) != 1 || v.SideEffects[0].Text != "adds 2 lines" {
 		t.Errorf("a write: %+v", v)
+	}
+}
+
+// TestTrialRunOfAnOpaqueTool: what the policy says is a trial run is a read, also
+// where nothing of the effect is computed; any other call waits, and one that
+// does not say plainly what it is does not run.
+func TestTrialRunOfAnOpaqueTool(t *testing.T) {
+	x := one(t, "tier: T2_IRREVERSIBLE_WRITE\neffect: {opaque: {dry_run: has(args.dry) && args.dry}}\ndeny: [{when: has(args.force) && args.force, says: not by force}]\n")
+	for args, c := range map[string]struct {
+		verdict guard.Verdict
+		tier    guard.Tier
+	}{
+		`{"dry":true}`:              {guard.Allow, guard.T0Read},
+		`{"dry":false}`:             {guard.Ask, guard.T2IrreversibleWrite},
+		`{}`:                        {guard.Ask, guard.T2IrreversibleWrite},
+		`{"dry":true,"force":true}`: {guard.Deny, 0},
+	} {
+		req := request(args)
+		vars, err := x.Vars(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := effect.Input{Call: req.Call, Vars: vars}
+		if req.Targets, err = x.Binding.Resolve(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+		p, err := x.Binding.Plan(t.Context(), in, req.Targets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := x.Decide(req, p); v.Verdict != c.verdict || c.tier != 0 && v.Tier != c.tier {
+			t.Errorf("%s: %v, %v by %s, want %v, %v", args, v.Verdict, v.Tier, v.Rule, c.verdict, c.tier)
+		}
+	}
+	req := request(`{"dry":"yes"}`)
+	vars, err := x.Vars(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := effect.Input{Call: req.Call, Vars: vars}
+	if req.Targets, err = x.Binding.Resolve(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := x.Binding.Plan(t.Context(), in, req.Targets); err == nil {
+		t.Errorf("a trial run that is no boolean has a preview: %+v", p)
 	}
 }
 

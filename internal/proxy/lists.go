@@ -27,7 +27,7 @@ type tools struct {
 	complete bool            // the guard itself has listed all since the last change
 	changes  int             // how often the server has said that its list changed
 	waiting  []Waiting       // for acceptance, as last told
-	closed   int             // by the policy, as last told
+	missing  missing         // as last told
 	shown    map[string]bool // whether the client's last list had it; nil before the first
 	alerted  map[string]digest.Digest
 	listing  sync.Mutex // one list of the guard's own at a time
@@ -332,34 +332,42 @@ func (s *session) compare(page map[string]definition) {
 			}
 		}
 	}
-	if waiting, closed, more := s.waiting(server); more {
-		s.notice("%s", missing(s.cfg.Session.Server, waiting, closed))
+	if n, more := s.waiting(server); more {
+		s.notice("%s", n.say(s.cfg.Session.Server))
 	}
 }
 
-// missing says in one line how many of a server's tools the client does not
-// see, so that none is gone without a word.
-func missing(server string, waiting, closed int) string {
-	tools := func(n int, one, many string) string {
-		if n == 1 {
-			return "1 tool of " + server + " " + one
+// missing counts the tools of a server that the client does not see.
+type missing struct {
+	waiting int // that the policy names and whose definition is not accepted
+	unnamed int // that the policy does not name
+	closed  int // that the policy does not open to this session
+}
+
+// say says it in one line, so that no tool is gone without a word.
+func (m missing) say(server string) string {
+	var parts []string
+	add := func(n int, one, many, first, more string) {
+		switch {
+		case n == 0:
+		case len(parts) > 0:
+			parts = append(parts, fmt.Sprintf("%d more %s", n, more))
+		case n == 1:
+			parts = append(parts, fmt.Sprintf("1 tool of %s %s %s", server, one, first))
+		default:
+			parts = append(parts, fmt.Sprintf("%d tools of %s %s %s", n, server, many, first))
 		}
-		return fmt.Sprintf("%d tools of %s %s", n, server, many)
 	}
-	switch {
-	case waiting == 0:
-		return tools(closed, "is", "are") + " closed by the policy"
-	case closed == 0:
-		return tools(waiting, "waits", "wait") + " for acceptance: mcpguardd accept " + server
-	}
-	return fmt.Sprintf("%s for acceptance: mcpguardd accept %s; %d more closed by the policy", tools(waiting, "waits", "wait"), server, closed)
+	add(m.waiting, "waits", "wait", "for acceptance: mcpguardd accept "+server, "")
+	add(m.unnamed, "is", "are", "not named by the policy: mcpguardd accept "+server+" lists what there is", "not named by the policy")
+	add(m.closed, "is", "are", "closed by the policy", "closed by the policy")
+	return strings.Join(parts, "; ")
 }
 
-// waiting counts the tools that wait for acceptance, those that no policy names
-// included, and passes them on where they are others than before; closed are
-// those that the policy does not open to this session. more says that the
-// developer has to be told.
-func (s *session) waiting(server *policy.Server) (n, closed int, more bool) {
+// waiting counts the tools that the client does not see, and passes on those
+// that wait for acceptance or that no policy names where they are others than
+// before. more says that the developer has to be told.
+func (s *session) waiting(server *policy.Server) (n missing, more bool) {
 	s.defs.mu.Lock()
 	defer s.defs.mu.Unlock()
 	var list []Waiting
@@ -372,11 +380,16 @@ func (s *session) waiting(server *policy.Server) (n, closed int, more bool) {
 		}
 		switch {
 		case named && tool.Tier == guard.Never, config.CheckToolName(name) != nil: // no policy can name it
-			closed++
+			n.closed++
 		case !pinned || pin.SHA256 != d.hash:
 			list = append(list, Waiting{Tool: name, SHA256: d.hash, Definition: d.raw, Accepted: pin.Definition})
-		case !named || !tool.Listed(s.cfg.Session, d.raw):
-			closed++
+			if named {
+				n.waiting++
+			} else {
+				n.unnamed++
+			}
+		case !tool.Listed(s.cfg.Session, d.raw):
+			n.closed++
 		}
 	}
 	slices.SortFunc(list, func(a, b Waiting) int { return strings.Compare(a.Tool, b.Tool) })
@@ -384,12 +397,12 @@ func (s *session) waiting(server *policy.Server) (n, closed int, more bool) {
 	same := slices.EqualFunc(list, told, func(a, b Waiting) bool {
 		return a.Tool == b.Tool && a.SHA256 == b.SHA256 && bytes.Equal(a.Accepted, b.Accepted)
 	})
-	more = len(list)+closed > 0 && (len(list) != len(told) || closed != s.defs.closed)
-	s.defs.waiting, s.defs.closed = list, closed
+	more = n != missing{} && n != s.defs.missing
+	s.defs.waiting, s.defs.missing = list, n
 	if !same {
 		s.cfg.Waiting(slices.Clone(list))
 	}
-	return len(list), closed, more
+	return n, more
 }
 
 // definitionChanged records once per session that a tool is not what was

@@ -33,6 +33,25 @@ func TestRetryCountsOnce(t *testing.T) {
 	})
 }
 
+// TestReadsHaveARateByDefault holds that a tool at T0 whose policy gives no rate
+// is called 1,000 times at once, then refused, and again as a thousandth of a
+// minute has gone by.
+func TestReadsHaveARateByDefault(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("a.txt", "x")
+		p := r.session("patient")
+		defer p.end()
+		read := func() int { return p.call("read", `{"path":"`+r.file("a.txt")+`"}`) }
+		for range 1000 {
+			p.wantDid(read(), "read")
+		}
+		p.wantWord(read(), wordDenied, guard.RuleLimitRate)
+		time.Sleep(time.Minute / 1000)
+		p.wantDid(read(), "read")
+		p.wantWord(read(), wordDenied, guard.RuleLimitRate)
+	})
+}
+
 // TestRetryOfAnotherChangeCounts holds that a call which would change something
 // else by now is no retry.
 func TestRetryOfAnotherChangeCounts(t *testing.T) {

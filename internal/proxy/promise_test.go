@@ -28,9 +28,9 @@ func TestPromise1_OnlyAcceptedToolsAreListed(t *testing.T) {
 				t.Errorf("the bytes of %s were changed", name)
 			}
 		}
-		// No tool is missing without a word: "extra", which no policy names, and
-		// "moved" wait; "wipe" is NEVER.
-		if want := "2 tools of files wait for acceptance: mcpguardd accept files; 1 more closed by the policy"; len(p.notes) != 1 || p.notes[0] != want {
+		// No tool is missing without a word: "moved" waits, no policy names
+		// "extra", and "wipe" is NEVER.
+		if want := "1 tool of files waits for acceptance: mcpguardd accept files; 1 more not named by the policy; 1 more closed by the policy"; len(p.notes) != 1 || p.notes[0] != want {
 			t.Errorf("the developer was told %q, want %q", p.notes, want)
 		}
 		if ev := r.events(audit.ToolDefinitionChanged); len(ev) != 1 || ev[0].Tool.Name != "moved" {
@@ -378,17 +378,20 @@ func TestPromise2_AToolThatChangedWhileItWaitedDoesNotRun(t *testing.T) {
 
 func TestMissingTools(t *testing.T) {
 	for _, c := range []struct {
-		waiting, closed int
-		want            string
+		missing
+		want string
 	}{
-		{1, 0, "1 tool of github waits for acceptance: mcpguardd accept github"},
-		{2, 0, "2 tools of github wait for acceptance: mcpguardd accept github"},
-		{2, 3, "2 tools of github wait for acceptance: mcpguardd accept github; 3 more closed by the policy"},
-		{0, 1, "1 tool of github is closed by the policy"},
-		{0, 2, "2 tools of github are closed by the policy"},
+		{missing{1, 0, 0}, "1 tool of github waits for acceptance: mcpguardd accept github"},
+		{missing{2, 0, 0}, "2 tools of github wait for acceptance: mcpguardd accept github"},
+		{missing{2, 0, 3}, "2 tools of github wait for acceptance: mcpguardd accept github; 3 more closed by the policy"},
+		{missing{0, 0, 1}, "1 tool of github is closed by the policy"},
+		{missing{0, 0, 2}, "2 tools of github are closed by the policy"},
+		{missing{0, 1, 0}, "1 tool of github is not named by the policy: mcpguardd accept github lists what there is"},
+		{missing{0, 5, 1}, "5 tools of github are not named by the policy: mcpguardd accept github lists what there is; 1 more closed by the policy"},
+		{missing{1, 5, 1}, "1 tool of github waits for acceptance: mcpguardd accept github; 5 more not named by the policy; 1 more closed by the policy"},
 	} {
-		if got := missing("github", c.waiting, c.closed); got != c.want {
-			t.Errorf("%d, %d: got %q, want %q", c.waiting, c.closed, got, c.want)
+		if got := c.say("github"); got != c.want {
+			t.Errorf("%+v: got %q, want %q", c.missing, got, c.want)
 		}
 	}
 }

@@ -227,6 +227,13 @@ func (a *app) unaccepted(ctx context.Context, c *client.Client) {
 			}
 			a.note(fmt.Sprintf("%s of %s %s for acceptance", plural(n, "tool"), v.Name, verb), "look at them with `mcpguardd accept "+v.Name+" --show`")
 		}
+		if n := v.Unnamed(); n > 0 {
+			verb := "are"
+			if n == 1 {
+				verb = "is"
+			}
+			a.note(fmt.Sprintf("%s of %s %s not named by the policy", plural(n, "tool"), v.Name, verb), "`mcpguardd accept "+v.Name+"` lists what there is")
+		}
 	}
 }
 
