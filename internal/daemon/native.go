@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"slices"
@@ -31,6 +32,10 @@ func (d *daemon) reserved(ctx context.Context, h *ipc.Handover) (served bool) {
 	case ipc.HookPre, ipc.HookPost:
 		if h.Welcome(ipc.Welcome{OK: true, Version: d.cfg.Version}) == nil {
 			d.hook(ctx, h)
+		}
+	case ipc.HookResult:
+		if h.Welcome(ipc.Welcome{OK: true, Version: d.cfg.Version}) == nil {
+			d.outcome(ctx, h)
 		}
 	case config.PermissionServer:
 		d.permission(ctx, h)
@@ -105,7 +110,9 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 		// accepted policy of that server lets through, its developer has allowed.
 		return hook.Allow(""), lost
 	}
-	a, r, err := d.ask(ctx, h, r, native.Question{Tool: e.Tool, ToolUseID: e.ToolUseID, AgentID: e.AgentID, Input: e.Input, Folder: e.Cwd, Sandbox: sandboxOf(r, e.Tool)})
+	q := native.Question{Tool: e.Tool, ToolUseID: e.ToolUseID, AgentID: e.AgentID, Input: e.Input, Folder: e.Cwd, Sandbox: sandboxOf(r, e.Tool)}
+	d.contain(r, e, &q)
+	a, r, err := d.ask(ctx, h, r, q)
 	switch {
 	case err != nil:
 		return hook.Deny("mcpguard: " + err.Error()), lost
@@ -113,6 +120,9 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 		return hook.Deny(a.Reason + unknownServer(e)), lost
 	case a.Begun:
 		lost = func() { r.tools.Lost(e.ToolUseID) }
+	}
+	if a.Input != "" {
+		return hook.Rewrite("the guard has run it in a sandbox; this line shows what came of it", json.RawMessage(a.Input)), lost
 	}
 	if !a.Approved {
 		// No human has spoken: what the client alone would refuse or ask about, it

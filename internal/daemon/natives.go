@@ -42,6 +42,7 @@ type nativeRun struct {
 	mu      sync.Mutex
 	prompts map[string]digest.Digest
 	recent  []string
+	bash    map[string]bashUse // by tool use
 }
 
 // useKey names a tool use: its id is the client's own word.

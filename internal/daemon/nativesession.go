@@ -45,10 +45,11 @@ func (d *daemon) nativeOf(ctx context.Context, h *ipc.Handover) (*nativeRun, err
 		return nil, err
 	}
 	s.identified(clientName, "")
-	r := &nativeRun{session: s, client: c.Client, tools: native.New(native.Config{
-		Ref: d.refOf(c.Client), Tools: d.nativeTools,
+	r := &nativeRun{session: s, client: c.Client}
+	r.tools = native.New(native.Config{
+		Ref: d.refOf(c.Client), Tools: d.nativeTools, Issue: d.issueOf(r),
 		Odd: func(kind, id, text string) { d.odd(s, kind, id, text) },
-	})}
+	})
 	d.natives.mu.Lock()
 	d.natives.runs[s.RunID] = append(d.natives.runs[s.RunID], r)
 	d.natives.clients[c.Client.Ref()] = r
@@ -138,6 +139,7 @@ func (d *daemon) proxyNative(ctx context.Context, r *nativeRun) error {
 		Policy:   d.policy.Load,
 		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
 		Redactor: d.secrets, Clock: d.clock, Spill: d.cfg.Paths.State, Roots: r.roots, Grace: nativeGrace,
+		Commands: d.nativeCommands(r), Collect: r.tools.Collect,
 		Log:    d.log.With("session", r.ID, "server", r.Server),
 		Notice: r.notice, Waiting: r.waits, Changed: r.changed, Context: d.natives.context(r.session), NeedsPerson: r.tools.NeedsPerson,
 	})

@@ -125,7 +125,7 @@ func (d *daemon) open(ctx context.Context, h *ipc.Handover) (*session, error) {
 	if s.roots, err = Workspaces(server.Config, h.Client.Cwd); err != nil {
 		return nil, err
 	}
-	if server.Config.Builtin == "workspace" {
+	if server.Config.Builtin == "workspace" || name == config.NativeServer {
 		s.commands = d.commandsOf(s.Session, s.roots, h.Client.PID)
 	}
 	if err := d.sessions.add(s, set.Config().Quotas.Sessions); err != nil {

@@ -28,6 +28,7 @@ type Commands interface {
 // CommandLine is a command that is to be run.
 type CommandLine struct {
 	Call   guard.CallID
+	Use    string   // the client's id of the call, or Call
 	Line   string   // for a shell
 	Argv   []string // where there is no line
 	Folder string   // as the call gives it; "" for the first workspace folder
@@ -36,7 +37,7 @@ type CommandLine struct {
 
 // Uncontained says why a command was not run in a sandbox.
 type Uncontained struct {
-	Why string // a sentence
+	Why string // a sentence; "" where nobody expects that it would
 	// Refuse is set where the configuration wants no command that is not contained.
 	Refuse bool
 }
@@ -62,14 +63,16 @@ func (k execKind) plan(ctx context.Context, b *Binding, in Input, at resolved) (
 	if in.Commands == nil {
 		return text, nil
 	}
-	if c.background || c.unconfined {
+	if (c.background || c.unconfined) && b.dialect != DialectClaude {
 		return notRun(text, "it goes on in the background, or asks to run outside of a sandbox"), nil
 	}
-	ran, err := in.Commands.Preview(ctx, CommandLine{Call: in.Call.ID, Line: c.line, Argv: c.argv, Folder: c.folder, Roots: in.Roots}, text.Change.Text)
+	ran, err := in.Commands.Preview(ctx, CommandLine{Call: in.Call.ID, Use: in.Call.CorrelationID, Line: c.line, Argv: c.argv, Folder: c.folder, Roots: in.Roots}, text.Change.Text)
 	var not *Uncontained
 	switch {
 	case errors.As(err, &not) && not.Refuse:
 		return guard.Preview{}, &Refusal{Rule: guard.RuleNotContained, Reason: "the command cannot be contained: " + not.Why, Repair: "ask the user to look at what `mcpguardd doctor` says of commands"}
+	case errors.As(err, &not) && not.Why == "":
+		return text, nil
 	case errors.As(err, &not):
 		return notRun(text, not.Why), nil
 	case err != nil:

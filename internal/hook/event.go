@@ -205,15 +205,27 @@ func Abstain() []byte { return []byte("{}\n") }
 // Deny answers PreToolUse: the tool must not run, and the model reads why.
 func Deny(reason string) []byte { return decision("deny", reason) }
 
+// Rewrite answers PreToolUse: the tool runs with another input than it was to
+// have.
+func Rewrite(reason string, input json.RawMessage) []byte {
+	return answer(output{Event: PreToolUse, Decision: "allow", Reason: reason, Input: input})
+}
+
+type output struct {
+	Event    string          `json:"hookEventName"`
+	Decision string          `json:"permissionDecision"`
+	Reason   string          `json:"permissionDecisionReason,omitempty"`
+	Input    json.RawMessage `json:"updatedInput,omitempty"`
+}
+
 func decision(word, reason string) []byte {
-	type output struct {
-		Event    string `json:"hookEventName"`
-		Decision string `json:"permissionDecision"`
-		Reason   string `json:"permissionDecisionReason,omitempty"`
-	}
+	return answer(output{Event: PreToolUse, Decision: word, Reason: reason})
+}
+
+func answer(o output) []byte {
 	b, err := json.Marshal(struct {
 		Specific output `json:"hookSpecificOutput"`
-	}{output{PreToolUse, word, reason}})
+	}{o})
 	if err != nil { // strings always encode
 		return nil
 	}

@@ -12,6 +12,9 @@ import (
 // what settings say: whoever may write one of them can say it.
 const SandboxOn = "on"
 
+// SandboxOff is its answer where no settings switch it on.
+const SandboxOff = "the client's own is switched off"
+
 // Settings are one file of Claude Code's settings, or what it was given in the
 // place of one. Raw is nil where there is none.
 type Settings struct {
@@ -72,7 +75,7 @@ func Sandbox(files []Settings, cmdline []string) string {
 	}
 	switch {
 	case !on:
-		return "the client's own is switched off"
+		return SandboxOff
 	case off:
 		return "unknown: the client's settings disagree about its own (sandbox.enabled)"
 	case !required || optional:

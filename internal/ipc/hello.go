@@ -23,10 +23,12 @@ import (
 const Protocol = 1
 
 // What a hook of a client names in a server's place: it has a question, or a
-// report. No server can have such a name.
+// report; and what a line names that was given in the place of a command: it
+// shows a token. No server can have such a name.
 const (
-	HookPre  = "hook:pre"
-	HookPost = "hook:post"
+	HookPre    = "hook:pre"
+	HookPost   = "hook:post"
+	HookResult = "hook:result"
 )
 
 const (

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
@@ -77,6 +78,12 @@ func (c *Conn) Expect(id jsonrpc.ID, approved guard.Preview) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	if x := c.s.callOf(id); x != nil {
+		if x.issued != nil {
+			x.issued.record = ""
+			if effect.Ran(approved) != nil {
+				x.issued.record = approved.Record
+			}
+		}
 		x.executes, x.readable = true, slices.ContainsFunc(approved.Effects, func(e guard.Effect) bool { return e.Resource.Path != "" })
 	}
 }
@@ -136,6 +143,10 @@ func (s *Session) begin(m jsonrpc.Message) error {
 	if c == nil || s.ended {
 		return errors.New("no such question is open")
 	}
+	if c.issued != nil {
+		s.land(c)
+		return nil
+	}
 	if !c.executes {
 		s.answer(c, "", false) // it changes nothing; the proxy holds the answer until it is on record
 		return nil
@@ -193,8 +204,9 @@ func (s *Session) giveUp(c *call) {
 
 // abandon answers for a client that has not; mu is held.
 func (s *Session) abandon(c *call) {
-	if c.answered || !c.begun {
-		return
+	s.dropIssued(c, "the client has gone, so nothing was changed")
+	if c.answered || !c.begun || c.landing {
+		return // what the guard itself carries out ends by itself
 	}
 	c.unreported, s.unsaid[c.id] = true, true
 	s.answer(c, "The client did not report how the tool ended.", true)
@@ -208,6 +220,14 @@ func (s *Session) Report(toolUseID string, input []byte, failure string, failed 
 	c := s.uses[toolUseID]
 	late := c != nil && c.begun && c.answered
 	other := false
+	if c != nil && c.issued != nil {
+		other = s.reportIssued(c, input)
+		s.mu.Unlock()
+		if other {
+			s.cfg.Odd("input_changed", toolUseID, "The client ran "+c.tool+" with another line than it was given in the place of the command, perhaps changed by another hook. Look at what it did.")
+		}
+		return true
+	}
 	if c != nil && c.begun && !c.answered {
 		if input != nil {
 			sum, err := inputSum(input)
@@ -252,13 +272,26 @@ func (s *Session) Settled(ctx context.Context, toolUseID string) {
 // Lost says that the client was perhaps not told to go on: if no report comes
 // soon, none will.
 func (s *Session) Lost(toolUseID string) {
+	s.dropWaiting(func(c *call) bool { return c.use == toolUseID })
 	s.hasten(func(c *call) bool { return c.use == toolUseID })
 }
 
 // Idle says that the client, or one agent of it, runs no tool any more: what it
 // has not reported by now it will not.
 func (s *Session) Idle(agentID string) {
+	s.dropWaiting(func(c *call) bool { return c.agent == agentID })
 	s.hasten(func(c *call) bool { return c.agent == agentID })
+}
+
+// dropWaiting ends the wait for lines that will not run any more.
+func (s *Session) dropWaiting(which func(*call) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.uses {
+		if c.waits() && which(c) {
+			s.dropIssued(c, "the client did not run the line that it was given, so nothing was changed")
+		}
+	}
 }
 
 // Declined says that one agent of the client goes on with something else: what
@@ -279,7 +312,7 @@ func (s *Session) hasten(which func(*call) bool) {
 // hastenLocked is hasten; mu is held.
 func (s *Session) hastenLocked(which func(*call) bool) {
 	for _, c := range s.uses {
-		if c.begun && !c.answered && which(c) {
+		if c.timer != nil && c.begun && !c.answered && which(c) {
 			c.timer.Reset(s.cfg.Linger)
 		}
 	}

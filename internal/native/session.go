@@ -30,6 +30,8 @@ type Config struct {
 	// Linger is how long one may that the client perhaps never began, or of
 	// which no report will come; zero: 5 seconds.
 	Linger time.Duration
+	// Issue gives lines in the place of commands; nil: the client runs its own.
+	Issue *Issue
 	// Odd is told of what a human should look at: a tool that ran with other
 	// input than was approved, or after its outcome was settled. May be nil.
 	Odd func(kind, toolUseID, text string)
@@ -60,8 +62,9 @@ type Session struct {
 	next            int64
 	calls           map[int64]*call  // in flight, by request id
 	uses            map[string]*call // the newest of each tool use, also settled ones
-	settled         []*call          // tool uses that are settled, the oldest first
-	unsaid          map[int64]bool   // calls whose client never said how they ended
+	tokens          map[digest.Digest]*call
+	settled         []*call        // tool uses that are settled, the oldest first
+	unsaid          map[int64]bool // calls whose client never said how they ended
 	ended, finished bool
 }
 
@@ -72,7 +75,9 @@ type call struct {
 	agent     string // of a subagent
 	input     digest.Digest
 	progress  func(string)
-	person    bool // the client asks a person here
+	person    bool   // the client asks a person here
+	contained bool   // it may be given another line in its place
+	input0    []byte // where it may, the input as it came, on one line
 
 	// Guarded by the session.
 	approved   bool // a human let it through
@@ -81,7 +86,9 @@ type call struct {
 	executes   bool // it changes something: the answer waits for a report
 	readable   bool // what it changes can be read back
 	begun      bool
-	answered   bool // the upstream end has answered
+	issued     *issued // of a line in its place; nil before there is one
+	landing    bool    // the guard itself carries it out
+	answered   bool    // the upstream end has answered
 	unreported bool
 	silent     bool // no report will come
 	timer      *time.Timer
@@ -104,7 +111,7 @@ func New(c Config) *Session {
 	}
 	return &Session{
 		cfg: c, toPEP: newQueue(), toUp: newQueue(), stopped: make(chan struct{}), done: make(chan struct{}),
-		calls: map[int64]*call{}, uses: map[string]*call{}, unsaid: map[int64]bool{},
+		calls: map[int64]*call{}, uses: map[string]*call{}, unsaid: map[int64]bool{}, tokens: map[digest.Digest]*call{},
 	}
 }
 
@@ -121,6 +128,11 @@ type Question struct {
 	// Person says that the client asks here what it would ask its user: only a
 	// human's word lets the tool run, whatever the policy does without one.
 	Person bool
+	// Contained says that the client will run another line in the command's place,
+	// if it is given one: the command runs in a sandbox.
+	Contained bool
+	// Doubt says that of such a command only a human's word lets it pass.
+	Doubt bool
 	// Progress is told what the question waits for; may be nil. It must not block.
 	Progress func(message string)
 }
@@ -133,6 +145,9 @@ type Answer struct {
 	Allow, Approved bool
 
 	Reason string // why not: sentences for the model
+	// Input is what the client is to run in the place of what it asked about, as
+	// JSON; "" for that itself.
+	Input string
 	// Begun says that the tool counts as running until it is reported: a client
 	// that did not get the answer is told to Session.Lost.
 	Begun bool
@@ -148,6 +163,10 @@ var ErrEnded = errors.New("the guard's session for this client has ended; make t
 // let it through without a human, the prompt is another one.
 func (s *Session) Ask(ctx context.Context, q Question) (Answer, error) {
 	a, err := s.askOnce(ctx, q)
+	if err == nil && a.Input != "" && !q.Contained {
+		// fail closed: the one who asks would run the command itself
+		return Answer{Reason: "mcpguard: another line was given in the place of this command already; make the call again"}, nil
+	}
 	if err == nil && q.Person && a.Allow && !a.Approved { // it had joined a question that no human answered
 		a, err = s.askOnce(ctx, q)
 	}
@@ -187,6 +206,15 @@ func (s *Session) leave(ctx context.Context, c *call) (Answer, error) {
 	defer s.mu.Unlock()
 	c.askers--
 	switch {
+	case c.issued != nil && c.issued.why == "" && c.frame == nil:
+		// Whoever approved it, or the sandbox's proof that it changes nothing, lets the
+		// line run; what it stands for waits for its token.
+		return Answer{Allow: true, Approved: true, Begun: true, Input: string(c.issued.line)}, nil
+	case c.issued != nil && c.frame != nil:
+		// fail closed: it has ended, and the command itself must not run
+		return Answer{Reason: "mcpguard: this command was decided already; make the call again"}, nil
+	case c.issued != nil && c.issued.why != "":
+		return Answer{Reason: "mcpguard: " + c.issued.why + "; make the call again"}, nil
 	case c.begun:
 		return Answer{Allow: true, Approved: c.approved, Begun: true}, nil
 	case c.frame != nil:
@@ -239,8 +267,9 @@ func (s *Session) enter(q Question) (c *call, joined bool, err error) {
 	s.declined(q.AgentID)
 	s.next++
 	c = &call{
-		askers: 1, id: s.next, tool: q.Tool, use: q.ToolUseID, agent: q.AgentID, input: sum, silent: q.Silent, person: q.Person, progress: q.Progress,
-		begins: make(chan struct{}), ends: make(chan struct{}),
+		askers: 1, id: s.next, tool: q.Tool, use: q.ToolUseID, agent: q.AgentID, input: sum, silent: q.Silent, person: q.Person || q.Doubt, progress: q.Progress,
+		contained: q.Contained && RunsCommand(q.Tool) && s.cfg.Issue != nil,
+		begins:    make(chan struct{}), ends: make(chan struct{}),
 	}
 	s.calls[c.id], s.uses[c.use] = c, c
 	return c, false, nil
@@ -259,7 +288,7 @@ func (c *call) ended() bool {
 // unasked reports whether a call was let through without a human, and is not
 // known to have run.
 func (c *call) unasked() bool {
-	return !c.approved && !c.silent && (c.begun && !c.answered || c.ended() && read(c.frame).Allow)
+	return c.issued == nil && !c.approved && !c.silent && (c.begun && !c.answered || c.ended() && read(c.frame).Allow)
 }
 
 // declined is Declined; mu is held.
@@ -298,6 +327,9 @@ func (c *call) request(q Question) ([]byte, error) {
 		return nil, fmt.Errorf("reading the tool's input: %w", err)
 	}
 	args := line.Bytes()
+	if c.contained {
+		c.input0 = bytes.Clone(args)
+	}
 	if RunsCommand(q.Tool) {
 		for _, m := range []struct{ name, value string }{{FolderMember, q.Folder}, {SandboxMember, q.Sandbox}} {
 			root, ok := jsonrpc.Root(args)
@@ -458,6 +490,9 @@ func number(id jsonrpc.ID) (int64, bool) {
 // settle remembers a tool use for a while after its end; mu is held.
 func (s *Session) settle(c *call) {
 	s.settled = append(s.settled, c)
+	if c.issued != nil {
+		s.forgetOutcomes()
+	}
 	for len(s.settled) > maxSettled {
 		if old := s.settled[0]; s.uses[old.use] == old {
 			delete(s.uses, old.use)

@@ -141,6 +141,9 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 		return nil, err
 	}
 	if verdict.Verdict == guard.Allow && verdict.Tier == guard.T0Read {
+		if err := s.collect(ctx, c, nil, effect.Ran(*preview) != nil); err != nil { // only where the client asks for it later
+			return nil, err
+		}
 		return s.read(ctx, c, tool, preview, outputLimit(verdict))
 	}
 	ready, err := s.bind(c, tool, targets, preview, verdict) // the digest of all that counts
@@ -157,7 +160,11 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 		}
 	}
 	for round := 0; ; round++ {
+		ran := effect.Ran(*ready.preview) != nil              // while it is held the preview is not kept
 		if err := s.hold(ctx, c, ticket, ready); err != nil { // only on ask: a human decides
+			return nil, err
+		}
+		if err := s.collect(ctx, c, ticket, ran); err != nil { // likewise
 			return nil, err
 		}
 		held, err := s.lock(ctx, c, ticket, ready)

@@ -123,6 +123,11 @@ type Config struct {
 	// what it would ask its user. May be nil.
 	NeedsPerson func(id jsonrpc.ID) bool
 
+	// Collect waits, once a command that has run in a sandbox may happen, until its
+	// client asks for that; it returns at once where the client does not. reviewed says that a human has let it through. An error is a sentence why it
+	// will not be asked for. May be nil.
+	Collect func(ctx context.Context, id jsonrpc.ID, reviewed bool) error
+
 	// Notice shows one line to the developer, on the shim's standard error. May
 	// be nil.
 	Notice func(line string)

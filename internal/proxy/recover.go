@@ -72,7 +72,8 @@ func (r *Recovery) Run(ctx context.Context) {
 func (r *Recovery) sweep(ctx context.Context) {
 	kept := r.open[:0]
 	for _, o := range r.open {
-		if r.cfg.Alive(o.intent.Upstream) {
+		// What has a record an earlier daemon has landed itself, whoever had asked.
+		if o.intent.Record == "" && r.cfg.Alive(o.intent.Upstream) {
 			kept = append(kept, o)
 			continue
 		}

@@ -52,6 +52,11 @@ const usage = `mcpguard connects a client to the guard's daemon; mcpguardd sets 
       cannot be reached or its answer does not come. "post" takes every other
       event and never stands in the client's way. "mcpguardd hooks install" writes
       both into the client's settings.
+
+  mcpguard result TOKEN
+      what the guard gives a client in the place of a command that it has run in a
+      sandbox: lands what the command changes, prints what it printed, and ends as
+      it ended. The token is of use once, to the client that got it.
 `
 
 // Main runs one command and returns the exit code.
@@ -71,6 +76,8 @@ func Main(c Command) int {
 		return c.stdio(ctx, c.Args[1:])
 	case "hook":
 		return c.hook(ctx, began, c.Args[1:])
+	case "result":
+		return c.result(ctx, c.Args[1:])
 	case "--version", "-v", "version":
 		fmt.Fprintln(c.Out, "mcpguard "+version.Number)
 		return exitDone
@@ -78,7 +85,7 @@ func Main(c Command) int {
 		io.WriteString(c.Out, usage)
 		return exitDone
 	}
-	return c.misused(errors.New("the first argument is stdio or hook"))
+	return c.misused(errors.New("the first argument is stdio, hook or result"))
 }
 
 func (c Command) stdio(ctx context.Context, args []string) int {
@@ -150,6 +157,18 @@ func (c Command) hook(ctx context.Context, began time.Time, args []string) int {
 	}
 	cfg.Autostart = c.start(cfg.Paths)
 	return shim.Hook(ctx, cfg)
+}
+
+// result shows what came of a command.
+func (c Command) result(ctx context.Context, args []string) int {
+	if len(args) != 1 || args[0] == "" {
+		return c.misused(errors.New("result takes the token that the guard has given"))
+	}
+	paths, err := ipc.DefaultPaths()
+	if err != nil {
+		return c.misused(fmt.Errorf("finding the guard's folders: %w", err))
+	}
+	return shim.Result(ctx, shim.HookConfig{Paths: paths, Version: version.Number, In: c.In, Out: c.Out, Err: c.Err}, args[0])
 }
 
 // start returns what starts the daemon.

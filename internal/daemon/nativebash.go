@@ -1,0 +1,321 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/effect"
+	"github.com/mcpguard/mcpguard/internal/expr"
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/hook"
+	"github.com/mcpguard/mcpguard/internal/ipc"
+	"github.com/mcpguard/mcpguard/internal/jsonvalue"
+	"github.com/mcpguard/mcpguard/internal/native"
+	"github.com/mcpguard/mcpguard/internal/workspace"
+)
+
+// A command of the client's own Bash runs in a sandbox, and the client is given a
+// line in its place that shows what came of it, where everything is known that
+// this depends on. In doubt the command is asked about by its text.
+
+// maxToken bounds what is read of a token, in bytes.
+const maxToken = 200
+
+// contain decides whether a command may run in a sandbox, and notes why not.
+func (d *daemon) contain(r *nativeRun, e hook.Event, q *native.Question) {
+	if !native.RunsCommand(e.Tool) || d.policy.Load().Config().Commands.Rewrite != "bash" {
+		return
+	}
+	b, why := d.containable(r, e, q.Sandbox)
+	if why == "" {
+		q.Contained, q.Doubt = true, !effect.StaysWithin(b.line, b.folder, r.roots)
+	}
+	b.why = why
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bash == nil || len(r.bash) > maxUses {
+		r.bash = map[string]bashUse{}
+	}
+	r.bash[e.ToolUseID] = b
+}
+
+// bashUse is what is known of one use of Bash.
+type bashUse struct {
+	why    string // why it is not contained; "" where it is
+	line   string
+	folder string // where it runs
+	ends   string // where it ends if it ends well; "" for folder
+}
+
+// tried is the first version of the client with which this was tried.
+var tried = [3]int{2, 1, 329}
+
+// containable says why a command is shown by its text; "" where it need not be.
+func (d *daemon) containable(r *nativeRun, e hook.Event, sandbox string) (b bashUse, why string) {
+	var in struct {
+		Command     string       `json:"command"`
+		Timeout     *json.Number `json:"timeout"`
+		Description string       `json:"description"`
+		Background  bool         `json:"run_in_background"`
+		Unconfined  bool         `json:"dangerouslyDisableSandbox"`
+	}
+	program := d.cfg.Sandbox
+	version := clientVersion(r.client.Executable)
+	switch {
+	case runtime.GOOS != "linux" || r.commands == nil || filepath.Base(program) != "mcpguard":
+		return b, "there is no sandbox here"
+	case !slices.Contains([]string{"default", "acceptEdits", "auto", "bypassPermissions"}, e.Mode):
+		return b, "the client is in a mode in which commands do not simply run"
+	case jsonvalue.DecodeStrict(e.Input, &in) != nil:
+		return b, "its input has members that are not known"
+	case in.Background || in.Unconfined:
+		return b, "it goes on in the background, or asks to run outside of a sandbox"
+	case strings.TrimSpace(in.Command) == "" || strings.ContainsRune(in.Command, 0):
+		return b, "it is no line for a shell"
+	case slices.Compare(version[:], tried[:]) < 0:
+		return b, "this version of the client is not known to run another line in its place"
+	case sandbox != hook.SandboxOff:
+		return b, "the client's own sandbox is not known to be off"
+	}
+	b.line = in.Command
+	environ := ipc.Environ(r.client.PID)
+	if environ == nil {
+		return b, "the client's settings cannot be found"
+	}
+	if why := hook.Against(clientSettings(environ, r.client), r.client.Cmdline, b.line, program); why != "" {
+		return b, why
+	}
+	var ok bool
+	if b.folder, ok = inside(e.Cwd, r.roots); !ok {
+		return b, "it runs outside of the workspace"
+	}
+	to, known := effect.EndsIn(b.line)
+	if !known {
+		return b, "in which folder it ends cannot be told"
+	}
+	if to != "" {
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(b.folder, to)
+		}
+		if b.ends, ok = inside(to, r.roots); !ok {
+			return b, "it ends outside of the workspace"
+		}
+		if b.ends == b.folder {
+			b.ends = ""
+		}
+	}
+	return b, ""
+}
+
+// inside resolves a folder, which has to lie in one of roots.
+func inside(name string, roots []string) (string, bool) {
+	real, err := filepath.EvalSymlinks(name)
+	if err != nil || !filepath.IsAbs(real) || !isDir(real) {
+		return "", false
+	}
+	return real, slices.ContainsFunc(roots, func(r string) bool { return expr.Under(real, r) })
+}
+
+// clientVersion is the version of the client's program by its place: its own
+// installer names the file so, and a package says so beside it; zero where
+// neither does.
+func clientVersion(executable string) (v [3]int) {
+	word := filepath.Base(executable)
+	if !strings.Contains(word, ".") {
+		data, err := os.ReadFile(filepath.Join(filepath.Dir(executable), "package.json"))
+		var p struct {
+			Name    string `json:"name"`
+			Version string `json:"version"`
+		}
+		if err != nil || json.Unmarshal(data, &p) != nil || !strings.HasPrefix(p.Name, "@anthropic-ai/claude-code") {
+			return v
+		}
+		word = p.Version
+	}
+	parts := strings.Split(word, ".")
+	if len(parts) != 3 {
+		return v
+	}
+	var out [3]int
+	for i, p := range parts {
+		n, err := strconv.Atoi(p)
+		if err != nil || n < 0 {
+			return v
+		}
+		out[i] = n
+	}
+	return out
+}
+
+func (r *nativeRun) bashOf(use string) (bashUse, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, ok := r.bash[use]
+	return b, ok
+}
+
+// issueOf gives lines in the place of a run's commands.
+func (d *daemon) issueOf(r *nativeRun) *native.Issue {
+	if r.commands == nil {
+		return nil
+	}
+	return &native.Issue{
+		Line: func(use, token string) string {
+			line := shellQuote(d.cfg.Sandbox) + " result " + token
+			if b, _ := r.bashOf(use); b.ends != "" {
+				line += " && cd " + shellQuote(b.ends)
+			}
+			return line
+		},
+		Land: func(ctx context.Context, record string) (json.RawMessage, error) {
+			o, err := r.commands.Land(ctx, record)
+			if err != nil {
+				return nil, err
+			}
+			return outcomeOf(o).Result()
+		},
+	}
+}
+
+func outcomeOf(o workspace.CommandOutcome) native.Outcome {
+	return native.Outcome{Exit: o.Exit, Signal: o.Signal, Text: strings.ToValidUTF8(o.Text, "\ufffd"), Failure: o.Stdout == "" && o.Stderr != "", Truncated: o.Truncated}
+}
+
+// shellQuote makes one word for a shell.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// bashCommands is where the commands of a client's own Bash run.
+type bashCommands struct {
+	*sessionCommands
+	r *nativeRun
+}
+
+func (d *daemon) nativeCommands(r *nativeRun) effect.Commands {
+	if r.commands == nil {
+		return nil
+	}
+	return bashCommands{r.commands, r}
+}
+
+// Preview implements effect.Commands.
+func (c bashCommands) Preview(ctx context.Context, line effect.CommandLine, head string) (guard.Preview, error) {
+	b, known := c.r.bashOf(line.Use)
+	cfg := c.d.policy.Load().Config().Commands
+	switch {
+	case !c.r.tools.Contained(line.Use) && (!known || cfg.Rewrite != "bash"):
+		return guard.Preview{}, &effect.Uncontained{} // as if there were no sandbox
+	case !known || b.why != "" || b.line != line.Line || !c.r.tools.Contained(line.Use):
+		why := b.why
+		if why == "" {
+			why = "it is asked about in another way"
+		}
+		return guard.Preview{}, &effect.Uncontained{Why: why, Refuse: cfg.Preview == "require"}
+	}
+	shell, err := c.shell()
+	if err != nil {
+		return guard.Preview{}, &effect.Uncontained{Why: err.Error(), Refuse: cfg.Preview == "require"}
+	}
+	line.Folder = b.folder
+	line.Argv = []string{shell, "-c", c.snapshot(shell) + "eval " + shellQuote(line.Line) + " </dev/null\n"}
+	return c.sessionCommands.Preview(ctx, line, head)
+}
+
+// shell is the client's shell: that of its user where it is bash or zsh.
+func (c bashCommands) shell() (string, error) {
+	own := value(c.env, "SHELL")
+	for _, path := range []string{own, "/bin/bash", "/usr/bin/bash", "/bin/zsh", "/usr/bin/zsh"} {
+		switch filepath.Base(path) {
+		case "bash", "zsh":
+			if st, err := os.Stat(path); err == nil && st.Mode()&0o111 != 0 {
+				return path, nil
+			}
+		}
+	}
+	return "", errors.New("the client's shell was not found")
+}
+
+// maxSnapshot bounds what is taken of a snapshot, in bytes: one argument of a
+// program holds 128 KiB.
+const maxSnapshot = 48 << 10
+
+// snapshot is what the client has noted of its user's shell (functions, aliases,
+// PATH), and runs before each command; "" where there is none. It changes what
+// the sandbox shows, never what is taken for safe.
+func (c bashCommands) snapshot(shell string) string {
+	environ := ipc.Environ(c.r.client.PID)
+	dir := environ["CLAUDE_CONFIG_DIR"]
+	if dir == "" {
+		dir = filepath.Join(environ["HOME"], ".claude")
+	}
+	found, _ := filepath.Glob(filepath.Join(dir, "shell-snapshots", "snapshot-"+filepath.Base(shell)+"-*.sh"))
+	newest, at := "", time.Time{}
+	for _, f := range found {
+		if st, err := os.Lstat(f); err == nil && st.Mode().IsRegular() && st.Size() <= maxSnapshot && st.ModTime().After(at) {
+			newest, at = f, st.ModTime()
+		}
+	}
+	if newest == "" {
+		return ""
+	}
+	data, err := os.ReadFile(newest)
+	if err != nil || len(data) > maxSnapshot || bytes.IndexByte(data, 0) >= 0 {
+		return ""
+	}
+	return string(data) + "\n"
+}
+
+// outcome answers a line that was given in a command's place.
+func (d *daemon) outcome(ctx context.Context, h *ipc.Handover) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // ends with the line's process, at the latest when the handover is closed
+		<-h.Done()
+		cancel()
+	}()
+	_ = h.In.SetReadDeadline(time.Now().Add(hookTimeout)) // no deadline: what waits for it ends it
+	raw, err := io.ReadAll(io.LimitReader(h.In, maxToken))
+	o := native.Outcome{Refused: "mcpguard: " + native.ErrToken.Error()}
+	if err == nil {
+		o = d.fetch(ctx, h, strings.TrimSpace(string(raw)))
+	}
+	answer, err := json.Marshal(o)
+	if err != nil || ctx.Err() != nil {
+		return
+	}
+	_ = h.Out.SetWriteDeadline(time.Now().Add(hookTimeout))
+	_, _ = h.Out.Write(answer) // a line that is gone is told of by the next hook
+}
+
+// fetch looks for a token among the sessions of the clients from which the process
+// descends, and of no other.
+func (d *daemon) fetch(ctx context.Context, h *ipc.Handover, token string) native.Outcome {
+	var runs []*nativeRun
+	d.natives.mu.Lock()
+	for _, p := range slices.Concat([]ipc.Proc{h.Client}, h.Wrappers, h.Ancestors) {
+		if r := d.natives.clients[p.Ref()]; r != nil {
+			runs = append(runs, d.natives.runs[r.RunID]...)
+		}
+	}
+	d.natives.mu.Unlock()
+	for _, r := range runs {
+		o, err := r.tools.Fetch(ctx, token)
+		switch {
+		case err == nil:
+			return o
+		case !errors.Is(err, native.ErrToken):
+			return native.Outcome{Refused: "mcpguard: " + err.Error()}
+		}
+	}
+	// fail closed: it belongs to somebody else, or to nobody
+	return native.Outcome{Refused: "mcpguard: " + native.ErrToken.Error()}
+}

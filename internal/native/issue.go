@@ -1,0 +1,275 @@
+package native
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// A command that has run in a sandbox is not run by the client a second time.
+// Once it may happen, the client is given another line in its place, which
+// names a token. Nothing is carried out before that line has run and shown the
+// token: the client's own rules, its user or another hook may be against it
+// still. Then the guard lands what the sandbox has kept.
+
+// Issue is what a session needs to give lines in the place of commands.
+type Issue struct {
+	// Line is the command line that shows a token, in the place of a tool use's.
+	Line func(toolUseID, token string) string
+	// Land carries out a record, all or nothing, and returns the result of a call:
+	// what the command printed and how it ended.
+	Land func(ctx context.Context, record string) (json.RawMessage, error)
+}
+
+// issued is what a call has of a line that was given in its place.
+type issued struct {
+	token   digest.Digest
+	line    json.RawMessage // the whole input with the line in it
+	sum     digest.Digest   // of that
+	record  string          // what lands
+	shown   bool            // the token was
+	shows   chan struct{}   // closed then
+	dropped chan struct{}   // closed where it will not be shown any more
+	why     string          // of that
+	printed bool            // somebody has got the outcome
+}
+
+// unshown is how long a token may stay unshown where no approval bounds that.
+const unshown = 10 * time.Minute
+
+// maxOutcomes is how many ended calls keep what they printed, to print it again.
+const maxOutcomes = 8
+
+// ErrToken says that a token is of no use: it never was, or its time is over.
+var ErrToken = errors.New("this line shows the outcome of one command of this session, once it was allowed; there is none, and nothing was run. Make the call again with the command itself")
+
+// Collect waits until the line that is given in the place of a command has been
+// run, for a command whose run in a sandbox is what lands; others it lets pass. reviewed
+// says that a human has let it through. An error means that the line did not run.
+func (s *Session) Collect(ctx context.Context, id jsonrpc.ID, reviewed bool) error {
+	s.mu.Lock()
+	c := s.callOf(id)
+	if c == nil || !c.contained || s.cfg.Issue == nil {
+		s.mu.Unlock()
+		return nil
+	}
+	if c.issued == nil {
+		if err := s.issue(c); err != nil {
+			s.mu.Unlock()
+			return err
+		}
+	}
+	c.approved = c.approved || reviewed
+	i := c.issued
+	s.mu.Unlock()
+	var over <-chan time.Time
+	if !reviewed {
+		timer := time.NewTimer(unshown)
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-i.shows:
+		return nil
+	case <-i.dropped:
+	case <-over:
+	case <-s.stopped:
+		return ErrEnded
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i.shown { // in the same moment
+		return nil
+	}
+	s.dropIssued(c, "the client did not run the line that it was given, so nothing was changed")
+	return errors.New(i.why)
+}
+
+// issue makes the line; mu is held. It tells the client to run that.
+func (s *Session) issue(c *call) error {
+	token := rand.Text() // at least 128 bits, letters and digits
+	root, ok := jsonrpc.Root(c.input0)
+	if !ok {
+		return errors.New("the command's input cannot be read")
+	}
+	line := jsonrpc.SetMember(c.input0, root, "command", jsonrpc.QuoteString(s.cfg.Issue.Line(c.use, token)))
+	if line == nil {
+		return errors.New("the command's input cannot be read")
+	}
+	sum, err := inputSum(line)
+	if err != nil {
+		return err
+	}
+	c.issued = &issued{token: digest.Sum([]byte(token)), line: line, sum: sum, shows: make(chan struct{}), dropped: make(chan struct{})}
+	s.tokens[c.issued.token] = c
+	close(c.begins)
+	return nil
+}
+
+// dropIssued ends the wait for a token; mu is held.
+func (s *Session) dropIssued(c *call, why string) {
+	i := c.issued
+	if i == nil || i.shown || i.why != "" {
+		return
+	}
+	i.why = why
+	delete(s.tokens, i.token)
+	close(i.dropped)
+}
+
+// Fetch shows a token. The first one that does makes the call go on; all wait for
+// its end and get its answer. The end of ctx ends the wait, not a landing that
+// has begun.
+func (s *Session) Fetch(ctx context.Context, token string) (Outcome, error) {
+	s.mu.Lock()
+	c := s.tokens[digest.Sum([]byte(token))]
+	if c == nil {
+		s.mu.Unlock()
+		return Outcome{}, ErrToken
+	}
+	if !c.issued.shown {
+		c.issued.shown = true
+		close(c.issued.shows)
+	}
+	s.mu.Unlock()
+	select {
+	case <-c.ends:
+	case <-s.stopped:
+		return Outcome{}, ErrEnded
+	case <-ctx.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !c.begun && c.frame == nil {
+			s.toPEP.put(cancelFrame(c.id))
+		}
+		return Outcome{}, context.Cause(ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.issued.printed = true
+	return outcomeOf(c.frame), nil
+}
+
+// Outcome is what a command printed and how it ended, as far as the model may
+// know it. Land returns its JSON as the structured content of a result.
+type Outcome struct {
+	Exit   int    `json:"exit_code"`
+	Signal int    `json:"signal,omitempty"`
+	Text   string `json:"text"` // both streams in order
+	// Failure says that all of the text stood on standard error.
+	Failure   bool `json:"on_stderr,omitempty"`
+	Truncated bool `json:"truncated,omitempty"`
+	// Refused is why there is none.
+	Refused string `json:"refused,omitempty"`
+}
+
+// Result is the outcome as the result of a call.
+func (o Outcome) Result() (json.RawMessage, error) {
+	return json.Marshal(map[string]any{
+		"content":           []map[string]string{{"type": "text", "text": "The guard has carried the command out."}},
+		"structuredContent": o,
+	})
+}
+
+// outcomeOf reads the proxy's answer to a command that was carried out.
+func outcomeOf(frame []byte) Outcome {
+	if a := read(frame); !a.Allow {
+		return Outcome{Refused: a.Reason}
+	}
+	var answer struct {
+		Result struct {
+			Outcome *Outcome `json:"structuredContent"`
+		} `json:"result"`
+	}
+	if err := json.Unmarshal(frame, &answer); err != nil || answer.Result.Outcome == nil {
+		return Outcome{Refused: "mcpguard could not read what the command printed; what it changes has happened. Read the files before you go on"}
+	}
+	return *answer.Result.Outcome
+}
+
+// Unsaid returns, once each, sentences about landings whose end nobody has heard
+// of: the line that waited for it was ended.
+func (s *Session) Unsaid() (sentences []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.settled {
+		if i := c.issued; i != nil && i.shown && !i.printed && c.frame != nil {
+			i.printed = true
+			how := "was carried out although its line was ended before it could say so"
+			if o := outcomeOf(c.frame); o.Refused != "" {
+				how = "was not carried out, or not as expected: " + o.Refused
+			}
+			sentences = append(sentences, "mcpguard: an earlier command of this session "+how+".")
+		}
+	}
+	return sentences
+}
+
+// land carries out what a call has kept; mu is held.
+func (s *Session) land(c *call) {
+	id, record := jsonrpc.IntID(c.id), c.issued.record
+	switch {
+	case !c.issued.shown:
+		// fail closed: nobody has asked for it
+		s.answer(c, "the line that stands for this command has not run, so nothing was changed", true)
+		return
+	case record == "":
+		s.answer(c, "the command wants more now than what was shown before, so nothing was run; make the call again", true)
+		return
+	}
+	c.begun, c.landing = true, true
+	go func() { // ends with the landing
+		result, err := s.cfg.Issue.Land(context.Background(), record)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err != nil {
+			s.answer(c, err.Error(), true)
+			return
+		}
+		c.answered = true
+		s.toUp.put(jsonrpc.Result(id, result))
+		s.finish()
+	}()
+}
+
+// reportIssued takes the client's report of a line that was given in a command's
+// place. The outcome is known from the landing; mu is held.
+func (s *Session) reportIssued(c *call, input []byte) (other bool) {
+	if input != nil {
+		sum, err := inputSum(input)
+		other = err != nil || sum != c.issued.sum
+	}
+	s.dropIssued(c, "the client ended the tool without running the line that it was given, so nothing was changed")
+	return other
+}
+
+// forgetOutcomes drops what all but the newest have printed; mu is held.
+func (s *Session) forgetOutcomes() {
+	left := maxOutcomes
+	for n := len(s.settled) - 1; n >= 0; n-- {
+		if c := s.settled[n]; c.issued != nil && s.tokens[c.issued.token] == c {
+			if left--; left < 0 {
+				delete(s.tokens, c.issued.token)
+			}
+		}
+	}
+}
+
+// waits reports whether a call was answered with a line that the client may
+// still run.
+func (c *call) waits() bool { return c.issued != nil && !c.issued.shown && c.issued.why == "" }
+
+// Contained reports whether the command of a tool use is one that may be given
+// another line in its place.
+func (s *Session) Contained(toolUseID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.uses[toolUseID]
+	return c != nil && c.contained
+}

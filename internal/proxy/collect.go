@@ -1,0 +1,54 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+
+	"github.com/mcpguard/mcpguard/internal/approval"
+	"github.com/mcpguard/mcpguard/internal/audit"
+)
+
+// errPlaceLost ends the wait of a call that has lost its place at the desk.
+var errPlaceLost = errors.New("the approval has ended")
+
+// collect waits until the client asks for what it may have, where a run of it in a
+// sandbox is what will be carried out. Meanwhile the call
+// has no lock, and its approval counts as not used: it lapses in its time.
+func (s *session) collect(ctx context.Context, c *call, t *approval.Ticket, ran bool) error {
+	if !ran || s.cfg.Collect == nil || c.own {
+		return nil
+	}
+	c.room.done()
+	wait, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if t != nil {
+		watched := make(chan struct{})
+		go func() { // ends with wait, at the latest when collect returns
+			defer close(watched)
+			select {
+			case <-t.Lost():
+				stop(errPlaceLost)
+			case <-wait.Done():
+			}
+		}()
+		defer func() { stop(nil); <-watched }()
+	}
+	err := s.cfg.Collect(wait, c.req.id, t != nil)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil && t != nil:
+		return s.leave(ctx, t, context.Cause(ctx))
+	case ctx.Err() != nil:
+		return gaveUp(context.Cause(ctx))
+	case t != nil && errors.Is(context.Cause(wait), errPlaceLost):
+		return s.lost(c, t)
+	case t != nil:
+		rec, cancel := durably(ctx)
+		defer cancel()
+		if err := t.Cancel(rec, err.Error()); err != nil {
+			s.cfg.Log.Error("cancelling an approval", "approval", t.ID(), "err", err)
+		}
+	}
+	return &refusal{status: audit.StatusCancelled, word: word{Status: wordCancelled, ApprovalID: c.approval, Reason: err.Error()}}
+}
