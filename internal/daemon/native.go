@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/config"
@@ -109,6 +110,9 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 		// preview; asked here as well, one action would need two approvals. What the
 		// accepted policy of that server lets through, its developer has allowed.
 		return hook.Allow(""), lost
+	}
+	if unsaid := r.tools.Unsaid(); len(unsaid) > 0 {
+		return hook.Deny("mcpguard: " + strings.Join(unsaid, "; ") + ". Read the files before you go on. This call was not looked at; make it again if it still fits."), lost
 	}
 	q := native.Question{Tool: e.Tool, ToolUseID: e.ToolUseID, AgentID: e.AgentID, Input: e.Input, Folder: e.Cwd, Sandbox: sandboxOf(r, e.Tool)}
 	d.contain(r, e, &q)

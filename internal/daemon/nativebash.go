@@ -284,21 +284,23 @@ func (d *daemon) outcome(ctx context.Context, h *ipc.Handover) {
 	}()
 	_ = h.In.SetReadDeadline(time.Now().Add(hookTimeout)) // no deadline: what waits for it ends it
 	raw, err := io.ReadAll(io.LimitReader(h.In, maxToken))
-	o := native.Outcome{Refused: "mcpguard: " + native.ErrToken.Error()}
+	o, printed := native.Outcome{Refused: "mcpguard: " + native.ErrToken.Error()}, func() {}
 	if err == nil {
-		o = d.fetch(ctx, h, strings.TrimSpace(string(raw)))
+		o, printed = d.fetch(ctx, h, strings.TrimSpace(string(raw)))
 	}
 	answer, err := json.Marshal(o)
 	if err != nil || ctx.Err() != nil {
 		return
 	}
 	_ = h.Out.SetWriteDeadline(time.Now().Add(hookTimeout))
-	_, _ = h.Out.Write(answer) // a line that is gone is told of by the next hook
+	if _, err := h.Out.Write(answer); err == nil && ctx.Err() == nil {
+		printed() // else the next hook tells
+	}
 }
 
 // fetch looks for a token among the sessions of the clients from which the process
 // descends, and of no other.
-func (d *daemon) fetch(ctx context.Context, h *ipc.Handover, token string) native.Outcome {
+func (d *daemon) fetch(ctx context.Context, h *ipc.Handover, token string) (o native.Outcome, printed func()) {
 	var runs []*nativeRun
 	d.natives.mu.Lock()
 	for _, p := range slices.Concat([]ipc.Proc{h.Client}, h.Wrappers, h.Ancestors) {
@@ -311,11 +313,11 @@ func (d *daemon) fetch(ctx context.Context, h *ipc.Handover, token string) nativ
 		o, err := r.tools.Fetch(ctx, token)
 		switch {
 		case err == nil:
-			return o
+			return o, func() { r.tools.Printed(token) }
 		case !errors.Is(err, native.ErrToken):
-			return native.Outcome{Refused: "mcpguard: " + err.Error()}
+			return native.Outcome{Refused: "mcpguard: " + err.Error()}, func() {}
 		}
 	}
 	// fail closed: it belongs to somebody else, or to nobody
-	return native.Outcome{Refused: "mcpguard: " + native.ErrToken.Error()}
+	return native.Outcome{Refused: "mcpguard: " + native.ErrToken.Error()}, func() {}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
@@ -152,8 +153,16 @@ func (s *Session) Fetch(ctx context.Context, token string) (Outcome, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.issued.printed = true
 	return outcomeOf(c.frame), nil
+}
+
+// Printed says that the line which showed a token has got the outcome.
+func (s *Session) Printed(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.tokens[digest.Sum([]byte(token))]; c != nil {
+		c.issued.printed = true
+	}
 }
 
 // Outcome is what a command printed and how it ended, as far as the model may
@@ -201,11 +210,11 @@ func (s *Session) Unsaid() (sentences []string) {
 	for _, c := range s.settled {
 		if i := c.issued; i != nil && i.shown && !i.printed && c.frame != nil {
 			i.printed = true
-			how := "was carried out although its line was ended before it could say so"
+			how := "has happened, although the line that was to show it was ended before"
 			if o := outcomeOf(c.frame); o.Refused != "" {
-				how = "was not carried out, or not as expected: " + o.Refused
+				how = "ended without its line: " + strings.TrimRight(o.Refused, ".")
 			}
-			sentences = append(sentences, "mcpguard: an earlier command of this session "+how+".")
+			sentences = append(sentences, "what an earlier command of this session changes "+how)
 		}
 	}
 	return sentences

@@ -1,0 +1,190 @@
+package native
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+)
+
+// bench is a session whose commands get another line, and the proxy's part of
+// one call played by hand.
+type bench struct {
+	t      *testing.T
+	s      *Session
+	token  string
+	landed atomic.Int32
+	odd    []string
+	fail   error
+}
+
+func newBench(t *testing.T) *bench {
+	b := &bench{t: t}
+	b.s = New(Config{
+		Tools: func() []string { return []string{"Bash"} },
+		Odd:   func(kind, _, _ string) { b.odd = append(b.odd, kind) },
+		Issue: &Issue{
+			Line: func(_, token string) string { b.token = token; return "result " + token },
+			Land: func(_ context.Context, record string) (json.RawMessage, error) {
+				b.landed.Add(1)
+				if b.fail != nil {
+					return nil, b.fail
+				}
+				return Outcome{Exit: 3, Text: record + " printed"}.Result()
+			},
+		},
+	})
+	return b
+}
+
+const lineInput = `{"command":"sed -i s/a/b/ x","description":"do it","timeout":9000}`
+
+// play takes one call the proxy's way: approved, collected, sent with record.
+func (b *bench) play(ctx context.Context, record string) error {
+	f, err := b.s.toPEP.next()
+	if err != nil {
+		return err
+	}
+	m, err := jsonrpc.Admit(f, jsonrpc.Limits{})
+	if err != nil {
+		return err
+	}
+	conn, client := b.s.Upstream(), b.s.Client()
+	if err := b.s.Collect(ctx, m.ID, true); err != nil {
+		client.Write(append(jsonrpc.Result(m.ID, map[string]any{"isError": true, "content": []map[string]string{{"type": "text", "text": err.Error()}}}), '\n'))
+		return err
+	}
+	p := guard.Preview{Record: record}
+	if record != "" {
+		p.Change.Exec = &guard.ExecFacts{Run: &guard.ExecRun{}}
+	}
+	conn.Expect(m.ID, p)
+	if err := conn.Write(f); err != nil {
+		return err
+	}
+	answer, err := conn.Next()
+	if err != nil {
+		return err
+	}
+	_, err = client.Write(append(answer, '\n'))
+	return err
+}
+
+// ask asks and gives what the client is to run.
+func (b *bench) ask(q Question) Answer {
+	b.t.Helper()
+	q.Tool, q.ToolUseID, q.Input = "Bash", "u", json.RawMessage(lineInput)
+	a, err := b.s.Ask(b.t.Context(), q)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return a
+}
+
+func (b *bench) begin(record string) (done chan error) {
+	done = make(chan error, 1)
+	go func() { done <- b.play(b.t.Context(), record) }() // ends with the call
+	return done
+}
+
+// TestLandsWhenTheTokenIsShown: nothing lands before; afterwards once, however
+// often the token is shown.
+func TestLandsWhenTheTokenIsShown(t *testing.T) {
+	b := newBench(t)
+	done := b.begin("r1")
+	a := b.ask(Question{Contained: true})
+	if want := `{"command":"result ` + b.token + `","description":"do it","timeout":9000}`; a.Input != want || !a.Allow || len(b.token) < 26 {
+		t.Errorf("%+v, want %s", a, want)
+	}
+	if strings.Contains(a.Input, "sed") || b.landed.Load() != 0 {
+		t.Errorf("%q, %d landings", a.Input, b.landed.Load())
+	}
+	if o, err := b.s.Fetch(t.Context(), b.token+"x"); !errors.Is(err, ErrToken) {
+		t.Errorf("another token gave %+v, %v", o, err)
+	}
+	for range 3 {
+		o, err := b.s.Fetch(t.Context(), b.token)
+		if err != nil || o.Exit != 3 || o.Text != "r1 printed" || o.Refused != "" {
+			t.Errorf("%+v, %v", o, err)
+		}
+	}
+	if err := <-done; err != nil || b.landed.Load() != 1 {
+		t.Errorf("%v, %d landings", err, b.landed.Load())
+	}
+	if !b.s.Report("u", []byte(a.Input), "", false) || len(b.odd) != 0 {
+		t.Errorf("alerts %v", b.odd)
+	}
+	if u := b.s.Unsaid(); len(u) != 1 || len(b.s.Unsaid()) != 0 {
+		t.Errorf("nobody has printed it, and the next hook says %q", u)
+	}
+	if again, err := b.s.Ask(t.Context(), Question{Tool: "Bash", ToolUseID: "u", Input: json.RawMessage(lineInput), Contained: true}); err == nil {
+		t.Errorf("asked for again it was answered with %+v", again)
+	}
+}
+
+// TestNothingLandsWithoutTheLine: whatever tells that the line will not run ends
+// the wait, and its token is worth nothing then.
+func TestNothingLandsWithoutTheLine(t *testing.T) {
+	for name, over := range map[string]func(b *bench){
+		"the answer was lost": func(b *bench) { b.s.Lost("u") },
+		"the agent is idle":   func(b *bench) { b.s.Idle("") },
+		"the client is gone":  func(b *bench) { b.s.Gone() },
+		"it failed first":     func(b *bench) { b.s.Report("u", nil, "not run", true) },
+		"it ran another line": func(b *bench) { b.s.Report("u", []byte(lineInput), "", false) },
+	} {
+		b := newBench(t)
+		done := b.begin("r1")
+		b.ask(Question{Contained: true})
+		over(b)
+		if err := <-done; err == nil || b.landed.Load() != 0 {
+			t.Errorf("%s: %v, %d landings", name, err, b.landed.Load())
+		}
+		if o, err := b.s.Fetch(t.Context(), b.token); !errors.Is(err, ErrToken) {
+			t.Errorf("%s: its token gave %+v, %v", name, o, err)
+		}
+		if (len(b.odd) == 1) != (name == "it ran another line") {
+			t.Errorf("%s: alerts %v", name, b.odd)
+		}
+		if a, err := b.s.Ask(t.Context(), Question{Tool: "Bash", ToolUseID: "u", Input: json.RawMessage(lineInput)}); err == nil && a.Allow {
+			t.Errorf("%s: the command itself was let through: %+v", name, a)
+		}
+	}
+}
+
+// TestWhoCannotRewriteIsRefused: a permission prompt, which has no line to give,
+// must not let the command itself run.
+func TestWhoCannotRewriteIsRefused(t *testing.T) {
+	b := newBench(t)
+	done := b.begin("r1")
+	b.ask(Question{Contained: true})
+	for _, q := range []Question{{}, {Person: true}} {
+		if a := b.ask(q); a.Allow {
+			t.Errorf("%+v", a)
+		}
+	}
+	b.s.Lost("u")
+	<-done
+}
+
+// TestAnotherRunIsNotLanded: what wants more by now than what was shown is not
+// run, and a failed landing is told.
+func TestAnotherRunIsNotLanded(t *testing.T) {
+	for _, record := range []string{"", "r1"} {
+		b := newBench(t)
+		b.fail = errors.New("the files changed meanwhile")
+		done := b.begin(record)
+		b.ask(Question{Contained: true})
+		o, err := b.s.Fetch(t.Context(), b.token)
+		if err != nil || o.Refused == "" || o.Exit != 0 || o.Text != "" {
+			t.Errorf("%q: %+v, %v", record, o, err)
+		}
+		if <-done; int(b.landed.Load()) != len(record)/2 {
+			t.Errorf("%q: %d landings", record, b.landed.Load())
+		}
+	}
+}
