@@ -97,3 +97,135 @@ func TestBashInASandbox(t *testing.T) {
 	}
 	w.leaked()
 }
+
+// TestCommandsNeverWeaker: TestNeverWeaker for commands in a sandbox, with rules
+// of the client that deny and ask. Nothing runs that the client alone refuses or
+// asks about, where nobody approves anything.
+func TestCommandsNeverWeaker(t *testing.T) {
+	commands := []string{
+		"cat README.md", "git log --oneline", "wc -l README.md", "cat /etc/passwd", "ls /", "cat ~/.netrc", "cat ../beside/x", "head -n1 $PWD/../beside/x",
+		"touch made", "echo x > new.txt", "sed -i s/Shop/Store/ README.md", "cat README.md; git log", "bash -c 'git log'",
+	}
+	files := map[int]func(w *world) bool{
+		8:  func(w *world) bool { return w.read("made") == "" },
+		9:  func(w *world) bool { return w.read("new.txt") == "x\n" },
+		10: func(w *world) bool { return w.read("README.md") != "# Shop\n" },
+	}
+	run := func(t *testing.T, mode string, hooks bool) (ran []bool, told []string) {
+		w, settings := newBashWorld(t)
+		w.extra = []string{"IS_SANDBOX=1"}
+		if err := os.MkdirAll(filepath.Join(w.project, "..", "beside"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for name, content := range map[string]string{filepath.Join(w.home, ".netrc"): "login y\n", filepath.Join(w.project, "..", "beside", "x"): "beside\n"} {
+			if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rules := map[string]any{"permissions": map[string]any{"deny": []string{"Bash(git log:*)"}, "ask": []string{"Bash(wc:*)"}}}
+		args := []string{"--permission-mode", mode, "--settings", settings}
+		if !hooks {
+			rules["hooks"] = map[string]any{}
+		}
+		addSettings(t, settings, rules)
+		var steps []step
+		for _, c := range commands {
+			steps = append(steps, bash(c))
+		}
+		a := serve(t, steps...)
+		s := w.startBare(a, args...)
+		if hooks {
+			w.denyAll(s)
+		}
+		w.finishIn(s, 3*patience)
+		for i := range commands {
+			end, ok := a.end(i)
+			x := ok && !end.failed
+			if made := files[i]; made != nil {
+				x = made(w)
+			}
+			ran, told = append(ran, x), append(told, end.text)
+		}
+		return ran, told
+	}
+	for _, mode := range []string{"default", "acceptEdits", "plan", "dontAsk", "auto", "bypassPermissions"} {
+		t.Run(mode, func(t *testing.T) {
+			alone, _ := run(t, mode, false)
+			guarded, told := run(t, mode, true)
+			for i, c := range commands {
+				if guarded[i] && !alone[i] {
+					t.Errorf("%q runs with the guard, and not without: %.200q", c, told[i])
+				}
+			}
+			if mode == "default" && (!alone[0] || alone[1] || alone[2] || !guarded[0]) {
+				t.Errorf("alone %v, guarded %v, told %q: the table proves nothing", alone, guarded, told)
+			}
+			t.Logf("%s alone   %v\n%s guarded %v", mode, alone, mode, guarded)
+		})
+	}
+}
+
+// TestBashStaysText: what stands against another line in a command's place leaves
+// it to its text, and says why.
+func TestBashStaysText(t *testing.T) {
+	for name, c := range map[string]struct {
+		input    map[string]any
+		settings map[string]any
+		args     []string
+		why      string
+	}{
+		"background":   {input: map[string]any{"command": "sleep 0", "run_in_background": true}, why: "in the background"},
+		"outside":      {input: map[string]any{"command": "pushd sub"}, why: "in which folder it ends"},
+		"another hook": {input: map[string]any{"command": "touch made"}, settings: map[string]any{"hooks": nil}, why: "another hook before tools"},
+		"an ask rule":  {input: map[string]any{"command": "touch made"}, settings: map[string]any{"permissions": map[string]any{"ask": []string{"Bash(touch:*)"}}}, why: "a rule of the client"},
+		"its sandbox":  {input: map[string]any{"command": "touch made"}, settings: map[string]any{"sandbox": map[string]any{"enabled": true}}, why: "own sandbox"},
+		"a flag":       {input: map[string]any{"command": "touch made"}, args: []string{"--disallowedTools", "Bash(touch made)"}, why: "a rule of the client"},
+		"plan mode":    {input: map[string]any{"command": "touch made"}, args: []string{"--permission-mode", "plan"}, why: "in a mode"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, settings := newBashWorld(t)
+			if _, other := c.settings["hooks"]; other {
+				project := filepath.Join(w.project, ".claude")
+				if err := os.MkdirAll(project, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				text := `{"hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [{"type": "command", "command": "true"}]}]}}`
+				if err := os.WriteFile(filepath.Join(project, "settings.json"), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				addSettings(t, settings, c.settings)
+			}
+			c.input["description"] = "do it"
+			a := serve(t, call("Bash", c.input))
+			s := w.startBare(a, append(c.args, "--settings", settings)...)
+			d := w.pending()
+			if d.Tier != "T3_EXECUTE" || !strings.Contains(d.Diff.Text, "not run in a sandbox") || !strings.Contains(d.Diff.Text, c.why) {
+				t.Errorf("%s\n%s", d.Tier, d.Diff.Text)
+			}
+			w.decide(d, client.Deny, "not today")
+			w.finish(s)
+			told(t, a, "not today")
+		})
+	}
+}
+
+// TestTokenOfNobody: a token that was not given, and one from beside the client,
+// show nothing.
+func TestTokenOfNobody(t *testing.T) {
+	w, settings := newBashWorld(t)
+	a := serve(t, bash("sed -i s/Shop/Store/ README.md"))
+	s := w.startBare(a, "--settings", settings)
+	d := w.pending()
+	result := exec.Command(filepath.Join(bin, "mcpguard"), "result", "AAAAAAAAAAAAAAAAAAAAAAAAAA")
+	result.Dir, result.Env = w.project, w.env()
+	out, err := result.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "nothing was run") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	w.decide(d, client.Allow, "go on")
+	w.finish(s)
+	if w.read("README.md") != "# Store\n" {
+		t.Errorf("%s", w.read("README.md"))
+	}
+}
