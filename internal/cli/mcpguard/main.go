@@ -161,14 +161,22 @@ func (c Command) hook(ctx context.Context, began time.Time, args []string) int {
 
 // result shows what came of a command.
 func (c Command) result(ctx context.Context, args []string) int {
-	if len(args) != 1 || args[0] == "" {
-		return c.misused(errors.New("result takes the token that the guard has given"))
+	words, err := parse(flag.NewFlagSet("result", flag.ContinueOnError), args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		io.WriteString(c.Out, usage)
+		return exitDone
+	case err == nil && (len(words) != 1 || words[0] == ""):
+		err = errors.New("result takes the token that the guard has given")
+	}
+	if err != nil {
+		return c.misused(err)
 	}
 	paths, err := ipc.DefaultPaths()
 	if err != nil {
 		return c.misused(fmt.Errorf("finding the guard's folders: %w", err))
 	}
-	return shim.Result(ctx, shim.HookConfig{Paths: paths, Version: version.Number, In: c.In, Out: c.Out, Err: c.Err}, args[0])
+	return shim.Result(ctx, shim.HookConfig{Paths: paths, Version: version.Number, In: c.In, Out: c.Out, Err: c.Err}, words[0])
 }
 
 // start returns what starts the daemon.
