@@ -3,6 +3,7 @@ package commands
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,7 +36,7 @@ type Command struct {
 const maxLooked = 300_000
 
 // spec says what of the machine a command may see.
-func (r *Runner) spec(c Command) sandbox.Spec {
+func (r *Runner) spec(c Command) (sandbox.Spec, error) {
 	s := sandbox.Spec{
 		Program: r.cfg.Program, Argv: c.Argv, Env: c.Env, Dir: c.Folder, Umask: c.Umask, Limits: c.Settings.Limits,
 		State: r.runs, Trees: slices.Clone(c.Roots), Closed: slices.Clone(closedSystem),
@@ -50,7 +51,7 @@ func (r *Runner) spec(c Command) sandbox.Spec {
 		}
 	}
 	for _, p := range slices.Concat(systemFolders, expand(toolChains, c.Home)) {
-		if there(p) && !slices.Contains(s.Trees, p) {
+		if there(p) && !slices.Contains(s.Trees, p) && (c.Secret == nil || !c.Secret(p)) {
 			s.Visible = append(s.Visible, p)
 		}
 	}
@@ -67,11 +68,15 @@ func (r *Runner) spec(c Command) sandbox.Spec {
 	s.Closed = append(append(s.Closed, r.cfg.State), r.cfg.Hidden...)
 	if c.Secret != nil {
 		for _, root := range c.Roots {
-			s.Closed = append(s.Closed, secretsBelow(root, c.Secret)...)
+			secrets, err := secretsBelow(root, c.Secret)
+			if err != nil {
+				return s, err
+			}
+			s.Closed = append(s.Closed, secrets...)
 		}
 	}
 	s.Env = append(s.Env, "TMPDIR=/tmp")
-	return s
+	return s, nil
 }
 
 // lies reports whether a path is in one of the folders, or is one.
@@ -90,22 +95,27 @@ func (r *Runner) scratch(c Command, path string) string {
 	return filepath.Join(r.cfg.State, "scratch", hex.EncodeToString(h.Sum(nil)[:12]))
 }
 
-// secretsBelow lists the paths below a folder that hold keys or credentials.
-func secretsBelow(root string, secret func(string) bool) []string {
+// secretsBelow lists the paths below a folder that hold keys or credentials, and
+// what links of such a name lead to.
+func secretsBelow(root string, secret func(string) bool) ([]string, error) {
 	var out []string
 	left := maxLooked
-	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return fs.SkipDir
 		}
 		if left--; left < 0 {
-			return fs.SkipAll
+			// fail closed: what was not looked at may be a key
+			return fmt.Errorf("%w: %s has more than %d files, too many to be looked at for keys", sandbox.ErrUnavailable, root, maxLooked)
 		}
 		if path == root {
 			return nil
 		}
 		if secret(path) {
 			out = append(out, path)
+			if target, err := filepath.EvalSymlinks(path); err == nil && d.Type()&fs.ModeSymlink != 0 && target != root {
+				out = append(out, target)
+			}
 			if d.IsDir() {
 				return fs.SkipDir
 			}
@@ -115,7 +125,7 @@ func secretsBelow(root string, secret func(string) bool) []string {
 		}
 		return nil
 	})
-	return out
+	return out, err
 }
 
 // prepareScratch makes the stores that a run needs.

@@ -18,7 +18,7 @@ var neverFolded = []string{"bin", "sbin", "scripts", ".git", ".github", ".vscode
 // commit cover. Whatever else changed is shown.
 func (r *Record) folded() map[sandbox.Name]string {
 	out := map[sandbox.Name]string{}
-	if r.Git == nil || len(r.Git.Ignored) == 0 || r.Git.RulesChanged {
+	if r.Git == nil || len(r.Git.Ignored) == 0 {
 		return out
 	}
 	for _, c := range r.Changes {

@@ -3,8 +3,10 @@ package commands
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -29,10 +31,8 @@ type GitChange struct {
 	Config bool `json:",omitempty"`
 	Hooks  bool `json:",omitempty"`
 	// Ignored are new paths that the ignore rules of the last commit cover, as
-	// paths of the tree; a folder's ends in "/". RulesChanged is set where the rules
-	// are not those of the last commit.
-	Ignored      []string `json:",omitempty"`
-	RulesChanged bool     `json:",omitempty"`
+	// paths of the tree; a folder's ends in "/".
+	Ignored []string `json:",omitempty"`
 	// Damaged is what git's own check says of the repository; empty where it is
 	// whole, or no ref moved.
 	Damaged string `json:",omitempty"`
@@ -85,6 +85,20 @@ func inGit(path string) bool {
 	return path == ".git" || strings.HasPrefix(path, ".git/") || strings.Contains(path, "/.git/") || strings.HasSuffix(path, "/.git")
 }
 
+// isGitSetting reports whether a change is of settings that can make git run
+// programs: of a repository, of one within it, or of a folder that becomes one.
+func isGitSetting(c sandbox.Change, all []sandbox.Change) bool {
+	dir, name := path.Split(c.Path)
+	switch {
+	case inGit(c.Path) && !isGitStorage(c.Path):
+		return name == "config" || name == "config.worktree" || name == "attributes" || name == "commondir" || name == "gitdir" || name == "alternates" ||
+			name == ".git" && (c.After == nil || c.After.Type != 'd')
+	case name == "config":
+		return slices.ContainsFunc(all, func(o sandbox.Change) bool { return o.Tree == c.Tree && o.Path == dir+"HEAD" })
+	}
+	return false
+}
+
 // isGitStorage reports whether a path below .git is one in which git itself keeps
 // commits, refs and the index. Settings, hooks and whatever else can make
 // programs run are none.
@@ -97,7 +111,7 @@ func isGitStorage(p string) bool {
 	switch first {
 	case "objects":
 		return rest != "objects/info/alternates" // which takes objects from elsewhere
-	case "refs", "logs", "rr-cache", "rebase-merge", "rebase-apply", "sequencer":
+	case "refs", "logs":
 		return true
 	case "index", "HEAD", "ORIG_HEAD", "FETCH_HEAD", "MERGE_HEAD", "MERGE_MSG", "MERGE_MODE", "AUTO_MERGE", "CHERRY_PICK_HEAD", "REVERT_HEAD", "COMMIT_EDITMSG", "SQUASH_MSG", "packed-refs", "gc.log":
 		return !below
@@ -106,23 +120,34 @@ func isGitStorage(p string) bool {
 }
 
 // safeGit is git with everything switched off that could start a program that
-// the repository names.
-const safeGit = `g() { command -p git -c core.fsmonitor=false -c core.hooksPath=/dev/null -c core.pager=cat -c diff.external= -c core.attributesFile=/dev/null -c log.showSignature=false -c gc.auto=0 -c maintenance.auto=false -c core.untrackedCache=false -c safe.directory='*' --no-optional-locks --no-pager "$@"; }
-export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_TERMINAL_PROMPT=0 GIT_OPTIONAL_LOCKS=0 GIT_NO_LAZY_FETCH=1
+// the repository names, or show other commits than there are.
+const safeGit = `g() { command -p git -c core.fsmonitor=false -c core.hooksPath=/dev/null -c core.pager=cat -c diff.external= -c core.attributesFile=/dev/null -c core.excludesFile=/dev/null -c core.commitGraph=false -c advice.graftFileDeprecated=false -c log.showSignature=false -c gc.auto=0 -c maintenance.auto=false -c core.untrackedCache=false -c safe.directory='*' --no-optional-locks --no-replace-objects --no-pager "$@"; }
+export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_TERMINAL_PROMPT=0 GIT_OPTIONAL_LOCKS=0 GIT_NO_LAZY_FETCH=1 GIT_GRAFT_FILE=/dev/null
 `
 
-// gitProbe is the command that reads a repository: its refs, the index, and
-// the commits that the refs lead to. Its parts are separated by lines that no
-// answer of git contains.
+// safeEnv is the environment of the guard's own git: nothing in it is a client's
+// or a command's choice, no folder of programs and no library.
+var safeEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/nonexistent", "LC_ALL=C"}
+
+// gitProbe is the command that reads a repository: its refs, the index, and the
+// commits that the refs lead to. Its parts are separated by a text that is made
+// anew for each run: whatever stands in the repository was written by somebody who
+// did not know it. Filters, which a look at the work tree would run, are emptied.
 func gitProbe(folder string) []string {
 	return []string{"/bin/sh", "-c", safeGit + `cd "$1" 2>/dev/null || exit 3
 g rev-parse --git-dir >/dev/null 2>&1 || exit 3
-printf '\001refs\001'; g symbolic-ref -q HEAD; g for-each-ref --format='%(objectname) %(refname)'; printf '%s HEAD\n' "$(g rev-parse -q --verify HEAD)"
-printf '\001index\001'; g ls-files -s -v -z
-printf '\001commits\001'; g log --all --max-count=500 --no-show-signature --no-ext-diff --no-textconv --numstat -z --format='%x02%H%x03%an <%ae>%x03%s%x03'
-printf '\001ignored\001'; g rev-parse --show-prefix --show-toplevel; printf '\000'; g status --porcelain=v1 -z --ignored=matching --untracked-files=normal
-printf '\001fsck\001'; c="$(g rev-parse --git-common-dir)"; if [ -n "$(find "$c" \( -path '*/refs/*' -o -name packed-refs -o -name HEAD \) -newer /run 2>/dev/null)" ]; then g fsck --connectivity-only --no-dangling --no-progress 2>&1 || printf 'git fsck ends with %s' "$?"; fi
-printf '\001end\001'`, "probe", folder}
+n="$2"; t="$(g rev-parse --show-toplevel 2>/dev/null)"; p="$(g rev-parse --show-prefix)"; [ -z "$t" ] || cd "$t"
+set --
+while IFS= read -r key; do [ -z "$key" ] || set -- "$@" -c "$key="; done <<E
+$(g config --name-only --get-regexp '^filter\.')
+E
+printf '\001%srefs\001' "$n"; g symbolic-ref -q HEAD; g for-each-ref --format='%(objectname) %(refname)'; printf '%s HEAD\n' "$(g rev-parse -q --verify HEAD)"
+printf '\001%sindex\001' "$n"; g ls-files -s -v -z
+printf '\001%scommits\001' "$n"; g log --all --max-count=500 --no-show-signature --no-ext-diff --no-textconv --numstat -z --format="%x02$n%H%x03$n%an <%ae>%x03$n%s%x03$n"
+printf '\001%signored\001' "$n"; printf '%s\n%s\000' "$p" "$t"; g ls-files -z -o -i --exclude-per-directory=.gitignore --directory
+printf '\001%srules\001' "$n"; g "$@" status --porcelain=v1 -z --no-renames --ignore-submodules=all --untracked-files=no -- ':(glob)**/.gitignore'
+printf '\001%sfsck\001' "$n"; c="$(g rev-parse --git-common-dir)"; if [ -n "$(find "$c" \( -path '*/refs/*' -o -name packed-refs -o -name HEAD \) -newer /run 2>/dev/null)" ]; then g fsck --connectivity-only --no-dangling --no-progress 2>&1 || printf 'git fsck ends with %s' "$?"; fi
+printf '\001%send\001' "$n"`, "probe", folder, rand.Text()}
 }
 
 // headTarget is, among refs, the branch that is checked out.
@@ -133,30 +158,22 @@ type gitState struct {
 	index   map[string]string
 	commits []Commit
 	top     string // folder of the work tree
-	status  []string
+	ignored []string
+	rules   []string // files of ignore rules that are not as the last commit has them
 	fsck    string
 }
 
-func parseGit(out []byte) (gitState, bool) {
+// parseGit reads what a probe printed.
+func parseGit(out []byte, probe []string) (gitState, bool) {
+	mark := probe[len(probe)-1]
 	s := gitState{refs: map[string]string{}, index: map[string]string{}}
 	parts := map[string][]byte{}
-	for rest := out; ; {
-		i := bytes.IndexByte(rest, 1)
-		if i < 0 {
-			break
+	for _, part := range bytes.Split(out, []byte("\x01"+mark))[1:] {
+		name, text, ok := bytes.Cut(part, []byte{1})
+		if !ok {
+			return s, false
 		}
-		j := bytes.IndexByte(rest[i+1:], 1)
-		if j < 0 {
-			break
-		}
-		name := string(rest[i+1 : i+1+j])
-		rest = rest[i+2+j:]
-		end := bytes.IndexByte(rest, 1)
-		if end < 0 {
-			end = len(rest)
-		}
-		parts[name] = rest[:end]
-		rest = rest[end:]
+		parts[string(name)] = text
 	}
 	if _, whole := parts["end"]; !whole {
 		return s, false
@@ -178,11 +195,16 @@ func parseGit(out []byte) (gitState, bool) {
 	}
 	if head, rows, ok := strings.Cut(string(parts["ignored"]), "\x00"); ok {
 		lines := strings.Split(strings.TrimSuffix(head, "\n"), "\n")
-		s.top, s.status = lines[len(lines)-1], strings.Split(rows, "\x00")
+		s.top, s.ignored = lines[len(lines)-1], strings.Split(rows, "\x00")
+	}
+	for row := range strings.SplitSeq(string(parts["rules"]), "\x00") {
+		if len(row) > 3 {
+			s.rules = append(s.rules, row[3:])
+		}
 	}
 	s.fsck = strings.TrimSpace(string(parts["fsck"]))
-	for _, block := range strings.Split(string(parts["commits"]), "\x02")[1:] {
-		f := strings.SplitN(block, "\x03", 4)
+	for _, block := range strings.Split(string(parts["commits"]), "\x02"+mark)[1:] {
+		f := strings.SplitN(block, "\x03"+mark, 4)
 		if len(f) < 4 {
 			return s, false
 		}
@@ -212,8 +234,8 @@ func number(s string) int {
 	return n
 }
 
-// ignored takes in what git says of the work tree after the run.
-func (g *GitChange) ignored(s gitState, roots []string) {
+// ignored takes in which new paths the ignore rules of the last commit cover.
+func (g *GitChange) ignored(s gitState, roots []string, changes []sandbox.Change) {
 	i := slices.IndexFunc(roots, func(root string) bool { return s.top == root || strings.HasPrefix(s.top, root+"/") })
 	if i < 0 {
 		return
@@ -221,21 +243,36 @@ func (g *GitChange) ignored(s gitState, roots []string) {
 	g.Tree = roots[i]
 	prefix := strings.TrimPrefix(strings.TrimPrefix(s.top, g.Tree), "/")
 	g.IndexPath = path.Join(prefix, ".git/index")
-	for _, row := range s.status {
-		if len(row) < 4 {
+	for _, row := range s.ignored {
+		if row == "" || !g.byCommittedRules(s, prefix, row, changes) {
 			continue
 		}
-		code, name := row[:2], row[3:]
-		if strings.HasSuffix(name, ".gitignore") && code != "!!" {
-			g.RulesChanged = true
+		if prefix != "" {
+			row = prefix + "/" + row
 		}
-		if code == "!!" {
-			if prefix != "" {
-				name = prefix + "/" + name
-			}
-			g.Ignored = append(g.Ignored, name)
+		g.Ignored = append(g.Ignored, row)
+	}
+}
+
+// byCommittedRules reports whether every file of ignore rules on the way to a path
+// is as the last commit has it.
+func (g *GitChange) byCommittedRules(s gitState, prefix, row string, changes []sandbox.Change) bool {
+	steps := strings.Split(row, "/")
+	for i := range steps {
+		rules := path.Join(path.Join(steps[:i]...), ".gitignore")
+		at := path.Join(prefix, rules)
+		changed := slices.ContainsFunc(changes, func(c sandbox.Change) bool { return c.Tree == g.Tree && c.Path == at && c.Op != sandbox.OpTouch })
+		entry, tracked := s.index[rules+"\x000"]
+		switch {
+		case changed, slices.Contains(s.rules, rules):
+			return false
+		case tracked && !strings.HasPrefix(entry, "H "):
+			return false // fail closed: git was told not to look at it
+		case !tracked && there(filepath.Join(g.Tree, at)):
+			return false
 		}
 	}
+	return true
 }
 
 // sentences says what changed of a repository, a line each.
@@ -314,21 +351,20 @@ func firstLine(s string) string {
 }
 
 // gitChange compares the repository before a run with what the run left.
-func (r *Runner) gitChange(ctx context.Context, c Command, run *sandbox.Run) *GitChange {
+func (r *Runner) gitChange(ctx context.Context, c Command, spec sandbox.Spec, run *sandbox.Run) *GitChange {
 	g := &GitChange{}
 	for _, ch := range run.Changes {
-		g.Config = g.Config || inGit(ch.Path) && (strings.HasSuffix(ch.Path, ".git/config") || strings.HasSuffix(ch.Path, "/config.worktree") || strings.HasSuffix(ch.Path, "/info/attributes"))
-		g.Hooks = g.Hooks || strings.Contains(ch.Path, ".git/hooks/")
+		g.Config = g.Config || isGitSetting(ch, run.Changes)
+		g.Hooks = g.Hooks || inGit(ch.Path) && slices.Contains(strings.Split(ch.Path, "/"), "hooks") && !isGitStorage(ch.Path)
 	}
-	after, ok := parseGit(run.Probe)
+	after, ok := parseGit(run.Probe, spec.Probe)
 	if !touchesGit(run.Changes) {
 		if ok {
-			g.ignored(after, c.Roots)
+			g.ignored(after, c.Roots, run.Changes)
 		}
 		return g
 	}
-	spec := r.spec(c)
-	spec.Argv, spec.Probe, spec.Scratch = gitProbe(c.Folder), nil, nil
+	spec.Argv, spec.Env, spec.Probe, spec.Scratch, spec.Copies = gitProbe(c.Folder), safeEnv, nil, nil, nil
 	was, err := sandbox.Exec(ctx, spec)
 	if err != nil || !ok {
 		g.Unread = true
@@ -341,7 +377,7 @@ func (r *Runner) gitChange(ctx context.Context, c Command, run *sandbox.Run) *Gi
 			text = append(text, chunk.Data...)
 		}
 	}
-	before, ok := parseGit(text)
+	before, ok := parseGit(text, spec.Argv)
 	if was.Exit == 3 { // no repository before
 		before, ok = gitState{}, true
 	}
@@ -350,7 +386,7 @@ func (r *Runner) gitChange(ctx context.Context, c Command, run *sandbox.Run) *Gi
 		return g
 	}
 	g.compare(before, after)
-	g.ignored(after, c.Roots)
+	g.ignored(after, c.Roots, run.Changes)
 	g.Damaged = after.fsck
 	return g
 }

@@ -162,10 +162,16 @@ func (r *Record) alike(sum string, now []byte) bool {
 // refreshIndex lets git, in a sandbox, note in its index which files are as it
 // knows them: those that were landed are new to it.
 func (r *Runner) refreshIndex(ctx context.Context, rec *Record) error {
-	c := Command{Call: guard.NewCallID(), Folder: rec.Folder, Roots: rec.Roots, Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin"}}
-	spec := r.spec(c)
-	spec.Scratch = nil
-	spec.Argv = []string{"/bin/sh", "-c", safeGit + `cd "$1" && g update-index -q --refresh; true`, "refresh", rec.Folder}
+	c := Command{Call: guard.NewCallID(), Folder: rec.Folder, Roots: rec.Roots}
+	spec, err := r.spec(c)
+	if err != nil {
+		return err
+	}
+	spec.Env, spec.Scratch = safeEnv, nil
+	spec.Argv = []string{"/bin/sh", "-c", safeGit + `cd "$1" && set -- && while IFS= read -r key; do [ -z "$key" ] || set -- "$@" -c "$key="; done <<E
+$(g config --name-only --get-regexp '^filter\.')
+E
+g "$@" update-index -q --refresh; true`, "refresh", rec.Folder}
 	run, err := sandbox.Exec(ctx, spec)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -97,15 +98,16 @@ func (r *Record) Stream(stderr bool) string {
 // keep puts a run into files that stay.
 func (r *Runner) keep(ctx context.Context, c Command, spec sandbox.Spec, run *sandbox.Run) (*Record, error) {
 	rec := &Record{
-		ID: newID(), Call: c.Call, Argv: c.Argv, Folder: c.Folder, Roots: c.Roots, Started: run.Started, Took: run.Ended.Sub(run.Started), Copied: spec.Copies != nil,
+		Call: c.Call, Argv: c.Argv, Folder: c.Folder, Roots: c.Roots, Started: run.Started, Took: run.Ended.Sub(run.Started), Copied: spec.Copies != nil,
 		Exit: run.Exit, Signal: run.Signal, Output: run.Output, Truncated: run.Truncated, Stopped: run.Stopped, Left: run.Left,
 		Wanted: run.Wanted, Retry: run.Retry, Moved: run.Moved, Changes: ownTmp(run.Changes), Special: special(run.Changes), Names: run.Names,
 		dir: filepath.Join(r.cfg.State, "kept"),
 	}
 	if len(rec.Changes) > 0 {
-		rec.Git = r.gitChange(ctx, c, run)
+		rec.Git = r.gitChange(ctx, c, spec, run)
 		rec.Changes = withoutRefreshes(rec.Changes, rec.Git)
 	}
+	rec.ID = rec.newID()
 	if len(rec.Changes) == 0 {
 		return rec, run.Close()
 	}
@@ -168,6 +170,27 @@ func newID() string {
 	var b [10]byte
 	_, _ = rand.Read(b[:])
 	return hex.EncodeToString(b[:])
+}
+
+// newID returns a name for r that says what r would change: an approval holds it,
+// and a record that was edited since does not go by it any more.
+func (r *Record) newID() string { return newID() + r.sum() }
+
+// sum is a hash over what a landing of r does and what is said of it.
+func (r *Record) sum() string {
+	text, err := json.Marshal(struct {
+		Changes      []sandbox.Change
+		Names        map[uint64][]sandbox.Name
+		Argv, Roots  []string
+		Folder       string
+		Exit, Signal int
+		Whole        bool
+	}{r.Changes, r.Names, r.Argv, r.Roots, r.Folder, r.Exit, r.Signal, r.Whole()})
+	if err != nil {
+		return "" // fail closed: no record has this name
+	}
+	h := sha256.Sum256(text)
+	return hex.EncodeToString(h[:16])
 }
 
 func (r *Record) file(suffix string) string { return filepath.Join(r.dir, r.ID+suffix) }
@@ -239,6 +262,9 @@ func (r *Runner) load(id string) (*Record, error) {
 	}
 	if rec.ID != id {
 		return nil, fmt.Errorf("the record %s names itself %s", id, rec.ID)
+	}
+	if sum := rec.sum(); sum == "" || !strings.HasSuffix(id, sum) {
+		return nil, fmt.Errorf("the record %s was changed after it was made", id) // fail closed
 	}
 	rec.dir = dir
 	if rec.contents, err = os.OpenFile(rec.file(".data"), os.O_RDONLY, 0); err != nil {

@@ -120,11 +120,14 @@ func (r *Runner) run(ctx context.Context, c Command) (*Record, error) {
 		delete(r.running, c.Call)
 		r.mu.Unlock()
 	}()
-	spec := r.spec(c)
+	spec, err := r.spec(c)
+	if err != nil {
+		return nil, err
+	}
 	if err := prepareScratch(spec); err != nil {
 		return nil, fmt.Errorf("making the folders for caches: %w", err)
 	}
-	spec.Probe = gitProbe(c.Folder)
+	spec.Probe, spec.ProbeEnv = gitProbe(c.Folder), safeEnv
 	for round := 0; ; round++ {
 		run, err := sandbox.Exec(ctx, spec)
 		if err != nil {
@@ -292,9 +295,10 @@ func (r *Runner) Reverse(call guard.CallID, id string) (*Record, error) {
 		kept[k.Name] = k.At
 	}
 	rec := &Record{
-		ID: newID(), Call: call, Argv: append([]string{"take back"}, old.Argv[len(old.Argv)-1]), Folder: old.Folder, Roots: old.Roots,
+		Call: call, Argv: append([]string{"take back"}, old.Argv[len(old.Argv)-1]), Folder: old.Folder, Roots: old.Roots,
 		Changes: sandbox.Reversed(old.Changes, kept), Indexes: old.Indexes, Git: old.Git.reversed(), dir: old.dir,
 	}
+	rec.ID = rec.newID()
 	if err := copyFile(old.file(".before"), rec.file(".data")); err != nil {
 		return nil, fmt.Errorf("finding what was taken away: %w", err)
 	}

@@ -22,16 +22,16 @@ type Settings struct {
 // machine has there already is seen, and stays as it is.
 var defaultScratch = []string{
 	"~/.cache/go-build", "~/go/pkg", "~/.npm", "~/.cache/pip", "~/.cache/uv", "~/.cache/yarn", "~/.cache/pnpm", "~/.cache/ms-playwright",
-	"~/.local/share/pnpm", "~/.cargo/registry", "~/.cargo/git", "~/.gradle", "~/.m2/repository", "~/.ivy2", "~/.nuget/packages",
+	"~/.local/share/pnpm", "~/.cargo/registry", "~/.cargo/git", "~/.gradle/caches", "~/.gradle/wrapper", "~/.gradle/daemon", "~/.gradle/native", "~/.m2/repository", "~/.ivy2", "~/.nuget/packages",
 	"~/.cache/bazel", "~/.cache/ccache", "~/.ccache", "~/.cache/deno", "~/.bun/install/cache", "~/.cache/mypy", "~/.cache/pre-commit",
-	"~/.cache/golangci-lint", "~/.cache/node-gyp", "~/.cache/typescript", "~/.config/go/telemetry", "~/.composer/cache", "~/.hex", "~/.mix",
+	"~/.cache/golangci-lint", "~/.cache/node-gyp", "~/.cache/typescript", "~/.config/go/telemetry", "~/.composer/cache", "~/.hex/packages", "~/.mix/archives", "~/.mix/elixir",
 }
 
 // toolChains are folders of programs below the home folder, shown read-only.
 var toolChains = []string{
 	"~/.nvm", "~/.fnm", "~/.local/share/fnm", "~/.volta", "~/.asdf", "~/.local/share/mise", "~/.pyenv", "~/.rbenv", "~/.sdkman", "~/.rustup",
 	"~/.cargo/bin", "~/.cargo/env", "~/go/bin", "~/sdk", "~/.deno/bin", "~/.bun/bin", "~/.local/bin", "~/.local/lib", "~/.local/pipx",
-	"~/.local/share/uv", "~/.dotnet", "~/.ghcup", "~/.opam", "~/.goenv", "~/.jenv", "~/.gitconfig", "~/.config/git/config", "~/.config/git/ignore", "~/.gitignore",
+	"~/.local/share/uv/python", "~/.local/share/uv/tools", "~/.dotnet", "~/.ghcup", "~/.opam", "~/.goenv", "~/.jenv", "~/.gitconfig", "~/.config/git/config", "~/.config/git/ignore", "~/.gitignore",
 }
 
 // systemFolders is what programs need of the machine.

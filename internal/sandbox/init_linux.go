@@ -128,7 +128,7 @@ func (f *first) run() error {
 	}
 	super := f.supervisor(f.want, f.retry)
 	started := coarseNow()
-	if err := f.start(super, f.order.Spec.Argv, 1, 2); err != nil {
+	if err := f.start(super, f.order.Spec.Argv, f.order.Spec.Env, [2]int{1, 2}); err != nil {
 		return err
 	}
 	// The pipes of the output are the command's alone from here on.
@@ -187,7 +187,7 @@ func (f *first) probe() error {
 		return err
 	}
 	defer unix.Close(null)
-	err = f.start(f.supervisor(func(Want) {}, func(string) {}), f.order.Spec.Probe, w, null)
+	err = f.start(f.supervisor(func(Want) {}, func(string) {}), f.order.Spec.Probe, f.order.Spec.ProbeEnv, [2]int{w, null})
 	unix.Close(w)
 	if err != nil {
 		return err
@@ -209,7 +209,7 @@ func (f *first) probe() error {
 }
 
 // start makes the process that becomes a command, and takes its listener.
-func (f *first) start(super *supervisor, argv []string, stdout, stderr int) error {
+func (f *first) start(super *supervisor, argv, env []string, out [2]int) error {
 	orderR, orderW, err := pipe()
 	if err != nil {
 		return err
@@ -227,7 +227,7 @@ func (f *first) start(super *supervisor, argv []string, stdout, stderr int) erro
 		return err
 	}
 	f.main, err = syscall.ForkExec("/proc/self/exe", []string{"mcpguard", execArg}, &syscall.ProcAttr{
-		Dir: "/", Env: []string{}, Files: []uintptr{uintptr(null), uintptr(stdout), uintptr(stderr), uintptr(orderR), uintptr(notifyW), uintptr(goR)},
+		Dir: "/", Env: []string{}, Files: []uintptr{uintptr(null), uintptr(out[0]), uintptr(out[1]), uintptr(orderR), uintptr(notifyW), uintptr(goR)},
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	for _, fd := range []int{null, orderR, notifyW, goR} {
@@ -237,7 +237,7 @@ func (f *first) start(super *supervisor, argv []string, stdout, stderr int) erro
 		return fmt.Errorf("starting the command's process: %w", err)
 	}
 	s := f.order.Spec
-	line, err := json.Marshal(execOrder{Root: f.order.Root, Dir: s.Dir, Argv: argv, Env: s.Env, Umask: s.Umask, Limits: f.order.Limits, Filter: filterSpec{Reads: f.layers.closed == nil}})
+	line, err := json.Marshal(execOrder{Root: f.order.Root, Dir: s.Dir, Argv: argv, Env: env, Umask: s.Umask, Limits: f.order.Limits, Filter: filterSpec{Reads: f.layers.closed == nil}})
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,8 @@ type Spec struct {
 	Dir  string
 	// Probe is a second command that runs in the same place once changes are
 	// captured, if there are any, to say what they mean. Nothing that it does counts.
-	Probe []string
+	// It has ProbeEnv for its environment, in which nothing is the command's choice.
+	Probe, ProbeEnv []string
 	// Umask is the command's; 0 means 022.
 	Umask int
 
