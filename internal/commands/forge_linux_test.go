@@ -123,7 +123,7 @@ func TestPromise2_AnEditedRecordIsNotLanded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for from, to := range map[string]string{`"Mode":493`: `"Mode":2541`, `"Path":"a"`: `"Path":"c"`, `"Folder":"/`: `"Folder":"/x/`} {
+	for from, to := range map[string]string{`"Mode":493`: `"Mode":2541`, `"Path":"YQ=="`: `"Path":"Yg=="`, `"Folder":"/`: `"Folder":"/x/`} {
 		edited := bytes.Replace(data, []byte(from), []byte(to), -1)
 		if bytes.Equal(edited, data) {
 			t.Fatalf("no %s in %s", from, data)

@@ -16,9 +16,17 @@ func TestMain(m *testing.M) {
 	if code, handled := Main(os.Args); handled {
 		os.Exit(code)
 	}
-	if len(os.Args) > 2 && os.Args[1] == attackArg {
-		attackers[os.Args[2]]()
-		os.Exit(0)
+	if len(os.Args) == 3 {
+		switch os.Args[1] {
+		case attackArg:
+			attackers[os.Args[2]]()
+			os.Exit(0)
+		case runArg:
+			runUntilKilled(os.Args[2])
+		case landArg:
+			landUntilKilled(os.Args[2])
+			os.Exit(0)
+		}
 	}
 	os.Exit(m.Run())
 }
