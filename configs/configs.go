@@ -1,6 +1,6 @@
 // Package configs embeds the files that ship with the program: the presets for
-// known servers, the example configuration and the JSON Schema for editors. It
-// only hands out their bytes; internal/config reads them.
+// known servers, the example configuration, the JSON Schema for editors and a
+// profile for AppArmor. It only hands out their bytes; internal/config reads them.
 package configs
 
 import (
@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-//go:embed presets/*.yaml config.example.yaml mcpguard.schema.json
+//go:embed presets/*.yaml config.example.yaml mcpguard.schema.json apparmor/mcpguard
 var files embed.FS
 
 // Preset returns a preset by its name.
@@ -41,6 +41,9 @@ func Example() []byte { return must("config.example.yaml") }
 
 // Schema returns the JSON Schema of a configuration.
 func Schema() []byte { return must("mcpguard.schema.json") }
+
+// AppArmor returns the profile that lets the programs make user namespaces.
+func AppArmor() []byte { return must("apparmor/mcpguard") }
 
 // must returns an embedded file; the compiler has checked that it is there.
 func must(name string) []byte {

@@ -49,3 +49,32 @@ func TestCommandIsListedAndEnded(t *testing.T) {
 		t.Errorf("it is still there: %+v", x.r.List())
 	}
 }
+
+// TestAbleRunsACommand tries what doctor says: where commands run in a sandbox,
+// nothing forbids it, and a program that is none is said.
+func TestAbleRunsACommand(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := t.TempDir()
+	can := Able(t.Context(), program, state)
+	if errors.Is(can.Err, sandbox.ErrUnavailable) && os.Getenv("CI") == "" {
+		if len(can.Lacks) == 0 {
+			t.Errorf("nothing is said of %v", can.Err)
+		}
+		t.Skip(can.Err)
+	}
+	if can.Err != nil {
+		t.Errorf("able: %+v", can)
+	}
+	if left, err := os.ReadDir(state); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if can := Able(t.Context(), "/bin/false", state); can.Err == nil || len(can.Lacks) == 0 {
+		t.Errorf("with another program: %+v", can)
+	}
+	if can := Able(t.Context(), "", state); can.Err == nil || len(can.Lacks) != 1 {
+		t.Errorf("without a program: %+v", can)
+	}
+}

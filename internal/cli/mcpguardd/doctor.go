@@ -10,12 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/commands"
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/daemon"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/onboard"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/safetext"
+	"github.com/mcpguard/mcpguard/internal/shim"
 	"github.com/mcpguard/mcpguard/internal/store"
 	"github.com/mcpguard/mcpguard/internal/upstream"
 	"github.com/mcpguard/mcpguard/internal/version"
@@ -74,6 +76,7 @@ func (d *diagnosis) run(ctx context.Context) {
 	set := d.configuration(p)
 	d.daemon(ctx, p)
 	d.programs()
+	d.commands(ctx, p, set)
 	d.unguarded(set)
 	d.hooks(set)
 	fmt.Fprintf(d.out, "\nlevel %s: %s\n", daemon.Level, daemon.LevelClaim)
@@ -226,5 +229,29 @@ func (d *diagnosis) programs() {
 		if _, err := os.Stat(filepath.Join(filepath.Dir(exe), name)); err != nil {
 			d.note("%s does not stand beside %s; install all of the guard's programs into one folder", name, exe)
 		}
+	}
+}
+
+// commands runs one that does nothing in a sandbox, and says what stands in the
+// way of that.
+func (d *diagnosis) commands(ctx context.Context, p ipc.Paths, set *policy.Set) {
+	can := commands.Able(ctx, shim.SandboxProgram(), p.State)
+	say := d.note
+	switch {
+	case can.Err == nil:
+		d.ok("commands run in a sandbox here")
+	case set != nil && set.Config().Commands.Preview == "require":
+		say = d.bad
+		say("commands are refused: none runs in a sandbox here, and commands.preview is require")
+	default:
+		say = d.weak
+		say("commands are shown by their text: none runs in a sandbox here")
+	}
+	for _, l := range can.Lacks {
+		text := l.What
+		if l.Remedy != "" {
+			text += "\nremedy: " + l.Remedy
+		}
+		d.line(map[bool]string{true: "note", false: ""}[can.Err == nil], text)
 	}
 }

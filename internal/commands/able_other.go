@@ -1,0 +1,9 @@
+//go:build !linux
+
+package commands
+
+func kernelRelease() string { return "" }
+
+func onOverlay(string) bool { return false }
+
+func openFUSE() error { return nil }
