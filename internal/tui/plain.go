@@ -258,7 +258,26 @@ func (p *plain) show(ctx context.Context, ref string) error {
 	}
 	p.name("Digest", d.Digest)
 	p.change(d.Diff)
+	p.ran(d)
 	return nil
+}
+
+// ran says what a command did in a sandbox beside what would change.
+func (p *plain) ran(d client.Detail) {
+	if d.Attempt != nil {
+		p.say("In the sandbox; not what will run:")
+		for _, s := range client.Attempted(d.Attempt) {
+			p.say("%s", s)
+		}
+	}
+	if d.Output != "" {
+		lines := p.pen.safe.Lines([]byte(d.Output))
+		p.say("What the run printed, in %s; you do not decide on this:", plural(len(lines), "line"))
+		for _, l := range lines {
+			fmt.Fprintln(p.out, l)
+		}
+		p.say("End of what the run printed.")
+	}
 }
 
 func (p *plain) change(d client.Diff) {

@@ -71,7 +71,11 @@ func TestDescriptionsLoseNothing(t *testing.T) {
 			v := New(c.d, Options{})
 			v.SetSize(200, 200)
 			seen := strings.Join(v.Render(), "\n")
-			for _, w := range strings.FieldsFunc(c.d.Diff.Text, func(r rune) bool {
+			text := c.d.Diff.Text
+			if t, ok := c.d.Diff.Command(); ok { // what follows are diffs, which are shown as such
+				text = t.Head + t.Run
+			}
+			for _, w := range strings.FieldsFunc(text, func(r rune) bool {
 				return r != '/' && r != '.' && r != '@' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 			}) {
 				if len(w) > 3 && !strings.Contains(seen, w) && !strings.Contains(c.d.Diff.Text, `\`+w) && w != "argv" {
