@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,8 +33,8 @@ func TestListThatChangesWhileItIsReadIsReadAgain(t *testing.T) {
 		defer p.end()
 		paged(p, 2, func() { p.server.send(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`) })
 		p.wantDid(p.call("look", `{}`), "look")
-		if n := len(p.server.received("tools/list")); n != 6 {
-			t.Errorf("the guard asked for %d pages, want three times two", n)
+		if n := len(p.server.received("tools/list")); n != 4 {
+			t.Errorf("the guard asked for %d pages, want two times two", n)
 		}
 	})
 }
@@ -43,7 +44,23 @@ func TestListThatAlwaysChangesIsNotUsed(t *testing.T) {
 		p := r.session("patient")
 		defer p.end()
 		paged(p, 1000, func() { p.server.send(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`) })
+		steady, n := p.server.list, 0
+		p.server.list = func(cursor string) string {
+			n++
+			return strings.Replace(steady(cursor), `"name":"edit"`, fmt.Sprintf(`"name":"edit%d"`, n), 1)
+		}
 		p.wantWord(p.call("look", `{}`), wordDenied, guard.RulePinMissing)
+	})
+}
+
+// TestServerThatAlwaysSaysThatItsListChanged is taken by what it lists, which
+// is the same each time.
+func TestServerThatAlwaysSaysThatItsListChanged(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		p := r.session("patient")
+		defer p.end()
+		paged(p, 1000, func() { p.server.send(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`) })
+		p.wantDid(p.call("look", `{}`), "look")
 	})
 }
 
