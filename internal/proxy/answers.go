@@ -90,9 +90,12 @@ func broken(rule guard.Rule, reason, repair string) *refusal {
 	return &refusal{status: audit.StatusDenied, word: word{Status: wordDenied, Rule: rule, Reason: reason, Repair: repair}}
 }
 
+// againIfWanted is what an agent may do about a call that ended before it ran.
+const againIfWanted = "Make the call again if it is still wanted."
+
 // gaveUp ends a call whose context ended before anything ran.
 func gaveUp(cause error) *refusal {
-	r := &refusal{status: audit.StatusCancelled, word: word{Status: wordCancelled, Reason: "the call ended before it ran; nothing was changed"}}
+	r := &refusal{status: audit.StatusCancelled, word: word{Status: wordCancelled, Reason: "the call ended before it ran; nothing was changed", Next: againIfWanted}}
 	switch {
 	case errors.Is(cause, errCancelled):
 		r.silent = true

@@ -209,7 +209,7 @@ func (s *session) decided(c *call, r approval.Result) error {
 		w.Repair = "The approval was not used in time and nothing was changed. Make the call again."
 	case guard.Cancelled:
 		status = audit.StatusCancelled
-		w.Status = wordCancelled
+		w.Status, w.Next = wordCancelled, againIfWanted
 	case guard.Stale:
 		w.Status, w.Rule = wordStale, guard.RuleStaleRounds
 		w.Repair = "Read the target again and make a call that fits what is there now."

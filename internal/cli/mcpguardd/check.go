@@ -68,7 +68,7 @@ func (a *app) check() *cobra.Command {
 			for _, n := range cfg.Notes {
 				fmt.Fprintf(a.err, "%s\n", safetext.Text(n.String()))
 			}
-			fmt.Fprintf(a.out, "%s: %s, %s, no problems\n", safetext.Text(file), count(len(set.Servers()), "server", "servers"), count(tools, "tool", "tools"))
+			fmt.Fprintf(a.out, "%s: %s, %s, no problems\n", safetext.Text(file), guardedBy(set), count(tools, "tool", "tools"))
 			for _, line := range unusable {
 				fmt.Fprintf(a.out, "note: %s\n", safetext.Text(line))
 			}
@@ -89,4 +89,14 @@ func (a *app) check() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// guardedBy counts what a policy guards: servers, and apart from them the
+// client's own tools.
+func guardedBy(set *policy.Set) string {
+	servers, native := len(set.Servers()), ""
+	if _, ok := set.Server(config.NativeServer); ok {
+		servers, native = servers-1, " and the client's own tools"
+	}
+	return count(servers, "server", "servers") + native
 }

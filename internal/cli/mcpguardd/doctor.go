@@ -122,7 +122,7 @@ func (d *diagnosis) configuration(p ipc.Paths) *policy.Set {
 		d.bad("the configuration does not load:\n%v", err)
 		return nil
 	}
-	d.ok("%s loads: %s", p.ConfigFile(), count(len(set.Servers()), "server", "servers"))
+	d.ok("%s loads: %s", p.ConfigFile(), guardedBy(set))
 	for _, s := range set.Servers() {
 		waiting := 0
 		for _, t := range s.Tools() {
