@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"runtime"
 	"strings"
 	"sync"
 	"unsafe"
@@ -60,8 +61,12 @@ func (f *closedFS) mount(at string) error {
 	if err := unix.Mount("closed", at, "fuse", unix.MS_NOSUID|unix.MS_NODEV, data); err != nil {
 		return err
 	}
-	go f.serve()
-	return nil
+	ready := make(chan error)
+	go f.serve(ready)
+	if err := <-ready; err != nil {
+		return err
+	}
+	return unix.Close(f.fd) // the server's thread has it alone
 }
 
 // Operations of FUSE that are answered with more than an error.
@@ -136,7 +141,24 @@ type fuseInit struct {
 // does not live as long.
 const forEver = 1 << 20
 
-func (f *closedFS) serve() {
+// serve answers on a thread that has the device in a table of files of its own.
+// When the process is killed, another thread may wait for an answer, and does so
+// until the device is closed: it must not be that thread which holds it open.
+func (f *closedFS) serve(ready chan<- error) {
+	runtime.LockOSThread() // for good: the thread ends with the server
+	if unix.Gettid() == unix.Getpid() {
+		// The table of this thread is what /proc/self/fd shows to all others.
+		defer runtime.UnlockOSThread()
+		other := make(chan error)
+		go f.serve(other) // on another thread, as this one is held
+		ready <- <-other
+		return
+	}
+	err := unix.Unshare(unix.CLONE_FILES)
+	ready <- err
+	if err != nil {
+		return
+	}
 	buf := make([]byte, 1<<17+4096)
 	for {
 		n, err := unix.Read(f.fd, buf)

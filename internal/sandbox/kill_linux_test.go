@@ -145,12 +145,15 @@ func firstProcesses(program string) (out []int) {
 	return out
 }
 
-// gone waits until no first process is left: killed ones take a moment.
-func (b *box) gone() {
+// gone waits until no process of a run is left: killed ones take a moment.
+func (b *box) gone(mark string) {
 	b.Helper()
-	for deadline := time.Now().Add(10 * time.Second); len(firstProcesses(b.spec.Program)) > 0; {
+	left := func() bool {
+		return len(firstProcesses(b.spec.Program)) > 0 || strings.Contains(b.traces(mark), "process")
+	}
+	for deadline := time.Now().Add(10 * time.Second); left(); {
 		if time.Now().After(deadline) {
-			b.Fatalf("still there: %v", firstProcesses(b.spec.Program))
+			b.Fatalf("still there: %v\n%s", firstProcesses(b.spec.Program), b.traces(mark))
 		}
 		<-time.After(time.Millisecond)
 	}
@@ -195,7 +198,7 @@ func TestPromise10_NothingStaysBehind(t *testing.T) {
 			r.Close()
 		}
 	}
-	b.gone()
+	b.gone(mark)
 	if left := b.traces(mark); left != "" {
 		t.Errorf("after %d runs:\n%s", n, left)
 	}
@@ -221,7 +224,7 @@ func TestPromise10_NothingStaysBehindTheKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait()
-		b.gone()
+		b.gone(mark)
 		if i%2 == 0 { // the first process, below a parent that lives
 			ended := make(chan error, 1)
 			go func() { // ends with the run
@@ -245,7 +248,7 @@ func TestPromise10_NothingStaysBehindTheKilled(t *testing.T) {
 				t.Error("a run without an end passes")
 			}
 		}
-		b.gone()
+		b.gone(mark)
 		if err := Clean(b.spec.State); err != nil {
 			t.Fatal(err)
 		}
