@@ -188,3 +188,23 @@ func TestAnotherRunIsNotLanded(t *testing.T) {
 		}
 	}
 }
+
+// TestChangesNeedAPerson: whatever the policy lets through without a human, what
+// the guard lands in the client's place has one.
+func TestChangesNeedAPerson(t *testing.T) {
+	preview := func(files int) guard.Preview {
+		return guard.Preview{Change: guard.Change{Facts: guard.Facts{Exec: &guard.ExecFacts{Run: &guard.ExecRun{Files: files}}}}}
+	}
+	for _, q := range []Question{{}, {Contained: true}, {Contained: true, Doubt: true}} {
+		b := newBench(t)
+		q.Tool, q.ToolUseID, q.Input = "Bash", "u", json.RawMessage(lineInput)
+		if _, _, err := b.s.enter(q); err != nil {
+			t.Fatal(err)
+		}
+		for files := range 2 {
+			if got, want := b.s.NeedsPerson(jsonrpc.IntID(1), preview(files)), q.Doubt || q.Contained && files > 0; got != want {
+				t.Errorf("%+v, %d files: %v", q, files, got)
+			}
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
@@ -297,12 +298,14 @@ func (s *Session) declined(agent string) {
 }
 
 // NeedsPerson reports whether the call with this id waits for a human whatever
-// the policy says.
-func (s *Session) NeedsPerson(id jsonrpc.ID) bool {
+// the policy says. What a command changes always does where the guard lands it: the
+// client, which would ask its own questions about the command, does not run it.
+func (s *Session) NeedsPerson(id jsonrpc.ID, p guard.Preview) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.callOf(id)
-	return c != nil && c.person
+	run := effect.Ran(p)
+	return c != nil && (c.person || c.contained && run != nil && !run.Unchanged())
 }
 
 func (s *Session) drop(c *call) {

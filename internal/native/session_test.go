@@ -89,7 +89,7 @@ func start(t *testing.T, s *Session, mode func(tool string) string) *pep {
 					t.Error(err)
 				}
 			case "asks": // as the proxy asks where a person has to decide
-				if s.NeedsPerson(m.ID) {
+				if s.NeedsPerson(m.ID, guard.Preview{}) {
 					p.conn.Approved(m.ID)
 				}
 				p.conn.Expect(m.ID, guard.Preview{Effects: []guard.Effect{{Resource: guard.Target{Path: "a"}}}})

@@ -434,7 +434,7 @@ func (s *session) decide(c *call, tool *policy.Tool, targets []guard.Target, pre
 	if s.cfg.Undoes != "" {
 		v.AskFirst("what takes a change back waits for an approval of its own")
 	}
-	if s.cfg.NeedsPerson != nil && !c.own && s.cfg.NeedsPerson(c.req.id) {
+	if s.cfg.NeedsPerson != nil && !c.own && s.cfg.NeedsPerson(c.req.id, *preview) {
 		v.AskPerson("the client asks a person about this call")
 	}
 	c.decision, c.tier, c.sensitive = v.Decision, v.Tier, v.Sensitive

@@ -121,7 +121,7 @@ type Config struct {
 	// NeedsPerson reports whether a human has to decide about the client's request
 	// with this id, even where the policy would let it through: its client asks
 	// what it would ask its user. May be nil.
-	NeedsPerson func(id jsonrpc.ID) bool
+	NeedsPerson func(id jsonrpc.ID, p guard.Preview) bool
 
 	// Collect waits, once a command that has run in a sandbox may happen, until its
 	// client asks for that; it returns at once where the client does not. reviewed says that a human has let it through. An error is a sentence why it
