@@ -116,7 +116,7 @@ func (r *Runner) keep(ctx context.Context, c Command, spec sandbox.Spec, run *sa
 		return nil, fmt.Errorf("keeping what a command changed: %w", err)
 	}
 	rec.contents = f
-	if _, err := io.Copy(f, io.NewSectionReader(run.Contents(), 0, 1<<62)); err == nil {
+	if _, err = io.Copy(f, io.NewSectionReader(run.Contents(), 0, 1<<62)); err == nil {
 		err = f.Sync()
 	}
 	rec.indexes()
