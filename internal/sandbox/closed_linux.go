@@ -108,33 +108,34 @@ type fuseOut struct {
 	unique uint64
 }
 
-// fuseAttr is what is told of a node.
+// fuseAttr is what is told of a node. Fields that stay zero have no name.
 type fuseAttr struct {
-	ino, size, blocks            uint64
-	atime, mtime, ctime          uint64
-	atimensec, mtimensec, ctimen uint32
-	mode, nlink, uid, gid, rdev  uint32
-	blksize, _                   uint32
+	ino, size, _        uint64 // and its blocks
+	atime, mtime, ctime uint64
+	_, _, _             uint32 // and their nanoseconds
+	mode, nlink         uint32
+	uid, gid, _         uint32 // and its device
+	blksize, _          uint32
 }
 
 type fuseEntry struct {
-	node, generation      uint64
+	node, _               uint64 // and its generation
 	entryValid, attrValid uint64
-	entryNanos, attrNanos uint32
+	_, _                  uint32 // and their nanoseconds
 	attr                  fuseAttr
 }
 
 type fuseAttrOut struct {
-	valid    uint64
-	nanos, _ uint32
-	attr     fuseAttr
+	valid uint64
+	_, _  uint32 // its nanoseconds
+	attr  fuseAttr
 }
 
 type fuseInit struct {
-	major, minor, readahead, flags uint32
-	background, congestion         uint16
-	maxWrite, timeGran             uint32
-	_                              [9]uint32
+	major, minor, _, _ uint32 // and how far to read ahead, and flags
+	_, _               uint16 // calls in the background
+	maxWrite, timeGran uint32
+	_                  [9]uint32
 }
 
 // forEver is how long the kernel may remember an answer, in seconds: the command

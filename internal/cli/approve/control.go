@@ -110,13 +110,7 @@ func scopeOf(args []string) string {
 	return args[0]
 }
 
-// switches prints what is paused.
-func (a *app) switches(list []client.Switch) error {
-	p := a.page()
-	p.paused(list)
-	return p.flush()
-}
-
+// paused prints what is paused.
 func (p *page) paused(list []client.Switch) {
 	a := p.app
 	if !a.terminal {
