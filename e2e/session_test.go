@@ -192,11 +192,10 @@ func TestPromise1_DefaultDeny(t *testing.T) {
 	g := newGuard(t, "")
 	g.add("all", "--", "node", script)
 	text := g.read(g.paths.ConfigFile())
-	head, _, _ := strings.Cut(text, "    tools:\n")
-	head = strings.Replace(head, "    preset: everything\n", "", 1) // it names them all
-	if err := os.WriteFile(g.paths.ConfigFile(), []byte(head+"    tools:\n      echo: {tier: T0_READ}\n"), 0o600); err != nil {
-		t.Fatal(err)
+	if !strings.Contains(text, "    preset: everything\n") || strings.Contains(text, "    tools:") {
+		t.Fatalf("the preset does not name all tools:\n%s", text)
 	}
+	g.configure("    preset: everything\n", "    tools:\n      echo: {tier: T0_READ}\n")
 	w := g.wire("all")
 	w.initialize("agent", nil)
 	if names := w.request("tools/list", nil).names(); !slices.Equal(names, []string{"echo"}) {
