@@ -35,7 +35,7 @@ func (b *bench) decision(ctx context.Context) error {
 			return err
 		}
 		began := time.Now()
-		if _, err := b.strict.api.Decide(ctx, waiting[0].ID, client.Word{Decision: client.Allow, Digest: waiting[0].Digest, Reason: "measured"}); err != nil {
+		if _, err := b.strict.api.Decide(ctx, waiting[0].ID, client.DecisionRequest{Decision: client.Allow, Digest: waiting[0].Digest, Reason: "measured"}); err != nil {
 			return err
 		}
 		answer, err := w.answer()

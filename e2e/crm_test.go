@@ -211,7 +211,7 @@ func (g *guard) changesRecord(c *sdkClient, tool string, args m, tier tiers.Tier
 	if err != nil {
 		g.t.Fatalf("%s: the patch %s: %v", tool, d.Diff.Patch, err)
 	}
-	if _, err := g.api.Decide(ctx, a.ID, client.Word{Decision: client.Allow, Digest: a.Digest, Reason: "reviewed by the test"}); err != nil {
+	if _, err := g.api.Decide(ctx, a.ID, client.DecisionRequest{Decision: client.Allow, Digest: a.Digest, Reason: "reviewed by the test"}); err != nil {
 		g.t.Fatal(err)
 	}
 	if r := c.answer(call); !r.ok() {
@@ -243,7 +243,7 @@ func (g *guard) undoes(id string) (why string, ok bool) {
 	if again, err := g.api.Undo(ctx, id); err != nil || again.ID != d.ID {
 		g.t.Errorf("asked for twice: %+v %v, want %s", again, err, d.ID)
 	}
-	if _, err := g.api.Decide(ctx, d.ID, client.Word{Decision: client.Allow, Digest: d.Digest, Reason: "back to before"}); err != nil {
+	if _, err := g.api.Decide(ctx, d.ID, client.DecisionRequest{Decision: client.Allow, Digest: d.Digest, Reason: "back to before"}); err != nil {
 		g.t.Fatal(err)
 	}
 	if d := g.ended(d.ID, client.Executed); d.Receipt.ReadBack != "verified" {

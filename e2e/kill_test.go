@@ -218,7 +218,7 @@ func (c *crash) reviewer() (stop func() int) {
 				continue // the daemon is gone; the next event comes when it is back
 			}
 			for _, a := range page.Approvals {
-				if _, err := api.Decide(ctx, a.ID, client.Word{Decision: client.Allow, Digest: a.Digest, Reason: "approved at once"}); err == nil {
+				if _, err := api.Decide(ctx, a.ID, client.DecisionRequest{Decision: client.Allow, Digest: a.Digest, Reason: "approved at once"}); err == nil {
 					approved++
 				}
 			}

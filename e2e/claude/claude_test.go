@@ -261,7 +261,7 @@ func (w *world) pending() client.Detail {
 
 func (w *world) decide(d client.Detail, word, reason string) {
 	w.t.Helper()
-	if _, err := w.api.Decide(w.t.Context(), d.ID, client.Word{Decision: word, Digest: d.Digest, Reason: reason}); err != nil {
+	if _, err := w.api.Decide(w.t.Context(), d.ID, client.DecisionRequest{Decision: word, Digest: d.Digest, Reason: reason}); err != nil {
 		w.t.Fatal(err)
 	}
 }

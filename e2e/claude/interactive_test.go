@@ -59,7 +59,7 @@ func TestEscape(t *testing.T) {
 		t.Errorf("it ended as %s", end.Status)
 	}
 	x.shows("Interrupted")
-	if _, err := w.api.Decide(t.Context(), d.ID, client.Word{Decision: client.Allow, Digest: d.Digest, Reason: "too late"}); err == nil {
+	if _, err := w.api.Decide(t.Context(), d.ID, client.DecisionRequest{Decision: client.Allow, Digest: d.Digest, Reason: "too late"}); err == nil {
 		t.Error("what was cancelled was approved")
 	}
 	if got := w.read("README.md"); got != "# Shop\n" {

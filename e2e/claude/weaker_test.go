@@ -10,12 +10,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// TestNeverWeaker: in each mode of the client a table of calls runs once without
+// TestPromise9_NeverWeakerThanTheClientAlone: in each mode of the client a table of calls runs once without
 // the guard's hooks, once with them, and once with them and the guard's
 // permission prompt, where a human denies whatever is asked. Nothing runs with
 // the guard that the client alone refuses or asks about, but for tools of a
 // guarded server, whose policy a human has accepted.
-func TestNeverWeaker(t *testing.T) {
+func TestPromise9_NeverWeakerThanTheClientAlone(t *testing.T) {
 	const outside = "/etc/passwd"
 	table := func(w *world) []struct {
 		call     use
@@ -121,7 +121,7 @@ func (w *world) denyAll(s *session) {
 				continue
 			}
 			for _, d := range list {
-				_, _ = w.api.Decide(ctx, d.ID, client.Word{Decision: client.Deny, Digest: d.Digest, Reason: "nobody may"}) // it may have ended
+				_, _ = w.api.Decide(ctx, d.ID, client.DecisionRequest{Decision: client.Deny, Digest: d.Digest, Reason: "nobody may"}) // it may have ended
 			}
 		}
 	}()

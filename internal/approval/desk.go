@@ -77,8 +77,8 @@ const (
 // ErrStaleRounds says that a call went stale too often to be asked for again.
 var ErrStaleRounds = errors.New("the target changed too often between approval and execution")
 
-// Desk is shared by all sessions; its methods may be called concurrently.
-type Desk struct {
+// Approvals is shared by all sessions; its methods may be called concurrently.
+type Approvals struct {
 	store Store
 	clock Clock
 	log   *slog.Logger
@@ -99,17 +99,17 @@ type Desk struct {
 // entry is what the desk knows of one open approval.
 type entry struct {
 	approval guard.Approval
-	live     *Ticket       // the newest held call, nil if none waits
+	live     *Waiter       // the newest held call, nil if none waits
 	claimed  chan struct{} // while live is about to execute; closed when that is settled
 	joining  chan struct{} // while another call takes live's place; closed when it has
 }
 
 // New returns a desk. Start makes it watch deadlines.
-func New(c Config) *Desk {
+func New(c Config) *Approvals {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Desk{
+	return &Approvals{
 		store: c.Store, clock: c.Clock, log: c.Log,
 		open:  map[guard.ApprovalID]*entry{},
 		nudge: make(chan struct{}, 1),
@@ -118,7 +118,7 @@ func New(c Config) *Desk {
 
 // Start loads the open approvals from the store and begins to watch deadlines.
 // It is called once, before any session is served.
-func (d *Desk) Start(ctx context.Context) error {
+func (d *Approvals) Start(ctx context.Context) error {
 	open, err := d.store.Approvals(store.Filter{Status: []guard.Status{guard.Pending, guard.Approved}})
 	if err != nil {
 		return fmt.Errorf("loading the open approvals: %w", err)
@@ -136,7 +136,7 @@ func (d *Desk) Start(ctx context.Context) error {
 
 // Stop ends the watch over deadlines. Tickets stay as they are: what was
 // pending is pending after the next Start.
-func (d *Desk) Stop() {
+func (d *Approvals) Stop() {
 	if d.cancel != nil {
 		d.cancel()
 		<-d.ended
@@ -147,14 +147,14 @@ func (d *Desk) Stop() {
 // tenant, run, server, tool and digest, else a is kept with the events in one
 // transaction. a carries the live call and session. Where an identical call is
 // just being executed, Submit waits until that is settled or ctx ends.
-func (d *Desk) Submit(ctx context.Context, a guard.Approval, events ...audit.Event) (*Ticket, error) {
+func (d *Approvals) Submit(ctx context.Context, a guard.Approval, events ...audit.Event) (*Waiter, error) {
 	d.calls.Lock()
 	defer d.calls.Unlock()
 	return d.submit(ctx, a, events)
 }
 
 // submit is Submit with calls held; it may let go of it while it waits.
-func (d *Desk) submit(ctx context.Context, a guard.Approval, events []audit.Event) (*Ticket, error) {
+func (d *Approvals) submit(ctx context.Context, a guard.Approval, events []audit.Event) (*Waiter, error) {
 	for {
 		found, ok, err := d.store.FindOpen(a.Tenant, a.RunID, a.Server, a.Tool, a.Digest)
 		if err != nil {
@@ -184,7 +184,7 @@ func (d *Desk) submit(ctx context.Context, a guard.Approval, events []audit.Even
 }
 
 // Joins reports whether Submit would join an open approval.
-func (d *Desk) Joins(a guard.Approval) (bool, error) {
+func (d *Approvals) Joins(a guard.Approval) (bool, error) {
 	_, ok, err := d.store.FindOpen(a.Tenant, a.RunID, a.Server, a.Tool, a.Digest)
 	if err != nil {
 		return false, fmt.Errorf("looking for an open approval: %w", err)
@@ -194,7 +194,7 @@ func (d *Desk) Joins(a guard.Approval) (bool, error) {
 
 // Waits reports whether a call with the same arguments of the same run has an
 // open approval. What it would change may be something else by now.
-func (d *Desk) Waits(c guard.ToolCall) bool {
+func (d *Approvals) Waits(c guard.ToolCall) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range d.open {
@@ -208,7 +208,7 @@ func (d *Desk) Waits(c guard.ToolCall) bool {
 
 // takeOver makes the call of a the live one of an open approval. It returns nil
 // where that has ended in between.
-func (d *Desk) takeOver(ctx context.Context, found, a guard.Approval) (*Ticket, error) {
+func (d *Approvals) takeOver(ctx context.Context, found, a guard.Approval) (*Waiter, error) {
 	if to, why := overdue(found, d.clock.Now()); to != "" {
 		return nil, d.end(ctx, found.ID, to, why)
 	}
@@ -226,7 +226,7 @@ func (d *Desk) takeOver(ctx context.Context, found, a guard.Approval) (*Ticket, 
 
 // fresh keeps a as a new approval. The entry is there before the store has it,
 // so that no decision is missed.
-func (d *Desk) fresh(ctx context.Context, a guard.Approval, events []audit.Event) (*Ticket, error) {
+func (d *Approvals) fresh(ctx context.Context, a guard.Approval, events []audit.Event) (*Waiter, error) {
 	d.mu.Lock()
 	d.open[a.ID] = &entry{approval: light(a)}
 	d.mu.Unlock()
@@ -250,8 +250,8 @@ func light(a guard.Approval) guard.Approval {
 }
 
 // attach makes the call of a the live one of the approval as it stands.
-func (d *Desk) attach(as, a guard.Approval) *Ticket {
-	t := &Ticket{
+func (d *Approvals) attach(as, a guard.Approval) *Waiter {
+	t := &Waiter{
 		desk: d, id: as.ID, call: a.CallID, session: a.SessionID, round: max(a.Round, as.Round),
 		decided: make(chan struct{}), lost: make(chan struct{}),
 	}
@@ -277,7 +277,7 @@ func (d *Desk) attach(as, a guard.Approval) *Ticket {
 }
 
 // Decide passes a word to the store and tells the held call what came of it.
-func (d *Desk) Decide(ctx context.Context, id guard.ApprovalID, s guard.Signoff) (guard.Approval, error) {
+func (d *Approvals) Decide(ctx context.Context, id guard.ApprovalID, s guard.Signoff) (guard.Approval, error) {
 	a, err := d.store.Decide(ctx, id, s)
 	if err != nil {
 		d.refresh(id)
@@ -289,7 +289,7 @@ func (d *Desk) Decide(ctx context.Context, id guard.ApprovalID, s guard.Signoff)
 
 // EndSession cancels what the session's calls still wait for. What was
 // answered early, or is approved already, stays until its deadline.
-func (d *Desk) EndSession(ctx context.Context, id guard.SessionID) error {
+func (d *Approvals) EndSession(ctx context.Context, id guard.SessionID) error {
 	d.calls.Lock()
 	defer d.calls.Unlock()
 	var pending []guard.ApprovalID
@@ -316,7 +316,7 @@ func (d *Desk) EndSession(ctx context.Context, id guard.SessionID) error {
 // join returns the channel that closes when the execution that is just beginning
 // on an approval is settled. Where there is none it is nil, and none begins
 // until joined is called.
-func (d *Desk) join(id guard.ApprovalID) (claimed <-chan struct{}, joined func()) {
+func (d *Approvals) join(id guard.ApprovalID) (claimed <-chan struct{}, joined func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e := d.open[id]
@@ -336,7 +336,7 @@ func (d *Desk) join(id guard.ApprovalID) (claimed <-chan struct{}, joined func()
 }
 
 // end closes an approval in the store, and here.
-func (d *Desk) end(ctx context.Context, id guard.ApprovalID, to guard.Status, why string) error {
+func (d *Approvals) end(ctx context.Context, id guard.ApprovalID, to guard.Status, why string) error {
 	a, err := d.store.End(ctx, id, to, why)
 	if err != nil {
 		if now := d.refresh(id); now.Status != "" && !now.Status.Open() {
@@ -350,7 +350,7 @@ func (d *Desk) end(ctx context.Context, id guard.ApprovalID, to guard.Status, wh
 
 // refresh reads an approval again and returns it; the zero value if it cannot be
 // read.
-func (d *Desk) refresh(id guard.ApprovalID) guard.Approval {
+func (d *Approvals) refresh(id guard.ApprovalID) guard.Approval {
 	a, err := d.store.Approval(id)
 	if err != nil {
 		return guard.Approval{}
@@ -360,7 +360,7 @@ func (d *Desk) refresh(id guard.ApprovalID) guard.Approval {
 }
 
 // see takes in what the store says of an approval.
-func (d *Desk) see(a guard.Approval) {
+func (d *Approvals) see(a guard.Approval) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e := d.open[a.ID]
@@ -374,7 +374,7 @@ func (d *Desk) see(a guard.Approval) {
 
 // apply tells the live call of e what its approval's status means for it, and
 // forgets what has ended. mu is held.
-func (d *Desk) apply(e *entry) {
+func (d *Approvals) apply(e *entry) {
 	a := e.approval
 	switch a.Status {
 	case guard.Pending:
@@ -421,7 +421,7 @@ func overdue(a guard.Approval, now guard.Now) (guard.Status, string) {
 	return "", ""
 }
 
-func (d *Desk) wake() {
+func (d *Approvals) wake() {
 	select {
 	case d.nudge <- struct{}{}:
 	default:
@@ -429,7 +429,7 @@ func (d *Desk) wake() {
 }
 
 // watch ends what is overdue, at its deadline and at least every nap.
-func (d *Desk) watch(ctx context.Context) {
+func (d *Approvals) watch(ctx context.Context) {
 	defer close(d.ended)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -445,7 +445,7 @@ func (d *Desk) watch(ctx context.Context) {
 }
 
 // sweep ends what is overdue and returns how long it may take until the next.
-func (d *Desk) sweep(ctx context.Context) time.Duration {
+func (d *Approvals) sweep(ctx context.Context) time.Duration {
 	type due struct {
 		id  guard.ApprovalID
 		to  guard.Status

@@ -18,7 +18,7 @@ type fixture struct {
 	*testing.T
 	clock *bubbleClock
 	book  *book
-	desk  *Desk
+	desk  *Approvals
 }
 
 // inBubble runs a test with a desk whose time is the bubble's.
@@ -50,7 +50,7 @@ func (x *fixture) template(session guard.SessionID, shown string) guard.Approval
 	}
 }
 
-func (x *fixture) submit(session guard.SessionID, digest string) *Ticket {
+func (x *fixture) submit(session guard.SessionID, digest string) *Waiter {
 	x.Helper()
 	t, err := x.desk.Submit(context.Background(), x.template(session, digest))
 	if err != nil {
@@ -59,7 +59,7 @@ func (x *fixture) submit(session guard.SessionID, digest string) *Ticket {
 	return t
 }
 
-func (x *fixture) decide(t *Ticket, approve bool) {
+func (x *fixture) decide(t *Waiter, approve bool) {
 	x.Helper()
 	a, _ := x.book.Approval(t.ID())
 	if _, err := x.desk.Decide(context.Background(), t.ID(), guard.Signoff{Approve: approve, Digest: a.Digest, Reason: "because"}); err != nil {
@@ -67,7 +67,7 @@ func (x *fixture) decide(t *Ticket, approve bool) {
 	}
 }
 
-func (x *fixture) want(t *Ticket, want guard.Status, superseded bool) Result {
+func (x *fixture) want(t *Waiter, want guard.Status, superseded bool) Result {
 	x.Helper()
 	synctest.Wait()
 	select {
@@ -81,7 +81,7 @@ func (x *fixture) want(t *Ticket, want guard.Status, superseded bool) Result {
 	return t.Result()
 }
 
-func (x *fixture) waits(t *Ticket) {
+func (x *fixture) waits(t *Waiter) {
 	x.Helper()
 	synctest.Wait()
 	select {
@@ -178,14 +178,14 @@ func TestIdenticalCallsJoin(t *testing.T) {
 	})
 }
 
-func TestAnIdenticalCallWaitsForAClaim(t *testing.T) {
+func TestIdenticalCallWaitsForTheClaim(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		first := x.submit("sess_1", "a")
 		x.decide(first, true)
 		if err := first.Claim(); err != nil {
 			t.Fatal(err)
 		}
-		joined := make(chan *Ticket, 1)
+		joined := make(chan *Waiter, 1)
 		go func() { joined <- x.submit("sess_1", "a") }()
 		synctest.Wait()
 		if len(joined) != 0 {
@@ -244,7 +244,7 @@ func TestSessionEndCancelsWhatIsHeld(t *testing.T) {
 	})
 }
 
-func TestCancelSparesALaterCall(t *testing.T) {
+func TestCancelKeepsALaterCall(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		ctx := context.Background()
 		first := x.submit("sess_1", "a")
@@ -334,7 +334,7 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-func TestAFailingStoreHoldsNothing(t *testing.T) {
+func TestFailingStoreHoldsNothing(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		x.book.fail = errors.New("disk full")
 		if _, err := x.desk.Submit(context.Background(), x.template("sess_1", "a")); err == nil {

@@ -29,10 +29,10 @@ func model(t *testing.T, r *rapid.T) {
 	x.start()
 	defer func() { x.desk.Stop() }()
 	ctx := context.Background()
-	var tickets []*Ticket
+	var tickets []*Waiter
 	sessions := rapid.SampledFrom([]guard.SessionID{"sess_1", "sess_2"})
 	digests := rapid.SampledFrom([]string{"a", "b", "c"})
-	pick := func(r *rapid.T) *Ticket {
+	pick := func(r *rapid.T) *Waiter {
 		if len(tickets) == 0 {
 			r.Skip("no call yet")
 		}
@@ -82,7 +82,7 @@ func model(t *testing.T, r *rapid.T) {
 		"leave": func(r *rapid.T) {
 			at := pick(r)
 			if at.Leave(ctx) == nil { // it has its answer and waits for nothing more
-				tickets = slices.DeleteFunc(tickets, func(o *Ticket) bool { return o == at })
+				tickets = slices.DeleteFunc(tickets, func(o *Waiter) bool { return o == at })
 			}
 		},
 		"session": func(r *rapid.T) { _ = x.desk.EndSession(ctx, sessions.Draw(r, "session")) },
@@ -98,10 +98,10 @@ func model(t *testing.T, r *rapid.T) {
 	})
 }
 
-func invariants(r *rapid.T, x *fixture, tickets []*Ticket) {
+func invariants(r *rapid.T, x *fixture, tickets []*Waiter) {
 	synctest.Wait()
 	x.desk.mu.Lock()
-	held := map[guard.ApprovalID]*Ticket{}
+	held := map[guard.ApprovalID]*Waiter{}
 	for id, e := range x.desk.open {
 		held[id] = e.live
 	}

@@ -22,17 +22,17 @@ func (s stalled) Join(ctx context.Context, id guard.ApprovalID, session guard.Se
 	return a, err
 }
 
-// TestAClaimWhileALaterCallJoins: of a call that is about to execute and a later
+// TestClaimSurvivesALaterJoin: of a call that is about to execute and a later
 // one that takes its place in the same moment, the later one executes, and
 // nobody waits for the other.
-func TestAClaimWhileALaterCallJoins(t *testing.T) {
+func TestClaimSurvivesALaterJoin(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		first := x.submit("sess_1", "a")
 		x.decide(first, true)
 		x.want(first, guard.Approved, false)
 		s := stalled{x.book, make(chan struct{})}
 		x.desk.store = s
-		joined := make(chan *Ticket, 1)
+		joined := make(chan *Waiter, 1)
 		go func() { joined <- x.submit("sess_2", "a") }() // ends with the join
 		synctest.Wait()
 		claimed := make(chan error, 1)
@@ -67,13 +67,13 @@ func TestAbandon(t *testing.T) {
 		waits, may, shared := x.submit("sess_1", "a"), x.submit("sess_1", "b"), x.submit("sess_1", "c")
 		x.decide(may, true)
 		later := x.submit("sess_2", "c")
-		for _, t := range []*Ticket{waits, may, shared} {
+		for _, t := range []*Waiter{waits, may, shared} {
 			if err := t.Abandon(ctx); err != nil {
 				x.Error(err)
 			}
 		}
 		for _, c := range []struct {
-			t    *Ticket
+			t    *Waiter
 			want guard.Status
 		}{{waits, guard.Cancelled}, {may, guard.Approved}, {later, guard.Pending}} {
 			if got := x.book.status(c.t.ID()); got != c.want {

@@ -5,7 +5,7 @@ import "github.com/mcpguard/mcpguard/internal/guard"
 // Rivals returns, for each open approval that would change a file which another
 // open one would change too, one of those others. Whichever runs first makes the
 // rest stale.
-func (d *Desk) Rivals() map[guard.ApprovalID]guard.ApprovalID {
+func (d *Approvals) Rivals() map[guard.ApprovalID]guard.ApprovalID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	first := make(map[string]guard.ApprovalID, len(d.open))

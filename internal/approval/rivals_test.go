@@ -8,9 +8,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-func TestRivals(t *testing.T) {
+func TestConflictingApprovals(t *testing.T) {
 	inBubble(t, func(x *fixture) {
-		submit := func(key, dest string, write bool) *Ticket {
+		submit := func(key, dest string, write bool) *Waiter {
 			a := x.template("sess_1", key+dest+string(guard.NewCallID()))
 			e := guard.Effect{Kind: "file.write", Resource: guard.Target{Kind: "file", Key: key, Path: "p", Write: write}}
 			if dest != "" {

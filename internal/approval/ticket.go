@@ -26,10 +26,10 @@ type Result struct {
 // why.
 var ErrLost = errors.New("the approval can no longer be used by this call")
 
-// Ticket is one held call's place. It belongs to one goroutine; Lost and Cancel
+// Waiter is one held call's place. It belongs to one goroutine; Lost and Cancel
 // may be used by others.
-type Ticket struct {
-	desk    *Desk
+type Waiter struct {
+	desk    *Approvals
 	id      guard.ApprovalID
 	call    guard.CallID
 	session guard.SessionID
@@ -42,7 +42,7 @@ type Ticket struct {
 }
 
 // decide and lose run with desk.mu held.
-func (t *Ticket) decide(r Result) {
+func (t *Waiter) decide(r Result) {
 	select {
 	case <-t.lost:
 		return
@@ -56,7 +56,7 @@ func (t *Ticket) decide(r Result) {
 	}
 }
 
-func (t *Ticket) lose(r Result) {
+func (t *Waiter) lose(r Result) {
 	t.decide(r)
 	select {
 	case <-t.lost:
@@ -66,13 +66,13 @@ func (t *Ticket) lose(r Result) {
 }
 
 // ID returns the approval's identifier.
-func (t *Ticket) ID() guard.ApprovalID { return t.id }
+func (t *Waiter) ID() guard.ApprovalID { return t.id }
 
 // Round says how many stale approvals of this call came before.
-func (t *Ticket) Round() int { return t.round }
+func (t *Waiter) Round() int { return t.round }
 
 // Approval returns the approval as the desk last saw it.
-func (t *Ticket) Approval() guard.Approval {
+func (t *Waiter) Approval() guard.Approval {
 	t.desk.mu.Lock()
 	defer t.desk.mu.Unlock()
 	if e := t.desk.open[t.id]; e != nil {
@@ -86,7 +86,7 @@ func (t *Ticket) Approval() guard.Approval {
 
 // Wait returns once the approval is decided or over for this call. The error is
 // that of ctx.
-func (t *Ticket) Wait(ctx context.Context) (Result, error) {
+func (t *Waiter) Wait(ctx context.Context) (Result, error) {
 	select {
 	case <-t.decided:
 		return t.Result(), nil
@@ -96,10 +96,10 @@ func (t *Ticket) Wait(ctx context.Context) (Result, error) {
 }
 
 // Decided is closed once Wait would return without blocking.
-func (t *Ticket) Decided() <-chan struct{} { return t.decided }
+func (t *Waiter) Decided() <-chan struct{} { return t.decided }
 
 // Result returns what Wait last would; the zero Result while undecided.
-func (t *Ticket) Result() Result {
+func (t *Waiter) Result() Result {
 	t.desk.mu.Lock()
 	defer t.desk.mu.Unlock()
 	if t.result == nil {
@@ -110,10 +110,10 @@ func (t *Ticket) Result() Result {
 
 // Lost is closed when the call can no longer execute under this approval:
 // superseded, ended, or begun.
-func (t *Ticket) Lost() <-chan struct{} { return t.lost }
+func (t *Waiter) Lost() <-chan struct{} { return t.lost }
 
 // mine returns the entry while this ticket is its live one; mu is held.
-func (t *Ticket) mine() *entry {
+func (t *Waiter) mine() *entry {
 	if e := t.desk.open[t.id]; e != nil && e.live == t {
 		return e
 	}
@@ -123,7 +123,7 @@ func (t *Ticket) mine() *entry {
 // Leave gives up the place without ending the approval: the call was answered
 // early, a later identical one may join. Where the call lost its place already
 // the error is ErrLost.
-func (t *Ticket) Leave(ctx context.Context) error {
+func (t *Waiter) Leave(ctx context.Context) error {
 	d := t.desk
 	d.calls.Lock()
 	defer d.calls.Unlock()
@@ -149,7 +149,7 @@ func (t *Ticket) Leave(ctx context.Context) error {
 
 // Cancel ends the approval because its client no longer wants the call, unless
 // another live call has joined or the execution has begun.
-func (t *Ticket) Cancel(ctx context.Context, why string) error {
+func (t *Waiter) Cancel(ctx context.Context, why string) error {
 	d := t.desk
 	d.calls.Lock()
 	defer d.calls.Unlock()
@@ -166,7 +166,7 @@ func (t *Ticket) Cancel(ctx context.Context, why string) error {
 // Abandon gives up the place because the session of the call has ended: what is
 // pending is cancelled, what is approved stays until its deadline. It does for
 // one call what [Desk.EndSession] does for those that hold a place by then.
-func (t *Ticket) Abandon(ctx context.Context) error {
+func (t *Waiter) Abandon(ctx context.Context) error {
 	d := t.desk
 	d.calls.Lock()
 	defer d.calls.Unlock()
@@ -191,7 +191,7 @@ func (t *Ticket) Abandon(ctx context.Context) error {
 // or Replace no later call takes its place and no deadline ends the approval
 // here (the store checks it once more when the execution begins). It waits for
 // a later call that is just taking the place.
-func (t *Ticket) Claim() error {
+func (t *Waiter) Claim() error {
 	t.desk.mu.Lock()
 	defer t.desk.mu.Unlock()
 	e := t.mine()
@@ -213,7 +213,7 @@ func (t *Ticket) Claim() error {
 
 // Begun says that the store has begun the execution: the approval is no longer
 // the desk's.
-func (t *Ticket) Begun() {
+func (t *Waiter) Begun() {
 	t.desk.mu.Lock()
 	defer t.desk.mu.Unlock()
 	if e := t.mine(); e != nil {
@@ -224,7 +224,7 @@ func (t *Ticket) Begun() {
 
 // Unclaim takes a Claim back, after the store could not begin. The approval is
 // read again.
-func (t *Ticket) Unclaim() {
+func (t *Waiter) Unclaim() {
 	t.desk.mu.Lock()
 	if e := t.mine(); e != nil {
 		e.settle()
@@ -238,7 +238,7 @@ func (t *Ticket) Unclaim() {
 
 // End closes the approval of a claimed ticket: it is stale, or policy no longer
 // allows it.
-func (t *Ticket) End(ctx context.Context, to guard.Status, why string) error {
+func (t *Waiter) End(ctx context.Context, to guard.Status, why string) error {
 	err := t.desk.end(ctx, t.id, to, why)
 	t.desk.mu.Lock()
 	defer t.desk.mu.Unlock()
@@ -251,7 +251,7 @@ func (t *Ticket) End(ctx context.Context, to guard.Status, why string) error {
 // Replace ends the approval of a claimed ticket as stale and holds the call for
 // a fresh one. After [guard.MaxStaleRounds] stale rounds the error is
 // ErrStaleRounds, and the old approval has ended. The ticket is used up.
-func (t *Ticket) Replace(ctx context.Context, fresh guard.Approval, events ...audit.Event) (*Ticket, error) {
+func (t *Waiter) Replace(ctx context.Context, fresh guard.Approval, events ...audit.Event) (*Waiter, error) {
 	d := t.desk
 	d.calls.Lock()
 	defer d.calls.Unlock()

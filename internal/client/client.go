@@ -125,7 +125,7 @@ func (c *Client) GetBrief(ctx context.Context, ref string) (Detail, error) {
 
 // Decide says a word about the approval with exactly this identifier, and
 // returns what it is now.
-func (c *Client) Decide(ctx context.Context, id string, w Word) (Detail, error) {
+func (c *Client) Decide(ctx context.Context, id string, w DecisionRequest) (Detail, error) {
 	return send[Detail](ctx, c, http.MethodPost, "/v1/approvals/"+url.PathEscape(id)+"/decision", nil, w)
 }
 
@@ -170,7 +170,7 @@ func (c *Client) Switches(ctx context.Context) ([]Switch, error) {
 // SetSwitch stops the calls of a scope, and returns the switches that are set
 // then.
 func (c *Client) SetSwitch(ctx context.Context, scope, reason string) ([]Switch, error) {
-	v, err := send[switches](ctx, c, http.MethodPost, "/v1/switches", nil, SwitchOrder{Scope: scope, Reason: reason})
+	v, err := send[switches](ctx, c, http.MethodPost, "/v1/switches", nil, SwitchChange{Scope: scope, Reason: reason})
 	return v.Switches, err
 }
 
@@ -178,12 +178,12 @@ func (c *Client) SetSwitch(ctx context.Context, scope, reason string) ([]Switch,
 // and the processes of their servers end. What has begun to change files is
 // finished first.
 func (c *Client) StopNow(ctx context.Context, scope, reason string) ([]Switch, error) {
-	v, err := send[switches](ctx, c, http.MethodPost, "/v1/switches", nil, SwitchOrder{Scope: scope, Reason: reason, Now: true})
+	v, err := send[switches](ctx, c, http.MethodPost, "/v1/switches", nil, SwitchChange{Scope: scope, Reason: reason, Now: true})
 	return v.Switches, err
 }
 
-// SwitchOrder is the body of a request to set a switch.
-type SwitchOrder struct {
+// SwitchChange is the body of a request to set a switch.
+type SwitchChange struct {
 	Scope  string `json:"scope"`
 	Reason string `json:"reason"`
 	Now    bool   `json:"now,omitempty"`

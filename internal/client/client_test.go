@@ -124,7 +124,7 @@ func TestRequestsCarryVersionAndHost(t *testing.T) {
 		speaks(w)
 		io.WriteString(w, "{}")
 	})
-	if _, err := newClient(t, path).Decide(context.Background(), "appr_x/../y", Word{Decision: Allow}); err != nil {
+	if _, err := newClient(t, path).Decide(context.Background(), "appr_x/../y", DecisionRequest{Decision: Allow}); err != nil {
 		t.Fatal(err)
 	}
 	if got.Host != Host || got.Header.Get(HeaderProtocol) != "1" || got.Header.Get("Content-Type") != "application/json" || got.UserAgent() != "mcpguard/1.2.3" {

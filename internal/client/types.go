@@ -263,8 +263,8 @@ const (
 	Deny  = "deny"
 )
 
-// Word is the body of a decision.
-type Word struct {
+// DecisionRequest is the body of a decision.
+type DecisionRequest struct {
 	Decision string `json:"decision"` // Allow or Deny
 	Digest   string `json:"digest"`   // that the reviewer saw, in full
 	Reason   string `json:"reason"`   // 3 to 500 characters

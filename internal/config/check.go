@@ -31,7 +31,7 @@ const (
 
 // check reports everything that is well formed and still must not load.
 func (c *Config) check(d *decoder) {
-	if _, ok := d.places["version"]; !ok {
+	if _, ok := d.locations["version"]; !ok {
 		d.errorf("", `write "version: 1"`, "the version of the configuration is missing")
 	} else if c.Version != 1 {
 		d.errorf("version", `write "version: 1"`, "this program reads version 1 of the configuration, not %d", c.Version)
@@ -259,7 +259,7 @@ func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
 	if err := CheckToolName(name); err != nil {
 		d.errorf(path, "", "%q cannot be the name of a tool: %v", clip(name), err)
 	}
-	if _, ok := d.places[path+".tier"]; !ok {
+	if _, ok := d.locations[path+".tier"]; !ok {
 		d.errorf(path, "add one: "+strings.Join(tierWords, ", "), "tool %q has no tier, and a tool without a tier does not load", name)
 		return
 	}
@@ -287,7 +287,7 @@ func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
 		d.errorf(path+".sandbox", `write "sandbox: none" to accept that commands run without one`, "%q is no sandbox that this version knows", clip(t.Sandbox))
 	}
 	for limit, v := range map[string]int{"calls_per_run": t.Limits.CallsPerRun, "concurrency": t.Limits.Concurrency} {
-		if _, written := d.places[path+".limits."+limit]; written && v < 1 {
+		if _, written := d.locations[path+".limits."+limit]; written && v < 1 {
 			d.errorf(path+".limits."+limit, "", "a limit is at least 1; to forbid a tool use tier NEVER")
 		}
 	}
@@ -330,7 +330,7 @@ func (t *Tool) highest() guard.Tier {
 
 func checkEffect(d *decoder, t *Tool, path string) {
 	at, kind := path+".effect", t.Effect.Kind
-	if _, written := d.places[at]; written && kind == "" {
+	if _, written := d.locations[at]; written && kind == "" {
 		return // reported already
 	}
 	about, _ := effect.Lookup(kind)
@@ -390,7 +390,7 @@ func checkRules(d *decoder, t *Tool, path string) {
 	for i, w := range t.TiersWhen {
 		needWhen("tiers_when", i, w.When)
 		if !w.Tier.Valid() {
-			if _, written := d.places[fmt.Sprintf("%s.tiers_when[%d].tier", path, i)]; !written {
+			if _, written := d.locations[fmt.Sprintf("%s.tiers_when[%d].tier", path, i)]; !written {
 				d.errorf(fmt.Sprintf("%s.tiers_when[%d]", path, i), "", "an entry of tiers_when needs a tier")
 			}
 		}

@@ -19,7 +19,7 @@ type Commands struct {
 	Limits    CommandLimits `yaml:"limits" json:",omitzero" doc:"What one run in the sandbox may use."`
 }
 
-func (Commands) noun() string { return "the section commands" }
+func (Commands) displayName() string { return "the section commands" }
 
 // CommandLimits bound one run of a command in the sandbox. Zero means the default.
 type CommandLimits struct {
@@ -30,7 +30,7 @@ type CommandLimits struct {
 	Output    Size     `yaml:"output" json:",omitempty" doc:"What it may print. Default: 10MiB."`
 }
 
-func (CommandLimits) noun() string { return "the limits of commands" }
+func (CommandLimits) displayName() string { return "the limits of commands" }
 
 func (c *Config) checkCommands(d *decoder) {
 	w := c.Commands

@@ -14,11 +14,11 @@ import (
 // It remembers where each value stands, by its path.
 type decoder struct {
 	diagnostics []Diagnostic
-	places      map[string]place
+	locations   map[string]location
 }
 
-// place is where a value stands in a file.
-type place struct {
+// location is where a value stands in a file.
+type location struct {
 	Pos
 	inner int
 }
@@ -28,9 +28,9 @@ type nodeDecoder interface {
 	decodeNode(d *decoder, n *node, path string)
 }
 
-// noun is implemented by struct types; messages call them by it.
-type noun interface {
-	noun() string
+// named is implemented by struct types; messages call them by it.
+type named interface {
+	displayName() string
 }
 
 // unknownKey is implemented by struct types that say more about a key that
@@ -39,7 +39,7 @@ type unknownKey interface {
 	unknownKey(name string) (message, suggestion string)
 }
 
-func newDecoder() *decoder { return &decoder{places: map[string]place{}} }
+func newDecoder() *decoder { return &decoder{locations: map[string]location{}} }
 
 func (d *decoder) report(pos Pos, message, suggestion string) {
 	d.diagnostics = append(d.diagnostics, Diagnostic{Pos: pos, Message: message, Suggestion: suggestion})
@@ -53,12 +53,12 @@ func (d *decoder) errorf(path, suggestion, format string, args ...any) {
 // at returns where path stands, or its nearest parent that stands somewhere.
 func (d *decoder) at(path string) Pos {
 	for {
-		if p, ok := d.places[path]; ok {
+		if p, ok := d.locations[path]; ok {
 			return p.Pos
 		}
 		i := strings.LastIndexAny(path, ".[")
 		if i < 0 {
-			return d.places[""].Pos
+			return d.locations[""].Pos
 		}
 		path = path[:i]
 	}
@@ -83,7 +83,7 @@ var tierType = reflect.TypeFor[guard.Tier]()
 
 // decode fills v, which must be settable, from n.
 func (d *decoder) decode(n *node, v reflect.Value, path string) {
-	d.places[path] = place{n.pos, n.inner}
+	d.locations[path] = location{n.pos, n.inner}
 	if x, ok := v.Addr().Interface().(nodeDecoder); ok {
 		x.decodeNode(d, n, path)
 		return
@@ -146,8 +146,8 @@ func fields(t reflect.Type) (names []string, index map[string]int) {
 
 func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
 	what := "this mapping"
-	if x, ok := v.Interface().(noun); ok {
-		what = x.noun()
+	if x, ok := v.Interface().(named); ok {
+		what = x.displayName()
 	}
 	if n.kind != kindMap {
 		if n.kind == kindNull && len(n.keys) == 0 {
@@ -200,7 +200,7 @@ func (d *decoder) decodeMap(n *node, v reflect.Value, path string) {
 		p := join(path, k.name)
 		d.decode(n.items[i], elem, p)
 		if n.items[i].kind == kindMap || n.items[i].kind == kindList || n.items[i].kind == kindNull {
-			d.places[p] = place{k.pos, 0} // a named thing stands where its name stands
+			d.locations[p] = location{k.pos, 0} // a named thing stands where its name stands
 		}
 		out.SetMapIndex(name, elem)
 	}
@@ -234,8 +234,8 @@ func (d *decoder) tier(n *node) guard.Tier {
 	return 0
 }
 
-// word checks a word against a closed list.
-func (d *decoder) word(n *node, what string, known ...string) (string, bool) {
+// oneOf checks a word against a closed list.
+func (d *decoder) oneOf(n *node, what string, known ...string) (string, bool) {
 	if n.kind != kindString {
 		d.mismatch(n, what)
 		return "", false

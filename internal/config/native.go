@@ -57,7 +57,7 @@ func liftNative(root *node, d *decoder) {
 // checkNative refuses what has no meaning where nothing is started.
 func checkNative(d *decoder, s *Server, path string) {
 	for _, name := range []string{"command", "args", "env", "cwd", "secrets", "prompts", "resources", "sampling", "elicitation", "methods", "start_timeout"} {
-		if _, ok := d.places[path+"."+name]; ok {
+		if _, ok := d.locations[path+"."+name]; ok {
 			d.errorf(path+"."+name, "remove it", "the client's own tools are not a server that is started, so %q says nothing", name)
 		}
 	}

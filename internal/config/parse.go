@@ -33,7 +33,7 @@ func Parse(file string, data []byte) (*Config, error) {
 	c := &Config{file: file}
 	decodeInto(d, root, c, "")
 	c.Native = c.Servers[NativeServer]
-	c.places = d.places
+	c.places = d.locations
 	unconfirmed(c, data)
 	c.fill()
 	c.check(d)
@@ -43,7 +43,7 @@ func Parse(file string, data []byte) (*Config, error) {
 	return c, nil
 }
 
-func (Config) noun() string { return "the configuration" }
+func (Config) displayName() string { return "the configuration" }
 
 // applyPresets merges the preset that each server names under what the file
 // says about the server.

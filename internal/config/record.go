@@ -24,7 +24,7 @@ type Record struct {
 	Missing string            `yaml:"missing" doc:"What to do where there is no such record: 'create' lets json.replace and json.merge make one. Default: the call is refused." enum:"create"`
 }
 
-func (Record) noun() string { return "a json effect" }
+func (Record) displayName() string { return "a json effect" }
 
 // RecordRead names the tool or the file that a record is read from.
 type RecordRead struct {
@@ -33,7 +33,7 @@ type RecordRead struct {
 	File Expression            `yaml:"file" doc:"The path of a JSON file in the workspace, as an expression."`
 }
 
-func (RecordRead) noun() string { return "read" }
+func (RecordRead) displayName() string { return "read" }
 
 // RecordPaths decides about changes by where they are. A path stands for
 // itself and all below it.
@@ -43,7 +43,7 @@ type RecordPaths struct {
 	Deny  []string `yaml:"deny" doc:"A call that changes any of these is refused, whatever else it changes."`
 }
 
-func (RecordPaths) noun() string { return "paths" }
+func (RecordPaths) displayName() string { return "paths" }
 
 // Set reports whether any path is named.
 func (p RecordPaths) Set() bool { return len(p.Allow)+len(p.Ask)+len(p.Deny) > 0 }

@@ -19,7 +19,7 @@ const (
 )
 
 func (a *Access) decodeNode(d *decoder, n *node, _ string) {
-	if w, ok := d.word(n, "'allow' or 'deny'", "allow", "deny"); ok {
+	if w, ok := d.oneOf(n, "'allow' or 'deny'", "allow", "deny"); ok {
 		*a = Access(w)
 	}
 }
@@ -36,7 +36,7 @@ const (
 )
 
 func (l *Label) decodeNode(d *decoder, n *node, _ string) {
-	if w, ok := d.word(n, "a label", string(LabelUntrusted), string(LabelPrivate), string(LabelOutbound)); ok {
+	if w, ok := d.oneOf(n, "a label", string(LabelUntrusted), string(LabelPrivate), string(LabelOutbound)); ok {
 		*l = Label(w)
 	}
 }
@@ -220,7 +220,7 @@ func (e *Effect) decodeKind(d *decoder, k key, params *node, path string) {
 			continue
 		}
 		e.Params[p.name] = v.text
-		d.places[path+"."+k.name+"."+p.name] = place{v.pos, v.inner}
+		d.locations[path+"."+k.name+"."+p.name] = location{v.pos, v.inner}
 	}
 }
 

@@ -22,7 +22,7 @@ type Config struct {
 	Hold      Hold                        `yaml:"hold" doc:"How long a call is held open while it waits for an approval, before it is answered with the approval's id."`
 	Audit     Audit                       `yaml:"audit" doc:"How the audit log is kept."`
 	Approvers Approvers                   `yaml:"approvers" doc:"Who may decide."`
-	TimeBoxes map[guard.Tier]TimeBoxWords `yaml:"time_boxes" doc:"How long an approval may wait and be used, by tier."`
+	TimeBoxes map[guard.Tier]TimeBoxTexts `yaml:"time_boxes" doc:"How long an approval may wait and be used, by tier."`
 	Quotas    Quotas                      `yaml:"quotas" doc:"How much clients may hold open in the guard."`
 	Retention Retention                   `yaml:"retention" doc:"How long decided approvals keep their content."`
 	Commands  Commands                    `yaml:"commands" doc:"How commands are run in a sandbox to see what they change."`
@@ -34,7 +34,7 @@ type Config struct {
 	Notes []Diagnostic `yaml:"-" json:"-"`
 
 	file   string
-	places map[string]place
+	places map[string]location
 }
 
 // Profile says whose work is done in a set of folders.
@@ -46,7 +46,7 @@ type Profile struct {
 	Workflow    string   `yaml:"workflow" doc:"A label for the kind of work, kept in the audit log."`
 }
 
-func (Profile) noun() string { return "a profile" }
+func (Profile) displayName() string { return "a profile" }
 
 // Server is one upstream.
 type Server struct {
@@ -86,7 +86,7 @@ type Server struct {
 	Detected Package `yaml:"-"`
 }
 
-func (Server) noun() string { return "a server" }
+func (Server) displayName() string { return "a server" }
 
 // Proven reports whether the effects of the server's tools were checked with
 // the very package and version that its command starts. A server without a
@@ -118,7 +118,7 @@ type ServerLimits struct {
 	Output      Size `yaml:"output" json:",omitempty" doc:"Size of an answer to what is no tool, such as 1MiB. A larger one is withheld as a whole."`
 }
 
-func (ServerLimits) noun() string { return "a server's limits" }
+func (ServerLimits) displayName() string { return "a server's limits" }
 
 func (ServerLimits) unknownKey(name string) (string, string) {
 	return unenforcedLimit(name, []string{"concurrency", "rate", "output"})
@@ -154,7 +154,7 @@ type Tool struct {
 	Unconfirmed bool `yaml:"-" json:"-"`
 }
 
-func (Tool) noun() string { return "a tool" }
+func (Tool) displayName() string { return "a tool" }
 
 // TierWhen gives a call another tier while a condition holds.
 type TierWhen struct {
@@ -163,7 +163,7 @@ type TierWhen struct {
 	Tier guard.Tier `yaml:"tier" doc:"The tier while it holds."`
 }
 
-func (TierWhen) noun() string { return "an entry of tiers_when" }
+func (TierWhen) displayName() string { return "an entry of tiers_when" }
 
 // Rule is a condition with a sentence for the agent.
 type Rule struct {
@@ -172,7 +172,7 @@ type Rule struct {
 	Says string `yaml:"says" doc:"What the agent is told when the rule decides."`
 }
 
-func (Rule) noun() string { return "a rule" }
+func (Rule) displayName() string { return "a rule" }
 
 // Undo is the call that takes a change of a record back.
 type Undo struct {
@@ -181,7 +181,7 @@ type Undo struct {
 	Args map[string]Expression `yaml:"args" doc:"Its arguments, as expressions over args, those of the call, and record, the record before it (null where there was none)."`
 }
 
-func (Undo) noun() string { return "undo" }
+func (Undo) displayName() string { return "undo" }
 
 // Set reports whether a way back is named.
 func (u Undo) Set() bool { return u.Tool != "" || u.When != "" || len(u.Args) > 0 }
@@ -194,7 +194,7 @@ type SideEffect struct {
 	Says string `yaml:"says" doc:"The sentence; {expression} is replaced by its value."`
 }
 
-func (SideEffect) noun() string { return "a side effect" }
+func (SideEffect) displayName() string { return "a side effect" }
 
 // Approval says how calls are approved.
 type Approval struct {
@@ -206,7 +206,7 @@ type Approval struct {
 	Approvers *int     `yaml:"approvers" doc:"How many people must approve: 1."`
 }
 
-func (Approval) noun() string { return "approval" }
+func (Approval) displayName() string { return "approval" }
 
 // Limits bound one tool. Zero means the default.
 type Limits struct {
@@ -217,7 +217,7 @@ type Limits struct {
 	Output      Size     `yaml:"output" doc:"Size of a result, such as 1MiB. A larger one is withheld as a whole, and the agent is told its size."`
 }
 
-func (Limits) noun() string { return "a tool's limits" }
+func (Limits) displayName() string { return "a tool's limits" }
 
 func (Limits) unknownKey(name string) (string, string) {
 	return unenforcedLimit(name, []string{"calls_per_run", "rate", "timeout", "concurrency", "output"})
@@ -228,7 +228,7 @@ type Schema struct {
 	ExtraMembers string `yaml:"extra_members" doc:"Whether members that the tool's schema does not name may be sent. Default: deny." enum:"allow,deny"`
 }
 
-func (Schema) noun() string { return "schema" }
+func (Schema) displayName() string { return "schema" }
 
 // Hold says how long calls are held open.
 type Hold struct {
@@ -236,7 +236,7 @@ type Hold struct {
 	Clients map[string]HoldTime `yaml:"clients" doc:"By the client's name; 'wait' holds until the decision. claude-code waits by default."`
 }
 
-func (Hold) noun() string { return "hold" }
+func (Hold) displayName() string { return "hold" }
 
 // For returns how long a call of a client is held, and whether it is held
 // until the decision instead. The name is the client's own claim; all it can
@@ -254,22 +254,22 @@ type Audit struct {
 	Reads string `yaml:"reads" doc:"'strict': a read's answer waits for its record. 'relaxed': the record follows within 50 ms." enum:"strict,relaxed"`
 }
 
-func (Audit) noun() string { return "audit" }
+func (Audit) displayName() string { return "audit" }
 
 // Approvers says who may decide.
 type Approvers struct {
 	Unsigned string `yaml:"unsigned" doc:"Where a decision without a signature may come from: a terminal of this user (default), anywhere (closed test set-ups), or nowhere." enum:"terminal,any,never"`
 }
 
-func (Approvers) noun() string { return "approvers" }
+func (Approvers) displayName() string { return "approvers" }
 
-// TimeBoxWords bounds the approvals of a tier.
-type TimeBoxWords struct {
+// TimeBoxTexts bounds the approvals of a tier.
+type TimeBoxTexts struct {
 	TTL       Duration `yaml:"ttl" doc:"How long an approval may wait for a decision."`
 	UseWithin Duration `yaml:"use_within" doc:"How long after the decision the call may still run."`
 }
 
-func (TimeBoxWords) noun() string { return "a time box" }
+func (TimeBoxTexts) displayName() string { return "a time box" }
 
 // Quotas bound what clients may hold open, so that none of them can exhaust the
 // guard.
@@ -279,7 +279,7 @@ type Quotas struct {
 	Sessions  int  `yaml:"sessions" doc:"Sessions that one client may have open at once. Default: 64."`
 }
 
-func (Quotas) noun() string { return "quotas" }
+func (Quotas) displayName() string { return "quotas" }
 
 // Retention says how long the content of decided approvals is kept.
 type Retention struct {
@@ -297,7 +297,7 @@ func (r Retention) Keep() time.Duration {
 	return time.Duration(r.Payloads)
 }
 
-func (Retention) noun() string { return "retention" }
+func (Retention) displayName() string { return "retention" }
 
 // Box returns the time box of a tier: what the file says, else the default.
 func (c *Config) Box(t guard.Tier) guard.TimeBox {
@@ -318,7 +318,7 @@ func (c *Config) File() string { return c.file }
 // Pos returns where a value stands, by its path; the nearest parent's place if
 // the value itself is not written.
 func (c *Config) Pos(path string) Pos {
-	d := decoder{places: c.places}
+	d := decoder{locations: c.places}
 	return d.at(path)
 }
 

@@ -35,7 +35,7 @@ func (h home) configure(unsigned string) {
 // start opens the store and reads the policy, as a daemon does.
 func (h home) start() (d *daemon, stop func()) {
 	h.t.Helper()
-	d = &daemon{cfg: Config{Paths: h.paths}, log: slog.New(slog.DiscardHandler), clock: clock.System(), secrets: newSecrets(), sessions: newRegistry(), natives: newNatives()}
+	d = &daemon{cfg: Config{Paths: h.paths}, log: slog.New(slog.DiscardHandler), clock: clock.System(), secrets: newSecrets(), sessions: newRegistry(), natives: newClientTools()}
 	st, err := d.openStore()
 	if err != nil {
 		h.t.Fatal(err)

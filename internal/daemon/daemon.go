@@ -64,7 +64,7 @@ type daemon struct {
 	clock    clock.Clock
 	started  time.Time
 	store    *store.Store
-	desk     *approval.Desk
+	desk     *approval.Approvals
 	locks    *proxy.Locks
 	meter    *proxy.Meter
 	undoing  sync.Mutex // held while an undo is proposed
@@ -80,7 +80,7 @@ type daemon struct {
 	reloads  sync.Mutex
 	first    bool // the database is new
 	sessions *registry
-	natives  *natives
+	natives  *clientTools
 	commands *commands.Runner // nil where commands cannot be contained
 	serving  *sync.WaitGroup  // of sessions; set before the agents' socket is served
 	base     context.Context  // of sessions that no shim ends; likewise
@@ -114,7 +114,7 @@ func run(ctx context.Context, c Config) error {
 		return err
 	}
 	debug.SetGCPercent(gcCalm)
-	d := &daemon{cfg: c, clock: c.Clock, started: c.Clock.Now().Wall, secrets: newSecrets(), programs: ipc.OwnPrograms(), sessions: newRegistry(), natives: newNatives()}
+	d := &daemon{cfg: c, clock: c.Clock, started: c.Clock.Now().Wall, secrets: newSecrets(), programs: ipc.OwnPrograms(), sessions: newRegistry(), natives: newClientTools()}
 	closeLog := d.openLog()
 	defer closeLog()
 	if err := ipc.Nondumpable(); err != nil {

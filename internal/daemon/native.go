@@ -93,7 +93,7 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 	if e.Name != hook.PreToolUse {
 		return hook.Deny("mcpguard answers PreToolUse here; `mcpguardd hooks install` writes the settings"), lost
 	}
-	r, err := d.nativeOf(ctx, h)
+	r, err := d.clientToolsOf(ctx, h)
 	if err != nil {
 		d.log.Warn("a question of a client was refused", "client_pid", h.Client.PID, "error", err)
 		return hook.Deny("mcpguard: " + err.Error()), lost
@@ -138,10 +138,10 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 
 // ask puts a question to the run's session, or to a new one where that one has
 // just ended.
-func (d *daemon) ask(ctx context.Context, h *ipc.Handover, r *nativeRun, q native.Question) (native.Answer, *nativeRun, error) {
+func (d *daemon) ask(ctx context.Context, h *ipc.Handover, r *clientToolsRun, q native.Question) (native.Answer, *clientToolsRun, error) {
 	a, err := r.tools.Ask(ctx, q)
 	if errors.Is(err, native.ErrEnded) && ctx.Err() == nil {
-		if r, err = d.nativeOf(ctx, h); err == nil {
+		if r, err = d.clientToolsOf(ctx, h); err == nil {
 			a, err = r.tools.Ask(ctx, q)
 		}
 	}
@@ -154,7 +154,7 @@ func (d *daemon) reported(ctx context.Context, h *ipc.Handover, e hook.Event) {
 	client := d.clientOf(h)
 	d.natives.mu.Lock()
 	newest := d.natives.clients[client.Client.Ref()]
-	var runs []*nativeRun
+	var runs []*clientToolsRun
 	if newest != nil {
 		runs = slices.Clone(d.natives.runs[newest.RunID])
 	}
@@ -191,7 +191,7 @@ func (d *daemon) reported(ctx context.Context, h *ipc.Handover, e hook.Event) {
 		}
 		if newest == nil {
 			var err error
-			if newest, err = d.nativeOf(ctx, h); err != nil {
+			if newest, err = d.clientToolsOf(ctx, h); err != nil {
 				return // the first question will say so
 			}
 		}

@@ -32,7 +32,7 @@ import (
 const maxToken = 200
 
 // contain decides whether a command may run in a sandbox, and notes why not.
-func (d *daemon) contain(r *nativeRun, e hook.Event, q *native.Question) {
+func (d *daemon) contain(r *clientToolsRun, e hook.Event, q *native.Question) {
 	if !native.RunsCommand(e.Tool) || d.policy.Load().Config().Commands.Rewrite != "bash" {
 		return
 	}
@@ -61,7 +61,7 @@ type bashUse struct {
 var tried = [3]int{2, 1, 329}
 
 // containable says why a command is shown by its text; "" where it need not be.
-func (d *daemon) containable(r *nativeRun, e hook.Event, sandbox string) (b bashUse, why string) {
+func (d *daemon) containable(r *clientToolsRun, e hook.Event, sandbox string) (b bashUse, why string) {
 	var in struct {
 		Command     string       `json:"command"`
 		Timeout     *json.Number `json:"timeout"`
@@ -157,7 +157,7 @@ func clientVersion(executable string) (v [3]int) {
 	return out
 }
 
-func (r *nativeRun) bashOf(use string) (bashUse, bool) {
+func (r *clientToolsRun) bashOf(use string) (bashUse, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b, ok := r.bash[use]
@@ -165,7 +165,7 @@ func (r *nativeRun) bashOf(use string) (bashUse, bool) {
 }
 
 // issueOf gives lines in the place of a run's commands.
-func (d *daemon) issueOf(r *nativeRun) *native.Issue {
+func (d *daemon) issueOf(r *clientToolsRun) *native.Issue {
 	if r.commands == nil {
 		return nil
 	}
@@ -197,10 +197,10 @@ func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''
 // bashCommands is where the commands of a client's own Bash run.
 type bashCommands struct {
 	*sessionCommands
-	r *nativeRun
+	r *clientToolsRun
 }
 
-func (d *daemon) nativeCommands(r *nativeRun) effect.Commands {
+func (d *daemon) nativeCommands(r *clientToolsRun) effect.Commands {
 	if r.commands == nil {
 		return nil
 	}
@@ -301,7 +301,7 @@ func (d *daemon) outcome(ctx context.Context, h *ipc.Handover) {
 // fetch looks for a token among the sessions of the clients from which the process
 // descends, and of no other.
 func (d *daemon) fetch(ctx context.Context, h *ipc.Handover, token string) (o native.Outcome, printed func()) {
-	var runs []*nativeRun
+	var runs []*clientToolsRun
 	d.natives.mu.Lock()
 	for _, p := range slices.Concat([]ipc.Proc{h.Client}, h.Wrappers, h.Ancestors) {
 		if r := d.natives.clients[p.Ref()]; r != nil {

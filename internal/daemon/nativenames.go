@@ -32,7 +32,7 @@ type name struct {
 
 // nameOf is the name under which the client has the server of a tool; its word
 // is empty where the tool belongs to none.
-func (r *nativeRun) nameOf(e hook.Event) nameKey {
+func (r *clientToolsRun) nameOf(e hook.Event) nameKey {
 	k := nameKey{client: r.client.Ref()}
 	switch rest, ok := strings.CutPrefix(e.Tool, "mcp__"); {
 	case !ok:
@@ -47,7 +47,7 @@ func (r *nativeRun) nameOf(e hook.Event) nameKey {
 // guarded returns the servers of the guard of which a tool may be one, as this
 // client reaches them; none where the tool is not known to pass the guard. Only
 // sessions count that one of the guard's own programs has handed over.
-func (d *daemon) guarded(r *nativeRun, e hook.Event) (servers []string) {
+func (d *daemon) guarded(r *clientToolsRun, e hook.Event) (servers []string) {
 	rest, ok := strings.CutPrefix(e.Tool, "mcp__")
 	if !ok {
 		return nil
@@ -86,7 +86,7 @@ func (d *daemon) guarded(r *nativeRun, e hook.Event) (servers []string) {
 // isEntry reports whether a session is of the server that a tool names: by the
 // servers that the client's entries of that name start, else by what the entry
 // or the guard calls it.
-func (d *daemon) isEntry(r *nativeRun, e hook.Event, k nameKey, rest string, s *session, started []string) bool {
+func (d *daemon) isEntry(r *clientToolsRun, e hook.Event, k nameKey, rest string, s *session, started []string) bool {
 	if len(started) > 0 {
 		return slices.Contains(started, s.Server)
 	}
@@ -126,13 +126,13 @@ func calledSo(s *session, e hook.Event, rest string) bool {
 
 // starts reports whether the client's configuration, where it has the name at
 // all, starts this server of the guard under it.
-func (d *daemon) starts(r *nativeRun, e hook.Event, server string) bool {
+func (d *daemon) starts(r *clientToolsRun, e hook.Event, server string) bool {
 	found := d.entries(r, e)
 	return !found.Past && (len(found.Servers) == 0 || slices.Contains(found.Servers, server))
 }
 
 // entries looks into the client's configuration for the server of a tool.
-func (d *daemon) entries(r *nativeRun, e hook.Event) onboard.Named {
+func (d *daemon) entries(r *clientToolsRun, e hook.Event) onboard.Named {
 	server := e.Server
 	if server == "" {
 		server = r.nameOf(e).word
@@ -142,7 +142,7 @@ func (d *daemon) entries(r *nativeRun, e hook.Event) onboard.Named {
 
 // lookup is where the client's configuration is, and which of its entries start
 // this guard.
-func (d *daemon) lookup(r *nativeRun) onboard.Lookup {
+func (d *daemon) lookup(r *clientToolsRun) onboard.Lookup {
 	environ := ipc.Environ(r.client.PID)
 	env := func(name string) (string, bool) {
 		if v, ok := environ[name]; ok {
@@ -226,7 +226,7 @@ func unknownServer(e hook.Event) string {
 	return " The client's server " + server + " is not known to pass the guard: guard it with `mcpguardd import`, or, if its entry starts `mcpguard stdio`, add `--as " + server + "` there; then start the client again."
 }
 
-func (n *natives) named(k nameKey) name {
+func (n *clientTools) named(k nameKey) name {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if got := n.names[k]; got != nil && k.word != "" {
@@ -238,7 +238,7 @@ func (n *natives) named(k nameKey) name {
 // context returns proxy.Config.Context for a session. What the session is asked
 // for, the client knows it by; a call that only bears the id of another one
 // belongs to nothing.
-func (n *natives) context(s *session) func(guard.ToolCall) guard.Context {
+func (n *clientTools) context(s *session) func(guard.ToolCall) guard.Context {
 	return func(c guard.ToolCall) guard.Context {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -256,7 +256,7 @@ func (n *natives) context(s *session) func(guard.ToolCall) guard.Context {
 
 // wentPast reports whether a tool use was let through for a guarded server that
 // never got it, and remembers that of the server's name where the tool has run.
-func (n *natives) wentPast(k useKey, ran bool) bool {
+func (n *clientTools) wentPast(k useKey, ran bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	u := n.uses[k]

@@ -39,7 +39,7 @@ func TestReplayedIDIsAnotherCall(t *testing.T) {
 		{"a session of another program", false, "files", "write_file", `{"path": "a", "n": 1.0}`, id, false},
 		{"another id", true, "files", "write_file", `{"path": "a", "n": 1.0}`, "toolu_2", false},
 	} {
-		n := newNatives()
+		n := newClientTools()
 		e := hook.Event{Tool: "mcp__files__write_file", ToolUseID: id, Input: []byte(`{"n":1,"path":"a"}`)}
 		n.remember(useKey{run, id}, newUse(guard.Context{ClientSession: "talk"}, e, nameKey{word: "files"}, []string{"files"}))
 		call := arrived(c.ours, c.server, c.tool, c.args)

@@ -16,22 +16,22 @@ import (
 	"github.com/mcpguard/mcpguard/internal/native"
 )
 
-// natives are the sessions of clients' own tools, one per run, and what the
+// clientTools are the sessions of clients' own tools, one per run, and what the
 // clients' hooks have told. It is safe for concurrent use.
-type natives struct {
+type clientTools struct {
 	opening sync.Mutex // one session at a time begins
 
 	mu      sync.Mutex
-	runs    map[guard.RunID][]*nativeRun // the newest last
-	clients map[ipc.ClientRef]*nativeRun // the newest
+	runs    map[guard.RunID][]*clientToolsRun // the newest last
+	clients map[ipc.ClientRef]*clientToolsRun // the newest
 	uses    map[useKey]*use
 	order   []useKey                   // keys of uses, the oldest first
 	quiet   map[guard.UpstreamRef]bool // clients that run nothing of an earlier daemon's any more
 	names   map[nameKey]*name          // what clients call servers
 }
 
-// nativeRun is one such session.
-type nativeRun struct {
+// clientToolsRun is one such session.
+type clientToolsRun struct {
 	*session
 	client ipc.Proc
 	tools  *native.Session
@@ -80,15 +80,15 @@ func (u *use) is(c guard.ToolCall) bool {
 		strings.HasPrefix(u.tool, "mcp__"+u.name.word+"__") && strings.HasSuffix(u.tool, "__"+word)
 }
 
-func newNatives() *natives {
-	return &natives{
-		runs: map[guard.RunID][]*nativeRun{}, clients: map[ipc.ClientRef]*nativeRun{},
+func newClientTools() *clientTools {
+	return &clientTools{
+		runs: map[guard.RunID][]*clientToolsRun{}, clients: map[ipc.ClientRef]*clientToolsRun{},
 		uses: map[useKey]*use{}, quiet: map[guard.UpstreamRef]bool{}, names: map[nameKey]*name{},
 	}
 }
 
 // remember keeps what a hook said of a tool use.
-func (n *natives) remember(k useKey, u use) {
+func (n *clientTools) remember(k useKey, u use) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if _, known := n.uses[k]; !known {
@@ -103,13 +103,13 @@ func (n *natives) remember(k useKey, u use) {
 
 // isQuiet reports whether a client has said, to this daemon, that nothing runs
 // any more of what an earlier one let begin.
-func (n *natives) isQuiet(u guard.UpstreamRef) bool {
+func (n *clientTools) isQuiet(u guard.UpstreamRef) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.quiet[u]
 }
 
-func (n *natives) has(k useKey) bool {
+func (n *clientTools) has(k useKey) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.uses[k] != nil
@@ -117,14 +117,14 @@ func (n *natives) has(k useKey) bool {
 
 // calm notes that a client runs nothing any more of what an earlier daemon let
 // begin.
-func (n *natives) calm(ref guard.UpstreamRef) {
+func (n *clientTools) calm(ref guard.UpstreamRef) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.quiet[ref] = true
 }
 
 // prompt keeps the hash of what the user said.
-func (r *nativeRun) prompt(id string, sum digest.Digest) {
+func (r *clientToolsRun) prompt(id string, sum digest.Digest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.prompts == nil {
@@ -139,7 +139,7 @@ func (r *nativeRun) prompt(id string, sum digest.Digest) {
 }
 
 // contextOf says what a question belongs to.
-func (r *nativeRun) contextOf(e hook.Event) guard.Context {
+func (r *clientToolsRun) contextOf(e hook.Event) guard.Context {
 	c := guard.Context{ClientSession: e.SessionID}
 	c.Worktree, c.Branch = checkout(e.Cwd)
 	r.mu.Lock()
@@ -148,10 +148,10 @@ func (r *nativeRun) contextOf(e hook.Event) guard.Context {
 	return c
 }
 
-func (n *natives) forget(r *nativeRun, client ipc.ClientRef) {
+func (n *clientTools) forget(r *clientToolsRun, client ipc.ClientRef) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.runs[r.RunID] = slices.DeleteFunc(n.runs[r.RunID], func(x *nativeRun) bool { return x == r })
+	n.runs[r.RunID] = slices.DeleteFunc(n.runs[r.RunID], func(x *clientToolsRun) bool { return x == r })
 	if len(n.runs[r.RunID]) == 0 {
 		delete(n.runs, r.RunID)
 	}

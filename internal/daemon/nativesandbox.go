@@ -19,7 +19,7 @@ const maxSettings = 4 << 20
 // sandboxOf says whether the client's own sandbox confines a command, as far
 // as its settings tell. They are read each time: the client follows them too. It
 // says nothing of tools that run no command.
-func sandboxOf(r *nativeRun, tool string) string {
+func sandboxOf(r *clientToolsRun, tool string) string {
 	if !native.RunsCommand(tool) {
 		return ""
 	}

@@ -13,11 +13,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
-// nativeOf returns the session for a client's own tools, and opens it where
+// clientToolsOf returns the session for a client's own tools, and opens it where
 // there is none.
-func (d *daemon) nativeOf(ctx context.Context, h *ipc.Handover) (*nativeRun, error) {
+func (d *daemon) clientToolsOf(ctx context.Context, h *ipc.Handover) (*clientToolsRun, error) {
 	c := d.clientOf(h)
-	find := func() *nativeRun {
+	find := func() *clientToolsRun {
 		d.natives.mu.Lock()
 		defer d.natives.mu.Unlock()
 		r := d.natives.clients[c.Client.Ref()]
@@ -45,24 +45,24 @@ func (d *daemon) nativeOf(ctx context.Context, h *ipc.Handover) (*nativeRun, err
 		return nil, err
 	}
 	s.identified(clientName, "")
-	r := &nativeRun{session: s, client: c.Client}
+	r := &clientToolsRun{session: s, client: c.Client}
 	r.tools = native.New(native.Config{
-		Ref: d.refOf(c.Client), Tools: d.nativeTools, Issue: d.issueOf(r),
+		Ref: d.refOf(c.Client), Tools: d.clientToolNames, Issue: d.issueOf(r),
 		Odd: func(kind, id, text string) { d.odd(s, kind, id, text) },
 	})
 	d.natives.mu.Lock()
 	d.natives.runs[s.RunID] = append(d.natives.runs[s.RunID], r)
 	d.natives.clients[c.Client.Ref()] = r
 	d.natives.mu.Unlock()
-	d.serving.Go(func() { d.serveNative(d.base, r, c.Client) }) // ends with the client, with its configuration, or with the daemon
+	d.serving.Go(func() { d.serveClientTools(d.base, r, c.Client) }) // ends with the client, with its configuration, or with the daemon
 	return r, nil
 }
 
 // clientName is what a client whose hooks these are calls itself elsewhere.
 const clientName = "claude-code"
 
-// nativeTools names the tools that the policy in force knows.
-func (d *daemon) nativeTools() []string {
+// clientToolNames names the tools that the policy in force knows.
+func (d *daemon) clientToolNames() []string {
 	var out []string
 	if sv, ok := d.policy.Load().Server(config.NativeServer); ok {
 		for _, t := range sv.Tools() {
@@ -72,8 +72,8 @@ func (d *daemon) nativeTools() []string {
 	return out
 }
 
-// serveNative serves one session until its client is gone.
-func (d *daemon) serveNative(ctx context.Context, r *nativeRun, client ipc.Proc) {
+// serveClientTools serves one session until its client is gone.
+func (d *daemon) serveClientTools(ctx context.Context, r *clientToolsRun, client ipc.Proc) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	served := make(chan struct{})
@@ -100,7 +100,7 @@ func (d *daemon) serveNative(ctx context.Context, r *nativeRun, client ipc.Proc)
 	}()
 	ended := make(chan error, 1)
 	go func() { // ends with the session; at the end of the daemon with the process, where the client still runs something
-		ended <- d.proxyNative(ctx, r)
+		ended <- d.proxyClientTools(ctx, r)
 	}()
 	var err error
 	select {
@@ -132,7 +132,7 @@ func (d *daemon) serveNative(ctx context.Context, r *nativeRun, client ipc.Proc)
 	}
 }
 
-func (d *daemon) proxyNative(ctx context.Context, r *nativeRun) error {
+func (d *daemon) proxyClientTools(ctx context.Context, r *clientToolsRun) error {
 	return proxy.Serve(ctx, proxy.Config{
 		Session: r.Session, Client: r.tools.Client(),
 		Upstream: func(context.Context) (upstream.Conn, error) { return r.tools.Upstream(), nil },

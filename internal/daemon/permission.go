@@ -11,7 +11,7 @@ import (
 
 // permission serves the tool that a client asks before it runs something.
 func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
-	r, err := d.nativeOf(ctx, h)
+	r, err := d.clientToolsOf(ctx, h)
 	if err != nil {
 		_ = h.Welcome(ipc.Welcome{Version: d.cfg.Version, Error: err.Error()})
 		return

@@ -43,15 +43,15 @@ func Compile(cfg *config.Config, p ipc.Paths) (*policy.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := nativePins(cfg, lock); err != nil {
+	if err := clientToolPins(cfg, lock); err != nil {
 		return nil, err
 	}
 	return policy.Compile(cfg, lock)
 }
 
-// nativePins accepts the definitions of the client's own tools: they are part
+// clientToolPins accepts the definitions of the client's own tools: they are part
 // of this program.
-func nativePins(cfg *config.Config, lock *config.Lock) error {
+func clientToolPins(cfg *config.Config, lock *config.Lock) error {
 	if cfg.Native == nil {
 		return nil
 	}

@@ -98,7 +98,7 @@ func TestWhatWaitsIsShownAsADiff(t *testing.T) {
 	}
 }
 
-func TestProvenIsWhatRuns(t *testing.T) {
+func TestProvenVersionIsTheOneThatRuns(t *testing.T) {
 	const text = "version: 1\nroots: [/w]\nservers:\n  s:\n    preset: filesystem\n    command: npx\n    args: [-y, '@modelcontextprotocol/server-filesystem@%s', /w]\n"
 	compiled := func(version string) *policy.Set {
 		t.Helper()

@@ -222,7 +222,7 @@ func (u *undo) run() {
 		defer close(done)
 		defer cancel()
 		defer fromUs.Close()
-		u.speak(ctx, &speaker{w: fromUs, lines: bufio.NewReader(toUs)})
+		u.speak(ctx, &rpcClient{w: fromUs, lines: bufio.NewReader(toUs)})
 	}()
 	c := u.config
 	c.Session, c.Client, c.Undoes = u.session, pipeEnds{toGuard, fromGuard}, u.of.ID
@@ -261,7 +261,7 @@ func (p pipeEnds) Close() error                { return errors.Join(p.PipeReader
 
 // speak is the client's side: it introduces itself, finds out which call takes
 // the change back, makes it and reads to its answer.
-func (u *undo) speak(ctx context.Context, s *speaker) {
+func (u *undo) speak(ctx context.Context, s *rpcClient) {
 	if _, err := s.ask("initialize", map[string]any{
 		"protocolVersion": "2025-11-25", "capabilities": struct{}{}, "clientInfo": map[string]string{"name": undoClient, "version": u.cfg.Version},
 	}); err != nil {
@@ -287,14 +287,14 @@ func (u *undo) speak(ctx context.Context, s *speaker) {
 	u.refuse("the way back is refused: " + sentenceOf(line))
 }
 
-// speaker is a client with one request at a time.
-type speaker struct {
+// rpcClient is a client with one request at a time.
+type rpcClient struct {
 	w     io.Writer
 	lines *bufio.Reader
 	id    int
 }
 
-func (s *speaker) say(v any) error {
+func (s *rpcClient) say(v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -304,7 +304,7 @@ func (s *speaker) say(v any) error {
 }
 
 // ask returns the frame that answers a request; what comes before it is skipped.
-func (s *speaker) ask(method string, params any) ([]byte, error) {
+func (s *rpcClient) ask(method string, params any) ([]byte, error) {
 	s.id++
 	if err := s.say(map[string]any{"jsonrpc": "2.0", "id": s.id, "method": method, "params": params}); err != nil {
 		return nil, err
@@ -326,7 +326,7 @@ func (s *speaker) ask(method string, params any) ([]byte, error) {
 
 // ReadTool implements effect.Reader: with a call like any other, by which the
 // policy is asked and which is on record.
-func (s *speaker) ReadTool(_ context.Context, tool string, args []byte) ([]byte, error) {
+func (s *rpcClient) ReadTool(_ context.Context, tool string, args []byte) ([]byte, error) {
 	no := func(why string) error {
 		return &effect.Refusal{Rule: guard.RulePreviewFailed, Reason: "the record could not be read with " + tool + ": " + why, Repair: "take it back by hand"}
 	}

@@ -107,7 +107,7 @@ func TestLive(t *testing.T) {
 			case <-ctx.Done():
 			}
 		}
-		word := client.Word{Decision: client.Allow, Digest: a.Digest, Reason: "as agreed"}
+		word := client.DecisionRequest{Decision: client.Allow, Digest: a.Digest, Reason: "as agreed"}
 		if strings.HasPrefix(a.Summary, "delete") {
 			word.Decision, word.Reason = client.Deny, "still in use"
 		}

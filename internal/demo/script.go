@@ -125,7 +125,7 @@ func approveLate(ctx context.Context, g *guard, a client.Detail) error {
 }
 
 func (g *guard) decide(ctx context.Context, a client.Detail, word, reason string) error {
-	if _, err := g.api.Decide(ctx, a.ID, client.Word{Decision: word, Digest: a.Digest, Reason: reason}); err != nil {
+	if _, err := g.api.Decide(ctx, a.ID, client.DecisionRequest{Decision: word, Digest: a.Digest, Reason: reason}); err != nil {
 		return fmt.Errorf("deciding on %s: %w", a.ID, err)
 	}
 	g.say("reviewer", fmt.Sprintf("%s: %s", map[string]string{client.Allow: "approves", client.Deny: "denies"}[word], reason))

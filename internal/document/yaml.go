@@ -11,8 +11,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// yamlPlace is where a path leads in a YAML tree.
-type yamlPlace struct {
+// yamlTarget is where a path leads in a YAML tree.
+type yamlTarget struct {
 	parent *yaml.Node
 	at     int        // index in the parent's Content: of a key, or of an element; -1 if there is none
 	key    *yaml.Node // nil for elements
@@ -30,14 +30,14 @@ func readYAML(text []byte) (*yaml.Node, error) {
 
 // findYAML walks to a path. Nothing is looked up through an alias or a merge:
 // a change there would show in other places too.
-func findYAML(root *yaml.Node, path []string) (yamlPlace, error) {
-	p := yamlPlace{value: root, at: -1}
+func findYAML(root *yaml.Node, path []string) (yamlTarget, error) {
+	p := yamlTarget{value: root, at: -1}
 	for i, token := range path {
 		n := p.value
 		if n == nil {
 			return p, errLayout
 		}
-		p = yamlPlace{parent: n, at: -1}
+		p = yamlTarget{parent: n, at: -1}
 		switch n.Kind {
 		case yaml.MappingNode:
 			for j := 0; j+1 < len(n.Content); j += 2 {
@@ -155,7 +155,7 @@ func (d document) fillYAML(text []byte, kind yaml.Kind, path []string, v jsonval
 
 // replaceEntry removes an entry of a block, or writes it anew. The comment on
 // the line of its key stays.
-func (d document) replaceEntry(lines yamlLines, p yamlPlace, o jsonvalue.Op) ([]byte, error) {
+func (d document) replaceEntry(lines yamlLines, p yamlTarget, o jsonvalue.Op) ([]byte, error) {
 	from, col, ok := lines.start(p.parent, p.at)
 	if !ok {
 		return nil, errLayout
@@ -199,7 +199,7 @@ func (l yamlLines) start(parent *yaml.Node, at int) (line, col int, ok bool) {
 }
 
 // add puts a new entry behind the last one, or an element before another.
-func (l yamlLines) add(p yamlPlace, name string, v *yaml.Node) ([]byte, error) {
+func (l yamlLines) add(p yamlTarget, name string, v *yaml.Node) ([]byte, error) {
 	step := 1
 	if p.parent.Kind == yaml.MappingNode {
 		step = 2

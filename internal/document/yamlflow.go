@@ -13,7 +13,7 @@ import (
 
 // addFlow puts an entry behind the last one of a list or mapping that is
 // written in brackets on one line.
-func (l yamlLines) addFlow(p yamlPlace, name string, v jsonvalue.Value) ([]byte, error) {
+func (l yamlLines) addFlow(p yamlTarget, name string, v jsonvalue.Value) ([]byte, error) {
 	if p.at >= 0 {
 		return nil, errLayout // before another element
 	}

@@ -17,7 +17,7 @@ const maxAttributes = 64 << 10
 
 // attributes names the extended attributes of a file, such as an access control
 // list, that a new file in its place would not have.
-func (p place) attributes() ([]string, error) {
+func (p resolvedPath) attributes() ([]string, error) {
 	f, _, err := p.open()
 	if err != nil {
 		return nil, p.unreadable(err)

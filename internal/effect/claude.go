@@ -36,7 +36,7 @@ func claudeText(c content) (text, bom []byte, err error) {
 	_, e := document.DecodeText(b)
 	switch {
 	case e.Wide():
-		return nil, nil, refuseWide(c.place, e) // fail closed: what the tool would make of it is not known
+		return nil, nil, refuseWide(c.resolvedPath, e) // fail closed: what the tool would make of it is not known
 	case bytes.HasPrefix(b, utf16BOM):
 		return nil, nil, refusePlan("ask the user to make this change", "%q begins like UTF-16 and is none, so the tool does not write it", c.rel())
 	case !utf8.Valid(b):

@@ -179,7 +179,7 @@ func FuzzClaudeEdit(f *testing.F) {
 	f.Add("a\r\nb\r\n", "a", "x\ny", false)
 	f.Add("\xef\xbb\xbfa\n", "a", "", true)
 	f.Fuzz(func(t *testing.T, before, old, repl string, all bool) {
-		c := content{place: place{names: []string{"f"}, exists: true}, before: []byte(before)}
+		c := content{resolvedPath: resolvedPath{names: []string{"f"}, exists: true}, before: []byte(before)}
 		after, err := claudeEdits(c, []edit{{old, repl, all}})
 		if err != nil {
 			return

@@ -55,11 +55,11 @@ func (k contentKind) work(_ context.Context, b *Binding, in Input, at resolved) 
 }
 
 // content returns a file and what it would hold.
-func (k contentKind) content(b *Binding, in Input, p place) (content, error) {
+func (k contentKind) content(b *Binding, in Input, p resolvedPath) (content, error) {
 	if err := k.check(b, p); err != nil {
 		return content{}, err
 	}
-	c := content{place: p}
+	c := content{resolvedPath: p}
 	if p.exists {
 		var err error
 		if c.before, c.stat, err = p.read(MaxText); err != nil {
@@ -91,13 +91,13 @@ func (k contentKind) content(b *Binding, in Input, p place) (content, error) {
 
 // refuseWide refuses to change a part of a file whose encoding the tools do not
 // keep. To convert it is not for an agent to decide: other programs read it.
-func refuseWide(p place, e document.Encoding) *Refusal {
+func refuseWide(p resolvedPath, e document.Encoding) *Refusal {
 	return refusePlan("ask the user to make this change, in the file's own encoding", "%q is %s, which this tool does not write", p.rel(), e)
 }
 
 // content is a file before and after. mode is 0 where it is not predicted.
 type content struct {
-	place
+	resolvedPath
 	stat          stat // of the file before, zero where it is new
 	before, after []byte
 	mode          uint32
@@ -135,7 +135,7 @@ func (c content) stateBefore() guard.State {
 }
 
 // check refuses what cannot be written as a file.
-func (k contentKind) check(b *Binding, p place) error {
+func (k contentKind) check(b *Binding, p resolvedPath) error {
 	switch {
 	case p.exists && p.stat.isDir():
 		return refusePlan("name a file", "%q is a folder", p.rel())
@@ -152,7 +152,7 @@ func (k contentKind) check(b *Binding, p place) error {
 }
 
 // modeAfter predicts the permission bits after a write; 0 means unknown.
-func (b *Binding) modeAfter(p place, st stat) uint32 {
+func (b *Binding) modeAfter(p resolvedPath, st stat) uint32 {
 	switch b.dialect {
 	case DialectFilesystem:
 		if p.exists {

@@ -59,7 +59,7 @@ func (dirCreate) plan(_ context.Context, b *Binding, _ Input, at resolved) (guar
 	return out, nil
 }
 
-func checkFolder(p place) error {
+func checkFolder(p resolvedPath) error {
 	if p.exists && !p.stat.isDir() {
 		return refusePlan("use another name", "%q is there and is not a folder", p.rel())
 	}
@@ -67,10 +67,10 @@ func checkFolder(p place) error {
 }
 
 // missingFolders lists the folders on the way to p, and p, that are not there.
-func (p place) missingFolders() []place {
-	var out []place
+func (p resolvedPath) missingFolders() []resolvedPath {
+	var out []resolvedPath
 	for n := len(p.names) - p.missing + 1; n <= len(p.names); n++ {
-		out = append(out, place{root: p.root, names: p.names[:n]})
+		out = append(out, resolvedPath{root: p.root, names: p.names[:n]})
 	}
 	return out
 }

@@ -78,7 +78,7 @@ func (fileDelete) work(ctx context.Context, _ *Binding, _ Input, at resolved) (W
 }
 
 // checkDelete returns what would be deleted: a file or an empty folder.
-func checkDelete(ctx context.Context, p place) (guard.State, error) {
+func checkDelete(ctx context.Context, p resolvedPath) (guard.State, error) {
 	if err := checkStands(p); err != nil {
 		return guard.State{}, err
 	}
@@ -95,7 +95,7 @@ func checkDelete(ctx context.Context, p place) (guard.State, error) {
 
 // checkStands refuses what is not there, and links where a server of unknown
 // habits could mean the link or what it leads to.
-func checkStands(p place) error {
+func checkStands(p resolvedPath) error {
 	if !p.exists {
 		return refusePlan(listFirst, "%q is not there", p.rel())
 	}

@@ -17,7 +17,7 @@ func (fileRead) about() About {
 }
 
 func (fileRead) resolve(ctx context.Context, b *Binding, in Input) (resolved, error) {
-	places, err := b.places(ctx, in, naming{paths: []string{"path"}, whole: true, slash: true, follow: followsAlways})
+	places, err := b.resolvedPaths(ctx, in, naming{paths: []string{"path"}, whole: true, slash: true, follow: followsAlways})
 	return resolved{places: places, targets: targetsOf(places, false)}, err
 }
 

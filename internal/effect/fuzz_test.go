@@ -117,8 +117,8 @@ func FuzzPath(f *testing.F) {
 				if j, err = newJail([]string{root}); err != nil {
 					t.Fatal(err)
 				}
-				var got place
-				if got, err = j.place(abs, node, true); err == nil {
+				var got resolvedPath
+				if got, err = j.resolvePath(abs, node, true); err == nil {
 					if _, in := within(got.abs(), root); !in || strings.HasPrefix(got.abs(), root+"-evil") {
 						t.Fatalf("%q resolves to %q", p, got.abs())
 					}

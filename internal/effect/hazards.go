@@ -177,7 +177,7 @@ func textHazards(text []byte) []guard.Hazard {
 }
 
 // nameHazards lists those of the paths that a call names.
-func nameHazards(places []place) []guard.Hazard {
+func nameHazards(places []resolvedPath) []guard.Hazard {
 	var out []guard.Hazard
 	for _, p := range places {
 		for _, f := range safetext.Scan([]byte(p.rel())) {

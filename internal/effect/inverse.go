@@ -58,7 +58,7 @@ func inverseFile(ctx context.Context, a guard.Approval, shallow bool) (Inverse, 
 	if err != nil {
 		return Inverse{}, err
 	}
-	at, err := placeOf(e.Resource)
+	at, err := resolvedPathOf(e.Resource)
 	if err != nil {
 		return Inverse{}, err
 	}
@@ -94,7 +94,7 @@ func inverseFile(ctx context.Context, a guard.Approval, shallow bool) (Inverse, 
 
 // contentBefore takes the change of a file off its content now. The result is
 // the content before to the last bit, or none at all.
-func contentBefore(at place, now guard.State, e guard.Effect, c guard.Change) ([]byte, error) {
+func contentBefore(at resolvedPath, now guard.State, e guard.Effect, c guard.Change) ([]byte, error) {
 	var after []byte
 	if now.Exists {
 		var err error

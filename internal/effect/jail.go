@@ -81,9 +81,9 @@ func (j *jail) locate(p string) (at int, rest []string, ok bool) {
 	return at, rest, ok
 }
 
-// place is a path inside the workspace with every link resolved, and what was
+// resolvedPath is a path inside the workspace with every link resolved, and what was
 // there when it was looked at.
-type place struct {
+type resolvedPath struct {
 	root    string   // the workspace folder, resolved
 	names   []string // components below root; empty for root itself
 	exists  bool
@@ -92,10 +92,10 @@ type place struct {
 	linked  bool // a link was followed on the way
 }
 
-func (p place) abs() string { return filepath.Join(append([]string{p.root}, p.names...)...) }
+func (p resolvedPath) abs() string { return filepath.Join(append([]string{p.root}, p.names...)...) }
 
 // rel returns the workspace-relative path with forward slashes.
-func (p place) rel() string {
+func (p resolvedPath) rel() string {
 	if len(p.names) == 0 {
 		return "."
 	}
@@ -106,7 +106,7 @@ func (p place) rel() string {
 // with a line break or another control character is quoted, and so is one that
 // begins or ends with a blank, or has several in a row: nobody would see them. One
 // that cannot be read as it is, such as one that imitates another, is spelt out.
-func (p place) shown() string {
+func (p resolvedPath) shown() string {
 	name := p.rel()
 	switch {
 	case !safetext.ReadableName(name):
@@ -235,17 +235,17 @@ func (w *walker) checkMount(fd int) error {
 }
 
 // resolve walks the components below a workspace folder.
-func (j *jail) resolve(at int, names []string, equal, follow bool) (place, error) {
+func (j *jail) resolve(at int, names []string, equal, follow bool) (resolvedPath, error) {
 	w := &walker{jail: j, equal: equal, follow: follow}
 	defer w.close()
 	if err := w.start(at); err != nil {
-		return place{}, err
+		return resolvedPath{}, err
 	}
 	st, err := statOf(w.dir())
 	if err != nil {
-		return place{}, fmt.Errorf("looking at the workspace folder: %w", err)
+		return resolvedPath{}, fmt.Errorf("looking at the workspace folder: %w", err)
 	}
-	p := place{exists: true, stat: st}
+	p := resolvedPath{exists: true, stat: st}
 	pending := slices.Clone(names)
 	for len(pending) > 0 {
 		name := pending[0]
@@ -257,18 +257,18 @@ func (j *jail) resolve(at int, names []string, equal, follow bool) (place, error
 			continue
 		case "..": // only from the text of a link
 			if len(w.names) == 0 {
-				return place{}, errOutside()
+				return resolvedPath{}, errOutside()
 			}
 			unix.Close(w.dir())
 			w.fds, w.names = w.fds[:len(w.fds)-1], w.names[:len(w.names)-1]
 			if p.stat, err = statOf(w.dir()); err != nil {
-				return place{}, fmt.Errorf("looking at a folder: %w", err)
+				return resolvedPath{}, fmt.Errorf("looking at a folder: %w", err)
 			}
 			continue
 		}
 		next, done, err := w.step(&p, name, pending, linked)
 		if err != nil {
-			return place{}, err
+			return resolvedPath{}, err
 		}
 		pending = next
 		if done {
@@ -279,7 +279,7 @@ func (j *jail) resolve(at int, names []string, equal, follow bool) (place, error
 }
 
 // finish names the place by the innermost workspace folder.
-func (w *walker) finish(p place) place {
+func (w *walker) finish(p resolvedPath) resolvedPath {
 	p.linked = w.links > 0
 	p.root, p.names = w.jail.folders[w.at].real, w.names
 	for _, f := range w.jail.folders {
@@ -292,7 +292,7 @@ func (w *walker) finish(p place) place {
 
 // step walks one component, which came from a link's text if linked is set. It
 // returns what remains to be walked.
-func (w *walker) step(p *place, name string, pending []string, linked bool) (rest []string, done bool, err error) {
+func (w *walker) step(p *resolvedPath, name string, pending []string, linked bool) (rest []string, done bool, err error) {
 	if len(name) > maxName {
 		return nil, false, refusePath("use a shorter name", "a name in the path has more than %d bytes", maxName)
 	}
@@ -343,7 +343,7 @@ func (w *walker) step(p *place, name string, pending []string, linked bool) (res
 	return nil, false, refusePath("use an ordinary file", "%q is not an ordinary file", w.shown(name))
 }
 
-func (w *walker) stepMissing(p *place, name string, pending []string) error {
+func (w *walker) stepMissing(p *resolvedPath, name string, pending []string) error {
 	tail := []string{name}
 	for _, s := range pending {
 		if len(s) > maxName {

@@ -173,7 +173,7 @@ func TestPromise2_SwappedLinkCannotEscape(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := j.place(filepath.Join(root, "dir/file"), false, true)
+	p, err := j.resolvePath(filepath.Join(root, "dir/file"), false, true)
 	if err != nil {
 		t.Fatal(err)
 	}

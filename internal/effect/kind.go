@@ -89,7 +89,7 @@ var dryRun = param{"dry_run", expr.Bool, true}
 // resolved is what a call touches. Targets that are no files have no place.
 type resolved struct {
 	targets []guard.Target
-	places  []place
+	places  []resolvedPath
 }
 
 // reading is what reading one effect back has shown.

@@ -91,14 +91,14 @@ func (fileMove) verify(ctx context.Context, _ Reader, e guard.Effect) reading {
 	if !e.After.Computed || e.Resource.Kind != TargetFile {
 		return notComputed()
 	}
-	src, err := placeOf(e.Resource)
+	src, err := resolvedPathOf(e.Resource)
 	if err != nil {
 		return reading{result: guard.Unverifiable, note: err.Error()}
 	}
 	if e.Dest == nil {
 		return reading{result: guard.Unverifiable, note: "the move has no destination on record"}
 	}
-	dst, err := placeOf(*e.Dest)
+	dst, err := resolvedPathOf(*e.Dest)
 	if err != nil {
 		return reading{result: guard.Unverifiable, note: err.Error()}
 	}
@@ -142,7 +142,7 @@ func (k fileMove) inverse(ctx context.Context, a guard.Approval) (Inverse, error
 }
 
 // checkMove refuses every move that a rename would not carry out.
-func checkMove(src, dst place) error {
+func checkMove(src, dst resolvedPath) error {
 	if err := checkStands(src); err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func checkMove(src, dst place) error {
 
 // moveListing describes the move of a folder in the words of git, with what it
 // holds.
-func moveListing(src, dst place, listing []string) string {
+func moveListing(src, dst resolvedPath, listing []string) string {
 	var w strings.Builder
 	fmt.Fprintf(&w, "rename from %s/\nrename to %s/\n%d entries move with it\n", src.shown(), dst.shown(), len(listing))
 	for i, name := range listing {

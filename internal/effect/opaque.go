@@ -21,7 +21,7 @@ func (opaque) about() About {
 }
 
 func (opaque) resolve(ctx context.Context, b *Binding, in Input) (resolved, error) {
-	places, err := b.places(ctx, in, naming{
+	places, err := b.resolvedPaths(ctx, in, naming{
 		paths: []string{"path"}, whole: true, slash: true, follow: followsAlways, optional: !b.has("path"),
 	})
 	if err != nil {

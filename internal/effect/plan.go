@@ -51,7 +51,7 @@ func (b *Binding) Plan(ctx context.Context, in Input, targets []guard.Target) (g
 }
 
 // planNothing is the preview of a read or of a trial run.
-func (b *Binding) planNothing(in Input, places []place) (guard.Preview, error) {
+func (b *Binding) planNothing(in Input, places []resolvedPath) (guard.Preview, error) {
 	text, err := prettyArgs(in)
 	if err != nil {
 		return guard.Preview{}, err
@@ -76,7 +76,7 @@ func prettyArgs(in Input) (string, error) {
 }
 
 // pathList names the places for a summary.
-func pathList(places []place) string {
+func pathList(places []resolvedPath) string {
 	switch len(places) {
 	case 0:
 		return ""

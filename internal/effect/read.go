@@ -41,7 +41,7 @@ var errGone = errors.New("it changed while it was looked at")
 // parent opens the folder that holds a place, following no link: the place was
 // resolved, so a link on the way has been put there since. The caller closes
 // the descriptor.
-func (p place) parent() (int, error) {
+func (p resolvedPath) parent() (int, error) {
 	fd, err := openDirAt(unix.AT_FDCWD, p.root)
 	if err != nil {
 		return -1, fmt.Errorf("opening the workspace folder: %v", err) // not %w: a missing workspace is no missing file
@@ -58,7 +58,7 @@ func (p place) parent() (int, error) {
 }
 
 // look returns what is at a place now. A missing file is unix.ENOENT.
-func (p place) look() (stat, error) {
+func (p resolvedPath) look() (stat, error) {
 	fd, err := p.parent()
 	if err != nil {
 		return stat{}, err
@@ -72,7 +72,7 @@ func (p place) look() (stat, error) {
 
 // open opens the regular file at a place. It never blocks and never opens
 // anything else.
-func (p place) open() (*os.File, stat, error) {
+func (p resolvedPath) open() (*os.File, stat, error) {
 	dir, err := p.parent()
 	if err != nil {
 		return nil, stat{}, err
@@ -113,7 +113,7 @@ func openFileAt(dir int, name string) (*os.File, stat, error) {
 }
 
 // read returns the content of a regular file of at most limit bytes.
-func (p place) read(limit int64) ([]byte, stat, error) {
+func (p resolvedPath) read(limit int64) ([]byte, stat, error) {
 	f, st, err := p.open()
 	if err != nil {
 		return nil, stat{}, p.unreadable(err)
@@ -143,7 +143,7 @@ func unchanged(f *os.File, st stat) error {
 
 // unreadable turns an error into a refusal without the system's text, which
 // may name other places.
-func (p place) unreadable(err error) error {
+func (p resolvedPath) unreadable(err error) error {
 	var r *Refusal
 	switch {
 	case errors.As(err, &r):
@@ -195,7 +195,7 @@ func hashFile(ctx context.Context, f *os.File, st stat, limit int64) (digest.Dig
 // state returns what is at a place, hashed: a file by its content, a folder by
 // all that it holds unless shallow is set, a link by its text. A missing file
 // is a computed state that does not exist. listing is filled for folders.
-func (p place) state(ctx context.Context, shallow bool) (s guard.State, listing []string, err error) {
+func (p resolvedPath) state(ctx context.Context, shallow bool) (s guard.State, listing []string, err error) {
 	st, err := p.look()
 	if errors.Is(err, unix.ENOENT) {
 		return guard.State{Computed: true}, nil, nil
@@ -237,7 +237,7 @@ func (p place) state(ctx context.Context, shallow bool) (s guard.State, listing 
 	return s, listing, nil
 }
 
-func (p place) linkText() (string, error) {
+func (p resolvedPath) linkText() (string, error) {
 	dir, err := p.parent()
 	if err != nil {
 		return "", err
@@ -263,7 +263,7 @@ type tree struct {
 	bytes   int64
 }
 
-func (p place) tree(ctx context.Context) (*tree, error) {
+func (p resolvedPath) tree(ctx context.Context) (*tree, error) {
 	parent, err := p.parent()
 	if err != nil {
 		return nil, err

@@ -118,7 +118,7 @@ func (k recordKind) plan(ctx context.Context, b *Binding, in Input, to resolved)
 	if err != nil {
 		return guard.Preview{}, err
 	}
-	var at *place
+	var at *resolvedPath
 	if ref.Tool == "" {
 		if at, err = recordFile(to.places[0]); err != nil {
 			return guard.Preview{}, err

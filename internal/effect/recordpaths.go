@@ -78,9 +78,9 @@ func (r pathRules) denied(i int, path []string) error {
 	}
 }
 
-// judge decides about all that changes, and all that the call names. A path
+// evaluate decides about all that changes, and all that the call names. A path
 // that is denied is a *Refusal. What touches no value is asked for.
-func (r pathRules) judge(rows []jsonvalue.Change, named []touch, was, will jsonvalue.Value) (guard.PathVerdict, error) {
+func (r pathRules) evaluate(rows []jsonvalue.Change, named []touch, was, will jsonvalue.Value) (guard.PathVerdict, error) {
 	if r.none() {
 		return "", nil
 	}

@@ -26,7 +26,7 @@ const stateRecord = "record"
 const largeRows = 500
 
 // recordFile is the place of the file that holds a record.
-func recordFile(p place) (*place, error) {
+func recordFile(p resolvedPath) (*resolvedPath, error) {
 	switch {
 	case p.exists && p.stat.isDir():
 		return nil, refusePlan("name a file", "%q is a folder", p.rel())
@@ -203,7 +203,7 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 		return guard.Preview{}, err
 	}
 	patch, rows, coarse := compareRecords(was, will)
-	verdict, err := b.record.paths.judge(rows, named, was, will)
+	verdict, err := b.record.paths.evaluate(rows, named, was, will)
 	if err != nil {
 		return guard.Preview{}, err
 	}

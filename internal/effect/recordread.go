@@ -21,7 +21,7 @@ const (
 
 // readRecord returns a record as it is now; absent where there is none. at is
 // the file where no tool reads it.
-func readRecord(ctx context.Context, reader Reader, ref guard.RecordRef, at *place) (jsonvalue.Value, error) {
+func readRecord(ctx context.Context, reader Reader, ref guard.RecordRef, at *resolvedPath) (jsonvalue.Value, error) {
 	var doc jsonvalue.Value
 	var err error
 	if ref.Tool == "" {
@@ -62,7 +62,7 @@ func readRecordTool(ctx context.Context, reader Reader, ref guard.RecordRef) (js
 
 // readRecordFile reads a JSON, YAML or TOML file, known by its name; any other
 // is taken for JSON. A file that is not there holds no record.
-func readRecordFile(at *place) (jsonvalue.Value, error) {
+func readRecordFile(at *resolvedPath) (jsonvalue.Value, error) {
 	if !at.exists {
 		return jsonvalue.Value{}, nil
 	}

@@ -93,9 +93,9 @@ func recordShape(e guard.Effect) jsonvalue.Shape {
 
 // recordNow reads the record of an effect again.
 func recordNow(ctx context.Context, reader Reader, e guard.Effect) (jsonvalue.Value, error) {
-	var at *place
+	var at *resolvedPath
 	if e.Record.Tool == "" {
-		p, err := placeOf(e.Resource)
+		p, err := resolvedPathOf(e.Resource)
 		if err != nil {
 			return jsonvalue.Value{}, err
 		}

@@ -32,7 +32,7 @@ func Path(path string, roots []string) (guard.Target, error) {
 	if err != nil {
 		return guard.Target{}, err
 	}
-	p, err := j.place(abs, false, true)
+	p, err := j.resolvePath(abs, false, true)
 	if err != nil {
 		return guard.Target{}, err
 	}
@@ -55,7 +55,7 @@ func (b *Binding) resolve(ctx context.Context, in Input) (resolved, error) {
 }
 
 // targetsOf are the targets of files, each once.
-func targetsOf(places []place, write bool) []guard.Target {
+func targetsOf(places []resolvedPath, write bool) []guard.Target {
 	var out []guard.Target
 	for _, p := range places {
 		if t := p.target(write); !slices.Contains(out, t) {
@@ -65,7 +65,7 @@ func targetsOf(places []place, write bool) []guard.Target {
 	return out
 }
 
-func (p place) target(write bool) guard.Target {
+func (p resolvedPath) target(write bool) guard.Target {
 	return guard.Target{Kind: TargetFile, Key: p.abs(), Path: p.rel(), Root: p.root, Write: write}
 }
 
@@ -105,8 +105,8 @@ func (b *Binding) paths(in Input, n naming) ([]string, error) {
 	return out, nil
 }
 
-// places resolves every path of the call.
-func (b *Binding) places(ctx context.Context, in Input, n naming) ([]place, error) {
+// resolvedPaths resolves every path of the call.
+func (b *Binding) resolvedPaths(ctx context.Context, in Input, n naming) ([]resolvedPath, error) {
 	paths, err := b.paths(in, n)
 	if err != nil {
 		return nil, err
@@ -123,7 +123,7 @@ func (b *Binding) places(ctx context.Context, in Input, n naming) ([]place, erro
 	if err != nil {
 		return nil, err
 	}
-	out := make([]place, 0, len(paths))
+	out := make([]resolvedPath, 0, len(paths))
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -132,7 +132,7 @@ func (b *Binding) places(ctx context.Context, in Input, n naming) ([]place, erro
 		if err != nil {
 			return nil, err
 		}
-		p, err := j.place(abs, b.dialect == DialectFilesystem, n.follow(b.dialect))
+		p, err := j.resolvePath(abs, b.dialect == DialectFilesystem, n.follow(b.dialect))
 		if err != nil {
 			return nil, err
 		}
@@ -144,11 +144,11 @@ func (b *Binding) places(ctx context.Context, in Input, n naming) ([]place, erro
 	return out, nil
 }
 
-// place resolves a clean absolute path.
-func (j *jail) place(abs string, equal, follow bool) (place, error) {
+// resolvePath resolves a clean absolute path.
+func (j *jail) resolvePath(abs string, equal, follow bool) (resolvedPath, error) {
 	at, names, ok := j.locate(abs)
 	if !ok {
-		return place{}, errOutside()
+		return resolvedPath{}, errOutside()
 	}
 	return j.resolve(at, names, equal, follow)
 }
@@ -227,6 +227,6 @@ func plainAbsolute(p string, roots []string) (string, error) {
 
 // files resolves a call that changes files.
 func (b *Binding) files(ctx context.Context, in Input, n naming) (resolved, error) {
-	places, err := b.places(ctx, in, n)
+	places, err := b.resolvedPaths(ctx, in, n)
 	return resolved{places: places, targets: targetsOf(places, true)}, err
 }

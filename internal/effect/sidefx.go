@@ -29,7 +29,7 @@ const (
 
 // addSideEffects adds what follows from a change of a file beside the change
 // itself.
-func addSideEffects(p *guard.Preview, at place) {
+func addSideEffects(p *guard.Preview, at resolvedPath) {
 	for _, e := range p.Effects {
 		if e.Before.Kind == stateFile && e.After.Kind == stateFile && e.Before.Computed && e.After.Computed {
 			if s := sizeJump(e.Before.Size, e.After.Size); s != "" {

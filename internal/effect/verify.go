@@ -96,7 +96,7 @@ func verifyFile(ctx context.Context, e guard.Effect, shallow bool) reading {
 	if !e.After.Computed || e.Resource.Kind != TargetFile {
 		return notComputed()
 	}
-	at, err := placeOf(e.Resource)
+	at, err := resolvedPathOf(e.Resource)
 	if err != nil {
 		return reading{result: guard.Unverifiable, note: err.Error()}
 	}
@@ -123,16 +123,16 @@ func cannotRead(err error) reading {
 	return reading{result: guard.Unverifiable, note: err.Error()}
 }
 
-// placeOf finds a target again by its recorded name. Nothing is resolved: a
+// resolvedPathOf finds a target again by its recorded name. Nothing is resolved: a
 // link that stands in the way by now is not followed.
-func placeOf(t guard.Target) (place, error) {
-	p := place{root: t.Root}
+func resolvedPathOf(t guard.Target) (resolvedPath, error) {
+	p := resolvedPath{root: t.Root}
 	if t.Path != "." {
 		p.names = strings.Split(t.Path, "/")
 	}
 	if !path.IsAbs(t.Root) || p.abs() != t.Key || slices.ContainsFunc(p.names, func(s string) bool { return s == "" || s == "." || s == ".." }) {
 		// fail closed: a record that contradicts itself names no file
-		return place{}, errors.New("the recorded target names no file")
+		return resolvedPath{}, errors.New("the recorded target names no file")
 	}
 	return p, nil
 }

@@ -22,7 +22,7 @@ const (
 // versioned says where a file stands with version control, if that is worth
 // saying: nothing for one that git keeps, and for a new one that it may come to
 // keep. What cannot be read says nothing.
-func versioned(p place) string {
+func versioned(p resolvedPath) string {
 	top, gitDir := repository(p)
 	if top == "" {
 		if p.exists {
@@ -56,7 +56,7 @@ func versioned(p place) string {
 }
 
 // repository finds the work tree that a path lies in, and where git keeps it.
-func repository(p place) (top, gitDir string) {
+func repository(p resolvedPath) (top, gitDir string) {
 	dir := p.abs()
 	for {
 		parent := filepath.Dir(dir)

@@ -62,7 +62,7 @@ func (b *Binding) Work(ctx context.Context, in Input) (Work, error) {
 // State returns what is at a target now, as Before and After states describe
 // it. Of a folder only that it is there, if shallow is set.
 func State(ctx context.Context, t guard.Target, shallow bool) (guard.State, error) {
-	p, err := placeOf(t)
+	p, err := resolvedPathOf(t)
 	if err != nil {
 		return guard.State{}, err
 	}

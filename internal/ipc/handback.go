@@ -39,7 +39,7 @@ func (h *Handover) Return(b Handback) error {
 	if !h.Hello.Keeps {
 		return errors.New("returning a session: its shim cannot keep it")
 	}
-	line, err := json.Marshal(word{Handback: &b})
+	line, err := json.Marshal(message{Handback: &b})
 	if err != nil {
 		return fmt.Errorf("returning a session: %w", err)
 	}

@@ -51,7 +51,7 @@ type Handover struct {
 // conn; a shim whose descriptors did not arrive has then been told so. The
 // handover owns conn from then on.
 func Accept(ctx context.Context, conn *net.UnixConn) (*Handover, error) {
-	unbound := bound(ctx, conn, helloTimeout)
+	unbound := withTimeout(ctx, conn, helloTimeout)
 	defer unbound()
 	peer, err := PeerOf(conn)
 	if err != nil {
@@ -246,7 +246,7 @@ func (h *Handover) Notice(line string) error {
 	if h.closed || !h.welcomed {
 		return net.ErrClosed
 	}
-	return h.send(word{Notice: line})
+	return h.send(message{Notice: line})
 }
 
 // Close ends the session, unless it was given back: the client sees the end of its input, the shim
@@ -259,7 +259,7 @@ func (h *Handover) Close() error {
 	}
 	h.closed = true
 	if h.welcomed && !h.returned {
-		h.send(word{End: true}) // a shim that is gone does not need it
+		h.send(message{End: true}) // a shim that is gone does not need it
 	}
 	h.mu.Unlock()
 	err := errors.Join(h.In.Close(), h.Out.Close(), h.conn.Close(), h.Peer.Close())

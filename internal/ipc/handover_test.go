@@ -141,8 +141,8 @@ func TestShimsEndEndsTheSession(t *testing.T) {
 	}
 }
 
-// TestWordsRightAfterTheWelcome arrive with it in one read.
-func TestWordsRightAfterTheWelcome(t *testing.T) {
+// TestMessageRightAfterTheWelcome arrive with it in one read.
+func TestMessageRightAfterTheWelcome(t *testing.T) {
 	client, server := pair(t)
 	r, w := pipe(t)
 	go func() { // ends with the writes

@@ -88,8 +88,8 @@ type Welcome struct {
 	rest []byte // what came in the same read: the daemon's first words
 }
 
-// word is what the daemon says after its welcome, one line each.
-type word struct {
+// message is what the daemon says after its welcome, one line each.
+type message struct {
 	Notice   string    `json:"notice,omitempty"`
 	End      bool      `json:"end,omitempty"`
 	Handback *Handback `json:"handback,omitempty"`
@@ -118,7 +118,7 @@ func OfferKept(ctx context.Context, conn *net.UnixConn, h Hello, kept *Handback,
 	if err != nil {
 		return w, fmt.Errorf("greeting the guard daemon: %w", err)
 	}
-	done := bound(ctx, conn, helloTimeout)
+	done := withTimeout(ctx, conn, helloTimeout)
 	defer done()
 	serr := sendFiles(conn, append(line, '\n'), in, out)
 	if serr == nil && len(session) > 0 {
@@ -181,7 +181,7 @@ func (w Welcome) AwaitKept(conn *net.UnixConn, notice func(line string)) (ended 
 		if err != nil {
 			return ended, kept
 		}
-		var said word
+		var said message
 		if strictjson.DecodeKnown(line, &said) != nil {
 			return ended, kept
 		}
@@ -195,9 +195,9 @@ func (w Welcome) AwaitKept(conn *net.UnixConn, notice func(line string)) (ended 
 	}
 }
 
-// bound gives conn the deadline of ctx, at most d from now, and ends waiting
+// withTimeout gives conn the deadline of ctx, at most d from now, and ends waiting
 // at once when ctx ends. The returned function lifts the deadline.
-func bound(ctx context.Context, conn *net.UnixConn, d time.Duration) func() {
+func withTimeout(ctx context.Context, conn *net.UnixConn, d time.Duration) func() {
 	deadline := time.Now().Add(d)
 	if t, ok := ctx.Deadline(); ok && t.Before(deadline) {
 		deadline = t

@@ -48,16 +48,16 @@ func Lock(ctx context.Context, path string) (*os.File, error) {
 // editPatience is how long an edit of the configuration waits for another.
 const editPatience = 10 * time.Second
 
-// HoldConfig keeps other programs of the guard from editing its files of
+// LockConfig keeps other programs of the guard from editing its files of
 // configuration, recorded environment included, until release is called. It is
 // held from reading them to writing them, and while nobody is asked anything.
 // Waiting for another edit is bounded. An editor that a human uses does not
 // know of this lock.
-func (p Paths) HoldConfig(ctx context.Context) (release func(), err error) {
-	return p.holdConfig(ctx, editPatience)
+func (p Paths) LockConfig(ctx context.Context) (release func(), err error) {
+	return p.lockConfig(ctx, editPatience)
 }
 
-func (p Paths) holdConfig(ctx context.Context, patience time.Duration) (release func(), err error) {
+func (p Paths) lockConfig(ctx context.Context, patience time.Duration) (release func(), err error) {
 	if err := p.Prepare(); err != nil {
 		return nil, err
 	}

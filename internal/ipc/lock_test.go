@@ -11,18 +11,18 @@ import (
 func TestHoldConfigKeepsOthersOut(t *testing.T) {
 	home := t.TempDir()
 	p := Paths{Config: home, State: home}
-	release, err := p.HoldConfig(t.Context())
+	release, err := p.LockConfig(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := p.HoldConfig(ctx); err == nil {
+	if _, err := p.LockConfig(ctx); err == nil {
 		t.Fatal("it was held twice")
 	}
 	held := make(chan error, 1)
 	go func() { // ends once the first has let go
-		again, err := p.HoldConfig(t.Context())
+		again, err := p.LockConfig(t.Context())
 		if err == nil {
 			again()
 		}
@@ -45,12 +45,12 @@ func TestHoldConfigKeepsOthersOut(t *testing.T) {
 func TestHoldConfigDoesNotWaitForEver(t *testing.T) {
 	home := t.TempDir()
 	p := Paths{Config: home, State: home}
-	release, err := p.HoldConfig(t.Context())
+	release, err := p.LockConfig(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer release()
-	_, err = p.holdConfig(t.Context(), 10*time.Millisecond)
+	_, err = p.lockConfig(t.Context(), 10*time.Millisecond)
 	if err == nil || !strings.Contains(err.Error(), "another mcpguardd is changing the configuration") || !strings.Contains(err.Error(), "try again") {
 		t.Errorf("got %v", err)
 	}
@@ -62,7 +62,7 @@ func TestHoldConfigFollowsNoLink(t *testing.T) {
 	if err := os.Symlink("/etc/hostname", p.EditLock()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.HoldConfig(t.Context()); err == nil || !strings.Contains(err.Error(), "changing the configuration") {
+	if _, err := p.LockConfig(t.Context()); err == nil || !strings.Contains(err.Error(), "changing the configuration") {
 		t.Errorf("got %v", err)
 	}
 }

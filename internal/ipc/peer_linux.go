@@ -29,7 +29,7 @@ func peerOf(c *net.UnixConn) (*Peer, error) {
 	}
 	var p *Peer
 	err = control(c, func(fd int) error {
-		p, err = hold(fd, pid)
+		p, err = openPeer(fd, pid)
 		return err
 	})
 	if err != nil {
@@ -39,9 +39,9 @@ func peerOf(c *net.UnixConn) (*Peer, error) {
 	return p, nil
 }
 
-// hold identifies the process with the given pid that made the other end of
+// openPeer identifies the process with the given pid that made the other end of
 // the socket fd.
-func hold(fd, pid int) (*Peer, error) {
+func openPeer(fd, pid int) (*Peer, error) {
 	if pid <= 0 {
 		// fail closed: a peer without a pid here could be anyone.
 		return nil, errors.New("its process is outside this process's namespace")
@@ -127,7 +127,7 @@ func SocketPeer(fd int) (*Peer, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("SO_PEERCRED", err)
 	}
-	p, err := hold(fd, int(cred.Pid))
+	p, err := openPeer(fd, int(cred.Pid))
 	if err != nil {
 		return nil, fmt.Errorf("identifying the process behind a socket: %w", err)
 	}

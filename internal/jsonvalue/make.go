@@ -85,7 +85,7 @@ func compareValues(before, after Value, budget int) *comparison {
 	case !after.Present():
 		c.remove("", "", before)
 	default:
-		c.value(place{}, before, after, a, b)
+		c.value(location{}, before, after, a, b)
 	}
 	return c
 }
@@ -217,7 +217,7 @@ func (t *treeTable) tree(v, like Value, twin tree) tree {
 		}
 	}
 	kids := t.kids(v.Len())
-	beside := besides{v: like}
+	beside := neighbours{v: like}
 	same := like.node != nil && like.typ == v.typ && like.Len() == v.Len()
 	for i, e := range v.node.vals {
 		if j := beside.of(v, i); j >= 0 {
@@ -253,17 +253,17 @@ func (t *treeTable) tree(v, like Value, twin tree) tree {
 	return out
 }
 
-// place is where a value stands: in the document as the patch so far has left
+// location is where a value stands: in the document as the patch so far has left
 // it, and in the documents before and after.
-type place struct{ now, old, new string }
+type location struct{ now, old, new string }
 
-func (p place) member(name string) place {
+func (p location) member(name string) location {
 	step := "/" + escapeToken(name)
-	return place{p.now + step, p.old + step, p.new + step}
+	return location{p.now + step, p.old + step, p.new + step}
 }
 
-func (p place) element(now, old, new int) place {
-	return place{p.now + "/" + strconv.Itoa(now), p.old + "/" + strconv.Itoa(old), p.new + "/" + strconv.Itoa(new)}
+func (p location) element(now, old, new int) location {
+	return location{p.now + "/" + strconv.Itoa(now), p.old + "/" + strconv.Itoa(old), p.new + "/" + strconv.Itoa(new)}
 }
 
 // comparison collects the patch and the rows of a comparison.
@@ -284,18 +284,18 @@ func (c *comparison) remove(now, old string, v Value) {
 	c.changes = append(c.changes, Change{Op: OpRemove, Path: old, From: v})
 }
 
-func (c *comparison) replace(at place, a, b Value) {
+func (c *comparison) replace(at location, a, b Value) {
 	c.patch = append(c.patch, Op{Op: OpTest, Path: at.now, Value: a}, Op{Op: OpReplace, Path: at.now, Value: b})
 	c.changes = append(c.changes, Change{Op: OpReplace, Path: at.old, From: a, To: b})
 }
 
-func (c *comparison) move(from, to place, v Value) {
+func (c *comparison) move(from, to location, v Value) {
 	c.patch = append(c.patch, Op{Op: OpTest, Path: from.now, Value: v}, Op{Op: OpMove, From: from.now, Path: to.now})
 	c.changes = append(c.changes, Change{Op: OpMove, Path: to.new, FromPath: from.old, From: v, To: v})
 }
 
 // value compares two values at one place.
-func (c *comparison) value(at place, a, b Value, ta, tb tree) {
+func (c *comparison) value(at location, a, b Value, ta, tb tree) {
 	switch {
 	case ta.id == tb.id:
 	case a.typ == TypeObject && b.typ == TypeObject:
@@ -307,7 +307,7 @@ func (c *comparison) value(at place, a, b Value, ta, tb tree) {
 	}
 }
 
-func (c *comparison) object(at place, a, b Value, ta, tb tree) {
+func (c *comparison) object(at location, a, b Value, ta, tb tree) {
 	inA, inB := a.index(), b.index()
 	names := slices.Concat(a.node.names, b.node.names)
 	slices.Sort(names)

@@ -8,7 +8,7 @@ import (
 
 // array compares two arrays. Equal elements are aligned as lines are; now is the
 // index in the array as the patch has left it: what stands before it is final.
-func (c *comparison) array(at place, a, b Value, ta, tb tree) {
+func (c *comparison) array(at location, a, b Value, ta, tb tree) {
 	now, i := 0, 0
 	for _, k := range c.alignKeys(contents(ta.kids), contents(tb.kids)) {
 		now += k.A0 - i
@@ -20,7 +20,7 @@ func (c *comparison) array(at place, a, b Value, ta, tb tree) {
 // elements handles one block of an array. Objects with the same identity are
 // paired first, whatever lies between pairs is paired by place; what has no
 // partner is removed or added. It returns the index after the block.
-func (c *comparison) elements(at place, now int, k diff.Block, a, b Value, ta, tb tree) int {
+func (c *comparison) elements(at location, now int, k diff.Block, a, b Value, ta, tb tree) int {
 	inner := []diff.Block{k}
 	if k.A1 > k.A0 && k.B1 > k.B0 {
 		inner = c.alignKeys(identities(a, ta, k.A0, k.A1, sideBefore), identities(b, tb, k.B0, k.B1, sideAfter))

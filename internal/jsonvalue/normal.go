@@ -124,16 +124,16 @@ func below(live []rule, token string) (kids []rule, ignored bool) {
 	return kids, ignored
 }
 
-// besides finds, for the children of one container in turn, those of another
+// neighbours finds, for the children of one container in turn, those of another
 // beside which they stand.
-type besides struct {
+type neighbours struct {
 	v     Value
 	moved bool // a child of an array was not beside its twin
 }
 
 // of returns the place of the child beside child i of v, or -1. Children of an
 // object are found where the two have them in one order.
-func (b *besides) of(v Value, i int) int {
+func (b *neighbours) of(v Value, i int) int {
 	if b.v.node == nil || b.v.typ != v.typ {
 		return -1
 	}
@@ -157,7 +157,7 @@ func (b *besides) of(v Value, i int) int {
 }
 
 // child is the child at the place that of finds, absent where there is none.
-func (b *besides) child(v Value, i int) Value {
+func (b *neighbours) child(v Value, i int) Value {
 	if v.node.vals[i].node == nil {
 		return Value{}
 	}
@@ -191,14 +191,14 @@ func (z *normalizer) object(v Value, live []rule, path []string, like Value) Val
 	order, sorted := z.sorted(v.node.names)
 	if live == nil {
 		vals := make([]Value, len(sorted))
-		beside := besides{v: like}
+		beside := neighbours{v: like}
 		for at, i := range order {
 			vals[at] = z.value(v.node.vals[i], nil, nil, beside.child(v, i))
 		}
 		return Value{typ: TypeObject, node: newNode(sorted, vals)}
 	}
 	names, vals := make([]string, 0, len(v.node.names)), make([]Value, 0, len(v.node.names))
-	beside := besides{v: like}
+	beside := neighbours{v: like}
 	for _, i := range order {
 		name := v.node.names[i]
 		kids, ignored := below(live, name)
@@ -249,7 +249,7 @@ func step(path []string, kids []rule, token string) []string {
 
 func (z *normalizer) array(v Value, live []rule, path []string, like Value) Value {
 	vals := make([]Value, len(v.node.vals))
-	beside := besides{v: like}
+	beside := neighbours{v: like}
 	for i, e := range v.node.vals {
 		var kids []rule
 		token := ""

@@ -216,7 +216,7 @@ func (a *API) decide(r *http.Request, by guard.Approver) (any, error) {
 	if err := guard.CheckID(guard.ApprovalPrefix, id); err != nil {
 		return nil, badRequest("%v", err)
 	}
-	var w client.Word
+	var w client.DecisionRequest
 	if err := decode(r, &w); err != nil {
 		return nil, err
 	}

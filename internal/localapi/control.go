@@ -87,7 +87,7 @@ func (a *API) setSwitch(r *http.Request, by guard.Approver) (any, error) {
 	if err := query(r).err; err != nil {
 		return nil, err
 	}
-	var o client.SwitchOrder
+	var o client.SwitchChange
 	if err := decode(r, &o); err != nil {
 		return nil, err
 	}

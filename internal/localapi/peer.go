@@ -26,10 +26,10 @@ type identityKey struct{}
 // peers holds the process at the other end of each open connection.
 type peers struct {
 	mu   sync.Mutex
-	open map[net.Conn]*held
+	open map[net.Conn]*connection
 }
 
-type held struct {
+type connection struct {
 	peer  *ipc.Peer // nil where it is not known
 	quiet bool      // no request has come yet
 }
@@ -43,9 +43,9 @@ func (p *peers) identify(ctx context.Context, c net.Conn) context.Context {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.open == nil {
-		p.open = map[net.Conn]*held{}
+		p.open = map[net.Conn]*connection{}
 	}
-	p.open[c] = &held{peer: id.peer, quiet: true}
+	p.open[c] = &connection{peer: id.peer, quiet: true}
 	return context.WithValue(ctx, identityKey{}, id)
 }
 
@@ -64,7 +64,7 @@ func (p *peers) state(c net.Conn, s http.ConnState) {
 	}
 }
 
-func (h *held) close() {
+func (h *connection) close() {
 	if h.peer != nil {
 		_ = h.peer.Close() // only releases a descriptor
 	}

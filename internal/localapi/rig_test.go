@@ -31,7 +31,7 @@ import (
 
 var (
 	_ Store   = (*store.Store)(nil)
-	_ Decider = (*approval.Desk)(nil)
+	_ Decider = (*approval.Approvals)(nil)
 	_ Watcher = (*store.Watcher)(nil)
 )
 
@@ -44,7 +44,7 @@ type rig struct {
 	t     testing.TB
 	clock *clock.Fake
 	store *store.Store
-	desk  *approval.Desk
+	desk  *approval.Approvals
 	api   *API
 	path  string
 	c     *client.Client
@@ -210,8 +210,8 @@ func (r *rig) pending(s guard.Session, n string, change ...func(*guard.Approval)
 	return must(r.store.Approval(ticket.Approval().ID))(r.t) // the desk keeps no text
 }
 
-func (r *rig) word(a guard.Approval, decision string) client.Word {
-	return client.Word{Decision: decision, Digest: a.Digest.String(), Reason: "as discussed"}
+func (r *rig) word(a guard.Approval, decision string) client.DecisionRequest {
+	return client.DecisionRequest{Decision: decision, Digest: a.Digest.String(), Reason: "as discussed"}
 }
 
 // raw sends bytes over a fresh connection and returns the answer.

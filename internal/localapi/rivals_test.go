@@ -11,7 +11,7 @@ import (
 
 // rivalDesk is a desk whose rivals the test says.
 type rivalDesk struct {
-	*approval.Desk
+	*approval.Approvals
 	mu  sync.Mutex
 	now map[guard.ApprovalID]guard.ApprovalID
 }
@@ -33,7 +33,7 @@ func (d *rivalDesk) set(now map[guard.ApprovalID]guard.ApprovalID) {
 func TestRivalsAreTold(t *testing.T) {
 	d := &rivalDesk{}
 	r := newRig(t, func(r *rig, a *API) {
-		d.Desk = r.desk
+		d.Approvals = r.desk
 		a.cfg.Desk = d
 	})
 	s := r.session()

@@ -56,10 +56,10 @@ func (a *asked) stop(t *testing.T) {
 	}
 }
 
-// TestABeginningCounts: a client whose call has begun is told so, whatever else
+// TestBegunCallCountsFirst: a client whose call has begun is told so, whatever else
 // happens in the same moment. Otherwise one action would be asked about twice,
 // and nobody would report the first.
-func TestABeginningCounts(t *testing.T) {
+func TestBegunCallCountsFirst(t *testing.T) {
 	for name, also := range map[string]func(*testing.T, *asked){
 		"the session ends":     func(t *testing.T, a *asked) { a.stop(t) },
 		"the client gives up":  func(_ *testing.T, a *asked) { a.cancel() },
@@ -82,9 +82,9 @@ func TestABeginningCounts(t *testing.T) {
 	}
 }
 
-// TestNothingBeginsForNobody: where the client gave up before it could be told to
+// TestNothingStartsForAClientThatIsGone: where the client gave up before it could be told to
 // go on, that is how the call ends, at once; no report is waited for.
-func TestNothingBeginsForNobody(t *testing.T) {
+func TestNothingStartsForAClientThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := ask(t)
 		defer a.stop(t)
@@ -103,9 +103,9 @@ func TestNothingBeginsForNobody(t *testing.T) {
 	})
 }
 
-// TestTheLastAskerCancels: a tool use that a hook and a permission prompt ask for
+// TestLastWaiterCancels: a tool use that a hook and a permission prompt ask for
 // goes on as long as one of them waits.
-func TestTheLastAskerCancels(t *testing.T) {
+func TestLastWaiterCancels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := ask(t)
 		defer a.stop(t)

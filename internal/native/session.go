@@ -360,8 +360,8 @@ func cancelFrame(id int64) []byte {
 	return append(jsonrpc.Notify("notifications/cancelled", map[string]any{"requestId": id, "reason": "the client gave up"}), '\n')
 }
 
-// word is how the guard's own answers begin; see package proxy.
-type word struct {
+// reply is how the guard's own answers begin; see package proxy.
+type reply struct {
 	Status, Reason, Repair, Next string
 }
 
@@ -397,7 +397,7 @@ func read(frame []byte) Answer {
 
 // sentence is a refusal of the guard as the model reads it.
 func sentence(text string) string {
-	var w word
+	var w reply
 	if json.Unmarshal([]byte(text), &w) != nil || w.Status == "" {
 		return text
 	}

@@ -165,7 +165,7 @@ func presetFor(r Request) string {
 	if r.Builtin != "" {
 		return r.Builtin
 	}
-	g := ground{folder: r.Folder, lookup: r.Lookup, which: exec.LookPath, image: func(string, string) []string { return nil }}
+	g := launchEnv{folder: r.Folder, lookup: r.Lookup, which: exec.LookPath, image: func(string, string) []string { return nil }}
 	return presetOf(g.launchOf(r.Command, r.Args))
 }
 
@@ -211,7 +211,7 @@ const waitingAfter = 3 * time.Second
 // waitsFor says what a server that does not answer may be doing: a package runner
 // fetches what is not on this machine, and is silent where it cannot.
 func waitsFor(r Request, s *config.Server, p *upstream.Process) string {
-	g := ground{folder: r.Folder, lookup: r.Lookup, which: exec.LookPath, image: func(string, string) []string { return nil }}
+	g := launchEnv{folder: r.Folder, lookup: r.Lookup, which: exec.LookPath, image: func(string, string) []string { return nil }}
 	l := g.launchOf(s.Command, s.Args)
 	text := fmt.Sprintf("waiting for the first answer of %s, at most %s", s.Command, probeTimeout)
 	switch l.Kind {
@@ -275,7 +275,7 @@ func start(ctx context.Context, r Request, s *config.Server, recorded *config.En
 // Apply writes the plan: recorded environment and accepted definitions first,
 // the configuration last, since a running daemon acts on that.
 func (p Plan) Apply(ctx context.Context, paths ipc.Paths) error {
-	release, err := paths.HoldConfig(ctx)
+	release, err := paths.LockConfig(ctx)
 	if err != nil {
 		return err
 	}

@@ -233,7 +233,7 @@ func (p *planner) complete(ctx context.Context, it *Item) {
 	if it.Launch.Fixed {
 		return
 	}
-	if l := p.ground().launchOf(it.command, it.Launch.Args); l.Pinned {
+	if l := p.launchEnv().launchOf(it.command, it.Launch.Args); l.Pinned {
 		l.Source += " just now"
 		it.Notes = slices.DeleteFunc(it.Notes, func(n string) bool { return n == it.Launch.Advice })
 		it.Launch = l
@@ -346,7 +346,7 @@ func (im *Import) same(it *Item, e *Entry) bool {
 	if it.Launch.Name == "" || !strings.HasSuffix(it.Launch.Kind, "package") {
 		return false
 	}
-	g := ground{lookup: im.Request.Lookup, which: im.Request.which, image: func(string, string) []string { return nil }}
+	g := launchEnv{lookup: im.Request.Lookup, which: im.Request.which, image: func(string, string) []string { return nil }}
 	l := g.launchOf(e.Command, e.Args)
 	return l.Kind == it.Launch.Kind && l.Name == it.Launch.Name
 }

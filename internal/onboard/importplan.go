@@ -26,10 +26,10 @@ type planner struct {
 	known    []*ClientFile
 }
 
-func (p *planner) ground() ground {
+func (p *planner) launchEnv() launchEnv {
 	r := p.im.Request
 	home, _ := r.Lookup("HOME")
-	return ground{folder: r.Folder, home: home, lookup: r.Lookup, which: r.which, image: r.image}
+	return launchEnv{folder: r.Folder, home: home, lookup: r.Lookup, which: r.which, image: r.image}
 }
 
 // imageTimeout bounds one question to the container engine of this machine.
@@ -78,7 +78,7 @@ func (p *planner) item(e *Entry) *Item {
 		it.Refused = err.Error()
 		return it
 	}
-	it.Launch = p.ground().launchOf(it.command, args)
+	it.Launch = p.launchEnv().launchOf(it.command, args)
 	p.name(it)
 	if it.Same == "" && it.Refused == "" {
 		p.plan(it)

@@ -74,12 +74,12 @@ func (im *Import) Write(ctx context.Context) (*Record, error) {
 	if !slices.ContainsFunc(im.Items, (*Item).Guarded) {
 		return nil, ErrNothing
 	}
-	done, err := paths.HoldConfig(ctx)
+	done, err := paths.LockConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	release, err := im.hold()
+	release, err := im.lock()
 	if err != nil {
 		return nil, err
 	}
@@ -142,9 +142,9 @@ func (r *Record) forget() {
 	_ = os.RemoveAll(r.dir) // what stays is found by nobody
 }
 
-// hold takes the locks of the client's files, and checks that they are what the
+// lock takes the locks of the client's files, and checks that they are what the
 // plan was made from.
-func (im *Import) hold() (release func(), err error) {
+func (im *Import) lock() (release func(), err error) {
 	var held []string
 	release = func() {
 		for _, path := range held {

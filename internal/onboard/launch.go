@@ -24,8 +24,8 @@ type Launch struct {
 	Advice  string // what to do where it can
 }
 
-// ground is what a launch is looked up in.
-type ground struct {
+// launchEnv is what a launch is looked up in.
+type launchEnv struct {
 	folder string // where the client starts the server
 	home   string
 	lookup func(string) (string, bool)
@@ -35,7 +35,7 @@ type ground struct {
 	image func(program, image string) []string
 }
 
-func (g ground) env(name, fallback string) string {
+func (g launchEnv) env(name, fallback string) string {
 	if v, ok := g.lookup(name); ok && v != "" {
 		return v
 	}
@@ -43,7 +43,7 @@ func (g ground) env(name, fallback string) string {
 }
 
 // launchOf tells what command and arguments start.
-func (g ground) launchOf(command string, args []string) Launch {
+func (g launchEnv) launchOf(command string, args []string) Launch {
 	l := Launch{Args: args}
 	switch base := filepath.Base(command); base {
 	case "npx", "bunx", "pnpx":
@@ -103,7 +103,7 @@ const runOnce = "start it once with that command, or write the version behind it
 
 // npm reads the command line of a package runner. from is where its options
 // begin.
-func (g ground) npm(command string, args []string, from int) Launch {
+func (g launchEnv) npm(command string, args []string, from int) Launch {
 	l := Launch{Kind: "npm package", Args: args}
 	at, prefix := -1, ""
 	for i := from; i < len(args) && at < 0; i++ {
@@ -145,7 +145,7 @@ func (g ground) npm(command string, args []string, from int) Launch {
 
 // npmVersion finds the version that the runner would start: of the project, of
 // the program's own packages, or what it fetched before for the very same words.
-func (g ground) npmVersion(command, name, spec string) (version, source string) {
+func (g launchEnv) npmVersion(command, name, spec string) (version, source string) {
 	if name == spec {
 		for dir := g.folder; ; dir = filepath.Dir(dir) {
 			if v := packageVersion(filepath.Join(dir, "node_modules", name), name); v != "" {
@@ -214,7 +214,7 @@ var uvValues = [...]string{"--with", "--with-editable", "--with-requirements", "
 	"--env-file", "-w", "-c", "--constraints", "--overrides", "--link-mode", "--resolution", "--prerelease", "--keyring-provider", "--exclude-newer"}
 
 // uv reads the command line of uvx.
-func (g ground) uv(args []string, from int) Launch {
+func (g launchEnv) uv(args []string, from int) Launch {
 	l := Launch{Kind: "Python package", Args: args}
 	at, prefix, named := -1, "", false
 	for i := from; i < len(args) && at < 0; i++ {
@@ -259,7 +259,7 @@ func (g ground) uv(args []string, from int) Launch {
 
 // uvVersion finds the version that uv has on this machine, as a tool or in its
 // cache. Several mean that it cannot be told.
-func (g ground) uvVersion(name string) (version, source string) {
+func (g launchEnv) uvVersion(name string) (version, source string) {
 	data := g.env("XDG_DATA_HOME", filepath.Join(g.home, ".local", "share"))
 	tools := g.env("UV_TOOL_DIR", filepath.Join(data, "uv", "tools"))
 	if v := distVersion(name, filepath.Join(tools, pyName(name, "-"), "lib", "python*", "site-packages")); v != "" {
@@ -296,7 +296,7 @@ func distVersion(name string, folders ...string) string {
 }
 
 // python reads the command line of an interpreter.
-func (g ground) python(command string, args []string) Launch {
+func (g launchEnv) python(command string, args []string) Launch {
 	l := Launch{Kind: "script", Name: filepath.Base(command), Args: args, Fixed: true}
 	for i, a := range args {
 		switch {
@@ -349,7 +349,7 @@ func imageIndex(args []string) int {
 }
 
 // container reads the image of `docker run`.
-func (g ground) container(command string, args []string, at int) Launch {
+func (g launchEnv) container(command string, args []string, at int) Launch {
 	image := args[at]
 	name, digest, pinned := strings.Cut(image, "@")
 	l := Launch{Kind: "container image", Name: name, Args: args}

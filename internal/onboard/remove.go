@@ -44,7 +44,7 @@ type ClientEntry struct {
 // place.
 func Remove(ctx context.Context, r RemoveRequest) (*Removal, error) {
 	if !r.Dry {
-		release, err := r.Paths.HoldConfig(ctx)
+		release, err := r.Paths.LockConfig(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -54,7 +54,7 @@ var ErrNoImport = errors.New("there is no import to take back")
 // Undo takes an import back. The client's files become what they were, byte for
 // byte; the guard's own do too where nobody has changed them since.
 func Undo(ctx context.Context, r UndoRequest) (*Undone, error) {
-	release, err := r.Paths.HoldConfig(ctx)
+	release, err := r.Paths.LockConfig(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func (t *Tool) Admit(req Request) guard.Decision {
 	if d, ok := t.configured(t.Tier); !ok {
 		return d
 	}
-	if d, ok := t.judge(views(vars, nil), false); !ok {
+	if d, ok := t.evaluate(views(vars, nil), false); !ok {
 		return d
 	}
 	return guard.Decision{Verdict: guard.Allow, Rule: guard.RuleTierDefault, PolicyHash: t.Hash}
@@ -323,9 +323,9 @@ func (t *Tool) broken() guard.Decision {
 	return t.deny(guard.RuleExpression, "a rule of this tool's policy could not be evaluated for this call", "check that all arguments are given, or ask the user")
 }
 
-// judge applies deny and allow rules. Rules that speak of the effect wait until
+// evaluate applies deny and allow rules. Rules that speak of the effect wait until
 // it is known.
-func (t *Tool) judge(list []view, withEffect bool) (guard.Decision, bool) {
+func (t *Tool) evaluate(list []view, withEffect bool) (guard.Decision, bool) {
 	for _, r := range t.rules.deny {
 		if !withEffect && r.prog.Uses("effect") {
 			continue

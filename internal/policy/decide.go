@@ -66,7 +66,7 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 		return no(t.deny(guard.RulePreviewFailed, "what this call would change could not be computed", "check the arguments, read the target again"))
 	}
 	list := views(vars, &p)
-	if d, ok := t.judge(list, !trial); !ok {
+	if d, ok := t.evaluate(list, !trial); !ok {
 		return no(d)
 	}
 	v := Verdict{Tier: t.Tier, Output: t.Limits.Output}

@@ -71,7 +71,7 @@ func setHash(s *Set) (string, error) {
 
 // plain is a configuration in a form that has one encoding.
 func plain(c *config.Config) any {
-	boxes := map[string]config.TimeBoxWords{}
+	boxes := map[string]config.TimeBoxTexts{}
 	for t, b := range c.TimeBoxes {
 		boxes[t.String()] = b
 	}
@@ -79,6 +79,6 @@ func plain(c *config.Config) any {
 	x.TimeBoxes, x.Notes, x.Servers = nil, nil, maps.Clone(c.Servers)
 	return struct {
 		Config config.Config
-		Boxes  map[string]config.TimeBoxWords
+		Boxes  map[string]config.TimeBoxTexts
 	}{x, boxes}
 }

@@ -12,8 +12,8 @@ import (
 // metaAnswer is where the guard's own answers stand in _meta.
 const metaAnswer = "mcpguard/answer"
 
-// word is the guard's own answer to a call, as the agent reads it.
-type word struct {
+// reply is the guard's own answer to a call, as the agent reads it.
+type reply struct {
 	Status     string           `json:"status"`
 	Rule       guard.Rule       `json:"rule,omitempty"`
 	Reason     string           `json:"reason,omitempty"`
@@ -25,19 +25,19 @@ type word struct {
 
 // The statuses of the guard's own answers.
 const (
-	wordBlocked    = "blocked_pending_approval"
-	wordDenied     = "denied"
-	wordExpired    = "expired"
-	wordLapsed     = "lapsed"
-	wordStale      = "stale"
-	wordCancelled  = "cancelled"
-	wordSuperseded = "superseded"
-	wordUnknown    = "unknown"
-	wordError      = "error"
+	replyBlocked    = "blocked_pending_approval"
+	replyDenied     = "denied"
+	replyExpired    = "expired"
+	replyLapsed     = "lapsed"
+	replyStale      = "stale"
+	replyCancelled  = "cancelled"
+	replySuperseded = "superseded"
+	replyUnknown    = "unknown"
+	replyError      = "error"
 )
 
 // ownResult answers a call by the guard's own word.
-func ownResult(c *call, w word) []byte {
+func ownResult(c *call, w reply) []byte {
 	if c.req.method != "tools/call" {
 		// Only tools have results with isError.
 		return jsonrpc.ErrorReply(c.req.id, jsonrpc.CodeInternalError, "mcpguard: "+w.Reason, w)
@@ -48,20 +48,20 @@ func ownResult(c *call, w word) []byte {
 // ownAnswer makes a tool result of the guard's own. It has no
 // structuredContent: clients hold that against the tool's outputSchema even
 // where isError is set, and would hide the answer from the model.
-func ownAnswer(w word, modern bool) any {
+func ownAnswer(w reply, modern bool) any {
 	type block struct {
 		Type string `json:"type"`
 		Text string `json:"text"`
 	}
 	result := struct {
-		Content    []block         `json:"content"`
-		IsError    bool            `json:"isError"`
-		Meta       map[string]word `json:"_meta"`
-		ResultType string          `json:"resultType,omitempty"`
+		Content    []block          `json:"content"`
+		IsError    bool             `json:"isError"`
+		Meta       map[string]reply `json:"_meta"`
+		ResultType string           `json:"resultType,omitempty"`
 	}{
 		Content: []block{{Type: "text", Text: string(rawJSON(w))}},
 		IsError: true,
-		Meta:    map[string]word{metaAnswer: w},
+		Meta:    map[string]reply{metaAnswer: w},
 	}
 	if modern {
 		result.ResultType = "complete"
@@ -73,7 +73,7 @@ func ownAnswer(w word, modern bool) any {
 // the steps of a call can return it.
 type refusal struct {
 	status audit.Status // how the call is completed
-	word   word
+	word   reply
 	silent bool // the client wants no answer, or is gone
 }
 
@@ -81,13 +81,13 @@ func (r *refusal) Error() string { return r.word.Status + ": " + r.word.Reason }
 
 // denied refuses a call by a decision.
 func denied(d guard.Decision) *refusal {
-	return &refusal{status: audit.StatusDenied, word: word{Status: wordDenied, Rule: d.Rule, Reason: d.Reason, Repair: d.Repair}}
+	return &refusal{status: audit.StatusDenied, word: reply{Status: replyDenied, Rule: d.Rule, Reason: d.Reason, Repair: d.Repair}}
 }
 
 // broken refuses a call because a step could not be done. The cause is for the
 // log; the agent reads a sentence.
 func broken(rule guard.Rule, reason, repair string) *refusal {
-	return &refusal{status: audit.StatusDenied, word: word{Status: wordDenied, Rule: rule, Reason: reason, Repair: repair}}
+	return &refusal{status: audit.StatusDenied, word: reply{Status: replyDenied, Rule: rule, Reason: reason, Repair: repair}}
 }
 
 // againIfWanted is what an agent may do about a call that ended before it ran.
@@ -95,7 +95,7 @@ const againIfWanted = "Make the call again if it is still wanted."
 
 // gaveUp ends a call whose context ended before anything ran.
 func gaveUp(cause error) *refusal {
-	r := &refusal{status: audit.StatusCancelled, word: word{Status: wordCancelled, Reason: "the call ended before it ran; nothing was changed", Next: againIfWanted}}
+	r := &refusal{status: audit.StatusCancelled, word: reply{Status: replyCancelled, Reason: "the call ended before it ran; nothing was changed", Next: againIfWanted}}
 	switch {
 	case errors.Is(cause, errCancelled):
 		r.silent = true
@@ -109,8 +109,8 @@ func gaveUp(cause error) *refusal {
 
 // early answers a call that is still held, before its client gives up.
 func early(a guard.Approval) *refusal {
-	return &refusal{status: audit.StatusBlocked, word: word{
-		Status: wordBlocked, ApprovalID: a.ID, ExpiresAt: a.Expires.Wall.UTC().Format(time.RFC3339),
+	return &refusal{status: audit.StatusBlocked, word: reply{
+		Status: replyBlocked, ApprovalID: a.ID, ExpiresAt: a.Expires.Wall.UTC().Format(time.RFC3339),
 		Reason: "a human has to approve this call; nothing was changed yet",
 		Next: "Tell the user that approval " + string(a.ID) + " is waiting. Then make exactly the same call again: it continues to wait, " +
 			"and runs at once when the approval is given.",

@@ -10,9 +10,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/policy"
 )
 
-// bound is a call ready to be approved or executed: what would change, by which
+// prepared is a call ready to be approved or executed: what would change, by which
 // decision, under one digest.
-type bound struct {
+type prepared struct {
 	tool    *policy.Tool
 	targets []guard.Target
 	locks   []guard.Target // what is locked: the targets, of a command the files that it changes
@@ -21,16 +21,16 @@ type bound struct {
 	digest  digest.Digest
 }
 
-// bind computes the digest that the reviewer decides on and that is compared at
+// prepare computes the digest that the reviewer decides on and that is compared at
 // execution.
-func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, preview *guard.Preview, verdict *policy.Verdict) (*bound, error) {
+func (s *session) prepare(c *call, tool *policy.Tool, targets []guard.Target, preview *guard.Preview, verdict *policy.Verdict) (*prepared, error) {
 	preview.SideEffects = append(preview.SideEffects[:len(preview.SideEffects):len(preview.SideEffects)], verdict.SideEffects...)
 	preview.SideEffects = append(preview.SideEffects, s.firstTimes(c, preview.Change)...)
 	if s.cfg.Note != "" {
 		preview.SideEffects = append(preview.SideEffects, guard.SideEffect{Text: s.cfg.Note})
 	}
 	preview.Hazards = append(preview.Hazards[:len(preview.Hazards):len(preview.Hazards)], verdict.Hazards...)
-	raw, beside := c.bytesBound()
+	raw, beside := c.boundBytes()
 	if beside {
 		preview.Hazards = append(preview.Hazards, guard.Hazard{Kind: "beside_arguments",
 			Text: "the call carries more than its arguments, for example answers to the server's questions"})
@@ -53,7 +53,7 @@ func (s *session) bind(c *call, tool *policy.Tool, targets []guard.Target, previ
 	if preview.Change.Text != "" {
 		c.diff = digest.Sum([]byte(preview.Change.Text))
 	}
-	return &bound{tool: tool, targets: targets, locks: locksOf(targets, preview), preview: preview, verdict: verdict, digest: sum}, nil
+	return &prepared{tool: tool, targets: targets, locks: locksOf(targets, preview), preview: preview, verdict: verdict, digest: sum}, nil
 }
 
 // locksOf returns what a call locks. What a command changes is known only once it
@@ -69,13 +69,13 @@ func locksOf(targets []guard.Target, preview *guard.Preview) []guard.Target {
 	return out
 }
 
-// bytesBound is the digest of the bytes that a server may act on: the
+// boundBytes is the digest of the bytes that a server may act on: the
 // arguments as they came and whatever else stands in params, such as the
 // answers and the state that a modern retry brings along. Of the metadata only
 // what the protocol itself defines is left out: it differs with each retry, and
 // says nothing about what is done. beside says that there is more than
 // arguments that a reviewer does not see.
-func (c *call) bytesBound() (sum digest.Digest, beside bool) {
+func (c *call) boundBytes() (sum digest.Digest, beside bool) {
 	h := digest.NewHasher("mcpguard/params/v1")
 	h.Field("arguments", c.tc.ArgsRaw[:])
 	more := false

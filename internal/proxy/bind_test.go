@@ -90,7 +90,7 @@ func TestPromise2_AnUnapprovedWriteLocksWhatItWrites(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		hold := func(name string) *Held {
+		hold := func(name string) *Lock {
 			h, err := r.locks.Acquire(context.Background(), guard.NewCallID(), "files", []guard.Target{{Kind: "file", Key: r.file(name), Write: true}})
 			if err != nil {
 				t.Fatal(err)

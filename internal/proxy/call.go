@@ -46,8 +46,8 @@ type call struct {
 
 	intends bool  // it is about to be executed, with an intent
 	files   bool  // all that it changes are files
-	held    *Held // the lock, until the execution begins
-	running *Held // likewise, from then on
+	held    *Lock // the lock, until the execution begins
+	running *Lock // likewise, from then on
 
 	// For the record.
 	argsSum   digest.Digest // of the canonical arguments
@@ -114,7 +114,7 @@ func (s *session) recovered(c *call) {
 		c.running.Keep()
 	}
 	c.req.place.leave()
-	s.reply(c.req, ownResult(c, word{Status: wordError, Rule: guard.RulePreviewFailed,
+	s.reply(c.req, ownResult(c, reply{Status: replyError, Rule: guard.RulePreviewFailed,
 		Reason: "the guard failed on this call", Repair: "read the target before you go on; ask the user to look at the guard's log"}))
 }
 
@@ -146,14 +146,14 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 		}
 		return s.read(ctx, c, tool, preview, outputLimit(verdict))
 	}
-	ready, err := s.bind(c, tool, targets, preview, verdict) // the digest of all that counts
+	ready, err := s.prepare(c, tool, targets, preview, verdict) // the digest of all that counts
 	if err != nil {
 		return nil, err
 	}
 	if err := s.open(ctx, c, ready); err != nil { // on record before anybody waits
 		return nil, err
 	}
-	var ticket *approval.Ticket
+	var ticket *approval.Waiter
 	if verdict.Verdict == guard.Ask {
 		if ticket, err = s.submit(ctx, c, ready); err != nil {
 			return nil, err
@@ -447,7 +447,7 @@ func (s *session) decide(c *call, tool *policy.Tool, targets []guard.Target, pre
 
 // open records the call durably before it is held or executed, and counts it,
 // unless it continues an identical one that waits already.
-func (s *session) open(ctx context.Context, c *call, b *bound) error {
+func (s *session) open(ctx context.Context, c *call, b *prepared) error {
 	ctx, cancel := durably(ctx)
 	defer cancel()
 	opened := s.storeCall(c, callLimit(b.tool))

@@ -14,9 +14,9 @@ const (
 	listen     = `{"jsonrpc":"2.0","id":"listen:0","method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`
 )
 
-// TestAnotherPolicyRefreshesTheClientsList goes through both eras: the client
+// TestPolicyChangeRefreshesTheToolList goes through both eras: the client
 // hears of another policy where it would see other tools, and only there.
-func TestAnotherPolicyRefreshesTheClientsList(t *testing.T) {
+func TestPolicyChangeRefreshesTheToolList(t *testing.T) {
 	without := strings.Replace(testConfig, "      look: {tier: T0_READ}\n", "", 1)
 	for name, c := range map[string]struct {
 		first []string
@@ -59,7 +59,7 @@ func TestAnotherPolicyRefreshesTheClientsList(t *testing.T) {
 	}
 }
 
-func TestWhatWaitsForAcceptanceIsHandedOn(t *testing.T) {
+func TestUnacceptedDefinitionsAreReported(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		var told [][]Waiting
 		changed := make(chan struct{})

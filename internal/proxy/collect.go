@@ -14,7 +14,7 @@ var errPlaceLost = errors.New("the approval has ended")
 // collect waits until the client asks for what it may have, where a run of it in a
 // sandbox is what will be carried out. Meanwhile the call
 // has no lock, and its approval counts as not used: it lapses in its time.
-func (s *session) collect(ctx context.Context, c *call, t *approval.Ticket, ran bool) error {
+func (s *session) collect(ctx context.Context, c *call, t *approval.Waiter, ran bool) error {
 	if !ran || s.cfg.Collect == nil || c.own {
 		return nil
 	}
@@ -50,5 +50,5 @@ func (s *session) collect(ctx context.Context, c *call, t *approval.Ticket, ran 
 			s.cfg.Log.Error("cancelling an approval", "approval", t.ID(), "err", err)
 		}
 	}
-	return &refusal{status: audit.StatusCancelled, word: word{Status: wordCancelled, ApprovalID: c.approval, Reason: err.Error()}}
+	return &refusal{status: audit.StatusCancelled, word: reply{Status: replyCancelled, ApprovalID: c.approval, Reason: err.Error()}}
 }

@@ -23,16 +23,16 @@ import (
 type Recorder interface {
 	// Record returns once the events are durable.
 	Record(ctx context.Context, events ...audit.Event) error
-	// RecordSoon makes them durable within 50 ms and drops none.
-	RecordSoon(events ...audit.Event)
+	// RecordAsync makes them durable within 50 ms and drops none.
+	RecordAsync(events ...audit.Event)
 }
 
 // Calls counts calls and closes each of them exactly once.
 type Calls interface {
 	OpenCall(ctx context.Context, c store.Call, events ...audit.Event) error
-	OpenCallSoon(c store.Call, events ...audit.Event) error
+	OpenCallAsync(c store.Call, events ...audit.Event) error
 	CloseCall(ctx context.Context, id guard.CallID, completed audit.Event) error
-	CloseCallSoon(id guard.CallID, completed audit.Event)
+	CloseCallAsync(id guard.CallID, completed audit.Event)
 	CallsInRun(tenant string, run guard.RunID, server, tool string) int
 }
 
@@ -81,7 +81,7 @@ type Config struct {
 	Policy func() *policy.Set
 
 	Store    Store
-	Desk     *approval.Desk
+	Desk     *approval.Approvals
 	Locks    *Locks // shared by all sessions
 	Meter    *Meter // shared by all sessions
 	Redactor Redactor

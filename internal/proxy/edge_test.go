@@ -14,9 +14,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
-// TestWhatHappensToACallThatWaitsForALock: an approved call whose target is in
+// TestCallWaitingForALock: an approved call whose target is in
 // use can still be cancelled, superseded, or lapse.
-func TestWhatHappensToACallThatWaitsForALock(t *testing.T) {
+func TestCallWaitingForALock(t *testing.T) {
 	for name, c := range map[string]struct {
 		do   func(p *peer, id int)
 		want guard.Status
@@ -25,10 +25,10 @@ func TestWhatHappensToACallThatWaitsForALock(t *testing.T) {
 		"cancelled": {func(p *peer, id int) {
 			p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, id)
 		}, guard.Cancelled, ""},
-		"lapsed": {func(*peer, int) { time.Sleep(3 * time.Minute) }, guard.Lapsed, wordLapsed},
+		"lapsed": {func(*peer, int) { time.Sleep(3 * time.Minute) }, guard.Lapsed, replyLapsed},
 		"superseded": {func(p *peer, _ int) {
 			p.write("write", "a.txt", "second\n")
-		}, guard.Approved, wordSuperseded},
+		}, guard.Approved, replySuperseded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(r *rig) {
@@ -61,8 +61,8 @@ func TestWhatHappensToACallThatWaitsForALock(t *testing.T) {
 	}
 }
 
-// TestACancelInTheLastMoment cancels a call under the lock, before its intent.
-func TestACancelInTheLastMoment(t *testing.T) {
+// TestCancelJustBeforeExecution cancels a call under the lock, before its intent.
+func TestCancelJustBeforeExecution(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
@@ -94,13 +94,13 @@ func TestACancelInTheLastMoment(t *testing.T) {
 	})
 }
 
-func TestReadsThatAreNotAnswered(t *testing.T) {
+func TestUnansweredReads(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		got := p.silent("look", false)
 		slow := p.call("look", `{}`)
 		<-got
-		w := p.wantWord(slow, wordError, "")
+		w := p.wantWord(slow, replyError, "")
 		if w.Reason != "the server did not answer within 30s" {
 			t.Errorf("got %+v", w)
 		}
@@ -130,8 +130,8 @@ func TestReadsThatAreNotAnswered(t *testing.T) {
 	})
 }
 
-// TestTheDeveloperReadsHowAServerEnded: with its last words, its secrets taken out.
-func TestTheDeveloperReadsHowAServerEnded(t *testing.T) {
+// TestHowAServerEndedIsReported: with its last words, its secrets taken out.
+func TestHowAServerEndedIsReported(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		p.server.mu.Lock()
@@ -153,8 +153,8 @@ func TestTheDeveloperReadsHowAServerEnded(t *testing.T) {
 	})
 }
 
-// TestAHumanDecidesWhatNobodyKnows: neither as before nor as approved.
-func TestAHumanDecidesWhatNobodyKnows(t *testing.T) {
+// TestUnknownOutcomeGoesToAHuman: neither as before nor as approved.
+func TestUnknownOutcomeGoesToAHuman(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
@@ -164,7 +164,7 @@ func TestAHumanDecidesWhatNobodyKnows(t *testing.T) {
 		<-got
 		r.put("a.txt", "something else\n")
 		p.server.die()
-		p.wantWord(id, wordUnknown, "")
+		p.wantWord(id, replyUnknown, "")
 		p.end()
 		a := r.one(guard.Unknown)
 		alerts, err := r.store.Alerts(false)
@@ -181,21 +181,21 @@ func TestAHumanDecidesWhatNobodyKnows(t *testing.T) {
 	})
 }
 
-func TestTheClientsOwnName(t *testing.T) {
+func TestClientNameIsRecorded(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("")
 		defer p.end()
 		p.send(`{"jsonrpc":"2.0","id":"i","method":"initialize","params":{"clientInfo":{"name":"patient","version":"9"}}}`)
 		p.frame()
 		began := time.Now()
-		p.wantWord(p.write("write", "a.txt", "x"), wordExpired, guard.RuleTimeBox) // held to the end
+		p.wantWord(p.write("write", "a.txt", "x"), replyExpired, guard.RuleTimeBox) // held to the end
 		if a := r.one(guard.Expired); a.RequestedBy.Client != "patient" || a.RequestedBy.Version != "9" || time.Since(began) < 15*time.Minute {
 			t.Errorf("asked by %+v, after %s", a.RequestedBy, time.Since(began))
 		}
 	})
 }
 
-func TestTheResultOfALegacyTaskEndsIt(t *testing.T) {
+func TestLegacyTaskEndsWithItsResult(t *testing.T) {
 	for _, c := range []struct {
 		result string
 		do     bool
@@ -247,12 +247,12 @@ func (e explosive) JSON(v []byte) ([]byte, []redact.Finding, error) {
 	return e.Redactor.JSON(v)
 }
 
-func TestAPanicOverOneCallEndsOnlyThat(t *testing.T) {
+func TestPanicEndsOnlyItsCall(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.redactor = explosive{redact.New(redact.Config{})}
 		p := r.session("patient")
 		defer p.end()
-		if w := p.word(p.write("scratch", "boom.txt", "x")); w.Status != wordError {
+		if w := p.word(p.write("scratch", "boom.txt", "x")); w.Status != replyError {
 			t.Errorf("got %+v", w)
 		}
 		p.wantDid(p.call("look", `{}`), "look")
@@ -265,7 +265,7 @@ func TestAPanicOverOneCallEndsOnlyThat(t *testing.T) {
 	})
 }
 
-func TestReadsThatAreAskedFor(t *testing.T) {
+func TestReadsThatNeedApproval(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(strings.Replace(testConfig, "look: {tier: T0_READ}", "look: {tier: T0_READ, approval: {required: true}}", 1))
 		p := r.session("patient")
@@ -291,7 +291,7 @@ func TestReadsThatAreAskedFor(t *testing.T) {
 	})
 }
 
-func TestOpaqueCallsOfAServerRunOneByOne(t *testing.T) {
+func TestOpaqueCallsRunOneAtATime(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p, q := r.session("patient"), r.session("patient")
 		defer p.end()

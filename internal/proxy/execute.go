@@ -19,7 +19,7 @@ import (
 
 // lock waits for the targets of a call. A place at the desk can be lost
 // meanwhile.
-func (s *session) lock(ctx context.Context, c *call, t *approval.Ticket, b *bound) (*Held, error) {
+func (s *session) lock(ctx context.Context, c *call, t *approval.Waiter, b *prepared) (*Lock, error) {
 	wait, stop := context.WithCancel(ctx)
 	defer stop()
 	if t != nil {
@@ -64,7 +64,7 @@ var errStale = errors.New("the call is stale")
 // begin looks at the call once more, now that nobody else can change its
 // target through the guard, and makes its intent durable. The bound value is
 // the call as it is now; with errStale it has to be asked for again.
-func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approved *bound) (*bound, *guard.Intent, error) {
+func (s *session) begin(ctx context.Context, c *call, t *approval.Waiter, approved *prepared) (*prepared, *guard.Intent, error) {
 	if err := s.workOn(ctx, c); err != nil { // before the claim: a call that is worked on may wait for one
 		if t != nil {
 			return nil, nil, s.leave(ctx, t, context.Cause(ctx))
@@ -113,7 +113,7 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Ticket, approv
 
 // record makes an intent durable, with the item that shows it afterwards where
 // the policy wants that.
-func (s *session) record(ctx context.Context, c *call, t *approval.Ticket, b *bound, intent *guard.Intent) error {
+func (s *session) record(ctx context.Context, c *call, t *approval.Waiter, b *prepared, intent *guard.Intent) error {
 	if t != nil || !b.verdict.Post {
 		return s.cfg.Store.Begin(ctx, *intent, s.callEvent(c, audit.ToolCallAuthorized))
 	}
@@ -127,7 +127,7 @@ func (s *session) record(ctx context.Context, c *call, t *approval.Ticket, b *bo
 }
 
 // lookAgain takes all steps from policy to digest once more.
-func (s *session) lookAgain(ctx context.Context, c *call) (*bound, error) {
+func (s *session) lookAgain(ctx context.Context, c *call) (*prepared, error) {
 	if err := c.wake(); err != nil {
 		return nil, err
 	}
@@ -140,17 +140,17 @@ func (s *session) lookAgain(ctx context.Context, c *call) (*bound, error) {
 		return nil, broken(guard.RulePinMissing, "the tool's definition could not be checked again", "try again later")
 	}
 	c.def, c.tc.Definition = d.raw, d.hash
-	targets, preview, verdict, err := s.judge(ctx, c, tool)
+	targets, preview, verdict, err := s.evaluate(ctx, c, tool)
 	if err != nil {
 		return nil, err
 	}
-	return s.bind(c, tool, targets, preview, verdict)
+	return s.prepare(c, tool, targets, preview, verdict)
 }
 
-// judge takes the steps from the names in a call to the policy's word on it,
+// evaluate takes the steps from the names in a call to the policy's word on it,
 // where they are not the line itself: once more before an execution, and for the
 // guard's own reads.
-func (s *session) judge(ctx context.Context, c *call, tool *policy.Tool) ([]guard.Target, *guard.Preview, *policy.Verdict, error) {
+func (s *session) evaluate(ctx context.Context, c *call, tool *policy.Tool) ([]guard.Target, *guard.Preview, *policy.Verdict, error) {
 	targets, err := s.resolve(ctx, c, tool)
 	if err != nil {
 		return nil, nil, nil, err
@@ -167,7 +167,7 @@ func (s *session) judge(ctx context.Context, c *call, tool *policy.Tool) ([]guar
 }
 
 // withdraw ends a claimed call whose client or session is gone.
-func (s *session) withdraw(ctx context.Context, t *approval.Ticket, cause error) error {
+func (s *session) withdraw(ctx context.Context, t *approval.Waiter, cause error) error {
 	if t == nil {
 		return gaveUp(cause)
 	}
@@ -176,7 +176,7 @@ func (s *session) withdraw(ctx context.Context, t *approval.Ticket, cause error)
 }
 
 // outdate ends an approval whose call is no longer allowed.
-func (s *session) outdate(ctx context.Context, t *approval.Ticket, why error) {
+func (s *session) outdate(ctx context.Context, t *approval.Waiter, why error) {
 	if t == nil {
 		return
 	}
@@ -193,7 +193,7 @@ func (s *session) outdate(ctx context.Context, t *approval.Ticket, why error) {
 }
 
 // notBegun says why the store did not let the execution begin.
-func (s *session) notBegun(c *call, t *approval.Ticket, err error) error {
+func (s *session) notBegun(c *call, t *approval.Waiter, err error) error {
 	var state *store.StateError
 	if t != nil {
 		t.Unclaim() // reads the approval again
@@ -203,8 +203,8 @@ func (s *session) notBegun(c *call, t *approval.Ticket, err error) error {
 	}
 	switch {
 	case errors.As(err, &state), errors.Is(err, store.ErrSuperseded):
-		return &refusal{status: audit.StatusCancelled, word: word{
-			Status: wordSuperseded, ApprovalID: c.approval, Reason: "an identical call is using this approval",
+		return &refusal{status: audit.StatusCancelled, word: reply{
+			Status: replySuperseded, ApprovalID: c.approval, Reason: "an identical call is using this approval",
 			Next: "Wait for the answer of the other call.",
 		}}
 	case errors.Is(err, store.ErrStopped):
@@ -213,7 +213,7 @@ func (s *session) notBegun(c *call, t *approval.Ticket, err error) error {
 	return s.notRecorded(c, err)
 }
 
-func (s *session) intent(c *call, b *bound) *guard.Intent {
+func (s *session) intent(c *call, b *prepared) *guard.Intent {
 	return &guard.Intent{
 		CallID: c.tc.ID, ApprovalID: c.approval, SessionID: c.tc.Session.ID, RunID: c.tc.Session.RunID,
 		Tenant: c.tc.Session.Tenant, Server: c.tc.Session.Server, Tool: c.tc.Tool, Tier: b.verdict.Tier,
@@ -244,7 +244,7 @@ func (s *session) send(c *call, approved *guard.Preview) error {
 
 // execute runs a call whose intent is durable, and returns the client's answer.
 // Nothing that the client does stops it from being recorded.
-func (s *session) execute(c *call, b *bound, in *guard.Intent, held *Held) []byte {
+func (s *session) execute(c *call, b *prepared, in *guard.Intent, held *Lock) []byte {
 	defer s.update(func(*inflight) { c.req.finish = false })
 	c.room.done()
 	e := execution{call: c, intent: *in, started: s.now()}
@@ -273,7 +273,7 @@ func (s *session) execute(c *call, b *bound, in *guard.Intent, held *Held) []byt
 				s.conclude(&e, receipt, held)
 			}
 		}()
-		return ownResult(c, word{Status: wordUnknown, Rule: guard.RuleStoreFailed, ApprovalID: c.approval,
+		return ownResult(c, reply{Status: replyUnknown, Rule: guard.RuleStoreFailed, ApprovalID: c.approval,
 			Reason: "the call ran, but the guard could not record what became of it",
 			Repair: "Read the target to see what became of it; ask the user to look at the guard."})
 	}
@@ -313,7 +313,7 @@ func (s *session) finishLate(r guard.Receipt, done audit.Event) bool {
 
 // conclude does what follows from a receipt that is on record: it frees the
 // targets, or waits for what is not known yet.
-func (s *session) conclude(e *execution, receipt guard.Receipt, held *Held) {
+func (s *session) conclude(e *execution, receipt guard.Receipt, held *Lock) {
 	switch {
 	case receipt.Outcome == guard.OutcomeOK || receipt.Outcome == guard.OutcomeError:
 		held.Release()

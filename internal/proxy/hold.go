@@ -14,7 +14,7 @@ import (
 )
 
 // submit asks for approval, or joins the identical call that already does.
-func (s *session) submit(ctx context.Context, c *call, b *bound) (*approval.Ticket, error) {
+func (s *session) submit(ctx context.Context, c *call, b *prepared) (*approval.Waiter, error) {
 	if err := s.holdOne(c); err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (s *session) requested(c *call, a guard.Approval) audit.Event {
 	return e
 }
 
-func (s *session) approvalOf(c *call, b *bound) guard.Approval {
+func (s *session) approvalOf(c *call, b *prepared) guard.Approval {
 	now := s.cfg.Clock.Now()
 	return guard.Approval{
 		ID: guard.NewApprovalID(), Status: guard.Pending,
@@ -65,7 +65,7 @@ func (s *session) approvalOf(c *call, b *bound) guard.Approval {
 // hold waits for the decision. While it does, the client hears of it by
 // progress; a client that would give up is answered before it does. Without a
 // ticket there is nothing to wait for.
-func (s *session) hold(ctx context.Context, c *call, t *approval.Ticket, b *bound) error {
+func (s *session) hold(ctx context.Context, c *call, t *approval.Waiter, b *prepared) error {
 	if t == nil {
 		c.room.done()
 		return nil
@@ -142,11 +142,11 @@ func isClosed(c <-chan struct{}) bool {
 // thousand calls may wait, because a result takes much of a stack.
 //
 //go:noinline
-func (s *session) result(c *call, t *approval.Ticket) error { return s.decided(c, t.Result()) }
+func (s *session) result(c *call, t *approval.Waiter) error { return s.decided(c, t.Result()) }
 
 // answerEarly takes a call from its approval whose client would give up. nil
 // says that it was decided in this very moment; the result is there.
-func (s *session) answerEarly(ctx context.Context, c *call, t *approval.Ticket) error {
+func (s *session) answerEarly(ctx context.Context, c *call, t *approval.Waiter) error {
 	err := t.Leave(context.WithoutCancel(ctx))
 	switch {
 	case err == nil:
@@ -158,7 +158,7 @@ func (s *session) answerEarly(ctx context.Context, c *call, t *approval.Ticket) 
 }
 
 // leave gives up a held call because its client or its session did.
-func (s *session) leave(ctx context.Context, t *approval.Ticket, cause error) error {
+func (s *session) leave(ctx context.Context, t *approval.Waiter, cause error) error {
 	rec, cancel := durably(ctx)
 	defer cancel()
 	end := t.Abandon // at the end of a session the desk has cancelled what was pending by then
@@ -186,9 +186,9 @@ func (s *session) patience(c *call) (left time.Duration, limited bool) {
 
 // decided says what the end of the wait means for the call; nil is approved.
 func (s *session) decided(c *call, r approval.Result) error {
-	w := word{ApprovalID: c.approval, Reason: r.Reason}
+	w := reply{ApprovalID: c.approval, Reason: r.Reason}
 	if r.Superseded {
-		w.Status, w.Reason = wordSuperseded, "continued by a later call"
+		w.Status, w.Reason = replySuperseded, "continued by a later call"
 		w.Next = "Wait for the answer of the later, identical call."
 		return &refusal{status: audit.StatusCancelled, word: w}
 	}
@@ -197,32 +197,32 @@ func (s *session) decided(c *call, r approval.Result) error {
 	case guard.Approved:
 		return nil
 	case guard.Denied:
-		w.Status, w.Rule = wordDenied, guard.RuleReviewer
+		w.Status, w.Rule = replyDenied, guard.RuleReviewer
 		w.Repair = "Do what the reviewer says, or ask the user; do not send the same call again."
 	case guard.Expired:
 		status = audit.StatusExpired
-		w.Status, w.Rule = wordExpired, guard.RuleTimeBox
+		w.Status, w.Rule = replyExpired, guard.RuleTimeBox
 		w.Repair = "Nobody decided in time and nothing was changed. Ask the user, then make the call again."
 	case guard.Lapsed:
 		status = audit.StatusExpired
-		w.Status, w.Rule = wordLapsed, guard.RuleTimeBox
+		w.Status, w.Rule = replyLapsed, guard.RuleTimeBox
 		w.Repair = "The approval was not used in time and nothing was changed. Make the call again."
 	case guard.Cancelled:
 		status = audit.StatusCancelled
-		w.Status, w.Next = wordCancelled, againIfWanted
+		w.Status, w.Next = replyCancelled, againIfWanted
 	case guard.Stale:
-		w.Status, w.Rule = wordStale, guard.RuleStaleRounds
+		w.Status, w.Rule = replyStale, guard.RuleStaleRounds
 		w.Repair = "Read the target again and make a call that fits what is there now."
 	default:
 		// fail closed: the approval is being used, or was used, by another call
 		status = audit.StatusCancelled
-		w.Status, w.Reason = wordSuperseded, "an identical call is using this approval"
+		w.Status, w.Reason = replySuperseded, "an identical call is using this approval"
 	}
 	return &refusal{status: status, word: w}
 }
 
 // lost says why a call lost its place at the desk; it is never nil.
-func (s *session) lost(c *call, t *approval.Ticket) error {
+func (s *session) lost(c *call, t *approval.Waiter) error {
 	if err := s.decided(c, t.Result()); err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func (s *session) lost(c *call, t *approval.Ticket) error {
 // progress tells a client that asked for progress what it waits for. The values
 // are negative and rise towards zero, below whatever the upstream may send
 // later, since progress must only rise.
-func (s *session) progress(c *call, t *approval.Ticket, n int) {
+func (s *session) progress(c *call, t *approval.Waiter, n int) {
 	if c.req.token.IsZero() {
 		return
 	}
@@ -243,7 +243,7 @@ func (s *session) progress(c *call, t *approval.Ticket, n int) {
 // sayProgress stands apart from hold like result.
 //
 //go:noinline
-func (s *session) sayProgress(c *call, t *approval.Ticket, n int) {
+func (s *session) sayProgress(c *call, t *approval.Waiter, n int) {
 	a := t.Approval()
 	left := max(0, a.Expires.Left(s.cfg.Clock.Now())).Round(time.Second)
 	s.toClient(jsonrpc.Notify("notifications/progress", map[string]any{
@@ -257,7 +257,7 @@ func rawID(id jsonrpc.ID) json.RawMessage { return id.Raw() }
 
 // resubmit asks again for a call that went stale under its lock. One that
 // needs no approval only goes back to the lock, on the targets it has now.
-func (s *session) resubmit(ctx context.Context, c *call, t *approval.Ticket, b *bound, round int) (*approval.Ticket, error) {
+func (s *session) resubmit(ctx context.Context, c *call, t *approval.Waiter, b *prepared, round int) (*approval.Waiter, error) {
 	switch {
 	case t == nil && b.verdict.Verdict != guard.Allow:
 		return s.submit(ctx, c, b)
@@ -285,8 +285,8 @@ func (s *session) resubmit(ctx context.Context, c *call, t *approval.Ticket, b *
 const maxMoved = 3
 
 func keepsMoving(id guard.ApprovalID) error {
-	return &refusal{status: audit.StatusDenied, word: word{
-		Status: wordStale, Rule: guard.RuleStaleRounds, ApprovalID: id,
+	return &refusal{status: audit.StatusDenied, word: reply{
+		Status: replyStale, Rule: guard.RuleStaleRounds, ApprovalID: id,
 		Reason: "the target changed each time before the call could run",
 		Repair: "Find out with the user what else changes the target, then make the call again.",
 	}}

@@ -41,7 +41,7 @@ type request struct {
 	token  jsonrpc.ID
 	cancel context.CancelCauseFunc // of the goroutine that follows it; nil if it only passes
 	answer chan answer             // for that goroutine, holds one
-	place  place                   // in the meter
+	place  slot                    // in the meter
 
 	listens bool   // subscribed to changes of the list of tools
 	task    string // the task that it asks about

@@ -33,14 +33,14 @@ func (p *peer) silent(tool string, do bool) <-chan jsonrpc.Message {
 	return got
 }
 
-func TestADenialChangesNothingAndSaysWhy(t *testing.T) {
+func TestDenialChangesNothingAndSaysWhy(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
 		defer p.end()
 		id := p.write("write", "a.txt", "new\n")
 		r.decide(r.one(guard.Pending), false)
-		if w := p.wantWord(id, wordDenied, guard.RuleReviewer); w.Reason != "the reviewer's words" {
+		if w := p.wantWord(id, replyDenied, guard.RuleReviewer); w.Reason != "the reviewer's words" {
 			t.Errorf("got %+v", w)
 		}
 		r.wantContent("a.txt", "old\n")
@@ -48,12 +48,12 @@ func TestADenialChangesNothingAndSaysWhy(t *testing.T) {
 	})
 }
 
-func TestNobodyDecides(t *testing.T) {
+func TestUndecidedCallExpires(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
 		began := time.Now()
-		p.wantWord(p.write("write", "a.txt", "new\n"), wordExpired, guard.RuleTimeBox)
+		p.wantWord(p.write("write", "a.txt", "new\n"), replyExpired, guard.RuleTimeBox)
 		if d := time.Since(began); d != 15*time.Minute {
 			t.Errorf("expired after %s", d)
 		}
@@ -104,7 +104,7 @@ func TestProgressWhileWaiting(t *testing.T) {
 	})
 }
 
-func TestTheClientCancelsAHeldCall(t *testing.T) {
+func TestCancelOfAHeldCall(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -123,7 +123,7 @@ func TestTheClientCancelsAHeldCall(t *testing.T) {
 	})
 }
 
-func TestTheClientCancelsAnExecution(t *testing.T) {
+func TestCancelOfAnExecution(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
@@ -142,13 +142,13 @@ func TestTheClientCancelsAnExecution(t *testing.T) {
 	})
 }
 
-func TestTheClientDisconnects(t *testing.T) {
+func TestClientDisconnects(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
 		p.write("write", "a.txt", "held\n")
 		q := r.session("hasty")
-		q.wantWord(q.write("write", "b.txt", "early\n"), wordBlocked, "")
+		q.wantWord(q.write("write", "b.txt", "early\n"), replyBlocked, "")
 		q.write("write", "c.txt", "approved\n")
 		early := r.approvals(guard.Pending)
 		if len(early) != 3 {
@@ -172,7 +172,7 @@ func TestTheClientDisconnects(t *testing.T) {
 	})
 }
 
-func TestTheServerSaysNo(t *testing.T) {
+func TestServerErrorIsPassedOn(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
@@ -202,9 +202,9 @@ func TestTheServerSaysNo(t *testing.T) {
 	})
 }
 
-// TestNoAnswerInTime: a write without an answer has an unknown outcome, its
+// TestAnswerTimeout: a write without an answer has an unknown outcome, its
 // target stays locked, and a late answer settles it.
-func TestNoAnswerInTime(t *testing.T) {
+func TestAnswerTimeout(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		do   bool
@@ -219,10 +219,10 @@ func TestNoAnswerInTime(t *testing.T) {
 				id := p.write("write", "a.txt", "new\n")
 				r.decide(r.one(guard.Pending), true)
 				m := <-got
-				p.wantWord(id, wordUnknown, "")
+				p.wantWord(id, replyUnknown, "")
 				r.one(guard.Unknown)
 				r.wantCompleted("write", audit.StatusUnknown)
-				p.wantWord(p.write("scratch", "a.txt", "other\n"), wordDenied, guard.RuleUnknownOutcome)
+				p.wantWord(p.write("scratch", "a.txt", "other\n"), replyDenied, guard.RuleUnknownOutcome)
 				p.server.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}`, m.ID.Raw())
 				p.quiet() // its client has an answer already
 				if a := r.one(c.want); !a.Receipt.Reconciled {
@@ -235,7 +235,7 @@ func TestNoAnswerInTime(t *testing.T) {
 	}
 }
 
-func TestTheServerDiesWhileExecuting(t *testing.T) {
+func TestServerDiesWhileExecuting(t *testing.T) {
 	for _, do := range []bool{true, false} {
 		t.Run(fmt.Sprint("done ", do), func(t *testing.T) {
 			inBubble(t, func(r *rig) {
@@ -263,7 +263,7 @@ func TestTheServerDiesWhileExecuting(t *testing.T) {
 						}
 					}
 				}
-				if !strings.Contains(words[id], wordUnknown) || !strings.Contains(words[held], wordCancelled) {
+				if !strings.Contains(words[id], replyUnknown) || !strings.Contains(words[held], replyCancelled) {
 					t.Errorf("got %v", words)
 				}
 				p.end()
@@ -283,7 +283,7 @@ func TestTheServerDiesWhileExecuting(t *testing.T) {
 	}
 }
 
-func TestARestartSettlesWhatItFinds(t *testing.T) {
+func TestRestartSettlesOpenIntents(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
@@ -364,7 +364,7 @@ func TestInputRequiredIsReadBackAtOnce(t *testing.T) {
 	})
 }
 
-func TestATaskKeepsItsIntentOpen(t *testing.T) {
+func TestTaskKeepsItsIntentOpen(t *testing.T) {
 	for name, c := range map[string]struct {
 		result string
 		end    func(*peer)
@@ -416,7 +416,7 @@ func TestATaskKeepsItsIntentOpen(t *testing.T) {
 	}
 }
 
-func TestAWriteThatDivergesRaisesAnAlert(t *testing.T) {
+func TestDivergedWriteRaisesAnAlert(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
@@ -458,11 +458,11 @@ func TestLimits(t *testing.T) {
 			f.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"%s"}]}}`, m.ID.Raw(), strings.Repeat("x", 2000))
 			return true
 		})
-		if w := p.wantWord(p.call("capped", `{}`), wordError, "limit_output"); !strings.Contains(w.Reason, "1024") {
+		if w := p.wantWord(p.call("capped", `{}`), replyError, "limit_output"); !strings.Contains(w.Reason, "1024") {
 			t.Errorf("got %+v", w)
 		}
 		synctest.Wait()
-		p.wantWord(p.call("capped", `{}`), wordDenied, guard.RuleLimitCalls)
+		p.wantWord(p.call("capped", `{}`), replyDenied, guard.RuleLimitCalls)
 		r.wantCompleted("capped", audit.StatusOK, audit.StatusOK, audit.StatusDenied)
 	})
 }

@@ -430,7 +430,7 @@ func (s *session) definitionChanged(name string, pin guard.Pin, d definition) {
 	e.Tool = audit.Tool{Server: s.cfg.Session.Server, Name: name, Version: s.serverVersion(), DefinitionSHA256: d.hash}
 	e.Verdict, e.Rule = guard.Deny.String(), guard.RulePinChanged
 	e.Reason = "accepted was " + pin.SHA256.String()
-	s.cfg.Store.RecordSoon(e)
+	s.cfg.Store.RecordAsync(e)
 	s.alert(store.Alert{
 		Kind: "tool_definition_changed", Key: s.cfg.Session.Server + "/" + name,
 		Text: "The definition of " + s.cfg.Session.Server + "/" + name + " is not the one that was accepted; the tool is blocked until it is accepted again.",

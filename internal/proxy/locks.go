@@ -36,8 +36,8 @@ type claim struct {
 	err     error
 }
 
-// Held is a granted claim.
-type Held struct {
+// Lock is a granted claim.
+type Lock struct {
 	locks *Locks
 	claim *claim
 }
@@ -86,7 +86,7 @@ func (c *claim) conflicts(o *claim) bool {
 
 // Acquire waits until the call has its targets. Errors are ctx's, or wrap
 // ErrUnknownOutcome.
-func (l *Locks) Acquire(ctx context.Context, call guard.CallID, server string, targets []guard.Target) (*Held, error) {
+func (l *Locks) Acquire(ctx context.Context, call guard.CallID, server string, targets []guard.Target) (*Lock, error) {
 	c := &claim{call: call, keys: lockKeys(server, targets), ready: make(chan struct{})}
 	l.mu.Lock()
 	l.claims = append(l.claims, c)
@@ -105,7 +105,7 @@ func (l *Locks) Acquire(ctx context.Context, call guard.CallID, server string, t
 		l.remove(c)
 		return nil, err
 	}
-	return &Held{locks: l, claim: c}, nil
+	return &Lock{locks: l, claim: c}, nil
 }
 
 // grant settles every claim that can be settled now; mu is held.
@@ -152,20 +152,20 @@ func (l *Locks) remove(c *claim) {
 }
 
 // Release frees the targets. Releasing twice does nothing.
-func (h *Held) Release() { h.locks.remove(h.claim) }
+func (h *Lock) Release() { h.locks.remove(h.claim) }
 
 // Keep leaves the targets locked because the outcome of the call is unknown:
 // calls that wait for them fail at once, and so do later ones, until Release.
-func (h *Held) Keep() {
+func (h *Lock) Keep() {
 	h.locks.mu.Lock()
 	defer h.locks.mu.Unlock()
 	h.claim.unknown = true
 	h.locks.grant()
 }
 
-// Hold locks the targets of an intent that has no known outcome, for a daemon
+// LockUnknown locks the targets of an intent that has no known outcome, for a daemon
 // that has just started.
-func (l *Locks) Hold(in guard.Intent) *Held {
+func (l *Locks) LockUnknown(in guard.Intent) *Lock {
 	var targets []guard.Target
 	for _, e := range in.Effects {
 		targets = append(targets, e.Resource)
@@ -178,5 +178,5 @@ func (l *Locks) Hold(in guard.Intent) *Held {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.claims = append([]*claim{c}, l.claims...)
-	return &Held{locks: l, claim: c}
+	return &Lock{locks: l, claim: c}
 }

@@ -51,7 +51,7 @@ func TestLocksAreGrantedInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := make(chan string, 3)
-		held := make(chan *Held, 3)
+		held := make(chan *Lock, 3)
 		acquire := func(name string, targets ...guard.Target) {
 			go func() {
 				h, err := l.Acquire(ctx, guard.CallID(name), "s", targets)

@@ -75,10 +75,10 @@ type limit struct {
 	per time.Duration
 }
 
-// place is what one call takes up of a meter, from when it comes in until its
+// slot is what one call takes up of a meter, from when it comes in until its
 // client may make another. It is safe for concurrent use, because a call can
 // lose it while it waits; the zero value is ready.
-type place struct {
+type slot struct {
 	mu    sync.Mutex
 	meter *Meter // nil while the place is not taken
 	key   toolKey
@@ -87,7 +87,7 @@ type place struct {
 
 // enter takes the place, and says what the meter found. Where the call has left
 // already, nothing is taken.
-func (p *place) enter(m *Meter, k toolKey, l limit, now time.Time) reading {
+func (p *slot) enter(m *Meter, k toolKey, l limit, now time.Time) reading {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := m.enter(k, l.n, l.per, now)
@@ -100,7 +100,7 @@ func (p *place) enter(m *Meter, k toolKey, l limit, now time.Time) reading {
 }
 
 // leave frees the place for good. Leaving twice does nothing.
-func (p *place) leave() {
+func (p *slot) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.meter != nil {
@@ -109,7 +109,7 @@ func (p *place) leave() {
 	p.meter, p.left = nil, true
 }
 
-func (p *place) taken() bool {
+func (p *slot) taken() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.meter != nil

@@ -28,9 +28,9 @@ func (s slowStore) wait(what string) {
 	}
 }
 
-func (s slowStore) CloseCallSoon(id guard.CallID, e audit.Event) {
+func (s slowStore) CloseCallAsync(id guard.CallID, e audit.Event) {
 	s.wait("read")
-	s.Store.CloseCallSoon(id, e)
+	s.Store.CloseCallAsync(id, e)
 }
 
 func (s slowStore) CloseCall(ctx context.Context, id guard.CallID, e audit.Event) error {
@@ -58,9 +58,9 @@ func oneAtATime(config string) string {
 	return strings.ReplaceAll(config, "\n      write: {tier: T1_REVERSIBLE_WRITE,", "\n      write: {tier: T1_REVERSIBLE_WRITE, limits: {concurrency: 1},")
 }
 
-// TestAnAnswerFreesItsPlace: an agent that has its answer may make the next call
+// TestAnswerFreesItsSlot: an agent that has its answer may make the next call
 // at once, also where one call at a time is allowed.
-func TestAnAnswerFreesItsPlace(t *testing.T) {
+func TestAnswerFreesItsSlot(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(strings.ReplaceAll(oneAtATime(testConfig), "concurrency: 1}", "concurrency: 1, rate: 10000/s}"))
 		p := r.session("patient")
@@ -72,9 +72,9 @@ func TestAnAnswerFreesItsPlace(t *testing.T) {
 	})
 }
 
-// TestAReadFreesItsPlace: what is recorded after the answer does not keep the
+// TestReadFreesItsSlot: what is recorded after the answer does not keep the
 // place of the next call.
-func TestAReadFreesItsPlace(t *testing.T) {
+func TestReadFreesItsSlot(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(oneAtATime(testConfig))
 		open := r.slowly("read")
@@ -87,9 +87,9 @@ func TestAReadFreesItsPlace(t *testing.T) {
 	})
 }
 
-// TestACancelledCallFreesItsPlace: a client that gives up on a call that waits
+// TestCancelledCallFreesItsSlot: a client that gives up on a call that waits
 // may make it again at once.
-func TestACancelledCallFreesItsPlace(t *testing.T) {
+func TestCancelledCallFreesItsSlot(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(oneAtATime(testConfig))
 		open := r.slowly("refusal")
@@ -110,8 +110,8 @@ func TestACancelledCallFreesItsPlace(t *testing.T) {
 	})
 }
 
-// TestATaskFreesItsPlace: who hears that a task has ended may begin the next.
-func TestATaskFreesItsPlace(t *testing.T) {
+// TestTaskFreesItsSlot: who hears that a task has ended may begin the next.
+func TestTaskFreesItsSlot(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(oneAtATime(testConfig))
 		open := r.slowly("execution")
@@ -142,15 +142,15 @@ func TestATaskFreesItsPlace(t *testing.T) {
 }
 
 // A call that loses its place before it takes it takes none.
-func TestAPlaceIsLeftForGood(t *testing.T) {
+func TestSlotIsReleasedForGood(t *testing.T) {
 	var m Meter
-	var p place
+	var p slot
 	k := toolKey{tool: "t"}
 	p.leave()
 	if r := p.enter(&m, k, limit{}, time.Unix(1, 0)); r.others != 0 || p.taken() || m.tools[k].inFlight != 0 || len(m.servers) != 0 {
 		t.Errorf("a place was taken that had been left: %+v, %v", r, m.servers)
 	}
-	p = place{}
+	p = slot{}
 	p.enter(&m, k, limit{}, time.Unix(1, 0))
 	if !p.taken() || m.tools[k].inFlight != 1 {
 		t.Error("no place was taken")
@@ -162,9 +162,9 @@ func TestAPlaceIsLeftForGood(t *testing.T) {
 	}
 }
 
-// TestALateAnswerAsTheServerEnds: what a server says last counts, also where it
+// TestLateAnswerAsTheServerEnds: what a server says last counts, also where it
 // is gone before anybody has read it.
-func TestALateAnswerAsTheServerEnds(t *testing.T) {
+func TestLateAnswerAsTheServerEnds(t *testing.T) {
 	for range 20 {
 		inBubble(t, func(r *rig) {
 			p := r.session("patient")
@@ -172,7 +172,7 @@ func TestALateAnswerAsTheServerEnds(t *testing.T) {
 			id := p.call("blackbox", `{}`)
 			r.decide(r.one(guard.Pending), true)
 			m := <-got
-			p.wantWord(id, wordUnknown, "")
+			p.wantWord(id, replyUnknown, "")
 			r.one(guard.Unknown)
 			p.server.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}`, m.ID.Raw())
 			p.server.die()
@@ -182,9 +182,9 @@ func TestALateAnswerAsTheServerEnds(t *testing.T) {
 	}
 }
 
-// TestACallThatComesAsItsSessionEnds: what asks for approval after the session
+// TestCallArrivingAsItsSessionEnds: what asks for approval after the session
 // has let go of what it held is cancelled all the same.
-func TestACallThatComesAsItsSessionEnds(t *testing.T) {
+func TestCallArrivingAsItsSessionEnds(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		submit := make(chan struct{})
 		r.elsewhere = func(c *Config) { c.Store = lateStore{c.Store, submit} }
@@ -216,15 +216,15 @@ func (s lateStore) OpenCall(ctx context.Context, c store.Call, events ...audit.E
 	return s.Store.OpenCall(ctx, c, events...)
 }
 
-// TestAPanicAfterTheBeginning: a call that nobody can speak for any more keeps
+// TestPanicAfterBegin: a call that nobody can speak for any more keeps
 // its target, and those that want it are told so.
-func TestAPanicAfterTheBeginning(t *testing.T) {
+func TestPanicAfterBegin(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.redactor = panicking{}
 		p := r.session("patient")
 		defer p.end()
-		p.wantWord(p.write("scratch", "a.txt", "new\n"), wordError, guard.RulePreviewFailed)
-		p.wantWord(p.write("scratch", "a.txt", "newer\n"), wordDenied, guard.RuleUnknownOutcome)
+		p.wantWord(p.write("scratch", "a.txt", "new\n"), replyError, guard.RulePreviewFailed)
+		p.wantWord(p.write("scratch", "a.txt", "newer\n"), replyDenied, guard.RuleUnknownOutcome)
 		r.wantContent("a.txt", "new\n")
 	})
 }

@@ -38,7 +38,7 @@ func (r *rig) deaf(log io.Writer) (*peer, func() string) {
 	}
 }
 
-func TestAClientThatDoesNotReadKeepsNoLocks(t *testing.T) {
+func TestClientThatDoesNotReadHoldsNoLocks(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		var log bytes.Buffer
 		p, hear := r.deaf(&log)
@@ -74,7 +74,7 @@ func TestAClientThatDoesNotReadKeepsNoLocks(t *testing.T) {
 	})
 }
 
-func TestATaskWhoseClientDoesNotReadEnds(t *testing.T) {
+func TestTaskOfAClientThatDoesNotReadEnds(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p, _ := r.deaf(io.Discard)
 		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
@@ -96,7 +96,7 @@ func TestATaskWhoseClientDoesNotReadEnds(t *testing.T) {
 	})
 }
 
-func TestAClientThatDoesNotReadIsGivenUp(t *testing.T) {
+func TestClientThatDoesNotReadIsDropped(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		var log bytes.Buffer
 		p, _ := r.deaf(&log)
@@ -115,7 +115,7 @@ func TestAClientThatDoesNotReadIsGivenUp(t *testing.T) {
 }
 
 // A client that reads slowly, but reads, is no client that does not.
-func TestASlowClientIsKept(t *testing.T) {
+func TestSlowClientIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ear, mouth := io.Pipe()
 		o := newOutbox(mouth, time.Minute, func() { t.Error("it was given up") })
@@ -143,7 +143,7 @@ func TestASlowClientIsKept(t *testing.T) {
 	})
 }
 
-func TestAnOutboxIsBounded(t *testing.T) {
+func TestOutboxIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ear, mouth := io.Pipe()
 		o := newOutbox(mouth, time.Minute, func() { mouth.CloseWithError(errors.New("given up")); ear.Close() })

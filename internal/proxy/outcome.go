@@ -36,7 +36,7 @@ type ending struct {
 }
 
 // run sends a call and waits for its end. A task's end is the call's.
-func (s *session) run(c *call, b *bound) ending {
+func (s *session) run(c *call, b *prepared) ending {
 	if err := s.send(c, b.preview); err != nil {
 		s.cfg.Log.Warn("sending a call", "call", c.tc.ID, "err", err)
 	}
@@ -110,9 +110,9 @@ func (s *session) await(ctx context.Context, r *request, limit time.Duration) an
 }
 
 // ending reads the upstream's answer.
-func (s *session) ending(c *call, b *bound, a answer, limit time.Duration) ending {
+func (s *session) ending(c *call, b *prepared, a answer, limit time.Duration) ending {
 	var refused *jsonrpc.Refusal
-	unknown := word{Status: wordUnknown, ApprovalID: c.approval,
+	unknown := reply{Status: replyUnknown, ApprovalID: c.approval,
 		Repair: "Read the target to see whether the change was made. Do not repeat the call blindly."}
 	switch {
 	case errors.As(a.err, &refused):
@@ -198,7 +198,7 @@ func readBack(ctx context.Context, reader effect.Reader, effects []guard.Effect)
 
 // settleLate waits until the upstream has answered after all, or is gone, and
 // reconciles.
-func (s *session) settleLate(e *execution, held *Held) {
+func (s *session) settleLate(e *execution, held *Lock) {
 	a := answer{err: errUpstreamGone}
 	select {
 	case a = <-e.call.req.answer:
@@ -221,7 +221,7 @@ func (s *session) settleLate(e *execution, held *Held) {
 
 // reconcile finds out by read-back what became of an execution whose upstream
 // will change nothing more, and frees its targets.
-func (s *session) reconcile(e *execution, held *Held) {
+func (s *session) reconcile(e *execution, held *Lock) {
 	defer held.Release()
 	ctx, cancel := durably(s.ctx)
 	defer cancel()
@@ -319,20 +319,20 @@ const repairOutput = "Ask for less, for example for a part of the file or for fe
 // held back. clean is the payload without secrets, nil where it is not known.
 func (s *session) release(c *call, m *jsonrpc.Message, limit int, executed string) (frame, clean []byte) {
 	if why := s.foreignInput(m); why != "" {
-		return ownResult(c, word{Status: wordError, Rule: guard.RuleMethod, Reason: executed + why}), nil
+		return ownResult(c, reply{Status: replyError, Rule: guard.RuleMethod, Reason: executed + why}), nil
 	}
 	if size := len(payload(m)); size > limit {
-		return ownResult(c, word{Status: wordError, Rule: ruleOutput,
+		return ownResult(c, reply{Status: replyError, Rule: ruleOutput,
 			Reason: fmt.Sprintf("%sThe answer of %s has %d bytes; the policy lets %d through.", executed, c.tc.Tool, size, limit),
 			Repair: repairOutput}), nil
 	}
 	plain := s.plainVoice(*m, false)
 	if plain.Raw == nil {
-		return ownResult(c, word{Status: wordError, Rule: guard.RuleMethod, Reason: executed + "The answer imitates the guard's and is not passed on."}), nil
+		return ownResult(c, reply{Status: replyError, Rule: guard.RuleMethod, Reason: executed + "The answer imitates the guard's and is not passed on."}), nil
 	}
 	frame, clean = s.redacted(&plain)
 	if clean == nil {
-		return ownResult(c, word{Status: wordError, Rule: guard.RuleRedactionMarker,
+		return ownResult(c, reply{Status: replyError, Rule: guard.RuleRedactionMarker,
 			Reason: executed + "The answer could not be searched for secrets completely, so it is not passed on.",
 			Repair: repairOutput}), nil
 	}

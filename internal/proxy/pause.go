@@ -10,8 +10,8 @@ import (
 )
 
 // pausedWord answers what a pause has ended.
-func pausedWord() word {
-	return word{Status: wordDenied, Rule: guard.RuleSwitch, Reason: "a person has paused this, so the call was ended; nothing was changed by it",
+func pausedWord() reply {
+	return reply{Status: replyDenied, Rule: guard.RuleSwitch, Reason: "a person has paused this, so the call was ended; nothing was changed by it",
 		Repair: "wait until it is resumed; do not try again in a loop"}
 }
 

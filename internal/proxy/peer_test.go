@@ -150,26 +150,26 @@ func (p *peer) answer(id int) jsonrpc.Message {
 }
 
 // word returns the guard's own answer to an id, which must be one.
-func (p *peer) word(id int) word {
+func (p *peer) word(id int) reply {
 	p.Helper()
 	m := p.answer(id)
 	var r struct {
 		Content []struct{ Type, Text string }
 		IsError bool
-		Meta    map[string]word `json:"_meta"`
-		Other   any             `json:"structuredContent"`
+		Meta    map[string]reply `json:"_meta"`
+		Other   any              `json:"structuredContent"`
 	}
 	if err := json.Unmarshal(m.ResultRaw(), &r); err != nil || !r.IsError || len(r.Content) != 1 || r.Other != nil {
 		p.Fatalf("not an answer of the guard's own: %s", m.Raw)
 	}
-	var w word
+	var w reply
 	if err := json.Unmarshal([]byte(r.Content[0].Text), &w); err != nil || w != r.Meta[metaAnswer] {
 		p.Fatalf("the text and _meta differ: %s", m.Raw)
 	}
 	return w
 }
 
-func (p *peer) wantWord(id int, status string, rule guard.Rule) word {
+func (p *peer) wantWord(id int, status string, rule guard.Rule) reply {
 	p.Helper()
 	w := p.word(id)
 	if w.Status != status || w.Rule != rule {

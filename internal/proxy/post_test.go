@@ -87,9 +87,9 @@ func TestPostKeepsLimits(t *testing.T) {
 		for i := range 3 {
 			p.wantDid(p.write("write", "a.txt", fmt.Sprint(i)), "write")
 		}
-		p.wantWord(p.write("write", "a.txt", "too fast"), wordDenied, guard.RuleLimitRate)
+		p.wantWord(p.write("write", "a.txt", "too fast"), replyDenied, guard.RuleLimitRate)
 		time.Sleep(time.Hour)
-		p.wantWord(p.write("write", "a.txt", "too many"), wordDenied, guard.RuleLimitCalls)
+		p.wantWord(p.write("write", "a.txt", "too many"), replyDenied, guard.RuleLimitCalls)
 		r.wantContent("a.txt", "2")
 		if got := r.alerts(); got != "ran_unasked ×3" {
 			t.Errorf("alerts: %s", got)
@@ -169,7 +169,7 @@ func TestPostWithoutAnAnswer(t *testing.T) {
 				return true
 			})
 			id := p.write("write", "a.txt", "new\n")
-			if w := p.word(id); w.Status != wordUnknown {
+			if w := p.word(id); w.Status != replyUnknown {
 				t.Errorf("%+v", w)
 			}
 			synctest.Wait()

@@ -128,7 +128,7 @@ func TestPromise4_AReadThatCannotBeRecordedHasNoAnswer(t *testing.T) {
 		defer r.stop()
 		p := r.session("patient")
 		armed.Store(true)
-		p.wantWord(p.call("look", `{}`), wordDenied, guard.RuleStoreFailed)
+		p.wantWord(p.call("look", `{}`), replyDenied, guard.RuleStoreFailed)
 		p.quiet()
 		armed.Store(false)
 		p.end()

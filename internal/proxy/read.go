@@ -42,7 +42,7 @@ func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, preview 
 		done.Output = c.output(digest.Sum(payload(&a.msg)), beginning(clean))
 		done.Reason = mendedNote(a.mended)
 	}
-	s.cfg.Store.CloseCallSoon(c.tc.ID, done)
+	s.cfg.Store.CloseCallAsync(c.tc.ID, done)
 	return nil, nil // the client has its answer
 }
 
@@ -54,7 +54,7 @@ func (s *session) recordRead(ctx context.Context, c *call, tool *policy.Tool) er
 	}
 	var err error
 	if s.cfg.Policy().Config().Audit.Reads == "relaxed" {
-		err = s.cfg.Store.OpenCallSoon(opened, events...)
+		err = s.cfg.Store.OpenCallAsync(opened, events...)
 	} else {
 		rec, cancel := durably(ctx)
 		defer cancel()
@@ -80,7 +80,7 @@ func (s *session) awaitRead(ctx context.Context, r *request, limit time.Duration
 // readEnding says what the client gets of a read.
 func (s *session) readEnding(c *call, tool *policy.Tool, output int, a answer) (frame, clean []byte, status audit.Status) {
 	var refused *jsonrpc.Refusal
-	w := word{Status: wordError}
+	w := reply{Status: replyError}
 	switch {
 	case a.err == nil:
 		status = audit.StatusOK

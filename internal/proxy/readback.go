@@ -45,7 +45,7 @@ func (r records) ReadTool(ctx context.Context, name string, args []byte) ([]byte
 			text = s.excerpt(result)
 		}
 		done.Output = c.output(digest.Sum(result), text)
-		s.cfg.Store.CloseCallSoon(c.tc.ID, done)
+		s.cfg.Store.CloseCallAsync(c.tc.ID, done)
 		return result, nil
 	}
 	if ctx.Err() != nil {
@@ -132,7 +132,7 @@ func (s *session) followOwn(ctx context.Context, c, of *call) (jsonrpc.Message, 
 // ownFailed ends a call of the guard's own that the server has, or should have,
 // answered.
 func ownFailed(reason string) *refusal {
-	return &refusal{status: audit.StatusError, word: word{Status: wordError, Reason: reason}}
+	return &refusal{status: audit.StatusError, word: reply{Status: replyError, Reason: reason}}
 }
 
 // admitOwn takes a call of the guard's own from its name to the policy's word.
@@ -157,7 +157,7 @@ func (s *session) admitOwn(ctx context.Context, c, of *call) (*policy.Tool, erro
 	if of.req.place.taken() && c.meter.server > 0 {
 		c.meter.server-- // the call that it is made for waits for it
 	}
-	_, _, verdict, err := s.judge(ctx, c, tool)
+	_, _, verdict, err := s.evaluate(ctx, c, tool)
 	if err != nil {
 		return nil, err
 	}

@@ -273,7 +273,7 @@ func TestRecordReadThatFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withRecords(t, func(p *peer, cab *cabinet) {
 				cab.read = c.read
-				w := p.wantWord(p.call(c.tool, `{"path":"a","content":"new"}`), wordDenied, guard.RulePreviewFailed)
+				w := p.wantWord(p.call(c.tool, `{"path":"a","content":"new"}`), replyDenied, guard.RulePreviewFailed)
 				if !strings.Contains(w.Reason, c.reason) || strings.Contains(w.Reason, "ignore") || w.Repair == "" {
 					t.Errorf("the agent reads %+v", w)
 				}
@@ -303,7 +303,7 @@ func TestRecordReadsCount(t *testing.T) {
 		id := p.call("scratch", `{"path":"a","content":"new"}`) // the limit allows one read
 		a := p.one(guard.Pending)
 		p.decide(a, true)
-		if w := p.wantWord(id, wordDenied, guard.RulePreviewFailed); !strings.Contains(w.Reason, "may be called 1 times") {
+		if w := p.wantWord(id, replyDenied, guard.RulePreviewFailed); !strings.Contains(w.Reason, "may be called 1 times") {
 			t.Errorf("the agent reads %+v", w)
 		}
 		p.wantCompleted("capped", audit.StatusOK, audit.StatusDenied)
@@ -325,9 +325,9 @@ func TestRecordReadsCount(t *testing.T) {
 	})
 }
 
-// TestARecordThatNobodyCanRead: where the server ends during the write nobody can
+// TestUnreadableRecord: where the server ends during the write nobody can
 // read the record back, and the alert says no more than that.
-func TestARecordThatNobodyCanRead(t *testing.T) {
+func TestUnreadableRecord(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(recordConfig)
 		c, p := newCabinet(), r.session("patient")
@@ -340,7 +340,7 @@ func TestARecordThatNobodyCanRead(t *testing.T) {
 		})
 		id := p.call("write", `{"path":"a","content":"new"}`)
 		p.decide(p.one(guard.Pending), true)
-		p.wantWord(id, wordUnknown, "")
+		p.wantWord(id, replyUnknown, "")
 		p.end()
 		a := r.one(guard.Unknown)
 		alerts, err := r.store.Alerts(false)
@@ -362,7 +362,7 @@ func TestRecordPathsDecide(t *testing.T) {
 		if m := p.answer(set("edit", "stage", "customer")); outcomeOf(&m) != guard.OutcomeOK {
 			t.Errorf("an allowed change was answered %s", m.Raw)
 		}
-		p.wantWord(set("edit", "owner", "eve"), wordDenied, "servers.files.tools.edit.effect.json.merge.paths.deny[0]")
+		p.wantWord(set("edit", "owner", "eve"), replyDenied, "servers.files.tools.edit.effect.json.merge.paths.deny[0]")
 		for i, name := range []string{"email", "other"} {
 			id := set("edit", name, "x")
 			a := p.one(guard.Pending)
@@ -370,11 +370,11 @@ func TestRecordPathsDecide(t *testing.T) {
 				t.Errorf("%d: tier %s", i, a.Tier)
 			}
 			p.decide(a, false)
-			p.wantWord(id, wordDenied, guard.RuleReviewer)
+			p.wantWord(id, replyDenied, guard.RuleReviewer)
 		}
 		id := set("blackbox", "stage", "lost")
 		p.decide(p.one(guard.Pending), false)
-		p.wantWord(id, wordDenied, guard.RuleReviewer)
+		p.wantWord(id, replyDenied, guard.RuleReviewer)
 	})
 }
 

@@ -32,7 +32,7 @@ type Recovery struct {
 
 type recovering struct {
 	intent guard.Intent
-	held   *Held
+	held   *Lock
 }
 
 // Recover locks the targets of every intent without a receipt, and reads those
@@ -48,7 +48,7 @@ func Recover(ctx context.Context, cfg RecoveryConfig) (*Recovery, error) {
 	}
 	r := &Recovery{cfg: cfg}
 	for _, in := range intents {
-		r.open = append(r.open, recovering{intent: in, held: cfg.Locks.Hold(in)})
+		r.open = append(r.open, recovering{intent: in, held: cfg.Locks.LockUnknown(in)})
 	}
 	r.sweep(ctx)
 	return r, nil

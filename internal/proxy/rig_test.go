@@ -67,7 +67,7 @@ type rig struct {
 	testing.TB
 	root   string
 	store  *store.Store
-	desk   *approval.Desk
+	desk   *approval.Approvals
 	locks  *Locks
 	meter  *Meter
 	policy atomic.Pointer[policy.Set]

@@ -207,7 +207,7 @@ func (s *session) holdOne(c *call) error {
 
 // lighten lets go of what can be read again from the call's bytes while it waits.
 // The store has what the reviewer reads.
-func (s *session) lighten(c *call, b *bound) {
+func (s *session) lighten(c *call, b *prepared) {
 	s.putAway(c)
 	c.resting = true
 	c.tc.Args, c.tc.ArgsCanonical, c.vars = nil, nil, nil

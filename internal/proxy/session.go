@@ -369,7 +369,7 @@ func (s *session) stopped(side jsonrpc.Side, method string, d guard.Decision) {
 	if side == jsonrpc.FromServer {
 		e.Reason = "sent by the server: " + d.Reason
 	}
-	s.cfg.Store.RecordSoon(e)
+	s.cfg.Store.RecordAsync(e)
 }
 
 // rawJSON encodes a value of the guard's own.

@@ -159,8 +159,8 @@ func (s *session) capTask(m jsonrpc.Message, at jsonrpc.Span, limit taskLimit) (
 const minTask = 4 << 10
 
 // heldBack is the guard's own word in place of a result that is too long.
-func heldBack(l taskLimit, size int) word {
-	return word{Status: wordError, Rule: ruleOutput,
+func heldBack(l taskLimit, size int) reply {
+	return reply{Status: replyError, Rule: ruleOutput,
 		Reason: fmt.Sprintf("The task has gone on; only its result is held back. The result of %s has %d bytes; the policy lets %d through.", l.tool, size, l.output),
 		Repair: repairOutput}
 }

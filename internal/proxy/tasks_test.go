@@ -149,7 +149,7 @@ func TestAModernTaskWhoseToolFailed(t *testing.T) {
 	})
 }
 
-func TestTheOldestTaskIsForgottenFirst(t *testing.T) {
+func TestOldestTaskIsDroppedFirst(t *testing.T) {
 	var table taskTable
 	for i := range maxTasks + 1 {
 		table.add(fmt.Sprint(i), taskLimit{output: 10})

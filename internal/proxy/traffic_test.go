@@ -91,7 +91,7 @@ func TestPromise1_FramesWithTwoMeaningsAreRefused(t *testing.T) {
 	})
 }
 
-func TestARefusedAnswerOfTheServer(t *testing.T) {
+func TestRefusedServerAnswer(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
@@ -107,9 +107,9 @@ func TestARefusedAnswerOfTheServer(t *testing.T) {
 		if got := p.frame(); !strings.HasPrefix(got, `{"jsonrpc":"2.0","id":"x","error"`) {
 			t.Errorf("got %s", got)
 		}
-		p.wantWord(p.call("look", `{}`), wordError, "")
+		p.wantWord(p.call("look", `{}`), replyError, "")
 		// A write whose answer cannot be read is settled by what it did.
-		p.wantWord(p.write("scratch", "a.txt", "new\n"), wordUnknown, "")
+		p.wantWord(p.write("scratch", "a.txt", "new\n"), replyUnknown, "")
 		synctest.Wait()
 		if open, _ := r.store.OpenIntents(); len(open) != 0 {
 			t.Errorf("%d intents are open", len(open))
@@ -188,7 +188,7 @@ func TestTextInPlaceOfANumber(t *testing.T) {
 			return true
 		})
 		id = p.call("look", `{}`)
-		if w := p.wantWord(id, wordError, ""); w.Reason != fmt.Sprintf(`the server did not answer within 30s (it sent an answer to the id "call-%d", which no open request has)`, id) {
+		if w := p.wantWord(id, replyError, ""); w.Reason != fmt.Sprintf(`the server did not answer within 30s (it sent an answer to the id "call-%d", which no open request has)`, id) {
 			t.Errorf("got %q", w.Reason)
 		}
 	})
@@ -296,11 +296,11 @@ func TestInputRequestsFollowTheMethodPolicy(t *testing.T) {
 			f.send(`{"jsonrpc":"2.0","id":%s,"result":{"resultType":"input_required","inputRequests":{"q":{"method":"sampling/createMessage","params":{}}}}}`, m.ID.Raw())
 			return true
 		})
-		p.wantWord(p.call("look", `{}`), wordError, guard.RuleMethod)
+		p.wantWord(p.call("look", `{}`), replyError, guard.RuleMethod)
 	})
 }
 
-func TestTheGuardListsByItself(t *testing.T) {
+func TestGuardListsToolsByItself(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -320,7 +320,7 @@ func TestTheGuardListsByItself(t *testing.T) {
 		p.next = 1
 		p.wantDid(p.call("look", `{}`), "look") // it need not ask again
 		// An id of the guard's own is not the client's to answer or to guess.
-		p.wantWord(p.call("write", `{}`), wordDenied, guard.RuleUnlisted) // it is not listed
+		p.wantWord(p.call("write", `{}`), replyDenied, guard.RuleUnlisted) // it is not listed
 		if n := len(p.server.received("tools/list")); n != 2 {
 			t.Errorf("the guard listed %d times", n)
 		}
@@ -361,7 +361,7 @@ func TestPromise1_AnAmbiguousListIsNotPassedOn(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 		p.next = 1
-		p.wantWord(p.call("look", `{}`), wordDenied, guard.RuleUnlisted)
+		p.wantWord(p.call("look", `{}`), replyDenied, guard.RuleUnlisted)
 	})
 }
 

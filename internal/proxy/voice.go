@@ -204,7 +204,7 @@ func (o *ownFields) add(name, text string) {
 
 func ownStatus(text string) bool {
 	switch text {
-	case wordBlocked, wordDenied, wordLapsed, wordStale, wordSuperseded, wordExpired, wordCancelled, wordUnknown, wordError:
+	case replyBlocked, replyDenied, replyLapsed, replyStale, replySuperseded, replyExpired, replyCancelled, replyUnknown, replyError:
 		return true
 	}
 	return false
@@ -214,9 +214,9 @@ func ownStatus(text string) bool {
 // that others use, too, a reason alone makes none.
 func (o *ownFields) answer() bool {
 	switch o.status {
-	case wordBlocked, wordDenied, wordLapsed, wordStale, wordSuperseded:
+	case replyBlocked, replyDenied, replyLapsed, replyStale, replySuperseded:
 		return o.fields > 0 || o.reason
-	case wordExpired, wordCancelled, wordUnknown, wordError:
+	case replyExpired, replyCancelled, replyUnknown, replyError:
 		return o.fields > 0
 	}
 	return false
@@ -224,7 +224,7 @@ func (o *ownFields) answer() bool {
 
 // ownWords begin the sentences that the guard writes itself, in lower case.
 // Clients put words of their own before them.
-var ownWords = []string{"mcpguard:", "mcpguard refused", "mcpguard could not", "mcpguard did not", "waiting for approval appr_", wordBlocked}
+var ownWords = []string{"mcpguard:", "mcpguard refused", "mcpguard could not", "mcpguard did not", "waiting for approval appr_", replyBlocked}
 
 // ownForm reports whether a text, or a part of it, is in the form of the guard's
 // own answers.

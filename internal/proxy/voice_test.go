@@ -122,7 +122,7 @@ func TestToolsKeepTheirText(t *testing.T) {
 // TestGuardsOwnAnswersStay holds that the guard's own word about a task that is
 // too long is not taken for a server's.
 func TestGuardsOwnAnswersStay(t *testing.T) {
-	for _, w := range []word{{Status: wordBlocked, ApprovalID: "appr_1"}, {Status: wordDenied, Reason: "r"}, {Status: wordError, Rule: ruleOutput, Repair: "r"}, {Status: wordStale, Rule: "r"}, {Status: wordUnknown, Repair: "r"}} {
+	for _, w := range []reply{{Status: replyBlocked, ApprovalID: "appr_1"}, {Status: replyDenied, Reason: "r"}, {Status: replyError, Rule: ruleOutput, Repair: "r"}, {Status: replyStale, Rule: "r"}, {Status: replyUnknown, Repair: "r"}} {
 		text, err := json.Marshal(w)
 		if err != nil || !ownForm(string(text)) {
 			t.Errorf("%s is not known as an answer of the guard's, %v", text, err)

@@ -435,7 +435,7 @@ func (s *Store) refuseNow(id guard.ApprovalID, to guard.Status, w guard.Signoff,
 	}
 	s.mem.refused[id] = a
 	s.mu.Unlock()
-	err = s.soon(func(b *batch) error {
+	err = s.async(func(b *batch) error {
 		b.then(func(m *memory) { delete(m.refused, id) })
 		_, _, err := run(b)
 		return err

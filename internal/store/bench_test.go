@@ -53,10 +53,10 @@ func BenchmarkRecord16(b *testing.B) {
 	})
 }
 
-func BenchmarkRecordSoon(b *testing.B) {
+func BenchmarkRecordAsync(b *testing.B) {
 	s := open(b, options(b))
 	for b.Loop() {
-		s.RecordSoon(benchEvent(s))
+		s.RecordAsync(benchEvent(s))
 	}
 }
 
@@ -70,7 +70,7 @@ func BenchmarkStrictRead(b *testing.B) {
 		if err := s.OpenCall(ctx, callOf(c), audit.Requested(c, c.RequestedAt), audit.ForCall(audit.ToolCallAuthorized, c, c.RequestedAt)); err != nil {
 			b.Fatal(err)
 		}
-		s.CloseCallSoon(c.ID, audit.Completed(c, audit.StatusOK, c.RequestedAt))
+		s.CloseCallAsync(c.ID, audit.Completed(c, audit.StatusOK, c.RequestedAt))
 	}
 }
 
@@ -124,7 +124,7 @@ func BenchmarkApprovalFull(b *testing.B) {
 func BenchmarkVerify(b *testing.B) {
 	s := open(b, options(b))
 	for range 20_000 {
-		s.RecordSoon(benchEvent(s))
+		s.RecordAsync(benchEvent(s))
 	}
 	if err := s.Record(ctx, benchEvent(s)); err != nil {
 		b.Fatal(err)
@@ -149,7 +149,7 @@ func benchOpen(b *testing.B, before func(path string)) {
 	o := options(b)
 	s := must(Open(o))(b)
 	for range 100_000 {
-		s.RecordSoon(benchEvent(s))
+		s.RecordAsync(benchEvent(s))
 	}
 	if err := s.Close(); err != nil {
 		b.Fatal(err)

@@ -151,9 +151,9 @@ func (s *Store) OpenCall(_ context.Context, c Call, events ...audit.Event) error
 	return limit
 }
 
-// OpenCallSoon is OpenCall for calls whose record may follow within 50 ms. The
+// OpenCallAsync is OpenCall for calls whose record may follow within 50 ms. The
 // limit is checked at once.
-func (s *Store) OpenCallSoon(c Call, events ...audit.Event) error {
+func (s *Store) OpenCallAsync(c Call, events ...audit.Event) error {
 	var list encoded
 	for _, e := range events {
 		list = append(list, s.mustEncode(e))
@@ -162,7 +162,7 @@ func (s *Store) OpenCallSoon(c Call, events ...audit.Event) error {
 	if err != nil {
 		return fmt.Errorf("opening a call: %w", err)
 	}
-	if err := s.soon(s.logged("opening a call", run)); err != nil {
+	if err := s.async(s.logged("opening a call", run)); err != nil {
 		return fmt.Errorf("opening a call: %w", err)
 	}
 	return limit
@@ -231,10 +231,10 @@ func (s *Store) CloseCall(_ context.Context, id guard.CallID, completed audit.Ev
 	return s.do("closing a call", func(b *batch) error { return b.closeCall(id, completed, false) })
 }
 
-// CloseCallSoon is CloseCall for a call whose record may follow within 50 ms.
-func (s *Store) CloseCallSoon(id guard.CallID, completed audit.Event) {
+// CloseCallAsync is CloseCall for a call whose record may follow within 50 ms.
+func (s *Store) CloseCallAsync(id guard.CallID, completed audit.Event) {
 	completed = s.complete(completed)
-	err := s.soon(s.logged("closing a call", func(b *batch) error { return b.closeCall(id, completed, false) }))
+	err := s.async(s.logged("closing a call", func(b *batch) error { return b.closeCall(id, completed, false) }))
 	if err != nil {
 		s.log.Error("a call ended after the store was closed", "call", id, "error", err)
 	}

@@ -8,10 +8,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestACountWhileARunEnds: whoever looks up for the first time how often a tool
+// TestCountWhileARunEnds: whoever looks up for the first time how often a tool
 // was called waits for the writer, and the writer, which closes the last session
 // of another run in that moment, must not wait for whoever counts.
-func TestACountWhileARunEnds(t *testing.T) {
+func TestCountWhileARunEnds(t *testing.T) {
 	o := options(t)
 	o.WriteTimeout = 5 * time.Second // how long they would wait for each other
 	armed, stalled, goOn := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
@@ -50,9 +50,9 @@ func TestACountWhileARunEnds(t *testing.T) {
 	}
 }
 
-// TestACountThatIsForgottenMeanwhile: what was read before a run was forgotten
+// TestCountDroppedMeanwhile: what was read before a run was forgotten
 // does not stand for what the file has by then.
-func TestACountThatIsForgottenMeanwhile(t *testing.T) {
+func TestCountDroppedMeanwhile(t *testing.T) {
 	var c counters
 	k := counterKey{tenant: "t", run: "run_1", server: "s", tool: "w"}
 	reads := 0

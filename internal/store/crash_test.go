@@ -133,7 +133,7 @@ func crashStep(t *testing.T, s *Store, v guard.Session, n string, kind int, ack 
 		t.Error(err)
 	}
 	ack("event", e.EventID)
-	s.RecordSoon(note(1))
+	s.RecordAsync(note(1))
 	a := pending(t, s, v, n)
 	ack("pending", a.ID)
 	if kind == 0 {

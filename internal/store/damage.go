@@ -132,7 +132,7 @@ func (s *Store) startCheck(pin *bolt.Tx) {
 		c.found.Store(&found)
 		s.log.Error("the database is damaged", "where", damageText(found))
 		// Queued, not waited for: Close waits for this goroutine.
-		err = s.soon(s.logged("raising an alert", func(b *batch) error {
+		err = s.async(s.logged("raising an alert", func(b *batch) error {
 			_, err := b.raise(damageAlert(s.path, found))
 			return err
 		}))

@@ -223,7 +223,7 @@ func TestLimitOfCallsPerRun(t *testing.T) {
 		c := callOf(toolCall(v))
 		c.Limit = 5
 		if soon {
-			return s.OpenCallSoon(c)
+			return s.OpenCallAsync(c)
 		}
 		return s.OpenCall(ctx, c)
 	}

@@ -26,7 +26,7 @@ func filled(t *testing.T) Options {
 		t.Fatal(err)
 	}
 	for i := range records {
-		s.RecordSoon(note(i))
+		s.RecordAsync(note(i))
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -278,7 +278,7 @@ func TestEventsAndExport(t *testing.T) {
 	v := session(t, s)
 	a := pending(t, s, v, "x")
 	for i := range 1200 {
-		s.RecordSoon(note(i))
+		s.RecordAsync(note(i))
 	}
 	must(s.Decide(ctx, a.ID, no(a)))(t)
 	last := s.Size() - 1
@@ -332,7 +332,7 @@ func TestVerifyWhileItGrows(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				s.RecordSoon(note(i))
+				s.RecordAsync(note(i))
 			}
 		}
 	}()

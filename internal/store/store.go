@@ -33,7 +33,7 @@ type Store struct {
 	written       chan struct{} // closed when the writer has ended
 	indeterminate atomic.Bool
 	cause         atomic.Pointer[error] // of the last failed write
-	doubt         *doubt                // of the writer alone
+	doubt         *uncertainBatch       // of the writer alone
 
 	dbMu sync.RWMutex // held for reading by each View, for writing while the file is opened again
 	db   *database    // nil while it could not be opened again
@@ -464,14 +464,14 @@ func (s *Store) Record(_ context.Context, events ...audit.Event) error {
 	})
 }
 
-// RecordSoon appends events to the audit log within 50 ms. It drops none: it
+// RecordAsync appends events to the audit log within 50 ms. It drops none: it
 // blocks while too many wait.
-func (s *Store) RecordSoon(events ...audit.Event) {
+func (s *Store) RecordAsync(events ...audit.Event) {
 	var list encoded
 	for _, e := range events {
 		list = append(list, s.mustEncode(e))
 	}
-	err := s.soon(func(b *batch) error {
+	err := s.async(func(b *batch) error {
 		_, err := b.append(list...)
 		return err
 	})

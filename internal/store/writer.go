@@ -64,9 +64,9 @@ func ask[T any](s *Store, what string, fn func(*batch) (v T, late, err error)) (
 	return v, nil
 }
 
-// soon queues an operation that becomes durable within 50 ms. It blocks while
+// async queues an operation that becomes durable within 50 ms. It blocks while
 // too many wait, and drops nothing.
-func (s *Store) soon(run func(*batch) error) error {
+func (s *Store) async(run func(*batch) error) error {
 	return s.queue.push(&op{run: run, soon: true, done: make(chan struct{})})
 }
 
@@ -412,7 +412,7 @@ func (s *Store) failed(ops []*op, results []error, seq uint64, cause error) {
 			kept = append(kept, o)
 		}
 	}
-	s.doubt = &doubt{seq: seq, ops: kept, cause: cause}
+	s.doubt = &uncertainBatch{seq: seq, ops: kept, cause: cause}
 	s.settle()
 	committed, err := s.reload()
 	for i, o := range ops {
@@ -456,8 +456,8 @@ func (s *Store) settle() {
 	s.unread.Store(false)
 }
 
-// doubt is a batch that may or may not be in the journal.
-type doubt struct {
+// uncertainBatch is a batch that may or may not be in the journal.
+type uncertainBatch struct {
 	seq   uint64
 	ops   []*op // relaxed ones, to be run again if it is not
 	cause error

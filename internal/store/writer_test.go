@@ -64,7 +64,7 @@ func stalled(t *testing.T, o Options) (s *Store, gate chan struct{}, commits *at
 		return nil
 	}
 	s = open(t, o)
-	s.RecordSoon(note(0))
+	s.RecordAsync(note(0))
 	<-entered
 	return s, gate, commits
 }
@@ -232,7 +232,7 @@ func TestPromise4_Indeterminate(t *testing.T) {
 	if _, err := s.Decide(ctx, guard.NewApprovalID(), no(b)); !errors.Is(err, ErrNotFound) {
 		t.Errorf("denying what is not there: %v", err)
 	}
-	s.RecordSoon(note(3))
+	s.RecordAsync(note(3))
 
 	f.set(PointBeforeCommit, nil)
 	f.set(PointRecover, nil)
@@ -280,8 +280,8 @@ func TestRelaxedRecordsOfAFailedCommit(t *testing.T) {
 			if late { // the state can be read again only later
 				f.set(PointRecover, errDisk)
 			}
-			s.RecordSoon(note(1))
-			s.RecordSoon(note(2))
+			s.RecordAsync(note(1))
+			s.RecordAsync(note(2))
 			err := s.Record(ctx, note(3))
 			if late != errors.Is(err, ErrIndeterminate) {
 				t.Errorf("%s %v: %v", p, late, err)
@@ -309,7 +309,7 @@ func TestRelaxedRecordsOfAFailedCommit(t *testing.T) {
 	}
 }
 
-func TestRecordSoonIsSoon(t *testing.T) {
+func TestRecordAsyncIsPrompt(t *testing.T) {
 	o := options(t)
 	written := make(chan struct{}, 10)
 	o.Hook = func(p Point) error {
@@ -321,14 +321,14 @@ func TestRecordSoonIsSoon(t *testing.T) {
 	s := open(t, o)
 	for range 3 {
 		start := time.Now()
-		s.RecordSoon(note(1))
+		s.RecordAsync(note(1))
 		<-written
 		if d := time.Since(start); d > 50*time.Millisecond {
 			t.Logf("a relaxed record took %v", d) // a busy machine may take longer; the benchmark says what is usual
 		}
 	}
 	// A durable record takes along what is relaxed and keeps the order.
-	s.RecordSoon(note(2))
+	s.RecordAsync(note(2))
 	if err := s.Record(ctx, note(3)); err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +337,7 @@ func TestRecordSoonIsSoon(t *testing.T) {
 	}
 }
 
-func TestRecordSoonDropsNothing(t *testing.T) {
+func TestRecordAsyncDropsNothing(t *testing.T) {
 	o := options(t)
 	s := open(t, o)
 	const n = 3 * maxSoon
@@ -345,7 +345,7 @@ func TestRecordSoonDropsNothing(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for i := range n / 4 {
-				s.RecordSoon(note(i))
+				s.RecordAsync(note(i))
 			}
 		})
 	}
@@ -354,7 +354,7 @@ func TestRecordSoonDropsNothing(t *testing.T) {
 	if s.Size() != n {
 		t.Errorf("%d records, want %d", s.Size(), n)
 	}
-	s.RecordSoon(audit.Event{Event: "nonsense", CallID: "call_1"})
+	s.RecordAsync(audit.Event{Event: "nonsense", CallID: "call_1"})
 	if err := s.Record(ctx, audit.Event{Event: "nonsense"}); err == nil {
 		t.Error("an event of no type was recorded")
 	}
@@ -460,10 +460,10 @@ func TestAfterClose(t *testing.T) {
 	if _, err := s.Approval("appr_1"); !errors.Is(err, ErrShut) {
 		t.Errorf("reading: %v", err)
 	}
-	if err := s.OpenCallSoon(callOf(toolCall(v))); !errors.Is(err, ErrShut) {
+	if err := s.OpenCallAsync(callOf(toolCall(v))); !errors.Is(err, ErrShut) {
 		t.Errorf("a relaxed call: %v", err)
 	}
-	s.RecordSoon(note(1)) // only logged
+	s.RecordAsync(note(1)) // only logged
 }
 
 // TestNoBytesEscape changes the file after values were read: they must stay.

@@ -18,7 +18,7 @@ type API interface {
 	// What is shown and decided.
 	List(ctx context.Context, f client.Filter) (client.Page, error)
 	GetBrief(ctx context.Context, ref string) (client.Detail, error)
-	Decide(ctx context.Context, id string, w client.Word) (client.Detail, error)
+	Decide(ctx context.Context, id string, w client.DecisionRequest) (client.Detail, error)
 	Undo(ctx context.Context, id string) (client.Detail, error)
 
 	// Switches pause calls and resume them.

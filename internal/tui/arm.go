@@ -29,8 +29,8 @@ type subject struct {
 	epoch      int
 }
 
-// arming is when the present subject was painted first.
-type arming struct {
+// inputGuard is when the present subject was painted first.
+type inputGuard struct {
 	on    subject
 	since time.Time
 	epoch int
@@ -38,7 +38,7 @@ type arming struct {
 }
 
 // paint notes what a frame shows; View alone calls it.
-func (a *arming) paint(s subject, now time.Time) {
+func (a *inputGuard) paint(s subject, now time.Time) {
 	s.epoch = a.epoch
 	if s == a.on {
 		return
@@ -47,13 +47,13 @@ func (a *arming) paint(s subject, now time.Time) {
 }
 
 // nothing notes that a frame shows nothing that could be decided.
-func (a *arming) nothing() { a.on = subject{} }
+func (a *inputGuard) nothing() { a.on = subject{} }
 
 // rearm starts the moment again, for whatever is on the screen.
-func (a *arming) rearm() { a.epoch++ }
+func (a *inputGuard) rearm() { a.epoch++ }
 
 // left is how long the subject has to stand before it may be decided.
-func (a *arming) left(now time.Time, tier string) time.Duration {
+func (a *inputGuard) left(now time.Time, tier string) time.Duration {
 	need := armAfterHigh
 	switch short(tier) {
 	case "T0", "T1", "T2":
@@ -68,9 +68,9 @@ func (a *arming) left(now time.Time, tier string) time.Duration {
 // readyIn says how long a key is still refused.
 func readyIn(d time.Duration) string { return fmt.Sprintf("ready in %.1f s", max(0.1, d.Seconds())) }
 
-// keepArming asks for another look while the item on the screen is not armed,
+// keepInputGuard asks for another look while the item on the screen is not armed,
 // so that the key line can say when it is.
-func (m *Model) keepArming() tea.Cmd {
+func (m *Model) keepInputGuard() tea.Cmd {
 	if m.arm.wait || m.screen != nil || m.item == nil || !m.item.decidable() {
 		return nil
 	}
@@ -89,9 +89,9 @@ func short(tier string) string {
 	return "NEVER"
 }
 
-// pressing tells a press of a key from a key that is held down and from text
+// keyPresses tells a press of a key from a key that is held down and from text
 // that a terminal without brackets pastes.
-type pressing struct {
+type keyPresses struct {
 	last    string
 	at      time.Time            // of the last key
 	keys    map[string]time.Time // when each deciding key came last
@@ -109,7 +109,7 @@ const (
 )
 
 // note takes a key in and says why it may not decide; empty where it may.
-func (p *pressing) note(k tea.KeyPressMsg, now time.Time) string {
+func (p *keyPresses) note(k tea.KeyPressMsg, now time.Time) string {
 	s := k.String()
 	if p.keys == nil {
 		p.keys = map[string]time.Time{}

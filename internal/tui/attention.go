@@ -42,7 +42,7 @@ func newAttention(environ []string) attention {
 }
 
 // arrived rings for something new.
-func (a *attention) arrived(c census, now time.Time) tea.Cmd {
+func (a *attention) arrived(c waitingCounts, now time.Time) tea.Cmd {
 	if !a.blurred || !a.last.IsZero() && now.Sub(a.last) < quiet {
 		return nil
 	}
@@ -51,7 +51,7 @@ func (a *attention) arrived(c census, now time.Time) tea.Cmd {
 }
 
 // sequence is the bell and the notification for what waits.
-func (a *attention) sequence(c census) string {
+func (a *attention) sequence(c waitingCounts) string {
 	text := summary(c)
 	var osc string
 	switch a.kind {
@@ -69,7 +69,7 @@ func (a *attention) sequence(c census) string {
 }
 
 // summary says what waits in counts and tiers.
-func summary(c census) string {
+func summary(c waitingCounts) string {
 	if c.total == 0 {
 		return "nothing waiting"
 	}
@@ -87,7 +87,7 @@ func summary(c census) string {
 }
 
 // title is the window's title.
-func title(c census, live bool) string {
+func title(c waitingCounts, live bool) string {
 	if !live {
 		return "mcpguard: no daemon"
 	}

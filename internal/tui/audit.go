@@ -50,7 +50,7 @@ func (r record) text() string {
 
 // auditScreen is the audit log, the newest first.
 type auditScreen struct {
-	sieve[record]
+	filteredList[record]
 	next int64 // where older ones begin
 }
 
@@ -68,7 +68,7 @@ var auditKinds = []struct {
 }
 
 func (a *auditScreen) ask(m *Model) tea.Cmd {
-	return m.call.audit(a.sieve.ask(), a.filter(0))
+	return m.call.audit(a.filteredList.ask(), a.filter(0))
 }
 
 func (a *auditScreen) filter(from int64) client.AuditFilter {
@@ -80,7 +80,7 @@ func (a *auditScreen) take(msg auditMsg) {
 	for _, r := range msg.records.Records {
 		page = append(page, readRecord(r))
 	}
-	if a.sieve.take(msg.gen, page, msg.more, msg.err, record.text) {
+	if a.filteredList.take(msg.gen, page, msg.more, msg.err, record.text) {
 		a.next, a.older = msg.records.Next, msg.records.Next > 0
 	}
 }
@@ -129,7 +129,7 @@ func (a *auditScreen) press(m *Model, k pressMsg) tea.Cmd {
 func (a *auditScreen) keys(m *Model) []hint { return a.hints(m) }
 
 func (a *auditScreen) draw(m *Model, w, h int) []string {
-	return sieveRows(m, &a.sieve, auditKinds[a.kind].name, m.recordRow, w, h)
+	return filteredRows(m, &a.filteredList, auditKinds[a.kind].name, m.recordRow, w, h)
 }
 
 // recordRow is one record of the log.

@@ -63,7 +63,7 @@ func (m *Model) toggleMark() tea.Cmd {
 	}
 	if why != "" {
 		m.refuse("not marked: %s", why)
-		return m.keepArming()
+		return m.keepInputGuard()
 	}
 	q.marked[it.id] = mark{m.arm.on.digest, shape(it.detail)}
 	m.queue.move(1)
@@ -106,7 +106,7 @@ func (m *Model) decideMarked(word, hasty string) tea.Cmd {
 		d.steps = []step{stepCount, stepReason, stepConfirm}
 	}
 	m.open(d)
-	return m.keepArming()
+	return m.keepInputGuard()
 }
 
 // batchRoom is how many members a batch may have to be shown in full.
@@ -146,7 +146,7 @@ func (m *Model) sendBatch() tea.Cmd {
 	cmds := []tea.Cmd{m.call.saveReasons(m.cfg.ReasonsFile, m.reasons.snapshot())}
 	m.reasons.remember(d.tool, d.word, d.reason)
 	for _, s := range d.batch {
-		cmds = append(cmds, m.call.decide(s.id, client.Word{Decision: d.word, Digest: s.digest, Reason: d.reason}, true))
+		cmds = append(cmds, m.call.decide(s.id, client.DecisionRequest{Decision: d.word, Digest: s.digest, Reason: d.reason}, true))
 		delete(m.queue.marked, s.id)
 	}
 	m.batch = batchResult{word: d.word, n: len(d.batch)}

@@ -130,7 +130,7 @@ func (c caller) between(old, fresh string) tea.Cmd {
 
 // decide says one word about one digest. An approval is not said where the
 // daemon's log is not the one that was seen before.
-func (c caller) decide(id string, w client.Word, batch bool) tea.Cmd {
+func (c caller) decide(id string, w client.DecisionRequest, batch bool) tea.Cmd {
 	return c.ask(func(ctx context.Context) tea.Msg {
 		msg := decidedMsg{id: id, digest: w.Digest, word: w.Decision, batch: batch}
 		if w.Decision != client.Deny && c.vouch != nil {

@@ -130,7 +130,7 @@ func (m *Model) decide(word string, hasty string) tea.Cmd {
 	}
 	if why := m.refusal(word); why != "" {
 		m.refuse("%s", why)
-		return m.keepArming()
+		return m.keepInputGuard()
 	}
 	it := m.item
 	d := &dialog{word: word, target: m.arm.on, row: it.row, tool: it.row.Server + "/" + it.row.Tool, after: armAfter}
@@ -154,7 +154,7 @@ func (m *Model) decide(word string, hasty string) tea.Cmd {
 		}
 	}
 	m.open(d)
-	return m.keepArming()
+	return m.keepInputGuard()
 }
 
 // open shows a dialog.
@@ -328,7 +328,7 @@ func (m *Model) forward(hasty string) tea.Cmd {
 	d.why = ""
 	if d.left(m.now()) > 0 {
 		d.why = readyIn(d.left(m.now()))
-		return m.keepArming()
+		return m.keepInputGuard()
 	}
 	text := strings.TrimSpace(d.input.value())
 	switch d.step {
@@ -358,7 +358,7 @@ func (m *Model) forward(hasty string) tea.Cmd {
 	for i, s := range d.steps {
 		if s == d.step && i < len(d.steps)-1 {
 			d.enter(d.steps[i+1])
-			return m.keepArming()
+			return m.keepInputGuard()
 		}
 	}
 	if hasty != "" {
@@ -387,7 +387,7 @@ func (m *Model) send() tea.Cmd {
 	}
 	if why := m.refusal(d.word); why != "" {
 		d.why = why
-		return m.keepArming()
+		return m.keepInputGuard()
 	}
 	// fail closed: the digest on the screen at this moment has to be the one
 	// that the dialog was opened for, whatever happened in between.
@@ -402,7 +402,7 @@ func (m *Model) send() tea.Cmd {
 	d.sent = true
 	m.reasons.remember(d.tool, d.word, d.reason)
 	return tea.Batch(
-		m.call.decide(d.target.id, client.Word{Decision: d.word, Digest: d.target.digest, Reason: reason}, false),
+		m.call.decide(d.target.id, client.DecisionRequest{Decision: d.word, Digest: d.target.digest, Reason: reason}, false),
 		m.call.saveReasons(m.cfg.ReasonsFile, m.reasons.snapshot()))
 }
 

@@ -45,7 +45,7 @@ type fakeDaemon struct {
 
 type said struct {
 	id string
-	client.Word
+	client.DecisionRequest
 }
 
 func newFake() *fakeDaemon {
@@ -117,7 +117,7 @@ func (f *fakeDaemon) GetBrief(ctx context.Context, ref string) (client.Detail, e
 	return client.Detail{}, &client.Problem{Status: 404, Code: client.CodeNotFound, Detail: "there is no such approval"}
 }
 
-func (f *fakeDaemon) Decide(ctx context.Context, id string, w client.Word) (client.Detail, error) {
+func (f *fakeDaemon) Decide(ctx context.Context, id string, w client.DecisionRequest) (client.Detail, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.words = append(f.words, said{id, w})

@@ -12,7 +12,7 @@ import (
 
 // historyScreen is the approvals that there were, the newest first.
 type historyScreen struct {
-	sieve[client.Approval]
+	filteredList[client.Approval]
 	next string // where older ones begin
 }
 
@@ -31,7 +31,7 @@ var historyKinds = []struct {
 }
 
 func (h *historyScreen) ask(m *Model) tea.Cmd {
-	return m.call.history(h.sieve.ask(), h.filter(""))
+	return m.call.history(h.filteredList.ask(), h.filter(""))
 }
 
 func (h *historyScreen) filter(after string) client.Filter {
@@ -39,7 +39,7 @@ func (h *historyScreen) filter(after string) client.Filter {
 }
 
 func (h *historyScreen) take(msg historyMsg) {
-	if h.sieve.take(msg.gen, msg.page.Approvals, msg.more, msg.err, pastWords) {
+	if h.filteredList.take(msg.gen, msg.page.Approvals, msg.more, msg.err, pastWords) {
 		h.next, h.older = msg.page.Next, msg.page.Next != ""
 	}
 }
@@ -94,7 +94,7 @@ func (h *historyScreen) keys(m *Model) []hint {
 }
 
 func (h *historyScreen) draw(m *Model, w, rows int) []string {
-	return sieveRows(m, &h.sieve, historyKinds[h.kind].name, m.pastRow, w, rows)
+	return filteredRows(m, &h.filteredList, historyKinds[h.kind].name, m.pastRow, w, rows)
 }
 
 // pastRow is one approval of the history.

@@ -49,9 +49,9 @@ type Model struct {
 	item   *item // under the cursor; nil where nothing is
 	items  itemCache
 	pane   paneState
-	arm    arming
+	arm    inputGuard
 	dialog *dialog // open reason line; nil while browsing
-	press  pressing
+	press  keyPresses
 	calm   calm
 	batch  batchResult
 	notice notice

@@ -93,7 +93,7 @@ func TestRemappedKeyDecidesAndHelpSaysSo(t *testing.T) {
 }
 
 func TestAttention(t *testing.T) {
-	c := census{total: 3, tiers: [6]int{0, 2, 0, 1}}
+	c := waitingCounts{total: 3, tiers: [6]int{0, 2, 0, 1}}
 	for _, k := range []struct {
 		environ []string
 		want    string

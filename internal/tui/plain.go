@@ -343,7 +343,7 @@ func (p *plain) decide(ctx context.Context, word, ref string) error {
 			return fmt.Errorf("nothing can be approved: %w", err)
 		}
 	}
-	after, err := p.cfg.API.Decide(ctx, d.ID, client.Word{Decision: word, Digest: d.Digest, Reason: reason})
+	after, err := p.cfg.API.Decide(ctx, d.ID, client.DecisionRequest{Decision: word, Digest: d.Digest, Reason: reason})
 	if err != nil {
 		delete(p.read, d.ID)
 		return fmt.Errorf("the decision was not recorded: %w", err)

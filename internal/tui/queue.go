@@ -44,7 +44,7 @@ type queue struct {
 	top    int
 	marked map[string]mark // by id
 	ready  bool            // read once
-	count  census
+	count  waitingCounts
 	stale  bool // count is
 }
 
@@ -268,18 +268,18 @@ func (q *queue) window(h int) (from, to int) {
 	return q.top, min(len(q.rows), q.top+h)
 }
 
-// census counts what waits: by tier, and when the next time runs out.
-type census struct {
+// waitingCounts counts what waits: by tier, and when the next time runs out.
+type waitingCounts struct {
 	total int
 	tiers [6]int // T0 to T4, then the rest
 	next  time.Time
 }
 
-func (q *queue) census(now time.Time) census {
+func (q *queue) waitingCounts(now time.Time) waitingCounts {
 	if !q.stale && (q.count.total == 0 || now.Before(q.count.next)) {
 		return q.count // nothing came, changed or ran out since
 	}
-	var c census
+	var c waitingCounts
 	for _, e := range q.all {
 		if !e.waits(now) {
 			continue

@@ -121,7 +121,7 @@ func (m *Model) statusRow() string {
 
 func (m *Model) statusParts() []part {
 	now := m.now()
-	c := m.queue.census(now)
+	c := m.queue.waitingCounts(now)
 	parts := []part{{row: row{{m.th.Title, m.pen.text("mcpguard")}, m.gap(1)}, matters: 1}}
 	add := func(matters int, st theme.Style, format string, args ...any) {
 		parts = append(parts, part{row: row{{st, m.pen.say(format, args...)}}, matters: matters})

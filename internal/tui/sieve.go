@@ -7,9 +7,9 @@ import (
 	tea "charm.land/bubbletea/v2"
 )
 
-// sieve is a list of what was read page by page, the newest first, with a
+// filteredList is a list of what was read page by page, the newest first, with a
 // filter by kind, which the daemon applies, and one by text, applied here.
-type sieve[T any] struct {
+type filteredList[T any] struct {
 	list
 	gen     int // of the question that is waited for
 	all     []T
@@ -25,7 +25,7 @@ type sieve[T any] struct {
 const pageSize = 100
 
 // ask begins a new reading and returns its number.
-func (s *sieve[T]) ask() int {
+func (s *filteredList[T]) ask() int {
 	s.gen++
 	s.loading = true
 	return s.gen
@@ -33,7 +33,7 @@ func (s *sieve[T]) ask() int {
 
 // take takes a page in and reports whether it was waited for. words are what
 // the filter looks at, in lower case.
-func (s *sieve[T]) take(gen int, page []T, behind bool, err error, words func(T) string) bool {
+func (s *filteredList[T]) take(gen int, page []T, behind bool, err error, words func(T) string) bool {
 	if gen != s.gen {
 		return false
 	}
@@ -51,7 +51,7 @@ func (s *sieve[T]) take(gen int, page []T, behind bool, err error, words func(T)
 }
 
 // sift applies the text filter.
-func (s *sieve[T]) sift(words func(T) string) {
+func (s *filteredList[T]) sift(words func(T) string) {
 	s.shown = s.shown[:0]
 	want := strings.ToLower(s.text)
 	for i, v := range s.all {
@@ -63,7 +63,7 @@ func (s *sieve[T]) sift(words func(T) string) {
 }
 
 // here is what the cursor stands on.
-func (s *sieve[T]) here() (v T, ok bool) {
+func (s *filteredList[T]) here() (v T, ok bool) {
 	if s.cursor >= len(s.shown) {
 		return v, false
 	}
@@ -71,16 +71,16 @@ func (s *sieve[T]) here() (v T, ok bool) {
 }
 
 // search opens the filter line.
-func (s *sieve[T]) search() {
+func (s *filteredList[T]) search() {
 	s.input = &editor{max: 100}
 	s.input.set(s.text)
 }
 
 // typing reports whether the filter line is open.
-func (s *sieve[T]) typing() bool { return s.input != nil }
+func (s *filteredList[T]) typing() bool { return s.input != nil }
 
 // typed takes a key of the filter line in, and reports whether it is open.
-func (s *sieve[T]) typed(k tea.KeyPressMsg, words func(T) string) bool {
+func (s *filteredList[T]) typed(k tea.KeyPressMsg, words func(T) string) bool {
 	if s.input == nil {
 		return false
 	}
@@ -103,13 +103,13 @@ func (s *sieve[T]) typed(k tea.KeyPressMsg, words func(T) string) bool {
 }
 
 // hints are the keys of a list.
-func (s *sieve[T]) hints(m *Model) []hint {
+func (s *filteredList[T]) hints(m *Model) []hint {
 	k := m.keys
 	return []hint{{b: k.Open, say: "details", on: s.n > 0}, {b: k.Filter, say: "kind", on: true}, {b: k.Search, say: "filter", on: true}, {b: k.More, say: "older", on: s.older}}
 }
 
-// sieveRows are tabs, filter and what it lets through.
-func sieveRows[T any](m *Model, s *sieve[T], kind string, paint func(v T, here bool, w int) string, w, h int) []string {
+// filteredRows are tabs, filter and what it lets through.
+func filteredRows[T any](m *Model, s *filteredList[T], kind string, paint func(v T, here bool, w int) string, w, h int) []string {
 	out := []string{m.tabs(w), filterRow(m, s, kind, w)}
 	switch {
 	case s.err != "":
@@ -129,7 +129,7 @@ func sieveRows[T any](m *Model, s *sieve[T], kind string, paint func(v T, here b
 }
 
 // filterRow says what a list is filtered by.
-func filterRow[T any](m *Model, s *sieve[T], kind string, w int) string {
+func filterRow[T any](m *Model, s *filteredList[T], kind string, w int) string {
 	title := row{{m.th.Dim, m.pen.text(kind)}}
 	switch {
 	case s.input != nil:

@@ -385,9 +385,9 @@ func TestStoryUndo(t *testing.T) {
 	d.sees("cannot be undone: the file has changed since")
 }
 
-// TestWantedIsNeverTheToolAlone: what is typed at T4 says where it goes, where
+// TestProofIsNeverTheToolAlone: what is typed at T4 says where it goes, where
 // the daemon knows that.
-func TestWantedIsNeverTheToolAlone(t *testing.T) {
+func TestProofIsNeverTheToolAlone(t *testing.T) {
 	for _, c := range []struct{ target, summary, want string }{
 		{"hosts.txt", "overwrite hosts.txt (+1 −0)", "hosts.txt"},
 		{"send_mail", "send to ann@example.com and 1 more", "ann@example.com and 1 more"},

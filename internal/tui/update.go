@@ -16,7 +16,7 @@ func (m *Model) Update(msg tea.Msg) (model tea.Model, cmd tea.Cmd) {
 		}
 	}()
 	m.calm.happened(msg)
-	return m, safely(tea.Batch(m.update(msg), m.keepArming()))
+	return m, safely(tea.Batch(m.update(msg), m.keepInputGuard()))
 }
 
 func (m *Model) update(msg tea.Msg) tea.Cmd {
@@ -126,7 +126,7 @@ func (m *Model) take(a client.Approval) tea.Cmd {
 	m.tell(a)
 	var ring tea.Cmd
 	if !known && a.Status == client.Pending {
-		ring = m.attention.arrived(m.queue.census(now), now)
+		ring = m.attention.arrived(m.queue.waitingCounts(now), now)
 	}
 	if e := m.queue.all[a.ID]; e != nil && m.item != nil && m.item.id == a.ID {
 		m.item.row = e

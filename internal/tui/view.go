@@ -34,7 +34,7 @@ func (m *Model) View() (v tea.View) {
 	v.AltScreen = true
 	v.ReportFocus = true
 	v.KeyboardEnhancements.ReportEventTypes = true // tells a held key from a pressed one
-	v.WindowTitle = title(m.queue.census(now), m.link.live || m.link.since.IsZero())
+	v.WindowTitle = title(m.queue.waitingCounts(now), m.link.live || m.link.since.IsZero())
 	if m.mouse {
 		v.MouseMode = tea.MouseModeCellMotion
 	}

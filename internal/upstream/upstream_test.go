@@ -185,7 +185,7 @@ func TestRefusesToStartWithoutRedaction(t *testing.T) {
 	}
 }
 
-func TestEndAtOnceTellsTheLastWords(t *testing.T) {
+func TestImmediateExitReportsItsStderr(t *testing.T) {
 	var got []string
 	s := spec("fail")
 	s.Redact = func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("database"), []byte("***")) }
@@ -309,9 +309,9 @@ func TestStderrKeepsTheLastLinesCut(t *testing.T) {
 	}
 }
 
-// TestDeafUpstreamDoesNotHoldItsWriters: writes return at once while there is
+// TestUpstreamThatDoesNotReadBlocksNoWriter: writes return at once while there is
 // room, later ones within the timeout, and the upstream is ended.
-func TestDeafUpstreamDoesNotHoldItsWriters(t *testing.T) {
+func TestUpstreamThatDoesNotReadBlocksNoWriter(t *testing.T) {
 	s := spec("deaf")
 	s.WriteTimeout = 300 * time.Millisecond
 	p := startTest(t, s)
@@ -358,9 +358,9 @@ func TestClosedOutputEndsIt(t *testing.T) {
 	}
 }
 
-// TestLastWordsAreNotLost: what an upstream wrote before it ended is read,
+// TestStderrAtExitIsKept: what an upstream wrote before it ended is read,
 // however late the reader comes.
-func TestLastWordsAreNotLost(t *testing.T) {
+func TestStderrAtExitIsKept(t *testing.T) {
 	p := startTest(t, spec("lastword"))
 	if err := p.Write([]byte("{}")); err != nil {
 		t.Fatal(err)

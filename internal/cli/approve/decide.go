@@ -135,7 +135,7 @@ func (a *app) decide(ctx context.Context, word, ref string, o decideOptions) err
 			"review it again with `approve show " + shortID(seen.ID) + "`",
 		}
 	}
-	now, err := c.Decide(ctx, seen.ID, client.Word{Decision: word, Digest: seen.Digest, Reason: o.reason})
+	now, err := c.Decide(ctx, seen.ID, client.DecisionRequest{Decision: word, Digest: seen.Digest, Reason: o.reason})
 	if err != nil {
 		return a.explain(err)
 	}

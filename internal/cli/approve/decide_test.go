@@ -20,7 +20,7 @@ func (r *rig) live(a *guard.Approval) {
 
 // executes does with a ticket what a session does once it is approved: it
 // begins, and ends as the receipt says. Without a receipt it never ends.
-func (r *rig) executes(t *approval.Ticket, receipt *guard.Receipt) (done chan struct{}) {
+func (r *rig) executes(t *approval.Waiter, receipt *guard.Receipt) (done chan struct{}) {
 	done = make(chan struct{})
 	go func() { // ends once the ticket is decided, and the execution recorded
 		defer close(done)

@@ -50,7 +50,7 @@ type rig struct {
 	clock  *clock.Fake
 	paths  ipc.Paths
 	store  *store.Store
-	desk   *approval.Desk
+	desk   *approval.Approvals
 	status client.Status
 	// servers replaces the one server with its one accepted tool.
 	servers []client.Server
@@ -180,7 +180,7 @@ func (r *rig) pending(s guard.Session, n int, alter ...func(*guard.Approval)) gu
 	return r.submitted(s, n, alter...).Approval()
 }
 
-func (r *rig) submitted(s guard.Session, n int, alter ...func(*guard.Approval)) *approval.Ticket {
+func (r *rig) submitted(s guard.Session, n int, alter ...func(*guard.Approval)) *approval.Waiter {
 	r.t.Helper()
 	call := guard.ToolCall{ID: guard.NewCallID(), Session: s, Tool: "write_file", ArgsCanonical: []byte(`{}`), ArgsRaw: digest.Sum([]byte(`{}`)), RequestedAt: r.clock.Now().Wall}
 	c := store.Call{ID: call.ID, SessionID: s.ID, RunID: s.RunID, Tenant: s.Tenant, Server: s.Server, Tool: call.Tool}

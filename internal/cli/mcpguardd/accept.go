@@ -229,7 +229,7 @@ func (a *app) saveRecorded(ctx context.Context, p ipc.Paths, server string, name
 	if len(names) == 0 {
 		return nil
 	}
-	release, err := p.HoldConfig(ctx)
+	release, err := p.LockConfig(ctx)
 	if err != nil {
 		return err
 	}
@@ -259,7 +259,7 @@ func (a *app) saveRecorded(ctx context.Context, p ipc.Paths, server string, name
 // takeIn writes what was accepted, into the files as they are by now.
 // What stands behind the server is kept where program says it.
 func (a *app) takeIn(ctx context.Context, p ipc.Paths, server string, chosen []choice, program config.Program) error {
-	release, err := p.HoldConfig(ctx)
+	release, err := p.LockConfig(ctx)
 	if err != nil {
 		return err
 	}

@@ -41,8 +41,8 @@ func (f *settingsFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.write, "write", false, "do it; without this it is only shown")
 }
 
-// hold keeps other edits out while one is made.
-func (f *settingsFlags) hold(ctx context.Context) (release func(), err error) {
+// lock keeps other edits out while one is made.
+func (f *settingsFlags) lock(ctx context.Context) (release func(), err error) {
 	if !f.write {
 		return func() {}, nil
 	}
@@ -50,7 +50,7 @@ func (f *settingsFlags) hold(ctx context.Context) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.HoldConfig(ctx)
+	return p.LockConfig(ctx)
 }
 
 // path returns the settings file, a link followed.
@@ -100,7 +100,7 @@ type settings struct {
 // edit runs a change of the settings, while nobody else changes them.
 func (f *settingsFlags) edit(change func(ctx context.Context, s settings) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, _ []string) error {
-		release, err := f.hold(c.Context())
+		release, err := f.lock(c.Context())
 		if err != nil {
 			return err
 		}

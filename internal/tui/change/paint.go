@@ -111,9 +111,9 @@ func (v *View) Render() []string {
 			}
 		}
 		if p.chunk+1 < v.chunks(p.item) {
-			p = place{item: p.item, chunk: p.chunk + 1}
+			p = scrollPos{item: p.item, chunk: p.chunk + 1}
 		} else {
-			p = place{item: p.item + 1}
+			p = scrollPos{item: p.item + 1}
 		}
 	}
 	for len(out) < v.h {

@@ -386,7 +386,7 @@ func TestHunks(t *testing.T) {
 		v.PrevHunk()
 		v.PrevHunk()
 		v.PrevHunk()
-		if v.top != (place{}) {
+		if v.top != (scrollPos{}) {
 			t.Errorf("before the first hunk: %+v", v.top)
 		}
 	}

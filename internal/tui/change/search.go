@@ -227,7 +227,7 @@ func (v *View) reveal(line int) {
 	at := max(0, v.search.index(text))
 	if v.o.Wrap {
 		v.goTo(line, 0)
-		p := v.placeOf(v.lay.itemOf(line), at, text)
+		p := v.scrollPosOf(v.lay.itemOf(line), at, text)
 		for range v.h / 3 {
 			q, ok := v.up(p)
 			if !ok {
@@ -256,9 +256,9 @@ func (sp speller) columns(s string) int {
 	return n
 }
 
-// placeOf returns the row of an item that shows byte at of a line's text.
-func (v *View) placeOf(i, at int, text string) place {
-	p := place{item: i}
+// scrollPosOf returns the row of an item that shows byte at of a line's text.
+func (v *View) scrollPosOf(i, at int, text string) scrollPos {
+	p := scrollPos{item: i}
 	for p.chunk+1 < v.chunks(i) {
 		if from, _ := chunkAt(text, p.chunk+1); from > at {
 			break

@@ -2,8 +2,8 @@ package change
 
 import "slices"
 
-// tally keeps account of what was painted of one text.
-type tally struct {
+// seenCounts keeps account of what was painted of one text.
+type seenCounts struct {
 	doc       *doc
 	bits      []uint64
 	parts     map[uint32]partial // lines of which only a part was painted
@@ -24,7 +24,7 @@ const (
 
 // weight is how much line i counts among those that must be read; 0 where it
 // need not be.
-func (t *tally) weight(i int) int {
+func (t *seenCounts) weight(i int) int {
 	if s := t.doc.segs[t.doc.segmentOf(i)]; s.kind == kindHidden || s.foldable {
 		return 0
 	}
@@ -50,8 +50,8 @@ type partial struct {
 	weight  int
 }
 
-func newTally(d *doc) *tally {
-	t := &tally{doc: d, bits: make([]uint64, (d.lines()+63)/64), parts: map[uint32]partial{}, hunks: make([]uint32, len(d.hunks))}
+func newSeenCounts(d *doc) *seenCounts {
+	t := &seenCounts{doc: d, bits: make([]uint64, (d.lines()+63)/64), parts: map[uint32]partial{}, hunks: make([]uint32, len(d.hunks))}
 	for i, h := range d.hunks {
 		t.hunks[i] = h.lines
 		if h.lines == 0 {
@@ -70,7 +70,7 @@ func newTally(d *doc) *tally {
 }
 
 // paint notes that the bytes [from, to) of a line of length n were painted.
-func (t *tally) paint(line, n, from, to int) {
+func (t *seenCounts) paint(line, n, from, to int) {
 	if t.bits[line/64]&(1<<(line%64)) != 0 {
 		return
 	}
@@ -96,7 +96,7 @@ func (t *tally) paint(line, n, from, to int) {
 
 // part adds a range to what was painted of a line and reports whether that is
 // the whole now.
-func (t *tally) part(line uint32, n int, r reach) bool {
+func (t *seenCounts) part(line uint32, n int, r reach) bool {
 	if r.from >= r.to {
 		return false
 	}
@@ -142,14 +142,14 @@ func share(parts []reach, n, weight int) int {
 }
 
 // percent returns how much was painted, 100 only for all of it.
-func (t *tally) percent() int {
+func (t *seenCounts) percent() int {
 	if t.total == 0 {
 		return 100
 	}
 	return int(int64(t.seen+t.partly) * 100 / int64(t.total))
 }
 
-func (t *tally) last() bool { return len(t.hunks) == 0 || t.hunks[len(t.hunks)-1] == 0 }
+func (t *seenCounts) last() bool { return len(t.hunks) == 0 || t.hunks[len(t.hunks)-1] == 0 }
 
 // Seen returns how much of the change Render has painted so far, row by row: the
 // hunks that were painted from their first to their last line, how many there

@@ -40,11 +40,11 @@ type View struct {
 	doc    *doc
 	which  int
 	made   [docs]*doc
-	seen   [docs]*tally
+	seen   [docs]*seenCounts
 	lay    layout
-	top    place
-	bottom *place // the last place to scroll to, once known
-	pan    int    // columns that are scrolled away at the left
+	top    scrollPos
+	bottom *scrollPos // the last place to scroll to, once known
+	pan    int        // columns that are scrolled away at the left
 
 	safe   speller
 	looks  [bases][classes]*theme.Style
@@ -53,10 +53,10 @@ type View struct {
 	buf    []class
 }
 
-// place is where the window begins: a row of a chunk of an item.
-type place struct{ item, chunk, row int }
+// scrollPos is where the window begins: a row of a chunk of an item.
+type scrollPos struct{ item, chunk, row int }
 
-func (p place) before(q place) bool {
+func (p scrollPos) before(q scrollPos) bool {
 	switch {
 	case p.item != q.item:
 		return p.item < q.item
@@ -132,7 +132,7 @@ func (v *View) show() {
 	for _, w := range [...]int{docShown, which} { // the first keeps account of what was seen
 		if v.made[w] == nil {
 			v.made[w] = v.build(w)
-			v.seen[w] = newTally(v.made[w])
+			v.seen[w] = newSeenCounts(v.made[w])
 		}
 	}
 	v.which, v.doc = which, v.made[which]
@@ -144,7 +144,7 @@ func (v *View) show() {
 		v.Search(v.search.pattern)
 	}
 	v.relay()
-	v.top = place{item: v.lay.itemOf(line)}
+	v.top = scrollPos{item: v.lay.itemOf(line)}
 	v.clamp()
 }
 
@@ -195,7 +195,7 @@ func (v *View) AtEnd() bool {
 }
 
 // lowest returns the last row of the window, and whether there are more below.
-func (v *View) lowest() (p place, more bool) {
+func (v *View) lowest() (p scrollPos, more bool) {
 	p = v.top
 	if v.lay.total == 0 {
 		return p, false
@@ -215,7 +215,7 @@ func (v *View) lowest() (p place, more bool) {
 func (v *View) Scroll(delta int) {
 	v.ready()
 	if !v.o.Wrap {
-		v.top = place{item: max(0, v.top.item+delta)}
+		v.top = scrollPos{item: max(0, v.top.item+delta)}
 		v.clamp()
 		return
 	}
@@ -241,7 +241,7 @@ func (v *View) Page(delta int) { v.Scroll(delta * max(1, v.h-1)) }
 // Top moves the window to the beginning.
 func (v *View) Top() {
 	v.ready()
-	v.top = place{}
+	v.top = scrollPos{}
 }
 
 // Bottom moves the window to the end.
@@ -287,7 +287,7 @@ func (v *View) PrevHunk() {
 
 // goTo moves a line into the window, above rows below its top.
 func (v *View) goTo(line, above int) {
-	v.top = place{item: v.lay.itemOf(line)}
+	v.top = scrollPos{item: v.lay.itemOf(line)}
 	for range above {
 		p, ok := v.up(v.top)
 		if !ok {
@@ -342,7 +342,7 @@ func (v *View) refold(change func()) {
 	line := v.lay.lineOf(v.top.item)
 	change()
 	v.relay()
-	v.top = place{item: v.lay.itemOf(line)}
+	v.top = scrollPos{item: v.lay.itemOf(line)}
 	v.clamp()
 }
 
@@ -354,11 +354,11 @@ func (v *View) clamp() {
 }
 
 // last returns the last place at which the window is full.
-func (v *View) last() place {
+func (v *View) last() scrollPos {
 	if v.bottom != nil {
 		return *v.bottom
 	}
-	p := place{item: max(0, v.lay.total-v.h)}
+	p := scrollPos{item: max(0, v.lay.total-v.h)}
 	if v.o.Wrap && v.lay.total > 0 {
 		p = v.end(v.lay.total - 1)
 		for range v.h - 1 {
@@ -374,34 +374,34 @@ func (v *View) last() place {
 }
 
 // end returns the last row of an item.
-func (v *View) end(i int) place {
+func (v *View) end(i int) scrollPos {
 	if !v.o.Wrap {
-		return place{item: i}
+		return scrollPos{item: i}
 	}
 	chunk := v.chunks(i) - 1
-	return place{item: i, chunk: chunk, row: v.rows(i, chunk) - 1}
+	return scrollPos{item: i, chunk: chunk, row: v.rows(i, chunk) - 1}
 }
 
-func (v *View) down(p place) (place, bool) {
+func (v *View) down(p scrollPos) (scrollPos, bool) {
 	switch {
 	case v.o.Wrap && p.row+1 < v.rows(p.item, p.chunk):
 		p.row++
 		return p, true
 	case v.o.Wrap && p.chunk+1 < v.chunks(p.item):
-		return place{item: p.item, chunk: p.chunk + 1}, true
+		return scrollPos{item: p.item, chunk: p.chunk + 1}, true
 	case p.item+1 < v.lay.total:
-		return place{item: p.item + 1}, true
+		return scrollPos{item: p.item + 1}, true
 	}
 	return p, false
 }
 
-func (v *View) up(p place) (place, bool) {
+func (v *View) up(p scrollPos) (scrollPos, bool) {
 	switch {
 	case p.row > 0:
 		p.row--
 		return p, true
 	case p.chunk > 0:
-		return place{item: p.item, chunk: p.chunk - 1, row: v.rows(p.item, p.chunk-1) - 1}, true
+		return scrollPos{item: p.item, chunk: p.chunk - 1, row: v.rows(p.item, p.chunk-1) - 1}, true
 	case p.item > 0:
 		return v.end(p.item - 1), true
 	}
