@@ -34,7 +34,7 @@ var layers = []string{
 	"internal/localapi",
 	"internal/client",
 	"internal/proxy",
-	"internal/native",
+	"internal/clienttools",
 	"internal/hook",
 	"internal/workspace",
 	"internal/upstream",

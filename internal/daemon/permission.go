@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 
+	"github.com/mcpguard/mcpguard/internal/clienttools"
 	"github.com/mcpguard/mcpguard/internal/hook"
 	"github.com/mcpguard/mcpguard/internal/ipc"
-	"github.com/mcpguard/mcpguard/internal/native"
 )
 
 // permission serves the tool that a client asks before it runs something.
@@ -29,18 +29,18 @@ func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
 		<-h.Done()
 		cancel()
 	}()
-	err = native.Permission{Version: d.cfg.Version, Ask: func(ctx context.Context, q native.Question) native.Answer {
+	err = clienttools.Permission{Version: d.cfg.Version, Ask: func(ctx context.Context, q clienttools.Question) clienttools.Answer {
 		if q.ToolUseID == "" {
 			q.ToolUseID = "prompt-" + rand.Text()
 		}
 		if len(d.guarded(r, hook.Event{Tool: q.Tool})) > 0 {
-			return native.Answer{Allow: true} // its server's session asks by itself
+			return clienttools.Answer{Allow: true} // its server's session asks by itself
 		}
 		q.Person = true // whoever configured the prompt wants what the client's rules leave open asked
 		q.Silent, q.Folder, q.Sandbox = !r.hooked.Load(), r.Origin.Folder, sandboxOf(r, q.Tool)
 		a, at, err := d.ask(ctx, h, r, q)
 		if err != nil {
-			return native.Answer{Reason: "mcpguard: " + err.Error()}
+			return clienttools.Answer{Reason: "mcpguard: " + err.Error()}
 		}
 		if a.Begun && ctx.Err() != nil {
 			at.tools.Lost(q.ToolUseID) // the answer is not written any more

@@ -16,10 +16,10 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/clienttools"
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
-	"github.com/mcpguard/mcpguard/internal/native"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
@@ -56,7 +56,7 @@ func clientToolPins(cfg *config.Config, lock *config.Lock) error {
 		return nil
 	}
 	for name := range cfg.Native.Tools {
-		if err := lock.Put(guard.Pin{Server: config.NativeServer, Tool: name, Definition: native.Definition(name), AcceptedBy: "mcpguardd"}); err != nil {
+		if err := lock.Put(guard.Pin{Server: config.NativeServer, Tool: name, Definition: clienttools.Definition(name), AcceptedBy: "mcpguardd"}); err != nil {
 			return fmt.Errorf("describing the client's own tools: %w", err)
 		}
 	}

@@ -8,9 +8,9 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/mcpguard/mcpguard/internal/clienttools"
 	"github.com/mcpguard/mcpguard/internal/hook"
 	"github.com/mcpguard/mcpguard/internal/ipc"
-	"github.com/mcpguard/mcpguard/internal/native"
 )
 
 // maxSettings bounds what is read of one file of the client's settings, in bytes.
@@ -20,7 +20,7 @@ const maxSettings = 4 << 20
 // as its settings tell. They are read each time: the client follows them too. It
 // says nothing of tools that run no command.
 func sandboxOf(r *clientToolsRun, tool string) string {
-	if !native.RunsCommand(tool) {
+	if !clienttools.RunsCommand(tool) {
 		return ""
 	}
 	environ := ipc.Environ(r.client.PID)

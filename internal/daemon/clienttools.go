@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcpguard/mcpguard/internal/clienttools"
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/hook"
 	"github.com/mcpguard/mcpguard/internal/ipc"
-	"github.com/mcpguard/mcpguard/internal/native"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
@@ -114,7 +114,7 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 	if unsaid := r.tools.Unsaid(); len(unsaid) > 0 {
 		return hook.Deny("mcpguard: " + strings.Join(unsaid, "; ") + ". Read the files before you go on. This call was not looked at; make it again if it still fits."), lost
 	}
-	q := native.Question{Tool: e.Tool, ToolUseID: e.ToolUseID, AgentID: e.AgentID, Input: e.Input, Folder: e.Cwd, Sandbox: sandboxOf(r, e.Tool)}
+	q := clienttools.Question{Tool: e.Tool, ToolUseID: e.ToolUseID, AgentID: e.AgentID, Input: e.Input, Folder: e.Cwd, Sandbox: sandboxOf(r, e.Tool)}
 	d.contain(r, e, &q)
 	a, r, err := d.ask(ctx, h, r, q)
 	switch {
@@ -138,9 +138,9 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 
 // ask puts a question to the run's session, or to a new one where that one has
 // just ended.
-func (d *daemon) ask(ctx context.Context, h *ipc.Handover, r *clientToolsRun, q native.Question) (native.Answer, *clientToolsRun, error) {
+func (d *daemon) ask(ctx context.Context, h *ipc.Handover, r *clientToolsRun, q clienttools.Question) (clienttools.Answer, *clientToolsRun, error) {
 	a, err := r.tools.Ask(ctx, q)
-	if errors.Is(err, native.ErrEnded) && ctx.Err() == nil {
+	if errors.Is(err, clienttools.ErrEnded) && ctx.Err() == nil {
 		if r, err = d.clientToolsOf(ctx, h); err == nil {
 			a, err = r.tools.Ask(ctx, q)
 		}

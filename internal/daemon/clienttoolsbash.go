@@ -14,13 +14,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcpguard/mcpguard/internal/clienttools"
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/hook"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
-	"github.com/mcpguard/mcpguard/internal/native"
 	"github.com/mcpguard/mcpguard/internal/workspace"
 )
 
@@ -32,8 +32,8 @@ import (
 const maxToken = 200
 
 // contain decides whether a command may run in a sandbox, and notes why not.
-func (d *daemon) contain(r *clientToolsRun, e hook.Event, q *native.Question) {
-	if !native.RunsCommand(e.Tool) || d.policy.Load().Config().Commands.Rewrite != "bash" {
+func (d *daemon) contain(r *clientToolsRun, e hook.Event, q *clienttools.Question) {
+	if !clienttools.RunsCommand(e.Tool) || d.policy.Load().Config().Commands.Rewrite != "bash" {
 		return
 	}
 	b, why := d.containable(r, e, q.Sandbox)
@@ -165,11 +165,11 @@ func (r *clientToolsRun) bashOf(use string) (bashUse, bool) {
 }
 
 // issueOf gives lines in the place of a run's commands.
-func (d *daemon) issueOf(r *clientToolsRun) *native.Issue {
+func (d *daemon) issueOf(r *clientToolsRun) *clienttools.Issue {
 	if r.commands == nil {
 		return nil
 	}
-	return &native.Issue{
+	return &clienttools.Issue{
 		Line: func(use, token string) string {
 			line := shellQuote(d.cfg.Sandbox) + " result " + token
 			if b, _ := r.bashOf(use); b.ends != "" {
@@ -187,8 +187,8 @@ func (d *daemon) issueOf(r *clientToolsRun) *native.Issue {
 	}
 }
 
-func outcomeOf(o workspace.CommandOutcome) native.Outcome {
-	return native.Outcome{Exit: o.Exit, Signal: o.Signal, Text: strings.ToValidUTF8(o.Text, "\ufffd"), Failure: o.Stdout == "" && o.Stderr != "", Truncated: o.Truncated}
+func outcomeOf(o workspace.CommandOutcome) clienttools.Outcome {
+	return clienttools.Outcome{Exit: o.Exit, Signal: o.Signal, Text: strings.ToValidUTF8(o.Text, "\ufffd"), Failure: o.Stdout == "" && o.Stderr != "", Truncated: o.Truncated}
 }
 
 // shellQuote makes one word for a shell.
@@ -284,7 +284,7 @@ func (d *daemon) outcome(ctx context.Context, h *ipc.Handover) {
 	}()
 	_ = h.In.SetReadDeadline(time.Now().Add(hookTimeout)) // no deadline: what waits for it ends it
 	raw, err := io.ReadAll(io.LimitReader(h.In, maxToken))
-	o, printed := native.Outcome{Refused: "mcpguard: " + native.ErrToken.Error()}, func() {}
+	o, printed := clienttools.Outcome{Refused: "mcpguard: " + clienttools.ErrToken.Error()}, func() {}
 	if err == nil {
 		o, printed = d.fetch(ctx, h, strings.TrimSpace(string(raw)))
 	}
@@ -300,7 +300,7 @@ func (d *daemon) outcome(ctx context.Context, h *ipc.Handover) {
 
 // fetch looks for a token among the sessions of the clients from which the process
 // descends, and of no other.
-func (d *daemon) fetch(ctx context.Context, h *ipc.Handover, token string) (o native.Outcome, printed func()) {
+func (d *daemon) fetch(ctx context.Context, h *ipc.Handover, token string) (o clienttools.Outcome, printed func()) {
 	var runs []*clientToolsRun
 	d.natives.mu.Lock()
 	for _, p := range slices.Concat([]ipc.Proc{h.Client}, h.Wrappers, h.Ancestors) {
@@ -314,10 +314,10 @@ func (d *daemon) fetch(ctx context.Context, h *ipc.Handover, token string) (o na
 		switch {
 		case err == nil:
 			return o, func() { r.tools.Printed(token) }
-		case !errors.Is(err, native.ErrToken):
-			return native.Outcome{Refused: "mcpguard: " + err.Error()}, func() {}
+		case !errors.Is(err, clienttools.ErrToken):
+			return clienttools.Outcome{Refused: "mcpguard: " + err.Error()}, func() {}
 		}
 	}
 	// fail closed: it belongs to somebody else, or to nobody
-	return native.Outcome{Refused: "mcpguard: " + native.ErrToken.Error()}, func() {}
+	return clienttools.Outcome{Refused: "mcpguard: " + clienttools.ErrToken.Error()}, func() {}
 }

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/clienttools"
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/ipc"
-	"github.com/mcpguard/mcpguard/internal/native"
 	"github.com/mcpguard/mcpguard/internal/proxy"
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
@@ -46,7 +46,7 @@ func (d *daemon) clientToolsOf(ctx context.Context, h *ipc.Handover) (*clientToo
 	}
 	s.identified(clientName, "")
 	r := &clientToolsRun{session: s, client: c.Client}
-	r.tools = native.New(native.Config{
+	r.tools = clienttools.New(clienttools.Config{
 		Ref: d.refOf(c.Client), Tools: d.clientToolNames, Issue: d.issueOf(r),
 		Odd: func(kind, id, text string) { d.odd(s, kind, id, text) },
 	})

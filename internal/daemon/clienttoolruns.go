@@ -7,13 +7,13 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/mcpguard/mcpguard/internal/clienttools"
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/hook"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
-	"github.com/mcpguard/mcpguard/internal/native"
 )
 
 // clientTools are the sessions of clients' own tools, one per run, and what the
@@ -34,7 +34,7 @@ type clientTools struct {
 type clientToolsRun struct {
 	*session
 	client ipc.Proc
-	tools  *native.Session
+	tools  *clienttools.Session
 	hooked atomic.Bool // the client has hooks, so it will report
 	// prompters counts its connections for permission prompts.
 	prompters atomic.Int32
