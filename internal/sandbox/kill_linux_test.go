@@ -268,7 +268,7 @@ func TestPromise5_AKilledLandingIsFinishedOrNotBegun(t *testing.T) {
 	b := newBox(t)
 	b.sample()
 	const line = `sed -i s/one/uno/ a.txt; rm -r gone; mkdir -p new/deep; for i in $(seq 30); do echo $i > new/deep/$i; echo $i > f$i; done
-rm swap; mkdir swap; echo in > swap/in; chmod 700 dir; ln -s x dir/l; rm -r fold; echo file > fold; echo h > h1; ln h1 h2; chmod +x run.sh; head -c 300000 /dev/zero > big; printf '\377' > "$(printf 'n\377')"`
+rm swap; mkdir swap; echo in > swap/in; chmod 700 dir; ln -s x dir/l; rm -r fold; echo file > fold; echo h > h1; ln h1 h2; chmod +x run.sh; head -c 3000000 /dev/zero | tr "\\0" x > big; printf '\377' > "$(printf 'n\377')"`
 	r := b.run(line)
 	contents := filepath.Join(filepath.Dir(b.ws), "contents")
 	if err := os.WriteFile(contents, readAll(t, r.Contents()), 0o600); err != nil {
@@ -316,7 +316,7 @@ rm swap; mkdir swap; echo in > swap/in; chmod 700 dir; ln -s x dir/l; rm -r fold
 		now := treeText(t, ws)
 		switch {
 		case err != nil || p != Landed && p != NotBegun:
-			t.Fatalf("kill %d: %d, %v\n%s", i, p, err, now)
+			t.Fatalf("kill %d: %d, %v\n%.3000s", i, p, err, lessOf(now, before))
 		case p == NotBegun && now != before:
 			t.Fatalf("kill %d: not begun, but\n%s", i, lessOf(now, before)+"--- missing\n"+lessOf(before, now))
 		case p == Landed && now != after:

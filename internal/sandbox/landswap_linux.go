@@ -308,7 +308,21 @@ func (l *lander) unstage(n *node) error {
 		return nil // no folder, no name in it
 	}
 	defer unix.Close(at.dir)
-	return remove(spot{at.dir, l.temp(n)})
+	// What is being removed is a part of what it was. It has a name of its own, or,
+	// after a crash, it would look like another program's change and be put back.
+	gone := spot{at.dir, l.temp(n) + "-gone"}
+	if err := remove(gone); err != nil {
+		return err
+	}
+	err = unix.Renameat2(at.dir, l.temp(n), gone.dir, gone.name, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return pathErr("rename", n, err)
+	}
+	l.hook("clear")
+	return remove(gone)
 }
 
 // remove removes a name and all that is below it, following nothing.
