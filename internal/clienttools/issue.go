@@ -47,7 +47,7 @@ const unshown = 10 * time.Minute
 const maxOutcomes = 8
 
 // ErrToken says that a token is of no use: it never was, or its time is over.
-var ErrToken = errors.New("this line shows the outcome of one command of this session, once it was allowed; there is none, and nothing was run. Make the call again with the command itself")
+var ErrToken = errors.New("this line shows the outcome of one command of this session, and the guard knows of none that waits for it; whether that command ran is not known here. Read the files before you make the call again, with the command itself")
 
 // Collect waits until the line that is given in the place of a command has been
 // run, for a command whose run in a sandbox is what lands; others it lets pass. reviewed

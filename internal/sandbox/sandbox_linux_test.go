@@ -114,7 +114,7 @@ func changes(r *Run) string {
 func TestReadingCommandChangesAndWantsNothing(t *testing.T) {
 	b := newBox(t)
 	b.file("a.txt", "one\ntwo\n")
-	r := b.sh("cat a.txt; echo err >&2; wc -l < a.txt")
+	r := b.sh("cat a.txt; sleep 0.2; echo err >&2; sleep 0.2; wc -l < a.txt")
 	if got, want := output(r), "one\ntwo\nerr\n2\n"; got != want {
 		t.Errorf("output %q, want %q", got, want)
 	}
