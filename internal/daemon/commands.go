@@ -156,6 +156,9 @@ func (c *sessionCommands) command(line effect.CommandLine, cfg config.Commands) 
 			Written: int64(cfg.Limits.Written), Output: int64(cfg.Limits.Output),
 		}},
 	}
+	if line.Time > 0 {
+		cmd.Settings.Limits.Time = min(line.Time, cmd.Settings.Limits.OrDefault().Time)
+	}
 	if len(cmd.Argv) == 0 {
 		cmd.Argv = []string{"bash", "-c", line.Line}
 	}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
@@ -33,6 +35,20 @@ type CommandLine struct {
 	Argv   []string // where there is no line
 	Folder string   // as the call gives it; "" for the first workspace folder
 	Roots  []string
+	Time   time.Duration // that the call gives it; 0 for none
+}
+
+// timeOf is the time that a call of the built-in server gives its command. Its
+// schema takes whole numbers alone; what is none counts as no time.
+func timeOf(b *Binding, in Input) time.Duration {
+	if b.dialect != DialectWorkspace {
+		return 0
+	}
+	ms, err := strconv.ParseFloat(in.Vars.Args.Value.Member("timeout_ms").Text(), 64)
+	if err != nil || ms < 1 || ms > 3_600_000 {
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
 }
 
 // Uncontained says why a command was not run in a sandbox.
@@ -66,7 +82,7 @@ func (k execKind) plan(ctx context.Context, b *Binding, in Input, at resolved) (
 	if (c.background || c.unconfined) && b.dialect != DialectClaude {
 		return notRun(text, "it goes on in the background, or asks to run outside of a sandbox"), nil
 	}
-	ran, err := in.Commands.Preview(ctx, CommandLine{Call: in.Call.ID, Use: in.Call.CorrelationID, Line: c.line, Argv: c.argv, Folder: c.folder, Roots: in.Roots}, text.Change.Text)
+	ran, err := in.Commands.Preview(ctx, CommandLine{Call: in.Call.ID, Use: in.Call.CorrelationID, Line: c.line, Argv: c.argv, Folder: c.folder, Roots: in.Roots, Time: timeOf(b, in)}, text.Change.Text)
 	var not *Uncontained
 	switch {
 	case errors.As(err, &not) && not.Refuse:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 
@@ -84,11 +85,12 @@ func (c *Conn) runCommand(ctx context.Context, call *call) (*mcp.CallToolResult,
 			Command string   `json:"command"`
 			Argv    []string `json:"argv"`
 			Folder  string   `json:"folder"`
+			Time    float64  `json:"timeout_ms"`
 		}
 		if err := json.Unmarshal(call.args, &args); err != nil {
 			return nil, err
 		}
-		o, err = c.commands.Run(ctx, effect.CommandLine{Line: args.Command, Argv: args.Argv, Folder: args.Folder, Roots: c.roots})
+		o, err = c.commands.Run(ctx, effect.CommandLine{Line: args.Command, Argv: args.Argv, Folder: args.Folder, Roots: c.roots, Time: time.Duration(args.Time) * time.Millisecond})
 	}
 	if err != nil {
 		return nil, err

@@ -236,16 +236,13 @@ func (d *diagnosis) programs() {
 // way of that.
 func (d *diagnosis) commands(ctx context.Context, p ipc.Paths, set *policy.Set) {
 	can := commands.Able(ctx, shim.SandboxProgram(), p.State)
-	say := d.note
 	switch {
 	case can.Err == nil:
 		d.ok("commands run in a sandbox here")
 	case set != nil && set.Config().Commands.Preview == "require":
-		say = d.bad
-		say("commands are refused: none runs in a sandbox here, and commands.preview is require")
+		d.bad("commands are refused: none runs in a sandbox here, and commands.preview is require")
 	default:
-		say = d.weak
-		say("commands are shown by their text: none runs in a sandbox here")
+		d.weak("commands are shown by their text: none runs in a sandbox here")
 	}
 	for _, l := range can.Lacks {
 		text := l.What
