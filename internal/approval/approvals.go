@@ -16,57 +16,57 @@ import (
 
 // Registry admits approvals and the calls that join them.
 type Registry interface {
-	// Submit keeps a new pending approval; at most one is open for a tenant,
-	// run, server, tool and digest.
+	// Submit stores a new pending approval. At most one approval may be open
+	// for a tenant, run, server, tool and digest.
 	Submit(ctx context.Context, a guard.Approval, events ...audit.Event) error
-	// FindOpen returns the pending or approved approval of a digest.
+	// FindOpen returns the pending or approved approval for a digest.
 	FindOpen(tenant string, run guard.RunID, server, tool string, digest digest.Digest) (guard.Approval, bool, error)
-	// Join makes a call the newest one of an open approval.
+	// Join makes call the live call of an open approval.
 	Join(ctx context.Context, id guard.ApprovalID, session guard.SessionID, call guard.CallID) (guard.Approval, error)
 }
 
-// Arbiter changes approvals. Each method is one transition, or an error and no
-// change.
+// Arbiter changes approvals. Each method makes one transition, or returns an
+// error and changes nothing.
 type Arbiter interface {
 	Decide(ctx context.Context, id guard.ApprovalID, s guard.Signoff) (guard.Approval, error)
 	End(ctx context.Context, id guard.ApprovalID, to guard.Status, why string) (guard.Approval, error)
 	Replace(ctx context.Context, old guard.ApprovalID, fresh guard.Approval) (guard.Approval, error)
 }
 
-// Archive reads approvals and marks those whose call was answered early.
+// Archive reads approvals and releases calls that were answered early.
 type Archive interface {
-	// Approval returns the approval with the identifier.
+	// Approval returns the approval with the given ID.
 	Approval(id guard.ApprovalID) (guard.Approval, error)
-	// Approvals returns those that a filter selects.
+	// Approvals returns the approvals that match a filter.
 	Approvals(f store.Filter) ([]guard.Approval, error)
-	// Release notes that the call no longer waits, so that the approval
-	// survives the call's session.
+	// Release records that the call no longer waits, so that the approval
+	// outlives the call's session.
 	Release(ctx context.Context, id guard.ApprovalID, call guard.CallID) error
 }
 
-// Store is where approvals live; *store.Store is one.
+// Store keeps approvals durably; *store.Store implements it.
 type Store interface {
 	Registry
 	Arbiter
 	Archive
 }
 
-// Clock reads both clocks.
+// Clock reads the wall clock and the time since boot.
 type Clock interface{ Now() guard.Now }
 
-// Config is what a Desk needs. All fields but Log are required.
+// Config configures Approvals. All fields but Log are required.
 type Config struct {
 	Store Store
 	Clock Clock
 	Log   *slog.Logger
 }
 
-// nap is the longest time between two looks at the clocks. Timers follow a
-// clock that stands still while the machine sleeps and ignores that the wall
-// clock was set; deadlines do neither.
+// nap is the longest time between two checks of the clocks. A timer stops
+// while the machine sleeps and does not notice that the wall clock was set,
+// but deadlines must account for both.
 const nap = 3 * time.Second
 
-// Reasons that the desk itself gives for the end of an approval.
+// Reasons for which Approvals itself ends an approval.
 const (
 	WhyExpired  = "no decision within the time box"
 	WhyLapsed   = "approved, but not used in time"
@@ -74,21 +74,24 @@ const (
 	WhyReplaced = "what would change is no longer what was approved"
 )
 
-// ErrStaleRounds says that a call went stale too often to be asked for again.
+// ErrStaleRounds means that a call became stale too often to be asked for
+// again.
 var ErrStaleRounds = errors.New("the target changed too often between approval and execution")
 
-// Approvals is shared by all sessions; its methods may be called concurrently.
+// Approvals tracks the open approvals and the calls that wait for them. All
+// sessions share it; its methods are safe for concurrent use.
 type Approvals struct {
 	store Store
 	clock Clock
 	log   *slog.Logger
 
-	// calls orders what calls do to approvals (submit, join, cancel, replace), so
-	// that the newest call here is the newest one in the store. It is held
-	// across commits; decisions and deadlines do not take it.
+	// calls serializes what calls do to approvals (submit, join, cancel,
+	// replace), so that the newest call here is also the newest one in the
+	// store. It is held across commits. Decisions and deadlines do not take
+	// it.
 	calls sync.Mutex
 
-	mu   sync.Mutex // guards what follows, and all tickets; never held across I/O
+	mu   sync.Mutex // guards the fields below and all waiters; never held across I/O
 	open map[guard.ApprovalID]*entry
 
 	nudge  chan struct{}
@@ -96,15 +99,15 @@ type Approvals struct {
 	ended  chan struct{}
 }
 
-// entry is what the desk knows of one open approval.
+// entry is the state of one open approval in memory.
 type entry struct {
 	approval guard.Approval
 	live     *Waiter       // the newest held call, nil if none waits
 	claimed  chan struct{} // while live is about to execute; closed when that is settled
-	joining  chan struct{} // while another call takes live's place; closed when it has
+	joining  chan struct{} // while another call replaces live; closed when it has
 }
 
-// New returns a desk. Start makes it watch deadlines.
+// New returns Approvals that do not watch deadlines until Start is called.
 func New(c Config) *Approvals {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -116,8 +119,8 @@ func New(c Config) *Approvals {
 	}
 }
 
-// Start loads the open approvals from the store and begins to watch deadlines.
-// It is called once, before any session is served.
+// Start loads the open approvals from the store and starts to watch deadlines.
+// Call it once, before any session is served.
 func (d *Approvals) Start(ctx context.Context) error {
 	open, err := d.store.Approvals(store.Filter{Status: []guard.Status{guard.Pending, guard.Approved}})
 	if err != nil {
@@ -130,12 +133,12 @@ func (d *Approvals) Start(ctx context.Context) error {
 	d.mu.Unlock()
 	ctx, d.cancel = context.WithCancel(ctx)
 	d.ended = make(chan struct{})
-	go d.watch(ctx) // owned by the desk; ends with ctx, Stop waits for it
+	go d.watch(ctx) // owned by d; ends with ctx, and Stop waits for it
 	return nil
 }
 
-// Stop ends the watch over deadlines. Tickets stay as they are: what was
-// pending is pending after the next Start.
+// Stop stops watching deadlines. Waiters are left as they are: a pending
+// approval is still pending after the next Start.
 func (d *Approvals) Stop() {
 	if d.cancel != nil {
 		d.cancel()
@@ -144,16 +147,17 @@ func (d *Approvals) Stop() {
 }
 
 // Submit holds a call for approval. It joins the open approval with the same
-// tenant, run, server, tool and digest, else a is kept with the events in one
-// transaction. a carries the live call and session. Where an identical call is
-// just being executed, Submit waits until that is settled or ctx ends.
+// tenant, run, server, tool and digest; without one, it stores a and the
+// events in one transaction. a names the live call and its session. While an
+// identical call is about to execute, Submit waits until that is settled or
+// ctx ends.
 func (d *Approvals) Submit(ctx context.Context, a guard.Approval, events ...audit.Event) (*Waiter, error) {
 	d.calls.Lock()
 	defer d.calls.Unlock()
 	return d.submit(ctx, a, events)
 }
 
-// submit is Submit with calls held; it may let go of it while it waits.
+// submit is Submit with calls locked. It may unlock calls while it waits.
 func (d *Approvals) submit(ctx context.Context, a guard.Approval, events []audit.Event) (*Waiter, error) {
 	for {
 		found, ok, err := d.store.FindOpen(a.Tenant, a.RunID, a.Server, a.Tool, a.Digest)
@@ -192,8 +196,8 @@ func (d *Approvals) Joins(a guard.Approval) (bool, error) {
 	return ok, nil
 }
 
-// Waits reports whether a call with the same arguments of the same run has an
-// open approval. What it would change may be something else by now.
+// Waits reports whether a call of the same run with the same arguments has an
+// open approval. The change that it would make may be a different one by now.
 func (d *Approvals) Waits(c guard.ToolCall) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -206,8 +210,8 @@ func (d *Approvals) Waits(c guard.ToolCall) bool {
 	return false
 }
 
-// takeOver makes the call of a the live one of an open approval. It returns nil
-// where that has ended in between.
+// takeOver makes the call of a the live call of an open approval. It returns
+// nil if that approval has ended in between.
 func (d *Approvals) takeOver(ctx context.Context, found, a guard.Approval) (*Waiter, error) {
 	if to, why := overdue(found, d.clock.Now()); to != "" {
 		return nil, d.end(ctx, found.ID, to, why)
@@ -224,8 +228,8 @@ func (d *Approvals) takeOver(ctx context.Context, found, a guard.Approval) (*Wai
 	return d.attach(as, a), nil
 }
 
-// fresh keeps a as a new approval. The entry is there before the store has it,
-// so that no decision is missed.
+// fresh stores a as a new approval. It adds the entry before the store has the
+// approval, so that no decision is missed.
 func (d *Approvals) fresh(ctx context.Context, a guard.Approval, events []audit.Event) (*Waiter, error) {
 	d.mu.Lock()
 	d.open[a.ID] = &entry{approval: light(a)}
@@ -240,8 +244,8 @@ func (d *Approvals) fresh(ctx context.Context, a guard.Approval, events []audit.
 	return d.attach(a, a), nil
 }
 
-// light is an approval without its contents, which the store has: a desk keeps
-// thousands.
+// light returns an approval without its contents, which the store has.
+// Thousands may be in memory.
 func light(a guard.Approval) guard.Approval {
 	a.Args = nil
 	c := &a.Preview.Change
@@ -249,7 +253,7 @@ func light(a guard.Approval) guard.Approval {
 	return a
 }
 
-// attach makes the call of a the live one of the approval as it stands.
+// attach makes the call of a the live call of the approval as.
 func (d *Approvals) attach(as, a guard.Approval) *Waiter {
 	t := &Waiter{
 		desk: d, id: as.ID, call: a.CallID, session: a.SessionID, round: max(a.Round, as.Round),
@@ -258,7 +262,7 @@ func (d *Approvals) attach(as, a guard.Approval) *Waiter {
 	d.mu.Lock()
 	e := d.open[as.ID]
 	if e == nil {
-		// It ended since the store spoke, or this desk never heard of it.
+		// It ended after the store returned it, or has no entry here.
 		defer d.refresh(as.ID)
 		e = &entry{approval: as}
 		d.open[as.ID] = e
@@ -276,7 +280,7 @@ func (d *Approvals) attach(as, a guard.Approval) *Waiter {
 	return t
 }
 
-// Decide passes a word to the store and tells the held call what came of it.
+// Decide passes a decision to the store and tells the held call the result.
 func (d *Approvals) Decide(ctx context.Context, id guard.ApprovalID, s guard.Signoff) (guard.Approval, error) {
 	a, err := d.store.Decide(ctx, id, s)
 	if err != nil {
@@ -287,8 +291,9 @@ func (d *Approvals) Decide(ctx context.Context, id guard.ApprovalID, s guard.Sig
 	return a, nil
 }
 
-// EndSession cancels what the session's calls still wait for. What was
-// answered early, or is approved already, stays until its deadline.
+// EndSession cancels what the session's calls still wait for. Approvals whose
+// call was answered early, or that are already approved, stay until their
+// deadline.
 func (d *Approvals) EndSession(ctx context.Context, id guard.SessionID) error {
 	d.calls.Lock()
 	defer d.calls.Unlock()
@@ -313,8 +318,8 @@ func (d *Approvals) EndSession(ctx context.Context, id guard.SessionID) error {
 	return errors.Join(errs...)
 }
 
-// join returns the channel that closes when the execution that is just beginning
-// on an approval is settled. Where there is none it is nil, and none begins
+// join returns a channel that closes when the execution that is about to begin
+// under an approval is settled, or nil if there is none. No execution begins
 // until joined is called.
 func (d *Approvals) join(id guard.ApprovalID) (claimed <-chan struct{}, joined func()) {
 	d.mu.Lock()
@@ -335,12 +340,12 @@ func (d *Approvals) join(id guard.ApprovalID) (claimed <-chan struct{}, joined f
 	}
 }
 
-// end closes an approval in the store, and here.
+// end closes an approval in the store and here.
 func (d *Approvals) end(ctx context.Context, id guard.ApprovalID, to guard.Status, why string) error {
 	a, err := d.store.End(ctx, id, to, why)
 	if err != nil {
 		if now := d.refresh(id); now.Status != "" && !now.Status.Open() {
-			return nil // somebody else was first
+			return nil // another transition came first
 		}
 		return fmt.Errorf("ending %s as %s: %w", id, to, err)
 	}
@@ -348,8 +353,8 @@ func (d *Approvals) end(ctx context.Context, id guard.ApprovalID, to guard.Statu
 	return nil
 }
 
-// refresh reads an approval again and returns it; the zero value if it cannot be
-// read.
+// refresh reads an approval again and returns it, or the zero value if it
+// cannot be read.
 func (d *Approvals) refresh(id guard.ApprovalID) guard.Approval {
 	a, err := d.store.Approval(id)
 	if err != nil {
@@ -359,7 +364,7 @@ func (d *Approvals) refresh(id guard.ApprovalID) guard.Approval {
 	return a
 }
 
-// see takes in what the store says of an approval.
+// see takes over the store's state of an approval.
 func (d *Approvals) see(a guard.Approval) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -373,7 +378,7 @@ func (d *Approvals) see(a guard.Approval) {
 }
 
 // apply tells the live call of e what its approval's status means for it, and
-// forgets what has ended. mu is held.
+// forgets approvals that have ended. mu is held.
 func (d *Approvals) apply(e *entry) {
 	a := e.approval
 	switch a.Status {
@@ -410,7 +415,7 @@ func lastReason(a guard.Approval) string {
 	return a.Why
 }
 
-// overdue says how an open approval ends at now: "" if it does not.
+// overdue returns how an open approval ends at now, or "" if it does not.
 func overdue(a guard.Approval, now guard.Now) (guard.Status, string) {
 	switch {
 	case a.Status == guard.Pending && a.Expires.Passed(now):
@@ -428,7 +433,8 @@ func (d *Approvals) wake() {
 	}
 }
 
-// watch ends what is overdue, at its deadline and at least every nap.
+// watch ends overdue approvals, each at its deadline; it checks at least every
+// nap.
 func (d *Approvals) watch(ctx context.Context) {
 	defer close(d.ended)
 	timer := time.NewTimer(0)
@@ -444,7 +450,7 @@ func (d *Approvals) watch(ctx context.Context) {
 	}
 }
 
-// sweep ends what is overdue and returns how long it may take until the next.
+// sweep ends overdue approvals and returns the time until the next sweep.
 func (d *Approvals) sweep(ctx context.Context) time.Duration {
 	type due struct {
 		id  guard.ApprovalID
@@ -456,7 +462,7 @@ func (d *Approvals) sweep(ctx context.Context) time.Duration {
 	d.mu.Lock()
 	for _, e := range d.open {
 		if e.claimed != nil {
-			continue // the store itself refuses a late beginning
+			continue // the store itself refuses to begin an execution this late
 		}
 		if to, why := overdue(e.approval, now); to != "" {
 			dues = append(dues, due{e.approval.ID, to, why})

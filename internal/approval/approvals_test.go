@@ -21,7 +21,8 @@ type fixture struct {
 	desk  *Approvals
 }
 
-// inBubble runs a test with a desk whose time is the bubble's.
+// inBubble runs a test in a synctest bubble, with Approvals that use its
+// clock.
 func inBubble(t *testing.T, f func(*fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -107,7 +108,7 @@ func TestDecisionsReachTheCall(t *testing.T) {
 	})
 }
 
-func TestTimeBox(t *testing.T) {
+func TestApprovalsExpire(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		late, unused := x.submit("sess_1", "a"), x.submit("sess_1", "b")
 		x.decide(unused, true)
@@ -131,7 +132,7 @@ func TestTimeBox(t *testing.T) {
 	})
 }
 
-func TestTimeBoxFollowsAWallClockThatWasSet(t *testing.T) {
+func TestExpiryFollowsAChangedWallClock(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		forward, back := x.submit("sess_1", "a"), x.submit("sess_1", "b")
 		_ = back
@@ -160,7 +161,7 @@ func TestIdenticalCallsJoin(t *testing.T) {
 		}
 		x.decide(second, true)
 		x.want(second, guard.Approved, false)
-		third := x.submit("sess_1", "a") // joins what is approved already
+		third := x.submit("sess_1", "a") // joins an approval that is approved already
 		x.want(third, guard.Approved, false)
 		if second.Claim() == nil {
 			t.Error("the older call could execute")
@@ -201,7 +202,7 @@ func TestIdenticalCallWaitsForTheClaim(t *testing.T) {
 	})
 }
 
-func TestAnsweredEarly(t *testing.T) {
+func TestEarlyAnswerKeepsTheApprovalOpen(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		ctx := context.Background()
 		first := x.submit("sess_1", "a")
@@ -226,7 +227,7 @@ func TestAnsweredEarly(t *testing.T) {
 	})
 }
 
-func TestSessionEndCancelsWhatIsHeld(t *testing.T) {
+func TestSessionEndCancelsPendingApprovals(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		held, approved, other := x.submit("sess_1", "a"), x.submit("sess_1", "b"), x.submit("sess_2", "c")
 		x.decide(approved, true)
@@ -260,7 +261,7 @@ func TestCancelKeepsALaterCall(t *testing.T) {
 	})
 }
 
-func TestStaleRounds(t *testing.T) {
+func TestStaleRoundsAreLimited(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		ctx := context.Background()
 		at := x.submit("sess_1", "0")
@@ -310,7 +311,7 @@ func TestReplaceJoinsAnotherCall(t *testing.T) {
 	})
 }
 
-func TestRestart(t *testing.T) {
+func TestRestartKeepsOpenApprovals(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		ctx := context.Background()
 		pending, approved := x.submit("sess_1", "a"), x.submit("sess_1", "b")
@@ -334,7 +335,7 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-func TestFailingStoreHoldsNothing(t *testing.T) {
+func TestFailedSubmitHoldsNothing(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		x.book.fail = errors.New("disk full")
 		if _, err := x.desk.Submit(context.Background(), x.template("sess_1", "a")); err == nil {

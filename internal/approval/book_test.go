@@ -12,8 +12,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// bubbleClock reads the time of a synctest bubble; skew stands for a wall clock
-// that somebody set.
+// bubbleClock reads the time of a synctest bubble; skew is how far someone has
+// set the wall clock.
 type bubbleClock struct {
 	mu   sync.Mutex
 	skew time.Duration
@@ -32,14 +32,14 @@ func (c *bubbleClock) set(skew time.Duration) {
 	c.skew = skew
 }
 
-// book is a store of approvals in memory, with the rules of the real one.
+// book is an in-memory store of approvals with the rules of the real one.
 type book struct {
 	mu       sync.Mutex
 	clock    Clock
 	all      map[guard.ApprovalID]guard.Approval
 	released map[guard.ApprovalID]bool
 	begun    map[guard.ApprovalID]int
-	fail     error // of every write
+	fail     error // returned by every write
 }
 
 func newBook(c Clock) *book {
@@ -81,7 +81,7 @@ func (b *book) FindOpen(tenant string, run guard.RunID, server, tool string, d d
 	return a, ok, nil
 }
 
-// change applies f to an approval whose status is one of those given.
+// change applies f to an approval whose status is one of the given ones.
 func (b *book) change(id guard.ApprovalID, f func(*guard.Approval) error) (guard.Approval, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -184,7 +184,7 @@ func (b *book) Approvals(f store.Filter) ([]guard.Approval, error) {
 	return out, nil
 }
 
-// begin is what a call does between Claim and Begun.
+// begin does what a call does between Claim and Begun.
 func (b *book) begin(id guard.ApprovalID, call guard.CallID) error {
 	_, err := b.change(id, func(a *guard.Approval) error {
 		switch {

@@ -1,12 +1,13 @@
-// Package approval knows who waits for which decision and until when: the
-// calls that are held, the timers of time boxes, and which of several identical
+// Package approval tracks which call waits for which decision and until when:
+// the calls that are held, their deadlines, and which of several identical
 // calls is the one that executes.
 //
-// The state of an approval lives in the store alone; what is kept here can be
-// lost with the process and is built again from the store by [Desk.Start]. A
-// [Ticket] is one held call's place at the desk. At most one ticket of an
-// approval is live, the newest; older ones learn that they were superseded.
+// The store alone keeps the state of an approval. What is kept here can be
+// lost with the process; [Approvals.Start] builds it again from the store. A
+// [Waiter] is one held call that waits for an approval. At most one waiter of
+// an approval is live, the newest; older ones are superseded.
 //
-// The package will not decide anything, compute or compare previews, talk to
-// clients, or execute calls, and it keeps no state that a restart would miss.
+// The package does not decide anything, compute or compare previews, talk to
+// clients, or execute calls, and it keeps no state that must survive a
+// restart.
 package approval

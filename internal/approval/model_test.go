@@ -11,14 +11,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestPromise3_OneApprovalOneExecution drives a desk with random calls,
-// decisions, cancels, restarts and passing time. Whatever happens, an approval
-// begins at most once and only while it is approved, at most one call of an
-// approval is live, nobody waits for what is over, and nothing outlives its
-// time box.
+// TestPromise3_OneApprovalOneExecution runs random calls, decisions, cancels,
+// restarts and waits. An approval must begin at most once and only while it is
+// approved, at most one of its calls may be live, no call may wait for an
+// approval that has ended, and none may outlive its deadline.
 func TestPromise3_OneApprovalOneExecution(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// Without its Deadline, which a bubble does not have.
+		// Hide Deadline: a bubble has none.
 		rapid.Check(struct{ testing.TB }{t}, func(r *rapid.T) { model(t, r) })
 	})
 }
@@ -81,7 +80,7 @@ func model(t *testing.T, r *rapid.T) {
 		"cancel": func(r *rapid.T) { _ = pick(r).Cancel(ctx, "cancelled") },
 		"leave": func(r *rapid.T) {
 			at := pick(r)
-			if at.Leave(ctx) == nil { // it has its answer and waits for nothing more
+			if at.Leave(ctx) == nil { // it has its answer and waits no longer
 				tickets = slices.DeleteFunc(tickets, func(o *Waiter) bool { return o == at })
 			}
 		},

@@ -10,7 +10,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// stalled is a book whose joins are kept, and told of only once goOn is closed.
+// stalled is a book that stores joins at once but returns from them only when
+// goOn is closed.
 type stalled struct {
 	*book
 	goOn chan struct{}
@@ -22,9 +23,8 @@ func (s stalled) Join(ctx context.Context, id guard.ApprovalID, session guard.Se
 	return a, err
 }
 
-// TestClaimSurvivesALaterJoin: of a call that is about to execute and a later
-// one that takes its place in the same moment, the later one executes, and
-// nobody waits for the other.
+// TestClaimSurvivesALaterJoin: a call is about to execute when a later one
+// replaces it. The later one executes, and no one waits for the first.
 func TestClaimSurvivesALaterJoin(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		first := x.submit("sess_1", "a")
@@ -59,9 +59,9 @@ func TestClaimSurvivesALaterJoin(t *testing.T) {
 	})
 }
 
-// TestAbandon: a call whose session has ended leaves nothing that waits, and
-// takes nothing away that is approved or that another call has.
-func TestAbandon(t *testing.T) {
+// TestAbandonCancelsOnlyItsOwnPendingApproval: a call whose session has ended leaves nothing waiting. It does
+// not end an approval that is approved or that another call uses.
+func TestAbandonCancelsOnlyItsOwnPendingApproval(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		ctx := context.Background()
 		waits, may, shared := x.submit("sess_1", "a"), x.submit("sess_1", "b"), x.submit("sess_1", "c")
@@ -81,6 +81,6 @@ func TestAbandon(t *testing.T) {
 			}
 		}
 		x.waits(later)
-		x.want(x.submit("sess_2", "b"), guard.Approved, false) // what is approved is there for the next
+		x.want(x.submit("sess_2", "b"), guard.Approved, false) // an approved approval is there for the next call
 	})
 }

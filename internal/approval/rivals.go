@@ -2,9 +2,8 @@ package approval
 
 import "github.com/mcpguard/mcpguard/internal/guard"
 
-// Rivals returns, for each open approval that would change a file which another
-// open one would change too, one of those others. Whichever runs first makes the
-// rest stale.
+// Rivals maps each open approval to another open one that would change the
+// same file, where there is one. Whichever runs first makes the other stale.
 func (d *Approvals) Rivals() map[guard.ApprovalID]guard.ApprovalID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -32,7 +31,7 @@ func (d *Approvals) Rivals() map[guard.ApprovalID]guard.ApprovalID {
 	return out
 }
 
-// files names the files that effects change.
+// files returns the names of the files that effects change.
 func files(effects []guard.Effect) []string {
 	var keys []string
 	for _, e := range effects {

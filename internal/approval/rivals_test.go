@@ -8,7 +8,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-func TestConflictingApprovals(t *testing.T) {
+func TestRivalsFindsApprovalsForTheSameFile(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		submit := func(key, dest string, write bool) *Waiter {
 			a := x.template("sess_1", key+dest+string(guard.NewCallID()))

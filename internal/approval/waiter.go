@@ -9,25 +9,25 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Result is what a held call learns.
+// Result is the outcome of waiting for an approval.
 type Result struct {
-	// Status is Approved, or what ended the approval for this call.
+	// Status is Approved, or how the approval ended for this call.
 	Status guard.Status
-	// Reason is the reviewer's words, or why it ended.
+	// Reason is the reviewer's reason, or why the approval ended.
 	Reason string
-	// Superseded: a later identical call took this one's place; Status is then
-	// the approval's own.
+	// Superseded means that a later identical call has replaced this one;
+	// Status is then the approval's own.
 	Superseded bool
-	// Approval is the approval as it was at that moment.
+	// Approval is the approval at that moment.
 	Approval guard.Approval
 }
 
-// ErrLost is returned when a ticket can no longer be used; [Ticket.Result] says
-// why.
+// ErrLost means that the call can no longer use the approval; [Waiter.Result]
+// says why.
 var ErrLost = errors.New("the approval can no longer be used by this call")
 
-// Waiter is one held call's place. It belongs to one goroutine; Lost and Cancel
-// may be used by others.
+// Waiter is one held call that waits for an approval. It belongs to one
+// goroutine, but Lost and Cancel are safe for concurrent use.
 type Waiter struct {
 	desk    *Approvals
 	id      guard.ApprovalID
@@ -36,7 +36,7 @@ type Waiter struct {
 	round   int
 
 	decided chan struct{} // closed once result is set
-	lost    chan struct{} // closed once the call may not execute any more
+	lost    chan struct{} // closed once the call can no longer execute
 
 	result *Result // nil while undecided; guarded by desk.mu
 }
@@ -65,13 +65,13 @@ func (t *Waiter) lose(r Result) {
 	}
 }
 
-// ID returns the approval's identifier.
+// ID returns the ID of the approval.
 func (t *Waiter) ID() guard.ApprovalID { return t.id }
 
-// Round says how many stale approvals of this call came before.
+// Round returns how many stale approvals of this call came before.
 func (t *Waiter) Round() int { return t.round }
 
-// Approval returns the approval as the desk last saw it.
+// Approval returns the approval in its last known state.
 func (t *Waiter) Approval() guard.Approval {
 	t.desk.mu.Lock()
 	defer t.desk.mu.Unlock()
@@ -84,8 +84,8 @@ func (t *Waiter) Approval() guard.Approval {
 	return t.result.Approval
 }
 
-// Wait returns once the approval is decided or over for this call. The error is
-// that of ctx.
+// Wait returns once the approval is decided or has ended for this call. The
+// only error is that of ctx.
 func (t *Waiter) Wait(ctx context.Context) (Result, error) {
 	select {
 	case <-t.decided:
@@ -95,10 +95,11 @@ func (t *Waiter) Wait(ctx context.Context) (Result, error) {
 	}
 }
 
-// Decided is closed once Wait would return without blocking.
+// Decided returns a channel that is closed once Wait would not block.
 func (t *Waiter) Decided() <-chan struct{} { return t.decided }
 
-// Result returns what Wait last would; the zero Result while undecided.
+// Result returns what Wait returned or would return, or the zero Result while
+// undecided.
 func (t *Waiter) Result() Result {
 	t.desk.mu.Lock()
 	defer t.desk.mu.Unlock()
@@ -108,11 +109,11 @@ func (t *Waiter) Result() Result {
 	return *t.result
 }
 
-// Lost is closed when the call can no longer execute under this approval:
-// superseded, ended, or begun.
+// Lost returns a channel that is closed when the call can no longer execute
+// under this approval: it was superseded, has ended, or has begun.
 func (t *Waiter) Lost() <-chan struct{} { return t.lost }
 
-// mine returns the entry while this ticket is its live one; mu is held.
+// mine returns the entry if this waiter is its live one, else nil. mu is held.
 func (t *Waiter) mine() *entry {
 	if e := t.desk.open[t.id]; e != nil && e.live == t {
 		return e
@@ -120,9 +121,9 @@ func (t *Waiter) mine() *entry {
 	return nil
 }
 
-// Leave gives up the place without ending the approval: the call was answered
-// early, a later identical one may join. Where the call lost its place already
-// the error is ErrLost.
+// Leave stops waiting without ending the approval: the call was answered early,
+// and a later identical one may join. It returns ErrLost if the waiter is no
+// longer live or the approval no longer pending.
 func (t *Waiter) Leave(ctx context.Context) error {
 	d := t.desk
 	d.calls.Lock()
@@ -141,14 +142,14 @@ func (t *Waiter) Leave(ctx context.Context) error {
 	defer d.mu.Unlock()
 	e = t.mine()
 	if e == nil || e.approval.Status != guard.Pending {
-		return ErrLost // it was decided or ended in between; the result says so
+		return ErrLost // decided or ended in between; the result says which
 	}
 	e.live = nil
 	return nil
 }
 
-// Cancel ends the approval because its client no longer wants the call, unless
-// another live call has joined or the execution has begun.
+// Cancel ends the approval because the client no longer wants the call. It
+// does nothing if another live call has joined or the execution has begun.
 func (t *Waiter) Cancel(ctx context.Context, why string) error {
 	d := t.desk
 	d.calls.Lock()
@@ -163,9 +164,10 @@ func (t *Waiter) Cancel(ctx context.Context, why string) error {
 	return d.end(ctx, t.id, guard.Cancelled, why)
 }
 
-// Abandon gives up the place because the session of the call has ended: what is
-// pending is cancelled, what is approved stays until its deadline. It does for
-// one call what [Desk.EndSession] does for those that hold a place by then.
+// Abandon stops waiting because the session of the call has ended: a pending
+// approval is cancelled, an approved one stays until its deadline. It does for
+// one call what [Approvals.EndSession] does for those that were already
+// waiting.
 func (t *Waiter) Abandon(ctx context.Context) error {
 	d := t.desk
 	d.calls.Lock()
@@ -187,10 +189,10 @@ func (t *Waiter) Abandon(ctx context.Context) error {
 	return d.end(ctx, t.id, guard.Cancelled, WhySession)
 }
 
-// Claim announces that this call is about to execute: until Begun, Unclaim, End
-// or Replace no later call takes its place and no deadline ends the approval
-// here (the store checks it once more when the execution begins). It waits for
-// a later call that is just taking the place.
+// Claim announces that this call is about to execute. Until Begun, Unclaim,
+// End or Replace, no later call replaces it and no deadline ends the approval
+// here; the store checks the deadline once more when the execution begins.
+// Claim waits for a later call that is just replacing this one.
 func (t *Waiter) Claim() error {
 	t.desk.mu.Lock()
 	defer t.desk.mu.Unlock()
@@ -211,8 +213,8 @@ func (t *Waiter) Claim() error {
 	return nil
 }
 
-// Begun says that the store has begun the execution: the approval is no longer
-// the desk's.
+// Begun records that the store has begun the execution. The approval is no
+// longer tracked here.
 func (t *Waiter) Begun() {
 	t.desk.mu.Lock()
 	defer t.desk.mu.Unlock()
@@ -222,8 +224,8 @@ func (t *Waiter) Begun() {
 	}
 }
 
-// Unclaim takes a Claim back, after the store could not begin. The approval is
-// read again.
+// Unclaim undoes Claim after the store could not begin the execution. It reads
+// the approval again.
 func (t *Waiter) Unclaim() {
 	t.desk.mu.Lock()
 	if e := t.mine(); e != nil {
@@ -236,8 +238,8 @@ func (t *Waiter) Unclaim() {
 	t.desk.mu.Unlock()
 }
 
-// End closes the approval of a claimed ticket: it is stale, or policy no longer
-// allows it.
+// End closes the approval of a claimed waiter because it is stale or policy no
+// longer allows the call.
 func (t *Waiter) End(ctx context.Context, to guard.Status, why string) error {
 	err := t.desk.end(ctx, t.id, to, why)
 	t.desk.mu.Lock()
@@ -248,9 +250,10 @@ func (t *Waiter) End(ctx context.Context, to guard.Status, why string) error {
 	return err
 }
 
-// Replace ends the approval of a claimed ticket as stale and holds the call for
-// a fresh one. After [guard.MaxStaleRounds] stale rounds the error is
-// ErrStaleRounds, and the old approval has ended. The ticket is used up.
+// Replace ends the approval of a claimed waiter as stale and holds the call
+// for a new one. After [guard.MaxStaleRounds] stale rounds it returns
+// ErrStaleRounds, and the old approval has ended. The waiter must not be used
+// again.
 func (t *Waiter) Replace(ctx context.Context, fresh guard.Approval, events ...audit.Event) (*Waiter, error) {
 	d := t.desk
 	d.calls.Lock()
@@ -264,7 +267,8 @@ func (t *Waiter) Replace(ctx context.Context, fresh guard.Approval, events ...au
 		return nil, errors.Join(err, t.End(ctx, guard.Stale, WhyReplaced))
 	}
 	if other {
-		// Another call already asks for exactly this: end the old, join that one.
+		// Another call already asks for exactly this: end the old approval and
+		// join that one.
 		if err := t.End(ctx, guard.Stale, WhyReplaced); err != nil {
 			return nil, err
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// metaAnswer is where the guard's own answers stand in _meta.
+// metaAnswer is the member of _meta that holds the guard's own answer.
 const metaAnswer = "mcpguard/answer"
 
 // reply is the guard's own answer to a call, as the agent reads it.
@@ -36,7 +36,7 @@ const (
 	replyError      = "error"
 )
 
-// ownResult answers a call by the guard's own word.
+// ownResult encodes the guard's own reply to a call.
 func ownResult(c *call, w reply) []byte {
 	if c.req.method != "tools/call" {
 		// Only tools have results with isError.
@@ -45,9 +45,9 @@ func ownResult(c *call, w reply) []byte {
 	return jsonrpc.Result(c.req.id, ownAnswer(w, c.modern))
 }
 
-// ownAnswer makes a tool result of the guard's own. It has no
-// structuredContent: clients hold that against the tool's outputSchema even
-// where isError is set, and would hide the answer from the model.
+// ownAnswer returns a tool result made by the guard. It has no
+// structuredContent: clients check that against the tool's outputSchema even
+// if isError is set, and would hide the answer from the model.
 func ownAnswer(w reply, modern bool) any {
 	type block struct {
 		Type string `json:"type"`
@@ -69,8 +69,8 @@ func ownAnswer(w reply, modern bool) any {
 	return result
 }
 
-// refusal ends a call without an answer of the upstream. It is an error so that
-// the steps of a call can return it.
+// refusal ends a call without an answer from the upstream. It implements
+// error, so the steps of a call can return it.
 type refusal struct {
 	status audit.Status // how the call is completed
 	word   reply
@@ -79,21 +79,22 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.word.Status + ": " + r.word.Reason }
 
-// denied refuses a call by a decision.
+// denied returns the refusal for a decision that denies the call.
 func denied(d guard.Decision) *refusal {
 	return &refusal{status: audit.StatusDenied, word: reply{Status: replyDenied, Rule: d.Rule, Reason: d.Reason, Repair: d.Repair}}
 }
 
-// broken refuses a call because a step could not be done. The cause is for the
-// log; the agent reads a sentence.
+// broken refuses a call because a step failed. The agent reads reason and
+// repair; the cause goes to the log.
 func broken(rule guard.Rule, reason, repair string) *refusal {
 	return &refusal{status: audit.StatusDenied, word: reply{Status: replyDenied, Rule: rule, Reason: reason, Repair: repair}}
 }
 
-// againIfWanted is what an agent may do about a call that ended before it ran.
+// againIfWanted tells the agent what to do after a call that ended before it
+// ran.
 const againIfWanted = "Make the call again if it is still wanted."
 
-// gaveUp ends a call whose context ended before anything ran.
+// gaveUp refuses a call whose context ended before anything ran.
 func gaveUp(cause error) *refusal {
 	r := &refusal{status: audit.StatusCancelled, word: reply{Status: replyCancelled, Reason: "the call ended before it ran; nothing was changed", Next: againIfWanted}}
 	switch {
@@ -107,7 +108,7 @@ func gaveUp(cause error) *refusal {
 	return r
 }
 
-// early answers a call that is still held, before its client gives up.
+// early answers a call that is still held before its client gives up.
 func early(a guard.Approval) *refusal {
 	return &refusal{status: audit.StatusBlocked, word: reply{
 		Status: replyBlocked, ApprovalID: a.ID, ExpiresAt: a.Expires.Wall.UTC().Format(time.RFC3339),

@@ -9,9 +9,9 @@ import (
 )
 
 // BenchmarkRead compares a T0 read through a session with the same frames
-// through two pipes and no guard. The server answers in the same process, so
-// what is measured is the guard's own work: with relaxed reads nothing waits
-// for the disk.
+// through two pipes and no guard. The server answers in this process and
+// relaxed reads do not wait for the disk, so the difference is the guard's own
+// work.
 func BenchmarkRead(b *testing.B) {
 	b.Run("direct", func(b *testing.B) {
 		server := newFakeServer()

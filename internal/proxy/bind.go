@@ -10,19 +10,19 @@ import (
 	"github.com/mcpguard/mcpguard/internal/policy"
 )
 
-// prepared is a call ready to be approved or executed: what would change, by which
-// decision, under one digest.
+// prepared is a call that is ready to be approved or executed: its change and
+// the decision on it, under one digest.
 type prepared struct {
 	tool    *policy.Tool
 	targets []guard.Target
-	locks   []guard.Target // what is locked: the targets, of a command the files that it changes
+	locks   []guard.Target // the targets; for a command, the files that it changes
 	preview *guard.Preview
 	verdict *policy.Verdict
 	digest  digest.Digest
 }
 
-// prepare computes the digest that the reviewer decides on and that is compared at
-// execution.
+// prepare computes the digest that the reviewer approves and that is compared
+// again before execution.
 func (s *session) prepare(c *call, tool *policy.Tool, targets []guard.Target, preview *guard.Preview, verdict *policy.Verdict) (*prepared, error) {
 	preview.SideEffects = append(preview.SideEffects[:len(preview.SideEffects):len(preview.SideEffects)], verdict.SideEffects...)
 	preview.SideEffects = append(preview.SideEffects, s.firstTimes(c, preview.Change)...)
@@ -36,7 +36,8 @@ func (s *session) prepare(c *call, tool *policy.Tool, targets []guard.Target, pr
 			Text: "the call carries more than its arguments, for example answers to the server's questions"})
 	}
 	if verdict.Post && len(preview.Hazards) > 0 {
-		// fail closed: what a reviewer must not miss is not shown afterwards
+		// fail closed: what a reviewer does not see cannot be reviewed
+		// afterwards either
 		verdict.AskFirst("writes wait for an approval")
 		c.decision, c.asked = verdict.Decision, true
 	}
@@ -56,8 +57,8 @@ func (s *session) prepare(c *call, tool *policy.Tool, targets []guard.Target, pr
 	return &prepared{tool: tool, targets: targets, locks: locksOf(targets, preview), preview: preview, verdict: verdict, digest: sum}, nil
 }
 
-// locksOf returns what a call locks. What a command changes is known only once it
-// has run.
+// locksOf returns the targets to lock for a call. The files that a command
+// changes are known only once it has run.
 func locksOf(targets []guard.Target, preview *guard.Preview) []guard.Target {
 	if effect.Ran(*preview) == nil || len(preview.Effects) == 0 {
 		return targets
@@ -69,12 +70,12 @@ func locksOf(targets []guard.Target, preview *guard.Preview) []guard.Target {
 	return out
 }
 
-// boundBytes is the digest of the bytes that a server may act on: the
-// arguments as they came and whatever else stands in params, such as the
-// answers and the state that a modern retry brings along. Of the metadata only
-// what the protocol itself defines is left out: it differs with each retry, and
-// says nothing about what is done. beside says that there is more than
-// arguments that a reviewer does not see.
+// boundBytes returns the digest of all bytes that a server may act on: the
+// arguments as received and the rest of params, such as the answers and state
+// in a retry of the modern era. Only metadata that the protocol itself defines
+// is left out: it differs between retries and does not change what is done.
+// beside reports whether there is more than the arguments, which a reviewer
+// does not see.
 func (c *call) boundBytes() (sum digest.Digest, beside bool) {
 	h := digest.NewHasher("mcpguard/params/v1")
 	h.Field("arguments", c.tc.ArgsRaw[:])
@@ -91,7 +92,7 @@ func (c *call) boundBytes() (sum digest.Digest, beside bool) {
 				}
 			}
 			continue
-		case "task": // how the answer is to come, not what is done
+		case "task": // how to answer, not what to do
 		default:
 			beside = true
 		}
@@ -104,8 +105,8 @@ func (c *call) boundBytes() (sum digest.Digest, beside bool) {
 	return h.Digest(), beside
 }
 
-// protocolMeta reports whether a member of _meta is the protocol's own, or a
-// label for records; a server has no business acting on those.
+// protocolMeta reports whether a member of _meta is defined by the protocol or
+// is a label for records. Servers have no reason to act on either.
 func protocolMeta(name string) bool {
 	switch name {
 	case "progressToken", "traceparent", "tracestate", "baggage", metaToolUse, metaProtocolVersion, metaClientInfo,

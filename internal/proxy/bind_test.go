@@ -12,8 +12,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// A server may act on metadata that the protocol does not define. What the
-// protocol does define differs between retries of one call.
+// Servers may act on metadata that the protocol does not define, so an
+// approval covers it. Metadata of the protocol differs between retries of one
+// call.
 func TestPromise2_MetadataThatAServerMayActOnIsBound(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
@@ -43,7 +44,8 @@ func TestPromise2_MetadataThatAServerMayActOnIsBound(t *testing.T) {
 	})
 }
 
-// What a server does with one set of arguments depends on where it runs.
+// The effect of one set of arguments depends on the folder in which the server
+// runs.
 func TestPromise2_AnApprovalIsForOneFolder(t *testing.T) {
 	for _, where := range []string{"folder", "roots"} {
 		t.Run(where, func(t *testing.T) {
@@ -78,14 +80,14 @@ func TestPromise2_AnApprovalIsForOneFolder(t *testing.T) {
 	}
 }
 
-// A write that needs no approval still has the lock on what it writes, also
-// where a link came to lead elsewhere while it waited for it.
+// A write that needs no approval still locks what it writes, even if a link
+// changes its target while the call waits for the lock.
 func TestPromise2_AnUnapprovedWriteLocksWhatItWrites(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "a\n")
 		r.put("b.txt", "b\n")
 		point := func(to string) {
-			_ = os.Remove(r.file("link.txt")) // not there the first time
+			_ = os.Remove(r.file("link.txt")) // it does not exist the first time
 			if err := os.Symlink(to, r.file("link.txt")); err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +147,8 @@ func TestFloodsAreRefused(t *testing.T) {
 	})
 }
 
-// What a server may not ask the client for it may not ask by way of a task.
+// A server may not use a task to ask the client for what it may not ask
+// directly.
 func TestPromise1_ATaskDoesNotAskForWhatIsNotAllowed(t *testing.T) {
 	const questions = `"taskId":"t1","status":"input_required","inputRequests":{"q":{"method":"sampling/createMessage","params":{}}}`
 	for name, result := range map[string]string{"task": `{` + questions + `}`, "member": `{"task":{` + questions + `}}`} {

@@ -33,25 +33,25 @@ type call struct {
 	memo   effect.Memo
 	def    []byte // the tool's definition, as the upstream listed it
 
-	room    claimed  // what it takes up of the guard
-	away    *os.File // the bytes of msg, while they are not in memory
+	room    claimed  // its share of the guard's memory
+	away    *os.File // holds the bytes of msg while they are not in memory
 	awaySum digest.Digest
-	resting bool // what can be read again from msg is not kept
+	resting bool // parts that can be decoded again from msg are dropped
 
 	repeats   bool // an identical call waits for its approval already
-	continues bool // and this one joins it, so that it does not count again
+	continues bool // and this one joins it, so it is not counted again
 
-	metered bool // what the meter said when the call came in is known
+	metered bool // the meter has been read for this call
 	meter   reading
 
-	intends bool  // it is about to be executed, with an intent
-	files   bool  // all that it changes are files
+	intends bool  // it is about to be executed and has an intent
+	files   bool  // it changes only files
 	held    *Lock // the lock, until the execution begins
-	running *Lock // likewise, from then on
+	running *Lock // the lock, from then on
 
 	// For the record.
 	argsSum   digest.Digest // of the canonical arguments
-	recorded  bool          // the store has opened the call
+	recorded  bool          // the store has the record that opens the call
 	decision  guard.Decision
 	tier      guard.Tier
 	sensitive bool
@@ -74,13 +74,14 @@ func (s *session) newCall(r *request, m jsonrpc.Message) *call {
 	return c
 }
 
-// call follows one tools/call to its answer and its last record.
+// call runs one tools/call from its first step to its answer and its last
+// record.
 func (s *session) call(ctx context.Context, c *call) {
 	defer s.recovered(c)
 	defer c.leaveRoom()
-	c.tc.Tool = c.req.tool // for the record, until it is known better
+	c.tc.Tool = c.req.tool // for the record, until more is known
 	var frame []byte
-	err := s.enterRoom(c) // what waits is bounded
+	err := s.enterRoom(c) // limits the memory of calls that wait
 	if err == nil {
 		frame, err = s.follow(ctx, c)
 	}
@@ -90,13 +91,14 @@ func (s *session) call(ctx context.Context, c *call) {
 	if s.cfg.Commands != nil {
 		s.cfg.Commands.Done(c.tc.ID)
 	}
-	c.req.place.leave() // before the answer, which may bring the next call at once
+	c.req.place.leave() // before the answer, since the next call may follow at once
 	s.reply(c.req, frame)
 }
 
-// recovered keeps a panic over one call from ending every session. The call
-// gets a no; once its execution has begun, its intent stays open and its target
-// locked, as after a crash, and later calls on that target are told so.
+// recovered keeps a panic in one call from ending every session. The call is
+// refused. If its execution had begun, the intent stays open and the target
+// stays locked, as after a crash, and later calls on that target are refused
+// with that reason.
 func (s *session) recovered(c *call) {
 	p := recover()
 	if p == nil {
@@ -118,10 +120,10 @@ func (s *session) recovered(c *call) {
 		Reason: "the guard failed on this call", Repair: "read the target before you go on; ask the user to look at the guard's log"}))
 }
 
-// follow is the straight line of a call: each step adds one value, and what it
-// returns is the answer. An error ends the call without the upstream's answer.
+// follow runs the steps of a call in order and returns the answer. An error
+// means that the call ended without an answer from the upstream.
 func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
-	tool, err := s.identifyTool(ctx, c) // ToolCall, and the policy for it
+	tool, err := s.identifyTool(ctx, c) // fills in ToolCall and finds the policy
 	if err != nil {
 		return nil, err
 	}
@@ -146,11 +148,11 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 		}
 		return s.read(ctx, c, tool, preview, outputLimit(verdict))
 	}
-	ready, err := s.prepare(c, tool, targets, preview, verdict) // the digest of all that counts
+	ready, err := s.prepare(c, tool, targets, preview, verdict) // the digest of all that is approved
 	if err != nil {
 		return nil, err
 	}
-	if err := s.open(ctx, c, ready); err != nil { // on record before anybody waits
+	if err := s.open(ctx, c, ready); err != nil { // recorded before anyone waits
 		return nil, err
 	}
 	var ticket *approval.Waiter
@@ -160,11 +162,11 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 		}
 	}
 	for round := 0; ; round++ {
-		ran := effect.Ran(*ready.preview) != nil              // while it is held the preview is not kept
-		if err := s.hold(ctx, c, ticket, ready); err != nil { // only on ask: a human decides
+		ran := effect.Ran(*ready.preview) != nil              // the preview is not kept while the call is held
+		if err := s.hold(ctx, c, ticket, ready); err != nil { // waits for a human, if policy asks
 			return nil, err
 		}
-		if err := s.collect(ctx, c, ticket, ran); err != nil { // likewise
+		if err := s.collect(ctx, c, ticket, ran); err != nil { // waits for the client, as above
 			return nil, err
 		}
 		held, err := s.lock(ctx, c, ticket, ready)
@@ -172,7 +174,7 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 			return nil, err
 		}
 		now, intent, err := s.begin(ctx, c, ticket, ready) // plan, decide, compare, intent
-		if errors.Is(err, errStale) {                      // it is not what was approved: ask again
+		if errors.Is(err, errStale) {                      // it is no longer what was approved: ask again
 			held.Release()
 			ready = now
 			if ticket, err = s.resubmit(ctx, c, ticket, ready, round); err == nil {
@@ -188,11 +190,11 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 	}
 }
 
-// refuse records how a call ended that did not run, and makes its answer.
+// refuse records how a call that did not run ended, and returns its answer.
 func (s *session) refuse(c *call, err error) []byte {
 	var r *refusal
 	if !errors.As(err, &r) {
-		// fail closed: an error that nobody foresaw is a no
+		// fail closed: an unexpected error refuses the call
 		s.cfg.Log.Error("a call failed inside the guard", "session", s.cfg.Session.ID, "call", c.tc.ID, "tool", c.tc.Tool, "err", err)
 		r = broken(guard.RulePreviewFailed, "the guard could not handle this call", "ask the user to look at the guard's log")
 	}
@@ -236,8 +238,8 @@ func (s *session) storeCall(c *call, limit int) store.Call {
 	}
 }
 
-// identifyTool reads what is called, and finds the policy and the definition
-// in force for it.
+// identifyTool finds the tool that is called, its policy and its definition in
+// force.
 func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, error) {
 	if err := s.workOn(ctx, c); err != nil {
 		return nil, err
@@ -250,7 +252,8 @@ func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, erro
 		return nil, broken(guard.RuleSchema, "the call names no tool", "give the tool's name")
 	}
 	if len(c.tc.Tool) > maxLabel {
-		// No policy names it, and the record does not have to hold all of it.
+		// No policy names the tool, so a part of the name is enough for the
+		// record.
 		c.tc.Tool = strings.ToValidUTF8(c.tc.Tool[:maxLabel], "") + "…"
 		return nil, notListed()
 	}
@@ -289,8 +292,8 @@ func (s *session) identifyTool(ctx context.Context, c *call) (*policy.Tool, erro
 	return tool, nil
 }
 
-// readArgs takes the arguments in both forms: canonical, for digests, and as
-// expressions see them.
+// readArgs decodes the arguments in two forms: canonical, for digests, and as
+// policy expressions see them.
 func (c *call) readArgs() error {
 	const repair = "use plain numbers and text in the arguments"
 	v, err := jsonvalue.Decode(c.tc.Args)
@@ -308,7 +311,7 @@ func (c *call) readArgs() error {
 	return nil
 }
 
-// toolInForce returns what the policy says of the tool now.
+// toolInForce returns the tool's policy as it is now.
 func (s *session) toolInForce(c *call) (*policy.Tool, error) {
 	server, ok := s.cfg.Policy().Server(c.tc.Session.Server)
 	if ok {
@@ -320,7 +323,7 @@ func (s *session) toolInForce(c *call) (*policy.Tool, error) {
 	return nil, notListed()
 }
 
-// notListed is the default: nobody named the tool.
+// notListed is the default: the policy does not name the tool.
 func notListed() error {
 	return broken(guard.RuleNotListed, "the policy does not name this tool", "use one of the tools that are listed")
 }
@@ -329,14 +332,15 @@ func (s *session) input(c *call) effect.Input {
 	return effect.Input{Call: c.tc, Roots: s.cfg.Roots, Vars: c.vars, ServerRoots: s.cfg.ServerRoots, Home: s.cfg.Home, Reader: s.reader(c), Memo: &c.memo, Commands: s.cfg.Commands}
 }
 
-// resolve names what the call is about. A tool without a binding has no targets.
+// resolve returns the targets of a call. A tool without an effect has none.
 func (s *session) resolve(ctx context.Context, c *call, tool *policy.Tool) ([]guard.Target, error) {
 	if tool.Binding == nil {
 		return nil, nil
 	}
 	targets, err := tool.Binding.Resolve(ctx, s.input(c))
 	if err != nil {
-		// Where the call is refused whatever it names, that is the better answer.
+		// If the call is refused whatever its targets are, give that reason
+		// instead.
 		if d := tool.Admit(s.request(c, tool, nil)); d.Verdict != guard.Allow && d.Rule != guard.RulePath {
 			return nil, denied(d)
 		}
@@ -349,8 +353,8 @@ func (s *session) resolve(ctx context.Context, c *call, tool *policy.Tool) ([]gu
 	return targets, nil
 }
 
-// effectRefusal turns an error of an effect into a no: a bound effect that
-// fails is never taken for an opaque one.
+// effectRefusal turns an error of an effect into a refusal. A tool whose
+// effect fails is never treated as one without an effect.
 func (s *session) effectRefusal(ctx context.Context, c *call, err error) error {
 	var r *effect.Refusal
 	switch {
@@ -359,12 +363,12 @@ func (s *session) effectRefusal(ctx context.Context, c *call, err error) error {
 	case ctx.Err() != nil:
 		return gaveUp(context.Cause(ctx))
 	}
-	// fail closed: what would change is not known
+	// fail closed: the change is not known
 	s.cfg.Log.Warn("computing an effect", "call", c.tc.ID, "tool", c.tc.Tool, "err", err)
 	return broken(guard.RulePreviewFailed, "what this call would change could not be computed", "check the arguments, read the target again")
 }
 
-// admit asks the policy whether the call is admissible at all.
+// admit asks the policy whether the call may be made at all.
 func (s *session) admit(c *call, tool *policy.Tool, targets []guard.Target) error {
 	d := tool.Admit(s.request(c, tool, targets))
 	if d.Verdict != guard.Allow {
@@ -373,17 +377,18 @@ func (s *session) admit(c *call, tool *policy.Tool, targets []guard.Target) erro
 	return nil
 }
 
-// request gathers what the policy may look at. Counters are read once, when the
-// call comes in; the second look takes what it may change about the world.
+// request collects what the policy may look at. The meter is read once, when
+// the call comes in; the look before execution uses the current state of
+// everything else.
 func (s *session) request(c *call, tool *policy.Tool, targets []guard.Target) policy.Request {
 	if !c.metered {
 		s.meter(c, tool)
 	}
 	calls := s.cfg.Store.CallsInRun(c.tc.Session.Tenant, c.tc.Session.RunID, c.tc.Session.Server, c.tc.Tool)
 	if c.recorded || c.repeats {
-		calls-- // this one is among them, or the one that it continues
+		calls-- // do not count this call, or the one that it continues
 		if n := callLimit(tool); n > 0 {
-			calls = min(calls, n-1) // it has its place, however many were refused since
+			calls = min(calls, n-1) // this one was admitted, however many were refused since
 		}
 	}
 	return policy.Request{
@@ -402,12 +407,12 @@ func (s *session) meter(c *call, tool *policy.Tool) {
 	if callLimit(tool) > 0 {
 		c.repeats = s.cfg.Desk.Waits(c.tc)
 	}
-	if tool.Tier != guard.T0Read || len(tool.Config.TiersWhen) > 0 { // what only reads may be repeated
+	if tool.Tier != guard.T0Read || len(tool.Config.TiersWhen) > 0 { // only reads may be repeated
 		c.meter.identical = s.cfg.Meter.lastRan(c.tc, s.now())
 	}
 }
 
-// args are the call's arguments as they were decoded.
+// args returns the decoded arguments of the call.
 func (c *call) args() expr.Args {
 	if c.vars == nil {
 		return expr.Args{}
@@ -415,7 +420,7 @@ func (c *call) args() expr.Args {
 	return c.vars.Args
 }
 
-// plan computes what the call would change, from the target itself. What
+// plan computes the change from the current state of the target. A call that
 // changes nothing has an empty preview.
 func (s *session) plan(ctx context.Context, c *call, tool *policy.Tool, targets []guard.Target) (*guard.Preview, error) {
 	if tool.Binding == nil {
@@ -428,7 +433,7 @@ func (s *session) plan(ctx context.Context, c *call, tool *policy.Tool, targets 
 	return &preview, nil
 }
 
-// decide asks the policy for its verdict on what would change.
+// decide asks the policy for its verdict on the change.
 func (s *session) decide(c *call, tool *policy.Tool, targets []guard.Target, preview *guard.Preview) (*policy.Verdict, error) {
 	v := tool.Decide(s.request(c, tool, targets), *preview)
 	if s.cfg.Undoes != "" {
@@ -445,8 +450,8 @@ func (s *session) decide(c *call, tool *policy.Tool, targets []guard.Target, pre
 	return &v, nil
 }
 
-// open records the call durably before it is held or executed, and counts it,
-// unless it continues an identical one that waits already.
+// open records the call durably before it is held or executed. It counts the
+// call, unless it continues an identical one that already waits.
 func (s *session) open(ctx context.Context, c *call, b *prepared) error {
 	ctx, cancel := durably(ctx)
 	defer cancel()
@@ -466,17 +471,18 @@ func (s *session) open(ctx context.Context, c *call, b *prepared) error {
 	return nil
 }
 
-// notRecorded refuses what could not be recorded: nothing runs unrecorded.
+// notRecorded refuses a call that could not be recorded: nothing runs
+// unrecorded.
 func (s *session) notRecorded(c *call, err error) error {
 	if errors.Is(err, store.ErrLimit) {
-		c.recorded = true // it is, and has to be completed like any other
+		c.recorded = true // the write may have reached the store, so the call must be completed
 		return broken(guard.RuleLimitCalls, "the limit of calls of this tool in one run is reached", "ask the user to raise calls_per_run, or to start a new run")
 	}
 	s.cfg.Log.Error("recording a call", "call", c.tc.ID, "tool", c.tc.Tool, "err", err)
 	return broken(guard.RuleStoreFailed, "the guard could not record this call, so it did not run", "ask the user to look at the guard's log")
 }
 
-// timeout is how long the upstream may take.
+// timeout returns how long the upstream may take.
 func (s *session) timeout(tool *policy.Tool) time.Duration {
 	if tool != nil && tool.Limits.Timeout > 0 {
 		return tool.Limits.Timeout

@@ -6,7 +6,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// show notes what the client's newest list said of a tool.
+// show records whether the client's newest list has a tool.
 func (t *tools) show(name string, yes bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -16,8 +16,8 @@ func (t *tools) show(name string, yes bool) {
 	t.shown[name] = yes
 }
 
-// outdated reports whether the client would see another list now than the one
-// it has.
+// outdated reports whether the client's list differs from the one that it
+// would get now.
 func (s *session) outdated() bool {
 	s.defs.mu.Lock()
 	shown, known := make(map[string]bool, len(s.defs.shown)), make(map[string]definition, len(s.defs.shown))
@@ -35,8 +35,8 @@ func (s *session) outdated() bool {
 	return false
 }
 
-// watchPolicy ends what a switch stops at once, and tells the client to list its
-// tools again when the policy offers others than it has seen.
+// watchPolicy ends what a switch stops at once. It tells the client to list
+// its tools again when the policy offers other tools than the client has seen.
 func (s *session) watchPolicy() {
 	for {
 		select {
@@ -52,8 +52,8 @@ func (s *session) watchPolicy() {
 	}
 }
 
-// listChanged sends the notification of the era that the client speaks. In the
-// modern one only a client that asked for it gets it, once per subscription.
+// listChanged sends the notification in the form of the client's era. In the
+// modern era only clients that asked for it get it, once per subscription.
 func (s *session) listChanged() {
 	const method = "notifications/tools/list_changed"
 	var listening []jsonrpc.ID
@@ -77,7 +77,7 @@ func (s *session) listChanged() {
 	}
 }
 
-// listens reports whether a request subscribes to changes of the list of tools.
+// listens reports whether a request subscribes to changes of the tool list.
 func listens(m *jsonrpc.Message) bool {
 	if m.Method != "subscriptions/listen" {
 		return false

@@ -12,7 +12,7 @@ import (
 )
 
 // readClient handles what the client sends until its stream ends. It never
-// waits for a human or for the upstream's answer.
+// waits for a human or for an answer from the upstream.
 func (s *session) readClient() {
 	r := jsonrpc.NewReader(s.clientStream(), s.cfg.Limits)
 	for {
@@ -36,13 +36,13 @@ func (s *session) readClient() {
 			continue
 		}
 		if err != nil {
-			return // fail closed: an error that is no refusal admits nothing
+			return // fail closed: an error that is not a refusal admits nothing
 		}
 		s.fromClient(m)
 	}
 }
 
-// refuseClient answers a frame that does not mean one thing only.
+// refuseClient answers a frame that is refused as ambiguous or malformed.
 func (s *session) refuseClient(r *jsonrpc.Refusal) {
 	s.stopped(jsonrpc.FromClient, "", guard.Decision{Rule: guard.RuleAdmission, Reason: r.Error()})
 	if r.Kind == jsonrpc.Notification || r.Kind == jsonrpc.Response {
@@ -51,7 +51,7 @@ func (s *session) refuseClient(r *jsonrpc.Refusal) {
 	s.toClient(jsonrpc.ErrorReply(r.ID, r.Reason.Code(), "mcpguard refused this message "+refusedFor(r.Reason), nil))
 }
 
-// refusedFor words for the client why a frame was refused, and what helps.
+// refusedFor tells the client why a frame was refused and what to do.
 func refusedFor(r jsonrpc.Reason) string {
 	why := "because it can be read in more than one way"
 	what := "Send it again as plain JSON."
@@ -72,7 +72,7 @@ func refusedFor(r jsonrpc.Reason) string {
 	return why + " (" + r.String() + "). " + what
 }
 
-// fromClient sends one message on its way.
+// fromClient handles one message from the client.
 func (s *session) fromClient(m jsonrpc.Message) {
 	switch m.Kind {
 	case jsonrpc.Request:
@@ -82,7 +82,7 @@ func (s *session) fromClient(m jsonrpc.Message) {
 	case jsonrpc.Response:
 		s.clientResponse(m)
 	default:
-		// fail closed: a kind that does not exist goes nowhere
+		// fail closed: a message of an unknown kind is dropped
 	}
 }
 
@@ -120,7 +120,7 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 			s.toClient(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "mcpguard refused this request: "+why, nil))
 			return
 		}
-		c := s.newCall(r, m) // it alone keeps the message
+		c := s.newCall(r, m) // only the call keeps the message
 		s.followers.run(s.ctx, func() {
 			defer s.calls.Done()
 			defer r.cancel(nil)
@@ -144,13 +144,13 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 // and of nothing else.
 const notificationPrefix = "notifications/"
 
-// notRequest stops requests without an id, and notifications with one.
+// notRequest denies requests without an ID and notifications with one.
 func notRequest() guard.Decision {
 	return guard.Decision{Rule: guard.RuleMethod, Reason: "the method and the id do not fit: it is neither a request nor a notification of the protocol"}
 }
 
-// follower returns what follows a request of its own in a goroutine, nil for
-// what only passes.
+// follower returns the function that follows a request in a goroutine of its
+// own, or nil if the request only passes through.
 func (s *session) follower(method string) func(context.Context, *call) {
 	switch method {
 	case "tools/call":
@@ -170,7 +170,8 @@ func (s *session) goneReply(id jsonrpc.ID) []byte {
 func methodDenied(id jsonrpc.ID, method string, d guard.Decision) []byte {
 	code, message := jsonrpc.CodeMethodNotFound, "mcpguard: the policy for this server does not allow this method"
 	if d.Rule != guard.RuleMethod {
-		// Not for ever: a client need not conclude that the server lacks it.
+		// Do not answer "method not found": the refusal may be temporary, and
+		// a client could conclude that the server never has the method.
 		code, message = jsonrpc.CodeInternalError, "mcpguard: "+d.Reason
 	}
 	return jsonrpc.ErrorReply(id, code, message, map[string]any{
@@ -190,7 +191,7 @@ func (s *session) method(fromClient bool, method string) guard.Decision {
 
 func (s *session) clientNotification(m jsonrpc.Message) {
 	if !strings.HasPrefix(m.Method, notificationPrefix) {
-		// fail closed: a server may run a tools/call that comes without an id
+		// fail closed: a server may execute a tools/call without an ID
 		s.stopped(jsonrpc.FromClient, m.Method, notRequest())
 		return
 	}
@@ -199,8 +200,8 @@ func (s *session) clientNotification(m jsonrpc.Message) {
 		s.cancelled(m)
 		return
 	case "notifications/roots/list_changed":
-		// The roots that the upstream is told are the guard's, which stay as they
-		// are for the session; passing this on would only make it ask again.
+		// The upstream gets its roots from the guard, and they stay the same
+		// for the session. Passing this on would only make it ask again.
 		return
 	}
 	if d := s.method(true, m.Method); d.Verdict != guard.Allow {
@@ -208,11 +209,11 @@ func (s *session) clientNotification(m jsonrpc.Message) {
 		return
 	}
 	s.opens(&m)
-	_ = s.toUpstream(m.Raw) // a notification has nobody to tell
+	_ = s.toUpstream(m.Raw) // a notification has no one to report an error to
 }
 
-// cancelled ends a call that is held, and forwards the notification for what
-// the upstream has.
+// cancelled ends a call that is held. For a request that the upstream has, it
+// forwards the notification.
 func (s *session) cancelled(m jsonrpc.Message) {
 	at, ok := m.Param("requestId")
 	if !ok {
@@ -229,10 +230,10 @@ func (s *session) cancelled(m jsonrpc.Message) {
 		if r == nil || r.answered {
 			return
 		}
-		r.answered = true // per the protocol no answer follows
+		r.answered = true // per the protocol, no answer follows
 		switch r.stage {
 		case stageHeld:
-			r.place.leave() // it will not run; the client may make another call at once
+			r.place.leave() // it will not run; the client may call again at once
 			stop = r.cancel
 		case stageCommitted:
 			r.forgotten = m.Raw
@@ -250,7 +251,7 @@ func (s *session) cancelled(m jsonrpc.Message) {
 	}
 }
 
-// clientResponse passes the answer to a request of the upstream.
+// clientResponse forwards the client's answer to a request of the upstream.
 func (s *session) clientResponse(m jsonrpc.Message) {
 	known := false
 	s.update(func(in *inflight) {

@@ -8,12 +8,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/audit"
 )
 
-// errPlaceLost ends the wait of a call that has lost its place at the desk.
+// errPlaceLost ends the wait of a call that can no longer use its approval.
 var errPlaceLost = errors.New("the approval has ended")
 
-// collect waits until the client asks for what it may have, where a run of it in a
-// sandbox is what will be carried out. Meanwhile the call
-// has no lock, and its approval counts as not used: it lapses in its time.
+// collect waits until the client asks for the changes of a command that ran in
+// a sandbox and is to be carried out as it ran. Meanwhile the call holds no
+// lock. Its approval counts as unused and lapses at its deadline.
 func (s *session) collect(ctx context.Context, c *call, t *approval.Waiter, ran bool) error {
 	if !ran || s.cfg.Collect == nil || c.own {
 		return nil

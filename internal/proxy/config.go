@@ -19,11 +19,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
-// Recorder keeps audit events.
+// Recorder stores audit events.
 type Recorder interface {
 	// Record returns once the events are durable.
 	Record(ctx context.Context, events ...audit.Event) error
-	// RecordAsync makes them durable within 50 ms and drops none.
+	// RecordAsync makes the events durable within 50 ms. It drops none.
 	RecordAsync(events ...audit.Event)
 }
 
@@ -36,7 +36,7 @@ type Calls interface {
 	CallsInRun(tenant string, run guard.RunID, server, tool string) int
 }
 
-// Executions keeps intents and receipts.
+// Executions stores intents and receipts.
 type Executions interface {
 	Begin(ctx context.Context, in guard.Intent, events ...audit.Event) error
 	BeginPost(ctx context.Context, in guard.Intent, a guard.Approval, events ...audit.Event) error
@@ -44,13 +44,13 @@ type Executions interface {
 	Reconcile(ctx context.Context, id guard.CallID, r guard.Receipt) (guard.Approval, error)
 }
 
-// Warden says what is stopped, and takes alerts.
+// Warden reports what switches stop, and takes alerts.
 type Warden interface {
 	Switches() []guard.Switch
 	RaiseAlert(ctx context.Context, a store.Alert) error
 }
 
-// Store is what a session keeps durably; *store.Store is one.
+// Store is the durable state of a session; *store.Store implements it.
 type Store interface {
 	Recorder
 	Calls
@@ -59,25 +59,26 @@ type Store interface {
 	Memory
 }
 
-// Redactor takes secrets out of what goes back to the model. It is safe for
+// Redactor removes secrets from what goes back to the model. It is safe for
 // concurrent use.
 type Redactor interface {
-	// JSON returns value, one JSON value, without secrets: value itself where
-	// there are none, an error where it cannot tell.
+	// JSON returns one JSON value without secrets. It returns value itself if
+	// there are none, and an error if it cannot search all of it.
 	JSON(value []byte) ([]byte, []redact.Finding, error)
 }
 
-// Clock reads both clocks.
+// Clock reads the wall clock and the time since boot.
 type Clock interface{ Now() guard.Now }
 
-// Config is one session. All fields are required unless they say otherwise.
+// Config configures one session. All fields are required unless they say
+// otherwise.
 type Config struct {
-	Session guard.Session      // as the daemon has opened it
-	Client  io.ReadWriteCloser // what the shim handed over; Serve closes it
+	Session guard.Session      // as opened by the daemon
+	Client  io.ReadWriteCloser // received from the shim; Serve closes it
 
 	// Upstream starts the server; Serve calls it once and stops what it returns.
 	Upstream func(ctx context.Context) (upstream.Conn, error)
-	// Policy returns the set in force; it may change at any time.
+	// Policy returns the set in force, which may change at any time.
 	Policy func() *policy.Set
 
 	Store    Store
@@ -87,92 +88,96 @@ type Config struct {
 	Redactor Redactor
 	Clock    Clock
 
-	// Roots are the workspace folders, absolute: what file effects are held to,
-	// and the guard's answer to roots/list.
+	// Roots are the workspace folders as absolute paths. File effects must
+	// stay within them, and they are the guard's answer to roots/list.
 	Roots []string
-	// Commands runs commands where they can do no harm; nil where the session's
-	// server runs none of which the changes could be landed.
+	// Commands runs commands in a sandbox. Nil if the session's server runs no
+	// commands whose changes could be landed.
 	Commands effect.Commands
-	// ServerRoots are the folders that the upstream itself was given, where they
-	// are known; Home is its home folder. Both may be empty.
+	// ServerRoots are the folders that the upstream itself was given, if
+	// known. Home is its home folder. Both may be empty.
 	ServerRoots []string
 	Home        string
 
-	// Undoes is the approval whose change the session's call takes back, for a
-	// session of the developer's own; else empty.
+	// Undoes is the approval that the session's call undoes, for a session of
+	// the developer's own; empty for all others.
 	Undoes guard.ApprovalID
-	// Note is said to the reviewer of each change in the session, beside what is
-	// computed; may be empty.
+	// Note is shown to the reviewer of each change in the session, beside the
+	// preview; may be empty.
 	Note string
 
-	// Spill is a folder on a disk for the bytes of long calls that wait; empty
+	// Spill is a folder on disk for the bytes of long calls that wait; empty
 	// keeps them in memory.
 	Spill string
 
-	Limits jsonrpc.Limits // zero: the defaults
-	Grace  time.Duration  // for executions at the end of the session; zero: 10 s
+	Limits jsonrpc.Limits // zero means the defaults
+	Grace  time.Duration  // for executions at the end of the session; zero means 10 s
 	Log    *slog.Logger   // names the session; may be nil
 
-	// Context says what a call belongs to on the client's side. It is asked of
-	// calls that bear a tool-use id of the client's, their correlation id, once
-	// their tool and canonical arguments are known. May be nil.
+	// Context returns the context of a call on the client's side. It is called
+	// for calls that carry the client's tool-use ID (their correlation ID),
+	// once the tool and the canonical arguments are known. May be nil.
 	Context func(guard.ToolCall) guard.Context
 
-	// NeedsPerson reports whether a human has to decide about the client's request
-	// with this id, even where the policy would let it through: its client asks
-	// what it would ask its user. May be nil.
+	// NeedsPerson reports whether a human must decide on the client's request
+	// with this ID even if the policy allows it, because the client would ask
+	// its user. May be nil.
 	NeedsPerson func(id jsonrpc.ID, p guard.Preview) bool
 
-	// Collect waits, once a command that has run in a sandbox may happen, until its
-	// client asks for that; it returns at once where the client does not. reviewed says that a human has let it through. An error is a sentence why it
-	// will not be asked for. May be nil.
+	// Collect blocks until the client asks for the changes of a command that
+	// has run in a sandbox and may be carried out. It returns at once if the
+	// client does not need to ask. reviewed means that a human has approved
+	// the command. An error is a sentence that says why the client will not
+	// ask. May be nil.
 	Collect func(ctx context.Context, id jsonrpc.ID, reviewed bool) error
 
-	// Notice shows one line to the developer, on the shim's standard error. May
-	// be nil.
-	Notice func(line string)
-	// Identified is told the client's own name and version once they are known.
+	// Notice shows one line to the developer, on the shim's standard error.
 	// May be nil.
+	Notice func(line string)
+	// Identified is called with the client's own name and version once they
+	// are known. May be nil.
 	Identified func(client, version string)
-	// ServerInfo is told what the server says that it is, whenever it does. May be
-	// nil.
+	// ServerInfo is called with the server's own name and version each time
+	// the server sends them. May be nil.
 	ServerInfo func(name, version string)
-	// Waiting is told which of the server's tools wait for acceptance, sorted by
-	// name, whenever that changed. It must not wait for anything. May be nil.
+	// Waiting is called with the server's tools that wait for acceptance,
+	// sorted by name, each time they change. It must not block. May be nil.
 	Waiting func([]Waiting)
-	// Changed gets a value whenever another policy is in force, or other switches
-	// are set. The client is then told where it would see another list of tools,
-	// and what a switch ends at once is ended. May be nil.
+	// Changed receives a value when the policy or the switches change. The
+	// client is then told if it would see another list of tools, and what a
+	// switch stops at once is ended. May be nil.
 	Changed <-chan struct{}
 
-	// Leave is closed when this daemon ends and another may go on with the session.
-	// Serve then stops reading between two frames, finishes what it has begun, and
-	// gives the session to Left before it returns, unless it cannot go on. Client
-	// needs the method SetReadDeadline. Both may be nil.
+	// Leave is closed when this daemon stops and another may continue the
+	// session. Serve then stops reading between two frames, finishes what it
+	// has begun, and passes the session to Left before it returns, unless it
+	// cannot be continued. Client must have the method SetReadDeadline. Both
+	// may be nil.
 	Leave <-chan struct{}
 	Left  func(ipc.Handback)
-	// Kept is a session that an earlier daemon has left: its handshake is repeated
-	// to the upstream, and what was unread comes before what the client sends. May
-	// be nil.
+	// Kept is a session that an earlier daemon has left. Its handshake is
+	// repeated to the upstream, and its unread bytes are read before those of
+	// Client. May be nil.
 	Kept *ipc.Handback
 }
 
-// Waiting is a tool that is not callable because its definition is not the
+// Waiting is a tool that cannot be called because its definition is not the
 // accepted one.
 type Waiting struct {
 	Tool       string
 	SHA256     digest.Digest // of Definition; zero where it cannot be accepted
-	Definition []byte        // as the server lists it; nil where it does so twice
-	Accepted   []byte        // nil where none was
+	Definition []byte        // as listed by the server; nil if it lists the tool twice
+	Accepted   []byte        // nil if none was accepted
 }
 
-// notBegun is the session for the next daemon where nothing was read of it.
+// notBegun returns the session for the next daemon when nothing of it was
+// read.
 func (c Config) notBegun() ipc.Handback {
 	if c.Kept == nil {
 		return ipc.Handback{}
 	}
 	b := *c.Kept
-	b.InFlight = nil // they have their answer
+	b.InFlight = nil // they have been answered
 	return b
 }
 
@@ -204,19 +209,19 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Bounds that no configuration changes.
+// Limits that are not configurable.
 const (
 	recordTimeout   = 10 * time.Second // of one durable write
-	progressEvery   = 8 * time.Second  // between two words to a client that waits
+	progressEvery   = 8 * time.Second  // between two progress notifications to a waiting client
 	ownListTimeout  = 20 * time.Second // of the guard's own tools/list, all pages
 	ownListPages    = 100
-	defaultTimeout  = 60 * time.Second // of a call, where the policy names none
+	defaultTimeout  = 60 * time.Second // of a call, if the policy sets none
 	readGrace       = 2 * time.Second  // for reads at the end of the session
-	maxInFlight     = 1024             // requests of one client that are not settled
+	maxInFlight     = 1024             // unsettled requests of one client
 	maxAsked        = 256              // requests of one upstream that the client has not answered
-	keptLine        = 1 << 20          // bytes of the buffer towards the client that stay allocated
-	clientPatience  = time.Minute      // with a client that reads nothing of what it is sent
-	stopTimeout     = 15 * time.Second // for the upstream to be gone
-	finishAgain     = time.Second      // until a receipt that could not be recorded is tried again, at first
+	keptLine        = 1 << 20          // bytes of the buffer to the client that stay allocated
+	clientPatience  = time.Minute      // with a client that does not read
+	stopTimeout     = 15 * time.Second // for the upstream to end
+	finishAgain     = time.Second      // first delay before recording a failed receipt again
 	readBackTimeout = 30 * time.Second // of one read-back
 )

@@ -14,8 +14,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
-// TestCallWaitingForALock: an approved call whose target is in
-// use can still be cancelled, superseded, or lapse.
+// TestCallWaitingForALock: an approved call that waits for a lock can still be
+// cancelled, superseded, or lapse.
 func TestCallWaitingForALock(t *testing.T) {
 	for name, c := range map[string]struct {
 		do   func(p *peer, id int)
@@ -61,7 +61,8 @@ func TestCallWaitingForALock(t *testing.T) {
 	}
 }
 
-// TestCancelJustBeforeExecution cancels a call under the lock, before its intent.
+// TestCancelJustBeforeExecution cancels a call that has its lock but no intent
+// yet.
 func TestCancelJustBeforeExecution(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
@@ -69,7 +70,8 @@ func TestCancelJustBeforeExecution(t *testing.T) {
 		defer p.end()
 		id := p.write("write", "a.txt", "new\n")
 		a := r.one(guard.Pending)
-		// The second look lists the tools again; that is the moment.
+		// The check before execution lists the tools again, so the cancel
+		// arrives during it.
 		p.server.send(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
 		p.frame()
 		asked := make(chan jsonrpc.Message, 1)
@@ -82,7 +84,7 @@ func TestCancelJustBeforeExecution(t *testing.T) {
 		r.decide(a, true)
 		m := <-asked
 		p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, id)
-		p.quiet() // the cancel has arrived: two streams have no order among them
+		p.quiet() // the cancel has arrived: the two streams have no common order
 		p.server.send(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID.Raw(), listOf(toolNames...))
 		r.one(guard.Cancelled)
 		p.quiet()
@@ -130,7 +132,8 @@ func TestUnansweredReads(t *testing.T) {
 	})
 }
 
-// TestHowAServerEndedIsReported: with its last words, its secrets taken out.
+// TestHowAServerEndedIsReported: the report has the server's last lines,
+// without secrets.
 func TestHowAServerEndedIsReported(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
@@ -153,7 +156,8 @@ func TestHowAServerEndedIsReported(t *testing.T) {
 	})
 }
 
-// TestUnknownOutcomeGoesToAHuman: neither as before nor as approved.
+// TestUnknownOutcomeGoesToAHuman: the target is neither as before nor as
+// approved.
 func TestUnknownOutcomeGoesToAHuman(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
@@ -188,7 +192,7 @@ func TestClientNameIsRecorded(t *testing.T) {
 		p.send(`{"jsonrpc":"2.0","id":"i","method":"initialize","params":{"clientInfo":{"name":"patient","version":"9"}}}`)
 		p.frame()
 		began := time.Now()
-		p.wantWord(p.write("write", "a.txt", "x"), replyExpired, guard.RuleTimeBox) // held to the end
+		p.wantWord(p.write("write", "a.txt", "x"), replyExpired, guard.RuleTimeBox) // held until it expires
 		if a := r.one(guard.Expired); a.RequestedBy.Client != "patient" || a.RequestedBy.Version != "9" || time.Since(began) < 15*time.Minute {
 			t.Errorf("asked by %+v, after %s", a.RequestedBy, time.Since(began))
 		}
@@ -237,7 +241,7 @@ func TestLegacyTaskEndsWithItsResult(t *testing.T) {
 	}
 }
 
-// explosive panics over one answer.
+// explosive panics on one answer.
 type explosive struct{ Redactor }
 
 func (e explosive) JSON(v []byte) ([]byte, []redact.Finding, error) {
@@ -341,8 +345,8 @@ func TestIdenticalCallsAreMentioned(t *testing.T) {
 	})
 }
 
-// TestIdenticalCallsAreMentionedAfterARestart: also those that another run of
-// the same tenant made, while an earlier daemon ran.
+// TestIdenticalCallsAreMentionedAfterARestart: calls of another run of the
+// same tenant, made under an earlier daemon, are mentioned too.
 func TestIdenticalCallsAreMentionedAfterARestart(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
@@ -377,8 +381,8 @@ func TestIdenticalCallsAreMentionedAfterARestart(t *testing.T) {
 	})
 }
 
-// TestRefusedFramesSayWhatHelps: each reason has a sentence of its own kind,
-// and only what is ambiguous is called that.
+// TestRefusedFramesSayWhatHelps: each kind of reason has its own sentence, and
+// only ambiguous frames are called ambiguous.
 func TestRefusedFramesSayWhatHelps(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")

@@ -9,10 +9,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// maxPreview bounds the redacted preview of what went in or came out, in bytes.
+// maxPreview is the size limit, in bytes, of the redacted preview of an input
+// or output.
 const maxPreview = 2 << 10
 
-// event starts a record of this session.
+// event returns a new record of this session.
 func (s *session) event(t audit.Type) audit.Event {
 	who := s.requester()
 	ses := s.cfg.Session
@@ -25,7 +26,8 @@ func (s *session) event(t audit.Type) audit.Event {
 	}
 }
 
-// callEvent starts a record about a call, with all that is known of it so far.
+// callEvent returns a new record about a call, with all that is known of the
+// call so far.
 func (s *session) callEvent(c *call, t audit.Type) audit.Event {
 	e := s.event(t)
 	if c.own {
@@ -52,7 +54,7 @@ func (s *session) callEvent(c *call, t audit.Type) audit.Event {
 	return e
 }
 
-// completed is the last record of a call.
+// completed returns the last record of a call.
 func (s *session) completed(c *call, status audit.Status) audit.Event {
 	e := s.callEvent(c, audit.ToolCallCompleted)
 	e.Status = status
@@ -60,8 +62,8 @@ func (s *session) completed(c *call, status audit.Status) audit.Event {
 	return e
 }
 
-// output is what the log keeps of an answer. Of a sensitive one that is the
-// digest alone: what the redactor does not know must not stay there for ever.
+// output returns what the log keeps of an answer. For a sensitive answer that
+// is the digest alone, since the redactor may not know every secret in it.
 func (c *call) output(sum digest.Digest, text string) audit.Payload {
 	if c.sensitive {
 		text = ""
@@ -69,8 +71,8 @@ func (c *call) output(sum digest.Digest, text string) audit.Payload {
 	return audit.Payload{SHA256: sum, Redacted: text}
 }
 
-// excerpt is the redacted beginning of a JSON value, for the log. Of a value
-// that is too long to be searched for that, the digest has to do.
+// excerpt returns the redacted beginning of a JSON value, for the log. It is
+// empty for a value that is too long to be searched; the digest must do.
 func (s *session) excerpt(value []byte) string {
 	const window = 64 << 10
 	if len(value) == 0 || len(value) > window {
@@ -83,7 +85,7 @@ func (s *session) excerpt(value []byte) string {
 	return beginning(clean)
 }
 
-// beginning is what the log keeps of a value without secrets.
+// beginning returns what the log keeps of a value without secrets.
 func beginning(clean []byte) string {
 	if len(clean) > maxPreview {
 		return strings.ToValidUTF8(string(clean[:maxPreview]), "") + "…"

@@ -11,7 +11,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// The records of one call speak of the tool and of what it touches in one way.
+// All records of one call name the tool and its targets in the same way.
 func TestRecordsOfACallAgree(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
@@ -51,8 +51,8 @@ func TestRecordsOfACallAgree(t *testing.T) {
 	})
 }
 
-// Of a sensitive read the log keeps the hash and nothing of the text, also where
-// no rule of the redactor knows what is in it.
+// The log keeps the hash of a sensitive read and none of its text, even if no
+// redaction rule matches it.
 func TestSensitiveReadLeavesItsHashAlone(t *testing.T) {
 	const text = "the plain words of a letter"
 	for _, c := range []struct {

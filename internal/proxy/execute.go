@@ -17,7 +17,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// lock waits for the targets of a call. A place at the desk can be lost
+// lock waits for the targets of a call. The call can lose its approval
 // meanwhile.
 func (s *session) lock(ctx context.Context, c *call, t *approval.Waiter, b *prepared) (*Lock, error) {
 	wait, stop := context.WithCancel(ctx)
@@ -36,7 +36,7 @@ func (s *session) lock(ctx context.Context, c *call, t *approval.Waiter, b *prep
 	}
 	targets := b.locks
 	if b.verdict.Tier == guard.T0Read {
-		// It changes nothing: it has the lock on itself.
+		// It changes nothing, so its only lock is on itself.
 		targets = []guard.Target{{Kind: "read", Key: string(c.tc.ID), Write: true}}
 	}
 	held, err := s.cfg.Locks.Acquire(wait, c.tc.ID, c.tc.Session.Server, targets)
@@ -57,15 +57,14 @@ func (s *session) lock(ctx context.Context, c *call, t *approval.Waiter, b *prep
 	return nil, fmt.Errorf("locking the targets of a call: %w", err)
 }
 
-// errStale says that a call is not what was approved, or not what was allowed,
-// any more.
+// errStale means that a call is no longer what was approved or allowed.
 var errStale = errors.New("the call is stale")
 
-// begin looks at the call once more, now that nobody else can change its
-// target through the guard, and makes its intent durable. The bound value is
-// the call as it is now; with errStale it has to be asked for again.
+// begin checks the call once more, now that no other call through the guard
+// can change its target, and makes its intent durable. It returns the call as
+// it is now; with errStale, approval must be asked for again.
 func (s *session) begin(ctx context.Context, c *call, t *approval.Waiter, approved *prepared) (*prepared, *guard.Intent, error) {
-	if err := s.workOn(ctx, c); err != nil { // before the claim: a call that is worked on may wait for one
+	if err := s.workOn(ctx, c); err != nil { // before the claim, because it may wait for another call
 		if t != nil {
 			return nil, nil, s.leave(ctx, t, context.Cause(ctx))
 		}
@@ -104,15 +103,15 @@ func (s *session) begin(ctx context.Context, c *call, t *approval.Waiter, approv
 		s.uncommit(c.req)
 		return nil, nil, s.notBegun(c, t, err)
 	}
-	c.held, c.running = nil, c.held // from here on the outcome decides about the lock
+	c.held, c.running = nil, c.held // from here on the outcome decides what happens to the lock
 	if t != nil {
 		t.Begun()
 	}
 	return now, intent, nil
 }
 
-// record makes an intent durable, with the item that shows it afterwards where
-// the policy wants that.
+// record makes an intent durable, together with the item that shows the change
+// afterwards if the policy wants one.
 func (s *session) record(ctx context.Context, c *call, t *approval.Waiter, b *prepared, intent *guard.Intent) error {
 	if t != nil || !b.verdict.Post {
 		return s.cfg.Store.Begin(ctx, *intent, s.callEvent(c, audit.ToolCallAuthorized))
@@ -126,7 +125,7 @@ func (s *session) record(ctx context.Context, c *call, t *approval.Waiter, b *pr
 	return err
 }
 
-// lookAgain takes all steps from policy to digest once more.
+// lookAgain repeats all steps from the policy to the digest.
 func (s *session) lookAgain(ctx context.Context, c *call) (*prepared, error) {
 	if err := c.wake(); err != nil {
 		return nil, err
@@ -147,9 +146,8 @@ func (s *session) lookAgain(ctx context.Context, c *call) (*prepared, error) {
 	return s.prepare(c, tool, targets, preview, verdict)
 }
 
-// evaluate takes the steps from the names in a call to the policy's word on it,
-// where they are not the line itself: once more before an execution, and for the
-// guard's own reads.
+// evaluate takes a call from its targets to the policy's decision, outside of
+// follow: for the check before an execution, and for the guard's own reads.
 func (s *session) evaluate(ctx context.Context, c *call, tool *policy.Tool) ([]guard.Target, *guard.Preview, *policy.Verdict, error) {
 	targets, err := s.resolve(ctx, c, tool)
 	if err != nil {
@@ -192,7 +190,8 @@ func (s *session) outdate(ctx context.Context, t *approval.Waiter, why error) {
 	}
 }
 
-// notBegun says why the store did not let the execution begin.
+// notBegun returns the error for an execution that the store did not let
+// begin.
 func (s *session) notBegun(c *call, t *approval.Waiter, err error) error {
 	var state *store.StateError
 	if t != nil {
@@ -222,9 +221,9 @@ func (s *session) intent(c *call, b *prepared) *guard.Intent {
 	}
 }
 
-// approvalTold is an upstream that acts on who let a call through: a client that
-// runs its own tools asks its own questions, except about what a human has
-// approved here. A call that it was told nothing of was approved by nobody.
+// approvalTold is an upstream that acts on who approved a call: a client that
+// runs its own tools asks its own questions, except about calls that a human
+// has approved here. A call that it is not told about was approved by no one.
 type approvalTold interface{ Approved(id jsonrpc.ID) }
 
 // send writes the admitted bytes to the upstream, unchanged.
@@ -242,8 +241,8 @@ func (s *session) send(c *call, approved *guard.Preview) error {
 	return err
 }
 
-// execute runs a call whose intent is durable, and returns the client's answer.
-// Nothing that the client does stops it from being recorded.
+// execute runs a call whose intent is durable and returns the client's answer.
+// It records the outcome whatever the client does.
 func (s *session) execute(c *call, b *prepared, in *guard.Intent, held *Lock) []byte {
 	defer s.update(func(*inflight) { c.req.finish = false })
 	c.room.done()
@@ -262,12 +261,13 @@ func (s *session) execute(c *call, b *prepared, in *guard.Intent, held *Lock) []
 		s.cfg.Meter.ran(c.tc, e.started)
 	}
 	if err := s.finish(receipt, done); err != nil {
-		// fail closed: without a receipt on record nothing may build on this target
+		// fail closed: without a recorded receipt no call may build on this
+		// target
 		s.cfg.Log.Error("recording a receipt", "call", c.tc.ID, "err", err)
 		held.Keep()
-		c.req.place.leave() // its client has its answer; what is settled later is no call in flight
+		c.req.place.leave() // the client has its answer, so the call is not in flight
 		s.settling.Add(1)
-		go func() { // ends once it is recorded, or with the session
+		go func() { // ends when the receipt is recorded, or with the session
 			defer s.settling.Done()
 			if s.finishLate(receipt, done) {
 				s.conclude(&e, receipt, held)
@@ -288,9 +288,9 @@ func (s *session) finish(r guard.Receipt, done audit.Event) error {
 	return err
 }
 
-// finishLate records a receipt as soon as the store can write again, and
-// reports whether it did. A session that ends before leaves the intent open, as
-// a crash would: the next start of the daemon settles it.
+// finishLate records a receipt once the store can write again, and reports
+// whether it did. If the session ends first, the intent stays open as after a
+// crash, and the next start of the daemon settles it.
 func (s *session) finishLate(r guard.Receipt, done audit.Event) bool {
 	for delay := finishAgain; ; delay = min(2*delay, 20*finishAgain) {
 		timer := time.NewTimer(delay)
@@ -302,7 +302,7 @@ func (s *session) finishLate(r guard.Receipt, done audit.Event) bool {
 			ended = true
 		}
 		switch err := s.finish(r, done); {
-		case err == nil, errors.Is(err, store.ErrClosed): // it was written after all
+		case err == nil, errors.Is(err, store.ErrClosed): // it was recorded after all
 			return true
 		case ended:
 			s.cfg.Log.Error("a receipt was not recorded before the session ended", "call", r.CallID, "err", err)
@@ -311,8 +311,8 @@ func (s *session) finishLate(r guard.Receipt, done audit.Event) bool {
 	}
 }
 
-// conclude does what follows from a receipt that is on record: it frees the
-// targets, or waits for what is not known yet.
+// conclude acts on a recorded receipt: it frees the targets, or waits for an
+// outcome that is not known yet.
 func (s *session) conclude(e *execution, receipt guard.Receipt, held *Lock) {
 	switch {
 	case receipt.Outcome == guard.OutcomeOK || receipt.Outcome == guard.OutcomeError:
@@ -324,7 +324,7 @@ func (s *session) conclude(e *execution, receipt guard.Receipt, held *Lock) {
 		s.reconcile(e, held)
 	default:
 		held.Keep()
-		e.call.req.place.leave() // likewise
+		e.call.req.place.leave() // as above
 		s.settling.Add(1)
 		go func() { // ends with the late answer or with the upstream, which close stops
 			defer s.settling.Done()

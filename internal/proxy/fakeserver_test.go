@@ -13,8 +13,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// fakeServer is an upstream in this process. It does what its tools say to real
-// files, and keeps every frame that it was sent.
+// fakeServer is an upstream in this process. It applies its tools to real
+// files and keeps every frame that it receives.
 type fakeServer struct {
 	frames chan []byte
 	done   chan struct{}
@@ -26,7 +26,7 @@ type fakeServer struct {
 	got    []string
 	list   func(cursor string) string // the result of tools/list
 	handle func(s *fakeServer, m jsonrpc.Message) (handled bool)
-	exit   error // what Next says at the end; io.EOF where nil
+	exit   error // what Next returns at the end; nil means io.EOF
 }
 
 func newFakeServer() *fakeServer {
@@ -105,7 +105,7 @@ func (f *fakeServer) Write(frame []byte) error {
 	return nil
 }
 
-// received returns the frames whose method is given, as they came.
+// received returns the frames with the given method, as they came.
 func (f *fakeServer) received(method string) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -132,7 +132,7 @@ func listOf(names ...string) string {
 	return `{"tools":[` + strings.Join(defs, " , ") + `],"ttlMs":5,"_meta":{"k":1.0}}`
 }
 
-// doTool does what a call says, and returns its result.
+// doTool does what a call asks for and returns its result.
 func doTool(m jsonrpc.Message) string {
 	var p struct {
 		Name      string

@@ -5,17 +5,17 @@ import (
 	"sync/atomic"
 )
 
-// followers are the goroutines that follow calls. A few stay when their call
-// has ended: their stacks have grown to what a call takes.
+// followers runs the goroutines that follow calls. A few stay after their call
+// has ended and are reused, because their stacks have already grown.
 type followers struct {
 	next chan func()
 	idle atomic.Int32
 }
 
-// maxFollowers is how many wait for a call of a session.
+// maxFollowers is how many idle goroutines of a session wait for a call.
 const maxFollowers = 4
 
-// run calls f in a goroutine, and returns at once.
+// run calls f in a goroutine and returns at once.
 func (p *followers) run(ctx context.Context, f func()) {
 	select {
 	case p.next <- f:

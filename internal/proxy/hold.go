@@ -13,7 +13,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// submit asks for approval, or joins the identical call that already does.
+// submit asks for approval, or joins an identical call that already waits for
+// it.
 func (s *session) submit(ctx context.Context, c *call, b *prepared) (*approval.Waiter, error) {
 	if err := s.holdOne(c); err != nil {
 		return nil, err
@@ -28,7 +29,8 @@ func (s *session) submit(ctx context.Context, c *call, b *prepared) (*approval.W
 	}
 	c.approval = t.ID()
 	if c.continues && t.ID() == a.ID {
-		// fail closed: what it was to join ended in between, and it is not counted
+		// fail closed: the approval to join has ended, and this call is not
+		// counted yet
 		c.continues = false
 		rec, cancel := durably(ctx)
 		defer cancel()
@@ -37,7 +39,7 @@ func (s *session) submit(ctx context.Context, c *call, b *prepared) (*approval.W
 		}
 		return nil, broken(guard.RuleLimitCalls, "the approval that this call was to continue has just ended", "make the call again")
 	}
-	c.continues = false // once is enough: what it is asked for again is another approval
+	c.continues = false // count it once: the next approval is a new one
 	return t, nil
 }
 
@@ -62,9 +64,9 @@ func (s *session) approvalOf(c *call, b *prepared) guard.Approval {
 	}
 }
 
-// hold waits for the decision. While it does, the client hears of it by
-// progress; a client that would give up is answered before it does. Without a
-// ticket there is nothing to wait for.
+// hold waits for the decision. Meanwhile it reports progress to the client,
+// and it answers a client that would give up before it does. Without a waiter
+// it returns at once.
 func (s *session) hold(ctx context.Context, c *call, t *approval.Waiter, b *prepared) error {
 	if t == nil {
 		c.room.done()
@@ -78,7 +80,7 @@ func (s *session) hold(ctx context.Context, c *call, t *approval.Waiter, b *prep
 		if !isClosed(t.Decided()) {
 			s.progress(c, t, w.n)
 		}
-		select { // few values live here: a thousand calls may wait, each with a stack
+		select { // keep few values here: a thousand calls may wait, each with its own stack
 		case <-t.Decided():
 			answered = true
 		case <-w.timer.C:
@@ -96,11 +98,11 @@ func (s *session) hold(ctx context.Context, c *call, t *approval.Waiter, b *prep
 	return s.result(c, t)
 }
 
-// wait is when a call that is held is looked at next.
+// wait determines when a held call is looked at next.
 type wait struct {
 	timer *time.Timer
-	until time.Time // when the client is answered early; zero if it is not
-	n     int       // how often it was looked at
+	until time.Time // when the client is answered early; zero means never
+	n     int       // number of looks so far
 }
 
 func (s *session) watch(c *call) *wait {
@@ -119,7 +121,7 @@ func (w *wait) left() time.Duration {
 	return max(0, min(progressEvery, time.Until(w.until)))
 }
 
-// next sets the timer again, and reports whether the client is to be answered.
+// next resets the timer and reports whether the client must be answered now.
 func (w *wait) next() (early bool) {
 	w.n++
 	if early = !w.until.IsZero() && time.Until(w.until) <= 0; early {
@@ -144,8 +146,9 @@ func isClosed(c <-chan struct{}) bool {
 //go:noinline
 func (s *session) result(c *call, t *approval.Waiter) error { return s.decided(c, t.Result()) }
 
-// answerEarly takes a call from its approval whose client would give up. nil
-// says that it was decided in this very moment; the result is there.
+// answerEarly gives up the wait of a call whose client would give up. It
+// returns nil if the approval was decided at this moment; the result is then
+// available.
 func (s *session) answerEarly(ctx context.Context, c *call, t *approval.Waiter) error {
 	err := t.Leave(context.WithoutCancel(ctx))
 	switch {
@@ -161,7 +164,7 @@ func (s *session) answerEarly(ctx context.Context, c *call, t *approval.Waiter) 
 func (s *session) leave(ctx context.Context, t *approval.Waiter, cause error) error {
 	rec, cancel := durably(ctx)
 	defer cancel()
-	end := t.Abandon // at the end of a session the desk has cancelled what was pending by then
+	end := t.Abandon // by the end of a session its pending approvals have been cancelled
 	if errors.Is(cause, errCancelled) || errors.Is(cause, errPaused) {
 		end = func(ctx context.Context) error { return t.Cancel(ctx, cause.Error()) }
 	}
@@ -171,11 +174,11 @@ func (s *session) leave(ctx context.Context, t *approval.Waiter, cause error) er
 	return gaveUp(cause)
 }
 
-// patience is how long the client may still be left waiting, counted from when
-// its call came in.
+// patience returns how long the client will still wait, counted from when its
+// call came in.
 func (s *session) patience(c *call) (left time.Duration, limited bool) {
 	if s.cfg.Undoes != "" {
-		return 0, false // the developer's own call gives up on nothing
+		return 0, false // the developer's own call never gives up
 	}
 	hold, untilDecided := s.cfg.Policy().Config().Hold.For(c.tc.Session.Origin.Client)
 	if untilDecided {
@@ -184,7 +187,7 @@ func (s *session) patience(c *call) (left time.Duration, limited bool) {
 	return max(0, hold-s.now().Sub(c.tc.RequestedAt)), true
 }
 
-// decided says what the end of the wait means for the call; nil is approved.
+// decided returns the error for the result of a wait; nil means approved.
 func (s *session) decided(c *call, r approval.Result) error {
 	w := reply{ApprovalID: c.approval, Reason: r.Reason}
 	if r.Superseded {
@@ -214,25 +217,25 @@ func (s *session) decided(c *call, r approval.Result) error {
 		w.Status, w.Rule = replyStale, guard.RuleStaleRounds
 		w.Repair = "Read the target again and make a call that fits what is there now."
 	default:
-		// fail closed: the approval is being used, or was used, by another call
+		// fail closed: another call uses or has used the approval
 		status = audit.StatusCancelled
 		w.Status, w.Reason = replySuperseded, "an identical call is using this approval"
 	}
 	return &refusal{status: status, word: w}
 }
 
-// lost says why a call lost its place at the desk; it is never nil.
+// lost returns why a call can no longer use its approval; it is never nil.
 func (s *session) lost(c *call, t *approval.Waiter) error {
 	if err := s.decided(c, t.Result()); err != nil {
 		return err
 	}
-	// fail closed: whatever the desk last said, the place is gone
+	// fail closed: whatever the last result was, the approval cannot be used
 	return s.decided(c, approval.Result{Status: guard.Executing})
 }
 
-// progress tells a client that asked for progress what it waits for. The values
-// are negative and rise towards zero, below whatever the upstream may send
-// later, since progress must only rise.
+// progress tells a client that asked for progress what its call waits for.
+// Progress must only rise, so the values are negative and rise toward zero,
+// below what the upstream may send later.
 func (s *session) progress(c *call, t *approval.Waiter, n int) {
 	if c.req.token.IsZero() {
 		return
@@ -255,8 +258,8 @@ func (s *session) sayProgress(c *call, t *approval.Waiter, n int) {
 
 func rawID(id jsonrpc.ID) json.RawMessage { return id.Raw() }
 
-// resubmit asks again for a call that went stale under its lock. One that
-// needs no approval only goes back to the lock, on the targets it has now.
+// resubmit asks again for a call that became stale under its lock. A call that
+// needs no approval only waits for the lock again, on its current targets.
 func (s *session) resubmit(ctx context.Context, c *call, t *approval.Waiter, b *prepared, round int) (*approval.Waiter, error) {
 	switch {
 	case t == nil && b.verdict.Verdict != guard.Allow:
@@ -280,8 +283,7 @@ func (s *session) resubmit(ctx context.Context, c *call, t *approval.Waiter, b *
 	return next, nil
 }
 
-// maxMoved is how often a call that needs no approval may find its targets
-// elsewhere.
+// maxMoved is how often the targets of a call that needs no approval may move.
 const maxMoved = 3
 
 func keepsMoving(id guard.ApprovalID) error {

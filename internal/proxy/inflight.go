@@ -7,7 +7,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// Why a call's context ended.
+// Why the context of a call ended.
 var (
 	errCancelled    = errors.New("the client cancelled the call")
 	errSessionEnded = errors.New("the session ended")
@@ -15,22 +15,22 @@ var (
 	errPaused       = errors.New("a person has paused this")
 )
 
-// inflight is all that is under way in one session. [session.update] alone
-// reads and changes it.
+// inflight is all that is under way in one session. Only [session.update]
+// reads or changes it.
 type inflight struct {
-	client  map[jsonrpc.ID]*request // from the client, until answered by both
-	server  map[jsonrpc.ID]string   // from the upstream, until the client answers; the method
+	client  map[jsonrpc.ID]*request // from the client, until both sides have answered
+	server  map[jsonrpc.ID]string   // from the upstream, until the client answers; the value is the method
 	own     map[jsonrpc.ID]chan answer
-	tokens  map[jsonrpc.ID]*request // progress tokens of calls that the upstream has not seen
+	tokens  map[jsonrpc.ID]*request // progress tokens of calls that were not sent yet
 	tasks   map[string]openTask     // tasks that calls began, until they end
-	began   taskTable               // by which call a task began
-	stray   string                  // the id of the last answer that nobody waits for, as JSON
+	began   taskTable               // which call began a task
+	stray   string                  // the ID of the last answer that no request matches, as JSON
 	gone    bool                    // the upstream has ended
-	closing bool                    // the session is ending: nothing new begins
-	unsaid  []*request              // answered when nothing was written to the client any more
-	modern  bool                    // the client speaks the era without initialize
-	idle    chan struct{}           // while closing: closed when no request only passes any more
-	halt    chan struct{}           // while the server is to end: closed when nothing changes files any more
+	closing bool                    // the session is ending: nothing new may begin
+	unsaid  []*request              // answered when the client could no longer be written to
+	modern  bool                    // the client uses the era without initialize
+	idle    chan struct{}           // while closing: closed when no passing request is left
+	halt    chan struct{}           // while the server is to end: closed when no call changes files any more
 }
 
 // request is one request of the client.
@@ -40,16 +40,16 @@ type request struct {
 	modern bool // of the era without initialize
 	token  jsonrpc.ID
 	cancel context.CancelCauseFunc // of the goroutine that follows it; nil if it only passes
-	answer chan answer             // for that goroutine, holds one
-	place  slot                    // in the meter
+	answer chan answer             // for that goroutine; has room for one
+	place  slot                    // its share of the meter
 
-	listens bool   // subscribed to changes of the list of tools
+	listens bool   // subscribed to changes of the tool list
 	task    string // the task that it asks about
 	tool    string // of a call that is sent: what it calls, and how much of the
 	output  int    // answer the policy lets through, in bytes
-	effect  bool   // it has an intent: what it answers is its outcome
-	finish  bool   // it changes files: it is not interrupted until its outcome is known
-	stopped bool   // a pause has ended it
+	effect  bool   // it has an intent: its answer is the outcome
+	finish  bool   // it changes files: do not interrupt it until its outcome is known
+	stopped bool   // ended by a pause
 
 	stage     stage
 	received  bool   // the upstream has answered
@@ -61,31 +61,32 @@ type request struct {
 type stage uint8
 
 const (
-	stageHeld      stage = iota // the upstream does not know of it
-	stageCommitted              // it will be sent, nothing stops it any more
+	stageHeld      stage = iota // the upstream does not know it
+	stageCommitted              // it will be sent; nothing stops it any more
 	stageSent
 )
 
-// answer is what the upstream, or the lack of one, gave to a request.
+// answer is what the upstream returned for a request, or the error that took
+// its place.
 type answer struct {
 	msg  jsonrpc.Message
 	err  error        // the upstream ended, or sent what was refused
-	task chan taskEnd // where the answer was a task
+	task chan taskEnd // set if the answer was a task
 
-	mended int // places where U+FFFD stands for what is no character
+	mended int // how many invalid characters U+FFFD replaced
 }
 
-// openTask is a task whose end the call that began it waits for.
+// openTask is a task that the call which began it waits for.
 type openTask struct {
 	end chan taskEnd // holds one
 	of  *request
 }
 
-// taskEnd is how a task ended: completed, failed or cancelled; "" where nobody
-// knows.
+// taskEnd is how a task ended: completed, failed or cancelled, or "" if not
+// known.
 type taskEnd struct{ status string }
 
-// update is the only way to what is in flight.
+// update is the only access to the requests in flight.
 func (s *session) update(f func(*inflight)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,8 +95,8 @@ func (s *session) update(f func(*inflight)) {
 	s.flight.checkHalt()
 }
 
-// checkIdle closes idle once every request that only passes has its answer. A
-// subscription is a request without an end.
+// checkIdle closes idle once every request that only passes through has its
+// answer. Subscriptions do not count: they have no end.
 func (in *inflight) checkIdle() {
 	if !in.closing || in.idle == nil {
 		return
@@ -109,7 +110,7 @@ func (in *inflight) checkIdle() {
 	in.idle = nil
 }
 
-// register enters a request, and says why it cannot be.
+// register adds a request, or returns why it cannot.
 func (s *session) register(r *request) (why string) {
 	s.update(func(in *inflight) {
 		switch {
@@ -133,8 +134,8 @@ func (s *session) register(r *request) (why string) {
 	return why
 }
 
-// commit passes the point after which a request is sent whatever the client
-// says. output is how many bytes of its answer the policy lets through. The
+// commit marks the point after which a request is sent whatever the client
+// does. output is how many bytes of its answer the policy lets through. The
 // error is errCancelled or errUpstreamGone.
 func (s *session) commit(c *call, output int) (err error) {
 	r := c.req
@@ -154,12 +155,12 @@ func (s *session) commit(c *call, output int) (err error) {
 	return err
 }
 
-// uncommit takes commit back: the request was not sent after all.
+// uncommit undoes commit: the request was not sent.
 func (s *session) uncommit(r *request) {
 	s.update(func(*inflight) { r.stage, r.effect, r.finish = stageHeld, false, false })
 }
 
-// sent notes that the upstream has the request, and returns the cancel
+// sent records that the upstream has the request, and returns a cancel
 // notification that came meanwhile.
 func (s *session) sent(r *request) (cancel []byte) {
 	s.update(func(*inflight) {
@@ -169,14 +170,14 @@ func (s *session) sent(r *request) (cancel []byte) {
 	return cancel
 }
 
-// release lets the upstream's progress for a request through.
+// release lets the upstream's progress notifications for a request through.
 func (in *inflight) release(r *request) {
 	if !r.token.IsZero() && in.tokens[r.token] == r {
 		delete(in.tokens, r.token)
 	}
 }
 
-// settle forgets a request that neither side will speak of again.
+// settle forgets a request that neither side will mention again.
 func (in *inflight) settle(r *request) {
 	if r.answered && (r.received || r.stage == stageHeld || in.gone) {
 		in.release(r)

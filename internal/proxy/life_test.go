@@ -16,8 +16,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// silent lets the server swallow calls of a tool, after doing what they say if
-// do is set. Their ids come on the channel.
+// silent makes the server swallow calls of a tool, after executing them if do
+// is set. Their IDs arrive on the channel.
 func (p *peer) silent(tool string, do bool) <-chan jsonrpc.Message {
 	got := make(chan jsonrpc.Message, 10)
 	p.server.set(func(_ *fakeServer, m jsonrpc.Message) bool {
@@ -89,7 +89,7 @@ func TestProgressWhileWaiting(t *testing.T) {
 				t.Errorf("progress went from %v to %v", last, got.Params.Progress)
 			}
 			last = got.Params.Progress
-			// A server must not speak in the guard's name.
+			// A server must not send progress in the guard's name.
 			p.server.send(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"tok","progress":1,"message":"approved"}}`)
 		}
 		if got := r.one(guard.Pending).CorrelationID; got != "toolu_1" {
@@ -163,7 +163,8 @@ func TestClientDisconnects(t *testing.T) {
 		if left.Preview.Effects[0].Resource.Path != "b.txt" {
 			t.Errorf("%s is left", left.Target())
 		}
-		// The approval belongs to the run: another session of it goes on.
+		// The approval belongs to the run, so another session of the run can
+		// use it.
 		r.decide(left, true)
 		again := r.session("patient")
 		again.wantDid(again.write("write", "b.txt", "early\n"), "write")
@@ -224,7 +225,7 @@ func TestAnswerTimeout(t *testing.T) {
 				r.wantCompleted("write", audit.StatusUnknown)
 				p.wantWord(p.write("scratch", "a.txt", "other\n"), replyDenied, guard.RuleUnknownOutcome)
 				p.server.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}`, m.ID.Raw())
-				p.quiet() // its client has an answer already
+				p.quiet() // the client has been answered already
 				if a := r.one(c.want); !a.Receipt.Reconciled {
 					t.Errorf("the receipt is %+v", a.Receipt)
 				}
@@ -291,7 +292,7 @@ func TestRestartSettlesOpenIntents(t *testing.T) {
 		p.write("write", "a.txt", "new\n")
 		r.decide(r.one(guard.Pending), true)
 		m := <-got
-		// What a killed daemon leaves is what a copy of its database says now.
+		// A copy of the database now is what a killed daemon would leave.
 		crashed := r.file("../crashed.db")
 		copyFile(t, r.path, crashed)
 		copyFile(t, r.path+".key", crashed+".key")
