@@ -36,8 +36,7 @@ func (s *session) prepare(c *call, tool *policy.Tool, targets []guard.Target, pr
 			Text: "the call carries more than its arguments, for example answers to the server's questions"})
 	}
 	if verdict.Post && len(preview.Hazards) > 0 {
-		// fail closed: what a reviewer does not see cannot be reviewed
-		// afterwards either
+		// fail closed: hazards are shown before the call runs, not afterwards
 		verdict.AskFirst("writes wait for an approval")
 		c.decision, c.asked = verdict.Decision, true
 	}

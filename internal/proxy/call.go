@@ -475,7 +475,7 @@ func (s *session) open(ctx context.Context, c *call, b *prepared) error {
 // unrecorded.
 func (s *session) notRecorded(c *call, err error) error {
 	if errors.Is(err, store.ErrLimit) {
-		c.recorded = true // the write may have reached the store, so the call must be completed
+		c.recorded = true // the store has recorded it all the same, so it must be completed
 		return broken(guard.RuleLimitCalls, "the limit of calls of this tool in one run is reached", "ask the user to raise calls_per_run, or to start a new run")
 	}
 	s.cfg.Log.Error("recording a call", "call", c.tc.ID, "tool", c.tc.Tool, "err", err)

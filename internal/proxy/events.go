@@ -72,7 +72,7 @@ func (c *call) output(sum digest.Digest, text string) audit.Payload {
 }
 
 // excerpt returns the redacted beginning of a JSON value, for the log. It is
-// empty for a value that is too long to be searched; the digest must do.
+// empty if the value is too long or cannot be searched; the digest must do.
 func (s *session) excerpt(value []byte) string {
 	const window = 64 << 10
 	if len(value) == 0 || len(value) > window {

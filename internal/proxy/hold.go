@@ -39,7 +39,7 @@ func (s *session) submit(ctx context.Context, c *call, b *prepared) (*approval.W
 		}
 		return nil, broken(guard.RuleLimitCalls, "the approval that this call was to continue has just ended", "make the call again")
 	}
-	c.continues = false // count it once: the next approval is a new one
+	c.continues = false // it applies once: asking again makes another approval
 	return t, nil
 }
 

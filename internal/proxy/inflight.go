@@ -27,7 +27,7 @@ type inflight struct {
 	stray   string                  // the ID of the last answer that no request matches, as JSON
 	gone    bool                    // the upstream has ended
 	closing bool                    // the session is ending: nothing new may begin
-	unsaid  []*request              // answered when the client could no longer be written to
+	unsaid  []*request              // answered after writing to the client had stopped
 	modern  bool                    // the client uses the era without initialize
 	idle    chan struct{}           // while closing: closed when no passing request is left
 	halt    chan struct{}           // while the server is to end: closed when no call changes files any more

@@ -25,19 +25,19 @@ import (
 type tools struct {
 	mu       sync.Mutex
 	known    map[string]definition
-	complete bool            // the guard itself has listed all since the last change
-	changes  int             // how often the server has said that its list changed
-	waiting  []Waiting       // for acceptance, as last told
-	missing  missing         // as last told
-	shown    map[string]bool // whether the client's last list had it; nil before the first
+	complete bool            // the guard has listed all tools since the last change
+	changes  int             // how often the server has reported a change of its list
+	waiting  []Waiting       // for acceptance, as last reported
+	missing  missing         // as last reported
+	shown    map[string]bool // whether the client's last list had the tool; nil before the first
 	alerted  map[string]digest.Digest
-	listing  sync.Mutex // one list of the guard's own at a time
+	listing  sync.Mutex // allows one list of the guard's own at a time
 }
 
 // definition is one tool as the upstream described it.
 type definition struct {
 	raw  []byte
-	hash digest.Digest // zero where it cannot be computed or is ambiguous
+	hash digest.Digest // zero if it cannot be computed or is ambiguous
 }
 
 func (t *tools) invalidate() {
@@ -47,15 +47,15 @@ func (t *tools) invalidate() {
 	t.changes++
 }
 
-// version says how often the server has said that its list changed.
+// version returns how often the server has reported that its list changed.
 func (t *tools) version() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.changes
 }
 
-// replace takes all of the server's tools, unless its list has changed since a
-// version.
+// replace replaces all of the server's tools, unless its list has changed
+// since version.
 func (t *tools) replace(all map[string]definition, version int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,8 +84,9 @@ func (t *tools) put(page map[string]definition) {
 	}
 }
 
-// definition returns the tool's definition in this session; the guard lists by
-// itself where the client has not, or the upstream said that its list changed.
+// definition returns the tool's definition in this session. The guard lists
+// the tools itself if the client has not, or if the server has reported a
+// change since.
 func (s *session) definition(ctx context.Context, c *call, name string) (definition, error) {
 	if d, known, complete := s.defs.get(name); known || complete {
 		return d, nil
@@ -102,14 +103,15 @@ func (s *session) definition(ctx context.Context, c *call, name string) (definit
 	return all[name], nil
 }
 
-// ownListTries is how often the guard lists again because the list has changed
+// ownListTries is how often the guard lists again because the list changed
 // while it was read.
 const ownListTries = 5
 
-// ownList lists all tools for the pins. Its ids cannot be guessed by the
-// client and its answers never reach it. A list that changes while it is read,
-// page by page, is read again. A server that says so around each listing although
-// nothing changes is taken by its list: two readings that are the same tell.
+// ownList lists all tools, to compare them with the accepted definitions. The
+// client cannot guess its request IDs and never sees its answers. A list that
+// changes between two pages is read again. Some servers report a change around
+// each listing although nothing changes: if two readings are equal, the list
+// is used.
 func (s *session) ownList(ctx context.Context, c *call) (map[string]definition, error) {
 	ctx, cancel := context.WithTimeout(ctx, ownListTimeout)
 	defer cancel()
@@ -126,7 +128,7 @@ func (s *session) ownList(ctx context.Context, c *call) (map[string]definition, 
 		}
 		if last != nil && maps.EqualFunc(last, all, func(a, b definition) bool { return a.hash == b.hash && !a.hash.IsZero() }) {
 			s.compare(all)
-			return all, nil // not kept: the next call reads it again
+			return all, nil // not stored: the next call reads the list again
 		}
 		last = all
 	}
@@ -153,7 +155,7 @@ func (s *session) ownPages(ctx context.Context, c *call) (map[string]definition,
 		}
 		for name, d := range page {
 			if _, twice := all[name]; twice {
-				d = definition{} // fail closed: which of the two would be called?
+				d = definition{} // fail closed: it is unclear which of the two would be called
 			}
 			all[name] = d
 		}
@@ -165,8 +167,9 @@ func (s *session) ownPages(ctx context.Context, c *call) (map[string]definition,
 	return nil, fmt.Errorf("the server lists more than %d pages of tools", ownListPages)
 }
 
-// ownMeta copies what the modern era demands in each request from the client's
-// own: version, client and capabilities, never its progress token.
+// ownMeta returns the metadata that the modern era requires in each request:
+// version, client and capabilities, copied from the client's own request. It
+// never copies the progress token.
 func ownMeta(m *jsonrpc.Message) map[string]json.RawMessage {
 	meta, ok := m.Param("_meta")
 	if !ok {
@@ -191,7 +194,7 @@ func (s *session) ask(ctx context.Context, method string, params any) (jsonrpc.M
 	return s.askWith(ctx, id, method, jsonrpc.NewRequest(id, method, params))
 }
 
-// askWith sends a request that has an id of the guard's own.
+// askWith sends a request with an ID of the guard's own.
 func (s *session) askWith(ctx context.Context, id jsonrpc.ID, method string, frame []byte) (jsonrpc.Message, error) {
 	c := make(chan answer, 1)
 	gone := false
@@ -217,7 +220,7 @@ func (s *session) askWith(ctx context.Context, id jsonrpc.ID, method string, fra
 		}
 		return a.msg, nil
 	case <-ctx.Done():
-		// The answer, should it come, has nobody any more and is dropped.
+		// No one is waiting for a late answer, so drop it.
 		s.update(func(in *inflight) { delete(in.own, id) })
 		if method == "tools/call" {
 			_ = s.toUpstream(jsonrpc.Notify("notifications/cancelled", map[string]any{"requestId": rawID(id), "reason": "no longer waited for"}))
@@ -228,8 +231,8 @@ func (s *session) askWith(ctx context.Context, id jsonrpc.ID, method string, fra
 
 var errAmbiguousList = errors.New("the server's list of tools can be read in more than one way")
 
-// learn records the tools of one page that the client gets, and returns where
-// the array is.
+// learn records the tools of one page that goes to the client, and returns
+// where the array of tools is.
 func (s *session) learn(m *jsonrpc.Message) (jsonrpc.Span, error) {
 	page, list, err := pageOf(m)
 	if err == nil {
@@ -239,7 +242,7 @@ func (s *session) learn(m *jsonrpc.Message) (jsonrpc.Span, error) {
 	return list, err
 }
 
-// pageOf reads one page of tools, and where the array is.
+// pageOf returns the tools of one page and where their array is.
 func pageOf(m *jsonrpc.Message) (page map[string]definition, list jsonrpc.Span, err error) {
 	for f := range jsonrpc.Members(m.Raw, m.Result) {
 		if !strings.EqualFold(f.Name, "tools") {
@@ -266,7 +269,7 @@ func pageOf(m *jsonrpc.Message) (page map[string]definition, list jsonrpc.Span, 
 			hash = digest.Digest{} // fail closed: no pin equals it
 		}
 		if _, twice := page[name]; twice {
-			raw, hash = nil, digest.Digest{} // fail closed: which of the two would be called?
+			raw, hash = nil, digest.Digest{} // fail closed: it is unclear which of the two would be called
 		}
 		page[name] = definition{raw: raw, hash: hash}
 	}
@@ -281,8 +284,8 @@ func toolName(raw []byte, tool jsonrpc.Span) (string, bool) {
 	return jsonrpc.String(raw, at)
 }
 
-// filterList cuts what the policy does not offer out of a page of tools. Every
-// other byte stays.
+// filterList removes the tools that the policy does not offer from a page. All
+// other bytes stay.
 func (s *session) filterList(m *jsonrpc.Message) []byte {
 	if m.Result.IsZero() {
 		return m.Raw
@@ -317,7 +320,7 @@ func (s *session) filterList(m *jsonrpc.Message) []byte {
 	return out
 }
 
-// offered reports whether clients may see a tool as the upstream describes it.
+// offered reports whether clients may see a tool with this definition.
 func (s *session) offered(name string, d definition) bool {
 	server, ok := s.cfg.Policy().Server(s.cfg.Session.Server)
 	if !ok {
@@ -327,7 +330,8 @@ func (s *session) offered(name string, d definition) bool {
 	return ok && !d.hash.IsZero() && tool.Listed(s.cfg.Session, d.raw)
 }
 
-// compare tells human and log about tools that are not what was accepted.
+// compare reports tools that differ from the accepted ones to the human and
+// the log.
 func (s *session) compare(page map[string]definition) {
 	server, ok := s.cfg.Policy().Server(s.cfg.Session.Server)
 	if !ok {
@@ -345,14 +349,15 @@ func (s *session) compare(page map[string]definition) {
 	}
 }
 
-// missing counts the tools of a server that the client does not see.
+// missing counts the server's tools that the client does not see.
 type missing struct {
-	waiting int // that the policy names and whose definition is not accepted
-	unnamed int // that the policy does not name
-	closed  int // that the policy does not open to this session
+	waiting int // the policy names them, but their definition is not accepted
+	unnamed int // the policy does not name them
+	closed  int // the policy does not open them to this session
 }
 
-// say says it in one line, so that no tool is gone without a word.
+// say returns one line for the developer, so that no tool is missing without a
+// reason.
 func (m missing) say(server string) string {
 	var parts []string
 	add := func(n int, one, many, first, more string) {
@@ -372,9 +377,9 @@ func (m missing) say(server string) string {
 	return strings.Join(parts, "; ")
 }
 
-// waiting counts the tools that the client does not see, and passes on those
-// that wait for acceptance or that no policy names where they are others than
-// before. more says that the developer has to be told.
+// waiting counts the tools that the client does not see. If the list of those
+// that wait for acceptance or that no policy names has changed, it passes the
+// list on. more reports whether the developer must be told.
 func (s *session) waiting(server *policy.Server) (n missing, more bool) {
 	s.defs.mu.Lock()
 	defer s.defs.mu.Unlock()
@@ -413,8 +418,8 @@ func (s *session) waiting(server *policy.Server) (n missing, more bool) {
 	return n, more
 }
 
-// definitionChanged records once per session that a tool is not what was
-// accepted, and raises an alert.
+// definitionChanged records once per session that a tool differs from the
+// accepted one, and raises an alert.
 func (s *session) definitionChanged(name string, pin guard.Pin, d definition) {
 	s.defs.mu.Lock()
 	if s.defs.alerted == nil {

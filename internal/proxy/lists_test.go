@@ -10,8 +10,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// paged lists the tools on two pages, with "look" on the first. during runs
-// between the two, the first n times.
+// paged lists the tools on two pages, with "look" on the first. It calls
+// during between the two pages, the first n times.
 func paged(p *peer, n int, during func()) {
 	p.server.list = func(cursor string) string {
 		if cursor == "" {
@@ -25,8 +25,8 @@ func paged(p *peer, n int, during func()) {
 	}
 }
 
-// TestListThatChangesWhileItIsReadIsReadAgain holds that a tool is not taken for
-// a changed one because the list changed between two of its pages.
+// TestListThatChangesWhileItIsReadIsReadAgain: a list that changes between two
+// of its pages does not make a tool count as changed.
 func TestListThatChangesWhileItIsReadIsReadAgain(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
@@ -53,9 +53,9 @@ func TestListThatAlwaysChangesIsNotUsed(t *testing.T) {
 	})
 }
 
-// TestServerThatAlwaysSaysThatItsListChanged is taken by what it lists, which
+// TestServerThatAlwaysReportsAChangedListIsUsed: the list is used because it
 // is the same each time.
-func TestServerThatAlwaysSaysThatItsListChanged(t *testing.T) {
+func TestServerThatAlwaysReportsAChangedListIsUsed(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -64,9 +64,9 @@ func TestServerThatAlwaysSaysThatItsListChanged(t *testing.T) {
 	})
 }
 
-// TestToolThatIsNotListedIsSaidToBe tells a tool that the server does not list,
-// or lists twice, from one that it describes otherwise.
-func TestToolThatIsNotListedIsSaidToBe(t *testing.T) {
+// TestRefusalTellsUnlistedFromChangedTools: a tool that the server does not
+// list, or lists twice, gets another reason than one whose definition changed.
+func TestRefusalTellsUnlistedFromChangedTools(t *testing.T) {
 	for name, names := range map[string][]string{"not there": {"read"}, "twice": {"look", "read", "look"}} {
 		inBubble(t, func(r *rig) {
 			p := r.session("patient")

@@ -10,29 +10,29 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// ErrUnknownOutcome says that an earlier call on the same target has no known
-// outcome yet; nothing may be built on that target until it has.
+// ErrUnknownOutcome means that the outcome of an earlier call on the same
+// target is not known yet. No call may build on that target until it is.
 var ErrUnknownOutcome = errors.New("an earlier call on this target has no known outcome")
 
-// Locks lets one call at a time change a target, across all sessions. The zero
-// value is ready.
+// Locks lets only one call at a time change a target, across all sessions. The
+// zero value is ready to use.
 //
-// A call asks for all of its targets at once and is granted them in order of
-// arrival, so no two calls can wait for each other. A path conflicts with
-// itself and with every path above or below it: moving a folder and writing a
-// file in it are changes to one target.
+// A call asks for all of its targets at once and gets them in order of
+// arrival, so calls cannot deadlock. A path conflicts with itself and with
+// every path above or below it: moving a folder and writing a file in it
+// change the same target.
 type Locks struct {
 	mu     sync.Mutex
-	claims []*claim // in order of arrival, granted ones included
+	claims []*claim // in order of arrival, including granted ones
 }
 
-// claim is one call's wish for its targets.
+// claim is the request of one call for its targets.
 type claim struct {
 	call    guard.CallID
 	keys    []string
 	ready   chan struct{} // closed when granted or failed
 	granted bool
-	unknown bool // its call has no known outcome
+	unknown bool // the outcome of its call is unknown
 	err     error
 }
 
@@ -42,8 +42,8 @@ type Lock struct {
 	claim *claim
 }
 
-// lockKeys names what targets lock. Files and folders share one name space,
-// whatever kind their effect has.
+// lockKeys returns the keys that targets lock. Files and folders share one
+// namespace, whatever the kind of their effect.
 func lockKeys(server string, targets []guard.Target) []string {
 	var keys []string
 	for _, t := range targets {
@@ -56,7 +56,7 @@ func lockKeys(server string, targets []guard.Target) []string {
 		}
 	}
 	if len(keys) == 0 {
-		// fail closed: what changes is not known, so nothing else of this server
+		// fail closed: the change is not known, so nothing else of this server
 		// may change at the same time.
 		keys = append(keys, "opaque:"+server)
 	}
@@ -84,8 +84,8 @@ func (c *claim) conflicts(o *claim) bool {
 	return false
 }
 
-// Acquire waits until the call has its targets. Errors are ctx's, or wrap
-// ErrUnknownOutcome.
+// Acquire waits until the call has its targets. It returns the error of ctx,
+// or one that wraps ErrUnknownOutcome.
 func (l *Locks) Acquire(ctx context.Context, call guard.CallID, server string, targets []guard.Target) (*Lock, error) {
 	c := &claim{call: call, keys: lockKeys(server, targets), ready: make(chan struct{})}
 	l.mu.Lock()
@@ -108,7 +108,7 @@ func (l *Locks) Acquire(ctx context.Context, call guard.CallID, server string, t
 	return &Lock{locks: l, claim: c}, nil
 }
 
-// grant settles every claim that can be settled now; mu is held.
+// grant settles all claims that can be settled now; mu is held.
 func (l *Locks) grant() {
 	kept := l.claims[:0]
 	for _, c := range l.claims {
@@ -151,11 +151,12 @@ func (l *Locks) remove(c *claim) {
 	l.grant()
 }
 
-// Release frees the targets. Releasing twice does nothing.
+// Release frees the targets. Further calls do nothing.
 func (h *Lock) Release() { h.locks.remove(h.claim) }
 
-// Keep leaves the targets locked because the outcome of the call is unknown:
-// calls that wait for them fail at once, and so do later ones, until Release.
+// Keep leaves the targets locked because the outcome of the call is unknown.
+// Calls that wait for them fail at once, and later calls do too, until
+// Release.
 func (h *Lock) Keep() {
 	h.locks.mu.Lock()
 	defer h.locks.mu.Unlock()
@@ -163,8 +164,8 @@ func (h *Lock) Keep() {
 	h.locks.grant()
 }
 
-// LockUnknown locks the targets of an intent that has no known outcome, for a daemon
-// that has just started.
+// LockUnknown locks the targets of an intent with an unknown outcome. It is
+// for a daemon that has just started.
 func (l *Locks) LockUnknown(in guard.Intent) *Lock {
 	var targets []guard.Target
 	for _, e := range in.Effects {

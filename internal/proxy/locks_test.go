@@ -64,7 +64,7 @@ func TestLocksAreGrantedInOrder(t *testing.T) {
 			synctest.Wait()
 		}
 		acquire("both", file("/w/a"), file("/w/b"))
-		acquire("b", file("/w/b")) // must not overtake the one before it
+		acquire("b", file("/w/b")) // must not overtake the earlier one
 		acquire("c", file("/w/c"))
 		if n := <-got; n != "c" || len(got) != 0 {
 			t.Fatalf("%s was granted", n)
@@ -137,7 +137,7 @@ func TestLocksGiveUpWithTheContext(t *testing.T) {
 }
 
 // TestLocksModel: whatever is acquired and released in whatever order, no two
-// granted claims conflict, and what could be granted is.
+// granted claims conflict, and every claim that can be granted is.
 func TestLocksModel(t *testing.T) {
 	paths := []string{"/w", "/w/a", "/w/b", "/w/a/x", "/v"}
 	rapid.Check(t, func(t *rapid.T) {

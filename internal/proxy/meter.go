@@ -8,14 +8,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Meter counts what limits are about and is not kept durably: calls per time,
-// calls in flight, when the same call ran last, of which Remember tells it after
-// a restart. It is shared by all sessions; the zero value is ready.
+// Meter counts what limits need and the store does not keep: calls per time,
+// calls in flight, and when an identical call last ran (see Remember for
+// restarts). All sessions share it. The zero value is ready to use.
 type Meter struct {
 	mu      sync.Mutex
 	tools   map[toolKey]*usage
-	servers map[toolKey]int             // calls in flight, by key without a tool
-	last    map[digest.Digest]time.Time // of identical calls, by what they are
+	servers map[toolKey]int             // calls in flight, by key without the tool
+	last    map[digest.Digest]time.Time // of identical calls, by identity
 	room    room
 }
 
@@ -27,11 +27,11 @@ type usage struct {
 	inFlight int
 	tokens   float64
 	filled   time.Time
-	rate     limit // by which the tokens were counted
+	rate     limit // the rate under which the tokens were counted
 }
 
-// fill counts the tokens up to now. What was used under another rate counts
-// against the one in force: a rate that is widened leaves what it adds.
+// fill adds the tokens up to now. Tokens used under an earlier rate count
+// against the current one: a wider rate adds only the difference.
 func (u *usage) fill(l limit, now time.Time) {
 	had := u.tokens
 	grown := func(by limit) float64 {
@@ -45,11 +45,11 @@ func (u *usage) fill(l limit, now time.Time) {
 	u.filled, u.rate = now, l
 }
 
-// IdenticalFor is how long an executed call is remembered, so that an identical
-// one can say when it ran.
+// IdenticalFor is how long an executed call is remembered, so that a later
+// identical call can show when it ran.
 const IdenticalFor = 24 * time.Hour
 
-// Bounds of what a Meter remembers.
+// Limits of what a Meter remembers.
 const (
 	maxIdentical = 10_000
 	maxIdle      = 10_000
@@ -60,33 +60,33 @@ func keyOf(c guard.ToolCall) toolKey {
 	return toolKey{tenant: c.Session.Tenant, server: c.Session.Server, tool: c.Tool}
 }
 
-// reading is what the meter says to a call that comes in.
+// reading is the state of the meter when a call comes in.
 type reading struct {
 	others int  // calls of the same tool in flight
 	server int  // calls of the same server in flight
-	rateOK bool // n calls per time let this one go on
+	rateOK bool // the rate allows this call
 
 	identical time.Time // when the same call last ran; zero if never
 }
 
-// limit is a rate: n calls per time. Zero is none.
+// limit is a rate of n calls per time. The zero value means no limit.
 type limit struct {
 	n   int
 	per time.Duration
 }
 
-// slot is what one call takes up of a meter, from when it comes in until its
-// client may make another. It is safe for concurrent use, because a call can
-// lose it while it waits; the zero value is ready.
+// slot is the share of a meter that one call takes, from when it comes in
+// until its client may make another. It is safe for concurrent use, because a
+// waiting call can lose it. The zero value is ready to use.
 type slot struct {
 	mu    sync.Mutex
-	meter *Meter // nil while the place is not taken
+	meter *Meter // nil while the slot is not taken
 	key   toolKey
 	left  bool
 }
 
-// enter takes the place, and says what the meter found. Where the call has left
-// already, nothing is taken.
+// enter takes the slot and returns the reading of the meter. If the call has
+// left already, it takes nothing.
 func (p *slot) enter(m *Meter, k toolKey, l limit, now time.Time) reading {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,7 +99,7 @@ func (p *slot) enter(m *Meter, k toolKey, l limit, now time.Time) reading {
 	return r
 }
 
-// leave frees the place for good. Leaving twice does nothing.
+// leave frees the slot for good. Further calls do nothing.
 func (p *slot) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,7 +115,7 @@ func (p *slot) taken() bool {
 	return p.meter != nil
 }
 
-// enter counts a call in, until leave. A rate of zero is none.
+// enter counts a call until leave. A rate of zero means no limit.
 func (m *Meter) enter(k toolKey, n int, per time.Duration, now time.Time) (r reading) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -153,7 +153,7 @@ func (m *Meter) leave(k toolKey) {
 	}
 }
 
-// prune forgets tools that nobody has called for long.
+// prune forgets tools that have not been called for long.
 func (m *Meter) prune(now time.Time) {
 	if len(m.tools) < maxIdle {
 		return
@@ -165,7 +165,7 @@ func (m *Meter) prune(now time.Time) {
 	}
 }
 
-// Remember notes the executed calls of an earlier daemon. Later calls win.
+// Remember adds the executed calls of an earlier daemon. Later calls win.
 func (m *Meter) Remember(list []guard.Intent) {
 	for _, in := range list {
 		if id := identity(in.Tenant, in.Server, in.Tool, in.ArgsSum); in.At.After(m.lastOf(id)) {
@@ -174,8 +174,8 @@ func (m *Meter) Remember(list []guard.Intent) {
 	}
 }
 
-// ran notes that a call was executed, lastRan when an identical one of its
-// tenant was; zero if not for long.
+// ran records that a call was executed. lastRan returns when an identical call
+// of its tenant last ran, or zero if that is long ago.
 func (m *Meter) ran(c guard.ToolCall, now time.Time) { m.note(identityOf(c), now) }
 
 func (m *Meter) lastRan(c guard.ToolCall, now time.Time) time.Time {
@@ -211,8 +211,8 @@ func identityOf(c guard.ToolCall) digest.Digest {
 	return identity(c.Session.Tenant, c.Session.Server, c.Tool, digest.Sum(c.ArgsCanonical))
 }
 
-// identity is what makes calls of one tenant identical, whichever run makes
-// them: server, tool and canonical arguments.
+// identity is equal for identical calls of one tenant, in any run: same
+// server, tool and canonical arguments.
 func identity(tenant, server, tool string, args digest.Digest) digest.Digest {
 	h := digest.NewHasher("mcpguard/identical/v2")
 	h.Field("tenant", []byte(tenant))

@@ -10,9 +10,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestRetryCountsOnce holds that the call which the guard asks a client to make
-// again joins its approval although the limit of calls is reached, and that any
-// other call is refused.
+// TestRetryCountsOnce: a retry that the guard asked for joins its approval
+// even if the limit of calls is reached; any other call is refused.
 func TestRetryCountsOnce(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(strings.Replace(testConfig, "write: {tier: T1_REVERSIBLE_WRITE,", "write: {tier: T1_REVERSIBLE_WRITE, limits: {calls_per_run: 1},", 1))
@@ -33,9 +32,9 @@ func TestRetryCountsOnce(t *testing.T) {
 	})
 }
 
-// TestReadsHaveARateByDefault holds that a tool at T0 whose policy gives no rate
-// is called 1,000 times at once, then refused, and again as a thousandth of a
-// minute has gone by.
+// TestReadsHaveARateByDefault: if the policy sets no rate, a T0 tool can be
+// called 1,000 times at once and is then refused until a thousandth of a
+// minute has passed.
 func TestReadsHaveARateByDefault(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "x")
@@ -52,8 +51,8 @@ func TestReadsHaveARateByDefault(t *testing.T) {
 	})
 }
 
-// TestRetryOfAnotherChangeCounts holds that a call which would change something
-// else by now is no retry.
+// TestRetryOfAnotherChangeCounts: a call that would make another change by now
+// is not a retry.
 func TestRetryOfAnotherChangeCounts(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(strings.Replace(testConfig, "write: {tier: T1_REVERSIBLE_WRITE,", "write: {tier: T1_REVERSIBLE_WRITE, limits: {calls_per_run: 1},", 1))
@@ -66,8 +65,8 @@ func TestRetryOfAnotherChangeCounts(t *testing.T) {
 	})
 }
 
-// TestRateThatChanges holds what is left under a rate that was changed: a wider
-// one adds to it, a tighter one bounds it.
+// TestRateThatChanges: after the rate has changed, a wider one adds to what is
+// left, and a tighter one limits it.
 func TestRateThatChanges(t *testing.T) {
 	key, start := toolKey{"t", "s", "x"}, time.Unix(1000, 0)
 	enter := func(m *Meter, n int, per time.Duration, at time.Duration) bool {
@@ -78,7 +77,7 @@ func TestRateThatChanges(t *testing.T) {
 		n    int
 		per  time.Duration
 		at   time.Duration
-		want int // calls that pass at that time
+		want int // calls that are admitted at that time
 	}{
 		"the same":       {2, time.Hour, 0, 0},
 		"more":           {5, time.Hour, 0, 3},

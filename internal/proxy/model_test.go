@@ -17,28 +17,29 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestPromise4_RandomLives drives two sessions with random writes, decisions,
+// TestPromise4_RandomLives runs two sessions with random writes, decisions,
 // cancels, foreign changes, slow, failing and dying servers, and ends of
-// sessions. Whenever a write reaches a server there is an intent for exactly
-// these arguments and the target is what its preview said; at the end each call
-// is completed once, each approval was used at most once, and nothing is locked.
+// sessions. Whenever a write reaches a server there must be an intent for
+// exactly these arguments, and the target must be as its preview shows. In the
+// end each call is completed once, each approval was used at most once, and
+// nothing is locked.
 func TestPromise4_RandomLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// Without its Deadline, which a bubble does not have.
+		// Hide Deadline: a bubble has none.
 		rapid.Check(struct{ testing.TB }{t}, func(rt *rapid.T) { randomLives(t, rt) })
 	})
 }
 
-// world is what a run of the model keeps.
+// world is the state of one run of the model.
 type world struct {
 	*rig
 	rt    *rapid.T
 	peers [2]*peer
 
 	mu      sync.Mutex
-	late    []func() // answers that servers hold back
+	late    []func() // answers that servers delay
 	dice    *rand.Rand
-	used    map[string]int // intents seen by servers, by call
+	used    map[string]int // intents that servers have seen, by call
 	problem string
 }
 
@@ -108,7 +109,7 @@ func randomLives(t *testing.T, rt *rapid.T) {
 	w.ended()
 }
 
-// tempIn puts temporary folders where one run of the model cleans up.
+// tempIn creates temporary folders where one run of the model cleans up.
 type tempIn struct {
 	testing.TB
 	root string
@@ -122,7 +123,7 @@ func (t tempIn) TempDir() string {
 	return dir
 }
 
-// open serves a session whose server answers, fails, or keeps its answer back.
+// open serves a session whose server answers, fails, or delays its answer.
 func (w *world) open(i int) {
 	p := w.session("patient")
 	w.peers[i] = p
@@ -138,10 +139,10 @@ func (w *world) open(i int) {
 		switch mood {
 		case 0:
 			answer(errorResult("no"))
-		case 1: // done, answered late
+		case 1: // executed, answered late
 			result := doTool(m)
 			w.hold(func() { answer(result) })
-		case 2: // never done, answered late
+		case 2: // never executed, answered late
 			w.hold(func() { answer(errorResult("no")) })
 		default:
 			answer(doTool(m))
@@ -156,7 +157,7 @@ func (w *world) hold(f func()) {
 	w.late = append(w.late, f)
 }
 
-// arrived checks a write at the moment when a server gets it.
+// arrived checks a write when a server gets it.
 func (w *world) arrived(m jsonrpc.Message) {
 	args, _ := m.Param("arguments")
 	raw := digest.Sum(args.Of(m.Raw))
@@ -181,7 +182,7 @@ func (w *world) arrived(m jsonrpc.Message) {
 	w.problem = "a write reached a server without an intent of its own"
 }
 
-// settle lets everything come to rest and reads what the clients got.
+// settle waits until nothing runs and reads what the clients got.
 func (w *world) settle(rt *rapid.T) {
 	synctest.Wait()
 	w.mu.Lock()
@@ -196,7 +197,7 @@ func (w *world) settle(rt *rapid.T) {
 	}
 }
 
-// ended checks what is on record once every session has ended.
+// ended checks the records after every session has ended.
 func (w *world) ended() {
 	requested, completed := map[guard.CallID]int{}, map[guard.CallID]int{}
 	for _, e := range w.events(audit.ToolCallRequested, audit.ToolCallCompleted) {

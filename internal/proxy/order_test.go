@@ -15,7 +15,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// slowStore records one sort of end of a call only once gate is closed.
+// slowStore delays one kind of record that ends a call until gate is closed.
 type slowStore struct {
 	Store
 	slow string
@@ -43,15 +43,15 @@ func (s slowStore) Finish(ctx context.Context, r guard.Receipt, e audit.Event) (
 	return s.Store.Finish(ctx, r, e)
 }
 
-// slowly makes the next sessions slow to record how a read, a refusal or an
-// execution ends, until open is called.
+// slowly makes the next sessions slow to record the end of a read, a refusal
+// or an execution, until open is called.
 func (r *rig) slowly(what string) (open func()) {
 	gate := make(chan struct{})
 	r.elsewhere = func(c *Config) { c.Store = slowStore{c.Store, what, gate} }
 	return func() { close(gate) }
 }
 
-// oneAtATime has one call of each tool in flight.
+// oneAtATime allows one call of each tool in flight.
 func oneAtATime(config string) string {
 	config = strings.ReplaceAll(config, "look: {tier: T0_READ}", "look: {tier: T0_READ, limits: {concurrency: 1}}")
 	config = strings.ReplaceAll(config, "scratch: {tier: T1_REVERSIBLE_WRITE,", "scratch: {tier: T1_REVERSIBLE_WRITE, limits: {concurrency: 1},")
@@ -59,7 +59,7 @@ func oneAtATime(config string) string {
 }
 
 // TestAnswerFreesItsSlot: an agent that has its answer may make the next call
-// at once, also where one call at a time is allowed.
+// at once, even if only one call at a time is allowed.
 func TestAnswerFreesItsSlot(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(strings.ReplaceAll(oneAtATime(testConfig), "concurrency: 1}", "concurrency: 1, rate: 10000/s}"))
@@ -72,8 +72,8 @@ func TestAnswerFreesItsSlot(t *testing.T) {
 	})
 }
 
-// TestReadFreesItsSlot: what is recorded after the answer does not keep the
-// place of the next call.
+// TestReadFreesItsSlot: what is recorded after the answer does not occupy the
+// slot for the next call.
 func TestReadFreesItsSlot(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(oneAtATime(testConfig))
@@ -87,8 +87,8 @@ func TestReadFreesItsSlot(t *testing.T) {
 	})
 }
 
-// TestCancelledCallFreesItsSlot: a client that gives up on a call that waits
-// may make it again at once.
+// TestCancelledCallFreesItsSlot: a client that cancels a waiting call may make
+// it again at once.
 func TestCancelledCallFreesItsSlot(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(oneAtATime(testConfig))
@@ -110,7 +110,8 @@ func TestCancelledCallFreesItsSlot(t *testing.T) {
 	})
 }
 
-// TestTaskFreesItsSlot: who hears that a task has ended may begin the next.
+// TestTaskFreesItsSlot: a client that is told of the end of a task may begin
+// the next one.
 func TestTaskFreesItsSlot(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(oneAtATime(testConfig))
@@ -141,7 +142,7 @@ func TestTaskFreesItsSlot(t *testing.T) {
 	})
 }
 
-// A call that loses its place before it takes it takes none.
+// A call that leaves before it has taken its slot takes none.
 func TestSlotIsReleasedForGood(t *testing.T) {
 	var m Meter
 	var p slot
@@ -162,8 +163,8 @@ func TestSlotIsReleasedForGood(t *testing.T) {
 	}
 }
 
-// TestLateAnswerAsTheServerEnds: what a server says last counts, also where it
-// is gone before anybody has read it.
+// TestLateAnswerAsTheServerEnds: the last answer of a server counts, even if
+// the server has ended before it is read.
 func TestLateAnswerAsTheServerEnds(t *testing.T) {
 	for range 20 {
 		inBubble(t, func(r *rig) {
@@ -182,17 +183,17 @@ func TestLateAnswerAsTheServerEnds(t *testing.T) {
 	}
 }
 
-// TestCallArrivingAsItsSessionEnds: what asks for approval after the session
-// has let go of what it held is cancelled all the same.
+// TestCallArrivingAsItsSessionEnds: a call that asks for approval after the
+// session has cancelled its pending calls is cancelled too.
 func TestCallArrivingAsItsSessionEnds(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		submit := make(chan struct{})
 		r.elsewhere = func(c *Config) { c.Store = lateStore{c.Store, submit} }
 		p := r.session("patient")
 		p.write("write", "a.txt", "new\n")
-		synctest.Wait() // on its way to the desk
+		synctest.Wait() // about to submit
 		p.in.Close()
-		synctest.Wait() // the session has let go
+		synctest.Wait() // the session has cancelled what was pending
 		close(submit)
 		r.one(guard.Cancelled)
 		if err := <-p.served; err != nil {
@@ -205,7 +206,7 @@ func TestCallArrivingAsItsSessionEnds(t *testing.T) {
 	})
 }
 
-// lateStore opens calls once gate is closed.
+// lateStore delays opening calls until gate is closed.
 type lateStore struct {
 	Store
 	gate chan struct{}
@@ -216,8 +217,8 @@ func (s lateStore) OpenCall(ctx context.Context, c store.Call, events ...audit.E
 	return s.Store.OpenCall(ctx, c, events...)
 }
 
-// TestPanicAfterBegin: a call that nobody can speak for any more keeps
-// its target, and those that want it are told so.
+// TestPanicAfterBegin: a call that panics after its execution began keeps its
+// target locked, and later calls on the target are refused with that reason.
 func TestPanicAfterBegin(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.redactor = panicking{}

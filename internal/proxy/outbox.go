@@ -7,27 +7,27 @@ import (
 	"time"
 )
 
-// outbox takes a session's frames to its client, in order, by a goroutine of
-// its own: nobody who has something to record or to unlock waits for a client
-// that does not read. One that reads nothing for a while is given up.
+// outbox writes a session's frames to its client, in order, from a goroutine
+// of its own. No one who must record or unlock something waits for a client
+// that does not read; such a client is dropped after a while.
 type outbox struct {
 	to       io.Writer
 	patience time.Duration // of one write
-	stalled  func()        // called once the patience is over; it makes the write fail
-	done     chan struct{} // closed when nothing will be written any more
+	stalled  func()        // called once when a write exceeds patience; it makes the write fail
+	done     chan struct{} // closed when nothing more will be written
 
 	mu      sync.Mutex
-	work    sync.Cond // there is something to write, or no more to come
+	work    sync.Cond // there is something to write, or the outbox is closing
 	room    sync.Cond // there is room again
 	unsent  []byte    // whole frames, each with its newline
-	closing bool      // what comes from now on is dropped
+	closing bool      // frames from now on are dropped
 	err     error     // of the write that failed
 }
 
-// Bounds of an outbox.
+// Limits of an outbox.
 const (
-	maxUnsent   = 8 << 20   // bytes that wait for the client before whoever sends more waits too
-	writeAtOnce = 256 << 10 // bytes of one write, where a frame is not longer
+	maxUnsent   = 8 << 20   // queued bytes at which senders wait
+	writeAtOnce = 256 << 10 // bytes of one write, unless a single frame is longer
 )
 
 // newOutbox starts an outbox. It ends with close, or when a write fails.
@@ -38,9 +38,10 @@ func newOutbox(to io.Writer, patience time.Duration, stalled func()) *outbox {
 	return o
 }
 
-// put hands a frame over; the caller keeps its bytes. It waits only while more
-// than maxUnsent bytes do, which a client that does not read ends by being
-// given up. It reports whether the frame will be written, if the client reads.
+// put queues a frame; the caller keeps its bytes. It blocks only while more
+// than maxUnsent bytes are queued, and a client that does not read is dropped,
+// which ends the wait. It reports whether the frame will be written, if the
+// client reads.
 func (o *outbox) put(frame []byte) (taken bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -48,14 +49,15 @@ func (o *outbox) put(frame []byte) (taken bool) {
 		o.room.Wait()
 	}
 	if o.closing || o.err != nil {
-		return false // there is no client any more
+		return false // the client is gone
 	}
 	o.unsent = append(append(o.unsent, frame...), '\n')
 	o.work.Signal()
 	return true
 }
 
-// close takes no more frames. done says when those that wait are written.
+// close accepts no more frames. done is closed when the queued ones are
+// written.
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -64,7 +66,7 @@ func (o *outbox) close() {
 	o.room.Broadcast()
 }
 
-// failure is why nothing can be written, nil if all could.
+// failure returns why writing failed, or nil.
 func (o *outbox) failure() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -112,8 +114,7 @@ func (o *outbox) fail(err error) {
 	o.room.Broadcast()
 }
 
-// cutFrames returns how many bytes go in one write: whole frames, as many as
-// fit.
+// cutFrames returns the length of the whole frames that fit into one write.
 func cutFrames(b []byte) int {
 	if len(b) <= writeAtOnce {
 		return len(b)

@@ -18,7 +18,7 @@ import (
 )
 
 // deaf opens a session whose client does not read until the returned function
-// is called, which returns all that there was to read.
+// is called. That function returns everything that was sent.
 func (r *rig) deaf(log io.Writer) (*peer, func() string) {
 	r.Helper()
 	var ear *io.PipeReader
@@ -43,7 +43,7 @@ func TestClientThatDoesNotReadHoldsNoLocks(t *testing.T) {
 		var log bytes.Buffer
 		p, hear := r.deaf(&log)
 		began := time.Now()
-		// The server speaks before and after its answer; none of it is read.
+		// The server sends frames before and after its answer; none is read.
 		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
 			for range 100 {
 				f.send(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}`)
@@ -114,7 +114,7 @@ func TestClientThatDoesNotReadIsDropped(t *testing.T) {
 	})
 }
 
-// A client that reads slowly, but reads, is no client that does not.
+// A client that reads slowly is not dropped.
 func TestSlowClientIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ear, mouth := io.Pipe()
@@ -163,7 +163,7 @@ func TestOutboxIsBounded(t *testing.T) {
 		if waiting > maxUnsent+2<<20 || sent.Load() == 100 {
 			t.Errorf("%d bytes wait after %d frames", waiting, sent.Load())
 		}
-		all.Wait() // nobody reads: the client is given up, and the rest is dropped
+		all.Wait() // no one reads: the client is dropped, and so are the remaining frames
 		<-o.done
 		if o.failure() == nil {
 			t.Error("the write has not failed")

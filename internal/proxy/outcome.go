@@ -24,18 +24,19 @@ type execution struct {
 	end     ending
 }
 
-// ending is what the upstream's answer, or its absence, says.
+// ending is what the upstream's answer, or the lack of one, says.
 type ending struct {
 	outcome guard.Outcome
 	final   bool   // the upstream has answered: it will change nothing more for this call
 	detail  string // a sentence
-	note    string // for the record: what else there is to say of the answer
+	note    string // for the record: anything else about the answer
 	frame   []byte // for the client
 	raw     []byte // the upstream's result or error
-	clean   []byte // likewise, without secrets
+	clean   []byte // the same without secrets
 }
 
-// run sends a call and waits for its end. A task's end is the call's.
+// run sends a call and waits for its end. If a task answers the call, that is
+// the end of the task.
 func (s *session) run(c *call, b *prepared) ending {
 	if err := s.send(c, b.preview); err != nil {
 		s.cfg.Log.Warn("sending a call", "call", c.tc.ID, "err", err)
@@ -47,7 +48,7 @@ func (s *session) run(c *call, b *prepared) ending {
 		return end
 	}
 	s.reply(c.req, end.frame)  // the client goes on with the task
-	switch (<-a.task).status { // the end of the upstream ends every task
+	switch (<-a.task).status { // when the upstream ends, every task ends
 	case "completed":
 		end.outcome, end.final = guard.OutcomeOK, true
 	case "failed":
@@ -60,11 +61,11 @@ func (s *session) run(c *call, b *prepared) ending {
 	return end
 }
 
-// errTimeout says that the upstream has not answered in time.
+// errTimeout means that the upstream did not answer in time.
 var errTimeout = errors.New("the server did not answer in time")
 
-// noAnswer says that no answer came in time, and what came instead. The id is the
-// server's text, so it is cut short and written in ASCII.
+// noAnswer says that no answer came in time, and what came instead. The ID is
+// text of the server, so it is cut and written in ASCII.
 func (s *session) noAnswer(limit time.Duration) string {
 	stray := ""
 	s.update(func(in *inflight) { stray = in.stray })
@@ -79,11 +80,11 @@ func (s *session) noAnswer(limit time.Duration) string {
 	return text + " (it sent an answer to the id " + stray + ", which no open request has)"
 }
 
-// maxStray is how much of an id that nobody asked for is repeated, in bytes.
+// maxStray is how many bytes of an unknown ID are quoted.
 const maxStray = 40
 
-// await waits for the upstream's answer. The clock does not run while the
-// upstream itself waits for the client.
+// await waits for the upstream's answer. The time that the upstream waits for
+// the client does not count.
 func (s *session) await(ctx context.Context, r *request, limit time.Duration) answer {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -93,7 +94,7 @@ func (s *session) await(ctx context.Context, r *request, limit time.Duration) an
 			return a
 		case <-ctx.Done():
 			select {
-			case a := <-r.answer: // it came in the same moment
+			case a := <-r.answer: // it came at the same moment
 				return a
 			default:
 				return answer{err: context.Cause(ctx)}
@@ -109,7 +110,7 @@ func (s *session) await(ctx context.Context, r *request, limit time.Duration) an
 	}
 }
 
-// ending reads the upstream's answer.
+// ending interprets the upstream's answer.
 func (s *session) ending(c *call, b *prepared, a answer, limit time.Duration) ending {
 	var refused *jsonrpc.Refusal
 	unknown := reply{Status: replyUnknown, ApprovalID: c.approval,
@@ -137,7 +138,7 @@ func (s *session) ending(c *call, b *prepared, a answer, limit time.Duration) en
 	return end
 }
 
-// outcomeOf reads an answer of the upstream.
+// outcomeOf returns the outcome that an answer of the upstream reports.
 func outcomeOf(m *jsonrpc.Message) guard.Outcome {
 	if !m.Error.IsZero() {
 		return guard.OutcomeError
@@ -162,8 +163,8 @@ func payload(m *jsonrpc.Message) []byte {
 	return m.ResultRaw()
 }
 
-// receipt says what became of an execution, by what the upstream said and by
-// what the target is now.
+// receipt determines what became of an execution from the upstream's answer
+// and the current state of the target.
 func (s *session) receipt(e *execution) guard.Receipt {
 	r := guard.Receipt{
 		CallID: e.intent.CallID, Outcome: e.end.outcome, Detail: e.end.detail,
@@ -189,7 +190,8 @@ func (s *session) receipt(e *execution) guard.Receipt {
 	return r
 }
 
-// readBack reads the targets of effects, records with reader, which may be nil.
+// readBack reads the targets of effects. It reads records with reader, which
+// may be nil.
 func readBack(ctx context.Context, reader effect.Reader, effects []guard.Effect) effect.Found {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBackTimeout)
 	defer cancel()
@@ -197,12 +199,12 @@ func readBack(ctx context.Context, reader effect.Reader, effects []guard.Effect)
 }
 
 // settleLate waits until the upstream has answered after all, or is gone, and
-// reconciles.
+// then reconciles.
 func (s *session) settleLate(e *execution, held *Lock) {
 	a := answer{err: errUpstreamGone}
 	select {
 	case a = <-e.call.req.answer:
-	case <-s.over: // not the server's end: what it said last may not have been read by then
+	case <-s.over: // not the server's end: its last answer may not have been read by then
 		select {
 		case a = <-e.call.req.answer:
 		default:
@@ -219,7 +221,7 @@ func (s *session) settleLate(e *execution, held *Lock) {
 	s.reconcile(e, held)
 }
 
-// reconcile finds out by read-back what became of an execution whose upstream
+// reconcile determines by read-back what became of an execution whose upstream
 // will change nothing more, and frees its targets.
 func (s *session) reconcile(e *execution, held *Lock) {
 	defer held.Release()
@@ -237,8 +239,8 @@ func (s *session) reconcile(e *execution, held *Lock) {
 	settle(ctx, s.cfg.Store, s.cfg.Log, e.intent, r)
 }
 
-// reconciled makes the receipt of an execution after the fact. said is what the
-// upstream answered, "" if it did not.
+// reconciled returns the receipt for an execution after the fact. said is what
+// the upstream answered, "" if it did not.
 func reconciled(ctx context.Context, reader effect.Reader, in guard.Intent, said guard.Outcome, now time.Time) guard.Receipt {
 	r := guard.Receipt{CallID: in.CallID, Reconciled: true, StartedAt: in.At, EndedAt: now}
 	found := readBack(ctx, reader, in.Effects)
@@ -261,14 +263,14 @@ func reconciled(ctx context.Context, reader effect.Reader, in guard.Intent, said
 	return r
 }
 
-// reconciler is where late outcomes are kept.
+// reconciler stores late outcomes.
 type reconciler interface {
 	Reconcile(ctx context.Context, id guard.CallID, r guard.Receipt) (guard.Approval, error)
 	RaiseAlert(ctx context.Context, a store.Alert) error
 }
 
-// settle keeps a late outcome, or hands it to a human where the target is
-// neither what it was nor what it should be.
+// settle stores a late outcome. It leaves the outcome to a human if the target
+// is neither as before nor as approved, or cannot be read back.
 func settle(ctx context.Context, st reconciler, log *slog.Logger, in guard.Intent, r guard.Receipt) {
 	if r.Outcome != guard.OutcomeUnknown {
 		if _, err := st.Reconcile(ctx, in.CallID, r); err != nil {
@@ -293,13 +295,13 @@ func settle(ctx context.Context, st reconciler, log *slog.Logger, in guard.Inten
 	}
 }
 
-// diverged tells a human that a target is not what was approved.
+// diverged alerts a human that a target is not as approved.
 func (s *session) diverged(e *execution, r guard.Receipt) {
 	s.alert(divergedAlert(e.intent, r, e.call.decision.Rule == guard.RulePost))
 }
 
-// divergedAlert is the alert about one execution; unasked says that nobody had
-// approved what should have come of it.
+// divergedAlert returns the alert about one execution. unasked means that no
+// one had approved its change.
 func divergedAlert(in guard.Intent, r guard.Receipt, unasked bool) store.Alert {
 	text := "After a call of " + in.Server + "/" + in.Tool + " the target is not what was approved."
 	if unasked {
@@ -308,15 +310,16 @@ func divergedAlert(in guard.Intent, r guard.Receipt, unasked bool) store.Alert {
 	return store.Alert{Tenant: in.Tenant, Kind: "diverged", Key: string(in.CallID), Subject: in.ApprovalID, Text: text, Detail: r.Detail}
 }
 
-// ruleOutput refuses an answer that is too long, repairOutput says what the
-// agent can do.
+// ruleOutput refuses an answer that is too long; repairOutput tells the agent
+// what to do.
 const ruleOutput guard.Rule = "limit_output"
 
 const repairOutput = "Ask for less, for example for a part of the file or for fewer results."
 
-// release makes what the client gets of an upstream's answer: the same bytes,
-// but for secrets and what is in the guard's form, and only up to a size. executed is said where the answer is
-// held back. clean is the payload without secrets, nil where it is not known.
+// release returns what the client gets of an upstream's answer: the same
+// bytes, but without secrets, with text in the guard's form marked, and only
+// up to limit. executed is the text for an answer that is held back. clean is
+// the payload without secrets, or nil if it is not known.
 func (s *session) release(c *call, m *jsonrpc.Message, limit int, executed string) (frame, clean []byte) {
 	if why := s.foreignInput(m); why != "" {
 		return ownResult(c, reply{Status: replyError, Rule: guard.RuleMethod, Reason: executed + why}), nil
@@ -339,9 +342,9 @@ func (s *session) release(c *call, m *jsonrpc.Message, limit int, executed strin
 	return frame, clean
 }
 
-// redacted takes secrets out of an answer. Where there are none the bytes are
-// the upstream's own. clean is nil, and the frame an error, where the search
-// was not complete.
+// redacted removes secrets from an answer. If there are none, it returns the
+// upstream's own bytes. If the search was not complete, clean is nil and the
+// frame an error.
 func (s *session) redacted(m *jsonrpc.Message) (frame, clean []byte) {
 	at := m.Result
 	if !m.Error.IsZero() {

@@ -9,15 +9,15 @@ import (
 	"github.com/mcpguard/mcpguard/internal/policy"
 )
 
-// pausedWord answers what a pause has ended.
+// pausedWord is the reply to a call that a pause has ended.
 func pausedWord() reply {
 	return reply{Status: replyDenied, Rule: guard.RuleSwitch, Reason: "a person has paused this, so the call was ended; nothing was changed by it",
 		Repair: "wait until it is resumed; do not try again in a loop"}
 }
 
-// interrupt ends what is under way and stopped by a switch that is to hold at
-// once. Calls are cancelled on both sides. A server that may not heed that ends
-// as a process, once nothing of its session changes files any more.
+// interrupt ends what is under way and stopped by a switch that takes effect
+// at once. Calls are cancelled on both sides. A server may ignore that, so its
+// process is ended once its session changes no more files.
 func (s *session) interrupt() {
 	whole, tools := s.stoppedNow()
 	if !whole && len(tools) == 0 {
@@ -59,7 +59,7 @@ func (s *session) interrupt() {
 	for _, c := range cancels {
 		_ = s.toUpstream(c) // it ends next, or has ended
 	}
-	if ends && process { // now that it has been told
+	if ends && process { // after it has been told
 		s.update(func(in *inflight) { in.halt = s.halted })
 	}
 }
@@ -85,8 +85,8 @@ func (s *session) stoppedNow() (whole bool, tools map[string]bool) {
 	return false, tools
 }
 
-// checkHalt lets the server end once nothing changes files any more, and what
-// was cancelled has its answer.
+// checkHalt lets the server end once no call changes files any more and every
+// cancelled call has its answer.
 func (in *inflight) checkHalt() {
 	if in.halt == nil {
 		return
@@ -107,8 +107,8 @@ func cancelNote(id jsonrpc.ID) []byte {
 	return jsonrpc.Notify("notifications/cancelled", map[string]any{"requestId": rawID(id), "reason": "paused"})
 }
 
-// onlyFiles reports whether all that a call changes are files, which are not
-// left half written.
+// onlyFiles reports whether a call changes only files, which are never left
+// half written.
 func onlyFiles(effects []guard.Effect) bool {
 	for _, e := range effects {
 		if e.Resource.Path == "" {
@@ -118,7 +118,7 @@ func onlyFiles(effects []guard.Effect) bool {
 	return len(effects) > 0
 }
 
-// toolCalled is the tool that a request names, "" where it calls none.
+// toolCalled returns the tool that a request calls, or "".
 func toolCalled(m *jsonrpc.Message) string {
 	if m.Method != "tools/call" {
 		return ""

@@ -11,8 +11,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// pausable makes sessions that hear of switches. now sets one that ends what is
-// under way.
+// pausable makes sessions that are told of switches. now sets a switch that
+// takes effect at once.
 func (r *rig) pausable() (now func(scope string)) {
 	changed := make(chan struct{}, 1)
 	r.elsewhere = func(c *Config) { c.Changed = changed }
@@ -26,8 +26,8 @@ func (r *rig) pausable() (now func(scope string)) {
 	}
 }
 
-// unanswering makes a server that leaves calls of a tool, and requests of a method,
-// unanswered; it returns what answers them.
+// unanswering makes the server leave calls of a tool, and requests of a
+// method, unanswered. The returned function answers them.
 func (p *peer) unanswering(name string) (answer func(result string)) {
 	var ids []jsonrpc.ID
 	p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
@@ -55,8 +55,8 @@ func (p *peer) wantEnded() {
 	p.end()
 }
 
-// TestPauseNowEndsWhatIsUnderWay holds that calls in flight, calls that wait and
-// other requests end with a pause that is to hold at once, and so does the server.
+// TestPauseNowEndsWhatIsUnderWay: a pause that takes effect at once ends calls
+// in flight, waiting calls, other requests, and the server.
 func TestPauseNowEndsWhatIsUnderWay(t *testing.T) {
 	for _, scope := range []string{"", "files"} {
 		inBubble(t, func(r *rig) {
@@ -108,8 +108,8 @@ func TestPauseNowSaysWhy(t *testing.T) {
 	})
 }
 
-// TestPauseNowFinishesWrites holds that a change of files that has begun is
-// finished, with its receipt, before the server ends.
+// TestPauseNowFinishesWrites: a change of files that has begun is finished,
+// with its receipt, before the server ends.
 func TestPauseNowFinishesWrites(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		now := r.pausable()
@@ -122,7 +122,7 @@ func TestPauseNowFinishesWrites(t *testing.T) {
 		if list := p.server.received("notifications/cancelled"); len(list) != 0 {
 			t.Errorf("the server was told %v", list)
 		}
-		time.Sleep(20 * time.Second) // of the bubble: longer than a session that ends waits otherwise
+		time.Sleep(20 * time.Second) // in the bubble: longer than an ending session would wait otherwise
 		p.wantWord(p.call("look", `{}`), replyDenied, guard.RuleSwitch)
 		r.put("a.txt", "x")
 		answer(`{"content":[]}`)
@@ -134,8 +134,8 @@ func TestPauseNowFinishesWrites(t *testing.T) {
 	})
 }
 
-// TestPauseNowEndsOtherExecutions holds that a change which is not of files is
-// cancelled, and unknown where the server ends without an answer.
+// TestPauseNowEndsOtherExecutions: a change of anything but files is
+// cancelled; its outcome is unknown if the server ends without an answer.
 func TestPauseNowEndsOtherExecutions(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		now := r.pausable()
@@ -153,8 +153,8 @@ func TestPauseNowEndsOtherExecutions(t *testing.T) {
 	})
 }
 
-// TestPauseNowOfOneTool holds that calls of other tools go on while none of the
-// tool's runs.
+// TestPauseNowOfOneTool: calls of other tools go on, and none of the paused
+// tool runs.
 func TestPauseNowOfOneTool(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		now := r.pausable()

@@ -118,7 +118,7 @@ func (p *peer) frame() string {
 	return f
 }
 
-// quiet says that nothing waits for the client.
+// quiet fails the test if a frame waits for the client.
 func (p *peer) quiet() {
 	p.Helper()
 	synctest.Wait()
@@ -149,7 +149,8 @@ func (p *peer) answer(id int) jsonrpc.Message {
 	}
 }
 
-// word returns the guard's own answer to an id, which must be one.
+// word returns the guard's own reply to an ID; any other answer fails the
+// test.
 func (p *peer) word(id int) reply {
 	p.Helper()
 	m := p.answer(id)

@@ -31,7 +31,8 @@ func inPost(t *testing.T, f func(*rig, *peer)) {
 	})
 }
 
-// raised returns the alerts that wait, but for the one about the tool "moved".
+// raised returns the unacknowledged alerts, except the one about the tool
+// "moved".
 func (r *rig) raised() []store.Alert {
 	r.Helper()
 	synctest.Wait()
@@ -42,7 +43,7 @@ func (r *rig) raised() []store.Alert {
 	return slices.DeleteFunc(list, func(a store.Alert) bool { return a.Kind == "tool_definition_changed" })
 }
 
-// alerts returns their kinds.
+// alerts returns the kinds of those alerts.
 func (r *rig) alerts() string {
 	r.Helper()
 	var out []string
@@ -52,8 +53,8 @@ func (r *rig) alerts() string {
 	return strings.Join(out, ", ")
 }
 
-// TestPostRunsAndIsShown: with its diff, its receipt and one alert; the log says
-// that nobody was asked.
+// TestPostRunsAndIsShown: the call runs and is shown with its diff, its
+// receipt and one alert; the log says that no one was asked.
 func TestPostRunsAndIsShown(t *testing.T) {
 	inPost(t, func(r *rig, p *peer) {
 		p.wantDid(p.write("write", "a.txt", "new\n"), "write")
@@ -81,7 +82,7 @@ func TestPostRunsAndIsShown(t *testing.T) {
 	})
 }
 
-// TestPostKeepsLimits: what runs unasked is counted like all else.
+// TestPostKeepsLimits: calls that run unasked count toward the limits too.
 func TestPostKeepsLimits(t *testing.T) {
 	inPost(t, func(r *rig, p *peer) {
 		for i := range 3 {
@@ -97,7 +98,8 @@ func TestPostKeepsLimits(t *testing.T) {
 	})
 }
 
-// TestPostAsks where something about the call is not for afterwards.
+// TestPostAsks: a call with a hazard, or outside of what may run unasked,
+// waits for approval first.
 func TestPostAsks(t *testing.T) {
 	inPost(t, func(r *rig, p *peer) {
 		if err := os.WriteFile(r.file("run.sh"), []byte("#!/bin/sh\n"), 0o700); err != nil {
@@ -109,7 +111,7 @@ func TestPostAsks(t *testing.T) {
 			t.Errorf("an executable file: %+v", a)
 		}
 		r.decide(a, false)
-		// What a reviewer does not see of the call is not there in the policy's eyes.
+		// A member beside the arguments is a hazard, so the call waits.
 		p.answer(p.next)
 		p.next++
 		p.send(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"write","arguments":{"path":%q,"content":"x"},"_meta":{"vendor/confirmed":true}}}`, p.next, r.file("a.txt"))
@@ -128,7 +130,8 @@ func TestPostAsks(t *testing.T) {
 	})
 }
 
-// TestPostThatDiverges is louder than one that did what was shown.
+// TestPostThatDiverges: a call that did something else than shown raises a
+// louder alert.
 func TestPostThatDiverges(t *testing.T) {
 	inPost(t, func(r *rig, p *peer) {
 		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
@@ -153,8 +156,8 @@ func TestPostThatDiverges(t *testing.T) {
 	})
 }
 
-// TestPostWithoutAnAnswer: its target stays locked until it is known what became
-// of it, and it is told either way.
+// TestPostWithoutAnAnswer: the target stays locked until the outcome is known,
+// and the human is alerted either way.
 func TestPostWithoutAnAnswer(t *testing.T) {
 	for _, done := range []bool{true, false} {
 		inPost(t, func(r *rig, p *peer) {
@@ -186,8 +189,8 @@ func TestPostWithoutAnAnswer(t *testing.T) {
 	}
 }
 
-// TestPostSurvivesTheDaemon: what it was doing when it died is found, shown and
-// settled by what the target is now.
+// TestPostSurvivesTheDaemon: a call that ran when the daemon died is found,
+// shown, and settled by the state of its target.
 func TestPostSurvivesTheDaemon(t *testing.T) {
 	inPost(t, func(r *rig, p *peer) {
 		got := make(chan struct{})
@@ -202,7 +205,7 @@ func TestPostSurvivesTheDaemon(t *testing.T) {
 		p.write("write", "a.txt", "new\n")
 		<-got
 		found := r.one(guard.Executing)
-		out, err := r.store.Startup(context.Background()) // as the next daemon does it
+		out, err := r.store.Startup(context.Background()) // as the next daemon does
 		if err != nil || len(out.Unknown) != 1 {
 			t.Fatalf("%+v %v", out, err)
 		}

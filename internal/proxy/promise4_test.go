@@ -62,13 +62,13 @@ func TestPromise4_AReadIsOnRecordBeforeItsAnswer(t *testing.T) {
 	})
 }
 
-// TestPromise4_AFailingDiskStopsWrites lets the store fail at each commit of a
-// write in turn. The server never sees a write without a durable intent, and a
-// write whose receipt cannot be kept leaves its target locked.
+// TestPromise4_AFailingDiskStopsWrites makes the store fail at each commit of
+// a write in turn. The server never sees a write without a durable intent, and
+// a write whose receipt cannot be stored leaves its target locked.
 func TestPromise4_AFailingDiskStopsWrites(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		at      int // of the commits since the call came in
+		at      int // number of the commit, counted from when the call came in
 		reached bool
 	}{{"the request", 1, false}, {"the intent", 2, false}, {"the receipt", 3, true}} {
 		t.Run(c.name, func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestPromise4_AFailingDiskStopsWrites(t *testing.T) {
 				} else if _, err := r.locks.Acquire(context.Background(), "call_x", "files", []guard.Target{file(r.file("a.txt"))}); !errors.Is(err, ErrUnknownOutcome) {
 					t.Errorf("the target is free: %v", err)
 				}
-				if c.reached { // once the disk is well, what became of it is on record, and the target free
+				if c.reached { // once the disk works, the outcome is recorded and the target free
 					time.Sleep(time.Minute)
 					r.wantCompleted("scratch", audit.StatusOK)
 					p.wantDid(p.write("scratch", "a.txt", "newer\n"), "scratch")

@@ -28,7 +28,7 @@ func TestPromise1_OnlyAcceptedToolsAreListed(t *testing.T) {
 				t.Errorf("the bytes of %s were changed", name)
 			}
 		}
-		// No tool is missing without a word: "moved" waits, no policy names
+		// Every missing tool has a reason: "moved" waits, no policy names
 		// "extra", and "wipe" is NEVER.
 		if want := "1 tool of files waits for acceptance: mcpguardd accept files; 1 more not named by the policy; 1 more closed by the policy"; len(p.notes) != 1 || p.notes[0] != want {
 			t.Errorf("the developer was told %q, want %q", p.notes, want)
@@ -128,7 +128,7 @@ func TestPromise2_AWriteWaitsAndRunsOnceAsApproved(t *testing.T) {
 			t.Errorf("the diff is %q", a.Preview.Change.Text)
 		}
 		p.quiet()
-		// While it is held, other traffic flows.
+		// Other traffic goes on while it is held.
 		p.send(`{"jsonrpc":"2.0","id":"ping-1","method":"ping"}`)
 		if got := p.frame(); got != `{"jsonrpc":"2.0","id":"ping-1","result":{"echo":"ping"}}` {
 			t.Errorf("ping: %s", got)
@@ -187,7 +187,7 @@ func TestPromise2_TwoEditsApprovedTogether(t *testing.T) {
 		}
 		r.decide(pending[0], true)
 		r.decide(pending[1], true)
-		fresh := r.one(guard.Pending) // the one that came second has lost its ground
+		fresh := r.one(guard.Pending) // the target of the second one has changed
 		if r.one(guard.Executed).ID == r.one(guard.Stale).ID || fresh.Replaces != r.one(guard.Stale).ID {
 			t.Error("the approvals are mixed up")
 		}
@@ -259,7 +259,7 @@ func TestPromise3_ARetryJoinsAndOneApprovalRunsOnce(t *testing.T) {
 		if got := r.one(guard.Executed); got.ID != a.ID {
 			t.Errorf("%s was executed, want %s", got.ID, a.ID)
 		}
-		// Once more is a new question.
+		// Another call is a new question.
 		r.put("a.txt", "old\n")
 		p.write("write", "a.txt", "new\n")
 		if again := r.one(guard.Pending); again.ID == a.ID {
@@ -305,7 +305,7 @@ func TestPromise8_SecretsAreTakenOutOfAnswers(t *testing.T) {
 		if strings.Contains(got, token) || !strings.Contains(got, "[REDACTED:") || !strings.Contains(got, `,"k":  1.50}}`) {
 			t.Errorf("got %s", got)
 		}
-		// What the guard took out must not be written back.
+		// What the guard removed must not be written back.
 		text := got[strings.Index(got, "[REDACTED:"):]
 		text = text[:strings.Index(text, "]")+1]
 		r.put("a.txt", "x "+token+" y\n")
@@ -338,7 +338,7 @@ func TestPromise8_SecretsAreTakenOutOfWhatPasses(t *testing.T) {
 	})
 }
 
-// What an agent calls a tool or a method must not fill the disk.
+// Names that an agent gives to tools or methods must not fill the disk.
 func TestNamesAreBoundedInTheLog(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")

@@ -13,21 +13,22 @@ import (
 )
 
 // read runs a call that changes nothing and may run at once. Its record is
-// committed beside the upstream's work, and the answer is released when both
-// are done, so that safety costs the slower of the two. How it ended is recorded
-// once the client has its answer.
+// committed while the upstream works, and the answer is released when both are
+// done, so the call takes only as long as the slower of the two. Its end is
+// recorded after the client has its answer.
 func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, preview *guard.Preview, output int) ([]byte, error) {
 	c.room.done()
 	if err := s.commit(c, output); err != nil {
 		return nil, gaveUp(err)
 	}
-	// An error here means that the upstream is gone or hangs, which await tells.
+	// An error here means that the upstream is gone or hangs, which await
+	// reports.
 	if preview != nil && preview.Record == "" {
 		preview = nil // it changes nothing, so nothing was approved
 	}
 	sendErr := s.send(c, preview)
 	if err := s.recordRead(ctx, c, tool); err != nil {
-		return nil, err // fail closed: what is not on record is not released
+		return nil, err // fail closed: an unrecorded answer is not released
 	}
 	a := answer{err: sendErr}
 	limit := s.timeout(tool)
@@ -35,7 +36,7 @@ func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, preview 
 		a = s.awaitRead(ctx, c.req, limit)
 	}
 	frame, clean, status := s.readEnding(c, tool, output, a)
-	c.req.place.leave() // before the answer, which may bring the next call at once
+	c.req.place.leave() // before the answer, since the next call may follow at once
 	s.reply(c.req, frame)
 	done := s.completed(c, status)
 	if a.err == nil {
@@ -46,8 +47,8 @@ func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, preview 
 	return nil, nil // the client has its answer
 }
 
-// recordRead records a read that was sent: durably, or soon where the policy
-// says so.
+// recordRead records a read that was sent: durably, or soon after if the
+// policy allows that.
 func (s *session) recordRead(ctx context.Context, c *call, tool *policy.Tool) error {
 	opened, events := s.storeCall(c, callLimit(tool)), []audit.Event{
 		s.callEvent(c, audit.ToolCallRequested), s.callEvent(c, audit.ToolCallAuthorized),
@@ -67,8 +68,8 @@ func (s *session) recordRead(ctx context.Context, c *call, tool *policy.Tool) er
 	return nil
 }
 
-// awaitRead waits for the answer to a read. At the end of a session reads get a
-// moment more than what waits for a human.
+// awaitRead waits for the answer to a read. At the end of a session, reads get
+// a moment longer than calls that wait for a human.
 func (s *session) awaitRead(ctx context.Context, r *request, limit time.Duration) answer {
 	a := s.await(ctx, r, limit)
 	if errors.Is(a.err, errSessionEnded) {
@@ -77,7 +78,7 @@ func (s *session) awaitRead(ctx context.Context, r *request, limit time.Duration
 	return a
 }
 
-// readEnding says what the client gets of a read.
+// readEnding returns what the client gets of a read.
 func (s *session) readEnding(c *call, tool *policy.Tool, output int, a answer) (frame, clean []byte, status audit.Status) {
 	var refused *jsonrpc.Refusal
 	w := reply{Status: replyError}

@@ -16,22 +16,23 @@ import (
 	"github.com/mcpguard/mcpguard/internal/version"
 )
 
-// What a call of the guard's own is named by in the log.
+// Names of the guard's own calls in the log.
 const (
 	ownClient      = audit.Own
-	ownReadTimeout = 30 * time.Second // of one read of a record, however long its tool may take
+	ownReadTimeout = 30 * time.Second // of one read of a record, whatever the timeout of its tool
 	maxOwnExcerpt  = 8 << 10          // bytes of an answer that are searched for an excerpt
 )
 
-// records reads records for one call, with other tools of its server.
+// records reads records for one call through other tools of its server.
 type records struct {
 	s  *session
 	of *call
 }
 
 // ReadTool makes a call of the guard's own. It is admitted, counted and
-// recorded like any call, but nobody can be asked for it: what needs more than
-// the policy's word is refused. The client never sees its id or its answer.
+// recorded like any other call, but it cannot wait for a human: a call that
+// policy does not simply allow is refused. The client never sees its ID or its
+// answer.
 func (r records) ReadTool(ctx context.Context, name string, args []byte) ([]byte, error) {
 	s := r.s
 	c := s.ownCall(r.of, name, args)
@@ -51,7 +52,7 @@ func (r records) ReadTool(ctx context.Context, name string, args []byte) ([]byte
 	if ctx.Err() != nil {
 		err = gaveUp(context.Cause(ctx))
 	}
-	s.refuse(c, err) // records it; nobody gets the answer
+	s.refuse(c, err) // records it; no one gets the answer
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -65,7 +66,7 @@ func (r records) ReadTool(ctx context.Context, name string, args []byte) ([]byte
 		Repair: "read the record with " + name + " yourself, and make the call once that works"}
 }
 
-// ownCall is a call of the guard's own, on behalf of another.
+// ownCall returns a call of the guard's own, made on behalf of another call.
 func (s *session) ownCall(of *call, name string, args []byte) *call {
 	c := &call{
 		req: &request{id: jsonrpc.StringID(ownClient), method: "tools/call", modern: of.modern, answered: true},
@@ -79,8 +80,8 @@ func (s *session) ownCall(of *call, name string, args []byte) *call {
 	return c
 }
 
-// followOwn is the straight line of a call of the guard's own. The error is a
-// *refusal, or one that nobody foresaw.
+// followOwn runs the steps of a call of the guard's own. The error is a
+// *refusal or an unexpected one.
 func (s *session) followOwn(ctx context.Context, c, of *call) (jsonrpc.Message, error) {
 	none := jsonrpc.Message{}
 	tool, err := s.admitOwn(ctx, c, of)
@@ -106,7 +107,7 @@ func (s *session) followOwn(ctx context.Context, c, of *call) (jsonrpc.Message, 
 	if err := s.recordRead(ctx, c, tool); err != nil { // beside the upstream's work
 		stop()
 		<-answered
-		return none, err // fail closed: what is not on record is not used
+		return none, err // fail closed: an unrecorded answer is not used
 	}
 	a := <-answered
 	switch {
@@ -129,13 +130,14 @@ func (s *session) followOwn(ctx context.Context, c, of *call) (jsonrpc.Message, 
 	}
 }
 
-// ownFailed ends a call of the guard's own that the server has, or should have,
-// answered.
+// ownFailed ends a call of the guard's own that reached, or should have
+// reached, the server.
 func ownFailed(reason string) *refusal {
 	return &refusal{status: audit.StatusError, word: reply{Status: replyError, Reason: reason}}
 }
 
-// admitOwn takes a call of the guard's own from its name to the policy's word.
+// admitOwn takes a call of the guard's own from its name to the policy's
+// decision.
 func (s *session) admitOwn(ctx context.Context, c, of *call) (*policy.Tool, error) {
 	if err := c.readArgs(); err != nil {
 		return nil, err
@@ -155,7 +157,7 @@ func (s *session) admitOwn(ctx context.Context, c, of *call) (*policy.Tool, erro
 	c.def, c.tc.Definition = d.raw, d.hash
 	s.meter(c, tool)
 	if of.req.place.taken() && c.meter.server > 0 {
-		c.meter.server-- // the call that it is made for waits for it
+		c.meter.server-- // the call that it serves waits for it, so it does not count
 	}
 	_, _, verdict, err := s.evaluate(ctx, c, tool)
 	if err != nil {
@@ -168,7 +170,7 @@ func (s *session) admitOwn(ctx context.Context, c, of *call) (*policy.Tool, erro
 	return tool, nil
 }
 
-// ownOrigin is the origin of the guard's own calls.
+// ownOrigin returns the origin of the guard's own calls.
 func ownOrigin(folder string) audit.Origin {
 	exe, err := os.Executable()
 	if err != nil {
@@ -177,7 +179,8 @@ func ownOrigin(folder string) audit.Origin {
 	return audit.Origin{Client: ownClient, Version: version.Number, PID: os.Getpid(), Executable: exe, Folder: folder}
 }
 
-// reader reads records for a call. What the guard calls by itself reads none.
+// reader returns the reader of records for a call. The guard's own calls have
+// none.
 func (s *session) reader(c *call) effect.Reader {
 	if c == nil || c.own {
 		return nil
@@ -185,7 +188,7 @@ func (s *session) reader(c *call) effect.Reader {
 	return records{s, c}
 }
 
-// holdsRecord reports whether one of the effects is a record's.
+// holdsRecord reports whether one of the effects changes a record.
 func holdsRecord(effects []guard.Effect) bool {
 	for _, e := range effects {
 		if e.Record != nil {
@@ -195,7 +198,8 @@ func holdsRecord(effects []guard.Effect) bool {
 	return false
 }
 
-// touched is what the server says that a call has touched, without secrets.
+// touched returns what the server reports that a call has touched, without
+// secrets.
 func (s *session) touched(c *call, tool *policy.Tool, end ending) []guard.Touched {
 	if end.outcome != guard.OutcomeOK || !tool.KeepsReceipts() {
 		return nil
@@ -208,7 +212,7 @@ func (s *session) touched(c *call, tool *policy.Tool, end ending) []guard.Touche
 	for _, t := range tool.Touched(c.vars, answer) {
 		clean, _, err := s.cfg.Redactor.JSON(rawJSON(t.ID))
 		if err != nil || clean == nil || json.Unmarshal(clean, &t.ID) != nil {
-			continue // fail closed: what was not searched may be a secret
+			continue // fail closed: unsearched text may be a secret
 		}
 		out = append(out, t)
 	}

@@ -17,7 +17,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// recordConfig has tools that change records, which look shows.
+// recordConfig has tools that change records, and the tool look, which shows
+// them.
 const recordConfig = `version: 1
 roots: [%s]
 servers:
@@ -48,13 +49,14 @@ servers:
         effect: {json.merge: {read: {tool: moved, args: {path: args.path}}, at: /record, merge: "{'content': args.content}"}}
 `
 
-// cabinet is a server of records. Its habits can be changed while it runs.
+// cabinet is a server of records. A test can change how it behaves while it
+// runs.
 type cabinet struct {
 	mu      sync.Mutex
 	records map[string]map[string]any
 	clock   int
-	read    func(f *fakeServer, m jsonrpc.Message) (handled bool) // in place of a read; may be nil
-	write   func(c *cabinet, path string, fields map[string]any)  // in place of a write; may be nil
+	read    func(f *fakeServer, m jsonrpc.Message) (handled bool) // replaces a read; may be nil
+	write   func(c *cabinet, path string, fields map[string]any)  // replaces a write; may be nil
 }
 
 func newCabinet() *cabinet {
@@ -105,7 +107,7 @@ func (c *cabinet) serve(f *fakeServer, m jsonrpc.Message) bool {
 	return true
 }
 
-// put writes fields, and a time of its own; mu is held.
+// put writes fields and adds a time of its own; mu is held.
 func (c *cabinet) put(path string, fields map[string]any) {
 	c.clock++
 	for name, v := range fields {
@@ -114,7 +116,7 @@ func (c *cabinet) put(path string, fields map[string]any) {
 	c.records[path]["at"] = c.clock
 }
 
-// withRecords runs a session before a cabinet.
+// withRecords runs a session with a cabinet as its server.
 func withRecords(t *testing.T, f func(*peer, *cabinet)) {
 	t.Helper()
 	inBubble(t, func(r *rig) {
@@ -137,7 +139,7 @@ func TestRecordIsShownWrittenAndVerified(t *testing.T) {
 		if key := a.Preview.Effects[0].Resource.Key; key != `files:look:{"path":"a"}` {
 			t.Errorf("the target is %s", key)
 		}
-		p.quiet() // the record has reached nobody else
+		p.quiet() // no one else got the record
 		if n := len(p.server.received("tools/call")); n != 1 {
 			t.Errorf("the server was called %d times before the decision", n)
 		}
@@ -155,8 +157,8 @@ func TestRecordIsShownWrittenAndVerified(t *testing.T) {
 		}
 		p.quiet()
 
-		// Before the decision, under the lock and afterwards: three calls of the
-		// guard's own, under ids that nobody can guess.
+		// Before the decision, under the lock and afterwards: three calls of
+		// the guard's own, with IDs that cannot be guessed.
 		ids := map[string]bool{}
 		for _, frame := range p.server.received("tools/call") {
 			if strings.Contains(frame, `"look"`) {
@@ -186,8 +188,8 @@ func TestRecordIsShownWrittenAndVerified(t *testing.T) {
 	})
 }
 
-// TestRecordLies: a server that says success and did something else is found
-// out, and shown as it is.
+// TestRecordLies: a server that reports success but did something else is
+// found out, and its change is shown as it is.
 func TestRecordLies(t *testing.T) {
 	for name, c := range map[string]struct {
 		write      func(*cabinet, string, map[string]any)
@@ -224,13 +226,13 @@ func TestRecordLies(t *testing.T) {
 	}
 }
 
-// TestRecordChangedMeanwhile: what was approved is not what would be done, so it
-// is asked for afresh.
+// TestRecordChangedMeanwhile: the change is no longer what was approved, so
+// approval is asked for again.
 func TestRecordChangedMeanwhile(t *testing.T) {
 	withRecords(t, func(p *peer, c *cabinet) {
 		id := p.call("write", `{"path":"a","content":"new"}`)
 		first := p.one(guard.Pending)
-		c.set("a", "at", 77) // the server's own field: nothing changed that counts
+		c.set("a", "at", 77) // the server's own field: it does not count as a change
 		c.set("a", "content", "edited by another")
 		p.decide(first, true)
 		second := p.one(guard.Pending)
@@ -246,8 +248,8 @@ func TestRecordChangedMeanwhile(t *testing.T) {
 	})
 }
 
-// TestRecordReadThatFails: a read that fails in any way is a no, and nothing is
-// written.
+// TestRecordReadThatFails: a read that fails in any way refuses the call, and
+// nothing is written.
 func TestRecordReadThatFails(t *testing.T) {
 	result := func(text string) func(*fakeServer, jsonrpc.Message) bool {
 		return func(f *fakeServer, m jsonrpc.Message) bool {
@@ -296,8 +298,8 @@ func TestRecordReadThatFails(t *testing.T) {
 	}
 }
 
-// TestRecordReadsCount: the guard's own reads are held to the limits of their
-// tool. What cannot be read back is unverifiable.
+// TestRecordReadsCount: the guard's own reads count toward the limits of their
+// tool. A write that cannot be read back is unverifiable.
 func TestRecordReadsCount(t *testing.T) {
 	withRecords(t, func(p *peer, _ *cabinet) {
 		id := p.call("scratch", `{"path":"a","content":"new"}`) // the limit allows one read
@@ -325,8 +327,8 @@ func TestRecordReadsCount(t *testing.T) {
 	})
 }
 
-// TestUnreadableRecord: where the server ends during the write nobody can
-// read the record back, and the alert says no more than that.
+// TestUnreadableRecord: if the server ends during the write, the record cannot
+// be read back, and the alert says no more than that.
 func TestUnreadableRecord(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(recordConfig)
@@ -352,8 +354,9 @@ func TestUnreadableRecord(t *testing.T) {
 	})
 }
 
-// TestRecordPathsDecide: what is allowed runs unasked at T1 alone, what is to be
-// asked for waits though nothing else does, and what is denied is refused.
+// TestRecordPathsDecide: a change of allowed paths alone runs unasked at T1,
+// one that includes a path to ask about waits, and one of a denied path is
+// refused.
 func TestRecordPathsDecide(t *testing.T) {
 	withRecords(t, func(p *peer, _ *cabinet) {
 		set := func(tool, name, value string) int {
@@ -378,11 +381,11 @@ func TestRecordPathsDecide(t *testing.T) {
 	})
 }
 
-// TestRecordCallCancelled: a client that gives up while the guard reads leaves
-// nothing behind.
+// TestRecordCallCancelled: cancelling while the guard reads leaves nothing
+// behind.
 func TestRecordCallCancelled(t *testing.T) {
 	withRecords(t, func(p *peer, c *cabinet) {
-		c.read = func(*fakeServer, jsonrpc.Message) bool { return true } // silence
+		c.read = func(*fakeServer, jsonrpc.Message) bool { return true } // never answers
 		id := p.call("write", `{"path":"a","content":"new"}`)
 		synctest.Wait()
 		p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, id)
@@ -396,10 +399,10 @@ func TestRecordCallCancelled(t *testing.T) {
 	})
 }
 
-// BenchmarkRecordPreview: what the preview of a record adds to a call, over a
-// server that answers at once: the same call to a tool whose effect is not
-// computed taken off, and a read of the record by the client beside it. Both
-// calls are refused once their effect is known.
+// BenchmarkRecordPreview measures what the preview of a record adds to a call
+// over a server that answers at once: the same call to a tool whose effect is
+// not computed is subtracted, and a read of the record by the client stands
+// beside it for comparison. Both calls are refused once their effect is known.
 func BenchmarkRecordPreview(b *testing.B) {
 	r := newRig(b)
 	defer r.stop()

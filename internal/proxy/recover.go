@@ -10,16 +10,16 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// RecoveryConfig is what a Recovery needs; all fields but Log are required.
+// RecoveryConfig configures a Recovery; all fields but Log are required.
 type RecoveryConfig struct {
-	Store *store.Store // holds the intents that an earlier daemon left without a receipt
+	Store *store.Store // has the intents that an earlier daemon left without a receipt
 	Locks *Locks
 	Clock Clock
-	// Alive reports whether an upstream of an earlier daemon still lives. When in
-	// doubt it says true.
+	// Alive reports whether an upstream of an earlier daemon still runs. It
+	// returns true when in doubt.
 	Alive func(guard.UpstreamRef) bool
-	// Resume finishes what a landing of a command's changes left half done, or
-	// leaves it as it was; it may be nil where there can be none.
+	// Resume finishes the landing of a command's changes that was left half
+	// done, or leaves it as it was. Nil if there can be none.
 	Resume func(record string) error
 	Log    *slog.Logger
 }
@@ -35,9 +35,9 @@ type recovering struct {
 	held   *Lock
 }
 
-// Recover locks the targets of every intent without a receipt, and reads those
-// back whose upstream is dead. It is called before any session is served. What
-// is left, because an upstream still lives, is settled by Run.
+// Recover locks the targets of every intent without a receipt, and reads back
+// those whose upstream has ended. It is called before any session is served.
+// Run settles the rest, whose upstreams still run.
 func Recover(ctx context.Context, cfg RecoveryConfig) (*Recovery, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -54,7 +54,7 @@ func Recover(ctx context.Context, cfg RecoveryConfig) (*Recovery, error) {
 	return r, nil
 }
 
-// Run settles the rest as their upstreams end, and returns when nothing is left
+// Run settles the rest as their upstreams end. It returns when nothing is left
 // or ctx ends.
 func (r *Recovery) Run(ctx context.Context) {
 	tick := time.NewTicker(2 * time.Second)
@@ -72,14 +72,16 @@ func (r *Recovery) Run(ctx context.Context) {
 func (r *Recovery) sweep(ctx context.Context) {
 	kept := r.open[:0]
 	for _, o := range r.open {
-		// What has a record an earlier daemon has landed itself, whoever had asked.
+		// An intent with a record was landed by the earlier daemon itself,
+		// whoever asked for it.
 		if o.intent.Record == "" && r.cfg.Alive(o.intent.Upstream) {
 			kept = append(kept, o)
 			continue
 		}
 		if o.intent.Record != "" && r.cfg.Resume != nil {
 			if err := r.cfg.Resume(o.intent.Record); err != nil {
-				// What is there is read back below, and a human decides about it.
+				// The state of the target is read back below, and a human
+				// decides on it.
 				r.cfg.Log.Error("finishing what a command was to change", "call", o.intent.CallID, "err", err)
 			}
 		}

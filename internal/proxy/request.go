@@ -14,11 +14,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/policy"
 )
 
-// What is no tool: resources, prompts, completion, and methods that the policy
-// names. Each request has the admission of a call of a T0 tool.
+// Requests for anything but tools: resources, prompts, completion, and methods
+// that the policy names. Each is admitted like a call of a T0 tool.
 
-// methodRead follows a request for what is no tool. Policy has let its method
-// pass; it is recorded like a call of a T0 tool.
+// methodRead follows a request for something other than a tool, whose method
+// the policy has allowed. It is recorded like a call of a T0 tool.
 func (s *session) methodRead(ctx context.Context, c *call) {
 	c.tc.Tool = c.req.method
 	if len(c.tc.Tool) > maxLabel {
@@ -44,13 +44,13 @@ func (s *session) methodRead(ctx context.Context, c *call) {
 	s.reply(c.req, frame)
 }
 
-// admitRequest holds a request to the limits of its server, and the resource
-// that it names to the workspace and to the policy's hosts. It returns how much
-// of the answer may pass, in bytes.
+// admitRequest checks a request against the limits of its server, and the
+// resource that it names against the workspace and the policy's hosts. It
+// returns how many bytes of the answer may pass.
 func (s *session) admitRequest(c *call) (output int, err error) {
 	server, ok := s.cfg.Policy().Server(s.cfg.Session.Server)
 	if !ok {
-		return 0, notListed() // fail closed: it has gone since
+		return 0, notListed() // fail closed: the server is no longer in the policy
 	}
 	r := server.RequestRate()
 	c.metered = true
@@ -68,8 +68,8 @@ func (s *session) admitRequest(c *call) (output int, err error) {
 	return output, nil
 }
 
-// addressed holds the resource that a request names to what the policy lets the
-// session reach.
+// addressed checks whether the policy lets the session reach the resource that
+// a request names.
 func (s *session) addressed(server *policy.Server, m *jsonrpc.Message) guard.Decision {
 	at := m.Params
 	if m.Method == "completion/complete" {
@@ -82,11 +82,12 @@ func (s *session) addressed(server *policy.Server, m *jsonrpc.Message) guard.Dec
 	uri, found, why := addressIn(m.Raw, at)
 	switch {
 	case why != "":
-		// fail closed: a server that reads it otherwise would reach something else
+		// fail closed: a server that reads it differently would reach
+		// something else
 		return guard.Decision{Verdict: guard.Deny, Rule: guard.RulePath, Reason: why, Repair: "give one 'uri', as a text"}
 	case !found && modern(m) && (m.Method == "resources/subscribe" || m.Method == "resources/unsubscribe"):
-		// Nothing is named, and the modern era has no such method, which is the
-		// server's to say.
+		// It names nothing, and the modern era has no such method; the server
+		// must say so.
 		return guard.Decision{Verdict: guard.Allow}
 	case !found && strings.HasPrefix(m.Method, "resources/") && !strings.HasSuffix(m.Method, "/list"):
 		return guard.Decision{Verdict: guard.Deny, Rule: guard.RulePath, Reason: "the request names no resource", Repair: "give its 'uri'"}
@@ -103,8 +104,8 @@ func (s *session) addressed(server *policy.Server, m *jsonrpc.Message) guard.Dec
 	return s.reaches(server, uri)
 }
 
-// filled is what a template begins to name once its first variable has a value;
-// of a file, the folder that is searched.
+// filled returns the start of what a template names once its first variable
+// has a value. For a file, that is the folder that is searched.
 func filled(template, value string) string {
 	fixed, _, variable := strings.Cut(template, "{")
 	if !variable {
@@ -117,8 +118,8 @@ func filled(template, value string) string {
 	return fixed[:strings.LastIndexByte(fixed, '/')+1] + "."
 }
 
-// addressIn finds the address in an object. why says that servers may read it
-// in more than one way.
+// addressIn returns the address in an object. why says that servers may read
+// it in more than one way.
 func addressIn(raw []byte, obj jsonrpc.Span) (uri string, found bool, why string) {
 	if obj.IsZero() {
 		return "", false, ""
@@ -139,7 +140,7 @@ func addressIn(raw []byte, obj jsonrpc.Span) (uri string, found bool, why string
 	return uri, found, ""
 }
 
-// reaches answers whether the session may reach a resource.
+// reaches decides whether the session may reach a resource.
 func (s *session) reaches(server *policy.Server, uri string) guard.Decision {
 	d, file := server.Resource(uri)
 	if d.Verdict != guard.Allow || file == "" {
@@ -155,8 +156,8 @@ func (s *session) reaches(server *policy.Server, uri string) guard.Decision {
 	return d
 }
 
-// subscribes holds the resources that a subscription of the modern era names to
-// what resources/subscribe may.
+// subscribes checks the resources that a subscription of the modern era names,
+// as for resources/subscribe.
 func (s *session) subscribes(m *jsonrpc.Message) guard.Decision {
 	allow := guard.Decision{Verdict: guard.Allow}
 	if m.Method != "subscriptions/listen" {
@@ -184,7 +185,7 @@ func (s *session) subscribes(m *jsonrpc.Message) guard.Decision {
 	}
 	server, ok := s.cfg.Policy().Server(s.cfg.Session.Server)
 	if !ok || jsonrpc.TypeOf(m.Raw, at) != jsonrpc.ArrayType {
-		// fail closed: what is subscribed to cannot be told
+		// fail closed: it is not known what is subscribed to
 		return guard.Decision{Verdict: guard.Deny, Rule: guard.RulePath, Reason: "the resources to subscribe to are no list", Repair: "give their addresses as a list"}
 	}
 	for el := range jsonrpc.Elements(m.Raw, at) {

@@ -15,10 +15,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
-// openConfig opens all that a server may offer besides its tools.
+// openConfig allows everything that a server can offer besides its tools.
 var openConfig = strings.Replace(testConfig, "    prompts: allow\n", "    prompts: allow\n    resources: allow\n    sampling: allow\n    resource_hosts: [docs.example]\n", 1)
 
-// refused returns the rule by which the guard refused a request that is no call.
+// refused returns the rule by which the guard refused a request that is not a
+// call.
 func (p *peer) refused(id int) guard.Rule {
 	p.Helper()
 	m := p.answer(id)
@@ -42,9 +43,8 @@ func (p *peer) request(method, params string) int {
 	return p.next
 }
 
-// TestServerIsNotStartedForOthers holds that a server which is closed to a
-// session is neither started for it nor given its secrets, and that the client
-// is told why.
+// TestServerIsNotStartedForOthers: a server that is closed to a session is not
+// started for it and gets no secrets, and the client is told why.
 func TestServerIsNotStartedForOthers(t *testing.T) {
 	for name, c := range map[string]struct {
 		pause bool
@@ -96,8 +96,8 @@ func (r *rig) pause(scope string) {
 	}
 }
 
-// TestPauseStopsWhatIsNoTool holds that a pause stops requests of both sides,
-// reads included, and that the session stays.
+// TestPauseStopsWhatIsNoTool: a pause stops requests of both sides, including
+// reads, and the session stays.
 func TestPauseStopsWhatIsNoTool(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(openConfig)
@@ -134,8 +134,9 @@ func TestPauseStopsWhatIsNoTool(t *testing.T) {
 	})
 }
 
-// TestModernSubscriptionToNothingIsTheServersToRefuse: the era has other means,
-// and a client that asks for this one is told that there is no such method.
+// TestModernSubscriptionToNothingIsTheServersToRefuse: the modern era has
+// other means, and a client that uses this one is told that there is no such
+// method.
 func TestModernSubscriptionToNothingIsTheServersToRefuse(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(openConfig)
@@ -153,8 +154,8 @@ func TestModernSubscriptionToNothingIsTheServersToRefuse(t *testing.T) {
 	})
 }
 
-// TestResourcesAreHeldToTheWorkspace holds the addresses of resources to the
-// workspace and to the hosts that the policy names, whatever method has them.
+// TestResourcesAreHeldToTheWorkspace: in every method, the addresses of
+// resources must be in the workspace or on hosts that the policy names.
 func TestResourcesAreHeldToTheWorkspace(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(openConfig)
@@ -235,8 +236,8 @@ func TestSubscriptionsNeedResources(t *testing.T) {
 	})
 }
 
-// TestRequestsHaveLimits holds what is no tool to the rate and the output of
-// its server.
+// TestRequestsHaveLimits: requests for anything but tools are held to the rate
+// and the output limit of their server.
 func TestRequestsHaveLimits(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(strings.Replace(openConfig, "    timeout: 30s\n", "    timeout: 30s\n    limits: {rate: 2/h, output: 100}\n", 1))

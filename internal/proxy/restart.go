@@ -15,30 +15,31 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// A session outlives an orderly restart of the daemon: this file has how the
-// proxy leaves one to the next daemon, and how it goes on with one.
+// A session outlives an orderly restart of the daemon: this file leaves a
+// session to the next daemon and continues one.
 
 var errLeaving = errors.New("the guard daemon is ending")
 
-// reopenTimeout bounds the handshake with the new upstream of a kept session.
+// reopenTimeout limits the handshake with the new upstream of a kept session.
 const reopenTimeout = time.Minute
 
-// opening is what the client has said to open the session. session.who guards it.
+// opening is what the client sent to open the session. It is guarded by
+// session.who.
 type opening struct {
 	request     []byte // initialize, as the client sent it
 	initialized []byte // the notification that follows its answer
 	answered    bool   // the client has the answer to request
-	protocol    string // that was agreed on in it
+	protocol    string // the version agreed on in it
 }
 
-// handover is the end of the client's reader, for the next daemon.
+// handover is where the client's reader stopped, for the next daemon.
 type handover struct {
-	clean  bool // it stopped between two reads, with nothing lost
+	clean  bool // it stopped between two reads and lost nothing
 	unread []byte
 }
 
-// stopForNext stops the client's reader, which then has read whole frames or keeps
-// what it has of one.
+// stopForNext stops the client's reader. The reader has then read whole
+// frames, or keeps what it has of one.
 func (s *session) stopForNext(stopped <-chan struct{}) {
 	s.leaving.Store(true)
 	c, ok := s.cfg.Client.(interface{ SetReadDeadline(time.Time) error })
@@ -49,12 +50,12 @@ func (s *session) stopForNext(stopped <-chan struct{}) {
 	defer moment.Stop()
 	select {
 	case <-stopped:
-	case <-moment.C: // it waits for room towards a client that does not read: not to be kept
+	case <-moment.C: // it waits for a client that does not read: the session cannot be kept
 	}
 }
 
-// stopReading notes how the client's reader ended; err is nil where it only saw
-// that the session is left.
+// stopReading records how the client's reader ended. err is nil if it stopped
+// only because the session is left.
 func (s *session) stopReading(r *jsonrpc.Reader, err error) {
 	if !s.leaving.Load() || err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return
@@ -62,7 +63,8 @@ func (s *session) stopReading(r *jsonrpc.Reader, err error) {
 	s.rest.unread, s.rest.clean = r.Rest()
 }
 
-// clientStream is what the client sends, after what an earlier daemon had read.
+// clientStream returns the unread bytes of an earlier daemon followed by what
+// the client sends.
 func (s *session) clientStream() io.Reader {
 	if s.cfg.Kept == nil || len(s.cfg.Kept.Unread) == 0 {
 		return s.cfg.Client
@@ -70,7 +72,7 @@ func (s *session) clientStream() io.Reader {
 	return io.MultiReader(bytes.NewReader(s.cfg.Kept.Unread), s.cfg.Client)
 }
 
-// beforeLeave is ctx until the session is left.
+// beforeLeave returns ctx, cancelled as soon as the session is left.
 func (s *session) beforeLeave(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	if s.cfg.Leave != nil {
@@ -85,7 +87,7 @@ func (s *session) beforeLeave(ctx context.Context) (context.Context, context.Can
 	return ctx, func() { cancel(nil) }
 }
 
-// opens keeps what opened the session.
+// opens keeps a message that opens the session.
 func (s *session) opens(m *jsonrpc.Message) {
 	s.who.Lock()
 	defer s.who.Unlock()
@@ -97,8 +99,8 @@ func (s *session) opens(m *jsonrpc.Message) {
 	}
 }
 
-// agreed keeps the version that the server has agreed to. One that has answered
-// with an error has opened nothing.
+// agreed keeps the protocol version that the server has agreed to. A server
+// that answered with an error has opened nothing.
 func (s *session) agreed(m *jsonrpc.Message) {
 	s.who.Lock()
 	defer s.who.Unlock()
@@ -109,8 +111,8 @@ func (s *session) agreed(m *jsonrpc.Message) {
 	s.opening.answered, s.opening.protocol = true, textAt(m.Raw, m.Result, "protocolVersion")
 }
 
-// handback is the session for the next daemon; false where it cannot go on. All
-// of the session has ended by now.
+// handback returns the session for the next daemon, or false if it cannot be
+// continued. All of the session has ended by now.
 func (s *session) handback() (ipc.Handback, bool) {
 	if s.cfg.Kept != nil && !s.reopened {
 		return s.cfg.notBegun(), true // nothing was read of the client
@@ -149,8 +151,9 @@ func (s *session) handback() (ipc.Handback, bool) {
 	return b, true
 }
 
-// reopen repeats the handshake of a kept session to the new upstream, whose
-// answer the client has had, and tells the client that lists may be others now.
+// reopen repeats the handshake of a kept session to the new upstream and drops
+// the answer, since the client already has one. It tells the client that lists
+// may have changed.
 func (s *session) reopen(ctx context.Context) error {
 	if s.cfg.Kept == nil || len(s.cfg.Kept.Handshake) == 0 {
 		return nil
@@ -175,7 +178,8 @@ func (s *session) reopen(ctx context.Context) error {
 				return err
 			}
 		default:
-			// fail closed: nothing else opens a session, and all else is admitted singly
+			// fail closed: nothing else opens a session; every other message
+			// is admitted on its own
 			return fmt.Errorf("a kept handshake has %q", m.Method)
 		}
 		s.opens(&m)
@@ -191,7 +195,7 @@ func (s *session) reopen(ctx context.Context) error {
 	return nil
 }
 
-// reinitialize sends the client's initialize with an id of the guard's own.
+// reinitialize sends the client's initialize with an ID of the guard's own.
 func (s *session) reinitialize(ctx context.Context, m jsonrpc.Message) (jsonrpc.Message, error) {
 	s.identify(&m)
 	if d := s.method(true, m.Method); d.Verdict != guard.Allow {

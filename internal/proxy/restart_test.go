@@ -15,7 +15,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// interruptible is a client whose reader a deadline can stop.
+// interruptible is a client whose reader can be stopped by a deadline.
 type interruptible struct {
 	io.ReadWriteCloser
 	interrupt func()
@@ -42,7 +42,7 @@ func (r *rig) sessionToLeave(kept *ipc.Handback, server *fakeServer) *leaving {
 	return l
 }
 
-// goes ends the daemon's part, and returns what it left.
+// goes ends the daemon's part and returns what it left.
 func (l *leaving) goes() []ipc.Handback {
 	l.Helper()
 	synctest.Wait()
@@ -74,7 +74,8 @@ func answersInitialize(version string) *fakeServer {
 	return f
 }
 
-// TestSessionIsLeftWhole: the handshake, what has no answer, what is cut off.
+// TestSessionIsLeftWhole: the handshake, unanswered requests, and a partial
+// frame are left to the next daemon.
 func TestSessionIsLeftWhole(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		l := r.sessionToLeave(nil, answersInitialize("v1"))
@@ -102,14 +103,14 @@ func TestSessionIsLeftWhole(t *testing.T) {
 		if len(b.InFlight) != 1 || string(b.InFlight[0]) != `"open"` {
 			t.Errorf("in flight %s", b.InFlight)
 		}
-		l.word(held) // what was cancelled has its answer
+		l.word(held) // the cancelled call has its answer
 		if got := len(r.approvals(guard.Cancelled)); got != 1 {
 			t.Errorf("%d approvals are cancelled", got)
 		}
 	})
 }
 
-// TestUnopenedSessionIsReadAgain: a handshake without an answer begins anew.
+// TestUnopenedSessionIsReadAgain: a handshake without an answer starts over.
 func TestUnopenedSessionIsReadAgain(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		f := newFakeServer()
@@ -134,9 +135,9 @@ func TestEndedSessionIsNotLeft(t *testing.T) {
 	})
 }
 
-// TestKeptSessionGoesOn: the new server gets the handshake under an id of the
-// guard's own, the client hears that lists may be others and gets no second
-// answer, and what was unread comes first.
+// TestKeptSessionGoesOn: the new server gets the handshake with an ID of the
+// guard's own; the client gets no second answer and is told that lists may
+// have changed; unread bytes come first.
 func TestKeptSessionGoesOn(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		f := answersInitialize("v1")
@@ -160,15 +161,15 @@ func TestKeptSessionGoesOn(t *testing.T) {
 		}
 		l.send(`list"}`)
 		l.answer(2)
-		left := l.goes() // and once more
+		left := l.goes() // once more
 		if len(left) != 1 || len(left[0].Handshake) != 2 || len(left[0].Unread) != 0 || left[0].Protocol != "v1" {
 			t.Errorf("left %q", left)
 		}
 	})
 }
 
-// TestKeptSessionIsAdmittedAgain: what another server agrees to, or what is no
-// handshake, ends the session.
+// TestKeptSessionIsAdmittedAgain: a server that agrees to another version, or
+// a kept message that is not a handshake, ends the session.
 func TestKeptSessionIsAdmittedAgain(t *testing.T) {
 	for name, kept := range map[string]ipc.Handback{
 		"another version":  {Handshake: [][]byte{[]byte(opensWith)}, Protocol: "v0"},

@@ -31,7 +31,7 @@ func (bubbleClock) Now() guard.Now {
 	return guard.Now{Wall: now, Boot: time.Duration(now.UnixNano()), BootID: "boot"}
 }
 
-// testConfig has one tool of each sort; %s is the workspace.
+// testConfig has one tool of each kind; %s is the workspace.
 const testConfig = `version: 1
 roots: [%s]
 servers:
@@ -55,7 +55,7 @@ hold:
   clients: {patient: wait}
 `
 
-// toolNames are the tools that the fake server lists; "extra" no policy names.
+// toolNames are the tools that the fake server lists; no policy names "extra".
 var toolNames = []string{"read", "look", "write", "edit", "scratch", "blackbox", "wipe", "moved", "capped", "extra"}
 
 func definitionOf(name string) string {
@@ -78,7 +78,7 @@ type rig struct {
 	elsewhere func(*Config) // changes the next sessions; may be nil
 }
 
-// inBubble runs a test with a rig whose time is the bubble's.
+// inBubble runs a test in a synctest bubble, with a rig that uses its clock.
 func inBubble(t *testing.T, f func(*rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -130,8 +130,8 @@ func (r *rig) stop() {
 	}
 }
 
-// setPolicy compiles a configuration, with every listed tool accepted but
-// "moved", of which another definition was.
+// setPolicy compiles a configuration. Every listed tool is accepted, except
+// "moved", which was accepted with another definition.
 func (r *rig) setPolicy(text string) {
 	r.Helper()
 	cfg, err := config.Parse("config.yaml", []byte(fmt.Sprintf(text, r.root)))
@@ -219,7 +219,7 @@ func (r *rig) decide(a guard.Approval, approve bool) {
 	}
 }
 
-// events returns the log, once what is under way is recorded.
+// events returns the log once everything under way is recorded.
 func (r *rig) events(types ...audit.Type) []audit.Event {
 	r.Helper()
 	if err := r.store.Record(context.Background(), audit.Event{Event: audit.AlertResolved, EventID: guard.NewEventID(), Timestamp: time.Now()}); err != nil {

@@ -11,9 +11,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// room is what calls take up in the guard, over all sessions: the bytes of those
-// that have not ended, and how many of each client wait for an approval. Of long
-// calls one at a time is worked on. The zero value is ready.
+// room limits what calls take of the guard's memory, over all sessions: the
+// bytes of calls that have not ended, and how many calls of each client wait
+// for an approval. Only one long call is worked on at a time. The zero value
+// is ready to use.
 type room struct {
 	mu    sync.Mutex
 	bytes int64
@@ -21,12 +22,11 @@ type room struct {
 	long  chan struct{} // holds one while a long call is worked on
 }
 
-// longCall is from how many bytes on a call is a long one. Computing what it
-// would change takes many times as much.
+// longCall is the size, in bytes, from which a call counts as long. Computing
+// its change takes many times as much memory.
 const longCall = 256 << 10
 
-// take counts the bytes of a call in, unless they would be more than most with
-// those that are there.
+// take adds the bytes of a call, unless the sum would exceed most.
 func (r *room) take(n, most int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -43,8 +43,8 @@ func (r *room) give(n int64) {
 	r.bytes -= n
 }
 
-// hold counts a call that waits for an approval, unless its client has most of
-// them.
+// hold counts a call that waits for an approval, unless its client already has
+// most of them.
 func (r *room) hold(run guard.RunID, most int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -66,7 +66,8 @@ func (r *room) release(run guard.RunID) {
 	}
 }
 
-// slot returns what holds one value while a long call is worked on.
+// slot returns the channel that holds one value while a long call is worked
+// on.
 func (r *room) slot() chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -76,23 +77,23 @@ func (r *room) slot() chan struct{} {
 	return r.long
 }
 
-// Held returns how many bytes the calls have that have not ended.
+// Held returns the total size, in bytes, of the calls that have not ended.
 func (m *Meter) Held() int64 {
 	m.room.mu.Lock()
 	defer m.room.mu.Unlock()
 	return m.room.bytes
 }
 
-// claimed is what one call takes up of a room. It belongs to the goroutine that
-// follows the call; the zero value is nothing.
+// claimed is the share of a room that one call takes. It belongs to the
+// goroutine that follows the call. The zero value is nothing.
 type claimed struct {
 	of    *room
 	bytes int64
 	run   guard.RunID   // of a call that waits for an approval, else empty
-	long  chan struct{} // while the call is worked on and is a long one
+	long  chan struct{} // set while a long call is worked on
 }
 
-// done says that the call is not worked on any more.
+// done ends the work on the call.
 func (c *claimed) done() {
 	if c.long != nil {
 		<-c.long
@@ -112,7 +113,7 @@ func (c *call) leaveRoom() {
 	c.room = claimed{}
 }
 
-// enterRoom counts the bytes of a call in until it leaves.
+// enterRoom counts the bytes of a call until it leaves.
 func (s *session) enterRoom(c *call) error {
 	r, n, most := &s.cfg.Meter.room, int64(len(c.msg.Raw)), int64(s.cfg.Policy().Config().Quotas.Held)
 	if !r.take(n, most) {
@@ -123,8 +124,8 @@ func (s *session) enterRoom(c *call) error {
 	return nil
 }
 
-// workOn waits until the call may be worked on: long ones are one at a time. A
-// call that has to wait does so outside of memory.
+// workOn waits until the call may be worked on: long calls take turns. A call
+// that has to wait does not keep its bytes in memory.
 func (s *session) workOn(ctx context.Context, c *call) error {
 	if c.room.of == nil || c.room.bytes < longCall {
 		return nil
@@ -144,8 +145,8 @@ func (s *session) workOn(ctx context.Context, c *call) error {
 	return s.takeOut(c)
 }
 
-// putAway moves the bytes of a long call into a file that has no name. Where
-// that cannot be done they stay in memory.
+// putAway moves the bytes of a long call into a file without a name. If that
+// fails they stay in memory.
 func (s *session) putAway(c *call) {
 	if c.room.bytes < longCall || c.away != nil || s.cfg.Spill == "" {
 		return
@@ -168,7 +169,8 @@ func (s *session) putAway(c *call) {
 	c.msg.Raw, c.tc.Args = nil, nil
 }
 
-// takeOut brings them back. What is not what was put away is not used.
+// takeOut reads the bytes back. It refuses bytes that differ from those put
+// away.
 func (s *session) takeOut(c *call) error {
 	if c.away == nil {
 		return nil
@@ -191,11 +193,11 @@ func (c *call) dropAway() {
 	}
 }
 
-// holdOne counts a call that is to wait for an approval, until it leaves.
+// holdOne counts a call that will wait for an approval, until it leaves.
 func (s *session) holdOne(c *call) error {
 	run, most := c.tc.Session.RunID, s.cfg.Policy().Config().Quotas.HeldCalls
 	if c.room.of == nil || c.room.run != "" {
-		return nil // it is counted
+		return nil // already counted
 	}
 	if !c.room.of.hold(run, most) {
 		return broken(guard.RuleQuota, fmt.Sprintf("%d calls of this client wait for an approval, which is the most (quotas.held_calls)", most),
@@ -205,19 +207,19 @@ func (s *session) holdOne(c *call) error {
 	return nil
 }
 
-// lighten lets go of what can be read again from the call's bytes while it waits.
-// The store has what the reviewer reads.
+// lighten drops what can be decoded again from the call's bytes while it
+// waits. The store has what the reviewer reads.
 func (s *session) lighten(c *call, b *prepared) {
 	s.putAway(c)
 	c.resting = true
 	c.tc.Args, c.tc.ArgsCanonical, c.vars = nil, nil, nil
 	b.preview = nil
 	if c.room.bytes >= longCall {
-		debug.FreeOSMemory() // what it took to compute the change is many times as long as the call
+		debug.FreeOSMemory() // computing the change took many times the size of the call
 	}
 }
 
-// wake reads it again.
+// wake decodes again what lighten dropped.
 func (c *call) wake() error {
 	if !c.resting {
 		return nil

@@ -14,8 +14,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// TestHeldBytesAreBounded holds that calls which wait take no more than the
-// quota, that one beyond it is told so, and that there is room again afterwards.
+// TestHeldBytesAreBounded: waiting calls take no more than the quota, a call
+// beyond it is refused with that reason, and there is room again afterwards.
 func TestHeldBytesAreBounded(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(testConfig + "quotas: {held: 1MiB}\n")
@@ -55,7 +55,7 @@ func TestHeldCallsOfAClientAreBounded(t *testing.T) {
 		if w := p.wantWord(p.write("write", "c.txt", "x"), replyDenied, guard.RuleQuota); !strings.Contains(w.Reason, "quotas.held_calls") {
 			t.Errorf("got %+v", w)
 		}
-		p.wantDid(p.write("scratch", "d.txt", "x"), "scratch") // it waits for nobody
+		p.wantDid(p.write("scratch", "d.txt", "x"), "scratch") // it does not wait for approval
 		p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, first)
 		r.one(guard.Pending)
 		p.write("write", "c.txt", "x")
@@ -65,9 +65,8 @@ func TestHeldCallsOfAClientAreBounded(t *testing.T) {
 	})
 }
 
-// TestLongCallsWaitOutsideOfMemory holds that long calls take next to no memory
-// while they wait, that they run with the bytes that came, and that nothing is
-// left of them on the disk.
+// TestLongCallsWaitOutsideOfMemory: long calls take almost no memory while
+// they wait, run with the bytes that came, and leave nothing on the disk.
 func TestLongCallsWaitOutsideOfMemory(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		spill := t.TempDir()
@@ -85,7 +84,7 @@ func TestLongCallsWaitOutsideOfMemory(t *testing.T) {
 			runtime.ReadMemStats(&m)
 			return int64(m.HeapAlloc)
 		}
-		p.call("write", args(calls)) // what is made once is there by now
+		p.call("write", args(calls)) // a first call allocates what is allocated once
 		r.one(guard.Pending)
 		before := heap()
 		for i := range calls {
@@ -117,8 +116,8 @@ func TestLongCallsWaitOutsideOfMemory(t *testing.T) {
 	})
 }
 
-// TestLongCallThatWasChangedOnTheDiskDoesNotRun holds that the bytes of a call
-// are those that were admitted.
+// TestLongCallThatWasChangedOnTheDiskDoesNotRun: a call runs only with the
+// bytes that were admitted.
 func TestLongCallThatWasChangedOnTheDiskDoesNotRun(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		s := &session{cfg: Config{Spill: t.TempDir()}.withDefaults()}

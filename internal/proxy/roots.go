@@ -9,7 +9,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// rootsValue is the guard's list of roots, as a JSON array.
+// rootsValue returns the guard's list of roots as a JSON array.
 func (s *session) rootsValue() []byte {
 	type root struct {
 		URI  string `json:"uri"`
@@ -23,15 +23,15 @@ func (s *session) rootsValue() []byte {
 	return rawJSON(roots)
 }
 
-// rootsReply answers roots/list in the client's place: a client's own answer
-// could widen what a server may touch.
+// rootsReply answers roots/list in place of the client, whose own answer could
+// widen what a server may touch.
 func (s *session) rootsReply(id jsonrpc.ID) []byte {
 	return jsonrpc.Result(id, map[string]json.RawMessage{"roots": s.rootsValue()})
 }
 
-// ownRoots does the same in the modern era, where a client brings its answers
-// along with the next request: roots among them are replaced by the guard's.
-// All other bytes stay. It says why where that cannot be done.
+// ownRoots does the same in the modern era, where a client sends its answers
+// with the next request: roots among them are replaced by the guard's. All
+// other bytes stay. why says why that is not possible.
 func (s *session) ownRoots(m jsonrpc.Message) (out jsonrpc.Message, why string) {
 	answers, ok := m.Param("inputResponses")
 	if !ok {

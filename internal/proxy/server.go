@@ -42,15 +42,15 @@ func (s *session) readUpstream() {
 			err = nil
 		}
 		if err != nil {
-			return // fail closed: an error that is no refusal admits nothing
+			return // fail closed: an error that is not a refusal admits nothing
 		}
 		s.fromUpstream(m, mended)
 	}
 }
 
-// mended reads an answer that was refused for single characters alone, with
-// U+FFFD in their place, and says how many those are. It returns 0 where the
-// frame is no answer, or is refused for more.
+// mended reads an answer that was refused only for invalid characters, with
+// U+FFFD in their place, and returns how many there were. It returns 0 if the
+// frame is not an answer or was refused for another reason too.
 func (s *session) mended(frame []byte, r *jsonrpc.Refusal) (jsonrpc.Message, int) {
 	if r.Kind != jsonrpc.Response || r.Reason != jsonrpc.InvalidUTF8 && r.Reason != jsonrpc.LoneSurrogate {
 		return jsonrpc.Message{}, 0
@@ -64,7 +64,7 @@ func (s *session) mended(frame []byte, r *jsonrpc.Refusal) (jsonrpc.Message, int
 	return m, places
 }
 
-// mendedNote is what the record of a call says of such an answer.
+// mendedNote is the note about such an answer in the record of the call.
 func mendedNote(places int) string {
 	switch places {
 	case 0:
@@ -75,8 +75,8 @@ func mendedNote(places int) string {
 	return fmt.Sprintf("the server's answer had %d bytes or surrogates that are no characters; U+FFFD stands in their places", places)
 }
 
-// refuseUpstream drops a frame that does not mean one thing only. Whoever waits
-// for it as an answer is told so.
+// refuseUpstream drops a frame that is ambiguous or malformed. If a request
+// waits for it as an answer, that request is told.
 func (s *session) refuseUpstream(r *jsonrpc.Refusal) {
 	s.stopped(jsonrpc.FromServer, "", guard.Decision{Rule: guard.RuleAdmission, Reason: r.Error()})
 	if r.ID.IsZero() {
@@ -104,20 +104,20 @@ func (s *session) fromUpstream(m jsonrpc.Message, mended int) {
 	case jsonrpc.Notification:
 		s.upstreamNotification(m)
 	default:
-		// fail closed: a kind that does not exist goes nowhere
+		// fail closed: a message of an unknown kind is dropped
 	}
 }
 
-// upstreamResponse brings an answer to whoever waits for it: the guard itself, a
-// goroutine that follows a call, or the client.
+// upstreamResponse delivers an answer to what waits for it: the guard itself,
+// a goroutine that follows a call, or the client.
 func (s *session) upstreamResponse(m jsonrpc.Message, mended int) {
 	m = s.asAsked(m)
 	a := answer{msg: m, mended: mended}
 	s.deliver(m.ID, a, func(r *request) []byte { return s.passing(r, m) })
 }
 
-// asAsked gives an answer the id of its request where a server has made a text of
-// the number, and only that request can be meant.
+// asAsked restores the ID of the request if a server has turned a number into
+// a string and only that request can be meant.
 func (s *session) asAsked(m jsonrpc.Message) jsonrpc.Message {
 	number, ok := m.ID.AsInteger()
 	if !ok {
@@ -135,13 +135,14 @@ func (s *session) asAsked(m jsonrpc.Message) jsonrpc.Message {
 	}
 	out, err := jsonrpc.Admit(jsonrpc.ReplaceSpans(m.Raw, []jsonrpc.Edit{{Span: m.IDSpan, With: number.Raw()}}), s.cfg.Limits)
 	if err != nil {
-		return m // fail closed: it is the answer to nothing then
+		return m // fail closed: it then answers nothing
 	}
 	return out
 }
 
-// deliver finds who waits for the answer to an id. pass makes what the client
-// gets where nobody follows the request; it runs outside of the state.
+// deliver finds what waits for the answer to an ID. If no goroutine follows
+// the request, pass makes the client's answer; it runs without the session's
+// state locked.
 func (s *session) deliver(id jsonrpc.ID, a answer, pass func(*request) []byte) {
 	var own chan answer
 	var r *request
@@ -153,7 +154,7 @@ func (s *session) deliver(id jsonrpc.ID, a answer, pass func(*request) []byte) {
 		}
 		r = in.client[id]
 		if r == nil || r.received || r.stage == stageHeld {
-			r = nil // the upstream cannot answer what it was never asked
+			r = nil // the upstream cannot answer what it was not asked
 			return
 		}
 		r.received = true
@@ -171,18 +172,18 @@ func (s *session) deliver(id jsonrpc.ID, a answer, pass func(*request) []byte) {
 	})
 	switch {
 	case own != nil:
-		own <- a // holds one, and is in the map once
+		own <- a // has room for one, and is in the map once
 	case r == nil:
 		s.update(func(in *inflight) { in.stray = id.String() })
 		s.cfg.Log.Debug("dropped an answer to a request that is not open", "session", s.cfg.Session.ID, "id", id.String())
 	case r.answer != nil:
-		r.answer <- a // likewise
+		r.answer <- a // as above
 	case wanted:
 		s.reply(r, pass(r))
 	}
 }
 
-// passing makes what the client gets of an answer that nobody follows.
+// passing makes the client's answer to a request that no goroutine follows.
 func (s *session) passing(r *request, m jsonrpc.Message) []byte {
 	switch r.method {
 	case "tools/list":
@@ -203,7 +204,7 @@ func (s *session) passing(r *request, m jsonrpc.Message) []byte {
 		s.agreed(&m)
 	}
 	if r.method == "initialize" || r.method == "server/discover" {
-		return m.Raw // it says what the server is, and holds no data
+		return m.Raw // it describes the server and holds no data
 	}
 	if strings.HasPrefix(r.method, "tasks/") {
 		return s.releaseTask(r, m)
@@ -212,9 +213,10 @@ func (s *session) passing(r *request, m jsonrpc.Message) []byte {
 	return frame
 }
 
-// foreignInput says why a message of the modern era that asks the client for
-// something may not pass: the policy does not let the server ask for it. The
-// questions stand in an answer, or in a task that it or a notification is about.
+// foreignInput returns why a message of the modern era that asks the client
+// for something may not pass: the policy does not let the server ask for it.
+// The questions are in an answer, or in a task that an answer or a
+// notification reports.
 func (s *session) foreignInput(m *jsonrpc.Message) string {
 	for _, obj := range []jsonrpc.Span{m.Result, m.Params} {
 		if obj.IsZero() {
@@ -243,7 +245,7 @@ func (s *session) foreignQuestions(m *jsonrpc.Message, obj jsonrpc.Span) string 
 		for q := range jsonrpc.Members(m.Raw, f.Value) {
 			method := textAt(m.Raw, q.Value, "method")
 			if method == "roots/list" {
-				continue // whatever the client answers, the guard's roots go on
+				continue // whatever the client answers, the guard sends its own roots
 			}
 			if d := s.method(false, method); method == "" || d.Verdict != guard.Allow {
 				s.stopped(jsonrpc.FromServer, method, d)
@@ -254,8 +256,8 @@ func (s *session) foreignQuestions(m *jsonrpc.Message, obj jsonrpc.Span) string 
 	return ""
 }
 
-// upstreamRequest passes a request of the server to the client, where policy
-// lets it, and answers roots/list by itself.
+// upstreamRequest forwards a request of the server to the client if the policy
+// allows it. It answers roots/list itself.
 func (s *session) upstreamRequest(m jsonrpc.Message) {
 	if m.Method == "roots/list" {
 		_ = s.toUpstream(s.rootsReply(m.ID))
@@ -304,10 +306,10 @@ func (s *session) upstreamNotification(m jsonrpc.Message) {
 		d = notRequest()
 	}
 	if strings.HasPrefix(m.Method, "notifications/tasks") {
-		s.taskStatus(&m) // a call waits for it, whoever may hear of it
+		s.taskStatus(&m) // a call waits for it, whoever else may see it
 	}
 	if d.Verdict != guard.Allow {
-		if d.Rule != guard.RuleSwitch { // what a server goes on to say while it is paused is no event
+		if d.Rule != guard.RuleSwitch { // messages of a paused server are not recorded
 			s.stopped(jsonrpc.FromServer, m.Method, d)
 		}
 		return
@@ -345,8 +347,8 @@ func (s *session) upstreamNotification(m jsonrpc.Message) {
 	s.toClient(m.Raw)
 }
 
-// cleanLog takes secrets out of a log message of the server; one that could not
-// be searched completely goes nowhere.
+// cleanLog removes secrets from a log message of the server. A message that
+// could not be searched completely is dropped.
 func (s *session) cleanLog(m jsonrpc.Message) jsonrpc.Message {
 	if m.Params.IsZero() {
 		return m
@@ -355,7 +357,7 @@ func (s *session) cleanLog(m jsonrpc.Message) jsonrpc.Message {
 	clean, _, err := s.cfg.Redactor.JSON(params)
 	switch {
 	case err != nil || clean == nil:
-		// fail closed: what was not searched may hold secrets
+		// fail closed: unsearched text may hold secrets
 		m.Raw = nil
 	case !bytes.Equal(clean, params):
 		m.Raw = jsonrpc.ReplaceSpans(m.Raw, []jsonrpc.Edit{{Span: m.Params, With: clean}})
@@ -363,8 +365,8 @@ func (s *session) cleanLog(m jsonrpc.Message) jsonrpc.Message {
 	return m
 }
 
-// forged reports whether a progress notification is about a call that the
-// upstream has not been given: it could pass for the guard's own word.
+// forged reports whether a progress notification is about a call that was not
+// sent to the upstream: the client could take it for the guard's own.
 func (s *session) forged(m *jsonrpc.Message) (yes bool) {
 	at, ok := m.Param("progressToken")
 	if !ok {
@@ -378,8 +380,8 @@ func (s *session) forged(m *jsonrpc.Message) (yes bool) {
 	return yes
 }
 
-// upstreamEnded tells everybody who waits for the upstream that no answer will
-// come. end is why, if anybody knows.
+// upstreamEnded tells everything that waits for the upstream that no answer
+// will come. end is the reason, if known.
 func (s *session) upstreamEnded(end error) {
 	var passing []*request
 	var following []*request
@@ -427,7 +429,8 @@ func (s *session) upstreamEnded(end error) {
 }
 
 // sayEnded tells the developer how the server ended and what it last printed,
-// in the client's log and in the guard's. A server may print its secrets.
+// in the client's log and in the guard's, without the secrets that a server
+// may print.
 func (s *session) sayEnded(end error) {
 	how := fmt.Sprintf("server %q has ended", s.cfg.Session.Server)
 	var exit *upstream.ExitError
@@ -435,7 +438,7 @@ func (s *session) sayEnded(end error) {
 		text, _ := json.Marshal(exit.Error()) // text always encodes
 		clean, _, err := s.cfg.Redactor.JSON(text)
 		if err != nil || json.Unmarshal(clean, &how) != nil {
-			// fail closed: what was not searched may hold secrets
+			// fail closed: unsearched text may hold secrets
 			how = fmt.Sprintf("server %q has ended", s.cfg.Session.Server)
 		}
 	}

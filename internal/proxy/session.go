@@ -21,7 +21,7 @@ import (
 type session struct {
 	cfg  Config
 	conn upstream.Conn
-	ctx  context.Context // ends what the session holds; cause errSessionEnded or errUpstreamGone
+	ctx  context.Context // ends what the session holds; the cause is errSessionEnded or errUpstreamGone
 	end  context.CancelCauseFunc
 
 	reads    context.Context // ends reads, a little later
@@ -29,23 +29,23 @@ type session struct {
 
 	halted chan struct{} // closed when a pause ends the server
 
-	over chan struct{} // closed when all that the upstream has said was delivered
+	over chan struct{} // closed when all that the upstream has sent was delivered
 
 	out *outbox // towards the client
 
 	mu     sync.Mutex
-	flight inflight // through update alone
+	flight inflight // only through update
 
 	defs tools // what the upstream listed
 
 	who     sync.Mutex
 	origin  guard.Origin // with the client's own labels, once known
-	version string       // what the server says its version is
+	version string       // the server's version, as the server reports it
 	opening opening
 
 	leaving  atomic.Bool // another daemon may go on with the session
-	rest     handover    // of the client's reader; read once that has ended
-	reopened bool        // a kept session goes on; likewise
+	rest     handover    // of the client's reader; read after that has ended
+	reopened bool        // a kept session was continued; read after that too
 
 	followers followers
 
@@ -53,10 +53,10 @@ type session struct {
 	settling sync.WaitGroup // goroutines that wait for late outcomes
 }
 
-// Serve runs one session until the client or the upstream ends it, or ctx does.
-// When it returns, everything the session held is recorded, its upstream is
-// stopped and its client closed. The error says why a session could not be
-// served; the ordinary end is nil.
+// Serve runs one session until the client or the upstream ends it, or ctx
+// does. When it returns, everything that the session held is recorded, its
+// upstream is stopped and its client closed. The error says why the session
+// could not be served; after an ordinary end it is nil.
 func Serve(ctx context.Context, cfg Config) error {
 	cfg = cfg.withDefaults()
 	s := &session{cfg: cfg, origin: cfg.Session.Origin}
@@ -126,9 +126,9 @@ func Serve(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// close ends the session in the order that loses nothing: what waits for a
-// human is cancelled, reads get a moment and executions a longer one, the
-// upstream is stopped, and what it left open is read back.
+// close ends the session in an order that loses nothing: calls that wait for a
+// human are cancelled, reads get a moment and executions longer, the upstream
+// is stopped, and what it left open is read back.
 func (s *session) close(ctx context.Context, upstreamGone <-chan struct{}) {
 	idle := make(chan struct{})
 	s.update(func(in *inflight) { in.closing, in.idle = true, idle })
@@ -140,7 +140,7 @@ func (s *session) close(ctx context.Context, upstreamGone <-chan struct{}) {
 	s.end(errSessionEnded)
 
 	select {
-	case <-s.halted: // nothing that is to be finished runs, and the rest is not waited for
+	case <-s.halted: // nothing that must be finished runs, so do not wait for the rest
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		if err := s.conn.Stop(stop); err != nil {
 			s.cfg.Log.Error("stopping a paused server", "session", s.cfg.Session.ID, "server", s.cfg.Session.Server, "err", err)
@@ -180,8 +180,8 @@ func (s *session) close(ctx context.Context, upstreamGone <-chan struct{}) {
 	s.settling.Wait()
 }
 
-// hangUp gives the client a moment to take what waits for it, and closes its
-// stream. Nothing is written after that.
+// hangUp gives the client a moment to read what is queued and closes its
+// stream. Nothing is written afterwards.
 func (s *session) hangUp() {
 	s.out.close()
 	moment := time.NewTimer(readGrace)
@@ -197,8 +197,8 @@ func (s *session) hangUp() {
 	}
 }
 
-// stalled ends the session of a client that does not read, by closing its
-// stream: what it holds is not kept for it.
+// stalled ends the session of a client that does not read by closing its
+// stream, so that what the session holds is freed.
 func (s *session) stalled() {
 	s.cfg.Log.Warn("the client does not read what it is sent, so its session ends", "waited", clientPatience.String())
 	s.cfg.Client.Close()
@@ -214,7 +214,7 @@ func (s *session) startable() guard.Decision {
 	return server.Starts(s.cfg.Session, s.cfg.Store.Switches())
 }
 
-// notStarted answers the client's first request in the upstream's place.
+// notStarted answers the client's first request in place of the upstream.
 func (s *session) notStarted(ctx context.Context, cause error) error {
 	server := s.cfg.Session.Server
 	answer := fmt.Sprintf("mcpguard could not start the server %q. Ask the user to look at this client's MCP log, or to run: mcpguardd status", server)
@@ -249,19 +249,20 @@ func (s *session) notStarted(ctx context.Context, cause error) error {
 	return fmt.Errorf("starting the server %q: %w", server, cause)
 }
 
-// notice tells the developer one line. What stands in it may come from anywhere.
+// notice shows the developer one line. The text may come from anywhere.
 func (s *session) notice(format string, args ...any) {
 	s.cfg.Notice(safetext.Text(fmt.Sprintf(format, args...)).String())
 }
 
-// toClient sends one frame. That the client is gone its reader notices.
+// toClient sends one frame. If the client is gone, its reader notices that.
 func (s *session) toClient(frame []byte) { s.out.put(frame) }
 
-// toUpstream writes one frame. An error means that the upstream is gone or does
-// not read; its reader ends the session in the first case.
+// toUpstream writes one frame. An error means that the upstream is gone or
+// does not read. If it is gone, its reader ends the session.
 func (s *session) toUpstream(frame []byte) error { return s.conn.Write(frame) }
 
-// requester is who the client says it is, on top of what the daemon saw.
+// requester returns what the client says about itself, added to what the
+// daemon saw.
 func (s *session) requester() guard.Origin {
 	s.who.Lock()
 	defer s.who.Unlock()
@@ -269,7 +270,7 @@ func (s *session) requester() guard.Origin {
 }
 
 // identify takes the client's name and version from the first message that has
-// them: initialize, or any request of the modern era. They are labels.
+// them: initialize, or any request of the modern era. They are labels only.
 func (s *session) identify(m *jsonrpc.Message) {
 	s.who.Lock()
 	known := s.origin.Client != ""
@@ -299,7 +300,7 @@ func (s *session) identify(m *jsonrpc.Message) {
 	s.cfg.Identified(name, version)
 }
 
-// maxLabel bounds what is kept of a name that the other side chose.
+// maxLabel limits what is kept of a name that the other side chose.
 const maxLabel = 200
 
 func textAt(raw []byte, obj jsonrpc.Span, name string) string {
@@ -336,7 +337,7 @@ func (s *session) serverVersion() string {
 	return s.version
 }
 
-// Members of _meta that the modern era carries in each request.
+// Members of _meta in each request of the modern era.
 const (
 	metaProtocolVersion = "io.modelcontextprotocol/protocolVersion"
 	metaClientInfo      = "io.modelcontextprotocol/clientInfo"
@@ -351,14 +352,14 @@ func modern(m *jsonrpc.Message) bool {
 	return ok
 }
 
-// durably gives a record its own deadline: what happened is recorded whether or
-// not anybody still waits.
+// durably returns a context with its own deadline: what happened is recorded
+// even if no one waits for it any more.
 func durably(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 }
 
-// stopped records a frame that could not be admitted, or a message that a
-// method's policy stopped.
+// stopped records a frame that could not be admitted, or a message that the
+// policy on its method stopped.
 func (s *session) stopped(side jsonrpc.Side, method string, d guard.Decision) {
 	if len(method) > maxLabel {
 		method = strings.ToValidUTF8(method[:maxLabel], "") + "…"

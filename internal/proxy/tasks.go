@@ -7,30 +7,30 @@ import (
 	"github.com/mcpguard/mcpguard/internal/policy"
 )
 
-// A server may answer a call with a task and hand its result over later: on
-// tasks/result in the legacy era (2025-11-25), inside of the task itself in the
-// tasks extension of the modern one. What comes that way is held to what the
-// policy says of the call that began the task.
+// A server may answer a call with a task and deliver the result later: with
+// tasks/result in the legacy era (2025-11-25), inside the task itself in the
+// tasks extension of the modern era. Such results are held to the policy on
+// the call that began the task.
 
-// maxTasks bounds how many tasks of one session are remembered with their call.
+// maxTasks is how many tasks of one session are remembered with their call.
 const maxTasks = 4096
 
-// taskLimit is what the policy lets through of a task: as much as of the answer
+// taskLimit is what the policy lets through of a task: as much as of an answer
 // to the call that began it.
 type taskLimit struct {
 	tool   string
 	output int // bytes
 }
 
-// taskTable remembers by which call a task began; the oldest goes first. The
-// zero value is ready.
+// taskTable remembers which call began a task; the oldest is dropped first.
+// The zero value is ready to use.
 type taskTable struct {
 	limits map[string]taskLimit
 	order  []string
 }
 
-// add notes a task. Of two calls that were answered with one task the tighter
-// limit holds.
+// add records a task. If two calls were answered with the same task, the
+// tighter limit applies.
 func (t *taskTable) add(id string, l taskLimit) {
 	if known, ok := t.limits[id]; ok {
 		if l.output < known.output {
@@ -49,8 +49,8 @@ func (t *taskTable) add(id string, l taskLimit) {
 	t.order = append(t.order, id)
 }
 
-// limitOf returns what holds for a task. One that no call of this session is
-// known to have begun has the tightest limit of all the server's tools.
+// limitOf returns the limit of a task. A task that no known call of this
+// session began gets the tightest limit of all tools of the server.
 func (s *session) limitOf(id string) taskLimit {
 	var l taskLimit
 	known := false
@@ -75,7 +75,7 @@ func (s *session) limitOf(id string) taskLimit {
 	return taskLimit{tool: "the task", output: outputLimit(&v)}
 }
 
-// releaseTask makes what the client gets of an answer about a task.
+// releaseTask returns what the client gets of an answer about a task.
 func (s *session) releaseTask(r *request, m jsonrpc.Message) []byte {
 	if r.method == "tasks/list" {
 		frame, _ := s.redacted(&m) // it holds no results
@@ -102,8 +102,9 @@ func (s *session) releaseTask(r *request, m jsonrpc.Message) []byte {
 	return frame
 }
 
-// cleanTask makes what the client gets of a notification about a task. One that
-// cannot be passed on has no bytes; the client can still ask for the task.
+// cleanTask returns what the client gets of a notification about a task. One
+// that cannot be passed on has no bytes; the client can still ask for the
+// task.
 func (s *session) cleanTask(m jsonrpc.Message) jsonrpc.Message {
 	if m.Params.IsZero() {
 		return m
@@ -117,8 +118,8 @@ func (s *session) cleanTask(m jsonrpc.Message) jsonrpc.Message {
 	return s.cleanLog(capped)
 }
 
-// capTask cuts a task's result and error down to the guard's own word where
-// they are too long. It fails where the rest of the message is too long too.
+// capTask replaces a task's result and error by a reply of the guard if they
+// are too long. It fails if the rest of the message is too long too.
 func (s *session) capTask(m jsonrpc.Message, at jsonrpc.Span, limit taskLimit) (jsonrpc.Message, bool) {
 	obj, rest := taskIn(m.Raw, at), at.Len()
 	var edits []jsonrpc.Edit
@@ -149,25 +150,25 @@ func (s *session) capTask(m jsonrpc.Message, at jsonrpc.Span, limit taskLimit) (
 	raw := jsonrpc.ReplaceSpans(m.Raw, edits)
 	cut, err := jsonrpc.Admit(raw, s.cfg.Limits)
 	if raw == nil || err != nil {
-		return m, false // fail closed: what the guard cannot read back does not go on
+		return m, false // fail closed: the guard does not pass on what it cannot read back
 	}
 	return cut, true
 }
 
 // minTask is how long a task may be without its result, in bytes, however
-// little the policy lets through of results: it has an id, a status and times.
+// small the policy's limit is: it has an ID, a status and times.
 const minTask = 4 << 10
 
-// heldBack is the guard's own word in place of a result that is too long.
+// heldBack is the guard's reply in place of a result that is too long.
 func heldBack(l taskLimit, size int) reply {
 	return reply{Status: replyError, Rule: ruleOutput,
 		Reason: fmt.Sprintf("The task has gone on; only its result is held back. The result of %s has %d bytes; the policy lets %d through.", l.tool, size, l.output),
 		Repair: repairOutput}
 }
 
-// taskOf returns the id of the task that an answer stands for, "" if the answer
-// is the result itself. In the legacy era (2025-11-25) the task is a member of
-// the result, in the tasks extension it is the result.
+// taskOf returns the ID of the task in an answer, or "" if the answer is the
+// result itself. In the legacy era (2025-11-25) the task is a member of the
+// result; in the tasks extension it is the result.
 func taskOf(m *jsonrpc.Message) string {
 	if m.Result.IsZero() {
 		return ""
@@ -183,8 +184,8 @@ func taskOf(m *jsonrpc.Message) string {
 	return ""
 }
 
-// taskID returns the id in a task, or in a question about one; "" where there
-// is none that could be remembered.
+// taskID returns the ID in a task or in a question about one, or "" if none
+// can be remembered.
 func taskID(raw []byte, obj jsonrpc.Span) string {
 	at, ok := jsonrpc.Member(raw, obj, "taskId")
 	if !ok {
@@ -197,13 +198,14 @@ func taskID(raw []byte, obj jsonrpc.Span) string {
 	return id
 }
 
-// taskAnswer looks at the answer to a question about a task: has it ended?
+// taskAnswer checks whether an answer to a question about a task shows that
+// the task has ended.
 func (s *session) taskAnswer(r *request, m *jsonrpc.Message) {
 	if m.Result.IsZero() {
 		return
 	}
 	if r.method == "tasks/result" {
-		// The result itself carries no status; the task it belongs to has ended.
+		// The result itself has no status; its task has ended.
 		if id := relatedTask(m); id != "" {
 			s.taskEnded(id, statusIn(m.Raw, m.Result))
 		}
@@ -212,7 +214,7 @@ func (s *session) taskAnswer(r *request, m *jsonrpc.Message) {
 	s.taskState(m, m.Result)
 }
 
-// taskStatus looks at a notification about a task.
+// taskStatus does the same for a notification about a task.
 func (s *session) taskStatus(m *jsonrpc.Message) { s.taskState(m, m.Params) }
 
 func (s *session) taskState(m *jsonrpc.Message, at jsonrpc.Span) {
@@ -224,7 +226,7 @@ func (s *session) taskState(m *jsonrpc.Message, at jsonrpc.Span) {
 	s.taskEnded(taskID(m.Raw, obj), status)
 }
 
-// taskIn returns the task that an object is, or has as its member.
+// taskIn returns the task that an object is, or has as a member.
 func taskIn(raw []byte, obj jsonrpc.Span) jsonrpc.Span {
 	if at, ok := jsonrpc.Member(raw, obj, "task"); ok {
 		return at
@@ -232,7 +234,7 @@ func taskIn(raw []byte, obj jsonrpc.Span) jsonrpc.Span {
 	return obj
 }
 
-// statusIn is the status of a task that has this result.
+// statusIn returns the status of a task that has this result.
 func statusIn(raw []byte, result jsonrpc.Span) string {
 	if v, ok := jsonrpc.Member(raw, result, "isError"); ok {
 		if failed, plain := jsonrpc.Bool(raw, v); failed || !plain {
@@ -242,8 +244,7 @@ func statusIn(raw []byte, result jsonrpc.Span) string {
 	return "completed"
 }
 
-// taskAsked returns the task that a request is about, "" for every other
-// request.
+// taskAsked returns the task that a request asks about, or "".
 func taskAsked(m *jsonrpc.Message) string {
 	switch m.Method {
 	case "tasks/get", "tasks/result", "tasks/cancel", "tasks/update":
@@ -272,7 +273,7 @@ func (s *session) taskEnded(id, status string) {
 		delete(in.tasks, id)
 	})
 	if t.of != nil {
-		t.of.place.leave()       // the client hears of the end next, and may make another call at once
-		t.end <- taskEnd{status} // holds one, and is in the map once
+		t.of.place.leave()       // the client is told of the end next and may call again at once
+		t.end <- taskEnd{status} // has room for one, and is in the map once
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // deferred makes the server answer each call with a task, and each question
-// about it with what say returns.
+// about it with the result of say.
 func (p *peer) deferred(handle string, say func(method string) string) {
 	p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
 		switch {
@@ -47,8 +47,8 @@ func TestPromise8_WhatComesThroughATaskIsRedactedAndCapped(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		handle, method, answer string
-		want                   string // in what the client gets
-		not                    string // not in it
+		want                   string // must be in what the client gets
+		not                    string // must not be in it
 	}{
 		"legacy: a secret":       {legacyTask, "tasks/result", related(textResult(token)), `[REDACTED:github_token]`, token},
 		"legacy: too long":       {legacyTask, "tasks/result", related(textResult(long)), `the policy lets 1024 through`, long},
@@ -108,7 +108,7 @@ func TestPromise8_ATaskThatIsPushedIsRedactedAndCapped(t *testing.T) {
 	}
 }
 
-// A task of which nobody knows the call may be that of any tool.
+// A task whose call is not known may belong to any tool.
 func TestPromise8_AnUnknownTaskHasTheTightestLimit(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
@@ -129,7 +129,7 @@ func TestPromise8_AnUnknownTaskHasTheTightestLimit(t *testing.T) {
 	})
 }
 
-// In the tasks extension a tool that failed ends its task as completed.
+// In the tasks extension a task whose tool failed has the status completed.
 func TestAModernTaskWhoseToolFailed(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")

@@ -10,9 +10,9 @@ type Memory interface {
 	Unseen(tenant string, names []string) []string
 }
 
-// firstTimes says which hosts, recipients and tables of a call are new to its
-// tenant. It does not count for the digest: it may be true no more by the time
-// at which the call runs.
+// firstTimes returns which hosts, recipients and tables of a call are new to
+// its tenant. The digest does not cover them: they may be known by the time
+// the call runs.
 func (s *session) firstTimes(c *call, change guard.Change) []guard.SideEffect {
 	names := effect.Touched(c.tc.Session.Server, change)
 	if len(names) == 0 {

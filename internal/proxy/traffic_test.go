@@ -108,7 +108,8 @@ func TestRefusedServerAnswer(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 		p.wantWord(p.call("look", `{}`), replyError, "")
-		// A write whose answer cannot be read is settled by what it did.
+		// A write whose answer cannot be read is settled by the state of its
+		// target.
 		p.wantWord(p.write("scratch", "a.txt", "new\n"), replyUnknown, "")
 		synctest.Wait()
 		if open, _ := r.store.OpenIntents(); len(open) != 0 {
@@ -117,8 +118,8 @@ func TestRefusedServerAnswer(t *testing.T) {
 	})
 }
 
-// TestAnswersThatAreNoText: an answer with what is no character arrives with
-// U+FFFD in that place alone, and its record says so.
+// TestAnswersThatAreNoText: an answer with invalid characters arrives with
+// U+FFFD in their place alone, and its record says so.
 func TestAnswersThatAreNoText(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
@@ -153,8 +154,9 @@ func TestAnswersThatAreNoText(t *testing.T) {
 	})
 }
 
-// TestTextInPlaceOfANumber: a server that makes a text of each id is understood
-// where only one request can be meant; else the client is told what came.
+// TestTextInPlaceOfANumber: a server that turns each ID into a string is
+// understood if only one request can be meant; otherwise the client is told
+// what came.
 func TestTextInPlaceOfANumber(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
@@ -170,7 +172,7 @@ func TestTextInPlaceOfANumber(t *testing.T) {
 		if got, want := p.frame(), fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"result":{"content":[]}}`, id); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
-		// Of two, the one with that very id is meant.
+		// If two requests match, the one with exactly that ID is meant.
 		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool { return m.Method == "ping" })
 		p.send(`{"jsonrpc":"2.0","id":70,"method":"ping"}`)
 		p.send(`{"jsonrpc":"2.0","id":"70","method":"ping"}`)
@@ -194,7 +196,7 @@ func TestTextInPlaceOfANumber(t *testing.T) {
 	})
 }
 
-// TestARefusedOddIDIsGivenBack: a client finds its request again by it.
+// TestARefusedOddIDIsGivenBack: the client needs the ID to find its request.
 func TestARefusedOddIDIsGivenBack(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
@@ -216,7 +218,8 @@ func TestIDs(t *testing.T) {
 		if got := p.frame(); !strings.Contains(got, "in flight already") {
 			t.Errorf("got %s", got)
 		}
-		// A server cannot answer a call that it was not given, nor answer twice.
+		// A server cannot answer a call that was not sent to it, nor answer
+		// twice.
 		p.server.send(`{"jsonrpc":"2.0","id":%d,"result":{"forged":true}}`, id)
 		p.server.send(`{"jsonrpc":"2.0","id":99,"result":{}}`)
 		p.quiet()
@@ -318,8 +321,8 @@ func TestGuardListsToolsByItself(t *testing.T) {
 			t.Errorf("the guard asked %v", own)
 		}
 		p.next = 1
-		p.wantDid(p.call("look", `{}`), "look") // it need not ask again
-		// An id of the guard's own is not the client's to answer or to guess.
+		p.wantDid(p.call("look", `{}`), "look") // the guard need not list again
+		// A client can neither answer nor guess an ID of the guard's own.
 		p.wantWord(p.call("write", `{}`), replyDenied, guard.RuleUnlisted) // it is not listed
 		if n := len(p.server.received("tools/list")); n != 2 {
 			t.Errorf("the guard listed %d times", n)
@@ -457,7 +460,7 @@ func TestRelaxedReadsAreRecordedSoon(t *testing.T) {
 	})
 }
 
-// TestReadsAtTheEndOfTheInput: a client that closes its end right after its
+// TestReadsAtTheEndOfTheInput: a client that closes its input right after its
 // last request still gets the answers.
 func TestReadsAtTheEndOfTheInput(t *testing.T) {
 	inBubble(t, func(r *rig) {

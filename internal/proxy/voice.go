@@ -13,16 +13,17 @@ import (
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
-// The guard speaks to the agent in answers of its own. What a server sends in
-// their form is not the guard's: metadata in its name is taken out, and texts
-// and objects that look like its answers say where they come from.
+// The guard's own answers reach the agent on the same stream as a server's. If
+// a server sends text in the form of such an answer, that is marked: its
+// metadata in the guard's name is removed, and texts and objects that look
+// like the guard's answers say where they come from.
 
-// guardMeta begins the members of _meta that are the guard's own.
+// guardMeta is the prefix of the guard's own members of _meta.
 const guardMeta = "mcpguard/"
 
-// plainVoice returns a message of the server as the client may see it. Where
-// nothing in it is in the guard's form its bytes stay. A message that could not
-// be made plain is returned without bytes.
+// plainVoice returns a message of the server as the client may see it. If
+// nothing in it is in the guard's form, its bytes stay. A message that cannot
+// be rewritten is returned without bytes.
 func (s *session) plainVoice(m jsonrpc.Message, metaOnly bool) jsonrpc.Message {
 	if !suspicious(m.Raw) || s.builtinNative() {
 		return m
@@ -39,7 +40,7 @@ func (s *session) plainVoice(m jsonrpc.Message, metaOnly bool) jsonrpc.Message {
 	s.cfg.Log.Warn("a server spoke in the guard's name; it was taken out or marked", "session", s.cfg.Session.ID, "server", s.cfg.Session.Server, "places", len(v.edits))
 	out, err := jsonrpc.Admit(jsonrpc.ReplaceSpans(m.Raw, v.edits), jsonrpc.Limits{MaxFrame: len(m.Raw) + len(v.edits)*2*len(v.mark) + 1024})
 	if err != nil {
-		m.Raw = nil // fail closed: what cannot be made plain does not go on
+		m.Raw = nil // fail closed: what cannot be rewritten is not passed on
 		return m
 	}
 	return out
@@ -50,14 +51,14 @@ func (s *session) plainVoice(m jsonrpc.Message, metaOnly bool) jsonrpc.Message {
 func (s *session) builtinNative() bool { return s.cfg.Session.Server == config.NativeServer }
 
 // suspicious reports whether a frame may hold anything in the guard's form. It
-// is quick, and says yes too often rather than too rarely: what is not ASCII, or
-// escaped, may hide a name between characters that nobody sees.
+// is a quick test that may report too much but not too little: text that is
+// not ASCII, or escaped, may hide a name between invisible characters.
 func suspicious(raw []byte) bool {
 	return bytes.Contains(raw, []byte(`\u`)) || names(raw, "status") || names(raw, "waiting for approval") || names(raw, ownClient) ||
 		bytes.IndexFunc(raw, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0
 }
 
-// names finds an ASCII name in b, whatever the case of its letters.
+// names reports whether b contains an ASCII name, in any case.
 func names(b []byte, name string) bool {
 	lower := name[0] | 0x20
 	for i := 0; i+len(name) <= len(b); i++ {
@@ -72,11 +73,11 @@ func names(b []byte, name string) bool {
 	return false
 }
 
-// voice collects what is to be changed in one frame.
+// voice collects the edits of one frame.
 type voice struct {
 	raw      []byte
 	mark     string
-	metaOnly bool // texts stay: they are what was accepted
+	metaOnly bool // texts stay: they were accepted
 	edits    []jsonrpc.Edit
 }
 
@@ -105,7 +106,7 @@ func (v *voice) object(at jsonrpc.Span) {
 	own := ownFields{}
 	for f := range jsonrpc.Members(v.raw, at) {
 		fields = append(fields, f)
-		text, _ := jsonrpc.String(v.raw, f.Value) // "" of anything else
+		text, _ := jsonrpc.String(v.raw, f.Value) // "" for anything but a string
 		own.add(f.Name, text)
 	}
 	like := own.answer() && !v.metaOnly
@@ -142,8 +143,8 @@ func (v *voice) markAll(at jsonrpc.Span) {
 	}
 }
 
-// withoutOwn returns metadata without the guard's own members, however deep, and
-// whether there were any.
+// withoutOwn returns metadata without the guard's own members at any depth,
+// and whether there were any.
 func (v *voice) withoutOwn(at jsonrpc.Span) (kept []byte, cut bool) {
 	add := func(name, value []byte) {
 		if len(kept) > 1 {
@@ -177,18 +178,18 @@ func (v *voice) withoutOwn(at jsonrpc.Span) (kept []byte, cut bool) {
 	}
 }
 
-// said are the members of an answer that are read as the guard's words.
+// said names the members of an answer that are read as text of the guard.
 var said = map[string]bool{"reason": true, "repair": true, "next": true}
 
-// ownFields is what an object has of an answer of the guard's.
+// ownFields is what an object has of the guard's own answers.
 type ownFields struct {
 	status string
 	fields int // besides the status and the reason
 	reason bool
 }
 
-// add notes a member. Of a name that stands twice, each counts: which of them is
-// read is the reader's choice.
+// add records a member. If a name appears twice, both count, since readers
+// differ in which one they use.
 func (o *ownFields) add(name, text string) {
 	switch strings.ToLower(name) {
 	case "status":
@@ -210,8 +211,8 @@ func ownStatus(text string) bool {
 	return false
 }
 
-// answer reports whether they make an answer of the guard's. Of the statuses
-// that others use, too, a reason alone makes none.
+// answer reports whether the members form an answer of the guard. With a
+// status that others use too, a reason alone is not enough.
 func (o *ownFields) answer() bool {
 	switch o.status {
 	case replyBlocked, replyDenied, replyLapsed, replyStale, replySuperseded:
@@ -222,11 +223,11 @@ func (o *ownFields) answer() bool {
 	return false
 }
 
-// ownWords begin the sentences that the guard writes itself, in lower case.
-// Clients put words of their own before them.
+// ownWords are the beginnings, in lower case, of sentences that the guard
+// writes itself. Clients put text of their own before them.
 var ownWords = []string{"mcpguard:", "mcpguard refused", "mcpguard could not", "mcpguard did not", "waiting for approval appr_", replyBlocked}
 
-// ownForm reports whether a text, or a part of it, is in the form of the guard's
+// ownForm reports whether a text, or a part of it, has the form of the guard's
 // own answers.
 func ownForm(text string) bool {
 	if !suspicious([]byte(text)) {
@@ -248,8 +249,8 @@ func ownForm(text string) bool {
 	return (strings.Contains(plain, "status") || strings.Contains(text, `\u`)) && ownObject(text)
 }
 
-// squeezed is a text in lower case without what nobody sees; blanks of each kind
-// are one.
+// squeezed returns a text in lower case, without invisible characters, and
+// with every kind of blank as one.
 func squeezed(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -264,12 +265,13 @@ func squeezed(text string) string {
 	}, text)
 }
 
-// Bounds of the search for objects in a text, in bytes: what may be read in vain
-// (an object that is never closed is read to the end for each one within it).
+// Limit of the search for objects in a text, in bytes that may be read in
+// vain: an object that is never closed is read to the end for each object
+// within it.
 const maxVain = 1 << 20
 
-// ownObject reports whether an object in a text is in the form of the guard's own
-// answers. Objects within another one are its data.
+// ownObject reports whether an object in a text has the form of the guard's
+// own answers. Objects within another one are its data.
 func ownObject(text string) bool {
 	vain := maxVain + 4*len(text)
 	for {
@@ -287,7 +289,7 @@ func ownObject(text string) bool {
 		var object json.RawMessage
 		if d.Decode(&object) != nil {
 			if vain -= len(text) - from.Len(); vain < 0 {
-				return true // fail closed: what was not searched may be in the guard's form
+				return true // fail closed: unsearched text may be in the guard's form
 			}
 			text = text[1:]
 			continue
@@ -309,7 +311,7 @@ func ownMembers(object []byte) bool {
 		name, err := d.Token()
 		var value any
 		if err != nil || d.Decode(&value) != nil {
-			return true // fail closed: likewise
+			return true // fail closed: as above
 		}
 		text, _ := value.(string)
 		member, _ := name.(string)

@@ -16,8 +16,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/workspace"
 )
 
-// slowWorkspace is the built-in server with something that happens right
-// before it gets a call.
+// slowWorkspace is the built-in server with a hook that runs right before it
+// gets a call.
 type slowWorkspace struct {
 	*workspace.Conn
 	before func()
@@ -30,8 +30,8 @@ func (w *slowWorkspace) Write(frame []byte) error {
 	return w.Conn.Write(frame)
 }
 
-// withWorkspace serves a session with the built-in server and its preset, all
-// of its tools accepted.
+// withWorkspace serves a session with the built-in server and its preset, with
+// all tools accepted.
 func (r *rig) withWorkspace(before func()) *peer {
 	r.Helper()
 	open := func() *workspace.Conn {
@@ -113,8 +113,8 @@ func TestTheBuiltInServer(t *testing.T) {
 	})
 }
 
-// TestPromise2_TheBuiltInServerWritesByCompareAndSwap changes the file after
-// the last look at it and before the write.
+// TestPromise2_TheBuiltInServerWritesByCompareAndSwap changes the file between
+// the last check and the write.
 func TestPromise2_TheBuiltInServerWritesByCompareAndSwap(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "one\n")
