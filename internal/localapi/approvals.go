@@ -15,13 +15,13 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// Bounds of lists.
+// Limits of lists.
 const (
 	pageLimit  = 1000  // approvals in one page
-	matchLimit = 20000 // approvals among which a shortened identifier is looked for
-	minRef     = 4     // characters of a shortened identifier
-	// briefArguments is how many bytes of arguments are sent beside a change to
-	// those who ask for it in brief: they mostly say the same once more.
+	matchLimit = 20000 // approvals that are searched for a shortened ID
+	minRef     = 4     // characters of a shortened ID
+	// briefArguments is how many bytes of arguments are sent with a change in
+	// brief form. The arguments mostly repeat the change.
 	briefArguments = 16 << 10
 )
 
@@ -77,7 +77,7 @@ func (a *API) list(r *http.Request) (any, error) {
 		return nil, err
 	}
 	limit := f.Limit
-	f.Limit++ // one more tells whether there is a next page
+	f.Limit++ // the extra one shows whether there is a next page
 	found, err := a.cfg.Store.Approvals(f)
 	if err != nil {
 		return nil, fmt.Errorf("listing approvals: %w", err)
@@ -136,8 +136,8 @@ func (a *API) get(r *http.Request) (any, error) {
 	return a.detail(v), nil
 }
 
-// remembered returns an open approval while the database cannot be read, so
-// that it can still be denied. It has no contents, which is told as such, and
+// remembered returns an open approval from memory when the database cannot be
+// read, so that it can still be denied. It has no contents and says so;
 // nothing can be allowed in that state.
 func (a *API) remembered(id guard.ApprovalID, cause error) (guard.Approval, error) {
 	list, err := a.cfg.Store.Approvals(store.Filter{Status: []guard.Status{guard.Pending, guard.Approved, guard.Executing}})
@@ -152,7 +152,7 @@ func (a *API) remembered(id guard.ApprovalID, cause error) (guard.Approval, erro
 	return guard.Approval{}, cause
 }
 
-// about names the approval in the error that is answered for it.
+// about adds the ID of the approval to an error.
 func about(id guard.ApprovalID, err error) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return notFound("there is no approval %s", id)
@@ -167,8 +167,8 @@ func notFound(format string, args ...any) *client.Problem {
 	}
 }
 
-// resolve returns the identifier that ref stands for: itself, or the only one
-// that begins or ends like it. Among open approvals it is looked for first.
+// resolve returns the ID that ref stands for: ref itself, or the only ID that
+// begins or ends with it. Open approvals are searched first.
 func (a *API) resolve(ref string) (guard.ApprovalID, error) {
 	if guard.CheckID(guard.ApprovalPrefix, ref) == nil {
 		return guard.ApprovalID(ref), nil
@@ -206,8 +206,8 @@ func (a *API) resolve(ref string) (guard.ApprovalID, error) {
 	return "", notFound("no approval fits %q", ref)
 }
 
-// decide is the only way to a decision. The identifier must be whole, and the
-// digest the one that the reviewer saw.
+// decide is the only path to a decision. The ID must be complete, and the
+// digest must be the one that the reviewer saw.
 func (a *API) decide(r *http.Request, by guard.Approver) (any, error) {
 	if err := query(r).err; err != nil {
 		return nil, err
@@ -231,8 +231,8 @@ func (a *API) decide(r *http.Request, by guard.Approver) (any, error) {
 	if err != nil {
 		return nil, badRequest("the digest of what was reviewed is missing or malformed: %v", err)
 	}
-	// The reviewer's word counts from here on, whether or not the reviewer waits
-	// for the answer.
+	// The decision counts from here on, whether or not the reviewer waits for
+	// the answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), decideTimeout)
 	defer cancel()
 	v, err := a.cfg.Desk.Decide(ctx, guard.ApprovalID(id), guard.Signoff{
@@ -243,15 +243,15 @@ func (a *API) decide(r *http.Request, by guard.Approver) (any, error) {
 	}
 	a.log.Info("a decision", "approval", id, "decision", w.Decision, "user", by.User, "pid", by.PID)
 	if full, err := a.cfg.Store.Approval(v.ID); err == nil {
-		v = full // what was decided comes without its contents; it may also run already
+		v = full // a decided approval comes without contents, and may already run
 	}
 	return a.detail(v), nil
 }
 
 const decideTimeout = 25 * time.Second
 
-// settle takes a human's word for what became of an execution whose outcome
-// nothing else could tell.
+// settle records a human's statement on an execution whose outcome could not
+// be determined otherwise.
 func (a *API) settle(r *http.Request, by guard.Approver) (any, error) {
 	if err := query(r).err; err != nil {
 		return nil, err
@@ -260,7 +260,7 @@ func (a *API) settle(r *http.Request, by guard.Approver) (any, error) {
 	if err := guard.CheckID(guard.ApprovalPrefix, id); err != nil {
 		return nil, badRequest("%v", err)
 	}
-	var w struct { // client.Settlement, with whether it says anything of ran
+	var w struct { // client.Settlement, and whether it has the member ran
 		Ran    *bool  `json:"ran"`
 		Reason string `json:"reason"`
 	}
@@ -300,7 +300,7 @@ func (a *API) settle(r *http.Request, by guard.Approver) (any, error) {
 	return a.detail(v), nil
 }
 
-// reasonOf returns the trimmed reason, or the problem with it.
+// reasonOf returns the trimmed reason, or why it cannot be used.
 func reasonOf(text string) (string, error) {
 	reason, err := guard.CheckReason(text)
 	if err != nil {
@@ -312,8 +312,8 @@ func reasonOf(text string) (string, error) {
 	return reason, nil
 }
 
-// refused adds to a refused decision what is there now: the content that has
-// another digest, or the approval that took this one's place.
+// refused adds the current state to a refused decision: the content with the
+// new digest, or the approval that replaced this one.
 func (a *API) refused(id guard.ApprovalID, err error) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return about(id, err)
@@ -324,7 +324,7 @@ func (a *API) refused(id guard.ApprovalID, err error) error {
 	}
 	now, err := a.cfg.Store.Approval(id)
 	if err != nil {
-		return p // the refusal stands without it
+		return p // the refusal is sent without it
 	}
 	p.State, p.ReplacedBy = string(now.Status), string(now.ReplacedBy)
 	if now.ReplacedBy != "" {

@@ -14,15 +14,15 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// Bounds of one part of the audit log.
+// Limits of one part of the audit log.
 const (
 	recordLimit = 1000  // records in one answer
 	scanLimit   = 50000 // records looked at for one answer
 	scanBatch   = 500   // records read at once
 )
 
-// auditQuery is a read of the log: what the store selects by itself, and what
-// is selected here.
+// auditQuery is a read of the log: what the store filters, and what is
+// filtered here.
 type auditQuery struct {
 	from                                  int64 // as client.AuditFilter.From
 	oldest                                bool
@@ -93,8 +93,8 @@ func (a *API) audit(r *http.Request) (any, error) {
 	return out, nil
 }
 
-// scan hands the records of q to take until it returns false. next is where
-// the scan goes on, as client.Records.Next.
+// scan passes the records of q to take until take returns false. next is where
+// to continue, as in client.Records.Next.
 func (a *API) scan(q auditQuery, take func(store.Record) bool) (next int64, err error) {
 	if q.oldest {
 		return a.scanForward(q, take)
@@ -103,8 +103,8 @@ func (a *API) scan(q auditQuery, take func(store.Record) bool) (next int64, err 
 	f.Newest, f.Limit = true, scanBatch
 	next = q.from
 	for looked := 0; looked < scanLimit; {
-		// The store's bound is part of what it reads, and 0 is the end there: the
-		// very first record is read forward.
+		// The store includes its bound and takes 0 as the end, so the first
+		// record is read forward.
 		f.From = max(0, next-1)
 		first := next == 1
 		if first {
@@ -134,7 +134,7 @@ func (a *API) scan(q auditQuery, take func(store.Record) bool) (next int64, err 
 	return end(next), nil
 }
 
-// end turns the index before which to go on into client.Records.Next.
+// end converts the index before which to continue into client.Records.Next.
 func end(next int64) int64 {
 	if next == 0 {
 		return -1
@@ -173,13 +173,15 @@ func (a *API) scanForward(q auditQuery, take func(store.Record) bool) (next int6
 	return next, nil
 }
 
-// clockSlack is how far back a wall clock may have been set while the log was
-// written: records are in the order of their writing, not of their times.
+// clockSlack is how far the wall clock may have been set back while the log
+// was written. Records are in the order of writing, which may not be the order
+// of their times.
 const clockSlack = time.Hour
 
-// checkpoint is GET /v1/audit/checkpoint: a signed statement about the log, and
-// the proof that it continues the one that the caller knows. Where there can be
-// no proof the statement comes without one, for the caller to judge.
+// checkpoint is GET /v1/audit/checkpoint: a signed statement about the log,
+// and the proof that it continues the checkpoint that the caller knows. If
+// there is no such proof, the statement is sent without one for the caller to
+// judge.
 func (a *API) checkpoint(r *http.Request) (any, error) {
 	q := query(r, "since")
 	since := q.number("since", 0, 0, math.MaxInt64-1)
@@ -210,7 +212,7 @@ func (a *API) checkpoint(r *http.Request) (any, error) {
 }
 
 // verification is GET /v1/audit/verification: what the daemon finds when it
-// recomputes the log from its file, as it would be found without a daemon.
+// recomputes the log from its file, the same as without a daemon.
 func (a *API) verification(r *http.Request) (any, error) {
 	if q := query(r); q.err != nil {
 		return nil, q.err

@@ -12,8 +12,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// TestAuditPages reads the log in every order and part size and expects the
-// same records.
+// TestAuditPages reads the log in every order and part size; the records must
+// be the same.
 func TestAuditPages(t *testing.T) {
 	r := newRig(t, nil)
 	s := r.session()
@@ -76,7 +76,8 @@ func TestCheckpointProvesConsistency(t *testing.T) {
 	if err := audit.CheckConsistency(old, fresh, treeProof(second.Hashes)); err == nil {
 		t.Error("another history passes")
 	}
-	// A log that is shorter than what was seen comes without a proof.
+	// A log that is shorter than what the caller has seen comes without a
+	// proof.
 	if p := must(r.c.Checkpoint(ctx, 1<<40))(t); len(p.Hashes) != 0 {
 		t.Errorf("a proof of %d hashes", len(p.Hashes))
 	}
@@ -95,7 +96,7 @@ func TestStats(t *testing.T) {
 	if err := r.store.CloseCall(ctx, a.CallID, done); err != nil {
 		t.Fatal(err)
 	}
-	// What the guard itself reads for a call is not among the calls.
+	// The guard's own reads for a call do not count as calls.
 	own := audit.ForSession(audit.ToolCallCompleted, s, r.clock.Now().Wall)
 	own.Origin.Client, own.Status, own.CallID = audit.Own, audit.StatusOK, guard.NewCallID()
 	refused := own

@@ -7,8 +7,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// BenchmarkList1000 lists 1,000 pending approvals through the API, as
-// `approve --list` does.
+// BenchmarkList1000 lists 1,000 pending approvals through the API, as `approve
+// --list` does.
 func BenchmarkList1000(b *testing.B) {
 	r := newRig(b, nil)
 	s := r.session()

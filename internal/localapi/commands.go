@@ -6,7 +6,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// commands lists what runs in a sandbox now.
+// commands lists the commands that run in a sandbox now.
 func (a *API) commands(r *http.Request) (any, error) {
 	if err := query(r).err; err != nil {
 		return nil, err
@@ -14,8 +14,8 @@ func (a *API) commands(r *http.Request) (any, error) {
 	return map[string]any{"commands": notNil(a.cfg.Live.Commands())}, nil
 }
 
-// stopCommand ends what runs in a sandbox. Who may decide about a command may end
-// its preview: it is then asked about by its text.
+// stopCommand ends a command that runs in a sandbox. Whoever may decide on a
+// command may end its preview; the command is then shown for approval as text.
 func (a *API) stopCommand(r *http.Request, by guard.Approver) (any, error) {
 	if err := query(r).err; err != nil {
 		return nil, err

@@ -64,7 +64,7 @@ func (a *API) servers(r *http.Request) (any, error) {
 	return map[string]any{"servers": notNil(a.cfg.Live.Servers())}, nil
 }
 
-// notNil makes the empty list an empty array.
+// notNil returns an empty list for nil, so that JSON has an empty array.
 func notNil[T any](list []T) []T {
 	if list == nil {
 		return []T{}
@@ -108,8 +108,8 @@ func (a *API) setSwitch(r *http.Request, by guard.Approver) (any, error) {
 	return a.switchList(), nil
 }
 
-// checkScope refuses a scope that stops nothing: a misspelt one would leave its
-// author believing that calls are stopped.
+// checkScope refuses a scope that stops nothing: whoever misspelt it would
+// believe that calls are stopped.
 func (a *API) checkScope(scope string) error {
 	if scope == "" {
 		return nil
@@ -152,7 +152,8 @@ func (a *API) clearSwitch(r *http.Request, by guard.Approver) (any, error) {
 		return nil, q.err
 	}
 	if _, given := q.values["scope"]; !given {
-		// fail closed: what was meant for one server must not resume everything.
+		// fail closed: a request meant for one server must not resume
+		// everything.
 		return nil, badRequest("the parameter scope is missing; it is empty for what stops everything")
 	}
 	scope := q.text("scope")
@@ -224,8 +225,8 @@ func (a *API) acknowledge(r *http.Request, by guard.Approver) (any, error) {
 	return alertOf(v), nil
 }
 
-// decideApprovers takes a human's word, under the rule in force, on who may
-// decide.
+// decideApprovers takes a human's decision, under the rule in force, on who
+// may decide.
 func (a *API) decideApprovers(r *http.Request, by guard.Approver) (any, error) {
 	if err := query(r).err; err != nil {
 		return nil, err

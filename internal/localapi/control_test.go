@@ -7,7 +7,7 @@ import (
 )
 
 // TestStatusCountsWhatWaitsForAcceptance: a tool that the policy names counts
-// once, one that it does not name or that never runs does not.
+// once. A tool that it does not name, or that may never run, does not count.
 func TestStatusCountsWhatWaitsForAcceptance(t *testing.T) {
 	r := newRig(t, nil)
 	r.live.servers = []client.Server{

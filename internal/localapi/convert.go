@@ -11,7 +11,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// approvalOf spells an approval as a list shows it.
+// approvalOf converts an approval to its form in a list.
 func approvalOf(a guard.Approval, now guard.Now) client.Approval {
 	out := client.Approval{
 		ID: string(a.ID), ApprovalID: string(a.ID), Status: string(a.Status),
@@ -45,8 +45,8 @@ func approvalOf(a guard.Approval, now guard.Now) client.Approval {
 	return out
 }
 
-// secondsLeft is what remains of the deadline that counts, by the clock on
-// which less remains.
+// secondsLeft returns the time left until the deadline in force, by the clock
+// on which less is left.
 func secondsLeft(a guard.Approval, now guard.Now) int {
 	switch a.Status {
 	case guard.Pending:
@@ -57,13 +57,13 @@ func secondsLeft(a guard.Approval, now guard.Now) int {
 	return 0
 }
 
-// detailOf spells an approval in full.
+// detailOf converts an approval to its full form.
 func detailOf(a guard.Approval, now guard.Now) client.Detail {
 	change := a.Preview.Change
 	d := client.NewDiff(string(change.Type), change.Text)
 	d.Patch, d.Preview = rawJSON(change.Patch), rawJSON(change.Preview)
 	d.Added, d.Removed, d.Facts = change.Added, change.Removed, change.Facts
-	// Arguments are at least "{}": where there are none the content was removed.
+	// Arguments are at least "{}"; if there are none, the content was pruned.
 	d.Pruned = len(a.Args) == 0
 	out := client.Detail{
 		Approval: approvalOf(a, now), Arguments: rawJSON(a.Args), Diff: d, Output: a.Preview.Output, Attempt: a.Preview.Attempt,
@@ -133,7 +133,8 @@ func requester(o guard.Origin) client.Requester {
 	}
 }
 
-// SessionOf spells a session; what only the daemon knows of it is left empty.
+// SessionOf converts a session. Fields that only the daemon knows are left
+// empty.
 func SessionOf(s guard.Session) client.Session {
 	return client.Session{
 		ID: string(s.ID), RunID: string(s.RunID), Tenant: s.Tenant, Environment: s.Environment, Workflow: s.Workflow,
@@ -156,7 +157,7 @@ func alertOf(a store.Alert) client.Alert {
 	}
 }
 
-// who names an approver for people.
+// who returns the name of an approver for people to read.
 func who(by guard.Approver) string {
 	if by.Name != "" {
 		return by.Name
@@ -171,7 +172,8 @@ func digestText(d digest.Digest) string {
 	return d.String()
 }
 
-// utc keeps the zero time zero, so that it is left out.
+// utc converts a time to UTC but keeps the zero time zero, so that it is
+// omitted.
 func utc(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
@@ -179,8 +181,8 @@ func utc(t time.Time) time.Time {
 	return t.UTC()
 }
 
-// rawJSON passes a stored value on; one that is not valid becomes a string, so
-// that a damaged value cannot damage the answer around it.
+// rawJSON passes a stored value on. An invalid one becomes a string, so that
+// it cannot damage the answer around it.
 func rawJSON(b []byte) json.RawMessage {
 	if len(b) == 0 {
 		return nil

@@ -15,8 +15,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// TestTheAPIIsDocumented holds docs/control-api.md against the program: every
-// address, every code of a problem and every member of an approval.
+// TestTheAPIIsDocumented compares docs/control-api.md with the program: every
+// address, every problem code and every member of an approval.
 func TestTheAPIIsDocumented(t *testing.T) {
 	data, err := os.ReadFile("../../docs/control-api.md")
 	if err != nil {
@@ -73,8 +73,8 @@ func TestTheAPIIsDocumented(t *testing.T) {
 	}
 }
 
-// codes returns the codes of problems: those of the client's package, and the
-// rules by which an approver is refused.
+// codes returns the problem codes: those of package client, and the rules that
+// refuse an approver.
 func codes(t *testing.T) (list []string) {
 	t.Helper()
 	for file, prefix := range map[string]string{"../client/problem.go": "Code", "../ipc/approver.go": "Rule"} {

@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// heartbeat is how often a stream carries something, so that both sides
-	// notice the other's end.
+	// heartbeat is how often a stream sends something, so that each side
+	// notices when the other is gone.
 	heartbeat = 15 * time.Second
-	// maxStreams bounds the streams of one daemon; each costs a goroutine and a
-	// descriptor.
+	// maxStreams limits the streams of one daemon; each costs a goroutine and
+	// a descriptor.
 	maxStreams = 64
-	// rivalsLook is how often it is looked whether what was contested still is.
+	// rivalsLook is how often contested approvals are checked again.
 	rivalsLook = time.Second
 )
 
-// events is GET /v1/events: server-sent events, from the one behind
-// Last-Event-ID where that is still known, else beginning with a resync.
+// events is GET /v1/events: server-sent events, from the one after
+// Last-Event-ID if that is still known, else beginning with a resync.
 func (a *API) events(w http.ResponseWriter, r *http.Request) {
 	if err := query(r).err; err != nil {
 		writeProblem(w, a.problem(err))
@@ -47,7 +47,8 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) {
 		defer stop()
 	}
 	s := stream{api: a, w: w, control: http.NewResponseController(w)}
-	// The request is read; what its deadline would end from here on is the stream.
+	// The request has been read; from here on its deadline would end the
+	// stream.
 	if err := s.control.SetReadDeadline(time.Time{}); err != nil {
 		a.log.Warn("a stream ends with its read deadline", "error", err)
 	}
@@ -59,18 +60,18 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) {
 	s.follow(ctx, !ok)
 }
 
-// stream is one reader of events; one goroutine owns it.
+// stream is one reader of events. It belongs to one goroutine.
 type stream struct {
 	api     *API
 	w       http.ResponseWriter
 	control *http.ResponseController
-	seen    uint64 // number of the last event that was sent
-	known   uint64 // the store's number of the last change that a resync has told of
-	// contested are the approvals that had a rival when this was looked at last.
+	seen    uint64 // number of the last event sent
+	known   uint64 // the store's number of the last change that a resync covers
+	// contested are the approvals that had a rival at the last check.
 	contested map[guard.ApprovalID]bool
 }
 
-// follow sends events until ctx ends, the reader is gone, or the feed is over.
+// follow sends events until ctx ends, the reader is gone, or the feed ends.
 func (s *stream) follow(ctx context.Context, resync bool) {
 	beat := time.NewTicker(s.api.beat)
 	defer beat.Stop()
@@ -95,7 +96,7 @@ func (s *stream) follow(ctx context.Context, resync bool) {
 		for _, c := range changes {
 			s.seen++
 			if c.Seq <= s.known {
-				continue // the feed got it later than the store had it
+				continue // the store had it before the resync
 			}
 			if s.send(s.event(c)) != nil {
 				return
@@ -108,7 +109,7 @@ func (s *stream) follow(ctx context.Context, resync bool) {
 			continue
 		}
 		var again <-chan time.Time
-		if len(s.contested) > 0 { // a rival's end is known to the desk a moment after the store
+		if len(s.contested) > 0 { // a rival's end arrives in memory a moment after the store
 			again = look.C
 		}
 		if ended {
@@ -127,15 +128,15 @@ func (s *stream) follow(ctx context.Context, resync bool) {
 	}
 }
 
-// resync asks the reader to read everything again. What is there now is not told
-// once more afterwards.
+// resync tells the reader to read everything again. Changes committed before
+// that are not sent afterwards.
 func (s *stream) resync() error {
 	s.known = s.api.cfg.Store.Seq()
 	return s.send(client.Event{Kind: client.EventResync})
 }
 
-// event spells a change. A kind that is not known asks to read again, since
-// that is always right.
+// event converts a change. For an unknown kind it tells the reader to read
+// everything again, which is always correct.
 func (s *stream) event(c store.Change) client.Event {
 	e := client.Event{At: utc(c.At)}
 	switch c.Kind {
@@ -160,7 +161,7 @@ func (s *stream) send(e client.Event) error {
 	e.ID = s.api.feed.id(s.seen)
 	data, err := json.Marshal(e)
 	if err != nil {
-		return err // the reader comes back and resumes behind the event before
+		return err // the reader reconnects and resumes after the previous event
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "id: %s\ndata: %s\n\n", e.ID, data)

@@ -17,7 +17,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// sse is one stream, read by hand.
+// sse is one stream, parsed by the test itself.
 type sse struct {
 	t    testing.TB
 	conn net.Conn
@@ -50,7 +50,7 @@ func (r *rig) stream(lastID string) *sse {
 	return &sse{t: r.t, conn: conn, r: bufio.NewReader(res.Body)}
 }
 
-// next returns the next block: its id and data, or a comment.
+// next returns the next block: its ID and data, or a comment.
 func (s *sse) next() (id, data, comment string) {
 	s.t.Helper()
 	for {
@@ -86,13 +86,13 @@ func TestEventsBeginWithAResyncAndResume(t *testing.T) {
 		t.Fatalf("the approval is told as %q", data)
 	}
 	one.conn.Close()
-	b := r.pending(s, "two") // while nobody listens
+	b := r.pending(s, "two") // while no stream is open
 
 	two := r.stream(first)
 	if _, _, comment := two.next(); comment != "resumed" {
 		t.Fatalf("got the comment %q", comment)
 	}
-	for range 10 { // the call of b can be told about first
+	for range 10 { // the call of b may be reported first
 		if _, data, _ := two.next(); strings.Contains(data, string(b.ID)) {
 			break
 		} else if strings.Contains(data, "resync") {
@@ -106,8 +106,8 @@ func TestEventsBeginWithAResyncAndResume(t *testing.T) {
 	}
 }
 
-// TestNothingOldFollowsAResync: what the store had when a stream began is read
-// by whoever reads it then, and not told once more, however late the feed is.
+// TestNothingOldFollowsAResync: the reader reads what the store had when the
+// stream began, so those changes are not sent again, however late the feed is.
 func TestNothingOldFollowsAResync(t *testing.T) {
 	late := make(chan struct{})
 	r := newRig(t, func(r *rig, a *API) {
@@ -127,7 +127,7 @@ func TestNothingOldFollowsAResync(t *testing.T) {
 	}
 }
 
-// lateWatcher tells nothing until late is closed.
+// lateWatcher returns no change until late is closed.
 type lateWatcher struct {
 	Watcher
 	late chan struct{}
@@ -172,7 +172,7 @@ func TestTooManyStreams(t *testing.T) {
 	}
 }
 
-// scripted is a watcher whose changes a test decides.
+// scripted is a watcher whose changes come from the test.
 type scripted struct{ changes chan store.Change }
 
 func (s scripted) Next(ctx context.Context) (store.Change, error) {
@@ -185,8 +185,8 @@ func (s scripted) Next(ctx context.Context) (store.Change, error) {
 }
 func (s scripted) Close() {}
 
-// TestSlowStreamsAreToldToReadAgain overruns the ring, and passes the store's
-// own resync on.
+// TestSlowStreamsAreToldToReadAgain overruns the ring and forwards the store's
+// own resync.
 func TestSlowStreamsAreToldToReadAgain(t *testing.T) {
 	f := newFeed(nil, nil)
 	f.add(store.Change{Kind: store.ChangeSession})
@@ -226,14 +226,15 @@ func TestSlowStreamsAreToldToReadAgain(t *testing.T) {
 }
 
 // TestWatchMissesNothing decides on approvals while the connection is cut and
-// the API restarted; a watcher that follows the rules ends up with the truth.
+// the API restarts. A watcher that follows the rules must end in the true
+// state.
 func TestWatchMissesNothing(t *testing.T) {
 	r := newRig(t, nil)
 	s := r.session()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	const rounds = 5
-	go func() { // ends with its rounds; the watch below waits for the last
+	go func() { // ends after its rounds; the watch below waits for the last
 		for i := range rounds {
 			a := r.pending(s, fmt.Sprint("round ", i))
 			if i%2 == 1 {
@@ -256,7 +257,7 @@ func TestWatchMissesNothing(t *testing.T) {
 			resyncs++
 			list, err := r.c.ListAll(ctx, client.Filter{})
 			if errors.Is(err, client.ErrUnreachable) {
-				continue // the next connection begins with a resync again
+				continue // the next connection begins with a resync
 			}
 			if err != nil {
 				t.Fatal(err)

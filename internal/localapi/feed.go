@@ -13,16 +13,15 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// kept is how many changes a watcher that comes back may have missed.
+// kept is how many changes a watcher that reconnects may have missed.
 const kept = 2048
 
-// feed keeps the last changes, so that each of many streams goes through them
-// at its own pace and one that was cut off can go on. It never waits for a
-// stream.
+// feed keeps the last changes, so that each stream reads them at its own pace
+// and an interrupted one can resume. It never waits for a stream.
 type feed struct {
 	watch    func() Watcher
 	log      *slog.Logger
-	instance string // names this life of the feed in event identifiers
+	instance string // identifies this feed in event IDs
 
 	mu     sync.Mutex
 	last   uint64         // number of the newest change
@@ -41,10 +40,10 @@ func newFeed(watch func() Watcher, log *slog.Logger) *feed {
 	}
 }
 
-// open begins to listen: every change committed afterwards is kept.
+// open starts to listen: every later change is kept.
 func (f *feed) open() { f.source = f.watch() }
 
-// run takes changes in until ctx ends or the store is closed.
+// run receives changes until ctx ends or the store is closed.
 func (f *feed) run(ctx context.Context) {
 	defer f.source.Close()
 	defer f.end()
@@ -77,12 +76,12 @@ func (f *feed) end() {
 	f.more = make(chan struct{})
 }
 
-// id is the identifier of an event, which resume reads.
+// id returns the ID of an event, which resume parses.
 func (f *feed) id(n uint64) string { return f.instance + "-" + strconv.FormatUint(n, 10) }
 
 // resume returns the number of the last event that a stream has seen, and
-// whether it can go on there. If not, it has to read everything again, and goes
-// on from the newest.
+// whether it can continue there. If not, the reader must read everything again
+// and continue from the newest event.
 func (f *feed) resume(lastID string) (seen uint64, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,9 +93,9 @@ func (f *feed) resume(lastID string) (seen uint64, ok bool) {
 	return n, true
 }
 
-// after returns the changes behind number seen. lost says that some of them
-// are no longer kept: the stream goes on behind the number last. Where there is
-// nothing new, wait is closed when there is; ended says that nothing follows.
+// after returns the changes after number seen. lost means that some of them
+// are no longer kept: the stream continues after the number last. If there is
+// nothing new, wait is closed when there is. ended means that nothing follows.
 func (f *feed) after(seen uint64) (changes []store.Change, lost bool, last uint64, wait <-chan struct{}, ended bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -10,14 +10,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// selection writes approvals with some of their members only. A list of a
-// thousand in full is 2 MB, which takes longer to write and read than to find.
+// selection writes only some members of approvals. A full list of a thousand
+// is 2 MB, and takes longer to write and read than to find.
 type selection struct {
 	names   []string
 	indexes [][]int
 }
 
-// selected returns the selection of members by name, nil for no names.
+// selected returns the selection of the named members, or nil for no names.
 func selected(list string) (*selection, error) {
 	if list == "" {
 		return nil, nil
@@ -42,10 +42,10 @@ func member(t reflect.Type, name string) []int {
 	return nil
 }
 
-// encoded is an answer that is JSON already.
+// encoded is an answer that is already JSON.
 type encoded []byte
 
-// page writes a page in the order of the names.
+// page writes a page with the members in the order of their names.
 func (s *selection) page(p client.Page) (encoded, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -59,7 +59,7 @@ func (s *selection) page(p client.Page) (encoded, error) {
 		for j, name := range s.names {
 			b.WriteByte("{,"[min(j, 1)])
 			b.WriteByte('"')
-			b.WriteString(name) // one of the members' own
+			b.WriteString(name) // a known member name
 			b.WriteString(`":`)
 			value := v.FieldByIndex(s.indexes[j]).Addr().Interface()
 			if t, ok := value.(*time.Time); ok && t.IsZero() {

@@ -19,17 +19,17 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// Store is what the API reads and what it changes besides decisions. A
-// *store.Store is one; tests put hostile texts and delays before it.
+// Store is what the API reads, and what it changes apart from decisions.
+// *store.Store implements it; tests add hostile texts and delays.
 type Store interface {
-	// Approval returns one in full; the error is store.ErrNotFound where there
-	// is none.
+	// Approval returns one approval in full, or store.ErrNotFound.
 	Approval(id guard.ApprovalID) (guard.Approval, error)
 	Approvals(f store.Filter) ([]guard.Approval, error)
 	Count(f store.Filter) (int, error)
 	// Reconcile settles an execution whose outcome is unknown.
 	Reconcile(ctx context.Context, call guard.CallID, r guard.Receipt) (guard.Approval, error)
-	// Seq is the number of the last change; what is read afterwards has it.
+	// Seq returns the number of the last change. Later reads include that
+	// change.
 	Seq() uint64
 
 	Switches() []guard.Switch
@@ -41,69 +41,71 @@ type Store interface {
 
 	// Events reads the audit log.
 	Events(f store.EventFilter) ([]store.Record, error)
-	// Verify recomputes the whole log. Damage is in the report.
+	// Verify recomputes the whole log. The report describes any damage.
 	Verify(ctx context.Context) (audit.Report, error)
 	Checkpoint() ([]byte, error)
 	Verifier() string
 	ProveConsistency(size, older int64) (tlog.TreeProof, error)
 }
 
-// Decider takes decisions; *approval.Desk is one.
+// Decider decides on approvals; *approval.Approvals implements it.
 type Decider interface {
 	Decide(ctx context.Context, id guard.ApprovalID, s guard.Signoff) (guard.Approval, error)
-	// Rivals returns the open approvals that change a file or record which another
-	// one changes too, each with one of the others.
+	// Rivals maps each open approval that changes the same file or record as
+	// another open one to one of those others.
 	Rivals() map[guard.ApprovalID]guard.ApprovalID
 }
 
-// Watcher is one view of the stream of changes; *store.Watcher is one.
+// Watcher reads the stream of changes; *store.Watcher implements it.
 type Watcher interface {
-	// Next waits for the next change, and fails when ctx ends or the store is
-	// closed.
+	// Next waits for the next change. It returns an error when ctx ends or the
+	// store is closed.
 	Next(ctx context.Context) (store.Change, error)
 	Close()
 }
 
-// Live tells what only the running daemon knows. The answers are the caller's
-// to change.
+// Live reports what only the running daemon knows. The caller may modify the
+// results.
 type Live interface {
-	// Sessions returns what is served now; the API fills in Pending.
+	// Sessions returns the sessions served now; the API fills in Pending.
 	Sessions() []client.Session
 	Servers() []client.Server
-	// Commands returns what runs in a sandbox now, the oldest first; StopCommand
-	// ends one and reports whether it was there.
+	// Commands returns the commands that run in a sandbox now, oldest first.
+	// StopCommand ends one and reports whether it was running.
 	Commands() []client.RunningCommand
 	StopCommand(id guard.CallID) bool
-	// Status returns the daemon's word about itself; the API fills in Protocol,
-	// Sessions, Pending, Alerts and Unsigned.
+	// Status returns the daemon's status; the API fills in Protocol, Sessions,
+	// Pending, Alerts and Unsigned.
 	Status() client.Status
-	// Undo proposes the inverse of an executed change, and returns the approval
-	// that waits for it. An *effect.Refusal says why it cannot be taken back.
+	// Undo proposes the inverse of an executed change and returns the approval
+	// that waits for it. An *effect.Refusal says why the change cannot be
+	// undone.
 	Undo(ctx context.Context, id guard.ApprovalID, by guard.Approver) (guard.ApprovalID, error)
 }
 
-// Clock reads both clocks.
+// Clock reads the wall clock and the time since boot.
 type Clock interface{ Now() guard.Now }
 
-// Config is what the API needs. All fields but Log and UserName are required.
+// Config configures an API. All fields but Log and UserName are required.
 type Config struct {
 	Store Store
 	Desk  Decider
 	Watch func() Watcher
 	Live  Live
 	Clock Clock
-	// Version is the daemon's, for the handshake.
+	// Version is the daemon's version, for the handshake.
 	Version string
 	// Unsigned returns where a decision without a signature may come from:
-	// "terminal", "any" or "never". Another word counts as "never".
+	// "terminal", "any" or "never". Any other value counts as "never".
 	Unsigned func() string
-	// Approvers takes a human's word on a configuration that lets more decide than
-	// Unsigned; nil where nothing can wait. A *client.Problem is answered as it is.
+	// Approvers takes a human's decision on a configuration that lets more
+	// people decide than Unsigned does. Nil if none can be waiting. A
+	// *client.Problem is sent as it is.
 	Approvers func(ctx context.Context, w client.ApproversDecision, by guard.Approver) error
-	// Clients returns the client processes and their wrappers; neither they nor
-	// what they started may decide.
+	// Clients returns the client processes and their wrappers. Neither they
+	// nor processes that they started may decide.
 	Clients func() []ipc.ClientRef
-	// UserName returns the name of a numeric user id, or "".
+	// UserName returns the name of a numeric user ID, or "".
 	UserName func(uid int) string
 	Log      *slog.Logger
 }
@@ -114,13 +116,13 @@ type API struct {
 	log     *slog.Logger
 	handler http.Handler
 	feed    *feed
-	// mayDecide is ipc.CheckApprover; tests put another in its place.
+	// mayDecide is ipc.CheckApprover; tests replace it.
 	mayDecide func(p *ipc.Peer, clients []ipc.ClientRef, requireTerminal bool) error
 	beat      time.Duration
 	streams   atomic.Int64 // open now
 }
 
-// New returns an API. Nothing runs before Serve is called.
+// New returns an API. Nothing runs until Serve is called.
 func New(c Config) *API {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -134,10 +136,10 @@ func New(c Config) *API {
 	return a
 }
 
-// Bounds of a connection.
+// Limits of a connection.
 const (
-	// headerTimeout is also how long a connection may say nothing at first;
-	// `mcpguardd stop` holds one while the daemon ends.
+	// headerTimeout is also how long a new connection may stay silent;
+	// `mcpguardd stop` keeps one open while the daemon ends.
 	headerTimeout = time.Minute
 	readTimeout   = headerTimeout + 10*time.Second
 	idleTimeout   = 2 * time.Minute
@@ -145,8 +147,8 @@ const (
 	maxHeader     = 32 << 10
 )
 
-// Serve answers the connections of l until ctx ends, then lets requests under
-// way finish, for at most grace. It closes l. The error is nil after an
+// Serve answers the connections of l until ctx ends, then lets running
+// requests finish for at most grace. It closes l. The error is nil after an
 // orderly end.
 func (a *API) Serve(ctx context.Context, l net.Listener, grace time.Duration) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -157,7 +159,7 @@ func (a *API) Serve(ctx context.Context, l net.Listener, grace time.Duration) er
 	defer feed.Wait()
 	defer end()
 
-	// Streams would outlive any grace: they end when ctx does.
+	// Streams would outlast any grace, so they end when ctx does.
 	streams, endStreams := context.WithCancel(work)
 	defer endStreams()
 	var peers peers
@@ -181,13 +183,13 @@ func (a *API) Serve(ctx context.Context, l net.Listener, grace time.Duration) er
 	case <-ctx.Done():
 	}
 	endStreams()
-	_ = l.Close() // whoever connects from now on would be kept waiting
+	_ = l.Close() // new connections would only be kept waiting
 	peers.hangUp()
 	stop, cancel := context.WithTimeout(work, grace)
 	defer cancel()
 	err := srv.Shutdown(stop)
 	if err != nil {
-		err = srv.Close() // whoever is still at it has had its time
+		err = srv.Close() // requests that still run have had their time
 	}
 	if e := <-served; !errors.Is(e, http.ErrServerClosed) && !errors.Is(e, net.ErrClosed) {
 		err = errors.Join(err, e)

@@ -21,7 +21,8 @@ import (
 
 var ctx = context.Background()
 
-// TestPlainRequestIsServed makes sure that the refusals above are not all there is.
+// TestPlainRequestIsServed checks that the refusals above do not simply refuse
+// everything.
 func TestPlainRequestIsServed(t *testing.T) {
 	r := newRig(t, nil)
 	res := r.raw(request("GET", "/v1/approvals", ""))
@@ -102,8 +103,8 @@ func TestListWithSomeFields(t *testing.T) {
 	}
 }
 
-// TestPromise2_InvalidUTF8IsNotLost shows that a change that JSON cannot carry as text
-// comes through byte for byte.
+// TestPromise2_InvalidUTF8IsNotLost: a change that JSON cannot carry as text
+// arrives byte for byte.
 func TestPromise2_InvalidUTF8IsNotLost(t *testing.T) {
 	r := newRig(t, nil)
 	text := "@@ -1 +1 @@\n-a\xff\n+a\xfe\n"
@@ -171,7 +172,8 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestStaleNamesItsSuccessor decides on what was replaced meanwhile.
+// TestStaleNamesItsSuccessor decides on an approval that was replaced
+// meanwhile.
 func TestStaleNamesItsSuccessor(t *testing.T) {
 	r := newRig(t, nil)
 	s := r.session()
@@ -185,7 +187,7 @@ func TestStaleNamesItsSuccessor(t *testing.T) {
 	}
 }
 
-// TestPromise3_OneOfManyDecisionsWins lets many reviewers speak at once.
+// TestPromise3_OneOfManyDecisionsWins lets many reviewers decide at once.
 func TestPromise3_OneOfManyDecisionsWins(t *testing.T) {
 	r := newRig(t, nil)
 	a := r.pending(r.session(), "one")
@@ -291,7 +293,7 @@ func TestSessionsAndServers(t *testing.T) {
 	}
 }
 
-// TestProblems maps every error that callers branch on, and hides the rest.
+// TestProblems maps every error that callers branch on, and hides all others.
 func TestProblems(t *testing.T) {
 	a := New(Config{Watch: func() Watcher { return nil }})
 	for _, c := range []struct {
@@ -320,7 +322,8 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// TestPanicIsAnswered makes a defect visible to the caller and to nobody else.
+// TestPanicIsAnswered: the caller of a handler that panics gets an answer, and
+// no one else is affected.
 func TestPanicIsAnswered(t *testing.T) {
 	r := newRig(t, func(_ *rig, a *API) {
 		a.cfg.Clients = func() []ipc.ClientRef { panic("secret") }
@@ -333,13 +336,13 @@ func TestPanicIsAnswered(t *testing.T) {
 	must(r.c.Status(ctx))(t)
 }
 
-// TestQuietConnectionDoesNotDelayTheEnd holds a connection open without a word,
-// as `mcpguardd stop` does while it waits for the end.
+// TestQuietConnectionDoesNotDelayTheEnd keeps a silent connection open, as
+// `mcpguardd stop` does while it waits for the end.
 func TestQuietConnectionDoesNotDelayTheEnd(t *testing.T) {
 	r := newRig(t, nil)
 	conn := must(net.Dial("unix", r.path))(t)
 	defer conn.Close()
-	must(r.c.Status(ctx))(t) // the connection before it was taken in, too
+	must(r.c.Status(ctx))(t) // the previous connection was accepted too
 	began := time.Now()
 	r.stop()
 	if took := time.Since(began); took > time.Second {
@@ -351,8 +354,8 @@ func TestQuietConnectionDoesNotDelayTheEnd(t *testing.T) {
 	}
 }
 
-// TestBriefLeavesOutWhatTheChangeRepeats holds the two forms of one approval
-// against each other.
+// TestBriefLeavesOutWhatTheChangeRepeats compares the two forms of one
+// approval.
 func TestBriefLeavesOutWhatTheChangeRepeats(t *testing.T) {
 	r := newRig(t, nil)
 	s := r.session()

@@ -15,7 +15,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// identity is who stands at the other end of a connection.
+// identity is the process at the other end of a connection.
 type identity struct {
 	peer *ipc.Peer
 	err  error // why it is not known
@@ -30,7 +30,7 @@ type peers struct {
 }
 
 type connection struct {
-	peer  *ipc.Peer // nil where it is not known
+	peer  *ipc.Peer // nil if it is not known
 	quiet bool      // no request has come yet
 }
 
@@ -70,8 +70,8 @@ func (h *connection) close() {
 	}
 }
 
-// hangUp closes the connections that have asked for nothing yet. The server's
-// own orderly end would wait for them.
+// hangUp closes the connections that have sent no request. The server's own
+// shutdown would wait for them.
 func (p *peers) hangUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,11 +91,11 @@ func (p *peers) closeAll() {
 	}
 }
 
-// reader returns the peer of a request, if it may read.
+// reader returns the peer of a request if it may read.
 func reader(r *http.Request) (*ipc.Peer, error) {
 	id, ok := r.Context().Value(identityKey{}).(identity)
 	if !ok || id.err != nil || id.peer == nil {
-		// fail closed: whoever cannot be identified sees nothing.
+		// fail closed: a peer that cannot be identified sees nothing.
 		err := id.err
 		if err == nil {
 			err = errors.New("the connection has no peer")
@@ -116,14 +116,14 @@ func reader(r *http.Request) (*ipc.Peer, error) {
 	return id.peer, nil
 }
 
-// Words of approvers.unsigned.
+// Values of approvers.unsigned.
 const (
 	unsignedTerminal = "terminal"
 	unsignedAny      = "any"
 )
 
-// approver returns who sent a request, if a decision without a signature may
-// come from there.
+// approver returns the sender of a request if it may decide without a
+// signature.
 func (a *API) approver(r *http.Request) (guard.Approver, error) {
 	peer, err := reader(r)
 	if err != nil {
@@ -136,7 +136,7 @@ func (a *API) approver(r *http.Request) (guard.Approver, error) {
 	case unsignedAny:
 		err = a.mayDecide(peer, nil, false)
 	default:
-		// fail closed: "never", and every word that is not known.
+		// fail closed: "never" and every unknown value.
 		err = &client.Problem{
 			Status: http.StatusForbidden, Code: client.CodeSignature, Title: "Signature required",
 			Detail: "decisions without a signature are not accepted",
@@ -150,7 +150,7 @@ func (a *API) approver(r *http.Request) (guard.Approver, error) {
 		return guard.Approver{}, p
 	}
 	by := guard.Approver{User: strconv.Itoa(peer.UID), Name: a.cfg.UserName(peer.UID), PID: peer.PID}
-	// What it runs is a label for the record; whether it may decide does not
+	// The program is a label for the record; permission to decide does not
 	// depend on it.
 	if proc, err := ipc.Inspect(peer.PID); err == nil && proc.StartTime == peer.StartTime {
 		by.Executable, by.Terminal = proc.Executable, proc.TTY

@@ -16,7 +16,7 @@ import (
 )
 
 // TestPromise6_ForeignRequestsAreRefusedBeforeRouting sends what a browser, a
-// proxy or a sloppy program could send.
+// proxy or a faulty program could send.
 func TestPromise6_ForeignRequestsAreRefusedBeforeRouting(t *testing.T) {
 	r := newRig(t, nil)
 	a := r.pending(r.session(), "one")
@@ -75,8 +75,8 @@ func TestPromise6_ForeignRequestsAreRefusedBeforeRouting(t *testing.T) {
 	}
 }
 
-// TestPromise6_WhoMayDecide goes through the settings; what the rules
-// themselves see is tested where they stand.
+// TestPromise6_WhoMayDecide covers each setting; the rules themselves are
+// tested in package ipc.
 func TestPromise6_WhoMayDecide(t *testing.T) {
 	var asked []bool // requireTerminal
 	refusal := error(nil)
@@ -134,8 +134,8 @@ func TestPromise6_WhoMayDecide(t *testing.T) {
 	must(r.c.Decide(ctx, string(a.ID), r.word(a, client.Allow)))(t)
 }
 
-// TestPromise6_AClientCannotDecide holds the real rule against this
-// process as a client.
+// TestPromise6_AClientCannotDecide applies the real rule to this process as a
+// client.
 func TestPromise6_AClientCannotDecide(t *testing.T) {
 	me := must(ipc.Inspect(selfPID()))(t)
 	r := newRig(t, func(r *rig, a *API) {
@@ -149,8 +149,8 @@ func TestPromise6_AClientCannotDecide(t *testing.T) {
 	}
 }
 
-// TestPromise6_UnknownPeersSeeNothing asks over connections whose other end is
-// not known, or belongs to somebody else.
+// TestPromise6_UnknownPeersSeeNothing sends requests over connections whose
+// other end is unknown or belongs to another user.
 func TestPromise6_UnknownPeersSeeNothing(t *testing.T) {
 	a := New(Config{Watch: func() Watcher { return nil }})
 	for code, id := range map[string]any{

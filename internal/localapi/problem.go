@@ -13,8 +13,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// sentinels maps the errors that callers branch on, one to one. What stands
-// first wins where an error wraps several.
+// sentinels maps the errors that callers branch on, one to one. If an error
+// wraps several, the first entry wins.
 var sentinels = [...]struct {
 	err    error
 	status int
@@ -31,7 +31,7 @@ var sentinels = [...]struct {
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, client.CodeTooLate, "Timed out", "look at what became of it before trying again"},
 }
 
-// remedies say what helps an approver that a rule refused.
+// remedies tell an approver that a rule refused what to do.
 var remedies = map[ipc.ApproverRule]string{
 	ipc.RuleOtherUser:  "decide as the user who runs the daemon",
 	ipc.RuleUnseen:     "decide in a terminal of the machine and container in which the daemon runs",
@@ -42,8 +42,8 @@ var remedies = map[ipc.ApproverRule]string{
 	ipc.RuleOrphaned:   "run approve directly in a terminal, not in the background of a shell that has ended",
 }
 
-// problem is the one place where errors become answers. Errors that it does not
-// know are logged and answered without detail.
+// problem is the only place where errors become answers. Unknown errors are
+// logged and answered without detail.
 func (a *API) problem(err error) *client.Problem {
 	var p *client.Problem
 	if errors.As(err, &p) {
@@ -82,7 +82,7 @@ func (a *API) problem(err error) *client.Problem {
 	}
 }
 
-// stateProblem says that an approval is past the point of a decision.
+// stateProblem says that an approval can no longer be decided.
 func stateProblem(s *store.StateError) *client.Problem {
 	p := &client.Problem{
 		Status: http.StatusConflict, Title: "Not pending", Code: client.CodeEnded,
@@ -112,10 +112,10 @@ func writeProblem(w http.ResponseWriter, p *client.Problem) {
 	p.Type = "urn:mcpguard:problem:" + p.Code
 	b, err := json.Marshal(p)
 	if err != nil {
-		p.Approval = nil // the only member that comes from elsewhere
+		p.Approval = nil // the only member that comes from outside
 		b, _ = json.Marshal(p)
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(b) // a reader who is gone needs no answer
+	_, _ = w.Write(b) // the reader is gone and needs no answer
 }

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var start = guard.Now{Wall: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 
-// rig is an API over a real socket, store and desk.
+// rig is an API over a real socket, store and Approvals.
 type rig struct {
 	t     testing.TB
 	clock *clock.Fake
@@ -71,7 +71,7 @@ func (r *rig) Sessions() []client.Session {
 func (r *rig) Servers() []client.Server { return r.live.servers }
 func (r *rig) Status() client.Status    { return r.live.status }
 
-// Commands and StopCommand are of what a test has put there.
+// Commands and StopCommand act on the commands that a test has set.
 func (r *rig) Commands() []client.RunningCommand {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -86,7 +86,7 @@ func (r *rig) StopCommand(id guard.CallID) bool {
 	return len(r.live.commands) < n
 }
 
-// Undo answers what a test has put there.
+// Undo returns what a test has set.
 func (r *rig) Undo(_ context.Context, id guard.ApprovalID, _ guard.Approver) (guard.ApprovalID, error) {
 	if r.live.undo == nil {
 		return "", errors.New("nothing is prepared")
@@ -94,7 +94,7 @@ func (r *rig) Undo(_ context.Context, id guard.ApprovalID, _ guard.Approver) (gu
 	return r.live.undo(id)
 }
 
-// newRig starts a rig. change may alter the API before it serves.
+// newRig starts a rig. change may modify the API before it serves.
 func newRig(t testing.TB, change func(*rig, *API)) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "mg") // the test's own folder can be too long for a socket
@@ -129,7 +129,7 @@ func newRig(t testing.TB, change func(*rig, *API)) *rig {
 	return r
 }
 
-// serve begins to serve on the rig's socket; r.stop ends it.
+// serve starts to serve on the rig's socket; r.stop ends it.
 func (r *rig) serve(change func(*rig, *API)) {
 	r.t.Helper()
 	l, err := ipc.Listen(r.path)
@@ -158,7 +158,7 @@ func (r *rig) serve(change func(*rig, *API)) {
 	})
 }
 
-// approval returns one that could wait; n tells it apart.
+// approval returns an approval that could wait; n makes it unique.
 func (r *rig) approval(s guard.Session, call guard.CallID, n string) guard.Approval {
 	text := "--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-old\n+" + n + "\n"
 	return guard.Approval{
@@ -187,7 +187,7 @@ func (r *rig) session() guard.Session {
 	return s
 }
 
-// pending submits an approval at the desk, as a session does.
+// pending submits an approval, as a session does.
 func (r *rig) pending(s guard.Session, n string, change ...func(*guard.Approval)) guard.Approval {
 	r.t.Helper()
 	ctx := context.Background()
@@ -207,14 +207,14 @@ func (r *rig) pending(s guard.Session, n string, change ...func(*guard.Approval)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return must(r.store.Approval(ticket.Approval().ID))(r.t) // the desk keeps no text
+	return must(r.store.Approval(ticket.Approval().ID))(r.t) // in memory an approval has no text
 }
 
 func (r *rig) word(a guard.Approval, decision string) client.DecisionRequest {
 	return client.DecisionRequest{Decision: decision, Digest: a.Digest.String(), Reason: "as discussed"}
 }
 
-// raw sends bytes over a fresh connection and returns the answer.
+// raw sends bytes over a new connection and returns the answer.
 func (r *rig) raw(request string) *http.Response {
 	r.t.Helper()
 	conn, err := net.Dial("unix", r.path)

@@ -7,11 +7,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// HazardContested marks an approval whose file or record another open one changes too.
+// HazardContested marks an approval whose file or record another open approval
+// changes too.
 const HazardContested = client.Contested
 
-// rivals returns what the desk knows now: unlike other hazards this one comes
-// and goes with other approvals, so it is not stored with any.
+// rivals returns the current rivals. Unlike other hazards, this one depends on
+// which other approvals are open, so it is not stored.
 func (a *API) rivals() map[guard.ApprovalID]guard.ApprovalID { return a.cfg.Desk.Rivals() }
 
 // contested adds the hazard to an approval that has a rival.
@@ -36,8 +37,8 @@ func keys(rivals map[guard.ApprovalID]guard.ApprovalID) map[guard.ApprovalID]boo
 	return out
 }
 
-// rivals sends an event for each approval that has got its first rival, or has
-// lost its last: nothing was stored of it, so no other event tells.
+// rivals sends an event for each approval that got its first rival or lost its
+// last one. The store has no change for that, so no other event reports it.
 func (s *stream) rivals() error {
 	now := keys(s.api.rivals())
 	changed := make([]guard.ApprovalID, 0, len(now))
@@ -69,7 +70,7 @@ func (s *stream) rivals() error {
 	return nil
 }
 
-// row is an approval as a list has it, nil where it cannot be read.
+// row returns an approval in its form in a list, or nil if it cannot be read.
 func (s *stream) row(id guard.ApprovalID) *client.Approval {
 	v, err := s.api.cfg.Store.Approval(id)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// rivalDesk is a desk whose rivals the test says.
+// rivalDesk is a Decider whose rivals are set by the test.
 type rivalDesk struct {
 	*approval.Approvals
 	mu  sync.Mutex
@@ -28,8 +28,8 @@ func (d *rivalDesk) set(now map[guard.ApprovalID]guard.ApprovalID) {
 	d.now = now
 }
 
-// TestRivalsAreTold: an approval that waits already is told about again when
-// another one for its file comes, and when that has gone.
+// TestRivalsAreTold: a waiting approval is reported again when another one for
+// its file comes, and when that one has ended.
 func TestRivalsAreTold(t *testing.T) {
 	d := &rivalDesk{}
 	r := newRig(t, func(r *rig, a *API) {
@@ -41,7 +41,7 @@ func TestRivalsAreTold(t *testing.T) {
 	stream := r.stream("")
 	stream.next()
 	two := guard.NewApprovalID()
-	d.set(map[guard.ApprovalID]guard.ApprovalID{one.ID: two, two: one.ID}) // of the second nothing is known: it is left out
+	d.set(map[guard.ApprovalID]guard.ApprovalID{one.ID: two, two: one.ID}) // nothing is known of the second, so it is left out
 	r.pending(s, "three")
 	until := func(contested bool) {
 		t.Helper()

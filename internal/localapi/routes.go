@@ -21,16 +21,16 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// maxBody bounds the body of a request, in bytes. The largest is a decision.
+// maxBody limits the body of a request, in bytes. Decisions have the largest.
 const maxBody = 64 << 10
 
-// answer handles one request. What it returns is written as JSON.
+// answer handles one request. Its result is written as JSON.
 type answer func(r *http.Request) (any, error)
 
 // decision handles one request of a peer that may decide.
 type decision func(r *http.Request, by guard.Approver) (any, error)
 
-// routes is the table of the API.
+// routes returns the handler for all routes of the API.
 func (a *API) routes() http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{}
@@ -84,8 +84,8 @@ func (a *API) routes() http.Handler {
 				Detail: fmt.Sprintf("this address takes %s", list),
 			})
 		}
-		// One pattern for each method: one for all of them would conflict with
-		// the paths that have a wildcard.
+		// One pattern for each method: a single one for all methods would
+		// conflict with the paths that have a wildcard.
 		for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
 			if !slices.Contains(allowed, m) {
 				mux.HandleFunc(m+" "+path, refuse)
@@ -101,8 +101,8 @@ func (a *API) routes() http.Handler {
 	return mux
 }
 
-// gate refuses, before anything is looked up, what is not a plain request of a
-// local program of the same user.
+// gate refuses, before anything is looked up, everything but a plain request
+// of a local program of the same user.
 func (a *API) gate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -112,7 +112,7 @@ func (a *API) gate(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		defer a.recover(w, r)
 		rc := http.NewResponseController(w)
-		_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // unsupported nowhere; without it a slow reader costs a goroutine
+		_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // always supported here; without it a slow reader costs a goroutine
 		if p := check(r); p != nil {
 			a.log.Warn("a request was refused", "rule", p.Code, "detail", p.Detail)
 			writeProblem(w, p)
@@ -125,7 +125,7 @@ func (a *API) gate(next http.Handler) http.Handler {
 	})
 }
 
-// recover answers where a handler panicked, which is a defect.
+// recover answers the request of a handler that panicked.
 func (a *API) recover(w http.ResponseWriter, r *http.Request) {
 	v := recover()
 	if v == nil {
@@ -138,11 +138,10 @@ func (a *API) recover(w http.ResponseWriter, r *http.Request) {
 	writeProblem(w, a.problem(errors.New("panic")))
 }
 
-// check says what is wrong with a request before its address is looked at.
+// check returns what is wrong with a request, before its path is looked at.
 func check(r *http.Request) *client.Problem {
 	for name := range r.Header {
-		// A page in a browser can be made to send anything but a request
-		// without these.
+		// A page in a browser cannot send a request without these.
 		if name == "Origin" || name == "Referer" || strings.HasPrefix(name, "Sec-Fetch-") {
 			return &client.Problem{
 				Status: http.StatusForbidden, Code: client.CodeForeign, Title: "Foreign request",
@@ -199,7 +198,7 @@ func checkMedia(r *http.Request) *client.Problem {
 	}
 }
 
-// reply writes what h returns.
+// reply writes the result of h.
 func (a *API) reply(w http.ResponseWriter, r *http.Request, h answer) {
 	v, err := h(r)
 	if err != nil {
@@ -217,15 +216,15 @@ func (a *API) reply(w http.ResponseWriter, r *http.Request, h answer) {
 			return
 		}
 	}
-	// The time counts from here: verifying a long log takes longer.
+	// The deadline starts here: verifying a long log takes longer.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
-	_, _ = b.WriteTo(w) // a reader who is gone needs no answer
+	_, _ = b.WriteTo(w) // the reader is gone and needs no answer
 }
 
-// decode reads the body of a request. Each body decides something, so it is
-// read as [jsonvalue.DecodeStrict] reads.
+// decode reads the body of a request. Every body decides something, so it is
+// read as strictly as [jsonvalue.DecodeStrict] does.
 func decode(r *http.Request, into any) error {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -246,8 +245,8 @@ type params struct {
 	err    error
 }
 
-// query takes the names that the address knows; others, and doubled ones, are
-// errors: a filter that is silently ignored shows too much.
+// query accepts the parameters that the route knows. Unknown and repeated ones
+// are errors, since an ignored filter shows too much.
 func query(r *http.Request, known ...string) *params {
 	p := &params{values: map[string][]string{}}
 	values, err := url.ParseQuery(r.URL.RawQuery)
@@ -277,7 +276,7 @@ func (p *params) text(name string) string {
 	return ""
 }
 
-// number returns the parameter, or fallback where it is absent.
+// number returns the parameter, or fallback if it is absent.
 func (p *params) number(name string, fallback, least, most int64) int64 {
 	s := p.text(name)
 	if s == "" {
@@ -314,7 +313,7 @@ func (p *params) time(name string) time.Time {
 	return t
 }
 
-// oldest reads the order, newest first where none is given.
+// oldest returns the order; newest first is the default.
 func (p *params) oldest() bool {
 	switch p.text("order") {
 	case "", "newest":

@@ -11,8 +11,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestSettle: of an outcome that nobody knows a human has the word, once, and
-// only of such a one.
+// TestSettle: a human may settle an unknown outcome, once, and no other
+// outcome.
 func TestSettle(t *testing.T) {
 	r := newRig(t, nil)
 	ctx := context.Background()

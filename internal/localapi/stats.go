@@ -12,16 +12,16 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// Bounds of statistics.
+// Limits of statistics.
 const (
-	statsSpan   = 24 * time.Hour // where nothing else is asked for
+	statsSpan   = 24 * time.Hour // if nothing else is asked for
 	statsBins   = 24
 	statsEvents = 200000 // records counted at most
 	minBin      = time.Minute
 )
 
-// stats is GET /v1/stats: what happened since a time, counted from the
-// approvals and from the audit log.
+// stats is GET /v1/stats: what has happened since a given time, counted from
+// the approvals and the audit log.
 func (a *API) stats(r *http.Request) (any, error) {
 	q := query(r, "since")
 	since := q.time("since")
@@ -49,7 +49,7 @@ func (a *API) stats(r *http.Request) (any, error) {
 	return s, nil
 }
 
-// bins cuts the time from since to now into stretches of whole minutes.
+// bins divides the time from since to now into intervals of whole minutes.
 func bins(since, now time.Time) []client.Bin {
 	width := max(minBin, (now.Sub(since) / statsBins).Round(minBin))
 	var out []client.Bin
@@ -124,13 +124,13 @@ func (a *API) countCalls(s *client.Stats) error {
 }
 
 // count adds one record. A refused call has two: the refusal, with its rule,
-// and the completion that each call has.
+// and the completion that every call has.
 func count(s *client.Stats, e audit.Event) {
 	if e.Origin.Client == audit.Own {
-		return // the guard has read something for a call, which is counted itself
+		return // a read of the guard for a call; that call is counted itself
 	}
 	if e.Event == audit.ToolCallDenied {
-		if e.CallID != "" { // other methods are refused, too
+		if e.CallID != "" { // other methods can be refused too
 			s.ByRule[string(e.Rule)]++
 		}
 		return
@@ -139,7 +139,7 @@ func count(s *client.Stats, e audit.Event) {
 	s.Outcomes[string(e.Status)]++
 	i, found := slices.BinarySearchFunc(s.Over, e.Timestamp, func(b client.Bin, t time.Time) int { return b.From.Compare(t) })
 	if !found {
-		i-- // the stretch that began before it
+		i-- // the interval that began before it
 	}
 	bin := &s.Over[max(0, i)]
 	bin.Calls++

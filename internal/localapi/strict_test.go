@@ -10,8 +10,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestBodiesAreReadAsOneReaderOnlyWould sends each address that decides
-// something what encoding/json would take for a permission.
+// TestBodiesAreReadAsOneReaderOnlyWould: each route that decides something
+// refuses bodies that encoding/json would accept as a permission.
 func TestBodiesAreReadAsOneReaderOnlyWould(t *testing.T) {
 	r := newRig(t, nil)
 	a := r.pending(r.session(), "one")

@@ -10,7 +10,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// undo proposes the inverse of an executed change. Nothing is changed by it: the
+// undo proposes the inverse of an executed change. It changes nothing: the
 // inverse waits for a decision like every other change.
 func (a *API) undo(r *http.Request, by guard.Approver) (any, error) {
 	if err := query(r).err; err != nil {

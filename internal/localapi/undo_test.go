@@ -9,8 +9,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestUndo: the answer is the approval that waits; what cannot be taken back is
-// a refusal with its reason.
+// TestUndo: the answer is the approval that waits; a change that cannot be
+// undone is refused with a reason.
 func TestUndo(t *testing.T) {
 	r := newRig(t, nil)
 	s := r.session()

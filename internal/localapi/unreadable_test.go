@@ -17,8 +17,9 @@ func (u unreadable) Approval(guard.ApprovalID) (guard.Approval, error) {
 	return guard.Approval{}, fmt.Errorf("reading an approval: %w", store.ErrIndeterminate)
 }
 
-// TestDenyingWithoutTheDatabase: what waits is known by heart, so that it can be
-// refused; its contents are not, and nobody is shown an empty change.
+// TestDenyingWithoutTheDatabase: waiting approvals are known in memory, so
+// they can be denied. Their contents are not, and no one is shown an empty
+// change.
 func TestDenyingWithoutTheDatabase(t *testing.T) {
 	r := newRig(t, func(_ *rig, a *API) { a.cfg.Store = unreadable{a.cfg.Store} })
 	a := r.pending(r.session(), "new")

@@ -9,21 +9,21 @@ import (
 )
 
 // quotedLines is how many of the last lines of standard error an ExitError
-// quotes, beside one that speaks of an error.
+// quotes, in addition to one that mentions an error.
 const quotedLines = 3
 
-// ExitError says that an upstream ended by itself or had to be ended.
+// ExitError reports that an upstream ended by itself or had to be ended.
 type ExitError struct {
 	Name    string
-	Started bool // it had sent at least one frame
+	Started bool // it sent at least one frame
 	Code    int  // exit status, -1 if ended by a signal
 	Signal  syscall.Signal
 	Cause   error    // why the guard ended it; nil if it ended by itself
 	Stderr  []string // its last lines
 }
 
-// Error returns a sentence for people: how it ended and its last words,
-// quoted so that they are plain ASCII in one line.
+// Error returns a sentence for people: how the upstream ended and its last
+// lines, quoted as plain ASCII in one line.
 func (e *ExitError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "server %q ", e.Name)
@@ -50,9 +50,9 @@ func (e *ExitError) Error() string {
 	return b.String()
 }
 
-// quoted returns the lines that are quoted: the last ones, and before them the
-// first that speaks of an error where that is an earlier one. Node ends with its
-// version, npm with the name of a log file.
+// quoted returns the lines to quote: the last ones, preceded by the first line
+// that mentions an error if that is an earlier one. Node prints its version
+// last, npm the name of a log file.
 func quoted(lines []string) []string {
 	from := max(0, len(lines)-quotedLines)
 	for _, l := range lines[:from] {
@@ -73,8 +73,8 @@ func cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// ExitError returns why the upstream ended, an *ExitError: nil while it runs,
-// and nil when Stop ended it.
+// ExitError returns why the upstream ended, as an *ExitError. It is nil while
+// the upstream runs, and nil if Stop ended it.
 func (p *Process) ExitError() error {
 	select {
 	case <-p.done:
@@ -104,5 +104,5 @@ func sysState(s *os.ProcessState) (syscall.WaitStatus, bool) {
 	return ws, ok
 }
 
-// errClosed is what writing to an upstream gives that is being stopped.
+// errClosed is returned by writes to an upstream that is being stopped.
 var errClosed = errors.New("its input is closed")

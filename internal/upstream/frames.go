@@ -11,25 +11,25 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// An upstream may print this many lines that are no messages at once, and this
-// many a second for ever. Servers that log to standard output are common; one
+// An upstream may print this many lines that are not messages at once, and
+// this many a second without end. Many servers log to standard output; one
 // that prints nothing else is broken.
 const (
 	garbageBurst  = 200
 	garbagePerSec = 20
 )
 
-// drainTime is how long output may still come after the process has ended:
-// what it wrote is in the pipe already, and only a process that left the group
-// could hold the pipe open.
+// drainTime is how long output may still arrive after the process has ended.
+// Its own output is already in the pipe; only a process that left the group
+// could keep the pipe open.
 const drainTime = 2 * time.Second
 
 // byteOrderMark is what some runtimes write before their first text, or before
-// each. It is no part of the message.
+// each. It is not part of the message.
 var byteOrderMark = []byte("\ufeff")
 
-// GarbageError says that the upstream printed a line that is no message. The
-// next call of Next goes on.
+// GarbageError reports a line of the upstream that is not a message. The next
+// call of Next continues.
 type GarbageError struct {
 	Line []byte // its first bytes
 	Size int    // of the whole line
@@ -43,9 +43,9 @@ func (e *GarbageError) Error() string {
 const garbageKept = 200 // bytes of a line
 
 // Next returns the next frame from the upstream's standard output. A
-// *jsonrpc.FrameError (a frame over the limit) and a *GarbageError are about
-// one line; Next goes on after them. At the end it returns the *ExitError, or
-// io.EOF where Stop ended the upstream. It is for one goroutine.
+// *jsonrpc.FrameError (a frame over the limit) or a *GarbageError is about one
+// line, and Next can be called again. At the end it returns the *ExitError, or
+// io.EOF if Stop ended the upstream. It must be called from one goroutine.
 func (p *Process) Next() ([]byte, error) {
 	frame, err := p.frames.Next()
 	frame = bytes.TrimPrefix(frame, byteOrderMark)
@@ -76,8 +76,9 @@ func (p *Process) Next() ([]byte, error) {
 	return nil, p.ended()
 }
 
-// ended waits for the end of a process whose output has ended, and returns it.
-// One that lives on without its standard output is no server any more.
+// ended waits for the end of a process whose output has ended, and returns the
+// reason. A process that closes its standard output but runs on is ended: it
+// is no longer a server.
 func (p *Process) ended() error {
 	p.stdout.Close()
 	t := time.AfterFunc(p.spec.StopGrace, func() { p.end(errors.New("it closed its standard output")) })
@@ -89,8 +90,8 @@ func (p *Process) ended() error {
 	return io.EOF
 }
 
-// isMessage reports whether a line may be a message; whether it is one, and
-// which, admission decides. A line that begins like a batch is refused there.
+// isMessage reports whether a line may be a message. Admission decides whether
+// it is one; a line that begins like a batch is refused there.
 func isMessage(frame []byte) bool {
 	for _, c := range frame {
 		switch c {
@@ -104,8 +105,8 @@ func isMessage(frame []byte) bool {
 	return false
 }
 
-// bucket counts garbage: garbageBurst at once, refilled by garbagePerSec. The
-// zero value is full. It is for one goroutine.
+// bucket limits garbage: garbageBurst lines at once, refilled by
+// garbagePerSec. The zero value is full. It must be used from one goroutine.
 type bucket struct {
 	used float64
 	at   time.Time

@@ -11,8 +11,8 @@ import (
 )
 
 // TestPromise5_AnUpstreamLivesAsLongAsItsGroup ends a launcher before the
-// server that it started: an outcome may not be taken for known while that
-// server can still write.
+// server that it started. An outcome must not count as known while that server
+// can still write.
 func TestPromise5_AnUpstreamLivesAsLongAsItsGroup(t *testing.T) {
 	cmd := exec.Command("/bin/sh", "-c", "cat <&3 >/dev/null & exec 3<&-; echo; exec cat")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -21,7 +21,7 @@ const helperArg = "helper"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == helperArg {
-		// A test that fails to end its helpers must not leave them behind.
+		// A test that fails to end its helpers must not leave them running.
 		time.AfterFunc(2*time.Minute, func() { os.Exit(99) })
 		helpers[os.Args[2]]()
 		os.Exit(0)
@@ -77,7 +77,7 @@ func echo() {
 	}
 }
 
-// block lives until it is killed; with ignore also through SIGTERM.
+// block runs until it is killed; with ignore it ignores SIGTERM too.
 func block(ignore bool) {
 	c := make(chan os.Signal, 1)
 	if ignore {
@@ -119,8 +119,8 @@ func flood() {
 	}
 }
 
-// family starts a child of its own that ignores everything, as a launcher
-// would, and neither reads.
+// family starts a child that ignores everything, as a launcher would; neither
+// reads its input.
 func family() {
 	d := description{PID: os.Getpid(), Child: spawnHelper("stubborn", nil).Pid}
 	print1(d)
@@ -154,7 +154,7 @@ func spawnHelper(mode string, attr *syscall.SysProcAttr) *os.Process {
 	return p
 }
 
-// supervisor plays a daemon with one upstream that ignores everything.
+// supervisor acts as a daemon with one upstream that ignores everything.
 func supervisor() {
 	s := Spec{Name: "family", Command: os.Args[0], Args: []string{helperArg, "family"}, Dir: "/", Env: []string{}, Redact: asItIs}
 	p, err := Start(context.Background(), s)
@@ -195,7 +195,7 @@ func startTest(t testing.TB, s Spec) *Process {
 	return p
 }
 
-// until fails the test when a channel stays open; no test waits otherwise.
+// until fails the test if a channel stays open. Tests wait in no other way.
 func until(t testing.TB, c <-chan struct{}, what string) {
 	t.Helper()
 	select {

@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pidfd holds a process, so that its end can be waited for without a loop.
+// pidfd opens a process, so that the test can wait for its end without
+// polling.
 func pidfd(t *testing.T, pid int) int {
 	t.Helper()
 	fd, err := unix.PidfdOpen(pid, 0)
@@ -89,8 +90,8 @@ func TestNoOrphanAfterACrash(t *testing.T) {
 	ends(t, child, "its child")
 }
 
-// TestNoOrphanAfterTheDaemonIsKilled: the upstream here ignores the end of its
-// input and SIGTERM, and so does its own child.
+// TestNoOrphanAfterTheDaemonIsKilled: the upstream and its child ignore
+// SIGTERM and the end of their input.
 func TestNoOrphanAfterTheDaemonIsKilled(t *testing.T) {
 	cmd := exec.Command(os.Args[0], helperArg, "supervisor")
 	out, err := cmd.StdoutPipe()
@@ -146,15 +147,15 @@ func watchdogs(t *testing.T, group int) []int {
 	return out
 }
 
-// TestWatchdogHoldsNothing: it has no environment and no descriptor but its
-// pipe and /dev/null.
+// TestWatchdogHoldsNothing: the watchdog has no environment, and no
+// descriptors but its pipe and /dev/null.
 func TestWatchdogHoldsNothing(t *testing.T) {
 	t.Setenv("SECRET", "x")
-	for fd := 3; fd < 10; fd++ { // what whoever started the tests left open
+	for fd := 3; fd < 10; fd++ { // left open by whatever started the tests
 		unix.CloseOnExec(fd)
 	}
 	p := startTest(t, spec("deaf"))
-	if _, err := p.Next(); err != nil { // by then its watchdog runs
+	if _, err := p.Next(); err != nil { // its watchdog runs by then
 		t.Fatal(err)
 	}
 	dogs := watchdogs(t, p.Ref().PID)
@@ -181,8 +182,8 @@ func TestWatchdogHoldsNothing(t *testing.T) {
 	}
 }
 
-// TestEscapedChildDoesNotHoldTheEnd: a process that left the group and keeps
-// the pipes open is not waited for.
+// TestEscapedChildDoesNotHoldTheEnd: Stop does not wait for a process that
+// left the group and keeps the pipes open.
 func TestEscapedChildDoesNotHoldTheEnd(t *testing.T) {
 	p := startTest(t, spec("escape"))
 	d := nextDescription(t, p)
@@ -206,8 +207,9 @@ func TestEscapedChildDoesNotHoldTheEnd(t *testing.T) {
 	ends(t, escaped, "the escaped process")
 }
 
-// TestWhatLeftTheGroupEndsWithTheServer: a server that ignores signals and has
-// started a process in a session of its own is gone with its session, both.
+// TestWhatLeftTheGroupEndsWithTheServer: a server that ignores signals ends
+// with its session, and so does the process that it started in a session of
+// its own.
 func TestWhatLeftTheGroupEndsWithTheServer(t *testing.T) {
 	s := spec("launcher")
 	s.StopGrace = 50 * time.Millisecond

@@ -24,7 +24,7 @@ const (
 	sigKill = syscall.SIGKILL
 )
 
-// pipes are the three standard descriptors: the child's ends and ours.
+// pipes are the three standard streams: the child's ends and ours.
 type pipes struct {
 	child [3]*os.File
 	ours  [3]*os.File
@@ -64,7 +64,7 @@ func (p *pipes) close() {
 	}
 }
 
-// launched is the word of the goroutine that started the child.
+// launched is the result of the goroutine that started the child.
 type launched struct {
 	proc *os.Process
 	err  error
@@ -100,10 +100,10 @@ func start(ctx context.Context, spec Spec) (*Process, error) {
 	return p, nil
 }
 
-// live starts the child and stays with it until it is reaped. Its thread is
-// the child's parent as the kernel sees it: the child is killed when this
-// thread ends (PR_SET_PDEATHSIG, prctl(2)), so it must end with the process or
-// after the child, and no goroutine else may run on it and end it.
+// live starts the child and stays with it until it is reaped. To the kernel,
+// this thread is the child's parent, and the child is killed when the thread
+// ends (PR_SET_PDEATHSIG, prctl(2)). So the thread must not end before the
+// child while the process runs, and no other goroutine may run on it.
 func (p *Process) live(path string, fds *pipes, result chan<- launched) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -138,7 +138,7 @@ func (p *Process) live(path string, fds *pipes, result chan<- launched) {
 	}
 	// Not reaped yet: until then the group's number cannot mean another group.
 	p.mu.Lock()
-	p.signal(sigKill) // whatever of the group is left
+	p.signal(sigKill) // whatever is left of the group
 	for _, r := range p.left {
 		killLeft(r)
 	}
@@ -162,8 +162,8 @@ func (p *Process) live(path string, fds *pipes, result chan<- launched) {
 	close(p.done)
 }
 
-// drain reads a pipe. Once its deadline has passed, which is set when the
-// child has ended, it still returns what is in the pipe, and then the end.
+// drain reads a pipe. After its deadline, which is set when the child has
+// ended, it still returns what is in the pipe, and then the end.
 type drain struct{ f *os.File }
 
 func (d *drain) Read(b []byte) (int, error) {
@@ -187,7 +187,7 @@ func (d *drain) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// keep takes one line of standard error.
+// keep stores one line of standard error.
 func (p *Process) keep(line []byte) {
 	line = p.spec.Redact(line)
 	p.stderr.add(line)
@@ -196,21 +196,23 @@ func (p *Process) keep(line []byte) {
 	}
 }
 
-// signal sends to the whole group. The caller holds mu: a group is signalled
-// only while its leader is not reaped, so that its number means this group.
+// signal sends sig to the whole group. The caller holds mu: a group is
+// signalled only while its leader is not reaped, so that its number cannot
+// mean another group.
 func (p *Process) signal(sig os.Signal) {
 	if p.reaped || p.pid <= 1 {
 		return
 	}
 	if s, ok := sig.(syscall.Signal); ok {
-		// ESRCH: the group has gone already.
+		// ESRCH: the group is already gone.
 		_ = unix.Kill(-p.pid, s)
 	}
 }
 
-// family notes what the process has started that has left its group, such as
-// the client of a container: it ends with the process. It is looked for while
-// the process lives, since afterwards nothing leads to it. The caller holds mu.
+// family records processes that descend from this one and have left its group,
+// such as the client of a container; they are ended with it. It looks for them
+// while the process runs, since they cannot be found afterwards. The caller
+// holds mu.
 func (p *Process) family() {
 	if p.reaped || p.pid <= 1 {
 		return
@@ -225,13 +227,13 @@ func (p *Process) family() {
 // reference identifies a child that is not reaped.
 func reference(pid int) guard.UpstreamRef {
 	ref := guard.UpstreamRef{PID: pid, BootID: clock.System().Now().BootID}
-	// Zero where it cannot be read: Gone then never believes it to be gone.
+	// If it cannot be read it is zero, and Gone then never returns true.
 	ref.StartTime, _ = ipc.StartTime(pid)
 	return ref
 }
 
-// Gone reports whether an upstream of an earlier daemon is proven to have
-// ended, and its group with it. It fails closed: what cannot be told is not
+// Gone reports whether an upstream of an earlier daemon has provably ended
+// together with its group. It fails closed: if in doubt, the upstream is not
 // gone.
 func Gone(ref guard.UpstreamRef) bool {
 	boot := clock.System().Now().BootID
@@ -250,6 +252,6 @@ func Gone(ref guard.UpstreamRef) bool {
 	case err != nil && !errors.Is(err, ipc.ErrGone):
 		return false // fail closed
 	}
-	// The leader has ended, reaped or not; what it started may still run.
+	// The leader has ended, reaped or not; its children may still run.
 	return errors.Is(unix.Kill(-ref.PID, 0), unix.ESRCH) || onlyZombies(ref.PID)
 }

@@ -11,13 +11,14 @@ import (
 
 // childAttr puts the child into a session of its own: it leads its own group,
 // and has no terminal on which it could ask, read keys, or approve. This
-// system cannot tie a child's life to its parent's; the watchdog does.
+// system cannot tie a child's life to its parent's; the watchdog does that.
 func childAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: true}
 }
 
-// awaitExit returns when the child has ended, without reaping it. waitid(2)
-// with WNOWAIT returns here for stopped children too, hence kqueue(2).
+// awaitExit returns when the child has ended, without reaping it. It uses
+// kqueue(2), because here waitid(2) with WNOWAIT returns for stopped children
+// too.
 func awaitExit(pid int) error {
 	kq, err := unix.Kqueue()
 	if err != nil {
@@ -40,12 +41,13 @@ func awaitExit(pid int) error {
 	}
 }
 
-// onlyZombies reports whether nothing of a group runs any more although it
-// still exists. Here the first process reaps orphans, so that does not stay so.
+// onlyZombies reports whether a group consists only of processes that have
+// ended. Here it returns false: the first process reaps orphans, so such a
+// group does not last.
 func onlyZombies(int) bool { return false }
 
-// leftGroup returns nothing: this system has no list of processes that could be
-// read without another program. What leaves its group lives on.
+// leftGroup returns nothing: on this system, listing processes requires
+// another program. Processes that leave the group are not ended.
 func leftGroup(int) []guard.UpstreamRef { return nil }
 
 func killLeft(guard.UpstreamRef) {}

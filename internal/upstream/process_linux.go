@@ -30,9 +30,9 @@ func awaitExit(pid int) error {
 	}
 }
 
-// onlyZombies reports whether nothing of a group runs any more: all that is
-// left of it has ended and was not reaped, which can stay so for ever where the
-// first process of a container reaps nobody.
+// onlyZombies reports whether all processes of a group have ended without
+// being reaped. This can last for ever if the first process of a container
+// does not reap.
 func onlyZombies(group int) bool {
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {
@@ -46,7 +46,8 @@ func onlyZombies(group int) bool {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			continue
 		}
-		// "pid (name) state ppid pgrp …"; the name may hold anything.
+		// The format is "pid (name) state ppid pgrp …"; the name may hold any
+		// bytes.
 		f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
 		if err != nil || len(f) < 3 {
 			return false // fail closed
@@ -58,10 +59,11 @@ func onlyZombies(group int) bool {
 	return true
 }
 
-// procStat is what /proc says of a process.
+// procStat is part of what /proc reports about a process.
 type procStat struct{ parent, group int }
 
-// leftGroup returns what descends from the leader of a group and is not in it.
+// leftGroup returns the descendants of a group's leader that are not in the
+// group.
 func leftGroup(group int) []guard.UpstreamRef {
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {
@@ -98,15 +100,15 @@ func leftGroup(group int) []guard.UpstreamRef {
 	return out
 }
 
-// killLeft kills one process, and no other that has its number by now.
+// killLeft kills one process, but not another one that has its number by now.
 func killLeft(r guard.UpstreamRef) {
 	fd, err := unix.PidfdOpen(r.PID, 0)
 	if err != nil {
-		return // it has ended, or cannot be told apart from another
+		return // it has ended, or cannot be told from another process
 	}
 	defer unix.Close(fd)
 	if start, err := ipc.StartTime(r.PID); err != nil || r.StartTime == 0 || start != r.StartTime {
 		return
 	}
-	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // where it has just ended, there is nothing to kill
+	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // if it has just ended, there is nothing to kill
 }

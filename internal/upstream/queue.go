@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxQueued is how many bytes may wait for an upstream to read them, besides
-// one frame that is larger.
+// maxQueued is how many bytes may wait for an upstream to read them. One
+// larger frame may wait too.
 const maxQueued = 16 << 20
 
-// queue writes frames to a pipe. A frame that the pipe takes at once is
-// written by the caller; what it does not take waits here, and a goroutine
-// carries it on, so that a caller which also has to read does not stall. An
-// upstream that takes nothing for the timeout is reported as stuck.
+// queue writes frames to a pipe. The caller writes what the pipe takes at
+// once; the rest waits here for a goroutine, so that a caller that must also
+// read does not block. An upstream that reads nothing for the timeout is
+// reported as stuck.
 type queue struct {
 	f       *os.File
 	timeout time.Duration
@@ -141,8 +141,8 @@ func (q *queue) release() {
 	q.space = make(chan struct{})
 }
 
-// flush carries the pending bytes to the pipe until the queue ends, then
-// closes the pipe.
+// flush writes the pending bytes to the pipe until the queue ends, then closes
+// the pipe.
 func (q *queue) flush() {
 	defer close(q.flushed)
 	defer q.f.Close()
@@ -163,8 +163,8 @@ func (q *queue) flush() {
 	}
 }
 
-// next returns the bytes to write next, under a fresh deadline, or that the
-// queue has ended.
+// next returns the bytes to write next and sets a new deadline, or reports
+// that the queue has ended.
 func (q *queue) next() (chunk []byte, end bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -175,7 +175,7 @@ func (q *queue) next() (chunk []byte, end bool) {
 	return q.pending[:min(len(q.pending), 64<<10)], false
 }
 
-// wrote takes note of what flush wrote and reports whether it goes on.
+// wrote records what flush wrote and reports whether flush goes on.
 func (q *queue) wrote(n int, err error) bool {
 	q.mu.Lock()
 	q.pending = q.pending[min(n, len(q.pending)):]
@@ -192,7 +192,7 @@ func (q *queue) wrote(n int, err error) bool {
 	if late {
 		err = fmt.Errorf("it did not read its input for %v", q.timeout)
 	}
-	told := q.err != nil // it is being ended anyway
+	told := q.err != nil // it is already being ended
 	q.fail(err)
 	q.mu.Unlock()
 	if !told {
@@ -201,8 +201,8 @@ func (q *queue) wrote(n int, err error) bool {
 	return false
 }
 
-// close lets what is pending reach the pipe, which is then closed; writes fail
-// from now on.
+// close lets the pending bytes reach the pipe and then closes it. Later writes
+// fail.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -212,10 +212,10 @@ func (q *queue) close() {
 	q.wake()
 }
 
-// abort drops what is pending and closes the pipe.
+// abort drops the pending bytes and closes the pipe.
 func (q *queue) abort() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.fail(errClosed)
-	q.f.SetWriteDeadline(time.Unix(1, 0)) // a write in flush returns
+	q.f.SetWriteDeadline(time.Unix(1, 0)) // makes a write in flush return
 }

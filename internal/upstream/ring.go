@@ -37,8 +37,8 @@ func (r *ring) lines() []string {
 	return append(append(make([]string, 0, len(r.buf)), r.buf[r.next:]...), r.buf[:r.next]...)
 }
 
-// readLines passes each line on, cut to ringWidth bytes, without its end of
-// line, until the stream ends.
+// readLines passes on each line, without its line end and cut to ringWidth
+// bytes, until the stream ends.
 func readLines(src io.Reader, line func([]byte)) {
 	r := bufio.NewReaderSize(src, ringWidth)
 	for {

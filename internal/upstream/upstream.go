@@ -1,13 +1,12 @@
-// Package upstream lives the life of one upstream MCP server: it starts the
-// command with exactly the environment it is given, in a session and process
-// group of its own and without a terminal, moves frames in and out within
-// bounded time, keeps the last lines of its standard error, and leaves no
-// process of the group behind, whatever ends first: the session, the upstream,
-// or the daemon.
+// Package upstream runs one upstream MCP server. It starts the command with
+// exactly the environment it is given, in a session and process group of its
+// own and without a terminal, moves frames in and out within bounded time,
+// keeps the last lines of its standard error, and leaves no process of the
+// group behind, whatever ends first: the session, the upstream, or the daemon.
 //
-// It will not restart an upstream, resolve secrets or choose an environment,
-// look into a frame further than its first byte, or redact: Spec.Redact does,
-// before anything of the upstream's standard error is kept.
+// It does not restart an upstream, resolve secrets or choose an environment,
+// look into a frame further than its first byte, or redact: Spec.Redact does
+// that, before anything of the upstream's standard error is kept.
 //
 // A process that leaves the group (setsid) on purpose outlives it, as long as
 // it does not use its standard input; see watchdog.go for the rest.
@@ -28,26 +27,27 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// Conn is an upstream, whether a process or in this one. Next is for one
-// goroutine; the other methods are safe for concurrent use.
+// Conn is an upstream, in another process or in this one. Next must be called
+// from one goroutine; the other methods are safe for concurrent use.
 type Conn interface {
-	// Next returns the next frame from the upstream, the caller's to keep. A
-	// *jsonrpc.FrameError or a *GarbageError is about one frame, and Next goes
-	// on; every other error is the end.
+	// Next returns the next frame from the upstream; the caller may keep it. A
+	// *jsonrpc.FrameError or a *GarbageError is about one frame, and Next can
+	// be called again; every other error is the end.
 	Next() ([]byte, error)
-	// Expect says what the request with this id may change, before it is written.
-	// The built-in server refuses a change of which nothing was said, and one whose
-	// target is not as it was before any more; the client's own tools are told by it
-	// to wait for a report. A server in a process of its own cannot be held to it:
-	// its targets are looked at before the call and read back afterwards.
+	// Expect says what the request with this ID may change; it is called
+	// before the request is written. The built-in server refuses a change that
+	// was not expected, or whose target is no longer as it was before. The
+	// client's own tools learn from it that they must wait for a report. A
+	// server in another process cannot be held to it: its targets are checked
+	// before the call and read back afterwards.
 	Expect(id jsonrpc.ID, approved guard.Preview)
-	// Write sends one frame, without its newline, within bounded time.
+	// Write sends one frame, given without its newline, within bounded time.
 	Write(frame []byte) error
-	// Unreported reports whether the answer to a request says only that nobody
-	// knows how the call ended.
+	// Unreported reports whether the answer to a request says only that the
+	// outcome of the call is not known.
 	Unreported(id jsonrpc.ID) bool
 	Ref() guard.UpstreamRef
-	// Done is closed when the upstream has ended.
+	// Done returns a channel that is closed when the upstream has ended.
 	Done() <-chan struct{}
 	// Stop ends the upstream and returns when it has ended.
 	Stop(ctx context.Context) error
@@ -63,23 +63,23 @@ const (
 // Spec says what to start.
 type Spec struct {
 	Name    string // of the server, for messages
-	Command string // a path, or a name that is looked up in Env's PATH
+	Command string // a path, or a name to look up in the PATH of Env
 	Args    []string
 	Env     []string // "NAME=value", complete: nothing is added
 	Dir     string   // absolute
-	// StartTimeout bounds the time from the first Write to the first frame.
+	// StartTimeout limits the time from the first Write to the first frame.
 	StartTimeout time.Duration
 	// StopGrace is how long each step of Stop waits before the next.
 	StopGrace time.Duration
 	// WriteTimeout is how long the upstream may leave its input unread.
 	WriteTimeout time.Duration
 	MaxFrame     int // bytes; jsonrpc.DefaultMaxFrame if zero
-	// Redact is applied to each line of standard error before it is kept or passed
-	// on. It returns the line to keep. Required: what a server prints may hold the
-	// secrets that it was given.
+	// Redact is applied to each line of standard error before it is kept or
+	// passed on, and returns the line to keep. Required: a server may print
+	// the secrets that it was given.
 	Redact func(line []byte) []byte
-	// OnStderr, if set, gets each line of standard error, from one goroutine.
-	// It keeps the line only until it returns.
+	// OnStderr, if set, is called with each line of standard error, from one
+	// goroutine. It must not keep the line after it returns.
 	OnStderr func(line []byte)
 }
 
@@ -102,15 +102,15 @@ type Process struct {
 
 	mu       sync.Mutex
 	reaped   bool                // the pid may mean another process
-	left     []guard.UpstreamRef // what it started and has left its group
+	left     []guard.UpstreamRef // processes that it started and that have left its group
 	stopping bool
-	cause    error // why it was ended here, if it was
+	cause    error // why the guard ended it, if it did
 	state    *os.ProcessState
 }
 
-// Start starts the upstream and returns when its program runs. That program
-// may still end at once: Next then says how and what it printed last. ctx
-// bounds the start alone.
+// Start starts the upstream and returns when its program runs. The program may
+// still end at once; Next then reports how, with its last lines. ctx limits
+// only the start.
 func Start(ctx context.Context, spec Spec) (*Process, error) {
 	if spec.Redact == nil {
 		return nil, fmt.Errorf("starting server %q: nothing takes secrets out of what it prints", spec.Name) // fail closed
@@ -136,8 +136,8 @@ func (s Spec) withDefaults() Spec {
 	return s
 }
 
-// Path finds the program of the command as the upstream's own environment
-// says, not as this process's does.
+// Path finds the program of the command with the PATH of the upstream's
+// environment, not of this process.
 func (s Spec) Path() (string, error) {
 	if s.Command == "" {
 		return "", errors.New("no command is configured")
@@ -167,7 +167,7 @@ func (s Spec) Path() (string, error) {
 		return "", fmt.Errorf("command %q has no folder and the server's environment has no PATH: name PATH in its env, or give the command's full path", s.Command)
 	}
 	for _, dir := range filepath.SplitList(path) {
-		// A relative folder would mean whatever folder the client is in.
+		// A relative folder would depend on the client's folder.
 		if !filepath.IsAbs(dir) {
 			continue
 		}
@@ -189,26 +189,27 @@ func executable(path string) error {
 	return nil
 }
 
-// Expect implements Conn; a process cannot be held to what was approved.
+// Expect implements Conn. It does nothing: a process cannot be held to what
+// was approved.
 func (p *Process) Expect(jsonrpc.ID, guard.Preview) {}
 
-// Unreported implements Conn: what a process answers is its own word.
+// Unreported implements Conn. It is always false: the process itself answers.
 func (p *Process) Unreported(jsonrpc.ID) bool { return false }
 
 // Ref identifies the process across restarts of the daemon.
 func (p *Process) Ref() guard.UpstreamRef { return p.ref }
 
-// Done is closed when the process has ended, its group is gone, and all of its
-// standard error has been kept.
+// Done returns a channel that is closed when the process has ended, its group
+// is gone, and all of its standard error has been kept.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Stderr returns the last lines of standard error, oldest first.
 func (p *Process) Stderr() []string { return p.stderr.lines() }
 
 // Write sends one frame and its newline. It returns when the system has taken
-// it or it waits in a bounded queue; a frame is never cut by another. When the
-// upstream leaves its input unread for the write timeout it is ended, and this
-// and later writes fail.
+// the frame or it waits in a bounded queue; frames are never interleaved. If
+// the upstream leaves its input unread for the write timeout it is ended, and
+// this and later writes fail.
 func (p *Process) Write(frame []byte) error {
 	p.arm.Do(p.armStart)
 	if err := p.in.write(frame); err != nil {
@@ -220,8 +221,8 @@ func (p *Process) Write(frame []byte) error {
 	return nil
 }
 
-// armStart begins the start's deadline with the first frame to the upstream:
-// before that a server has nothing to answer.
+// armStart starts the start timeout with the first frame to the upstream: a
+// server has nothing to answer before.
 func (p *Process) armStart() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -258,10 +259,11 @@ func (p *Process) end(cause error) {
 	p.signal(sigKill)
 }
 
-// Stop closes the upstream's input, and after each StopGrace that it takes too
-// long sends SIGTERM and then SIGKILL to its group; when ctx ends it goes to
-// SIGKILL at once. It returns when the process has ended; the error is that it
-// cannot be ended. It may be called at any time and more than once.
+// Stop closes the upstream's input. If the upstream does not end, Stop sends
+// SIGTERM after one StopGrace and SIGKILL after another to its group; when ctx
+// ends it sends SIGKILL at once. It returns when the process has ended, or an
+// error if it cannot be ended. It may be called at any time and more than
+// once.
 func (p *Process) Stop(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopping = true
@@ -283,8 +285,8 @@ func (p *Process) Stop(ctx context.Context) error {
 	return fmt.Errorf("server %q (process %d) does not end, not even by SIGKILL", p.spec.Name, p.pid)
 }
 
-// killWait bounds the wait after SIGKILL: a process in an uninterruptible call
-// ends only with that call.
+// killWait limits the wait after SIGKILL: a process in an uninterruptible
+// system call ends only with that call.
 const killWait = 10 * time.Second
 
 func (p *Process) wait(ctx context.Context, d time.Duration) bool {

@@ -27,7 +27,7 @@ var _ Conn = (*Process)(nil)
 func getsid() (int, error) { return unix.Getsid(0) }
 
 // TestPromise8_EnvironmentIsExactlyTheGivenOne: nothing of the daemon's own
-// environment reaches an upstream, also when there is none at all.
+// environment reaches an upstream, even if the given one is empty.
 func TestPromise8_EnvironmentIsExactlyTheGivenOne(t *testing.T) {
 	t.Setenv("ANTHROPIC_API_KEY", "sk-secret")
 	for _, env := range [][]string{nil, {}, {"B=2", "A=1", "EMPTY="}} {
@@ -87,7 +87,7 @@ func TestFramesGoBothWays(t *testing.T) {
 }
 
 // TestConcurrentWritesStayWhole: frames of many writers, small and larger than
-// the pipe, arrive whole and each exactly once.
+// the pipe, arrive whole and exactly once.
 func TestConcurrentWritesStayWhole(t *testing.T) {
 	p := startTest(t, spec("echo"))
 	const writers, each = 8, 40
@@ -217,11 +217,11 @@ func TestGarbageIsReportedAndTheSessionGoesOn(t *testing.T) {
 	if !errors.As(err, &g) || string(g.Line) != "Server listening…" || strings.Contains(err.Error(), "…") {
 		t.Fatalf("got %v", err)
 	}
-	// A batch is a matter for admission.
+	// Admission decides on a batch.
 	if frame, err := p.Next(); err != nil || string(frame) != " [1]" {
 		t.Fatalf("got %q, %v", frame, err)
 	}
-	// A byte order mark is no part of the message behind it.
+	// A byte order mark is not part of the message after it.
 	if frame, err := p.Next(); err != nil || string(frame) != "{}" {
 		t.Fatalf("got %q, %v", frame, err)
 	}
@@ -309,8 +309,8 @@ func TestStderrKeepsTheLastLinesCut(t *testing.T) {
 	}
 }
 
-// TestUpstreamThatDoesNotReadBlocksNoWriter: writes return at once while there is
-// room, later ones within the timeout, and the upstream is ended.
+// TestUpstreamThatDoesNotReadBlocksNoWriter: writes return at once while there
+// is room and later ones within the timeout, and the upstream is ended.
 func TestUpstreamThatDoesNotReadBlocksNoWriter(t *testing.T) {
 	s := spec("deaf")
 	s.WriteTimeout = 300 * time.Millisecond
@@ -359,7 +359,7 @@ func TestClosedOutputEndsIt(t *testing.T) {
 }
 
 // TestStderrAtExitIsKept: what an upstream wrote before it ended is read,
-// however late the reader comes.
+// however late the reader is.
 func TestStderrAtExitIsKept(t *testing.T) {
 	p := startTest(t, spec("lastword"))
 	if err := p.Write([]byte("{}")); err != nil {

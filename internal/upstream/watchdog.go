@@ -6,16 +6,16 @@ import (
 	"syscall"
 )
 
-// watchdog ends an upstream's group when the daemon dies without being able to
-// (SIGKILL, a crash). Linux kills the child itself then (PR_SET_PDEATHSIG),
-// but not what the child has started: launchers such as npx run the server as
-// a grandchild. Most servers end when their standard input does; the watchdog
-// is for those that do not, or hang.
+// watchdog ends an upstream's group if the daemon dies without doing so
+// (SIGKILL, a crash). Linux then kills the child itself (PR_SET_PDEATHSIG),
+// but not the child's own children: launchers such as npx run the server as a
+// grandchild. Most servers end with their standard input; the watchdog is for
+// those that do not, or hang.
 //
-// It is a shell that reads a pipe on which nothing ever comes. Its end is the
-// daemon's end, and then the group is killed. It is in a session of its own
-// with an empty environment. What remains is a process that leaves the group
-// on purpose; and the watchdog itself can be killed by the same user.
+// It is a shell that reads a pipe to which nothing is written. The pipe ends
+// with the daemon, and then the shell kills the group. It runs in a session of
+// its own with an empty environment. It does not reach a process that leaves
+// the group on purpose, and the same user can kill the watchdog itself.
 type watchdog struct {
 	proc *os.Process
 	pipe *os.File
@@ -26,7 +26,8 @@ const (
 	watchScript = `read -r _; kill -s KILL -- "-$1"`
 )
 
-// watch starts a watchdog for a group; nil where there is no shell for it.
+// watch starts a watchdog for a group. It returns nil if there is no shell for
+// it.
 func watch(group int) *watchdog {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -52,13 +53,13 @@ func watch(group int) *watchdog {
 	return &watchdog{proc: proc, pipe: w}
 }
 
-// release ends the watchdog before the group's number may be given out again:
-// it is killed before its pipe is closed, and has ended on return.
+// release ends the watchdog before the group's number may be reused: it is
+// killed before its pipe is closed, and has ended on return.
 func (d *watchdog) release() {
 	if d == nil {
 		return
 	}
-	// Both fail only where it has ended already.
+	// Both fail only if it has already ended.
 	_ = d.proc.Kill()
 	_, _ = d.proc.Wait()
 	d.pipe.Close()
