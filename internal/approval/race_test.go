@@ -59,8 +59,9 @@ func TestClaimSurvivesALaterJoin(t *testing.T) {
 	})
 }
 
-// TestAbandonCancelsOnlyItsOwnPendingApproval: a call whose session has ended leaves nothing waiting. It does
-// not end an approval that is approved or that another call uses.
+// TestAbandonCancelsOnlyItsOwnPendingApproval: a call whose session has ended
+// leaves nothing waiting. It does not end an approval that is approved or that
+// another call uses.
 func TestAbandonCancelsOnlyItsOwnPendingApproval(t *testing.T) {
 	inBubble(t, func(x *fixture) {
 		ctx := context.Background()

@@ -9,8 +9,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// TestCommandsAreListedAndEnded lists the commands in a sandbox and ends one
-// of them.
+// TestCommandsAreListedAndEnded lists the commands in a sandbox and ends one of
+// them.
 func TestCommandsAreListedAndEnded(t *testing.T) {
 	r := newRig(t, func(_ *rig, a *API) {
 		a.mayDecide = func(*ipc.Peer, []ipc.ClientRef, bool) error { return nil }

@@ -161,7 +161,7 @@ func TestEventsCarryHeartbeatsAndEveryKind(t *testing.T) {
 	}
 }
 
-func TestTooManyStreams(t *testing.T) {
+func TestStreamsAreLimited(t *testing.T) {
 	r := newRig(t, nil)
 	for range maxStreams {
 		r.stream("").next()

@@ -293,8 +293,9 @@ func TestSessionsAndServers(t *testing.T) {
 	}
 }
 
-// TestProblems maps every error that callers branch on, and hides all others.
-func TestProblems(t *testing.T) {
+// TestErrorsAreMappedToProblems maps every error that callers branch on, and
+// hides all others.
+func TestErrorsAreMappedToProblems(t *testing.T) {
 	a := New(Config{Watch: func() Watcher { return nil }})
 	for _, c := range []struct {
 		err    error

@@ -28,9 +28,9 @@ func (d *rivalDesk) set(now map[guard.ApprovalID]guard.ApprovalID) {
 	d.now = now
 }
 
-// TestRivalsAreTold: a waiting approval is reported again when another one for
-// its file comes, and when that one has ended.
-func TestRivalsAreTold(t *testing.T) {
+// TestRivalsAreReported: a waiting approval is reported again when another one
+// for its file comes, and when that one has ended.
+func TestRivalsAreReported(t *testing.T) {
 	d := &rivalDesk{}
 	r := newRig(t, func(r *rig, a *API) {
 		d.Approvals = r.desk

@@ -11,9 +11,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestSettle: a human may settle an unknown outcome, once, and no other
-// outcome.
-func TestSettle(t *testing.T) {
+// TestOnlyUnknownOutcomesCanBeSettledOnce: a human may settle an unknown
+// outcome, once, and no other outcome.
+func TestOnlyUnknownOutcomesCanBeSettledOnce(t *testing.T) {
 	r := newRig(t, nil)
 	ctx := context.Background()
 	s := r.session()

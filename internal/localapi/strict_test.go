@@ -10,9 +10,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestBodiesAreReadAsOneReaderOnlyWould: each route that decides something
-// refuses bodies that encoding/json would accept as a permission.
-func TestBodiesAreReadAsOneReaderOnlyWould(t *testing.T) {
+// TestAmbiguousBodiesAreRefused: each route that decides something refuses
+// bodies that encoding/json would accept as a permission.
+func TestAmbiguousBodiesAreRefused(t *testing.T) {
 	r := newRig(t, nil)
 	a := r.pending(r.session(), "one")
 	approval := "/v1/approvals/" + string(a.ID)

@@ -9,9 +9,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestUndo: the answer is the approval that waits; a change that cannot be
-// undone is refused with a reason.
-func TestUndo(t *testing.T) {
+// TestUndoReturnsAPendingApproval: the answer is the approval that waits; a
+// change that cannot be undone is refused with a reason.
+func TestUndoReturnsAPendingApproval(t *testing.T) {
 	r := newRig(t, nil)
 	s := r.session()
 	old, fresh := r.pending(s, "old"), r.pending(s, "fresh", func(a *guard.Approval) { a.Undoes = "appr_x" })

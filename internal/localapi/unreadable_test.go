@@ -17,10 +17,10 @@ func (u unreadable) Approval(guard.ApprovalID) (guard.Approval, error) {
 	return guard.Approval{}, fmt.Errorf("reading an approval: %w", store.ErrIndeterminate)
 }
 
-// TestDenyingWithoutTheDatabase: waiting approvals are known in memory, so
+// TestDenyingWorksWithoutTheDatabase: waiting approvals are known in memory, so
 // they can be denied. Their contents are not, and no one is shown an empty
 // change.
-func TestDenyingWithoutTheDatabase(t *testing.T) {
+func TestDenyingWorksWithoutTheDatabase(t *testing.T) {
 	r := newRig(t, func(_ *rig, a *API) { a.cfg.Store = unreadable{a.cfg.Store} })
 	a := r.pending(r.session(), "new")
 	for _, ref := range []string{string(a.ID), string(a.ID)[20:]} {

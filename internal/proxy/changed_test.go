@@ -14,8 +14,8 @@ const (
 	listen     = `{"jsonrpc":"2.0","id":"listen:0","method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`
 )
 
-// TestPolicyChangeRefreshesTheToolList runs in both eras: the client is told
-// of a new policy only if its list of tools would differ.
+// TestPolicyChangeRefreshesTheToolList runs in both eras: the client is told of
+// a new policy only if its list of tools would differ.
 func TestPolicyChangeRefreshesTheToolList(t *testing.T) {
 	without := strings.Replace(testConfig, "      look: {tier: T0_READ}\n", "", 1)
 	for name, c := range map[string]struct {

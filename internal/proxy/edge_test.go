@@ -14,9 +14,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
-// TestCallWaitingForALock: an approved call that waits for a lock can still be
-// cancelled, superseded, or lapse.
-func TestCallWaitingForALock(t *testing.T) {
+// TestCallWaitingForALockCanStillEnd: an approved call that waits for a lock
+// can still be cancelled, superseded, or lapse.
+func TestCallWaitingForALockCanStillEnd(t *testing.T) {
 	for name, c := range map[string]struct {
 		do   func(p *peer, id int)
 		want guard.Status
@@ -61,9 +61,9 @@ func TestCallWaitingForALock(t *testing.T) {
 	}
 }
 
-// TestCancelJustBeforeExecution cancels a call that has its lock but no intent
-// yet.
-func TestCancelJustBeforeExecution(t *testing.T) {
+// TestCancelJustBeforeExecutionStopsTheCall cancels a call that has its lock
+// but no intent yet.
+func TestCancelJustBeforeExecutionStopsTheCall(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
@@ -96,7 +96,7 @@ func TestCancelJustBeforeExecution(t *testing.T) {
 	})
 }
 
-func TestUnansweredReads(t *testing.T) {
+func TestUnansweredReadsAreCancelledUpstream(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		got := p.silent("look", false)
@@ -269,7 +269,7 @@ func TestPanicEndsOnlyItsCall(t *testing.T) {
 	})
 }
 
-func TestReadsThatNeedApproval(t *testing.T) {
+func TestApprovedReadsRun(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(strings.Replace(testConfig, "look: {tier: T0_READ}", "look: {tier: T0_READ, approval: {required: true}}", 1))
 		p := r.session("patient")
@@ -345,8 +345,8 @@ func TestIdenticalCallsAreMentioned(t *testing.T) {
 	})
 }
 
-// TestIdenticalCallsAreMentionedAfterARestart: calls of another run of the
-// same tenant, made under an earlier daemon, are mentioned too.
+// TestIdenticalCallsAreMentionedAfterARestart: calls of another run of the same
+// tenant, made under an earlier daemon, are mentioned too.
 func TestIdenticalCallsAreMentionedAfterARestart(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")

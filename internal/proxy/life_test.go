@@ -104,7 +104,7 @@ func TestProgressWhileWaiting(t *testing.T) {
 	})
 }
 
-func TestCancelOfAHeldCall(t *testing.T) {
+func TestCancelEndsAHeldCall(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -123,7 +123,7 @@ func TestCancelOfAHeldCall(t *testing.T) {
 	})
 }
 
-func TestCancelOfAnExecution(t *testing.T) {
+func TestCancelOfAnExecutionIsForwarded(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
@@ -142,7 +142,7 @@ func TestCancelOfAnExecution(t *testing.T) {
 	})
 }
 
-func TestClientDisconnects(t *testing.T) {
+func TestDisconnectCancelsHeldCalls(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
@@ -203,9 +203,9 @@ func TestServerErrorIsPassedOn(t *testing.T) {
 	})
 }
 
-// TestAnswerTimeout: a write without an answer has an unknown outcome, its
-// target stays locked, and a late answer settles it.
-func TestAnswerTimeout(t *testing.T) {
+// TestTimedOutWriteKeepsItsTargetLocked: a write without an answer has an
+// unknown outcome, its target stays locked, and a late answer settles it.
+func TestTimedOutWriteKeepsItsTargetLocked(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		do   bool
@@ -236,7 +236,7 @@ func TestAnswerTimeout(t *testing.T) {
 	}
 }
 
-func TestServerDiesWhileExecuting(t *testing.T) {
+func TestServerDeathWhileExecutingIsReadBack(t *testing.T) {
 	for _, do := range []bool{true, false} {
 		t.Run(fmt.Sprint("done ", do), func(t *testing.T) {
 			inBubble(t, func(r *rig) {
@@ -447,7 +447,7 @@ func TestDivergedWriteRaisesAnAlert(t *testing.T) {
 	})
 }
 
-func TestLimits(t *testing.T) {
+func TestOutputAndCallLimits(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -468,7 +468,7 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-func TestTheSecondSessionWaitsForTheLock(t *testing.T) {
+func TestSecondSessionWaitsForTheLock(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p, q := r.session("patient"), r.session("patient")

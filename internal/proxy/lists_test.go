@@ -53,8 +53,8 @@ func TestListThatAlwaysChangesIsNotUsed(t *testing.T) {
 	})
 }
 
-// TestServerThatAlwaysReportsAChangedListIsUsed: the list is used because it
-// is the same each time.
+// TestServerThatAlwaysReportsAChangedListIsUsed: the list is used because it is
+// the same each time.
 func TestServerThatAlwaysReportsAChangedListIsUsed(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")

@@ -14,7 +14,7 @@ func file(path string) guard.Target {
 	return guard.Target{Kind: "file", Key: path, Path: path, Write: true}
 }
 
-func TestLocksConflicts(t *testing.T) {
+func TestPathsAboveAndBelowConflict(t *testing.T) {
 	for _, c := range []struct {
 		a, b guard.Target
 		want bool
@@ -87,7 +87,7 @@ func TestLocksAreGrantedInOrder(t *testing.T) {
 	})
 }
 
-func TestLocksUnknownOutcome(t *testing.T) {
+func TestUnknownOutcomeFailsWaitingLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Locks
 		ctx := context.Background()

@@ -10,8 +10,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestRetryCountsOnce: a retry that the guard asked for joins its approval
-// even if the limit of calls is reached; any other call is refused.
+// TestRetryCountsOnce: a retry that the guard asked for joins its approval even
+// if the limit of calls is reached; any other call is refused.
 func TestRetryCountsOnce(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(strings.Replace(testConfig, "write: {tier: T1_REVERSIBLE_WRITE,", "write: {tier: T1_REVERSIBLE_WRITE, limits: {calls_per_run: 1},", 1))
@@ -33,8 +33,8 @@ func TestRetryCountsOnce(t *testing.T) {
 }
 
 // TestReadsHaveARateByDefault: if the policy sets no rate, a T0 tool can be
-// called 1,000 times at once and is then refused until a thousandth of a
-// minute has passed.
+// called 1,000 times at once and is then refused until a thousandth of a minute
+// has passed.
 func TestReadsHaveARateByDefault(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "x")
@@ -65,9 +65,9 @@ func TestRetryOfAnotherChangeCounts(t *testing.T) {
 	})
 }
 
-// TestRateThatChanges: after the rate has changed, a wider one adds to what is
-// left, and a tighter one limits it.
-func TestRateThatChanges(t *testing.T) {
+// TestChangedRateKeepsWhatWasUsed: after the rate has changed, a wider one adds
+// to what is left, and a tighter one limits it.
+func TestChangedRateKeepsWhatWasUsed(t *testing.T) {
 	key, start := toolKey{"t", "s", "x"}, time.Unix(1000, 0)
 	enter := func(m *Meter, n int, per time.Duration, at time.Duration) bool {
 		defer m.leave(key)

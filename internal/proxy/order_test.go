@@ -163,9 +163,9 @@ func TestSlotIsReleasedForGood(t *testing.T) {
 	}
 }
 
-// TestLateAnswerAsTheServerEnds: the last answer of a server counts, even if
-// the server has ended before it is read.
-func TestLateAnswerAsTheServerEnds(t *testing.T) {
+// TestLastAnswerOfAnEndingServerCounts: the last answer of a server counts,
+// even if the server has ended before it is read.
+func TestLastAnswerOfAnEndingServerCounts(t *testing.T) {
 	for range 20 {
 		inBubble(t, func(r *rig) {
 			p := r.session("patient")
@@ -183,9 +183,9 @@ func TestLateAnswerAsTheServerEnds(t *testing.T) {
 	}
 }
 
-// TestCallArrivingAsItsSessionEnds: a call that asks for approval after the
-// session has cancelled its pending calls is cancelled too.
-func TestCallArrivingAsItsSessionEnds(t *testing.T) {
+// TestCallArrivingAsItsSessionEndsIsCancelled: a call that asks for approval
+// after the session has cancelled its pending calls is cancelled too.
+func TestCallArrivingAsItsSessionEndsIsCancelled(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		submit := make(chan struct{})
 		r.elsewhere = func(c *Config) { c.Store = lateStore{c.Store, submit} }
@@ -217,9 +217,10 @@ func (s lateStore) OpenCall(ctx context.Context, c store.Call, events ...audit.E
 	return s.Store.OpenCall(ctx, c, events...)
 }
 
-// TestPanicAfterBegin: a call that panics after its execution began keeps its
-// target locked, and later calls on the target are refused with that reason.
-func TestPanicAfterBegin(t *testing.T) {
+// TestPanicAfterBeginKeepsTheTargetLocked: a call that panics after its
+// execution began keeps its target locked, and later calls on the target are
+// refused with that reason.
+func TestPanicAfterBeginKeepsTheTargetLocked(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.redactor = panicking{}
 		p := r.session("patient")

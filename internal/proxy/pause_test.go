@@ -134,8 +134,8 @@ func TestPauseNowFinishesWrites(t *testing.T) {
 	})
 }
 
-// TestPauseNowEndsOtherExecutions: a change of anything but files is
-// cancelled; its outcome is unknown if the server ends without an answer.
+// TestPauseNowEndsOtherExecutions: a change of anything but files is cancelled;
+// its outcome is unknown if the server ends without an answer.
 func TestPauseNowEndsOtherExecutions(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		now := r.pausable()

@@ -53,8 +53,8 @@ func (r *rig) alerts() string {
 	return strings.Join(out, ", ")
 }
 
-// TestPostRunsAndIsShown: the call runs and is shown with its diff, its
-// receipt and one alert; the log says that no one was asked.
+// TestPostRunsAndIsShown: the call runs and is shown with its diff, its receipt
+// and one alert; the log says that no one was asked.
 func TestPostRunsAndIsShown(t *testing.T) {
 	inPost(t, func(r *rig, p *peer) {
 		p.wantDid(p.write("write", "a.txt", "new\n"), "write")
@@ -98,9 +98,9 @@ func TestPostKeepsLimits(t *testing.T) {
 	})
 }
 
-// TestPostAsks: a call with a hazard, or outside of what may run unasked,
-// waits for approval first.
-func TestPostAsks(t *testing.T) {
+// TestPostWithAHazardAsksFirst: a call with a hazard, or outside of what may
+// run unasked, waits for approval first.
+func TestPostWithAHazardAsksFirst(t *testing.T) {
 	inPost(t, func(r *rig, p *peer) {
 		if err := os.WriteFile(r.file("run.sh"), []byte("#!/bin/sh\n"), 0o700); err != nil {
 			t.Fatal(err)
@@ -130,9 +130,9 @@ func TestPostAsks(t *testing.T) {
 	})
 }
 
-// TestPostThatDiverges: a call that did something else than shown raises a
-// louder alert.
-func TestPostThatDiverges(t *testing.T) {
+// TestDivergedPostRaisesALouderAlert: a call that did something else than shown
+// raises a louder alert.
+func TestDivergedPostRaisesALouderAlert(t *testing.T) {
 	inPost(t, func(r *rig, p *peer) {
 		p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {
 			if m.Method != "tools/call" {
@@ -156,9 +156,9 @@ func TestPostThatDiverges(t *testing.T) {
 	})
 }
 
-// TestPostWithoutAnAnswer: the target stays locked until the outcome is known,
-// and the human is alerted either way.
-func TestPostWithoutAnAnswer(t *testing.T) {
+// TestUnansweredPostKeepsItsTargetLocked: the target stays locked until the
+// outcome is known, and the human is alerted either way.
+func TestUnansweredPostKeepsItsTargetLocked(t *testing.T) {
 	for _, done := range []bool{true, false} {
 		inPost(t, func(r *rig, p *peer) {
 			p.server.set(func(f *fakeServer, m jsonrpc.Message) bool {

@@ -62,9 +62,9 @@ func TestPromise4_AReadIsOnRecordBeforeItsAnswer(t *testing.T) {
 	})
 }
 
-// TestPromise4_AFailingDiskStopsWrites makes the store fail at each commit of
-// a write in turn. The server never sees a write without a durable intent, and
-// a write whose receipt cannot be stored leaves its target locked.
+// TestPromise4_AFailingDiskStopsWrites makes the store fail at each commit of a
+// write in turn. The server never sees a write without a durable intent, and a
+// write whose receipt cannot be stored leaves its target locked.
 func TestPromise4_AFailingDiskStopsWrites(t *testing.T) {
 	for _, c := range []struct {
 		name    string

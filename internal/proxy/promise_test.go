@@ -376,7 +376,7 @@ func TestPromise2_AToolThatChangedWhileItWaitedDoesNotRun(t *testing.T) {
 	})
 }
 
-func TestMissingTools(t *testing.T) {
+func TestMissingToolsAreReported(t *testing.T) {
 	for _, c := range []struct {
 		missing
 		want string

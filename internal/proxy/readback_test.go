@@ -188,9 +188,9 @@ func TestRecordIsShownWrittenAndVerified(t *testing.T) {
 	})
 }
 
-// TestRecordLies: a server that reports success but did something else is
-// found out, and its change is shown as it is.
-func TestRecordLies(t *testing.T) {
+// TestReadBackFindsAServerThatLies: a server that reports success but did
+// something else is found out, and its change is shown as it is.
+func TestReadBackFindsAServerThatLies(t *testing.T) {
 	for name, c := range map[string]struct {
 		write      func(*cabinet, string, map[string]any)
 		difference string // a part
@@ -226,9 +226,9 @@ func TestRecordLies(t *testing.T) {
 	}
 }
 
-// TestRecordChangedMeanwhile: the change is no longer what was approved, so
+// TestChangedRecordAsksAgain: the change is no longer what was approved, so
 // approval is asked for again.
-func TestRecordChangedMeanwhile(t *testing.T) {
+func TestChangedRecordAsksAgain(t *testing.T) {
 	withRecords(t, func(p *peer, c *cabinet) {
 		id := p.call("write", `{"path":"a","content":"new"}`)
 		first := p.one(guard.Pending)
@@ -248,9 +248,9 @@ func TestRecordChangedMeanwhile(t *testing.T) {
 	})
 }
 
-// TestRecordReadThatFails: a read that fails in any way refuses the call, and
-// nothing is written.
-func TestRecordReadThatFails(t *testing.T) {
+// TestFailedRecordReadRefusesTheWrite: a read that fails in any way refuses the
+// call, and nothing is written.
+func TestFailedRecordReadRefusesTheWrite(t *testing.T) {
 	result := func(text string) func(*fakeServer, jsonrpc.Message) bool {
 		return func(f *fakeServer, m jsonrpc.Message) bool {
 			f.send(`{"jsonrpc":"2.0","id":%s,%s}`, m.ID.Raw(), text)
@@ -327,9 +327,9 @@ func TestRecordReadsCount(t *testing.T) {
 	})
 }
 
-// TestUnreadableRecord: if the server ends during the write, the record cannot
-// be read back, and the alert says no more than that.
-func TestUnreadableRecord(t *testing.T) {
+// TestUnreadableRecordIsUnverifiable: if the server ends during the write, the
+// record cannot be read back, and the alert says no more than that.
+func TestUnreadableRecordIsUnverifiable(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(recordConfig)
 		c, p := newCabinet(), r.session("patient")
@@ -381,9 +381,9 @@ func TestRecordPathsDecide(t *testing.T) {
 	})
 }
 
-// TestRecordCallCancelled: cancelling while the guard reads leaves nothing
-// behind.
-func TestRecordCallCancelled(t *testing.T) {
+// TestCancelDuringARecordReadLeavesNothing: cancelling while the guard reads
+// leaves nothing behind.
+func TestCancelDuringARecordReadLeavesNothing(t *testing.T) {
 	withRecords(t, func(p *peer, c *cabinet) {
 		c.read = func(*fakeServer, jsonrpc.Message) bool { return true } // never answers
 		id := p.call("write", `{"path":"a","content":"new"}`)

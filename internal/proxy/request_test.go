@@ -96,9 +96,9 @@ func (r *rig) pause(scope string) {
 	}
 }
 
-// TestPauseStopsWhatIsNoTool: a pause stops requests of both sides, including
-// reads, and the session stays.
-func TestPauseStopsWhatIsNoTool(t *testing.T) {
+// TestPauseStopsRequestsForOtherThanTools: a pause stops requests of both
+// sides, including reads, and the session stays.
+func TestPauseStopsRequestsForOtherThanTools(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(openConfig)
 		p := r.session("patient")
@@ -134,10 +134,9 @@ func TestPauseStopsWhatIsNoTool(t *testing.T) {
 	})
 }
 
-// TestModernSubscriptionToNothingIsTheServersToRefuse: the modern era has
-// other means, and a client that uses this one is told that there is no such
-// method.
-func TestModernSubscriptionToNothingIsTheServersToRefuse(t *testing.T) {
+// TestServerRefusesAModernSubscription: the modern era has other means, and a
+// client that uses this one is told that there is no such method.
+func TestServerRefusesAModernSubscription(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.setPolicy(openConfig)
 		p := r.session("patient")

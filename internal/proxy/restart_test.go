@@ -136,8 +136,8 @@ func TestEndedSessionIsNotLeft(t *testing.T) {
 }
 
 // TestKeptSessionGoesOn: the new server gets the handshake with an ID of the
-// guard's own; the client gets no second answer and is told that lists may
-// have changed; unread bytes come first.
+// guard's own; the client gets no second answer and is told that lists may have
+// changed; unread bytes come first.
 func TestKeptSessionGoesOn(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		f := answersInitialize("v1")
@@ -168,8 +168,8 @@ func TestKeptSessionGoesOn(t *testing.T) {
 	})
 }
 
-// TestKeptSessionIsAdmittedAgain: a server that agrees to another version, or
-// a kept message that is not a handshake, ends the session.
+// TestKeptSessionIsAdmittedAgain: a server that agrees to another version, or a
+// kept message that is not a handshake, ends the session.
 func TestKeptSessionIsAdmittedAgain(t *testing.T) {
 	for name, kept := range map[string]ipc.Handback{
 		"another version":  {Handshake: [][]byte{[]byte(opensWith)}, Protocol: "v0"},

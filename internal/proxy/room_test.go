@@ -65,8 +65,8 @@ func TestHeldCallsOfAClientAreBounded(t *testing.T) {
 	})
 }
 
-// TestLongCallsWaitOutsideOfMemory: long calls take almost no memory while
-// they wait, run with the bytes that came, and leave nothing on the disk.
+// TestLongCallsWaitOutsideOfMemory: long calls take almost no memory while they
+// wait, run with the bytes that came, and leave nothing on the disk.
 func TestLongCallsWaitOutsideOfMemory(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		spill := t.TempDir()

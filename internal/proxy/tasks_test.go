@@ -130,7 +130,7 @@ func TestPromise8_AnUnknownTaskHasTheTightestLimit(t *testing.T) {
 }
 
 // In the tasks extension a task whose tool failed has the status completed.
-func TestAModernTaskWhoseToolFailed(t *testing.T) {
+func TestModernTaskOfAFailedToolIsCompleted(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")

@@ -16,7 +16,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
-func TestUntouchedBytes(t *testing.T) {
+func TestAdmittedBytesAreForwardedUnchanged(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -91,7 +91,7 @@ func TestPromise1_FramesWithTwoMeaningsAreRefused(t *testing.T) {
 	})
 }
 
-func TestRefusedServerAnswer(t *testing.T) {
+func TestAmbiguousServerAnswersAreRefused(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
@@ -118,9 +118,9 @@ func TestRefusedServerAnswer(t *testing.T) {
 	})
 }
 
-// TestAnswersThatAreNoText: an answer with invalid characters arrives with
-// U+FFFD in their place alone, and its record says so.
-func TestAnswersThatAreNoText(t *testing.T) {
+// TestInvalidCharactersInAnswersAreReplaced: an answer with invalid characters
+// arrives with U+FFFD in their place alone, and its record says so.
+func TestInvalidCharactersInAnswersAreReplaced(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.put("a.txt", "old\n")
 		p := r.session("patient")
@@ -154,10 +154,10 @@ func TestAnswersThatAreNoText(t *testing.T) {
 	})
 }
 
-// TestTextInPlaceOfANumber: a server that turns each ID into a string is
-// understood if only one request can be meant; otherwise the client is told
-// what came.
-func TestTextInPlaceOfANumber(t *testing.T) {
+// TestAnswerWithAStringIDMatchesANumber: a server that turns each ID into a
+// string is understood if only one request can be meant; otherwise the client
+// is told what came.
+func TestAnswerWithAStringIDMatchesANumber(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -196,8 +196,8 @@ func TestTextInPlaceOfANumber(t *testing.T) {
 	})
 }
 
-// TestARefusedOddIDIsGivenBack: the client needs the ID to find its request.
-func TestARefusedOddIDIsGivenBack(t *testing.T) {
+// TestRefusalEchoesAnOddID: the client needs the ID to find its request.
+func TestRefusalEchoesAnOddID(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -208,7 +208,7 @@ func TestARefusedOddIDIsGivenBack(t *testing.T) {
 	})
 }
 
-func TestIDs(t *testing.T) {
+func TestRequestIDsCannotBeReusedOrForged(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -230,7 +230,7 @@ func TestIDs(t *testing.T) {
 	})
 }
 
-func TestMethodPolicy(t *testing.T) {
+func TestMethodsFollowThePolicy(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -303,7 +303,7 @@ func TestInputRequestsFollowTheMethodPolicy(t *testing.T) {
 	})
 }
 
-func TestGuardListsToolsByItself(t *testing.T) {
+func TestGuardListsToolsItself(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -368,7 +368,7 @@ func TestPromise1_AnAmbiguousListIsNotPassedOn(t *testing.T) {
 	})
 }
 
-func TestPagesOfTools(t *testing.T) {
+func TestEachPageOfToolsIsFiltered(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -405,7 +405,7 @@ func TestPromptsAreRecordedAsReads(t *testing.T) {
 	})
 }
 
-func TestModernAnswers(t *testing.T) {
+func TestModernAnswersHaveAResultType(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		defer p.end()
@@ -460,9 +460,9 @@ func TestRelaxedReadsAreRecordedSoon(t *testing.T) {
 	})
 }
 
-// TestReadsAtTheEndOfTheInput: a client that closes its input right after its
-// last request still gets the answers.
-func TestReadsAtTheEndOfTheInput(t *testing.T) {
+// TestReadsAreAnsweredAfterTheInputEnds: a client that closes its input right
+// after its last request still gets the answers.
+func TestReadsAreAnsweredAfterTheInputEnds(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		p := r.session("patient")
 		held := make(chan jsonrpc.Message, 2)

@@ -119,8 +119,8 @@ func TestToolsKeepTheirText(t *testing.T) {
 	})
 }
 
-// TestGuardsOwnAnswersStay: the guard's own reply about a task that is too
-// long is not taken for a server's.
+// TestGuardsOwnAnswersStay: the guard's own reply about a task that is too long
+// is not taken for a server's.
 func TestGuardsOwnAnswersStay(t *testing.T) {
 	for _, w := range []reply{{Status: replyBlocked, ApprovalID: "appr_1"}, {Status: replyDenied, Reason: "r"}, {Status: replyError, Rule: ruleOutput, Repair: "r"}, {Status: replyStale, Rule: "r"}, {Status: replyUnknown, Repair: "r"}} {
 		text, err := json.Marshal(w)

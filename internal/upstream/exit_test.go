@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestQuotesTheLineWithTheError: the last lines of Node and npm do not say
-// what went wrong.
+// TestQuotesTheLineWithTheError: the last lines of Node and npm do not say what
+// went wrong.
 func TestQuotesTheLineWithTheError(t *testing.T) {
 	node := []string{"node:internal/modules/cjs/loader:1228", "  throw err;", "Error: Cannot find module '/x.js'", "  code: 'MODULE_NOT_FOUND',", "  requireStack: []", "}", "Node.js v20.20.2"}
 	python := []string{"Traceback (most recent call last):", "  File \"x\", line 1", "    import nosuch", "ModuleNotFoundError: No module named 'nosuch'"}

@@ -90,8 +90,8 @@ func TestNoOrphanAfterACrash(t *testing.T) {
 	ends(t, child, "its child")
 }
 
-// TestNoOrphanAfterTheDaemonIsKilled: the upstream and its child ignore
-// SIGTERM and the end of their input.
+// TestNoOrphanAfterTheDaemonIsKilled: the upstream and its child ignore SIGTERM
+// and the end of their input.
 func TestNoOrphanAfterTheDaemonIsKilled(t *testing.T) {
 	cmd := exec.Command(os.Args[0], helperArg, "supervisor")
 	out, err := cmd.StdoutPipe()
@@ -147,8 +147,8 @@ func watchdogs(t *testing.T, group int) []int {
 	return out
 }
 
-// TestWatchdogHoldsNothing: the watchdog has no environment, and no
-// descriptors but its pipe and /dev/null.
+// TestWatchdogHoldsNothing: the watchdog has no environment, and no descriptors
+// but its pipe and /dev/null.
 func TestWatchdogHoldsNothing(t *testing.T) {
 	t.Setenv("SECRET", "x")
 	for fd := 3; fd < 10; fd++ { // left open by whatever started the tests
@@ -182,8 +182,8 @@ func TestWatchdogHoldsNothing(t *testing.T) {
 	}
 }
 
-// TestEscapedChildDoesNotHoldTheEnd: Stop does not wait for a process that
-// left the group and keeps the pipes open.
+// TestEscapedChildDoesNotHoldTheEnd: Stop does not wait for a process that left
+// the group and keeps the pipes open.
 func TestEscapedChildDoesNotHoldTheEnd(t *testing.T) {
 	p := startTest(t, spec("escape"))
 	d := nextDescription(t, p)
@@ -208,8 +208,8 @@ func TestEscapedChildDoesNotHoldTheEnd(t *testing.T) {
 }
 
 // TestWhatLeftTheGroupEndsWithTheServer: a server that ignores signals ends
-// with its session, and so does the process that it started in a session of
-// its own.
+// with its session, and so does the process that it started in a session of its
+// own.
 func TestWhatLeftTheGroupEndsWithTheServer(t *testing.T) {
 	s := spec("launcher")
 	s.StopGrace = 50 * time.Millisecond

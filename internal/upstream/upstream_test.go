@@ -252,7 +252,7 @@ func TestTooMuchGarbageEndsIt(t *testing.T) {
 	}
 }
 
-func TestBucket(t *testing.T) {
+func TestBucketRefillsAfterABurst(t *testing.T) {
 	var b bucket
 	now := time.Unix(1000, 0)
 	for i := range garbageBurst {
@@ -268,7 +268,7 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-func TestFrameOverTheLimit(t *testing.T) {
+func TestFrameOverTheLimitIsReported(t *testing.T) {
 	s := spec("echo")
 	s.MaxFrame = 1000
 	p := startTest(t, s)
@@ -380,7 +380,7 @@ func TestStderrAtExitIsKept(t *testing.T) {
 	}
 }
 
-func TestStopLadder(t *testing.T) {
+func TestStopEndsEveryKindOfUpstream(t *testing.T) {
 	for _, mode := range []string{"echo", "mute", "stubborn"} {
 		p := startTest(t, spec(mode))
 		var wg sync.WaitGroup
@@ -432,7 +432,7 @@ func TestCrashIsReported(t *testing.T) {
 	}
 }
 
-func TestGone(t *testing.T) {
+func TestGoneNeedsProof(t *testing.T) {
 	p := startTest(t, spec("mute"))
 	ref := p.Ref()
 	older, other := ref, ref
