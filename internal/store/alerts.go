@@ -18,20 +18,22 @@ const (
 	AlertHeadMissing = "log_head_missing"
 	AlertKeyChanged  = "log_key_changed"
 	AlertWriteFailed = "store_write_failed"
-	// AlertApproversWait says that the configuration lets more decide than the rule
-	// in force, and waits for a decision under that rule.
+	// AlertApproversWait says that the configuration lets more people or
+	// processes decide than the rule in force does. The wider setting waits
+	// for a decision under the rule in force.
 	AlertApproversWait = "approvers_wait"
-	// AlertDamaged names the pages and records that are not what was written.
+	// AlertDamaged names the damaged pages and records.
 	AlertDamaged = "store_damaged"
-	// AlertJournalMissing says that what an earlier daemon did last may be lost.
+	// AlertJournalMissing says that the last writes of an earlier daemon may
+	// be lost.
 	AlertJournalMissing = "store_journal_missing"
-	// AlertRanUnasked is one of a run, and tells what it changed without being
-	// asked. Acknowledging it is all there is to do.
+	// AlertRanUnasked is raised once per run. It lists what the run changed
+	// without an approval. The only action on it is to acknowledge it.
 	AlertRanUnasked = "ran_unasked"
 )
 
-// RaiseAlert keeps something that a human must see. While one with the same
-// tenant, kind and key waits to be acknowledged, it is not raised again.
+// RaiseAlert stores an alert that a human must see. It does nothing while an
+// alert with the same tenant, kind and key is unacknowledged.
 func (s *Store) RaiseAlert(_ context.Context, a Alert) error {
 	if a.Kind == "" || a.Text == "" {
 		return errors.New("raising an alert: it has no kind or no text")
@@ -64,7 +66,7 @@ func (b *batch) raise(a Alert) (Alert, error) {
 	return a, b.alerted(a, audit.AlertRaised, a.ID)
 }
 
-// keepAlert writes an alert as it is now.
+// keepAlert stores the current state of an alert.
 func (b *batch) keepAlert(a Alert) error {
 	if err := b.putJSON(bucketAlerts, key(a.Tenant, string(a.ID)), a); err != nil {
 		return err
@@ -80,7 +82,7 @@ func (b *batch) keepAlert(a Alert) error {
 	return nil
 }
 
-// alerted writes an alert as it is now, with its event.
+// alerted stores the current state of an alert and records its event.
 func (b *batch) alerted(a Alert, t audit.Type, id guard.EventID) error {
 	if err := b.keepAlert(a); err != nil {
 		return err
@@ -98,7 +100,7 @@ func (b *batch) alerted(a Alert, t audit.Type, id guard.EventID) error {
 	return b.event(e)
 }
 
-// AcknowledgeAlert notes that somebody has seen an alert.
+// AcknowledgeAlert records who has seen an alert.
 func (s *Store) AcknowledgeAlert(_ context.Context, id guard.EventID, by guard.Approver) (Alert, error) {
 	return s.follow("acknowledging an alert", id, func(a *Alert) (audit.Type, error) {
 		if a.Status != AlertRaised {
@@ -112,7 +114,7 @@ func (s *Store) AcknowledgeAlert(_ context.Context, id guard.EventID, by guard.A
 	})
 }
 
-// ResolveAlert notes that the cause of an alert is gone, and why.
+// ResolveAlert records that the cause of an alert is gone, and why.
 func (s *Store) ResolveAlert(_ context.Context, id guard.EventID, why string) (Alert, error) {
 	return s.follow("resolving an alert", id, func(a *Alert) (audit.Type, error) {
 		if a.Status == AlertResolved {
@@ -149,8 +151,8 @@ func (s *Store) follow(what string, id guard.EventID, change func(*Alert) (audit
 	})
 }
 
-// Alerts returns the alerts that wait to be acknowledged, or with all every
-// one, the newest first.
+// Alerts returns the unacknowledged alerts, or every alert if all is set,
+// newest first.
 func (s *Store) Alerts(all bool) ([]Alert, error) {
 	var out []Alert
 	if !all {

@@ -11,15 +11,15 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// The sentences that end an approval by its own time box.
+// The reasons given when an approval runs out of time.
 const (
 	whyExpired = "nobody decided within the time box"
 	whyLapsed  = "it was approved and not used in time"
 )
 
-// Submit keeps a new approval, pending, held open by the call in a.CallID. An
-// approval_requested event is added unless one is among events. If the run has
-// an open approval for the same tool and digest, the error is a
+// Submit stores a new pending approval, held open by the call a.CallID. It
+// adds an approval_requested event unless events contains one. If the run
+// already has an open approval for the same tool and digest, the error is a
 // *DuplicateError.
 func (s *Store) Submit(_ context.Context, a guard.Approval, events ...audit.Event) error {
 	list, err := s.encode(events)
@@ -49,7 +49,8 @@ func has(events []audit.Event, t audit.Type) bool {
 	return false
 }
 
-// checkApproval refuses what could not be bound or found again.
+// checkApproval rejects an approval that lacks what is needed to match it to a
+// call or to find it again.
 func checkApproval(a guard.Approval) error {
 	switch {
 	case a.ID == "":
@@ -72,8 +73,9 @@ func openKey(tenant string, run guard.RunID, server, tool string, digest digest.
 	return key(tenant, string(run), short(server), short(tool), digest.String())
 }
 
-// free makes sure that r may be opened: its id is new, and no other approval
-// than except is open for the same call. One that has run out of time is ended.
+// free checks that r may be opened: its id is new, and no approval other than
+// except is open for the same call. An open approval that has run out of time
+// is ended.
 func (b *batch) free(r *row, except guard.ApprovalID) error {
 	if _, ok := b.find(bucketApprovals, string(r.ID)); ok {
 		return fmt.Errorf("the id %s is taken", r.ID)
@@ -92,7 +94,7 @@ func (b *batch) free(r *row, except guard.ApprovalID) error {
 	return &DuplicateError{ID: id}
 }
 
-// row reads an approval as the batch has it; ErrNotFound if there is none.
+// row returns an approval as this batch sees it, or ErrNotFound.
 func (b *batch) row(id guard.ApprovalID) (*row, error) {
 	r, err := readRow(b.tx, b.tenants, id)
 	if err == nil && r == nil {
@@ -101,7 +103,8 @@ func (b *batch) row(id guard.ApprovalID) (*row, error) {
 	return r, err
 }
 
-// overdue says whether an open approval has run out of time, and how it ends.
+// overdue reports whether an open approval has run out of time, and the status
+// and reason it ends with.
 func overdue(a guard.Approval, now guard.Now) (guard.Status, string) {
 	switch {
 	case a.Status == guard.Pending && a.Expires.Passed(now):
@@ -112,7 +115,7 @@ func overdue(a guard.Approval, now guard.Now) (guard.Status, string) {
 	return "", ""
 }
 
-// submit writes a new approval. r is the operation's own.
+// submit writes a new approval. r must belong to this operation.
 func (b *batch) submit(r *row, blobs []blob, events encoded, requested bool) error {
 	if err := b.tenant(r.Tenant); err != nil {
 		return err
@@ -171,7 +174,7 @@ func statusKey(r *row, s guard.Status) []byte {
 	return key(r.Tenant, string(s), stamp(r.RequestedAt), string(r.ID))
 }
 
-// save writes an approval whose status was before, with its indexes.
+// save writes an approval and its indexes. before is the status it had.
 func (b *batch) save(r *row, before guard.Status) error {
 	r.Version++
 	r.UpdatedAt = b.now.Wall
@@ -207,7 +210,7 @@ func (b *batch) save(r *row, before guard.Status) error {
 	return nil
 }
 
-// about returns an event about an approval as it is kept.
+// about returns an event about a stored approval.
 func (b *batch) about(t audit.Type, r *row) audit.Event {
 	e := audit.ForApproval(t, r.Approval, b.profile(r.Tenant, r.SessionID), b.now.Wall)
 	e.ArgsSHA256, e.DiffSHA256 = r.Args, r.Text
@@ -215,7 +218,7 @@ func (b *batch) about(t audit.Type, r *row) audit.Event {
 	return e
 }
 
-// end gives an open approval its last status without a decision.
+// end sets the final status of an open approval that got no decision.
 func (b *batch) end(r *row, to guard.Status, why string) error {
 	before := r.Status
 	if err := guard.CheckTransition(before, to); err != nil {
@@ -236,8 +239,8 @@ func (b *batch) end(r *row, to guard.Status, why string) error {
 	return b.event(e)
 }
 
-// live returns an approval that is open and in time. One that is not in time is
-// ended; that is written although late reports an error to the caller.
+// live returns an approval that is open and in time. An overdue one is ended;
+// that is written even though late reports an error to the caller.
 func (b *batch) live(id guard.ApprovalID) (r *row, late error, err error) {
 	r, err = b.row(id)
 	if err != nil {
@@ -254,8 +257,8 @@ func (b *batch) live(id guard.ApprovalID) (r *row, late error, err error) {
 	return r, nil, nil
 }
 
-// FindOpen returns the pending or approved approval for a call, as it is kept:
-// the caller looks at its deadlines. Its contents are not loaded.
+// FindOpen returns the pending or approved approval for a call, without its
+// contents. It does not check deadlines; the caller must.
 func (s *Store) FindOpen(tenant string, run guard.RunID, server, tool string, digest digest.Digest) (guard.Approval, bool, error) {
 	if s.Indeterminate() {
 		return guard.Approval{}, false, fmt.Errorf("looking for an open approval: %w", ErrIndeterminate)
@@ -273,8 +276,8 @@ func (s *Store) FindOpen(tenant string, run guard.RunID, server, tool string, di
 	return guard.Approval{}, false, nil
 }
 
-// Join makes a call of the same run the newest one of an open approval, which
-// it holds open from now on.
+// Join makes a call of the same run the newest one of an open approval. From
+// then on that call holds the approval open.
 func (s *Store) Join(_ context.Context, id guard.ApprovalID, session guard.SessionID, call guard.CallID) (guard.Approval, error) {
 	return ask(s, "joining an approval", func(b *batch) (out guard.Approval, late, err error) {
 		r, late, err := b.live(id)
@@ -282,7 +285,7 @@ func (s *Store) Join(_ context.Context, id guard.ApprovalID, session guard.Sessi
 			return out, late, err
 		}
 		if other, ok := b.session(r.Tenant, session); ok && other.RunID != r.RunID {
-			// fail closed: an approval serves the run that asked for it alone.
+			// fail closed: only the run that asked for an approval may use it.
 			return out, nil, ErrOtherRun
 		}
 		r.SessionID, r.CallID, r.HeldBy = session, call, call
@@ -293,8 +296,8 @@ func (s *Store) Join(_ context.Context, id guard.ApprovalID, session guard.Sessi
 	})
 }
 
-// Release notes that a call no longer holds an approval open: it was answered
-// early. If another call holds it by now, nothing changes.
+// Release records that a call no longer holds an approval open because it was
+// answered early. It does nothing if another call holds the approval by now.
 func (s *Store) Release(_ context.Context, id guard.ApprovalID, call guard.CallID) error {
 	return s.do("releasing an approval", func(b *batch) error {
 		r, err := b.row(id)
@@ -313,9 +316,10 @@ func (b *batch) release(r *row, call guard.CallID) error {
 	return b.save(r, r.Status)
 }
 
-// Decide records a reviewer's word on a pending approval. The word must carry
-// the digest of the approval and a reason. An approval whose time is up on
-// either clock is expired instead. The result has no contents.
+// Decide records a reviewer's decision on a pending approval. The decision
+// must carry the digest of the approval and a reason. If the approval has run
+// out of time on either clock, it is expired instead. The result has no
+// contents.
 func (s *Store) Decide(_ context.Context, id guard.ApprovalID, w guard.Signoff) (guard.Approval, error) {
 	reason, err := guard.CheckReason(w.Reason)
 	if err != nil {
@@ -332,14 +336,14 @@ func (s *Store) Decide(_ context.Context, id guard.ApprovalID, w guard.Signoff) 
 	return s.surely("deciding", id, guard.Denied, w, run)
 }
 
-// surely runs a refusal, which must work also while nothing can be written.
+// surely runs a refusal, which must also work while nothing can be written.
 func (s *Store) surely(what string, id guard.ApprovalID, to guard.Status, w guard.Signoff, run func(*batch) (guard.Approval, error, error)) (guard.Approval, error) {
 	if s.Indeterminate() {
 		return s.refuseNow(id, to, w, run)
 	}
 	a, err := ask(s, what, run)
 	if errors.Is(err, ErrNotRecorded) {
-		a, err = ask(s, what, run) // the store is well again; a no is not lost to one failed write
+		a, err = ask(s, what, run) // the store has recovered; do not lose a denial to one failed write
 	}
 	if errors.Is(err, ErrIndeterminate) || errors.Is(err, ErrNotRecorded) {
 		return s.refuseNow(id, to, w, run)
@@ -378,8 +382,8 @@ func (b *batch) decide(id guard.ApprovalID, w guard.Signoff) (out guard.Approval
 	return r.approval(), nil, nil
 }
 
-// End gives an open approval its last status without a decision: expired,
-// cancelled, lapsed or stale. If it has another status already, the error is a
+// End sets the final status of an open approval that got no decision: expired,
+// cancelled, lapsed or stale. If it is no longer open, the error is a
 // *StateError.
 func (s *Store) End(_ context.Context, id guard.ApprovalID, to guard.Status, why string) (guard.Approval, error) {
 	switch to {
@@ -402,10 +406,10 @@ func (s *Store) End(_ context.Context, id guard.ApprovalID, to guard.Status, why
 	})
 }
 
-// refuseNow keeps denying at work while nothing can be written: the approval is
-// refused in memory at once, and in the file as soon as that can be. It goes by
-// what was last read. Dying before that, the approval is not denied in the
-// file; but it was not approved either, so nothing runs.
+// refuseNow lets denials work while nothing can be written. The approval is
+// refused in memory at once, based on the last state read, and in the file as
+// soon as possible. If the daemon dies before that, the file does not say
+// denied, but it does not say approved either, so nothing runs.
 func (s *Store) refuseNow(id guard.ApprovalID, to guard.Status, w guard.Signoff, run func(*batch) (guard.Approval, error, error)) (guard.Approval, error) {
 	now := s.clock.Now()
 	s.mu.Lock()
@@ -447,8 +451,8 @@ func (s *Store) refuseNow(id guard.ApprovalID, to guard.Status, w guard.Signoff,
 	return a, nil
 }
 
-// Replace ends an open approval as stale and keeps a fresh one, pending, in its
-// place; both name the other.
+// Replace ends an open approval as stale and stores a new pending one instead.
+// Each names the other.
 func (s *Store) Replace(_ context.Context, old guard.ApprovalID, fresh guard.Approval) (guard.Approval, error) {
 	fresh.Replaces = old
 	if err := checkApproval(fresh); err != nil {

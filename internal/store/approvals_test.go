@@ -161,7 +161,7 @@ func TestPromise3_TimeBox(t *testing.T) {
 		if state(err) != guard.Expired || status(t, s, a.ID) != guard.Expired {
 			t.Errorf("%s: deciding too late: %v", name, err)
 		}
-		b := pending(t, s, v, "x") // the expired one does not stand in its way
+		b := pending(t, s, v, "x") // the expired one does not block it
 		must(s.Decide(ctx, b.ID, yes(b)))(t)
 		move(clock, 2*time.Minute)
 		if err := s.Begin(ctx, intentFor(b)); state(err) != guard.Lapsed || status(t, s, b.ID) != guard.Lapsed {
@@ -176,7 +176,7 @@ func TestPromise3_TimeBox(t *testing.T) {
 	}
 }
 
-func TestSubmitWhileOneIsOpen(t *testing.T) {
+func TestSubmitRefusesDuplicates(t *testing.T) {
 	o := options(t)
 	s := open(t, o)
 	v := session(t, s)
@@ -231,7 +231,7 @@ func TestJoinAndRelease(t *testing.T) {
 	if joined.CallID != second || joined.HeldBy != second {
 		t.Errorf("joined: %+v", joined)
 	}
-	if err := s.Release(ctx, a.ID, a.CallID); err != nil { // of the older call: nothing to let go
+	if err := s.Release(ctx, a.ID, a.CallID); err != nil { // the older call holds nothing, so this does nothing
 		t.Fatal(err)
 	}
 	if got := must(s.Approval(a.ID))(t); got.HeldBy != second {
@@ -387,7 +387,7 @@ func TestListing(t *testing.T) {
 	}
 }
 
-func TestTenantsDoNotMeet(t *testing.T) {
+func TestTenantsAreSeparate(t *testing.T) {
 	s := open(t, options(t))
 	v := session(t, s)
 	a := pending(t, s, v, "x")

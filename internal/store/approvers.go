@@ -8,15 +8,17 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// ApproverRule says who may decide, as it is in force. The configuration only
-// asks for one: whoever edits it must not let himself decide.
+// ApproverRule is the rule in force about who may decide. The configuration
+// can only request a wider one: whoever edits it must not be able to let
+// himself decide.
 type ApproverRule struct {
 	Unsigned string `json:"unsigned"` // where a decision without a signature may come from
-	// Refused is what a human has refused to widen it to; "" is nothing.
+	// Refused is the wider setting that a human has refused; "" if none.
 	Refused string `json:"refused,omitempty"`
 }
 
-// ApproverRule returns the rule in force; false where none was kept yet.
+// ApproverRule returns the rule in force. known is false if none was stored
+// yet.
 func (s *Store) ApproverRule() (r ApproverRule, known bool, err error) {
 	err = s.view(func(tx *bolt.Tx) error {
 		known, err = getJSON(tx.Bucket([]byte(bucketMeta)), []byte(metaApprovers), &r)
@@ -28,7 +30,7 @@ func (s *Store) ApproverRule() (r ApproverRule, known bool, err error) {
 	return r, known, nil
 }
 
-// SetApproverRule keeps the rule in force, with the events that say why.
+// SetApproverRule stores the rule in force, with the events that explain it.
 func (s *Store) SetApproverRule(_ context.Context, r ApproverRule, events ...audit.Event) error {
 	return s.do("keeping who may decide", func(b *batch) error {
 		if err := b.putJSON(bucketMeta, []byte(metaApprovers), r); err != nil {

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// batch is one write transaction and what is to happen in memory once it is
-// durable. It belongs to the goroutine that commits.
+// batch is one write transaction, plus the changes to memory to make once it
+// is durable. Only the committing goroutine uses it.
 type batch struct {
 	tx      *bolt.Tx
 	log     *slog.Logger
@@ -31,7 +31,7 @@ type batch struct {
 	calls   map[guard.CallID]*callRow // opened by this batch, and written by finish if they still are
 	counts  map[counterKey]int        // calls by this batch, added by finish
 	edge    map[int64]tlog.Hash       // hashes of the log that this batch wrote or read
-	// after changes what is kept in memory; it runs with Store.mu held.
+	// after holds changes to the memory state; they run with Store.mu held.
 	after   []func(*memory)
 	changes []Change
 }
@@ -44,9 +44,8 @@ func (s *Store) newBatch(tx *bolt.Tx) *batch {
 	}
 }
 
-// finish writes what the operations of a batch left for its end. Most calls
-// that only read are opened and closed by one batch, and come nowhere near a
-// page.
+// finish writes what the operations of a batch deferred. Most read-only calls
+// are opened and closed in one batch and never touch a page.
 func (b *batch) finish() error {
 	for _, id := range slices.Sorted(maps.Keys(b.calls)) {
 		c := b.calls[id]
@@ -116,13 +115,13 @@ func getJSON(b *bolt.Bucket, k []byte, v any) (bool, error) {
 		return false, nil
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		// fail closed: a row that cannot be read stands for nothing.
+		// fail closed: do not use a row that cannot be read.
 		return false, fmt.Errorf("reading a stored row: %w", err)
 	}
 	return true, nil
 }
 
-// tenant makes a tenant known; ids are looked up among the known ones.
+// tenant records a tenant as known. Ids are looked up among the known tenants.
 func (b *batch) tenant(name string) error {
 	i, ok := slices.BinarySearch(b.tenants, name)
 	if ok {
@@ -134,7 +133,7 @@ func (b *batch) tenant(name string) error {
 	return b.put(bucketTenants, []byte(name), []byte(b.now.Wall.UTC().Format(time.RFC3339)))
 }
 
-// find returns the tenant under which an id stands in a bucket.
+// find returns the tenant that has an id in a bucket.
 func (b *batch) find(bucket, id string) (tenant string, ok bool) {
 	return findTenant(b.bucket(bucket), b.tenants, id)
 }
@@ -158,8 +157,7 @@ func (b *batch) changed(c Change) {
 	b.changes = append(b.changes, c)
 }
 
-// append adds records to the log that are encoded already, and returns the
-// index of the first.
+// append adds encoded records to the log and returns the index of the first.
 func (b *batch) append(records ...[]byte) (int64, error) {
 	first := b.size
 	leaves, hashes := b.bucket(bucketLeaves), b.bucket(bucketHashes)
@@ -184,7 +182,7 @@ func (b *batch) append(records ...[]byte) (int64, error) {
 	return first, nil
 }
 
-// event records events that the store itself makes.
+// event records events that the store itself creates.
 func (b *batch) event(events ...audit.Event) error {
 	for _, e := range events {
 		data, err := e.Encode()
@@ -214,8 +212,8 @@ func (r storedHashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	return out, nil
 }
 
-// edge reads hashes that the log is continued from: those of the same batch from
-// memory.
+// edge reads the hashes that a new record builds on. Those written by the same
+// batch come from memory.
 type edge struct {
 	known map[int64]tlog.Hash
 	b     *bolt.Bucket
@@ -239,10 +237,10 @@ func (r edge) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	return out, nil
 }
 
-// encoded is a list of events, ready for the log.
+// encoded is a list of events encoded for the log.
 type encoded [][]byte
 
-// encode fills in what the caller left out and encodes.
+// encode sets the fields that the caller left empty and encodes the events.
 func (s *Store) encode(events []audit.Event) (encoded, error) {
 	var out encoded
 	for _, e := range events {
@@ -265,9 +263,9 @@ func (s *Store) complete(e audit.Event) audit.Event {
 	return e
 }
 
-// mustEncode encodes an event whose caller takes no error. An event that cannot
-// be encoded, which is a mistake in the program, is replaced by one that says
-// so and keeps its ids: nothing disappears.
+// mustEncode encodes an event for a caller that takes no error. If encoding
+// fails, which is a bug, it returns an event that says so and keeps the ids,
+// so that nothing disappears.
 func (s *Store) mustEncode(e audit.Event) []byte {
 	e = s.complete(e)
 	data, err := e.Encode()
@@ -282,7 +280,7 @@ func (s *Store) mustEncode(e audit.Event) []byte {
 	if data, err = alert.Encode(); err == nil {
 		return data
 	}
-	// Only an unusable clock leads here; the record is worth more than its time.
+	// Only an unusable clock leads here. Keep the record and drop its time.
 	alert.Timestamp = time.Unix(0, 0)
 	data, _ = alert.Encode() // every other field is normalised or empty
 	return data
@@ -290,7 +288,7 @@ func (s *Store) mustEncode(e audit.Event) []byte {
 
 var errNoBucket = errors.New("a bucket is missing")
 
-// checkBuckets says whether buckets are there.
+// checkBuckets returns an error if one of the buckets is missing.
 func checkBuckets(tx *bolt.Tx, names ...string) error {
 	for _, name := range names {
 		if tx.Bucket([]byte(name)) == nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// BenchmarkFsync is the measure for the others: append a page, sync.
+// BenchmarkFsync is the baseline for the others: append a page and sync.
 func BenchmarkFsync(b *testing.B) {
 	f := must(os.Create(filepath.Join(b.TempDir(), "f")))(b)
 	defer f.Close()
@@ -40,7 +40,7 @@ func BenchmarkRecord(b *testing.B) {
 	}
 }
 
-// BenchmarkRecord16 is the time for each record with 16 writers at once.
+// BenchmarkRecord16 measures the time per record with 16 concurrent writers.
 func BenchmarkRecord16(b *testing.B) {
 	s := open(b, options(b))
 	b.SetParallelism(8) // of two processors
@@ -60,8 +60,8 @@ func BenchmarkRecordAsync(b *testing.B) {
 	}
 }
 
-// BenchmarkStrictRead is what a read costs the store when it is audited
-// strictly: one durable opening, one relaxed completion.
+// BenchmarkStrictRead measures what a strictly audited read costs the store:
+// one durable open, one relaxed completion.
 func BenchmarkStrictRead(b *testing.B) {
 	s := open(b, options(b))
 	v := session(b, s)
@@ -74,7 +74,8 @@ func BenchmarkStrictRead(b *testing.B) {
 	}
 }
 
-// BenchmarkApprovedWrite is everything that one approved write keeps.
+// BenchmarkApprovedWrite measures everything that is stored for one approved
+// write.
 func BenchmarkApprovedWrite(b *testing.B) {
 	s := open(b, options(b))
 	v := session(b, s)

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dropCache makes the kernel forget the clean pages that it keeps of a file, so
-// that what is read next is what the disk has: after a failed write they may
-// hold what never arrived there. It is an attempt; no error is worth reporting.
+// dropCache makes the kernel drop its clean cached pages of a file, so that
+// later reads come from the disk: after a failed write the cache may hold data
+// that never reached it. This is best effort; errors are ignored.
 func dropCache(path string) {
 	f, err := os.Open(path)
 	if err != nil {

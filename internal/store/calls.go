@@ -13,23 +13,23 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// callRow is an open call as it is kept. Its request's record is the template
-// of the completion that a crash left unwritten.
+// callRow is a stored open call. If a crash left the call without a
+// completion, the record of its request is the template for one.
 type callRow struct {
 	Call
 	Requested int64 `json:"requested"` // index of its tool_call_requested, -1 if there is none
 }
 
-// counters counts the calls of each tool in each run. A call is counted here
-// before it is durable, so that a limit holds among calls that come together.
+// counters counts the calls of each tool in each run. A call is counted before
+// it is durable, so that a limit also holds for concurrent calls.
 type counters struct {
-	mu    sync.Mutex // the writer takes it, so nobody waits for the writer with it held
+	mu    sync.Mutex // the writer takes it, so never wait for the writer while holding it
 	known map[counterKey]int
 	gone  int // how often a run was forgotten
 	read  func(counterKey) int
 }
 
-// unreadable stands for a count that could not be read.
+// unreadable is the count used when the stored one cannot be read.
 const unreadable = 1 << 40
 
 type counterKey struct {
@@ -68,8 +68,8 @@ func (c *counters) count(k counterKey) int {
 	return c.countLocked(k)
 }
 
-// countLocked returns what is known, reading it first where nothing is. The lock
-// is held before and after, and let go of meanwhile.
+// countLocked returns the count of k, and reads it first if it is not known.
+// c.mu is held on entry and return, but released while reading.
 func (c *counters) countLocked(k counterKey) int {
 	for {
 		if n, ok := c.known[k]; ok {
@@ -88,7 +88,8 @@ func (c *counters) countLocked(k counterKey) int {
 	}
 }
 
-// reserve counts one call, unless the limit is reached. 0 is no limit.
+// reserve counts one call unless the limit is reached. A limit of 0 means
+// none.
 func (c *counters) reserve(k counterKey, limit int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,7 +103,7 @@ func (c *counters) reserve(k counterKey, limit int) bool {
 	return true
 }
 
-// release takes a reservation back.
+// release undoes a reservation.
 func (c *counters) release(k counterKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,7 +112,7 @@ func (c *counters) release(k counterKey) {
 	}
 }
 
-// forget drops what is known of a run from memory.
+// forget drops the counts of a run from memory.
 func (c *counters) forget(run guard.RunID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,16 +124,16 @@ func (c *counters) forget(run guard.RunID) {
 	}
 }
 
-// CallsInRun returns how many calls of a tool its run has made. What is counted
-// but not durable yet is included.
+// CallsInRun returns how many calls of a tool a run has made, including calls
+// that are not durable yet.
 func (s *Store) CallsInRun(tenant string, run guard.RunID, server, tool string) int {
 	return s.counters.count(counterKey{tenant, run, server, tool})
 }
 
-// OpenCall records that a call came in. It counts against the limit of its
-// run, unless it continues a call that was counted. If that is reached the error is ErrLimit, and the call is open and
-// recorded all the same, but not counted: like every call it is to be completed,
-// as denied.
+// OpenCall records that a call came in and counts it against the limit of its
+// run, unless it continues a call that was counted already. If the limit is
+// reached the error is ErrLimit. The call is then open and recorded but not
+// counted; it must be completed, as denied, like every other call.
 func (s *Store) OpenCall(_ context.Context, c Call, events ...audit.Event) error {
 	list, err := s.encode(events)
 	if err != nil {
@@ -168,7 +169,7 @@ func (s *Store) OpenCallAsync(c Call, events ...audit.Event) error {
 	return limit
 }
 
-// logged reports the error of an operation that nobody waits for.
+// logged logs the error of an operation that no one waits for.
 func (s *Store) logged(what string, run func(*batch) error) func(*batch) error {
 	return func(b *batch) error {
 		err := run(b)
@@ -223,10 +224,10 @@ func (s *Store) openCall(c Call, events []audit.Event, list encoded) (run func(*
 	}, limit, nil
 }
 
-// CloseCall records the one completion of a call. The second time the error is
-// ErrClosed; ErrIntentOpen says that the call is executing, and Finish is the
-// way to end it. A call that ends as blocked_pending_approval lets go of the
-// approval that it held open.
+// CloseCall records the one completion of a call. A second completion returns
+// ErrClosed. ErrIntentOpen means that the call is executing; use Finish to end
+// it. A call that ends as blocked_pending_approval releases the approval that
+// it held open.
 func (s *Store) CloseCall(_ context.Context, id guard.CallID, completed audit.Event) error {
 	return s.do("closing a call", func(b *batch) error { return b.closeCall(id, completed, false) })
 }
@@ -257,8 +258,8 @@ func (b *batch) call(id guard.CallID) (*callRow, error) {
 	return &c, err
 }
 
-// closeCall writes the completion of a call. executed says that its intent was
-// dealt with.
+// closeCall writes the completion of a call. executed means that its intent
+// was dealt with.
 func (b *batch) closeCall(id guard.CallID, completed audit.Event, executed bool) error {
 	c, err := b.call(id)
 	if err != nil {
@@ -302,12 +303,12 @@ func (b *batch) closeCall(id guard.CallID, completed audit.Event, executed bool)
 	return nil
 }
 
-// completion makes e the completion of c: what it leaves out is taken from the
+// completion makes e the completion of c: empty fields are taken from the
 // record of the request.
 func (b *batch) completion(c *callRow, e audit.Event) audit.Event {
 	t := audit.Event{RunID: c.RunID, SessionID: c.SessionID}
 	if !whole(e) {
-		t = b.template(c) // reads and decodes a record; what proxy completes has it all
+		t = b.template(c) // reads and decodes a record; completions from proxy do not need it
 	}
 	e.Event = audit.ToolCallCompleted
 	if e.EventID == "" {
@@ -347,15 +348,15 @@ func (b *batch) completion(c *callRow, e audit.Event) audit.Event {
 	return e
 }
 
-// whole reports whether a completion leaves out nothing that the record of the
-// request would tell.
+// whole reports whether a completion already has every field that the record
+// of the request could supply.
 func whole(e audit.Event) bool {
 	return e.CorrelationID != "" && e.Environment != "" && e.Actor != audit.Actor{} && e.Origin != audit.Origin{} && e.Tool != audit.Tool{} &&
 		!e.ArgsSHA256.IsZero() && !e.Input.SHA256.IsZero()
 }
 
-// template returns what is known of a call, as an event: the record of its
-// request, or what its row says.
+// template returns what is known of a call as an event: the record of its
+// request, or else its row.
 func (b *batch) template(c *callRow) audit.Event {
 	if c.Requested >= 0 {
 		if e, err := audit.Decode(b.get(bucketLeaves, number(c.Requested))); err == nil && e.CallID == c.ID {

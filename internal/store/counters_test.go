@@ -8,10 +8,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestCountWhileARunEnds: whoever looks up for the first time how often a tool
-// was called waits for the writer, and the writer, which closes the last session
-// of another run in that moment, must not wait for whoever counts.
-func TestCountWhileARunEnds(t *testing.T) {
+// TestCountDoesNotDeadlockWithTheEndOfARun: the first count of a tool waits
+// for the writer. The writer, closing the last session of another run at the
+// same time, must not wait for that count.
+func TestCountDoesNotDeadlockWithTheEndOfARun(t *testing.T) {
 	o := options(t)
 	o.WriteTimeout = 5 * time.Second // how long they would wait for each other
 	armed, stalled, goOn := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
@@ -50,9 +50,9 @@ func TestCountWhileARunEnds(t *testing.T) {
 	}
 }
 
-// TestCountDroppedMeanwhile: what was read before a run was forgotten
-// does not stand for what the file has by then.
-func TestCountDroppedMeanwhile(t *testing.T) {
+// TestCountReadBeforeForgetIsNotUsed: a count that was read before its run was
+// forgotten may be out of date.
+func TestCountReadBeforeForgetIsNotUsed(t *testing.T) {
 	var c counters
 	k := counterKey{tenant: "t", run: "run_1", server: "s", tool: "w"}
 	reads := 0

@@ -19,9 +19,9 @@ import (
 
 const crashFolder = "MCPGUARD_STORE_CRASH_TEST" // set in the child: where its database is
 
-// TestPromise5_KilledAnywhere kills a process with SIGKILL while it writes, many
-// times over one database: the file stays whole, the log verifies, nothing that
-// was acknowledged is lost, nothing executes twice.
+// TestPromise5_KilledAnywhere kills a process with SIGKILL while it writes,
+// many times over one database. The file stays intact, the log verifies, no
+// acknowledged write is lost and nothing executes twice.
 func TestPromise5_KilledAnywhere(t *testing.T) {
 	kills := 32
 	if testing.Short() {
@@ -95,7 +95,7 @@ func runAndKill(t *testing.T, dir string, n int) []string {
 	return lines
 }
 
-// TestCrashChild is the process that is killed; alone it does nothing.
+// TestCrashChild is the process that is killed. Run by itself it does nothing.
 func TestCrashChild(t *testing.T) {
 	dir := os.Getenv(crashFolder)
 	if dir == "" {
@@ -126,7 +126,7 @@ func TestCrashChild(t *testing.T) {
 	wg.Wait()
 }
 
-// crashStep takes one call as far as kind says, and acknowledges each step.
+// crashStep advances one call as far as kind says and acknowledges each step.
 func crashStep(t *testing.T, s *Store, v guard.Session, n string, kind int, ack func(string, any)) {
 	e := note(0)
 	if err := s.Record(ctx, e); err != nil {
@@ -207,8 +207,8 @@ func checkAcknowledged(t *testing.T, s *Store, acked map[string]bool) {
 	}
 }
 
-// checkSettled looks at what Startup leaves: nothing executes, each call ended
-// once, each effect has an intent.
+// checkSettled checks the state after Startup: nothing executes, each call has
+// ended once, each effect has an intent.
 func checkSettled(t *testing.T, s *Store) {
 	t.Helper()
 	if got := must(s.Approvals(Filter{Status: []guard.Status{guard.Executing}}))(t); len(got) != 0 {

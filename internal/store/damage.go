@@ -17,27 +17,27 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// ErrDamaged means that a damaged part of the database is needed.
+// ErrDamaged means that the operation needs a damaged part of the database.
 var ErrDamaged = errors.New("the database is damaged")
 
-// Damage is a part of the database that is not what was written.
+// Damage is a part of the database that differs from what was written.
 type Damage struct {
-	Page   int64  // 0 where a record was found and not a page
-	Bucket string // that the page belongs to, empty if it holds the buckets themselves
-	// Low and High bound the keys that it may have touched: from Low on and
-	// before High. Nil is no bound.
+	Page   int64  // 0 if a record is damaged and not a page
+	Bucket string // that the page belongs to; empty for a page of the root bucket
+	// Low and High bound the keys that may be affected, Low inclusive and High
+	// exclusive. nil means no bound.
 	Low, High []byte
 	Why       string
 
 	has, want uint32 // checksums of the page
 }
 
-// covers reports whether a record may be touched.
+// covers reports whether a record may be affected.
 func (d Damage) covers(bucket string, k []byte) bool {
 	return d.Bucket == "" || d.Bucket == bucket && (d.Low == nil || bytes.Compare(k, d.Low) >= 0) && (d.High == nil || bytes.Compare(k, d.High) < 0)
 }
 
-// String names page and records.
+// String names the page and the records.
 func (d Damage) String() string {
 	var b strings.Builder
 	if d.Page > 0 {
@@ -60,10 +60,11 @@ func (d Damage) String() string {
 	return b.String() + ": " + d.Why
 }
 
-// after returns the key that follows k immediately.
+// after returns the smallest key greater than k.
 func after(k []byte) []byte { return append(bytes.Clone(k), 0) }
 
-// keyText is a key as people can read it: a number, or parts with slashes.
+// keyText returns a readable form of a key: a number, or its parts joined by
+// slashes.
 func keyText(bucket string, k []byte) string {
 	switch bucket {
 	case bucketLeaves, bucketHashes, bucketCheckpoints:
@@ -74,19 +75,18 @@ func keyText(bucket string, k []byte) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(string(k), "\x00", "/"), "?")
 }
 
-// history are the buckets that nothing rests on when a call is to run: what is
-// damaged in them is refused where it is asked for. Damage in any other stops
-// all execution.
+// history returns the buckets that no execution depends on. Damage in them is
+// refused where it is read; damage anywhere else stops all execution.
 func history() []string {
 	return []string{bucketApprovals, bucketByTime, bucketReceipts, bucketRuns, bucketAlerts, bucketCallsClosed,
 		bucketBlobs, bucketBlobRefs, bucketSeen, bucketLeaves, bucketCheckpoints}
 }
 
-// check is the search for damage that each start makes in the background.
+// check is the search for damage that runs in the background at each start.
 type check struct {
-	// quick says that pages are compared with their checksums, which takes a
-	// tenth of a second for 100 MB: nothing executes before that has ended. To
-	// read every record instead, after a crash, takes too long to wait for; the
+	// quick means that pages are compared with their checksums, which takes a
+	// tenth of a second for 100 MB; nothing executes before that ends. Reading
+	// every record instead, after a crash, takes too long to wait for; the
 	// form of the pages was checked before.
 	quick  bool
 	cancel context.CancelFunc
@@ -109,8 +109,8 @@ func (c *check) end() {
 	<-c.done
 }
 
-// startCheck begins the search. pin, where it is not nil, is a transaction as of
-// the checksums, which keeps the pages from being used again meanwhile.
+// startCheck starts the search. pin, if not nil, is a transaction at the state
+// of the checksums; it keeps the pages from being reused during the search.
 func (s *Store) startCheck(pin *bolt.Tx) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &check{quick: pin != nil, cancel: cancel, done: make(chan struct{})}
@@ -142,8 +142,8 @@ func (s *Store) startCheck(pin *bolt.Tx) {
 	}()
 }
 
-// look searches the whole file. It holds the pages against their checksums, or
-// where there are none reads every record that can tell whether it is whole.
+// look searches the whole file. It compares pages with their checksums, or if
+// there are none reads every record that can be verified by itself.
 func (s *Store) look(ctx context.Context, pin *bolt.Tx) (found []Damage, err error) {
 	if pin == nil {
 		return s.readAll(ctx)
@@ -167,7 +167,7 @@ func lookAtPages(ctx context.Context, db *database) ([]Damage, error) {
 	return w.damaged, nil
 }
 
-// readAll reads what can tell by itself whether it is whole: rows, contents by
+// readAll reads everything that can be verified by itself: rows, contents by
 // their digests, and the log. Each transaction is short.
 func (s *Store) readAll(ctx context.Context) ([]Damage, error) {
 	var found []Damage
@@ -207,8 +207,8 @@ func (s *Store) readAll(ctx context.Context) ([]Damage, error) {
 			}
 		}
 	}
-	// Not by way of the writer, which waits for this search before it opens the
-	// file again. The head is never ahead of the file.
+	// Do not go through the writer, which waits for this search before it
+	// reopens the file. The head is never ahead of the file.
 	headFile, err := s.head.read()
 	if err != nil {
 		return nil, err
@@ -225,8 +225,8 @@ func (s *Store) readAll(ctx context.Context) ([]Damage, error) {
 	return found, nil
 }
 
-// checked waits until the search has ended: nothing runs on a file of which
-// nobody knows yet whether it is whole.
+// checked waits until the search has ended: nothing runs before the file is
+// known to be intact.
 func (s *Store) checked(ctx context.Context) error {
 	late := time.NewTimer(s.writeTimeout)
 	defer late.Stop()
@@ -237,19 +237,20 @@ func (s *Store) checked(ctx context.Context) error {
 	select {
 	case <-c.done:
 		if !c.whole.Load() {
-			// fail closed: it was cut off, or could not read the file.
+			// fail closed: the search was interrupted or could not read the
+			// file.
 			return fmt.Errorf("%w: the database could not be searched for damage", ErrIndeterminate)
 		}
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-late.C:
-		// fail closed: what was not looked at may be damaged.
+		// fail closed: what was not checked may be damaged.
 		return fmt.Errorf("%w: the search for damage has not ended within %v", ErrIndeterminate, s.writeTimeout)
 	}
 }
 
-// mayExecute says what damage forbids an execution.
+// mayExecute returns an error if damage forbids execution.
 func (s *Store) mayExecute() error {
 	for _, d := range s.check.Load().damaged() {
 		if !slices.Contains(history(), d.Bucket) {
@@ -260,8 +261,8 @@ func (s *Store) mayExecute() error {
 	return nil
 }
 
-// approvalTouched says whether an approval may be damaged. Its contents tell by
-// their digests.
+// approvalTouched returns an error if an approval may be damaged. Its contents
+// are verified by their digests.
 func (s *Store) approvalTouched(id guard.ApprovalID) error {
 	list := s.check.Load().damaged()
 	if len(list) == 0 {
@@ -270,7 +271,8 @@ func (s *Store) approvalTouched(id guard.ApprovalID) error {
 	for _, t := range s.tenants() {
 		for _, d := range list {
 			if d.covers(bucketApprovals, key(t, string(id))) {
-				// fail closed: what may have been changed from outside stands for nothing.
+				// fail closed: do not use what may have been changed from
+				// outside.
 				return fmt.Errorf("%w: %s", ErrDamaged, d)
 			}
 		}
@@ -298,8 +300,7 @@ func damageAlert(path string, found []Damage) Alert {
 		Detail: damageText(found) + "\n" + WayOut(path)}
 }
 
-// WayOut says step by step what to do about a database that is damaged or
-// missing.
+// WayOut returns step-by-step instructions for a damaged or missing database.
 func WayOut(path string) string {
 	dir, name := filepath.Split(path)
 	return fmt.Sprintf(`what to do, in %[1]s:
@@ -312,7 +313,8 @@ func WayOut(path string) string {
 6. find the cause: look at the disk and its file system before you go on`, dir, name)
 }
 
-// Problem says in a sentence why nothing executes, empty where calls may run.
+// Problem returns a sentence that says why nothing executes; empty if calls
+// may run.
 func (s *Store) Problem() string {
 	if s.Indeterminate() {
 		why := ""
@@ -330,8 +332,8 @@ func (s *Store) Problem() string {
 	return ""
 }
 
-// Damage describes what is damaged, one part on each line, and what to do about
-// it; empty where nothing was found.
+// Damage describes the damage, one part per line, and what to do about it;
+// empty if none was found.
 func (s *Store) Damage() string {
 	found := s.check.Load().damaged()
 	if len(found) == 0 {
@@ -341,8 +343,8 @@ func (s *Store) Damage() string {
 	return a.Text + "\n" + a.Detail
 }
 
-// endCheck lets the search come to its end, for checksums are kept only of what
-// was looked at; a large file on a slow disk is given up.
+// endCheck waits for the search to end, because checksums are only kept for
+// pages that were checked. It gives up on a large file on a slow disk.
 func (s *Store) endCheck() {
 	c := s.check.Load()
 	patience := time.Second

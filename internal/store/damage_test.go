@@ -14,7 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// copyFiles copies a closed database with all that stands beside it.
+// copyFiles copies a closed database and the files beside it.
 func copyFiles(t *testing.T, from Options) Options {
 	t.Helper()
 	to := options(t)
@@ -25,7 +25,7 @@ func copyFiles(t *testing.T, from Options) Options {
 	return to
 }
 
-// contents returns what stands in every bucket of a closed database.
+// contents returns the contents of every bucket of a closed database.
 func contents(t *testing.T, path string) map[string]string {
 	t.Helper()
 	db := must(bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second}))(t)
@@ -45,8 +45,8 @@ func contents(t *testing.T, path string) map[string]string {
 	return out
 }
 
-// busy returns a closed database with something in most of its buckets, and
-// nodes that flow over several pages.
+// busy returns a closed database with entries in most of its buckets, and with
+// nodes that span several pages.
 func busy(t *testing.T) Options {
 	t.Helper()
 	o := filled(t)
@@ -77,7 +77,7 @@ func busy(t *testing.T) Options {
 	return o
 }
 
-// harm changes a file in one of the ways in which files change.
+// harm damages a file in one of the ways that happen in practice.
 func harm(r *rand.Rand, whole []byte) (what string, damaged []byte) {
 	const page = 4096
 	damaged = bytes.Clone(whole)
@@ -110,7 +110,8 @@ func harm(r *rand.Rand, whole []byte) (what string, damaged []byte) {
 	}
 }
 
-// use does everything that a daemon does. What fails for the damage may fail.
+// use does everything that a daemon does. Operations may fail because of the
+// damage.
 func use(s *Store) {
 	_, _ = s.Approvals(Filter{Full: true})
 	_, _ = s.Events(EventFilter{Limit: 1 << 20})
@@ -130,9 +131,9 @@ func use(s *Store) {
 	_ = s.Recover(ctx)
 }
 
-// TestDamageOfAClosedFileIsNoticedOrHarmless damages a database that was closed.
-// Either it does not open, or the search finds the damage, or nothing of what
-// was in it has changed; and whatever is done with it, the process lives.
+// TestDamageOfAClosedFileIsNoticedOrHarmless damages a closed database. Either
+// it does not open, or the search finds the damage, or no content has changed.
+// The process survives every operation on it.
 func TestDamageOfAClosedFileIsNoticedOrHarmless(t *testing.T) {
 	whole := busy(t)
 	want := contents(t, whole.Path)
@@ -180,7 +181,8 @@ func TestDamageOfAClosedFileIsNoticedOrHarmless(t *testing.T) {
 	}
 }
 
-// closeAndFindAgain says that closing does not make damage the new truth.
+// closeAndFindAgain checks that closing the database does not make damage
+// permanent: the next start finds it again.
 func closeAndFindAgain(t *testing.T, s *Store, o Options, what string) {
 	t.Helper()
 	_ = s.Record(ctx, note(0)) // with it comes what was queued before
@@ -221,8 +223,8 @@ func sameContents(t *testing.T, s *Store, want map[string]string, what string) {
 	}
 }
 
-// TestFileCutWhileItIsOpen reads where the file has ended, which is a fault and
-// not an error. The process lives, and nothing runs.
+// TestFileCutWhileItIsOpen reads beyond the end of a truncated file, which is
+// a memory fault and not an error. The process survives and nothing runs.
 func TestFileCutWhileItIsOpen(t *testing.T) {
 	o := filled(t)
 	o.WriteTimeout = 10 * time.Second
@@ -242,8 +244,9 @@ func TestFileCutWhileItIsOpen(t *testing.T) {
 	_ = s.Close()
 }
 
-// TestDamageStopsWhatItTouches: damage to what decides stops all execution, to an
-// approval that one, and to history nothing.
+// TestDamageStopsWhatItTouches: damage to state that decisions rest on stops
+// all execution, damage to an approval stops that approval, damage to history
+// stops nothing.
 func TestDamageStopsWhatItTouches(t *testing.T) {
 	s := open(t, options(t))
 	v := session(t, s)

@@ -3,21 +3,21 @@
 // contents that reviewers read, and the audit log. It is the only user of
 // bbolt.
 //
-// One transition is one transaction, and the transition's audit record is part
-// of it. A single goroutine commits whatever is queued, so writers that come
-// together share a commit; each learns only of its own success. Writes are not
-// abandoned when their caller's context ends: what was asked for is recorded.
+// Each transition is one transaction that includes its audit record. A single
+// goroutine commits whatever is queued, so concurrent writers share a commit;
+// each caller learns the outcome of its own operation only. A write is not
+// abandoned when its caller's context ends.
 //
-// Beside the database (guard.db) stand four files: the journal, whose one sync
-// is what a writer waits for and which the database takes in when there is time
-// or when it is opened; the head, the last signed checkpoint of the audit log,
-// which a database that was rolled back no longer reaches; the key that signs;
-// and the checksums of all pages, left at the last orderly end, by which the next
-// start finds damage. All of them have mode 0600.
+// Four files stand beside the database (guard.db). The journal: a writer waits
+// for one sync of it, and it is merged into the database when there is time or
+// when the database is opened. The head: the last signed checkpoint of the
+// audit log, which a rolled-back database no longer reaches. The signing key.
+// The checksums of all pages, written at an orderly stop, with which the next
+// start finds damage. All have mode 0600.
 //
-// The package will not decide anything: it refuses transitions that are not
-// legal, too late, doubled or made for another digest, and knows no policy. It
-// does not redact, starts no calls, and never returns memory that belongs to
+// The package makes no decisions and knows no policy: it only refuses
+// transitions that are illegal, late, duplicated or for another digest. It
+// does not redact and starts no calls. It never returns memory that belongs to
 // the database. Slices inside returned values are shared and must not be
 // changed.
 package store

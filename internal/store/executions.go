@@ -13,12 +13,12 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Begin makes durable that a call is about to run; only after it returned nil
-// may the call run. With an approval, this is its one use: it must be approved,
-// in time, for this digest, and the call must be the newest that joined. Without
-// one, the tier must be one that policy may allow by itself. The call must be
-// open, no switch may stop it, and a call begins once. A tool_call_authorized
-// event is added unless one is among events.
+// Begin durably records that a call is about to run. The call may run only
+// after Begin has returned nil. With an approval, this is its single use: it
+// must be approved, in time and for this digest, and the call must be the
+// newest that joined. Without one, the tier must be one that policy may allow
+// by itself. The call must be open and not stopped by a switch, and can begin
+// only once. A tool_call_authorized event is added unless events contains one.
 func (s *Store) Begin(ctx context.Context, in guard.Intent, events ...audit.Event) error {
 	list, err := s.encode(events)
 	if err != nil {
@@ -58,8 +58,8 @@ func (b *batch) begin(in guard.Intent, events encoded, authorized bool) (late er
 			return late, err
 		}
 	} else if in.Tier != guard.T0Read && in.Tier != guard.T1ReversibleWrite && in.Tier != guard.T3Execute {
-		// fail closed: whatever the policy says, these need a human. T3 may run
-		// a command that the configuration lists in full.
+		// fail closed: whatever the policy says, these need a human. T3 may
+		// run a command that the configuration lists in full.
 		return nil, ErrNeedsApproval
 	}
 	k := key(in.Tenant, string(in.CallID))
@@ -90,7 +90,7 @@ func (b *batch) begin(in guard.Intent, events encoded, authorized bool) (late er
 	return nil, err
 }
 
-// beginCheck looks at what does not depend on an approval.
+// beginCheck checks the conditions that do not depend on an approval.
 func (b *batch) beginCheck(in guard.Intent) (*callRow, error) {
 	c, err := b.call(in.CallID)
 	if err != nil {
@@ -124,7 +124,7 @@ func (b *batch) use(in guard.Intent) (r *row, late error, err error) {
 	case r.CallID != in.CallID:
 		return nil, nil, ErrSuperseded
 	case r.Digest != in.Digest || r.Server != in.Server || r.Tool != in.Tool:
-		// fail closed: what runs is what was approved, bit for bit.
+		// fail closed: what runs must be exactly what was approved.
 		return nil, nil, ErrDigest
 	}
 	return r, nil, nil
@@ -145,9 +145,9 @@ func (b *batch) intent(id guard.CallID) (guard.Intent, []byte, error) {
 	return in, k, err
 }
 
-// Finish records what became of an execution, and completes its call. An
-// outcome that is unknown or incomplete keeps the intent, marked; only
-// Reconcile follows then. The approval is returned, if there is one.
+// Finish records the outcome of an execution and completes its call. If the
+// outcome is unknown or incomplete the intent is kept and marked, and only
+// Reconcile can follow. It returns the approval, if there is one.
 func (s *Store) Finish(_ context.Context, receipt guard.Receipt, completed audit.Event) (guard.Approval, error) {
 	return ask(s, "recording a receipt", func(b *batch) (out guard.Approval, late, err error) {
 		in, k, err := b.intent(receipt.CallID)
@@ -169,8 +169,8 @@ func (s *Store) Finish(_ context.Context, receipt guard.Receipt, completed audit
 	})
 }
 
-// Reconcile resolves an execution whose outcome was unknown, by what was read
-// back or by a human's word. The receipt must say how it ended.
+// Reconcile resolves an execution with an unknown outcome, from what was read
+// back or from a human decision. The receipt must say how it ended.
 func (s *Store) Reconcile(_ context.Context, call guard.CallID, receipt guard.Receipt) (guard.Approval, error) {
 	receipt.CallID, receipt.Reconciled = call, true
 	if !receipt.Status().Final() {
@@ -191,7 +191,7 @@ func (s *Store) Reconcile(_ context.Context, call guard.CallID, receipt guard.Re
 	})
 }
 
-// gates says which approval an execution has, and whether it waited for it.
+// gates returns which approval an execution has, and whether it waited for it.
 func (b *batch) gates(in guard.Intent) audit.Gates {
 	r, err := b.row(in.ApprovalID)
 	return audit.Gates{RequiresApproval: err != nil || !r.Post, ApprovalID: in.ApprovalID}
@@ -218,7 +218,7 @@ func (b *batch) reconciled(in guard.Intent, receipt guard.Receipt) audit.Event {
 	return e
 }
 
-// settle writes a receipt and what follows from it for intent and approval.
+// settle writes a receipt and updates the intent and the approval accordingly.
 func (b *batch) settle(in guard.Intent, k []byte, receipt guard.Receipt) (guard.Approval, error) {
 	status := receipt.Status()
 	if status.Final() {
@@ -263,8 +263,8 @@ func (b *batch) settle(in guard.Intent, k []byte, receipt guard.Receipt) (guard.
 	return r.approval(), nil
 }
 
-// OpenIntents returns the intents without a final receipt: what is executing,
-// and what ended nobody knows how.
+// OpenIntents returns the intents without a final receipt: calls that are
+// executing, and calls whose outcome is unknown.
 func (s *Store) OpenIntents() ([]guard.Intent, error) {
 	var out []guard.Intent
 	err := s.view(func(tx *bolt.Tx) (err error) {
@@ -291,8 +291,8 @@ func openIntents(tx *bolt.Tx) (out []guard.Intent, err error) {
 	return out, err
 }
 
-// RecentlyRun returns the intents of calls that began since a time and were
-// executed, of each tenant the newest and at most so many.
+// RecentlyRun returns the intents of executed calls that began after since:
+// per tenant the newest, at most most of them.
 func (s *Store) RecentlyRun(since time.Time, most int) ([]guard.Intent, error) {
 	const longestWait = 24 * time.Hour // between a call, by which intents are ordered, and its execution
 	var out []guard.Intent

@@ -22,12 +22,13 @@ import (
 var ErrLocked = errors.New("another process has the database open")
 
 const (
-	// mmapSize is virtual: memory is used for what is read. It spares a running
-	// daemon the remapping that would make its writer wait for readers.
+	// mmapSize is address space; only what is read uses memory. It avoids
+	// remapping while the daemon runs, during which the writer would have to
+	// wait for readers.
 	mmapSize  = 64 << 20
 	allocSize = 1 << 20 // the file grows by this much
 	fileMode  = 0o600
-	newSuffix = ".new-" // of what is not in its place yet
+	newSuffix = ".new-" // of a file that is not yet renamed to its final name
 )
 
 // database is an open database file.
@@ -35,21 +36,20 @@ type database struct {
 	*bolt.DB
 	f    *os.File // that bbolt has open
 	meta meta     // the newest one when it was opened
-	// sums are the checksums of the pages as of meta, nil if there are none that
-	// fit it.
+	// sums are the checksums of the pages as of meta; nil if none match it.
 	sums *pageSums
 }
 
-// openFile opens the database with its lock held. What bbolt would take for a
-// new database or run over blindly is refused first.
+// openFile opens and locks the database. It first rejects files that bbolt
+// would take for a new database or read without checks.
 func openFile(path string, readOnly bool, timeout time.Duration) (*database, error) {
 	for tries := 0; ; tries++ {
 		db, err := openChecked(path, readOnly, timeout)
 		if err != nil {
 			return nil, err
 		}
-		// The lock is held from here on; what was checked before it is what is
-		// open only if nobody wrote in between.
+		// The lock is held from here on. The checks made before it are valid
+		// only if no one wrote in between.
 		if now, ok := newestMeta(db.f); ok && now == db.meta {
 			return db, nil
 		}
@@ -67,8 +67,9 @@ func openChecked(path string, readOnly bool, timeout time.Duration) (out *databa
 	var file *os.File
 	defer func() {
 		if p := recover(); p != nil {
-			// A panic leaves the file to nobody. Closing it is not enough: the
-			// mapping, which cannot be reached any more, would keep the lock.
+			// After a panic no one owns the file. Closing it is not enough:
+			// the mapping, which can no longer be reached, would keep the
+			// lock.
 			if file != nil {
 				_ = unix.Flock(int(file.Fd()), unix.LOCK_UN)
 				_ = file.Close()
@@ -100,8 +101,8 @@ func openChecked(path string, readOnly bool, timeout time.Duration) (out *databa
 	return &database{db, file, m, sums}, nil
 }
 
-// scannable says whether bbolt can look for the free pages by itself, which it
-// does when it undoes a transaction and the file does not list them.
+// scannable reports whether bbolt can find the free pages by itself, as it
+// does when it rolls back a transaction and the file has no list of them.
 func (db *database) scannable() error {
 	m, ok := newestMeta(db.f)
 	if !ok {
@@ -113,7 +114,7 @@ func (db *database) scannable() error {
 	return checkPages(db.f, m)
 }
 
-// giveUp lets go of a file that bbolt cannot even close: the lock is released,
+// giveUp abandons a file that bbolt cannot even close. The lock is released;
 // the mapping stays until the process ends.
 func (db *database) giveUp() { _ = unix.Flock(int(db.f.Fd()), unix.LOCK_UN) }
 
@@ -127,17 +128,18 @@ const (
 	noFreelist  = 1<<64 - 1
 )
 
-// meta is what a meta page says.
+// meta is the content of a meta page.
 type meta struct {
 	pageSize, root, pages int64 // pages: the high water mark
 	freelist              int64 // the page that lists the free pages, 0 if none does
 	tx, sum               uint64
 }
 
-// checkFile refuses what is no regular file, is empty, has no valid meta page or
-// is shorter than that says, and what would lead bbolt astray: where there are
-// checksums, a damaged page that leads to others or lists the free ones, else any
-// page that cannot be right. The rest is for the search that follows.
+// checkFile rejects a file that is not regular, is empty, has no valid meta
+// page or is shorter than the meta page says. It also rejects damage that
+// would mislead bbolt: with checksums, a damaged page that leads to others or
+// lists the free ones; without, any page of invalid form. The search that
+// follows finds the rest.
 func checkFile(path string) (m meta, sums *pageSums, err error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -192,7 +194,8 @@ func newestMeta(f *os.File) (best meta, ok bool) {
 	if m, ok := readMeta(f, 0); ok {
 		offsets = append(offsets, m.pageSize)
 	} else {
-		// The second follows the first by one page, whose size nobody can tell.
+		// The second meta page follows the first by one page, whose size is
+		// not known.
 		for size := int64(1 << 10); size <= 64<<10; size <<= 1 {
 			offsets = append(offsets, size)
 		}
@@ -225,8 +228,8 @@ func readMeta(f *os.File, at int64) (meta, bool) {
 	return m, ok
 }
 
-// createFile makes a new database. It appears at once and whole, or not at all;
-// if another process was faster, its database is kept.
+// createFile creates a new database atomically. If another process was faster,
+// its database is kept.
 func createFile(path, verifier string, now time.Time) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newSuffix+"*")
 	if err != nil {
@@ -269,8 +272,8 @@ func createFile(path, verifier string, now time.Time) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// removeLeftovers removes what an interrupted createFile or writeFile left. The
-// lock of the database is held.
+// removeLeftovers removes what an interrupted createFile or writeFile left.
+// The caller holds the lock of the database.
 func removeLeftovers(path string, others ...string) {
 	patterns := []string{path + newSuffix + "*", path + ".*.tmp-*"}
 	for _, o := range others {
@@ -309,7 +312,8 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// viewFile turns what a damaged file does to bbolt into an error.
+// viewFile runs a read transaction. Panics and faults that a damaged file
+// causes in bbolt become errors.
 func viewFile(db *database, fn func(*bolt.Tx) error) (err error) {
 	defer recovered(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -323,14 +327,14 @@ func updateFile(db *database, fn func(*bolt.Tx) error) (err error) {
 	return db.Update(fn)
 }
 
-// recovered is deferred where a damaged file may lead to a panic.
+// recovered is deferred where a damaged file may cause a panic.
 func recovered(err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("%w: bbolt panicked: %v", ErrMissing, p)
 	}
 }
 
-// readSmall reads a file of at most limit bytes that is not a link.
+// readSmall reads a file of at most limit bytes. It does not follow a link.
 func readSmall(path string, limit int64) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil {

@@ -87,9 +87,9 @@ func scribble(t *testing.T, path string, from, to int64) {
 	}
 }
 
-// TestDamagedPages overwrites each page behind the meta pages, in a database
-// that was closed and in one whose daemon was killed. Whatever bbolt makes of
-// it, nothing panics and no lock stays behind.
+// TestDamagedPages overwrites each page behind the meta pages, in a closed
+// database and in one whose daemon was killed. Whatever bbolt does with it,
+// nothing panics and no lock stays behind.
 func TestDamagedPages(t *testing.T) {
 	for _, killed := range []bool{false, true} {
 		o := filled(t)
@@ -163,7 +163,7 @@ func forgetFreelist(t testing.TB, path string) {
 	}
 }
 
-func TestOneDaemonAtATime(t *testing.T) {
+func TestOpenRefusesWhileLocked(t *testing.T) {
 	o := options(t)
 	o.LockTimeout = 1
 	s := open(t, o)
@@ -189,8 +189,8 @@ func TestOneDaemonAtATime(t *testing.T) {
 	}
 }
 
-// TestFirstStartIsInterrupted leaves what a daemon leaves that dies while it
-// creates the database.
+// TestFirstStartIsInterrupted recreates the files of a daemon that died while
+// it created the database.
 func TestFirstStartIsInterrupted(t *testing.T) {
 	o := options(t)
 	for _, suffix := range []string{".new-123", ".head.tmp-1", ".key.tmp-2", ".journal.tmp-3"} {
@@ -207,9 +207,9 @@ func TestFirstStartIsInterrupted(t *testing.T) {
 	}
 }
 
-// FuzzPages damages a database whose daemon was killed. Where the walk over its
-// pages finds nothing wrong, bbolt must get through them, too: it walks them in
-// a goroutine where a panic ends the program.
+// FuzzPages damages a database whose daemon was killed. If the page walk finds
+// nothing wrong, bbolt must also be able to read it: it walks the pages in a
+// goroutine where a panic ends the program.
 func FuzzPages(f *testing.F) {
 	whole := must(os.ReadFile(fixture(1)))(f)
 	for _, at := range []uint32{4096, 8192, 8192 + 10, 8192 + 12, 8192 + 16, 3*4096 + 8, 10 * 4096} {

@@ -10,9 +10,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestFullDiskLeavesListsAndDenials: the journal has its room, the database cannot
-// grow. What was acknowledged is kept, lists and contents are read, denials work,
-// nothing else begins.
+// TestFullDiskLeavesListsAndDenials: the journal has its space, but the
+// database cannot grow. Acknowledged writes are kept, lists and contents can
+// be read, denials work, and nothing else begins.
 func TestFullDiskLeavesListsAndDenials(t *testing.T) {
 	o := options(t)
 	var f faults

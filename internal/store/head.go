@@ -23,16 +23,16 @@ const (
 	defaultLockTimeout = time.Second
 )
 
-// head is the last signed checkpoint, kept in a file of its own: a database
-// that was rolled back or cut short does not reach it any more.
+// head is the last signed checkpoint, kept in a separate file. A database that
+// was rolled back or truncated does not reach it any more.
 type head struct {
 	path    string
 	keyPath string
 	due     chan struct{} // capacity 1; the log has grown
 	quit    chan struct{}
 	done    chan struct{}
-	// fresh is a checkpoint that the next transaction takes along, so that the
-	// file holds a history of them without a commit for each.
+	// fresh is a checkpoint for the next transaction to store, so that the
+	// file holds a history of checkpoints without a commit for each.
 	fresh atomic.Pointer[signed]
 }
 
@@ -71,8 +71,8 @@ func (s *Store) headDue() {
 	}
 }
 
-// keepHead writes the head after the log has grown: at once when it was at
-// rest, and once a second while it is busy. It ends when Close says so.
+// keepHead writes the head after the log has grown: at once if it was idle,
+// and once a second while it is busy. It ends on Close.
 func (s *Store) keepHead() {
 	defer close(s.head.done)
 	for {
@@ -94,7 +94,7 @@ func (s *Store) keepHead() {
 	}
 }
 
-// writeHead signs the log as it is and replaces the head file.
+// writeHead signs the current log and replaces the head file.
 func (s *Store) writeHead() (*signed, error) {
 	size := s.Size()
 	root, err := tlog.TreeHash(size, s)
@@ -125,7 +125,8 @@ func (s *Store) keepCheckpoint(b *batch) error {
 	return b.put(bucketCheckpoints, number(c.size), c.note)
 }
 
-// sealHead writes the last head and keeps its checkpoint. The writer has ended.
+// sealHead writes the last head and stores its checkpoint. The writer has
+// ended.
 func (s *Store) sealHead() error {
 	c, err := s.writeHead()
 	if err != nil {
@@ -143,8 +144,8 @@ func (s *Store) sealHead() error {
 }
 
 // checkHead compares the log with the head file. A log that does not continue
-// what was signed for is not refused, for the guard must be able to say so; but
-// nothing that it calls open is trusted, and a human is told.
+// the signed one is still opened, because the guard must be able to report it;
+// but nothing that it lists as open is trusted, and a human is alerted.
 func (s *Store) checkHead(headFile []byte) error {
 	var alerts []Alert
 	distrust := ""
@@ -189,7 +190,7 @@ func (s *Store) checkHead(headFile []byte) error {
 	return syncDir(filepath.Dir(s.head.path))
 }
 
-// compareHead says what is wrong between the log and the head.
+// compareHead describes a mismatch between the log and the head.
 func (s *Store) compareHead(headFile []byte, verifier string, size int64) error {
 	c, err := audit.OpenCheckpoint(headFile, verifier)
 	if err != nil {
@@ -205,7 +206,8 @@ func (s *Store) compareHead(headFile []byte, verifier string, size int64) error 
 	if root != c.Root {
 		return fmt.Errorf("the first %d records are not those that were signed for", c.Size)
 	}
-	// What is not signed for yet: the records must at least fit their hashes.
+	// Records after the checkpoint are not signed yet; they must at least
+	// match their hashes.
 	for at := c.Size; at < size; at += page {
 		n := min(page, size-at)
 		leaves, err := source{s.reader}.Leaves(at, int(n))
@@ -228,8 +230,8 @@ func (s *Store) compareHead(headFile []byte, verifier string, size int64) error 
 	return nil
 }
 
-// swapVerifier keeps the public key in the file. It returns the one that was
-// there if it was another.
+// swapVerifier stores the public key in the file. If the file had another key,
+// it returns that one.
 func (s *Store) swapVerifier() (other string, err error) {
 	now := s.key.Verifier()
 	err = s.view(func(tx *bolt.Tx) error {
@@ -251,8 +253,8 @@ func (s *Store) swapVerifier() (other string, err error) {
 	})
 }
 
-// raiseAll raises alerts before the writer runs, and ends what is open where
-// the file is not to be trusted.
+// raiseAll raises alerts before the writer runs, and ends all open approvals
+// if the file is not to be trusted.
 func (s *Store) raiseAll(alerts []Alert, distrust string) error {
 	if len(alerts) == 0 {
 		return nil
@@ -277,8 +279,8 @@ func (s *Store) raiseAll(alerts []Alert, distrust string) error {
 	return nil
 }
 
-// keepEvidence keeps the head that the log does not continue, under the name of
-// its digest.
+// keepEvidence saves the head that the log does not continue, in a file named
+// by its digest.
 func (s *Store) keepEvidence(headFile []byte) error {
 	name := s.head.path + ".lost-" + fingerprint(headFile)
 	if _, err := os.Lstat(name); err == nil {
@@ -290,7 +292,7 @@ func (s *Store) keepEvidence(headFile []byte) error {
 	return nil
 }
 
-// fingerprint is enough of a digest to tell two heads apart.
+// fingerprint is a short digest, long enough to tell two heads apart.
 func fingerprint(data []byte) string {
 	sum := digest.Sum(data)
 	return hex.EncodeToString(sum[:8])

@@ -13,27 +13,28 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// A bbolt commit syncs twice. What a caller waits for is instead one record in
-// a journal beside the database, synced once; the transaction itself stays open
-// and is committed when there is time, at the latest after a second, or when
-// somebody reads from the file. A record holds the puts and deletes of one
-// batch, so it is there as a whole or not at all, and applying it twice does
-// nothing more. The journal is a ring of one turn: after each commit of the
-// database it begins at its start again, and numbers tell old records from new.
+// A bbolt commit syncs twice. A caller therefore waits only for one record in
+// a journal beside the database, which is synced once. The transaction itself
+// stays open and is committed when there is time, after a second at the
+// latest, or when someone reads from the file. A record holds the puts and
+// deletes of one batch: it is written completely or not at all, and applying
+// it twice is harmless. After each commit of the database the journal is
+// rewritten from its start; sequence numbers distinguish new records from old
+// ones.
 //
 // Rejected: syncing bbolt once, after data and meta page together. On power
-// loss the meta page may then name pages that never arrived.
+// loss the meta page may then name pages that were never written.
 const (
 	journalSize   = 1 << 20
 	journalHigh   = journalSize * 3 / 4 // the database is committed when this much is used
-	journalAlign  = 4096                // a record never shares a page with one that is acknowledged
+	journalAlign  = 4096                // a record never shares a page with an acknowledged one
 	journalHeader = 48
 	journalMagic  = 0x6d676a31
-	journalSuffix = ".journal" // to the name of the database
+	journalSuffix = ".journal" // appended to the name of the database
 )
 
-// metaJournal and metaJournalID are the number of the last record that the
-// database contains, and what binds a journal to its database.
+// metaJournal is the sequence number of the last record that the database
+// contains; metaJournalID ties a journal to its database.
 const (
 	metaJournal   = "journal"
 	metaJournalID = "journal_id"
@@ -41,17 +42,17 @@ const (
 
 var errJournalFull = errors.New("the journal has no room")
 
-// journal belongs to the goroutine that commits.
+// Only the committing goroutine uses a journal.
 type journal struct {
 	f   *os.File
 	id  []byte
 	at  int64  // where the next record goes
 	seq uint64 // of the last record
-	buf []byte // the record that is being made, kept for the next
+	buf []byte // the record being built; reused for the next
 }
 
-// openJournal opens the journal of a database, or makes one. All of it is
-// written once, so that a record later changes no metadata of the file.
+// openJournal opens the journal of a database or creates one. The whole file
+// is written once, so that later records change no file metadata.
 func openJournal(path string, id []byte) (*journal, error) {
 	info, err := os.Lstat(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -80,19 +81,19 @@ func (j *journal) sum(seq uint64, payload []byte) []byte {
 	return h.Sum(nil)
 }
 
-// begin returns an empty record, to which a batch appends its changes. There is
-// one at a time.
+// begin returns an empty record to which a batch appends its changes. Only one
+// record is built at a time.
 func (j *journal) begin() []byte {
 	return append(j.buf[:0], make([]byte, journalHeader)...)
 }
 
-// append makes a record durable that began with begin. An error other than
-// errJournalFull leaves it unknown whether it is.
+// append durably writes a record started with begin. After any error other
+// than errJournalFull it is unknown whether the record was written.
 func (j *journal) append(b []byte) error {
 	n := len(b)
 	size := (n + journalAlign - 1) &^ (journalAlign - 1)
 	b = append(b, make([]byte, size-n)...)
-	if cap(b) <= journalSize { // one large batch is no reason to keep as much for ever
+	if cap(b) <= journalSize { // do not keep the buffer of one large batch for ever
 		j.buf = b
 	}
 	if j.at+int64(size) > journalSize {
@@ -114,8 +115,8 @@ func (j *journal) append(b []byte) error {
 	return nil
 }
 
-// read returns the record at an offset, and where the next one would be. ok is
-// false where there is none, or one that was cut short.
+// read returns the record at an offset and the offset of the next one. ok is
+// false if there is no record or it was cut short.
 func (j *journal) read(at int64) (seq uint64, payload []byte, next int64, ok bool) {
 	var header [journalHeader]byte
 	if _, err := j.f.ReadAt(header[:], at); err != nil {
@@ -136,8 +137,8 @@ func (j *journal) read(at int64) (seq uint64, payload []byte, next int64, ok boo
 	return seq, payload, at + (journalHeader+n+journalAlign-1)&^(journalAlign-1), true
 }
 
-// missing returns the records that follow the one with number applied. Records
-// of an earlier turn have lower numbers and end the search.
+// missing returns the records after sequence number applied. Records from
+// before the last restart have lower numbers and end the search.
 func (j *journal) missing(applied uint64) (payloads [][]byte) {
 	last := uint64(0)
 	for at := int64(0); at+journalHeader <= journalSize; {
@@ -153,7 +154,7 @@ func (j *journal) missing(applied uint64) (payloads [][]byte) {
 	return payloads
 }
 
-// restart lets the journal begin again: the database contains all of it.
+// restart rewinds the journal; the database contains all of its records.
 func (j *journal) restart(applied uint64) { j.at, j.seq = 0, applied }
 
 func (j *journal) close() error { return j.f.Close() }
@@ -203,7 +204,7 @@ func redo(tx *bolt.Tx, payload []byte) error {
 	return nil
 }
 
-// journalState reads what a database says of its journal.
+// journalState reads the journal id and sequence number stored in a database.
 func journalState(tx *bolt.Tx) (id []byte, applied uint64, err error) {
 	meta := tx.Bucket([]byte(bucketMeta))
 	if meta == nil {
@@ -222,9 +223,9 @@ func putJournal(tx *bolt.Tx, seq uint64) error {
 	return tx.Bucket([]byte(bucketMeta)).Put([]byte(metaJournal), strconv.AppendUint(nil, seq, 10))
 }
 
-// replay opens the journal of an open database and brings the database up to
-// it. applied is how many records that were. Where they cannot be written the
-// journal comes with the error, and is the caller's to close.
+// replay opens the journal of an open database and applies its missing
+// records; applied is their number. If they cannot be written, the journal is
+// returned with the error and the caller must close it.
 func replay(db *database, path string, before func() error) (j *journal, applied int, err error) {
 	var id []byte
 	var seq uint64

@@ -40,8 +40,8 @@ func TestJournalKeepsRecords(t *testing.T) {
 	if got := j.missing(9); len(got) != 0 {
 		t.Errorf("after more than there are: %d records", len(got))
 	}
-	// The next turn overwrites the first records; what is left of the last turn
-	// is not taken for its continuation.
+	// The next round overwrites the first records. What is left of the
+	// previous round is not read as their continuation.
 	j.restart(5)
 	if err := j.append(append(j.begin(), []byte("six")...)); err != nil {
 		t.Fatal(err)
@@ -120,9 +120,9 @@ func FuzzRedo(f *testing.F) {
 	})
 }
 
-// killed leaves the files as a killed daemon does: the database as of its last
-// commit, everything after it in the journal. It returns the options of the
-// copy.
+// killed returns the options of a copy of the files as a killed daemon leaves
+// them: the database as of its last commit, everything after it in the
+// journal.
 func killed(t *testing.T, s *Store) Options {
 	t.Helper()
 	to := options(t)
@@ -132,8 +132,8 @@ func killed(t *testing.T, s *Store) Options {
 	return to
 }
 
-// TestPromise5_JournalIsTakenIn works on a store that never commits its database
-// by itself, and looks at what a kill would leave after each step.
+// TestPromise5_JournalIsTakenIn uses a store that never commits its database
+// by itself, and checks what a kill would leave after each step.
 func TestPromise5_JournalIsTakenIn(t *testing.T) {
 	o := options(t)
 	s := open(t, o)
@@ -165,9 +165,9 @@ func TestPromise5_JournalIsTakenIn(t *testing.T) {
 	}
 }
 
-// TestJournalIsGone removes the journal of a killed daemon: what was in it is
-// lost, and that is noticed.
-func TestJournalIsGone(t *testing.T) {
+// TestMissingJournalIsNoticed removes the journal of a killed daemon: its
+// records are lost, and that is reported.
+func TestMissingJournalIsNoticed(t *testing.T) {
 	o := options(t)
 	s := open(t, o)
 	v := session(t, s)
@@ -188,8 +188,8 @@ func TestJournalIsGone(t *testing.T) {
 	}
 }
 
-// TestLargeBatches do not fit the journal and are committed at once.
-func TestLargeBatches(t *testing.T) {
+// TestLargeBatchesAreCommittedAtOnce do not fit the journal and are committed at once.
+func TestLargeBatchesAreCommittedAtOnce(t *testing.T) {
 	o := options(t)
 	s := open(t, o)
 	v := session(t, s)
@@ -212,8 +212,8 @@ func TestLargeBatches(t *testing.T) {
 	}
 }
 
-// TestFailedFlush lets the commit of the database fail, before and after it
-// happened, while everything in it is durable in the journal already.
+// TestFailedFlush makes the commit of the database fail, before and after it
+// happens, while all of it is already durable in the journal.
 func TestFailedFlush(t *testing.T) {
 	for _, p := range []Point{PointBeforeFlush, PointAfterFlush} {
 		for _, late := range []bool{false, true} {

@@ -13,9 +13,9 @@ import (
 )
 
 // The buckets. A key starts with its tenant, except in the audit log, which is
-// one for the whole guard (each record names its tenant), in tenants itself and
-// in what concerns the guard as a whole (switches; alerts without a tenant),
-// where the tenant is empty.
+// shared by all tenants (each record names its tenant), and in tenants itself.
+// For what concerns the whole guard (switches; alerts without a tenant) the
+// tenant is empty.
 const (
 	bucketMeta        = "meta"                // name → value
 	bucketTenants     = "tenants"             // tenant → time first seen
@@ -59,8 +59,8 @@ const (
 	metaSchema   = "schema"   // version, decimal
 	metaCreated  = "created"  // RFC 3339
 	metaVerifier = "verifier" // public key of the log
-	// metaApprovers is who may decide, an ApproverRule. It is missing until a
-	// configuration was read, also in files of earlier versions.
+	// metaApprovers is an ApproverRule: who may decide. It is absent until a
+	// configuration was read, and in files of earlier versions.
 	metaApprovers = "approvers"
 )
 
@@ -88,7 +88,7 @@ func key(parts ...string) []byte {
 // prefix returns the common beginning of the keys that start with these parts.
 func prefix(parts ...string) []byte { return append(key(parts...), 0) }
 
-// checkParts says what keeps texts from being parts of a key.
+// checkParts returns an error if one of the texts cannot be part of a key.
 func checkParts(what string, parts ...string) error {
 	for _, p := range parts {
 		if strings.IndexByte(p, 0) >= 0 || len(p) > maxPart {
@@ -101,14 +101,14 @@ func checkParts(what string, parts ...string) error {
 // checkTenant refuses what cannot be a tenant.
 func checkTenant(what, tenant string) error {
 	if tenant == "" {
-		// fail closed: nothing is kept without saying whose it is.
+		// fail closed: nothing is stored without a tenant.
 		return fmt.Errorf("%s: the tenant is missing", what)
 	}
 	return checkParts(what, tenant)
 }
 
-// short returns s, or a digest of it where it is too long to be part of a key
-// or contains NUL. The names of tools come from clients.
+// short returns s, or a digest of it if it is too long for a key or contains
+// NUL. Tool names come from clients.
 func short(s string) string {
 	if len(s) <= 200 && strings.IndexByte(s, 0) < 0 {
 		return s
@@ -117,8 +117,8 @@ func short(s string) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// stamp is a time as a fixed number of bytes without NUL that sort as the
-// times do, to the millisecond.
+// stamp encodes a time, to the millisecond, as a fixed number of bytes without
+// NUL that sort like the times.
 func stamp(t time.Time) string {
 	ms := t.UnixMilli()
 	if t.IsZero() || ms < 0 {
@@ -127,10 +127,10 @@ func stamp(t time.Time) string {
 	return fmt.Sprintf("%013d", ms)
 }
 
-// number is an index as a key of the log: eight bytes, big endian.
+// number encodes an index as a key of the log: eight bytes, big endian.
 func number(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
 
-// parseNumber is the inverse of number, -1 for what is none.
+// parseNumber is the inverse of number; it returns -1 for an invalid key.
 func parseNumber(b []byte) int64 {
 	if len(b) != 8 {
 		return -1
@@ -146,7 +146,7 @@ func parseNumber(b []byte) int64 {
 func last(k []byte) string { return string(k[bytes.LastIndexByte(k, 0)+1:]) }
 
 // each calls fn with the entries whose keys begin with p, in order, until fn
-// returns false. Keys and values are only valid during the call.
+// returns false. Keys and values are valid only during the call.
 func each(b *bolt.Bucket, p []byte, fn func(k, v []byte) bool) {
 	c := b.Cursor()
 	for k, v := c.Seek(p); k != nil && bytes.HasPrefix(k, p); k, v = c.Next() {
@@ -156,8 +156,8 @@ func each(b *bolt.Bucket, p []byte, fn func(k, v []byte) bool) {
 	}
 }
 
-// backwards is each from the last key with the prefix p to the first. p ends
-// with NUL.
+// backwards is like each, but from the last key with the prefix p to the
+// first. p ends with NUL.
 func backwards(b *bolt.Bucket, p []byte, fn func(k, v []byte) (bool, error)) error {
 	c := b.Cursor()
 	step := c.Prev

@@ -33,7 +33,8 @@ func (s *Store) Approval(id guard.ApprovalID) (guard.Approval, error) {
 	return out, nil
 }
 
-// overlaid returns what was refused in memory in place of what the file has.
+// overlaid returns the approval as refused in memory, if it was, instead of
+// the stored one.
 func (s *Store) overlaid(a guard.Approval) guard.Approval {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -43,8 +44,8 @@ func (s *Store) overlaid(a guard.Approval) guard.Approval {
 	return a
 }
 
-// Open returns every pending and every approved approval, the oldest first,
-// without contents.
+// Open returns all pending and approved approvals, oldest first, without
+// contents.
 func (s *Store) Open() ([]guard.Approval, error) {
 	return s.Approvals(Filter{Status: []guard.Status{guard.Pending, guard.Approved}})
 }
@@ -56,16 +57,16 @@ func (s *Store) CountOpen() int {
 	return len(s.mem.open)
 }
 
-// Count returns how many approvals a filter selects. Limit and After do not
-// count.
+// Count returns how many approvals a filter selects. It ignores Limit and
+// After.
 func (s *Store) Count(f Filter) (int, error) {
 	f.Limit, f.After, f.Full = 0, "", false
 	found, err := s.found(f)
 	return len(found), err
 }
 
-// Approvals returns the approvals that a filter selects, by the time of their
-// request. Those that are not final come from memory.
+// Approvals returns the approvals that a filter selects, ordered by request
+// time. Those that are not final come from memory.
 func (s *Store) Approvals(f Filter) ([]guard.Approval, error) {
 	found, err := s.found(f)
 	if err != nil {
@@ -87,8 +88,8 @@ func (s *Store) Approvals(f Filter) ([]guard.Approval, error) {
 	return out, nil
 }
 
-// found returns what a filter selects, in no order and perhaps more than its
-// limit. The rows are the store's own.
+// found returns what a filter selects, unordered and possibly more than its
+// limit. The rows belong to the store.
 func (s *Store) found(f Filter) ([]*guard.Approval, error) {
 	if err := checkParts("the filter", f.Tenant); err != nil {
 		return nil, fmt.Errorf("listing approvals: %w", err)
@@ -128,7 +129,7 @@ func (f Filter) matches(a *guard.Approval) bool {
 		(f.Server == "" || a.Server == f.Server) && (f.Since.IsZero() || !a.RequestedAt.Before(f.Since))
 }
 
-// after returns the approval behind which a list continues.
+// after returns the approval after which a list continues.
 func (s *Store) after(f Filter) (*guard.Approval, error) {
 	if f.After == "" {
 		return nil, nil
@@ -151,8 +152,8 @@ func (s *Store) after(f Filter) (*guard.Approval, error) {
 	return out, nil
 }
 
-// unfinished lists from memory, and with it what was refused there. Rows in
-// memory are replaced, never changed.
+// unfinished lists the approvals in memory, including those refused there.
+// Rows in memory are replaced, never changed.
 func (s *Store) unfinished(f Filter, status []guard.Status, after *guard.Approval) []*guard.Approval {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -213,8 +214,8 @@ func (s *Store) finished(f Filter, status []guard.Status, after *guard.Approval)
 	return out, nil
 }
 
-// walk visits the ids of one tenant and status in the order asked for, from
-// f.Since on, until fn returns false.
+// walk visits the ids of one tenant and status in the requested order,
+// starting at f.Since, until fn returns false.
 func (f Filter) walk(tx *bolt.Tx, tenant string, st guard.Status, fn func(id string) (bool, error)) error {
 	p := prefix(tenant, string(st))
 	low := append(slices.Clone(p), stamp(f.Since)...)
@@ -244,7 +245,7 @@ func (f Filter) walk(tx *bolt.Tx, tenant string, st guard.Status, fn func(id str
 	return nil
 }
 
-// loadApprovals reads what is not final into memory.
+// loadApprovals loads the approvals that are not final into memory.
 func loadApprovals(tx *bolt.Tx, m *memory) error {
 	rows := tx.Bucket([]byte(bucketApprovals))
 	for _, t := range m.tenants {

@@ -16,16 +16,16 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// reader reads the audit log, in short transactions: a long one would hold up
-// the writer. The log only grows, so what was read stays true.
+// reader reads the audit log in short transactions, because a long one would
+// block the writer. The log is append-only, so what was read stays valid.
 type reader struct {
 	view func(func(*bolt.Tx) error) error
 }
 
-// page is how many records are looked at in one transaction.
+// page is the number of records read in one transaction.
 const page = 512
 
-// Events returns records of the log that a filter selects.
+// Events returns the log records that a filter selects.
 func (r reader) Events(f EventFilter) ([]Record, error) {
 	if f.Limit <= 0 {
 		f.Limit = 1000
@@ -64,8 +64,8 @@ func (r reader) Events(f EventFilter) ([]Record, error) {
 	return out, nil
 }
 
-// record returns the record at an index if the filter selects it. What is
-// looked for is searched in the bytes first; most records need no decoding.
+// record returns the record at an index if the filter selects it. It searches
+// the raw bytes first, so most records are not decoded.
 func (f EventFilter) record(leaves *bolt.Bucket, at int64) (*Record, error) {
 	data := leaves.Get(number(at))
 	if data == nil {
@@ -118,8 +118,8 @@ func (r reader) ProveRecord(size, index int64) (tlog.RecordProof, error) {
 	return p, nil
 }
 
-// ProveConsistency proves that the log with size records continues the one with
-// older records. Every log continues the empty one, which needs no proof.
+// ProveConsistency proves that the log with size records extends the one with
+// older records. Every log extends the empty one, which needs no proof.
 func (r reader) ProveConsistency(size, older int64) (tlog.TreeProof, error) {
 	if older == 0 && size >= 0 {
 		return tlog.TreeProof{}, nil
@@ -131,7 +131,7 @@ func (r reader) ProveConsistency(size, older int64) (tlog.TreeProof, error) {
 	return p, nil
 }
 
-// source gives the verification access, page by page.
+// source gives the verifier access to the log, page by page.
 type source struct{ r reader }
 
 func (s source) Size() (records, hashes int64, err error) { return s.r.size() }
@@ -177,8 +177,8 @@ func (r reader) checkpoints() (out [][]byte, err error) {
 	return out, err
 }
 
-// verify recomputes the log and holds it against every checkpoint in the file
-// and against the head outside it.
+// verify recomputes the log and compares it with every checkpoint in the file
+// and with the head outside it.
 func (r reader) verify(ctx context.Context, verifier string, headFile []byte) (audit.Report, error) {
 	points, err := r.checkpoints()
 	if err != nil {
@@ -190,8 +190,8 @@ func (r reader) verify(ctx context.Context, verifier string, headFile []byte) (a
 	return audit.Verify(ctx, source{r}, audit.VerifyOptions{Verifier: verifier, Checkpoints: points})
 }
 
-// Export writes the records from an index on, each in its canonical form on a
-// line of its own.
+// Export writes the records starting at index from, each in canonical form on
+// one line.
 func (r reader) Export(ctx context.Context, w io.Writer, from int64) error {
 	size, _, err := r.size()
 	if err != nil {
@@ -224,7 +224,7 @@ func (r reader) Export(ctx context.Context, w io.Writer, from int64) error {
 // Verifier returns the public key of the log.
 func (s *Store) Verifier() string { return s.key.Verifier() }
 
-// Checkpoint returns a signed statement about the log as it is now.
+// Checkpoint returns a signed statement about the current log.
 func (s *Store) Checkpoint() ([]byte, error) {
 	size := s.Size()
 	root, err := tlog.TreeHash(size, s)
@@ -244,7 +244,8 @@ func (s *Store) Verify(ctx context.Context) (audit.Report, error) {
 	return withDamage(r, err, s.check.Load().damaged())
 }
 
-// withDamage turns pages that cannot be read into a report that names them.
+// withDamage turns an error about unreadable pages into a report that names
+// them.
 func withDamage(r audit.Report, err error, found []Damage) (audit.Report, error) {
 	if !errors.Is(err, ErrMissing) {
 		return r, err
@@ -265,9 +266,9 @@ type Log struct {
 	head     []byte
 }
 
-// OpenLog opens the log for reading. Path is required; the key is read for its
-// public half, and where it is not there the one in the database is used. It
-// returns ErrLocked while a daemon has the database open: ask that daemon.
+// OpenLog opens the log read-only. Path is required. The public key comes from
+// the key file, or from the database if there is none. It returns ErrLocked
+// while a daemon has the database open; ask that daemon instead.
 func OpenLog(o Options) (*Log, error) {
 	var h head
 	h.init(o)
@@ -294,8 +295,8 @@ func OpenLog(o Options) (*Log, error) {
 	return l, nil
 }
 
-// catchUp takes into the database what a daemon that was killed left in its
-// journal. A database that was closed is not written to.
+// catchUp applies the journal of a killed daemon to the database. A database
+// that was closed is not written to.
 func catchUp(path string, timeout time.Duration) error {
 	db, err := openFile(path, true, timeout)
 	if err != nil {
@@ -376,8 +377,9 @@ func (l *Log) Verify(ctx context.Context) (audit.Report, error) {
 }
 
 // Examine looks for damage in a database that no daemon has open, and changes
-// nothing. It returns ErrMissing where there was one, and ErrFilesGone where its
-// journal is gone with what it did last; ErrLocked while a daemon has it open.
+// nothing. It returns ErrMissing if the database has disappeared, ErrFilesGone
+// if its journal has and the last writes with it, and ErrLocked while a daemon
+// has it open.
 func Examine(ctx context.Context, path string) (found []Damage, err error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Lstat(path + ".head"); errors.Is(err, fs.ErrNotExist) {
@@ -400,7 +402,7 @@ func Examine(ctx context.Context, path string) (found []Damage, err error) {
 	return lookAtPages(ctx, db)
 }
 
-// Describe names damage, one part on each line.
+// Describe describes damage, one part per line.
 func Describe(found []Damage) string { return damageText(found) }
 
 // Close closes the database.

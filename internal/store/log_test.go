@@ -34,7 +34,7 @@ func filled(t *testing.T) Options {
 	return o
 }
 
-// edit changes the file as somebody with the rights to could.
+// edit changes the file as someone with write access could.
 func edit(t *testing.T, o Options, fn func(leaves, hashes, points *bolt.Bucket) error) {
 	t.Helper()
 	db, err := bolt.Open(o.Path, 0o600, nil)
@@ -50,8 +50,8 @@ func edit(t *testing.T, o Options, fn func(leaves, hashes, points *bolt.Bucket) 
 	}
 }
 
-// rehash makes the stored hashes follow from the records again, as a careful
-// forger would.
+// rehash recomputes the stored hashes from the records, as a careful forger
+// would.
 func rehash(leaves, hashes *bolt.Bucket) error {
 	var all [][]byte
 	each(leaves, nil, func(_, v []byte) bool { all = append(all, bytes.Clone(v)); return true })
@@ -186,7 +186,7 @@ func TestRolledBackDatabase(t *testing.T) {
 	if len(alerts) != 1 || alerts[0].Kind != AlertRolledBack {
 		t.Errorf("alerts: %+v", alerts)
 	}
-	// What the old file calls approved was used already.
+	// What the old file lists as approved has already been used.
 	for _, a := range []guard.Approval{ready, waiting} {
 		if st := status(t, s, a.ID); st != guard.Cancelled {
 			t.Errorf("%s is %s", a.ID, st)

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// modelApproval is what the plain map knows of an approval.
+// modelApproval is the state of an approval in the model.
 type modelApproval struct {
 	guard.Approval
 	wins    int // decisions that were taken
@@ -101,7 +101,7 @@ func (m *machine) pick(rt *rapid.T) *modelApproval {
 	return m.approvals[rapid.SampledFrom(m.order).Draw(rt, "approval")]
 }
 
-// overdue moves an approval of the model as the store does when it touches it.
+// overdue ends an overdue approval of the model when the store would.
 func (m *machine) overdue(a *modelApproval) bool {
 	to, _ := overdue(a.Approval, m.clock.Now())
 	if to == "" {
@@ -241,7 +241,7 @@ func (m *machine) begin(rt *rapid.T) {
 }
 
 // post begins a call that is shown afterwards, on an open call or on one that
-// was used or ended already, with its own digest or another.
+// was already used or ended, with its own digest or another.
 func (m *machine) post(rt *rapid.T) {
 	id := m.call
 	if len(m.order) > 0 && rapid.IntRange(0, 3).Draw(rt, "old call") == 0 {
@@ -290,8 +290,8 @@ func (m *machine) finish(rt *rapid.T) {
 	}
 }
 
-// ofCall returns the approval of a's call that has a status, else a: a call that
-// was asked about in vain may have run unasked afterwards.
+// ofCall returns the approval of a's call that has status st, or else a: a
+// call whose approval was not granted may have run unasked afterwards.
 func (m *machine) ofCall(a *modelApproval, st guard.Status) *modelApproval {
 	for _, o := range m.approvals {
 		if o.CallID == a.CallID && o.Status == st {

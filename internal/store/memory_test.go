@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestContentsOfWhatWaitsAreNotKeptInMemory holds large contents and looks at the
-// heap: they are in the file alone.
+// TestContentsOfWhatWaitsAreNotKeptInMemory submits large contents and checks
+// the heap: they are only in the file.
 func TestContentsOfWhatWaitsAreNotKeptInMemory(t *testing.T) {
 	s := open(t, options(t))
 	v := session(t, s)

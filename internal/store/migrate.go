@@ -7,20 +7,19 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// schemaVersion is the version of the file that this program writes. A file of
-// an earlier one is brought up to it when it is opened; testdata keeps a file
-// of each.
+// schemaVersion is the file version that this program writes. Older files are
+// migrated when they are opened; testdata has a file of each version.
 const schemaVersion = 2
 
-// migrations returns, for each version before the current one, what turns it
-// into the next. A migration may rewrite any bucket but those of the log.
+// migrations returns, for each older version, the step to the next one. A step
+// may rewrite any bucket except those of the log.
 func migrations() map[int]func(*bolt.Tx) error {
 	return map[int]func(*bolt.Tx) error{
-		1: func(*bolt.Tx) error { return nil }, // the bucket of what was seen is new, and starts empty
+		1: func(*bolt.Tx) error { return nil }, // the new bucket "seen" starts empty
 	}
 }
 
-// migrate brings a file to schemaVersion, in one transaction.
+// migrate upgrades a file to schemaVersion in one transaction.
 func migrate(db *database) error {
 	var version int
 	err := viewFile(db, func(tx *bolt.Tx) (err error) {
@@ -39,7 +38,7 @@ func migrate(db *database) error {
 // migrateTx applies the steps from one version to another.
 func migrateTx(tx *bolt.Tx, from, to int, steps map[int]func(*bolt.Tx) error) error {
 	if from > to {
-		// fail closed: what a later version wrote may mean something else.
+		// fail closed: data of a later version may mean something else.
 		return fmt.Errorf("%w: version %d, this one knows %d", ErrSchema, from, to)
 	}
 	for v := from; v < to; v++ {

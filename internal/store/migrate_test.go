@@ -23,7 +23,7 @@ var writeFixture = flag.Bool("write-fixture", false, "write testdata/v<current>.
 
 func fixture(version int) string { return filepath.Join("testdata", fmt.Sprintf("v%d.db", version)) }
 
-// TestFixture opens a database that each version has written and works on.
+// TestFixture opens the database of each version and uses it.
 func TestFixture(t *testing.T) {
 	if *writeFixture {
 		makeFixture(t)

@@ -9,12 +9,12 @@ import (
 	"os"
 )
 
-// bbolt follows what a page says wherever it leads: a damaged one is a panic, in
-// a goroutine of its own where it lists the free pages, or no end of memory. So
-// the pages are walked by plain reads and within bounds: before bbolt does, and
-// in the background of each start to find what does not have its checksum any
-// more. The format is that of bbolt's version 2, which has not changed since the
-// project began.
+// bbolt follows page references without checking them: a damaged page causes a
+// panic (in a goroutine of its own if it lists the free pages) or unbounded
+// memory use. So the pages are first walked with plain, bounded reads: before
+// bbolt opens the file, and in the background of each start to find pages that
+// no longer match their checksums. The format is that of bbolt version 2,
+// which has not changed since that project began.
 const (
 	pageBranch      = 0x01
 	pageLeaf        = 0x02
@@ -24,7 +24,7 @@ const (
 	leafIsBucket    = 0x01
 	maxPageOverflow = 1 << 20
 	maxDepth        = 64
-	maxDamages      = 100 // that are listed
+	maxDamages      = 100 // listed at most
 )
 
 var errPage = errors.New("a page is damaged")
@@ -39,7 +39,7 @@ type pageWalk struct {
 	note     *pageSums // where the checksums of the pages go, if they are made
 	stop     func() error
 
-	// all says that the walk goes on where it finds damage, which is gathered.
+	// all means that the walk collects damage and goes on.
 	all     bool
 	damaged []Damage
 	bucket  string // that is walked, empty above the buckets
@@ -49,8 +49,8 @@ func newWalk(f *os.File, m meta) *pageWalk {
 	return &pageWalk{f: f, pageSize: m.pageSize, pages: m.pages, seen: make([]byte, m.pages/8+1), stop: func() error { return nil }}
 }
 
-// checkPages reads the tree of a database file, and the list of its free pages,
-// of which none may be in use.
+// checkPages reads the tree of a database file and the list of its free pages,
+// none of which may be in use.
 func checkPages(f *os.File, m meta) error {
 	w := newWalk(f, m)
 	if err := w.page(m.root, 0, nil, nil); err != nil {
@@ -69,7 +69,7 @@ func (w *pageWalk) bad(id int64, low, high []byte, why string) error {
 	return fmt.Errorf("%w: page %d: %s", errPage, id, why)
 }
 
-// use marks a page, and those that it flows over to, as used.
+// use marks a page and its overflow pages as used.
 func (w *pageWalk) use(id int64) bool {
 	if w.seen[id/8]&(1<<(id%8)) != 0 {
 		return false
@@ -78,7 +78,7 @@ func (w *pageWalk) use(id int64) bool {
 	return true
 }
 
-// read returns a page with those that it flows over to.
+// read returns a page and its overflow pages.
 func (w *pageWalk) read(id int64, low, high []byte) ([]byte, error) {
 	if err := w.stop(); err != nil {
 		return nil, err
@@ -123,8 +123,8 @@ func (w *pageWalk) read(id int64, low, high []byte) ([]byte, error) {
 	return data, nil
 }
 
-// noted keeps the checksum of a page, and that it leads to others: pages of the
-// tree of buckets, branches, and lists of free pages.
+// noted records the checksum of a page, and that it leads to others: pages of
+// the bucket tree, branch pages and free lists.
 func (w *pageWalk) noted(id int64, data []byte) {
 	if w.note == nil {
 		return
@@ -135,7 +135,7 @@ func (w *pageWalk) noted(id int64, data []byte) {
 	}
 }
 
-// compare holds one page against its checksum.
+// compare compares a page with its checksum.
 func (w *pageWalk) compare(id int64, data []byte, low, high []byte) error {
 	if w.sums == nil || w.sums.same(id, data) {
 		return nil
@@ -147,8 +147,8 @@ func (w *pageWalk) compare(id int64, data []byte, low, high []byte) error {
 	return err
 }
 
-// page checks one page and what is below it. Its keys are to be from low on and
-// before high, where these are not nil.
+// page checks a page and everything below it. Its keys must be at least low
+// and less than high, where these are not nil.
 func (w *pageWalk) page(id int64, depth int, low, high []byte) error {
 	if depth > maxDepth {
 		return w.bad(id, low, high, "it lies too deep")
@@ -160,7 +160,7 @@ func (w *pageWalk) page(id int64, depth int, low, high []byte) error {
 	return w.elements(id, data, depth, low, high)
 }
 
-// elements checks what stands in a page, or in a bucket that is kept inline.
+// elements checks the contents of a page or of an inline bucket.
 func (w *pageWalk) elements(id int64, data []byte, depth int, low, high []byte) error {
 	e := binary.NativeEndian
 	flags, count := e.Uint16(data[8:]), int(e.Uint16(data[10:]))
@@ -208,7 +208,7 @@ func (w *pageWalk) elements(id int64, data []byte, depth int, low, high []byte) 
 	return nil
 }
 
-// below checks a bucket. There are none in other buckets.
+// below checks a bucket. Buckets are not nested.
 func (w *pageWalk) below(id int64, name, v []byte, depth int) error {
 	if w.bucket == "" {
 		w.bucket = string(name)
@@ -226,8 +226,8 @@ func (w *pageWalk) below(id int64, name, v []byte, depth int) error {
 	return w.elements(id, v[bucketHeader:], depth, nil, nil)
 }
 
-// freelist checks the list of free pages: each is one that exists and that
-// nothing uses, for bbolt would write over it.
+// freelist checks the list of free pages: each must exist and be unused, since
+// bbolt would overwrite it.
 func (w *pageWalk) freelist(id int64) error {
 	data, err := w.read(id, nil, nil)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// BeginPost is Begin for a call that the policy lets run and shows afterwards:
-// a is the item that will be shown, and is kept as executing. Only a tier whose
-// changes can be taken back may run so.
+// BeginPost is Begin for a call that the policy allows to run and shows
+// afterwards. a is the item that will be shown; it is stored as executing.
+// Only a tier whose changes can be undone may run like this.
 func (s *Store) BeginPost(_ context.Context, in guard.Intent, a guard.Approval, events ...audit.Event) error {
 	list, err := s.encode(events)
 	if err != nil {
@@ -25,7 +25,7 @@ func (s *Store) BeginPost(_ context.Context, in guard.Intent, a guard.Approval, 
 	}
 	if in.Tier != guard.T1ReversibleWrite || a.Tier != in.Tier || a.Digest != in.Digest || a.Tenant != in.Tenant ||
 		a.RunID != in.RunID || a.CallID != in.CallID || a.Server != in.Server || a.Tool != in.Tool {
-		// fail closed: the item would speak of something else than what runs
+		// fail closed: the item would describe something other than what runs
 		return fmt.Errorf("beginning an execution: %w", ErrNeedsApproval)
 	}
 	in.ApprovalID = a.ID
@@ -51,7 +51,8 @@ func (b *batch) beginPost(in guard.Intent, r *row, blobs []blob, events encoded,
 		return err
 	}
 	if len(waiting) > 0 {
-		// fail closed: what a human was asked about does not run beside the question
+		// fail closed: a call does not run while a human is being asked about
+		// it
 		return fmt.Errorf("%w: %s waits", ErrNeedsApproval, waiting[0].ID)
 	}
 	r.Status, r.Version, r.HeldBy, r.Post = guard.Executing, 0, "", true
@@ -80,14 +81,14 @@ func (b *batch) beginPost(in guard.Intent, r *row, blobs []blob, events encoded,
 	return err
 }
 
-// maxRecent is how many of the changes of a run its alert names.
+// maxRecent is how many of the changes of a run its alert lists.
 const maxRecent = 5
 
-// inform puts before a human what ran without being asked for: in the one alert
-// of its run, which counts what ran since it was last acknowledged and names the
-// newest. Each change is on record in full, as an approval and in the log; an
-// alert for each of a thousand would hide them all. What failed and changed
-// nothing is not worth one.
+// inform shows a human what ran without an approval. Each run has one alert,
+// which counts the calls since it was last acknowledged and lists the newest.
+// Every change is recorded in full, as an approval and in the log; a thousand
+// separate alerts would hide them. A call that failed and changed nothing is
+// not listed.
 func (b *batch) inform(r *row) error {
 	a := Alert{Tenant: r.Tenant, Kind: AlertRanUnasked, Key: string(r.RunID)}
 	id := b.get(bucketAlertsOpen, alertKey(a))
@@ -98,7 +99,7 @@ func (b *batch) inform(r *row) error {
 	}
 	line := AlertItem{ID: r.ID, Text: fmt.Sprintf("%s (%s)", r.Preview.Summary, outcomeWord(r))}
 	at := slices.IndexFunc(a.Recent, func(v AlertItem) bool { return v.ID == r.ID })
-	recent := slices.Clone(a.Recent) // the alert in memory has the other
+	recent := slices.Clone(a.Recent) // the slice is shared with the alert in memory
 	switch {
 	case at >= 0: // its outcome is known by now
 		recent[at] = line
@@ -118,7 +119,7 @@ func (b *batch) inform(r *row) error {
 	return b.keepAlert(a) // in the log the change has its own records
 }
 
-// say words the alert of a run.
+// say sets the text of the alert of a run.
 func (a *Alert) say() {
 	last := a.Recent[len(a.Recent)-1]
 	if a.Count == 1 {
@@ -138,7 +139,8 @@ func (a *Alert) say() {
 	a.Detail = w.String()
 }
 
-// outcomeWord says what became of an execution, and whether that was seen.
+// outcomeWord describes the outcome of an execution, and whether it was
+// verified.
 func outcomeWord(r *row) string {
 	switch {
 	case r.Status == guard.Unknown:

@@ -62,7 +62,7 @@ func TestPostIsOnRecordBeforeItRuns(t *testing.T) {
 	}
 }
 
-// TestPostRefuses changes what the intent says of the item, or the item itself.
+// TestPostRefuses changes the item, or what the intent says about it.
 func TestPostRefuses(t *testing.T) {
 	for name, change := range map[string]func(*guard.Intent, *guard.Approval){
 		"digest":    func(in *guard.Intent, _ *guard.Approval) { in.Digest[2] ^= 1 },
@@ -108,8 +108,8 @@ func TestPostRefuses(t *testing.T) {
 	}
 }
 
-// TestPostTellsOncePerRun: a thousand changes are one alert of their run, which
-// does not grow; what is seen is seen.
+// TestPostTellsOncePerRun: a thousand changes of a run make one alert of
+// bounded size; acknowledging it resets it.
 func TestPostTellsOncePerRun(t *testing.T) {
 	o := options(t)
 	s := open(t, o)
@@ -161,8 +161,8 @@ func TestPostTellsOncePerRun(t *testing.T) {
 	}
 }
 
-// TestPostAfterACrash: what was executing when the daemon died is shown as not
-// known, and told once more when that is settled.
+// TestPostAfterACrash: a call that was executing when the daemon died is shown
+// with an unknown outcome, and shown once more when that is settled.
 func TestPostAfterACrash(t *testing.T) {
 	o := options(t)
 	s := open(t, o)
@@ -196,8 +196,8 @@ func TestPostAfterACrash(t *testing.T) {
 	}
 }
 
-// TestPostWithoutAChange is not told.
-func TestPostWithoutAChange(t *testing.T) {
+// TestPostWithoutAChangeIsNotAlerted is not told.
+func TestPostWithoutAChangeIsNotAlerted(t *testing.T) {
 	s := open(t, options(t))
 	a := begunPost(t, s, session(t, s), "x")
 	r := receipt(a.CallID, guard.OutcomeError)

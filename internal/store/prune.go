@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// pruneAtOnce bounds one transaction of Prune, so that it holds up no other
-// write for long.
+// pruneAtOnce bounds one transaction of Prune, so that other writes do not
+// wait long.
 const pruneAtOnce = 200
 
 // Prune drops the contents (arguments, texts of changes) of approvals that
-// ended before a time, unless another approval still needs them, and the
+// ended before olderThan, unless another approval still needs them, and the
 // markers of calls completed before it. Rows and the audit log stay. The file
-// does not shrink; its pages are used again.
+// does not shrink; its pages are reused.
 func (s *Store) Prune(_ context.Context, olderThan time.Time) (Pruned, error) {
 	var total Pruned
 	var from []byte
@@ -49,8 +49,8 @@ func (s *Store) Prune(_ context.Context, olderThan time.Time) (Pruned, error) {
 	}
 }
 
-// pruneApprovals looks at rows from a key on, and returns where to go on, nil
-// at the end.
+// pruneApprovals processes rows starting at a key. It returns the key to
+// continue at, nil at the end.
 func (b *batch) pruneApprovals(out *Pruned, from []byte, olderThan time.Time) (next []byte, err error) {
 	var old []*row
 	seen := 0
@@ -100,8 +100,9 @@ func (b *batch) prune(out *Pruned, r *row) error {
 	return b.putJSON(bucketApprovals, key(r.Tenant, string(r.ID)), r)
 }
 
-// pruneCalls removes old markers. A call's id could be used again then, which
-// its random part makes a mere theory; and its session is gone.
+// pruneCalls removes old markers. After that a call's id could be used again,
+// but its random part makes that practically impossible, and its session has
+// ended.
 func (b *batch) pruneCalls(olderThan time.Time) (int, error) {
 	var old [][]byte
 	each(b.bucket(bucketCallsClosed), nil, func(k, v []byte) bool {

@@ -5,29 +5,30 @@ import (
 	"sync/atomic"
 )
 
-// op is one operation that waits for the writer.
+// op is an operation that waits for the writer.
 type op struct {
 	run  func(*batch) error
-	soon bool // nobody waits for it; it is kept until it is durable
-	// recover asks for the state to be read again, flush for the database to be
-	// committed; run is nil then.
+	soon bool // relaxed: no caller waits for it; it is kept until it is durable
+	// recover asks to read the state again, flush to commit the database; run
+	// is nil for both.
 	recover, flush bool
 	done           chan struct{} // closed once err is set
 	err            error
 	state          atomic.Int32
 }
 
-// The states of an op, so that a caller who gives up in time leaves no trace.
+// The states of an op, so that a caller can cancel an op that has not started.
 const (
 	opQueued int32 = iota
 	opTaken
 	opAbandoned
 )
 
-// queue is what waits for the writer. Its order is the order of the log.
+// queue holds the operations for the writer. Their order is the order of the
+// log.
 type queue struct {
 	mu     sync.Mutex
-	room   sync.Cond // signalled when relaxed operations were taken
+	room   sync.Cond // signalled after relaxed operations were taken
 	ops    []*op
 	soon   int  // relaxed ones among ops
 	urgent bool // a durable one is among ops
@@ -41,7 +42,7 @@ func newQueue() *queue {
 	return q
 }
 
-// push adds an operation. A relaxed one waits for room.
+// push adds an operation. A relaxed one blocks while the queue is full.
 func (q *queue) push(o *op) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -63,7 +64,7 @@ func (q *queue) push(o *op) error {
 	return nil
 }
 
-// back puts relaxed operations in front again.
+// back puts relaxed operations back at the front.
 func (q *queue) back(ops []*op) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -78,7 +79,7 @@ func (q *queue) poke() {
 	}
 }
 
-// take returns the next operations, if something is urgent or all is asked for.
+// take returns the next operations if a durable one is queued or force is set.
 func (q *queue) take(force bool) (ops []*op, waiting, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -111,7 +112,7 @@ func (q *queue) close() {
 	q.poke()
 }
 
-// durable reports whether somebody waits for an operation.
+// durable reports whether a durable operation is queued.
 func (q *queue) durable() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -16,8 +16,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// row is an approval as it is kept: without its large contents, which are
-// blobs named by their digests.
+// row is a stored approval. Its large contents are separate blobs named by
+// their digests.
 type row struct {
 	guard.Approval
 	Args   digest.Digest `json:"args_blob,omitzero"`
@@ -29,13 +29,13 @@ type row struct {
 	Pruned bool          `json:"pruned,omitempty"`  // the blobs are gone
 }
 
-// blob is a content on its way into the database.
+// blob is content to be written to the database.
 type blob struct {
 	sum  digest.Digest
 	data []byte // as stored
 }
 
-// split takes the contents out of an approval.
+// split separates the contents from an approval.
 func (s *Store) split(a guard.Approval) (*row, []blob) {
 	r := &row{Approval: a}
 	var blobs []blob
@@ -63,7 +63,7 @@ func (s *Store) split(a guard.Approval) (*row, []blob) {
 // approval returns a copy without the contents.
 func (r *row) approval() guard.Approval { return copied(r.Approval) }
 
-// copied returns a with its own decisions and receipt.
+// copied returns a with copies of its decisions and receipt.
 func copied(a guard.Approval) guard.Approval {
 	a.Signoffs = slices.Clone(a.Signoffs)
 	if a.Receipt != nil {
@@ -109,32 +109,33 @@ func (r *row) fill(tx *bolt.Tx, a *guard.Approval) error {
 	return nil
 }
 
-// packFacts is the content that keeps the facts of a change, empty for none.
+// packFacts encodes the facts of a change; empty for none.
 func packFacts(f guard.Facts) []byte {
 	if f.Empty() {
 		return nil
 	}
 	out, err := json.Marshal(f)
 	if err != nil {
-		return nil // values of JSON alone: the digest of the call could not be computed either
+		return nil // JSON values only, else the digest of the call could not have been computed
 	}
 	return out
 }
 
-// ran is what a preview holds of a command's run beside the change.
+// ran is the part of a preview that describes the run of a command, besides
+// its changes.
 type ran struct {
 	Output  string         `json:"output,omitempty"`
 	Attempt *guard.ExecRun `json:"attempt,omitempty"`
 }
 
-// packRan is the content that keeps it, empty for none.
+// packRan encodes it; empty for none.
 func packRan(p guard.Preview) []byte {
 	if p.Output == "" && p.Attempt == nil {
 		return nil
 	}
 	out, err := json.Marshal(ran{p.Output, p.Attempt})
 	if err != nil {
-		return nil // text and numbers alone: they can be spelled
+		return nil // text and numbers always encode
 	}
 	return out
 }
@@ -180,7 +181,7 @@ const (
 	codecDeflate = 2
 )
 
-// maxBlob bounds what is unpacked, in bytes: more than any frame holds.
+// maxBlob bounds the unpacked size in bytes; it is larger than any frame.
 const maxBlob = 256 << 20
 
 // deflater compresses contents, one at a time: a compressor is large.
@@ -222,7 +223,8 @@ func (d *deflater) deflate(header, content []byte) []byte {
 	return buf.Bytes()
 }
 
-// unpack is the inverse of pack. What does not have the digest is refused.
+// unpack is the inverse of pack. Content that does not match the digest is
+// refused.
 func unpack(data []byte, sum digest.Digest) ([]byte, error) {
 	if len(data) == 0 {
 		return nil, fmt.Errorf("the content %s is missing", sum)
@@ -242,7 +244,7 @@ func unpack(data []byte, sum digest.Digest) ([]byte, error) {
 		}
 	}
 	if uint64(len(content)) != size || digest.Sum(content) != sum {
-		// fail closed: a reviewer must not see something else than was computed.
+		// fail closed: a reviewer must see exactly what was computed.
 		return nil, fmt.Errorf("the content %s is not what was kept", sum)
 	}
 	return content, nil

@@ -8,19 +8,18 @@ import (
 	"path/filepath"
 )
 
-// ErrFilesGone means that database or journal are not the files any more that
-// were opened.
+// ErrFilesGone means that the database or the journal is no longer the file
+// that was opened.
 var ErrFilesGone = errors.New("the database's files are not those that the daemon opened")
 
-// sameFiles says whether the files that are written to can be found under their
-// names by whoever opens them next. What is written to a file that was taken
-// away is lost with the process, and after a kill an approval that was used
-// would look unused.
+// sameFiles checks that the open files still have their names, so that the
+// next process to open them finds what was written. Writes to a removed file
+// are lost with the process; after a kill a used approval would look unused.
 func (s *Store) sameFiles() error {
 	s.dbMu.RLock()
 	defer s.dbMu.RUnlock()
 	if s.db == nil || s.journal == nil {
-		return nil // closed, or not known: that is said elsewhere
+		return nil // closed or unknown, which is reported elsewhere
 	}
 	for path, f := range map[string]*os.File{s.path: s.db.f, s.path + journalSuffix: s.journal.f} {
 		open, err := f.Stat()
@@ -30,7 +29,8 @@ func (s *Store) sameFiles() error {
 		there, err := os.Lstat(path)
 		switch {
 		case errors.Is(err, os.ErrNotExist):
-			// fail closed: what is executed now would not be known after a crash.
+			// fail closed: an execution begun now would be forgotten after a
+			// crash.
 			return fmt.Errorf("%w: %s was removed or moved; nothing executes. %s", ErrFilesGone, path, filesWayOut)
 		case err != nil:
 			return fmt.Errorf("%w: %s: %w; nothing executes. %s", ErrFilesGone, path, err, filesWayOut)
@@ -43,8 +43,9 @@ func (s *Store) sameFiles() error {
 
 const filesWayOut = "Put it back if you have moved it, else run `mcpguardd stop` and let the daemon start again"
 
-// putBack writes the database to its place where it was taken away while it was
-// open, so that stopping loses nothing. A file that stands there is another's.
+// putBack restores a database file that was removed while it was open, so that
+// stopping loses nothing. It never replaces an existing file, which belongs to
+// someone else.
 func (s *Store) putBack() error {
 	if s.db == nil || s.stuck {
 		return nil
@@ -60,8 +61,8 @@ func (s *Store) putBack() error {
 	return syncDir(filepath.Dir(s.path))
 }
 
-// copyBack makes a file of what another has, which may have lost its name. One
-// that stands there is not replaced.
+// copyBack copies an open file, which may have lost its name, to path. It does
+// not replace an existing file.
 func copyBack(from *os.File, path string) error {
 	info, err := from.Stat()
 	if err != nil {

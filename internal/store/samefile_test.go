@@ -67,8 +67,8 @@ func TestRemovedDatabaseIsPutBack(t *testing.T) {
 	}
 }
 
-// TestPromise5_UsedApprovalWithoutItsJournalIsNotUsedAgain: an approval began, the
-// journal is gone, and the head is too old to tell.
+// TestPromise5_UsedApprovalWithoutItsJournalIsNotUsedAgain: an approval was
+// used, the journal is gone, and the head is too old to show it.
 func TestPromise5_UsedApprovalWithoutItsJournalIsNotUsedAgain(t *testing.T) {
 	o := options(t)
 	s := open(t, o)

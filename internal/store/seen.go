@@ -10,22 +10,22 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Bounds of what is remembered of the hosts, recipients and tables that a
-// tenant's calls have touched. Past them the oldest are forgotten, an eighth at
-// a time: what was forgotten is called new again.
+// Bounds on the hosts, recipients and tables remembered as touched by the
+// calls of a tenant. Beyond them the oldest eighth is forgotten and counts as
+// new again.
 const (
 	maxSeen    = 20_000
 	maxTouches = 500 // of one call
 )
 
-// seenKey hides what was touched: the database need not be an address book.
+// seenKey hashes a name, so that the database is not an address book.
 func seenKey(tenant, name string) string {
 	sum := sha256.Sum256(key("mcpguard/seen/v1", tenant, name))
 	return hex.EncodeToString(sum[:16])
 }
 
-// Unseen returns those of the names that no executed call of the tenant has
-// touched so far, from memory, as of the last commit.
+// Unseen returns the names that no executed call of the tenant has touched. It
+// reads from memory, as of the last commit.
 func (s *Store) Unseen(tenant string, names []string) []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -39,7 +39,7 @@ func (s *Store) Unseen(tenant string, names []string) []string {
 	return out
 }
 
-// saw remembers what an executed call has touched.
+// saw records what an executed call has touched.
 func (b *batch) saw(in guard.Intent) error {
 	if len(in.Touches) == 0 {
 		return nil
@@ -74,7 +74,7 @@ func (b *batch) saw(in guard.Intent) error {
 	return nil
 }
 
-// oldest returns what has to go so that the bound holds.
+// oldest returns the entries to drop to stay within the bound.
 func oldest(known, fresh map[string]int64) []string {
 	if len(known)+len(fresh) <= maxSeen {
 		return nil

@@ -14,8 +14,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// OpenRun keeps a run, or returns the one that the same client process already
-// has in this tenant.
+// OpenRun stores a run, or returns the one that the same client process
+// already has in this tenant.
 func (s *Store) OpenRun(_ context.Context, run guard.Run, process RunKey) (guard.Run, error) {
 	err := errors.Join(checkTenant("the run", run.Tenant), checkParts("the run", string(run.ID), process.BootID))
 	if err == nil && run.ID == "" {
@@ -92,8 +92,8 @@ func eachJSON[T any](b *bolt.Bucket, p []byte, fn func(T)) (err error) {
 	return err
 }
 
-// OpenSession keeps a session. A session_opened event is added unless one is
-// among events.
+// OpenSession stores a session. It adds a session_opened event unless events
+// contains one.
 func (s *Store) OpenSession(_ context.Context, v guard.Session, events ...audit.Event) error {
 	list, err := s.encode(events)
 	if err != nil {
@@ -137,10 +137,10 @@ func (s *Store) OpenSession(_ context.Context, v guard.Session, events ...audit.
 	})
 }
 
-// CloseSession ends a session at a time; zero is now. What its calls still hold
-// open is cancelled with it; what was answered early, or is approved, stays
-// until its time is up. A session_closed event is added unless one is among
-// events. Closing a session twice does nothing.
+// CloseSession ends a session; a zero time means now. Approvals that its calls
+// still hold open are cancelled. Those that were answered early or are
+// approved stay until they run out of time. It adds a session_closed event
+// unless events contains one. Closing a session twice does nothing.
 func (s *Store) CloseSession(_ context.Context, id guard.SessionID, at time.Time, events ...audit.Event) error {
 	list, err := s.encode(events)
 	if err != nil {
@@ -201,8 +201,8 @@ func (b *batch) closeSession(v guard.Session, at time.Time, why string, events e
 	return err
 }
 
-// letGo deals with the open approvals that a live call holds, where which says
-// so: pending ones are cancelled, approved ones stay until they lapse.
+// letGo releases the open approvals selected by which that a live call holds:
+// pending ones are cancelled, approved ones stay until they lapse.
 func (b *batch) letGo(which func(*row) bool, why string) (cancelled []guard.ApprovalID, err error) {
 	rows, err := b.openWhere(func(r *row) bool { return r.HeldBy != "" && which(r) })
 	if err != nil {
@@ -223,8 +223,8 @@ func (b *batch) letGo(which func(*row) bool, why string) (cancelled []guard.Appr
 	return cancelled, nil
 }
 
-// openWhere returns the pending and approved approvals that match, by id. What
-// is in memory says which they are, so that not every row is decoded.
+// openWhere returns the matching pending and approved approvals, by id. It
+// finds them in memory, so that not every row is decoded.
 func (b *batch) openWhere(match func(*row) bool) ([]*row, error) {
 	var ids []guard.ApprovalID
 	for id, r := range b.mem.open {
@@ -249,7 +249,7 @@ func (b *batch) openWhere(match func(*row) bool) ([]*row, error) {
 	return out, nil
 }
 
-// session returns a session as the batch has it.
+// session returns a session as this batch sees it.
 func (b *batch) session(tenant string, id guard.SessionID) (guard.Session, bool) {
 	var v guard.Session
 	if id == "" || checkParts("", string(id)) != nil {
@@ -264,7 +264,7 @@ func (b *batch) profile(tenant string, id guard.SessionID) string {
 	return v.Profile
 }
 
-// Sessions returns the open sessions, or all, the newest first.
+// Sessions returns all sessions, or only the open ones, newest first.
 func (s *Store) Sessions(open bool) ([]guard.Session, error) {
 	var out []guard.Session
 	if open {

@@ -12,13 +12,13 @@ import (
 
 const whyDaemonEnded = "the daemon ended"
 
-// Startup settles, in one transaction, what an earlier daemon left open. It is
-// called once, before any session is served. What was executing has an unknown
-// outcome now, and is neither repeated nor reported as done. Open calls are
-// completed: as cancelled where they only waited for an approval, as unknown
-// where nobody can tell. Open sessions are closed. What a call held open is
-// cancelled; what was answered early or is approved stays, for the same run,
-// until its time is up.
+// Startup settles, in one transaction, what an earlier daemon left open. Call
+// it once, before serving any session. Calls that were executing get an
+// unknown outcome; they are neither repeated nor reported as done. Open calls
+// are completed: as cancelled if they only waited for an approval, else as
+// unknown. Open sessions are closed. Approvals held open by a call are
+// cancelled. Those that were answered early or are approved stay, for the same
+// run, until they run out of time.
 func (s *Store) Startup(context.Context) (Recovered, error) {
 	return ask(s, "recovering what was open", func(b *batch) (out Recovered, late, err error) {
 		waited := map[guard.CallID]guard.ApprovalID{}
@@ -130,8 +130,8 @@ func (b *batch) recoverSessions(out *Recovered, forget func(guard.RunID)) error 
 	return nil
 }
 
-// distrust ends every open approval, because the file is not the one that was
-// last written: what it calls approved may have been used already.
+// distrust ends every open approval, because the file is not the one written
+// last: an approval that it lists as approved may have been used.
 func (b *batch) distrust(why string) error {
 	rows, err := b.openWhere(func(*row) bool { return true })
 	if err != nil {

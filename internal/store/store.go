@@ -38,10 +38,10 @@ type Store struct {
 	dbMu sync.RWMutex // held for reading by each View, for writing while the file is opened again
 	db   *database    // nil while it could not be opened again
 
-	// The writer's own: the open transaction, and how many records of the
-	// journal it contains that the database does not.
+	// Used by the writer only: the open transaction, and how many journal
+	// records it contains that the database does not.
 	tx      *bolt.Tx
-	stuck   bool // it could not be undone, and bbolt cannot go on
+	stuck   bool // the transaction could not be rolled back, and bbolt cannot go on
 	journal *journal
 	ahead   int
 	since   time.Time   // the first of them
@@ -59,7 +59,7 @@ type Store struct {
 	closeErr error
 }
 
-// memory is what is kept in memory of the database, as of the last commit.
+// memory is the in-memory part of the database, as of the last commit.
 type memory struct {
 	size     int64                             // records of the log
 	tenants  []string                          // sorted
@@ -68,14 +68,14 @@ type memory struct {
 	switches []guard.Switch                    // by scope
 	alerts   map[guard.EventID]Alert           // not resolved
 	seen     map[string]map[string]int64       // tenant → digest of what was touched → when, in ms
-	// refused holds what was denied or ended while the state was not known, and
-	// is not durable yet.
+	// refused holds approvals denied or ended while the state was unknown;
+	// they are not durable yet.
 	refused map[guard.ApprovalID]guard.Approval
 }
 
 // Open opens the database, which stays locked until Close, and checks the log
-// against the head that is kept outside it. What an earlier process left
-// halfway is for Startup.
+// against the head outside it. Call Startup to settle what an earlier process
+// left open.
 func Open(o Options) (*Store, error) {
 	if o.Path == "" || o.Clock == nil {
 		return nil, errors.New("opening the store: a path and a clock are required")
@@ -130,13 +130,13 @@ func newStore(o Options) *Store {
 	return s
 }
 
-// prepare makes sure that there is a key, and a database where one may be
+// prepare makes sure that there is a key, and a database if one may be
 // created.
 func (s *Store) prepare(o Options, headFile []byte) error {
 	_, err := os.Lstat(o.Path)
 	missing := errors.Is(err, fs.ErrNotExist)
 	if missing && headFile != nil {
-		// fail closed: there was a log, and its approvals and records are gone.
+		// fail closed: a log existed, and its approvals and records are gone.
 		return fmt.Errorf("%w: %s does not exist, but %s says that it did; remove that file, too, to start a new log",
 			ErrMissing, o.Path, s.head.path)
 	}
@@ -176,9 +176,9 @@ func (h *head) loadKey() (*audit.Key, error) {
 	return audit.ParseKey(string(data))
 }
 
-// openFiles opens database and journal, and brings the one up to the other. lost
-// says that there was no journal although the database was not closed: what was
-// acknowledged last may be missing.
+// openFiles opens the database and the journal and applies the missing
+// records. lost means that the database was not closed but its journal is
+// gone: the last acknowledged writes may be missing.
 func (s *Store) openFiles() (lost bool, err error) {
 	db, err := openFile(s.path, false, s.lockTimeout)
 	if err != nil {
@@ -201,9 +201,9 @@ func (s *Store) openFiles() (lost bool, err error) {
 	return lost, nil
 }
 
-// pin begins the transaction that the search for damage reads in. Nothing was
-// written yet where there are checksums: a journal is replayed only after a
-// crash, which leaves none that fit.
+// pin begins the transaction in which the search for damage reads. If there
+// are checksums, nothing was written yet: a journal is replayed only after a
+// crash, which leaves no matching checksums.
 func (s *Store) pin() (tx *bolt.Tx, err error) {
 	if s.db.sums == nil {
 		return nil, nil
@@ -215,8 +215,8 @@ func (s *Store) pin() (tx *bolt.Tx, err error) {
 	return tx, nil
 }
 
-// takeUp brings the file to the current schema, loads what is kept in memory and
-// compares the log with the head.
+// takeUp migrates the file, loads the in-memory state and compares the log
+// with the head.
 func (s *Store) takeUp(headFile []byte, lost bool) error {
 	if err := migrate(s.db); err != nil {
 		return err
@@ -272,14 +272,14 @@ func (s *Store) closeFile() error {
 	return nil
 }
 
-// view reads in a transaction of its own, all that was published before. It
-// must be short: a reader holds up the writer when the file has to be mapped
-// again. What fn keeps, it copies. The writer itself uses viewNow.
+// view runs fn in a read transaction that sees everything published before. It
+// must be short: a reader blocks the writer when the file has to be remapped.
+// fn must copy what it keeps. The writer itself uses viewNow.
 func (s *Store) view(fn func(*bolt.Tx) error) error {
 	if s.unread.Load() {
 		err := s.wait("bringing the file up to date", &op{flush: true, done: make(chan struct{})})
 		if errors.Is(err, ErrShut) {
-			<-s.written // the writer's last act is the same
+			<-s.written // the writer commits everything before it ends
 		} else if err != nil {
 			return err
 		}
@@ -287,8 +287,8 @@ func (s *Store) view(fn func(*bolt.Tx) error) error {
 	return s.viewNow(fn)
 }
 
-// glance is view for those who only look: while nothing can be written they see
-// the last that reached the file.
+// glance is view for callers that only display: while nothing can be written
+// they see the last committed state.
 func (s *Store) glance(fn func(*bolt.Tx) error) error {
 	if s.Indeterminate() {
 		return s.viewNow(fn)
@@ -300,7 +300,7 @@ func (s *Store) glance(fn func(*bolt.Tx) error) error {
 	return err
 }
 
-// viewNow reads what the file has.
+// viewNow reads the current content of the file.
 func (s *Store) viewNow(fn func(*bolt.Tx) error) error {
 	s.dbMu.RLock()
 	defer s.dbMu.RUnlock()
@@ -315,7 +315,7 @@ func (s *Store) viewNow(fn func(*bolt.Tx) error) error {
 	return viewFile(s.db, fn)
 }
 
-// load reads into memory what is kept there.
+// load loads the in-memory state.
 func (s *Store) load() error {
 	m := memory{
 		open: map[guard.ApprovalID]*row{}, sessions: map[guard.SessionID]guard.Session{},
@@ -347,9 +347,9 @@ func (s *Store) load() error {
 	return nil
 }
 
-// reload opens the file again and reads everything anew. It reports whether the
-// transaction in doubt is in the file; its relaxed operations are queued again
-// if not. Only the writer calls it.
+// reload reopens the file and reads everything again. committed reports
+// whether the uncertain batch is in the file; if not, its relaxed operations
+// are queued again. Only the writer calls it.
 func (s *Store) reload() (committed bool, err error) {
 	defer func() {
 		if err != nil {
@@ -376,7 +376,7 @@ func (s *Store) reload() (committed bool, err error) {
 		}
 		s.doubt = nil
 	}
-	// A write that succeeds is the proof that the file can be trusted again.
+	// A successful write proves that the file can be trusted again.
 	if err := s.noteRecovery(cause); err != nil {
 		return committed, err
 	}
@@ -389,7 +389,7 @@ func (s *Store) reload() (committed bool, err error) {
 	return committed, nil
 }
 
-// reopen closes database and journal, whatever state they are in, and opens
+// reopen closes the database and the journal, whatever their state, and opens
 // them again.
 func (s *Store) reopen() error {
 	s.check.Load().end() // it reads the file that is about to be closed
@@ -429,7 +429,7 @@ func (s *Store) noteRecovery(cause error) error {
 		}); err != nil {
 			return err
 		}
-		// Also where the same alert still waits, this is a write.
+		// This must be a write even if the same alert is already raised.
 		return b.put(bucketMeta, []byte("recovered"), strconv.AppendInt(nil, b.now.Wall.UnixMilli(), 10))
 	})
 	if err != nil {
@@ -464,8 +464,8 @@ func (s *Store) Record(_ context.Context, events ...audit.Event) error {
 	})
 }
 
-// RecordAsync appends events to the audit log within 50 ms. It drops none: it
-// blocks while too many wait.
+// RecordAsync appends events to the audit log within 50 ms. It drops nothing:
+// it blocks while too many operations are queued.
 func (s *Store) RecordAsync(events ...audit.Event) {
 	var list encoded
 	for _, e := range events {

@@ -10,14 +10,15 @@ import (
 	"os"
 )
 
-// bbolt checks its meta pages alone. So Close leaves a checksum of every page in
-// a file beside the database, and the next start compares: what was changed in
-// between is found before anything rests on it. The checksums belong to one
-// transaction; with the first commit they are those of an older state, and a
-// daemon that is killed leaves none that fit. Its pages are walked instead, and
-// its records read.
+// bbolt only checks its meta pages. So Close writes a checksum of every page
+// to a file beside the database, and the next start compares them: changes
+// made in between are found before they are used. The checksums belong to one
+// transaction. After the next commit they are out of date, so a killed daemon
+// leaves none that match. Then the pages are walked and the records read
+// instead.
 //
-// Against someone who changes the checksums too they are no help; the log is.
+// This does not protect against someone who also changes the checksums; the
+// log does.
 const (
 	sumsSuffix = ".sums"
 	sumsMagic  = "mcpguard\x00sums\x00v2"
@@ -27,23 +28,24 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// pageSums are the checksums of a file as of one transaction.
+// pageSums are the checksums of a file at one transaction.
 type pageSums struct {
 	pageSize int64
 	tx       uint64
 	meta     uint64   // the checksum that bbolt gave the meta page
 	pages    []uint32 // 0 for a page that is not in use
-	// frame marks the pages that lead to others, one bit for each: a damaged one
-	// could send bbolt round in circles, so they are compared before it reads.
+	// frame has one bit for each page, set if it leads to others. A damaged
+	// one could send bbolt round in circles, so these are compared before
+	// bbolt reads.
 	frame []byte
 }
 
-// fit reports whether the checksums are those of the state that m describes.
+// fit reports whether the checksums belong to the state that m describes.
 func (s *pageSums) fit(m meta) bool {
 	return s.tx == m.tx && s.meta == m.sum && s.pageSize == m.pageSize && int64(len(s.pages)) == m.pages
 }
 
-// same compares one page.
+// same reports whether a page matches its checksum.
 func (s *pageSums) same(id int64, page []byte) bool {
 	return id >= 0 && id < int64(len(s.pages)) && crc32.Checksum(page, castagnoli) == s.pages[id]
 }
@@ -62,8 +64,8 @@ func (s *pageSums) encode() []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// readSums returns the checksums of a database, nil where there are none that
-// can be read: the pages are walked then.
+// readSums returns the checksums of a database, or nil if none can be read;
+// then the pages are walked.
 func readSums(path string) (*pageSums, error) {
 	b, err := readSmall(path+sumsSuffix, maxSums)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -89,10 +91,9 @@ func readSums(path string) (*pageSums, error) {
 	return s, nil
 }
 
-// writeSums leaves the checksums of a database that is about to be closed: nothing
-// is written to it any more. What was
-// found damaged keeps the checksum that it should have, so that the next start
-// finds it again.
+// writeSums writes the checksums of a database that is about to be closed;
+// nothing writes to it any more. Damaged pages keep their correct checksum, so
+// that the next start finds them again.
 func writeSums(path string, f *os.File, damaged []Damage) error {
 	m, ok := newestMeta(f)
 	if !ok {

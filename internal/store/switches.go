@@ -19,7 +19,7 @@ func (s *Store) Switches() []guard.Switch {
 	return slices.Clone(s.mem.switches)
 }
 
-// SetSwitch stops the calls of a scope. Switches hold across restarts and for
+// SetSwitch stops the calls of a scope. Switches survive restarts and apply to
 // every tenant.
 func (s *Store) SetSwitch(_ context.Context, sw guard.Switch) error {
 	if err := checkParts("the switch", sw.Scope); err != nil {
@@ -35,7 +35,8 @@ func (s *Store) SetSwitch(_ context.Context, sw guard.Switch) error {
 	})
 }
 
-// ClearSwitch lets the calls of a scope go on. ErrNotFound if none is set.
+// ClearSwitch lets the calls of a scope run again. It returns ErrNotFound if
+// no switch is set.
 func (s *Store) ClearSwitch(_ context.Context, scope string, by guard.Approver) error {
 	if err := checkParts("the switch", scope); err != nil {
 		return fmt.Errorf("clearing a switch: %w", err)
@@ -74,7 +75,7 @@ func readSwitches(tx *bolt.Tx) []guard.Switch {
 	each(tx.Bucket([]byte(bucketSwitches)), nil, func(k, v []byte) bool {
 		var sw guard.Switch
 		if err := json.Unmarshal(v, &sw); err != nil {
-			// fail closed: a switch that cannot be read stops everything it may name.
+			// fail closed: an unreadable switch stops everything in its scope.
 			sw = guard.Switch{Scope: last(k), Reason: "the stored switch cannot be read"}
 		}
 		out = append(out, sw)

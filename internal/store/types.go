@@ -10,31 +10,31 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Clock tells the time on both clocks. It is called from several goroutines.
+// Clock returns the time on both clocks. It must be safe for concurrent use.
 type Clock interface{ Now() guard.Now }
 
 // Options are the settings of a store. Path and Clock are required.
 type Options struct {
-	// Path is of the database. Beside it, with endings of their own, stand its
-	// journal, the key that signs checkpoints and the last of those.
+	// Path is the database file. Beside it, with other suffixes, stand its
+	// journal, the key that signs checkpoints, and the last checkpoint.
 	Path  string
 	Clock Clock
 	Log   *slog.Logger // default: none
-	// CreateNew lets Open start a database where there never was one. Where the
-	// head says that there was, a missing file is an error all the same.
+	// CreateNew lets Open create a database. If the head shows that there was
+	// one before, a missing file is an error all the same.
 	CreateNew bool
-	// LockTimeout is how long Open waits for another process to let go of the
+	// LockTimeout is how long Open waits for another process to release the
 	// file; default 1 s.
 	LockTimeout time.Duration
 	// WriteTimeout is how long a durable write may take before its caller is
 	// told that the outcome is indeterminate; default 30 s.
 	WriteTimeout time.Duration
-	// Hook is called at the named points by the goroutine that commits, and
-	// only then; it is for tests. An error stands for a failure at that point.
+	// Hook is for tests. The committing goroutine calls it at the named
+	// points; an error stands for a failure at that point.
 	Hook func(Point) error
 }
 
-// Point names a place where a test may let the store fail or die.
+// Point names a point where a test may make the store fail or die.
 type Point string
 
 // The points.
@@ -60,23 +60,23 @@ var (
 	ErrNeedsApproval = errors.New("this tier does not run without an approval")
 	ErrIntentOpen    = errors.New("the call has an intent without a receipt")
 	ErrShut          = errors.New("the store is closed")
-	// ErrIndeterminate means that a write failed and it is not known whether it
+	// ErrIndeterminate means that a write failed and may or may not have
 	// happened. Nothing executes until the state has been read again.
 	ErrIndeterminate = errors.New("the state of the store is not known until it is read again from disk")
 	// ErrNotRecorded means that a write failed and certainly did not happen.
 	ErrNotRecorded = errors.New("the write failed and nothing was recorded")
-	// ErrMissing means that a database was expected and is not there, or is
-	// empty, truncated or not a database of this program.
+	// ErrMissing means that an expected database does not exist, or is empty,
+	// truncated or not a database of this program.
 	ErrMissing = errors.New("the database is missing or damaged")
 	// ErrSchema means that the file is of a later version of the program.
 	ErrSchema = errors.New("the database was written by a later version")
 )
 
-// StateError says that an approval is not in a state that allows a transition.
+// StateError says that the state of an approval does not allow a transition.
 type StateError struct {
 	ID     guard.ApprovalID
 	Status guard.Status // that it has
-	Why    string       // it ended so, or empty
+	Why    string       // why it ended, if it has
 }
 
 // Error implements error.
@@ -87,8 +87,8 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("approval %s is %s", e.ID, e.Status)
 }
 
-// DuplicateError says that the same run already has an open approval for the
-// same tool and digest; a call joins it.
+// DuplicateError says that the run already has an open approval for the same
+// tool and digest. The call should join that one.
 type DuplicateError struct{ ID guard.ApprovalID }
 
 // Error implements error.
@@ -114,8 +114,8 @@ type Call struct {
 	CorrelationID string          `json:"correlation_id"`
 	// Limit is how many calls of this tool its run may make; 0 is no limit.
 	Limit int `json:"limit,omitempty"`
-	// Continues says that the call continues one that was counted already: it
-	// joins the approval of an identical call.
+	// Continues means that the call joins the approval of an identical call
+	// that was already counted.
 	Continues bool `json:"continues,omitempty"`
 }
 
@@ -129,12 +129,12 @@ type Filter struct {
 	After  guard.ApprovalID // continues behind this one, in the order asked for
 	Limit  int              // 0 means all
 	Newest bool             // the newest first
-	// Full loads arguments and the texts of the change; without it they are
-	// empty, and a list costs no decompression.
+	// Full loads arguments and the texts of the change. Without it they are
+	// empty, and listing needs no decompression.
 	Full bool
 }
 
-// AlertStatus is where an alert is in its life.
+// AlertStatus is the state of an alert.
 type AlertStatus string
 
 // The statuses of an alert.
@@ -149,14 +149,14 @@ type Alert struct {
 	ID     guard.EventID `json:"id"` // of its alert_raised event
 	Tenant string        `json:"tenant,omitempty"`
 	Kind   string        `json:"kind"` // stable identifier, e.g. "policy_widened", "log_rolled_back"
-	// Key tells alerts of one kind apart; while one is not resolved, another of
-	// the same tenant, kind and key is not raised again.
+	// Key distinguishes alerts of one kind. While an alert is unresolved,
+	// another with the same tenant, kind and key is not raised.
 	Key     string           `json:"key,omitempty"`
 	Text    string           `json:"text"`             // a sentence
 	Detail  string           `json:"detail,omitempty"` // for example a diff
 	Subject guard.ApprovalID `json:"subject,omitempty"`
-	// Count is how many events the alert stands for, where it gathers several;
-	// Recent are the newest of them, the newest last.
+	// Count is how many events the alert stands for, if it collects several;
+	// Recent lists the newest of them, newest last.
 	Count   int            `json:"count,omitempty"`
 	Recent  []AlertItem    `json:"recent,omitempty"`
 	Status  AlertStatus    `json:"status"`
@@ -165,7 +165,7 @@ type Alert struct {
 	EndedAt time.Time      `json:"ended_at,omitzero"`
 }
 
-// AlertItem is one of the events that an alert gathers.
+// AlertItem is one of the events that an alert collects.
 type AlertItem struct {
 	ID   guard.ApprovalID `json:"id"`
 	Text string           `json:"text"`
@@ -178,7 +178,8 @@ type Record struct {
 	Event audit.Event
 }
 
-// EventFilter selects records of the audit log, oldest first, or newest first.
+// EventFilter selects records of the audit log, oldest first unless Newest is
+// set.
 type EventFilter struct {
 	From   int64 // the first index looked at; with Newest the last one, 0 meaning the end
 	Limit  int   // of records returned; 0 means 1,000
@@ -188,7 +189,7 @@ type EventFilter struct {
 	Types  []audit.Type     // only of these types
 }
 
-// Recovered says what Startup found of an earlier daemon.
+// Recovered reports what Startup found and settled.
 type Recovered struct {
 	Sessions  []guard.SessionID // were open, are closed now
 	Calls     []guard.CallID    // were open, are completed now
@@ -197,7 +198,7 @@ type Recovered struct {
 	Ended     []guard.ApprovalID // expired or lapsed meanwhile
 }
 
-// Pruned says what Prune removed.
+// Pruned reports what Prune removed.
 type Pruned struct {
 	Approvals int   // whose contents were dropped
 	Blobs     int   // contents
@@ -205,7 +206,7 @@ type Pruned struct {
 	Calls     int   // markers of completed calls
 }
 
-// ChangeKind says what a change is about.
+// ChangeKind is the subject of a change.
 type ChangeKind string
 
 // The kinds of change.
@@ -214,13 +215,13 @@ const (
 	ChangeSession  ChangeKind = "session"
 	ChangeSwitch   ChangeKind = "switch"
 	ChangeAlert    ChangeKind = "alert"
-	// ChangeResync says that changes were dropped because the watcher was slow:
-	// it must read again what it shows.
+	// ChangeResync means that changes were dropped because the watcher was too
+	// slow: it must read everything again.
 	ChangeResync ChangeKind = "resync"
 )
 
-// Change is one committed change, to be read with its id. Seq grows by one with
-// each change of this process; a restart begins again.
+// Change is one committed change; read the object by its id. Seq grows by one
+// with each change and restarts with the process.
 type Change struct {
 	Seq        uint64
 	Kind       ChangeKind

@@ -9,7 +9,7 @@ import (
 // read everything again.
 const backlog = 512
 
-// feed hands committed changes to watchers. It never waits for one.
+// feed passes committed changes to watchers. It never waits for one.
 type feed struct {
 	mu       sync.Mutex
 	seq      uint64
@@ -17,7 +17,7 @@ type feed struct {
 	closed   bool
 }
 
-// Watcher receives changes from the moment it was made. One goroutine calls
+// Watcher receives the changes made after its creation. One goroutine calls
 // Next; Close may be called from another.
 type Watcher struct {
 	feed   *feed
@@ -50,8 +50,8 @@ func (s *Store) Seq() uint64 {
 }
 
 // Next returns the next change. A watcher that fell too far behind gets one
-// ChangeResync in place of what it missed. ErrShut says that watcher or store
-// is closed.
+// ChangeResync instead of what it missed. ErrShut means that the watcher or
+// the store is closed.
 func (w *Watcher) Next(ctx context.Context) (Change, error) {
 	for {
 		w.feed.mu.Lock()

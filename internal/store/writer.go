@@ -18,8 +18,8 @@ const (
 	retry     = 250 * time.Millisecond // between attempts to read the state again
 )
 
-// do runs an operation durably. It does not follow a caller's context: what a
-// caller asked to be kept is kept, also when the caller has gone.
+// do runs an operation durably. It ignores the cancellation of a context: a
+// requested write happens even if the caller is gone.
 func (s *Store) do(what string, run func(*batch) error) error {
 	o := &op{run: run, done: make(chan struct{})}
 	return s.wait(what, o)
@@ -45,9 +45,9 @@ func (s *Store) wait(what string, o *op) error {
 	return nil
 }
 
-// ask runs an operation durably and returns its answer. An operation that is
-// refused, but had something to write all the same (an approval that turned out
-// to be overdue), returns late.
+// ask runs an operation durably and returns its result. late is the error of
+// an operation that is refused but still writes something, for example an
+// approval found to be overdue.
 func ask[T any](s *Store, what string, fn func(*batch) (v T, late, err error)) (T, error) {
 	var zero, v T
 	var late error
@@ -57,7 +57,7 @@ func ask[T any](s *Store, what string, fn func(*batch) (v T, late, err error)) (
 	})
 	switch {
 	case err != nil:
-		return zero, err // v may still be written to by an operation that was given up
+		return zero, err // an abandoned operation may still write to v
 	case late != nil:
 		return zero, fmt.Errorf("%s: %w", what, late)
 	}
@@ -65,27 +65,28 @@ func ask[T any](s *Store, what string, fn func(*batch) (v T, late, err error)) (
 }
 
 // async queues an operation that becomes durable within 50 ms. It blocks while
-// too many wait, and drops nothing.
+// too many are queued and drops nothing.
 func (s *Store) async(run func(*batch) error) error {
 	return s.queue.push(&op{run: run, soon: true, done: make(chan struct{})})
 }
 
-// Recover reads the state again from disk after a failed write. The store tries
-// by itself several times a second; this is for callers that want to know.
+// Recover reads the state again from disk after a failed write. The store
+// retries by itself several times a second; Recover is for callers that need
+// the result.
 func (s *Store) Recover(context.Context) error {
 	return s.wait("reading the state again", &op{recover: true, done: make(chan struct{})})
 }
 
 // Indeterminate reports whether a write failed and the state has not been read
-// again yet. Until then nothing may execute.
+// again yet. Nothing may execute until then.
 func (s *Store) Indeterminate() bool { return s.indeterminate.Load() }
 
-// write is the goroutine that commits, the only one that writes. It ends when
+// write is the committing goroutine, the only one that writes. It ends when
 // the queue is closed and empty.
 func (s *Store) write() {
 	defer close(s.written)
 	debug.SetPanicOnFault(true) // a damaged page may lead anywhere; each use of the file recovers
-	force := false              // take what is relaxed, too
+	force := false              // take relaxed operations, too
 	for {
 		ops, waiting, closed := s.queue.take(force)
 		if len(ops) > 0 {
@@ -113,8 +114,8 @@ func (s *Store) write() {
 	}
 }
 
-// rest waits until there is something to do. It reports whether what is relaxed
-// has waited long enough.
+// rest waits until there is work. force means that relaxed operations have
+// waited long enough.
 func (s *Store) rest(waiting, lost bool) (force bool) {
 	var timeout <-chan time.Time
 	if waiting || lost || s.ahead > 0 {
@@ -144,8 +145,8 @@ func (s *Store) rest(waiting, lost bool) (force bool) {
 	return true
 }
 
-// commit answers every operation of ops that somebody waits for, and puts back
-// what nobody waits for and could not be kept.
+// commit runs ops and answers every one that a caller waits for. Relaxed
+// operations that could not be stored are queued again.
 func (s *Store) commit(ops []*op) {
 	if s.indeterminate.Load() {
 		ops = s.refuse(ops)
@@ -155,8 +156,8 @@ func (s *Store) commit(ops []*op) {
 		if bad == nil {
 			return
 		}
-		// One operation failed after it had written something; the others are
-		// run again without it.
+		// One operation failed after it had written something; run the others
+		// again without it.
 		s.log.Error("an operation of the store failed halfway and was undone", "error", err)
 		bad.answer(fmt.Errorf("%w: %w", ErrNotRecorded, err))
 		rest := ops[:0:0]
@@ -174,12 +175,12 @@ func (o *op) answer(err error) {
 	close(o.done)
 }
 
-// refuse deals with operations while the state is not known. If it can be read
-// again, they are returned to be run.
+// refuse handles operations while the state is unknown. If the state can be
+// read again, it returns them to be run.
 func (s *Store) refuse(ops []*op) []*op {
 	for _, o := range ops {
 		if o.recover {
-			_, _ = s.reload() // who asked is told below
+			_, _ = s.reload() // callers are told below
 			break
 		}
 	}
@@ -193,17 +194,16 @@ func (s *Store) refuse(ops []*op) []*op {
 			keep = append(keep, o)
 			continue
 		}
-		// fail closed: nothing is written, and so nothing runs, on a state that
-		// nobody has read.
+		// fail closed: nothing is written or executed on an unknown state.
 		o.answer(ErrIndeterminate)
 	}
 	s.queue.back(keep)
 	return nil
 }
 
-// attempt runs operations as one batch. It returns the operation that left
-// something behind when it failed, with its error; the batch is undone then,
-// and nobody answered.
+// attempt runs operations as one batch. If one fails after it has written
+// something, attempt returns it with its error; the batch is rolled back and
+// no operation is answered.
 func (s *Store) attempt(ops []*op) (*op, error) {
 	seq := s.journal.seq + 1
 	if err := s.beginTx(); err != nil {
@@ -219,7 +219,7 @@ func (s *Store) attempt(ops []*op) (*op, error) {
 		}
 		before := b.writes
 		if !o.soon {
-			b.now = s.clock.Now() // what nobody waits for is as old as its batch
+			b.now = s.clock.Now() // relaxed operations get the time of their batch
 		}
 		if results[i] = b.run(o.run); results[i] != nil && b.writes != before {
 			s.dropTx()
@@ -259,8 +259,8 @@ func (s *Store) attempt(ops []*op) (*op, error) {
 	return nil, nil
 }
 
-// beginTx makes sure that there is an open transaction with everything in it that
-// was acknowledged.
+// beginTx makes sure that there is an open transaction that contains
+// everything acknowledged.
 func (s *Store) beginTx() (err error) {
 	if s.stuck {
 		return ErrDamaged
@@ -276,8 +276,8 @@ func (s *Store) beginTx() (err error) {
 	return s.catchUp()
 }
 
-// catchUp repeats what a transaction contained that was undone. The journal has
-// it.
+// catchUp reapplies, from the journal, the content of a transaction that was
+// rolled back.
 func (s *Store) catchUp() error {
 	if s.ahead == 0 {
 		return nil
@@ -294,7 +294,8 @@ func (s *Store) catchUp() error {
 	return nil
 }
 
-// dropTx undoes the open transaction. What was acknowledged is in the journal.
+// dropTx rolls back the open transaction. Acknowledged writes are in the
+// journal.
 func (s *Store) dropTx() {
 	if s.tx == nil {
 		return
@@ -308,14 +309,14 @@ func (s *Store) dropTx() {
 		s.stuck = true
 		return
 	}
-	var err error // a transaction that failed may not even be undone; the file is opened again then
+	var err error // a failed transaction may not even roll back; then the file is reopened
 	defer func() { s.stuck = err != nil }()
 	defer recovered(&err)
 	_ = tx.Rollback()
 }
 
-// keep makes a batch durable: in the journal, or where that has no room by
-// committing the database.
+// keep makes a batch durable: in the journal, or by committing the database if
+// the journal is full.
 func (s *Store) keep(b *batch) error {
 	if err := s.hook(PointBeforeCommit); err != nil {
 		return err
@@ -340,8 +341,8 @@ func (s *Store) keep(b *batch) error {
 	return s.hook(PointAfterCommit)
 }
 
-// commitTx commits the open transaction to the database and lets the journal
-// begin again.
+// commitTx commits the open transaction to the database and rewinds the
+// journal.
 func (s *Store) commitTx() (err error) {
 	defer recovered(&err)
 	if err := s.hook(PointBeforeFlush); err != nil {
@@ -360,8 +361,8 @@ func (s *Store) commitTx() (err error) {
 	return s.hook(PointAfterFlush)
 }
 
-// flush brings the database up to the journal. Everything in it is durable
-// already; if this fails the state is read again like after any other failure.
+// flush commits the journal to the database. All of it is durable already; if
+// this fails the state is read again as after any other failure.
 func (s *Store) flush() error {
 	if s.ahead == 0 {
 		s.dropTx() // nothing was written
@@ -398,10 +399,10 @@ func (s *Store) publish(b *batch) {
 	}
 }
 
-// failed deals with a write of which nobody knows whether it happened. The state
-// is read again at once; if that succeeds, the number of the last record says
-// whether the batch, which has the number seq, is among them, and each operation
-// gets a definite answer.
+// failed handles a write that may or may not have happened. It reads the state
+// again at once. If that succeeds, the number of the last record shows whether
+// the batch, which has number seq, was written, and each operation gets a
+// definite answer.
 func (s *Store) failed(ops []*op, results []error, seq uint64, cause error) {
 	s.log.Error("a write failed; reading the state again", "error", cause)
 	s.cause.Store(&cause)
@@ -430,9 +431,10 @@ func (s *Store) failed(ops []*op, results []error, seq uint64, cause error) {
 	}
 }
 
-// settle commits to the database what was acknowledged before the write that
-// failed, so that readers see it as long as the state cannot be read again. It
-// leaves the journal as it is, which alone can tell about that write.
+// settle commits to the database what was acknowledged before the failed
+// write, so that readers see it while the state cannot be read again. It
+// leaves the journal unchanged, since only the journal can show whether that
+// write happened.
 func (s *Store) settle() {
 	s.dropTx()
 	if s.ahead == 0 || s.beginTx() != nil {

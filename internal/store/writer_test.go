@@ -16,7 +16,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// faults lets named points fail.
+// faults makes named points fail.
 type faults struct {
 	mu sync.Mutex
 	on map[Point]error
@@ -50,8 +50,8 @@ func note(n int) audit.Event {
 	return e
 }
 
-// stalled opens a store whose first commit waits until the gate is closed, and
-// begins that commit.
+// stalled opens a store, starts its first commit and blocks it until the gate
+// is closed.
 func stalled(t *testing.T, o Options) (s *Store, gate chan struct{}, commits *atomic.Int32) {
 	t.Helper()
 	gate, commits = make(chan struct{}), new(atomic.Int32)
@@ -69,7 +69,7 @@ func stalled(t *testing.T, o Options) (s *Store, gate chan struct{}, commits *at
 	return s, gate, commits
 }
 
-// queued waits until n operations wait for the writer.
+// queued waits until n operations are queued.
 func queued(s *Store, n int) {
 	for s.queue.len() < n {
 		runtime.Gosched()
@@ -98,9 +98,9 @@ func TestWritersShareCommits(t *testing.T) {
 	}
 }
 
-// TestOneBadOperation runs operations that fail, halfway and by panic, in one
-// transaction with good ones.
-func TestOneBadOperation(t *testing.T) {
+// TestFailedOperationDoesNotAffectOthers runs operations that fail, halfway or
+// by panic, in one transaction with good ones.
+func TestFailedOperationDoesNotAffectOthers(t *testing.T) {
 	s, gate, _ := stalled(t, options(t))
 	var wg sync.WaitGroup
 	halfway := errors.New("failed halfway")
@@ -138,8 +138,8 @@ func TestOneBadOperation(t *testing.T) {
 	}
 }
 
-// TestPromise4_FailedCommit fails commits before and after they happen. Each
-// caller gets a definite answer, once the state was read again.
+// TestPromise4_FailedCommit makes commits fail before and after they happen.
+// Each caller gets a definite answer once the state was read again.
 func TestPromise4_FailedCommit(t *testing.T) {
 	for _, p := range []Point{PointBeforeCommit, PointAfterCommit} {
 		o := options(t)
@@ -181,7 +181,7 @@ func TestPromise4_FailedCommit(t *testing.T) {
 }
 
 // TestPromise4_Indeterminate keeps the state unreadable: nothing executes,
-// denying works, relaxed records survive.
+// denials work, relaxed records survive.
 func TestPromise4_Indeterminate(t *testing.T) {
 	o := options(t)
 	var f faults
@@ -268,8 +268,8 @@ func TestPromise4_Indeterminate(t *testing.T) {
 func second[T any](_ T, err error) error        { return err }
 func third[T, U any](_ T, _ U, err error) error { return err }
 
-// TestRelaxedRecordsOfAFailedCommit are kept, once.
-func TestRelaxedRecordsOfAFailedCommit(t *testing.T) {
+// TestRelaxedRecordsOfAFailedCommitAreKeptOnce.
+func TestRelaxedRecordsOfAFailedCommitAreKeptOnce(t *testing.T) {
 	for _, p := range []Point{PointBeforeCommit, PointAfterCommit} {
 		for _, late := range []bool{false, true} {
 			o := options(t)
@@ -448,7 +448,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-func TestAfterClose(t *testing.T) {
+func TestMethodsFailAfterClose(t *testing.T) {
 	s := open(t, options(t))
 	v := session(t, s)
 	if err := s.Close(); err != nil {
@@ -466,7 +466,8 @@ func TestAfterClose(t *testing.T) {
 	s.RecordAsync(note(1)) // only logged
 }
 
-// TestNoBytesEscape changes the file after values were read: they must stay.
+// TestNoBytesEscape changes the file after values were read; the values must
+// not change.
 func TestNoBytesEscape(t *testing.T) {
 	s := open(t, options(t))
 	v := session(t, s)
