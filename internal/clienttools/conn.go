@@ -14,26 +14,26 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// Conn is the upstream end of a session: the client, as far as it runs tools.
-// It implements upstream.Conn.
+// Conn is the upstream end of a session: the client in its role of running
+// tools. It implements upstream.Conn.
 type Conn struct{ s *Session }
 
-// Upstream returns the end that the proxy takes for the server.
+// Upstream returns the end that the proxy uses as the server.
 func (s *Session) Upstream() *Conn { return &Conn{s} }
 
-// Next returns what the client has reported, as answers to calls.
+// Next returns what the client has reported, as responses to calls.
 func (c *Conn) Next() ([]byte, error) { return c.s.toUp.next() }
 
 // Ref identifies the client process.
 func (c *Conn) Ref() guard.UpstreamRef { return c.s.cfg.Ref }
 
 // Done is closed once the session has ended and no tool that it let begin can
-// change anything more: all have been reported or given up, or the client is
+// change anything any more: all were reported or given up, or the client is
 // dead.
 func (c *Conn) Done() <-chan struct{} { return c.s.done }
 
-// Stop ends the session: no question is taken and no answer given any more.
-// The client itself goes on, and so does what it runs.
+// Stop ends the session: it takes no more questions and gives no more answers.
+// The client and the tools that it runs go on.
 func (c *Conn) Stop(context.Context) error {
 	s := c.s
 	s.mu.Lock()
@@ -48,7 +48,7 @@ func (c *Conn) Stop(context.Context) error {
 	return nil
 }
 
-// finish closes done when nothing is open any more; mu is held.
+// finish closes done when nothing is running any more; mu is held.
 func (s *Session) finish() {
 	if !s.ended || s.finished {
 		return
@@ -62,8 +62,8 @@ func (s *Session) finish() {
 	close(s.done)
 }
 
-// Gone says that the client process is dead: whatever it ran and has not
-// reported has no known end, and changes nothing more.
+// Gone reports that the client process is dead: tools that it ran but did not
+// report have an unknown outcome and change nothing more.
 func (s *Session) Gone() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +73,7 @@ func (s *Session) Gone() {
 }
 
 // Expect marks the call with this id as one that changes something: it is
-// answered when the client has reported, not before.
+// answered only after the client has reported.
 func (c *Conn) Expect(id jsonrpc.ID, approved guard.Preview) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -88,8 +88,8 @@ func (c *Conn) Expect(id jsonrpc.ID, approved guard.Preview) {
 	}
 }
 
-// Approved marks the call with this id as one that a human has let through. All
-// others the client is left to ask about.
+// Approved marks the call with this id as approved by a human. For all others
+// the client still applies its own rules and questions.
 func (c *Conn) Approved(id jsonrpc.ID) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -98,8 +98,8 @@ func (c *Conn) Approved(id jsonrpc.ID) {
 	}
 }
 
-// Unreported reports whether the answer to a call says only that the client did
-// not say how its tool ended.
+// Unreported reports whether a call was answered only with the statement that
+// the client did not report how its tool ended.
 func (c *Conn) Unreported(id jsonrpc.ID) bool {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -114,7 +114,7 @@ func (c *Conn) Write(frame []byte) error {
 		return fmt.Errorf("reading a frame: %w", err)
 	}
 	if m.Kind != jsonrpc.Request {
-		return nil // a cancel comes too late: the client has been told to go on
+		return nil // too late to cancel: the client was told to go on
 	}
 	switch m.Method {
 	case "tools/list":
@@ -135,7 +135,7 @@ func (s *Session) definitions() []json.RawMessage {
 	return out
 }
 
-// begin lets the client go on with a call that the line has let through.
+// begin tells the client to go on with a call that the proxy has let through.
 func (s *Session) begin(m jsonrpc.Message) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +157,7 @@ func (s *Session) begin(m jsonrpc.Message) error {
 	}
 	c.begun = true
 	if c.silent && !c.readable {
-		// Nobody will say how it ended, and nothing can be read back.
+		// No report will come, and nothing can be read back.
 		close(c.begins)
 		s.answer(c, "", false)
 		return nil
@@ -171,8 +171,8 @@ func (s *Session) begin(m jsonrpc.Message) error {
 	return nil
 }
 
-// answer is the upstream's answer to a call; mu is held. failure is what the
-// client said of a tool that failed.
+// answer sends the upstream's answer to a call; mu is held. failure is the
+// client's text about a tool that failed.
 func (s *Session) answer(c *call, failure string, failed bool) {
 	if c.answered {
 		return
@@ -195,26 +195,26 @@ func (s *Session) answer(c *call, failure string, failed bool) {
 	}))
 }
 
-// giveUp ends the wait for a report.
+// giveUp stops waiting for a report.
 func (s *Session) giveUp(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.abandon(c)
 }
 
-// abandon answers for a client that has not; mu is held.
+// abandon answers a call that the client did not report; mu is held.
 func (s *Session) abandon(c *call) {
 	s.dropIssued(c, "the client has gone, so nothing was changed")
 	if c.answered || !c.begun || c.landing {
-		return // what the guard itself carries out ends by itself
+		return // what the guard itself runs ends by itself
 	}
 	c.unreported, s.unsaid[c.id] = true, true
 	s.answer(c, "The client did not report how the tool ended.", true)
 }
 
-// Report says how a tool ended, as the client tells it. input is what the tool
-// ran with, nil where that is not known. It reports whether the tool use is
-// one of this session.
+// Report takes the client's report of how a tool ended. input is what the tool
+// ran with, nil if unknown. known reports whether the tool use belongs to this
+// session.
 func (s *Session) Report(toolUseID string, input []byte, failure string, failed bool) (known bool) {
 	s.mu.Lock()
 	c := s.uses[toolUseID]
@@ -235,7 +235,8 @@ func (s *Session) Report(toolUseID string, input []byte, failure string, failed 
 		}
 		switch {
 		case other:
-			// What ran is not what was approved, whatever became of it.
+			// The input that ran is not the approved one, whatever the
+			// outcome.
 			s.answer(c, "the client ran the tool with other input than was approved", true)
 		default:
 			s.answer(c, clip(failure), failed)
@@ -252,8 +253,8 @@ func (s *Session) Report(toolUseID string, input []byte, failure string, failed 
 	return c != nil && c.begun
 }
 
-// Settled waits until what was reported of a tool use is on record and its
-// targets are free, or until ctx ends.
+// Settled waits until the report of a tool use is recorded and its targets are
+// free, or until ctx ends.
 func (s *Session) Settled(ctx context.Context, toolUseID string) {
 	s.mu.Lock()
 	c := s.uses[toolUseID]
@@ -269,21 +270,21 @@ func (s *Session) Settled(ctx context.Context, toolUseID string) {
 	}
 }
 
-// Lost says that the client was perhaps not told to go on: if no report comes
-// soon, none will.
+// Lost reports that the client may not have been told to go on: if no report
+// comes soon, none will.
 func (s *Session) Lost(toolUseID string) {
 	s.dropWaiting(func(c *call) bool { return c.use == toolUseID })
 	s.hasten(func(c *call) bool { return c.use == toolUseID })
 }
 
-// Idle says that the client, or one agent of it, runs no tool any more: what it
-// has not reported by now it will not.
+// Idle reports that the client, or one agent of it, runs no tool any more:
+// reports that have not come by now will not come.
 func (s *Session) Idle(agentID string) {
 	s.dropWaiting(func(c *call) bool { return c.agent == agentID })
 	s.hasten(func(c *call) bool { return c.agent == agentID })
 }
 
-// dropWaiting ends the wait for lines that will not run any more.
+// dropWaiting stops waiting for substitute lines that will not run any more.
 func (s *Session) dropWaiting(which func(*call) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -294,9 +295,9 @@ func (s *Session) dropWaiting(which func(*call) bool) {
 	}
 }
 
-// Declined says that one agent of the client goes on with something else: what
-// was let run without a human and has not been reported, the client's own rules
-// or its user may have been against.
+// Declined reports that an agent of the client has moved on. Calls allowed
+// without a human and not reported may have been refused by the client's own
+// rules or by its user.
 func (s *Session) Declined(agentID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -318,7 +319,7 @@ func (s *Session) hastenLocked(which func(*call) bool) {
 	}
 }
 
-// clip bounds a text that a tool has printed.
+// clip shortens a text that a tool printed.
 func clip(text string) string {
 	if len(text) > maxAnswer {
 		text = string(bytes.ToValidUTF8([]byte(text[:maxAnswer]), nil)) + " …"

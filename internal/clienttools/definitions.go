@@ -7,9 +7,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// schemas are the tools whose arguments are known, as Claude Code 2.1.329
-// describes them to the model. A member that is not here is refused: it could
-// change what a tool does.
+// schemas returns the tools with known arguments, as Claude Code 2.1.329
+// describes them to the model. A member not listed here is refused, because it
+// could change what a tool does.
 func schemas() map[string]string {
 	const (
 		text   = `{"type":"string"}`
@@ -32,21 +32,20 @@ func schemas() map[string]string {
 	}
 }
 
-// FolderMember and SandboxMember are what the guard adds to the arguments of a
-// command: the folder in which it runs, and whether the client's own sandbox
-// confines it, are part of what is approved.
+// FolderMember and SandboxMember are members that the guard adds to the
+// arguments of a command: the folder it runs in, and whether the client's own
+// sandbox confines it. Both are part of what is approved.
 const (
 	FolderMember  = "cwd"
 	SandboxMember = "sandbox"
 )
 
-// RunsCommand reports whether a tool runs a command, so that its arguments get
-// them.
+// RunsCommand reports whether a tool runs a command and so gets these members.
 func RunsCommand(tool string) bool { return tool == "Bash" }
 
-// Definition is the description of a tool as the guard knows it. It is part of
-// the program, so nobody has to accept it. The arguments of a tool that is not
-// known are not described.
+// Definition returns the description of a tool as known to the guard. It is
+// part of the program and needs no acceptance. An unknown tool has no argument
+// description.
 func Definition(tool string) json.RawMessage {
 	schema, ok := schemas()[tool]
 	if !ok {

@@ -12,46 +12,49 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// A command that has run in a sandbox is not run by the client a second time.
-// Once it may happen, the client is given another line in its place, which
-// names a token. Nothing is carried out before that line has run and shown the
-// token: the client's own rules, its user or another hook may be against it
-// still. Then the guard lands what the sandbox has kept.
+// A command that has run in a sandbox is not run again by the client. Once it
+// is allowed, the client is given a substitute line that names a token.
+// Nothing is applied before that line has run and presented the token, because
+// the client's own rules, its user or another hook may still refuse it. Then
+// the guard applies ("lands") the changes that the sandbox recorded.
 
-// Issue is what a session needs to give lines in the place of commands.
+// Issue is what a session needs to substitute lines for commands.
 type Issue struct {
-	// Line is the command line that shows a token, in the place of a tool use's.
+	// Line returns the command line that presents a token, to run instead of
+	// the command of a tool use.
 	Line func(toolUseID, token string) string
-	// Land carries out a record, all or nothing, and returns the result of a call:
-	// what the command printed and how it ended.
+	// Land applies a record completely or not at all, and returns the result
+	// of a call: what the command printed and how it ended.
 	Land func(ctx context.Context, record string) (json.RawMessage, error)
 }
 
-// issued is what a call has of a line that was given in its place.
+// issued is the state of a substitute line.
 type issued struct {
 	token   digest.Digest
 	line    json.RawMessage // the whole input with the line in it
 	sum     digest.Digest   // of that
-	record  string          // what lands
-	shown   bool            // the token was
-	shows   chan struct{}   // closed then
-	dropped chan struct{}   // closed where it will not be shown any more
+	record  string          // what Land applies
+	shown   bool            // the token was presented
+	shows   chan struct{}   // closed when shown is set
+	dropped chan struct{}   // closed if the token will not be presented any more
 	why     string          // of that
-	printed bool            // somebody has got the outcome
+	printed bool            // the outcome was delivered
 }
 
-// unshown is how long a token may stay unshown where no approval bounds that.
+// unshown is how long a token may stay unused if no approval sets a limit.
 const unshown = 10 * time.Minute
 
-// maxOutcomes is how many ended calls keep what they printed, to print it again.
+// maxOutcomes is how many ended calls keep their output so that it can be
+// printed again.
 const maxOutcomes = 8
 
-// ErrToken says that a token is of no use: it never was, or its time is over.
+// ErrToken means that a token is unknown or has expired.
 var ErrToken = errors.New("this line shows the outcome of one command of this session, and the guard knows of none that waits for it; whether that command ran is not known here. Read the files before you make the call again, with the command itself")
 
-// Collect waits until the line that is given in the place of a command has been
-// run, for a command whose run in a sandbox is what lands; others it lets pass. reviewed
-// says that a human has let it through. An error means that the line did not run.
+// Collect waits until the substitute line of a command has run, if the command
+// ran in a sandbox and its changes are to be landed; for other calls it
+// returns at once. reviewed means that a human approved the call. An error
+// means that the line did not run.
 func (s *Session) Collect(ctx context.Context, id jsonrpc.ID, reviewed bool) error {
 	s.mu.Lock()
 	c := s.callOf(id)
@@ -85,14 +88,15 @@ func (s *Session) Collect(ctx context.Context, id jsonrpc.ID, reviewed bool) err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i.shown { // in the same moment
+	if i.shown { // at the same time
 		return nil
 	}
 	s.dropIssued(c, "the client did not run the line that it was given, so nothing was changed")
 	return errors.New(i.why)
 }
 
-// issue makes the line; mu is held. It tells the client to run that.
+// issue creates the substitute line and tells the client to run it; mu is
+// held.
 func (s *Session) issue(c *call) error {
 	token := rand.Text() // at least 128 bits, letters and digits
 	root, ok := jsonrpc.Root(c.input0)
@@ -113,7 +117,7 @@ func (s *Session) issue(c *call) error {
 	return nil
 }
 
-// dropIssued ends the wait for a token; mu is held.
+// dropIssued stops waiting for a token; mu is held.
 func (s *Session) dropIssued(c *call, why string) {
 	i := c.issued
 	if i == nil || i.shown || i.why != "" {
@@ -124,9 +128,9 @@ func (s *Session) dropIssued(c *call, why string) {
 	close(i.dropped)
 }
 
-// Fetch shows a token. The first one that does makes the call go on; all wait for
-// its end and get its answer. The end of ctx ends the wait, not a landing that
-// has begun.
+// Fetch presents a token. The first use makes the call go on; every use waits
+// for its end and gets its answer. The end of ctx ends the wait, but not a
+// landing that has begun.
 func (s *Session) Fetch(ctx context.Context, token string) (Outcome, error) {
 	s.mu.Lock()
 	c := s.tokens[digest.Sum([]byte(token))]
@@ -156,7 +160,7 @@ func (s *Session) Fetch(ctx context.Context, token string) (Outcome, error) {
 	return outcomeOf(c.frame), nil
 }
 
-// Printed says that the line which showed a token has got the outcome.
+// Printed reports that the line that presented a token received the outcome.
 func (s *Session) Printed(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,19 +170,19 @@ func (s *Session) Printed(token string) {
 }
 
 // Outcome is what a command printed and how it ended, as far as the model may
-// know it. Land returns its JSON as the structured content of a result.
+// know. Land returns its JSON as the structured content of a result.
 type Outcome struct {
 	Exit   int    `json:"exit_code"`
 	Signal int    `json:"signal,omitempty"`
 	Text   string `json:"text"` // both streams in order
-	// Failure says that all of the text stood on standard error.
+	// Failure means that all of the text was written to standard error.
 	Failure   bool `json:"on_stderr,omitempty"`
 	Truncated bool `json:"truncated,omitempty"`
-	// Refused is why there is none.
+	// Refused is the reason if there is no outcome.
 	Refused string `json:"refused,omitempty"`
 }
 
-// Result is the outcome as the result of a call.
+// Result returns the outcome as the result of a call.
 func (o Outcome) Result() (json.RawMessage, error) {
 	return json.Marshal(map[string]any{
 		"content":           []map[string]string{{"type": "text", "text": "The guard has carried the command out."}},
@@ -186,7 +190,7 @@ func (o Outcome) Result() (json.RawMessage, error) {
 	})
 }
 
-// outcomeOf reads the proxy's answer to a command that was carried out.
+// outcomeOf extracts the outcome from the proxy's answer to a landed command.
 func outcomeOf(frame []byte) Outcome {
 	if a := read(frame); !a.Allow {
 		return Outcome{Refused: a.Reason}
@@ -202,8 +206,8 @@ func outcomeOf(frame []byte) Outcome {
 	return *answer.Result.Outcome
 }
 
-// Unsaid returns, once each, sentences about landings whose end nobody has heard
-// of: the line that waited for it was ended.
+// Unsaid returns, once each, sentences about landings whose outcome was not
+// delivered because the line that waited for it was killed.
 func (s *Session) Unsaid() (sentences []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,12 +224,12 @@ func (s *Session) Unsaid() (sentences []string) {
 	return sentences
 }
 
-// land carries out what a call has kept; mu is held.
+// land applies what a call has recorded; mu is held.
 func (s *Session) land(c *call) {
 	id, record := jsonrpc.IntID(c.id), c.issued.record
 	switch {
 	case !c.issued.shown:
-		// fail closed: nobody has asked for it
+		// fail closed: the substitute line has not run
 		s.answer(c, "the line that stands for this command has not run, so nothing was changed", true)
 		return
 	case record == "":
@@ -247,8 +251,8 @@ func (s *Session) land(c *call) {
 	}()
 }
 
-// reportIssued takes the client's report of a line that was given in a command's
-// place. The outcome is known from the landing; mu is held.
+// reportIssued takes the client's report of a substitute line; the landing has
+// already determined the outcome. mu is held.
 func (s *Session) reportIssued(c *call, input []byte) (other bool) {
 	if input != nil {
 		sum, err := inputSum(input)
@@ -258,7 +262,8 @@ func (s *Session) reportIssued(c *call, input []byte) (other bool) {
 	return other
 }
 
-// forgetOutcomes drops what all but the newest have printed; mu is held.
+// forgetOutcomes drops the output of all but the newest ended calls; mu is
+// held.
 func (s *Session) forgetOutcomes() {
 	left := maxOutcomes
 	for n := len(s.settled) - 1; n >= 0; n-- {
@@ -270,12 +275,12 @@ func (s *Session) forgetOutcomes() {
 	}
 }
 
-// waits reports whether a call was answered with a line that the client may
-// still run.
+// waits reports whether a call was answered with a substitute line that the
+// client may still run.
 func (c *call) waits() bool { return c.issued != nil && !c.issued.shown && c.issued.why == "" }
 
-// Contained reports whether the command of a tool use is one that may be given
-// another line in its place.
+// Contained reports whether the command of a tool use may get a substitute
+// line.
 func (s *Session) Contained(toolUseID string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

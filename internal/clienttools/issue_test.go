@@ -12,8 +12,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// bench is a session whose commands get another line, and the proxy's part of
-// one call played by hand.
+// bench is a session whose commands get a substitute line, with the proxy's
+// part of one call played by hand.
 type bench struct {
 	t      *testing.T
 	s      *Session
@@ -44,7 +44,8 @@ func newBench(t *testing.T) *bench {
 
 const lineInput = `{"command":"sed -i s/a/b/ x","description":"do it","timeout":9000}`
 
-// play takes one call the proxy's way: approved, collected, sent with record.
+// play handles one call as the proxy does: approved, collected, sent with
+// record.
 func (b *bench) play(ctx context.Context, record string) error {
 	f, err := b.s.toPEP.next()
 	if err != nil {
@@ -75,7 +76,7 @@ func (b *bench) play(ctx context.Context, record string) error {
 	return err
 }
 
-// ask asks and gives what the client is to run.
+// ask asks a question and returns what the client is to run.
 func (b *bench) ask(q Question) Answer {
 	b.t.Helper()
 	q.Tool, q.ToolUseID, q.Input = "Bash", "u", json.RawMessage(lineInput)
@@ -92,8 +93,8 @@ func (b *bench) begin(record string) (done chan error) {
 	return done
 }
 
-// TestLandsWhenTheTokenIsShown: nothing lands before; afterwards once, however
-// often the token is shown.
+// TestLandsWhenTheTokenIsShown: nothing lands before the token is presented;
+// then it lands once, however often the token is presented.
 func TestLandsWhenTheTokenIsShown(t *testing.T) {
 	b := newBench(t)
 	done := b.begin("r1")
@@ -127,8 +128,8 @@ func TestLandsWhenTheTokenIsShown(t *testing.T) {
 	}
 }
 
-// TestNothingLandsWithoutTheLine: whatever tells that the line will not run ends
-// the wait, and its token is worth nothing then.
+// TestNothingLandsWithoutTheLine: any sign that the line will not run ends the
+// wait and invalidates its token.
 func TestNothingLandsWithoutTheLine(t *testing.T) {
 	for name, over := range map[string]func(b *bench){
 		"the answer was lost": func(b *bench) { b.s.Lost("u") },
@@ -156,8 +157,8 @@ func TestNothingLandsWithoutTheLine(t *testing.T) {
 	}
 }
 
-// TestWhoCannotRewriteIsRefused: a permission prompt, which has no line to give,
-// must not let the command itself run.
+// TestWhoCannotRewriteIsRefused: a permission prompt cannot substitute a line,
+// so it must not let the command itself run.
 func TestWhoCannotRewriteIsRefused(t *testing.T) {
 	b := newBench(t)
 	done := b.begin("r1")
@@ -171,8 +172,8 @@ func TestWhoCannotRewriteIsRefused(t *testing.T) {
 	<-done
 }
 
-// TestAnotherRunIsNotLanded: what wants more by now than what was shown is not
-// run, and a failed landing is told.
+// TestAnotherRunIsNotLanded: a command that by now needs more than was shown
+// is not landed, and a failed landing is reported.
 func TestAnotherRunIsNotLanded(t *testing.T) {
 	for _, record := range []string{"", "r1"} {
 		b := newBench(t)
@@ -189,8 +190,8 @@ func TestAnotherRunIsNotLanded(t *testing.T) {
 	}
 }
 
-// TestChangesNeedAPerson: whatever the policy lets through without a human, what
-// the guard lands in the client's place has one.
+// TestChangesNeedAPerson: whatever the policy allows without a human, what the
+// guard lands for the client needs one.
 func TestChangesNeedAPerson(t *testing.T) {
 	preview := func(files int) guard.Preview {
 		return guard.Preview{Change: guard.Change{Facts: guard.Facts{Exec: &guard.ExecFacts{Run: &guard.ExecRun{Files: files}}}}}

@@ -15,7 +15,7 @@ import (
 // --permission-prompt-tool: mcp__NAME__approve.
 type Permission struct {
 	Version string
-	// Ask decides about one prompt; it gets the tool's input as it came.
+	// Ask decides one prompt. It gets the input of the tool unchanged.
 	Ask func(ctx context.Context, q Question) Answer
 }
 
@@ -23,10 +23,10 @@ type Permission struct {
 const permissionTool = `{"name":"approve","title":"Approve a tool call","description":"Asks the developer whether a tool may run. For --permission-prompt-tool; not meant for the model.",` +
 	`"inputSchema":{"type":"object","properties":{"tool_name":{"type":"string"},"input":{"type":"object"},"tool_use_id":{"type":"string"}},"required":["tool_name","input"]}}`
 
-// maxPrompts bounds the prompts that wait at once on one connection.
+// maxPrompts bounds the concurrent prompts on one connection.
 const maxPrompts = 64
 
-// Serve answers one client until its stream or ctx ends; it closes rw.
+// Serve serves one client until its stream or ctx ends; it closes rw.
 func (p Permission) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &permissionSession{Permission: p, rw: rw, calls: map[jsonrpc.ID]context.CancelFunc{}, slots: make(chan struct{}, maxPrompts)}
@@ -77,7 +77,7 @@ type permissionSession struct {
 func (s *permissionSession) write(frame []byte) {
 	s.out.Lock()
 	defer s.out.Unlock()
-	_, _ = s.rw.Write(append(frame, '\n')) // a client that is gone ends the reader too
+	_, _ = s.rw.Write(append(frame, '\n')) // if the client is gone the reader ends too
 }
 
 func (s *permissionSession) take(ctx context.Context, m jsonrpc.Message) {
@@ -116,7 +116,7 @@ func (s *permissionSession) take(ctx context.Context, m jsonrpc.Message) {
 	}
 }
 
-// call answers one prompt in a goroutine of its own.
+// call answers one prompt in its own goroutine.
 func (s *permissionSession) call(ctx context.Context, m jsonrpc.Message) {
 	q, err := prompt(m)
 	if err != nil {
@@ -192,7 +192,7 @@ func prompt(m jsonrpc.Message) (q Question, err error) {
 	return q, nil
 }
 
-// verdict is the answer in the form that the client reads: JSON as text.
+// verdict encodes an answer in the form that the client reads: JSON as text.
 func verdict(id jsonrpc.ID, a Answer, input json.RawMessage) []byte {
 	word := map[string]any{"behavior": "deny", "message": a.Reason}
 	if a.Allow {

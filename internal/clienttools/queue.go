@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// queue hands frames from many writers to one reader, without a bound of its
-// own: what stands in it is bounded by the questions that are asked.
+// queue passes frames from many writers to one reader. It has no limit of its
+// own; the number of open questions bounds it.
 type queue struct {
 	mu     sync.Mutex
 	frames [][]byte
@@ -61,7 +61,7 @@ func (q *queue) next() ([]byte, error) {
 	}
 }
 
-// Read is next for a reader of bytes.
+// Read is next for a byte reader.
 func (q *queue) Read(p []byte) (int, error) {
 	if len(q.rest) == 0 {
 		f, err := q.next()

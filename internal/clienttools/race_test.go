@@ -11,8 +11,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// asked is one question of which the proxy has the frame, and nothing was done
-// yet.
+// asked is a question whose frame the proxy has received but not handled.
 type asked struct {
 	*Session
 	conn   *Conn
@@ -56,9 +55,9 @@ func (a *asked) stop(t *testing.T) {
 	}
 }
 
-// TestBegunCallCountsFirst: a client whose call has begun is told so, whatever else
-// happens in the same moment. Otherwise one action would be asked about twice,
-// and nobody would report the first.
+// TestBegunCallCountsFirst: a client whose call has begun is told so, whatever
+// else happens at the same time. Otherwise one action would be asked about
+// twice, and the first would never be reported.
 func TestBegunCallCountsFirst(t *testing.T) {
 	for name, also := range map[string]func(*testing.T, *asked){
 		"the session ends":     func(t *testing.T, a *asked) { a.stop(t) },
@@ -66,7 +65,7 @@ func TestBegunCallCountsFirst(t *testing.T) {
 		"the client is killed": func(_ *testing.T, a *asked) { a.Gone() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			for range 30 { // which of two things is seen first is chance
+			for range 30 { // which event is seen first is random
 				synctest.Test(t, func(t *testing.T) {
 					a := ask(t)
 					defer a.stop(t)
@@ -82,8 +81,9 @@ func TestBegunCallCountsFirst(t *testing.T) {
 	}
 }
 
-// TestNothingStartsForAClientThatIsGone: where the client gave up before it could be told to
-// go on, that is how the call ends, at once; no report is waited for.
+// TestNothingStartsForAClientThatIsGone: if the client gave up before it could
+// be told to go on, the call ends as cancelled at once, without waiting for a
+// report.
 func TestNothingStartsForAClientThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := ask(t)
@@ -103,8 +103,8 @@ func TestNothingStartsForAClientThatIsGone(t *testing.T) {
 	})
 }
 
-// TestLastWaiterCancels: a tool use that a hook and a permission prompt ask for
-// goes on as long as one of them waits.
+// TestLastWaiterCancels: a tool use that both a hook and a permission prompt
+// ask about goes on while either of them waits.
 func TestLastWaiterCancels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := ask(t)
@@ -125,8 +125,9 @@ func TestLastWaiterCancels(t *testing.T) {
 	})
 }
 
-// TestSettled: a report has been dealt with when the proxy has answered.
-func TestSettled(t *testing.T) {
+// TestSettledWaitsForTheAnswer: a report is settled when the proxy has
+// answered.
+func TestSettledWaitsForTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := ask(t)
 		defer a.stop(t)

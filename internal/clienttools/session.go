@@ -19,26 +19,28 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// Config says what a session belongs to. Ref and Tools are required.
+// Config describes a session. Ref and Tools are required.
 type Config struct {
-	// Ref is the client process: it is what runs the tools.
+	// Ref is the client process, which runs the tools.
 	Ref guard.UpstreamRef
 	// Tools returns the names that the policy in force knows.
 	Tools func() []string
-	// Patience is how long after its beginning a tool may go unreported; zero:
-	// 15 minutes. Then its outcome counts as unknown.
+	// Patience is how long a tool may run without a report before its outcome
+	// counts as unknown; zero means 15 minutes.
 	Patience time.Duration
-	// Linger is how long one may that the client perhaps never began, or of
-	// which no report will come; zero: 5 seconds.
+	// Linger replaces Patience for a tool that the client may never have begun
+	// or that will not be reported; zero means 5 seconds.
 	Linger time.Duration
-	// Issue gives lines in the place of commands; nil: the client runs its own.
+	// Issue substitutes lines for commands; nil means that the client runs its
+	// own.
 	Issue *Issue
-	// Odd is told of what a human should look at: a tool that ran with other
-	// input than was approved, or after its outcome was settled. May be nil.
+	// Odd is told of events that a human should look at: a tool that ran with
+	// other input than was approved, or after its outcome was settled. May be
+	// nil.
 	Odd func(kind, toolUseID, text string)
 }
 
-// Bounds where Config says nothing.
+// Defaults and limits.
 const (
 	defaultPatience = 15 * time.Minute
 	defaultLinger   = 5 * time.Second
@@ -48,15 +50,15 @@ const (
 	maxUseID        = 200      // bytes of a tool use's id
 )
 
-// Session is the client's own tools in one run of the client. It is safe for
-// concurrent use; Conn's Next and the client end's Read are for one goroutine
-// each, the proxy's.
+// Session handles the client's own tools in one run of the client. It is safe
+// for concurrent use, except that Conn.Next and the client end's Read are each
+// for one goroutine, the proxy's.
 type Session struct {
 	cfg   Config
 	toPEP *queue // what the client end says: frames with their newlines
 	toUp  *queue // what the upstream end says: frames
-	// stopped is closed when no question is taken any more, done when besides
-	// nothing runs any more.
+	// stopped is closed when no more questions are taken; done is closed when,
+	// in addition, no tool runs.
 	stopped, done chan struct{}
 
 	mu              sync.Mutex
@@ -69,7 +71,7 @@ type Session struct {
 	ended, finished bool
 }
 
-// call is one question on its way.
+// call is a question being handled.
 type call struct {
 	id        int64
 	tool, use string
@@ -77,18 +79,18 @@ type call struct {
 	input     digest.Digest
 	progress  func(string)
 	person    bool   // the client asks a person here
-	contained bool   // it may be given another line in its place
-	input0    []byte // where it may, the input as it came, on one line
+	contained bool   // it may get a substitute line
+	input0    []byte // if contained, the original input on one line
 
 	// Guarded by the session.
 	approved   bool // a human let it through
 	askers     int  // who waits for the answer
-	lost       bool // nobody did any more before it began: it must not begin
+	lost       bool // all askers left before it began: it must not begin
 	executes   bool // it changes something: the answer waits for a report
 	readable   bool // what it changes can be read back
 	begun      bool
 	issued     *issued // of a line in its place; nil before there is one
-	landing    bool    // the guard itself carries it out
+	landing    bool    // the guard itself runs it
 	answered   bool    // the upstream end has answered
 	unreported bool
 	silent     bool // no report will come
@@ -99,7 +101,7 @@ type call struct {
 	frame  []byte        // its answer, set before ends is closed
 }
 
-// New makes a session. It starts nothing.
+// New returns a session. It starts nothing.
 func New(c Config) *Session {
 	if c.Patience == 0 {
 		c.Patience = defaultPatience
@@ -121,58 +123,61 @@ type Question struct {
 	Tool      string
 	ToolUseID string
 	AgentID   string
-	Input     json.RawMessage // an object that strict reading has admitted
+	Input     json.RawMessage // an object that was parsed strictly
 	Folder    string          // where a command would run
 	Sandbox   string          // whether the client's own confines a command: "on", or why that is not said
-	// Silent says that no report will follow: the client has no hooks for it.
+	// Silent means that no report will follow because the client has no hooks
+	// for it.
 	Silent bool
-	// Person says that the client asks here what it would ask its user: only a
-	// human's word lets the tool run, whatever the policy does without one.
+	// Person means that the client asks here what it would otherwise ask its
+	// user: only a human approval lets the tool run, even if the policy needs
+	// none.
 	Person bool
-	// Contained says that the client will run another line in the command's place,
-	// if it is given one: the command runs in a sandbox.
+	// Contained means that the client can run a substitute line for the
+	// command, so the command runs in a sandbox.
 	Contained bool
-	// Doubt says that of such a command only a human's word lets it pass.
+	// Doubt means that a contained command needs a human approval to pass.
 	Doubt bool
-	// Progress is told what the question waits for; may be nil. It must not block.
+	// Progress is told what the question waits for. It must not block; may be
+	// nil.
 	Progress func(message string)
 }
 
 // Answer is what the client is to do.
 type Answer struct {
-	// Allow says that nothing on this side is against it; with Approved that a
-	// human has let this very call through. Without, the client's own rules and
-	// questions still decide.
+	// Allow means that the guard does not object, Approved that a human
+	// approved this very call. If only Allow is set, the client's own rules
+	// and questions still decide.
 	Allow, Approved bool
 
 	Reason string // why not: sentences for the model
-	// Input is what the client is to run in the place of what it asked about, as
-	// JSON; "" for that itself.
+	// Input is the JSON input that the client is to run the tool with instead
+	// of its own; "" means its own.
 	Input string
-	// Begun says that the tool counts as running until it is reported: a client
-	// that did not get the answer is told to Session.Lost.
+	// Begun means that the tool counts as running until it is reported. If the
+	// client did not get this answer, call Session.Lost.
 	Begun bool
 }
 
-// ErrEnded says that the session cannot take a question any more.
+// ErrEnded means that the session takes no more questions.
 var ErrEnded = errors.New("the guard's session for this client has ended; make the call again")
 
-// Ask sends a question down the line and waits for its end, or until the client
-// may go on. The end of ctx cancels it, unless it is being let through in that
-// moment: the answer is to be told to Lost then. A tool use that is asked for
-// twice, by a hook and by a permission prompt, is one question; where the policy
-// let it through without a human, the prompt is another one.
+// Ask sends a question to the proxy and waits until it is answered or the
+// client may go on. The end of ctx cancels it; if the call is allowed at that
+// very moment, the caller must report that with Lost. A tool use that both a
+// hook and a permission prompt ask about is one question. If the policy
+// allowed it without a human, the prompt is a new question.
 func (s *Session) Ask(ctx context.Context, q Question) (Answer, error) {
 	a, err := s.askOnce(ctx, q)
 	if err == nil && a.Input != "" && !q.Contained {
-		// fail closed: the one who asks would run the command itself
+		// fail closed: this caller would run the command itself
 		return Answer{Reason: "mcpguard: another line was given in the place of this command already; make the call again"}, nil
 	}
-	if err == nil && q.Person && a.Allow && !a.Approved { // it had joined a question that no human answered
+	if err == nil && q.Person && a.Allow && !a.Approved { // it joined a question that no human answered
 		a, err = s.askOnce(ctx, q)
 	}
 	if err == nil && q.Person && a.Allow && !a.Approved {
-		// fail closed: the client wants a person's word, and there is none
+		// fail closed: the client wants a person's decision, and there is none
 		return Answer{Reason: "mcpguard: nobody has approved this call, and the client asks for a person's word"}, nil
 	}
 	return a, err
@@ -200,16 +205,16 @@ func (s *Session) askOnce(ctx context.Context, q Question) (Answer, error) {
 	return s.leave(ctx, c)
 }
 
-// leave ends the wait of one asker, with what is known of the call by now: of
-// what happened in one moment, that it has begun counts first.
+// leave ends the wait of one asker with the current state of the call. If
+// several things happened at once, "begun" takes precedence.
 func (s *Session) leave(ctx context.Context, c *call) (Answer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.askers--
 	switch {
 	case c.issued != nil && c.issued.why == "" && c.frame == nil:
-		// Whoever approved it, or the sandbox's proof that it changes nothing, lets the
-		// line run; what it stands for waits for its token.
+		// An approval, or the sandbox's proof that the command changes
+		// nothing, allows the line to run; the command waits for its token.
 		return Answer{Allow: true, Approved: true, Begun: true, Input: string(c.issued.line)}, nil
 	case c.issued != nil && c.frame != nil:
 		// fail closed: it has ended, and the command itself must not run
@@ -228,14 +233,14 @@ func (s *Session) leave(ctx context.Context, c *call) (Answer, error) {
 	if c.askers == 0 {
 		c.lost = true
 		if s.uses[c.use] == c {
-			delete(s.uses, c.use) // its answer will not come; asked for again, it is another question
+			delete(s.uses, c.use) // no answer will come; if asked again it is a new question
 		}
 		s.toPEP.put(cancelFrame(c.id))
 	}
 	return Answer{}, fmt.Errorf("waiting for the guard: %w", context.Cause(ctx))
 }
 
-// enter registers a question, or finds the one that it repeats.
+// enter registers a question, or finds an identical one.
 func (s *Session) enter(q Question) (c *call, joined bool, err error) {
 	if q.Tool == "" || q.ToolUseID == "" || len(q.ToolUseID) > maxUseID || len(q.Input) > maxInput {
 		return nil, false, errors.New("the question names no tool, or is too long")
@@ -286,8 +291,8 @@ func (c *call) ended() bool {
 	}
 }
 
-// unasked reports whether a call was let through without a human, and is not
-// known to have run.
+// unasked reports whether a call was allowed without a human and is not known
+// to have run.
 func (c *call) unasked() bool {
 	return c.issued == nil && !c.approved && !c.silent && (c.begun && !c.answered || c.ended() && read(c.frame).Allow)
 }
@@ -297,9 +302,10 @@ func (s *Session) declined(agent string) {
 	s.hastenLocked(func(c *call) bool { return c.agent == agent && !c.approved })
 }
 
-// NeedsPerson reports whether the call with this id waits for a human whatever
-// the policy says. What a command changes always does where the guard lands it: the
-// client, which would ask its own questions about the command, does not run it.
+// NeedsPerson reports whether the call with this id needs a human whatever the
+// policy says. Changes that the guard lands for a command always do: the
+// client does not run that command, so it would not ask its own questions
+// about it.
 func (s *Session) NeedsPerson(id jsonrpc.ID, p guard.Preview) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -323,7 +329,7 @@ func inputSum(input []byte) (digest.Digest, error) {
 	return digest.Sum(canonical), nil
 }
 
-// request builds the tools/call. The input goes in as it came, on one line.
+// request builds the tools/call. The input is unchanged but on one line.
 func (c *call) request(q Question) ([]byte, error) {
 	var line bytes.Buffer
 	if err := json.Compact(&line, q.Input); err != nil {
@@ -360,16 +366,16 @@ func cancelFrame(id int64) []byte {
 	return append(jsonrpc.Notify("notifications/cancelled", map[string]any{"requestId": id, "reason": "the client gave up"}), '\n')
 }
 
-// reply is how the guard's own answers begin; see package proxy.
+// reply is the common part of the guard's own answers; see package proxy.
 type reply struct {
 	Status, Reason, Repair, Next string
 }
 
-// read turns the proxy's answer into the client's.
+// read converts the proxy's answer into the client's.
 func read(frame []byte) Answer {
 	m, err := jsonrpc.Admit(frame, jsonrpc.Limits{})
 	if err != nil || m.Result.IsZero() {
-		// fail closed: no result is no permission
+		// fail closed: without a result there is no permission
 		return Answer{Reason: "mcpguard could not handle this call; ask the user to look at the guard's log"}
 	}
 	failed := false
@@ -395,7 +401,7 @@ func read(frame []byte) Answer {
 	return Answer{Reason: reason}
 }
 
-// sentence is a refusal of the guard as the model reads it.
+// sentence formats a refusal of the guard for the model.
 func sentence(text string) string {
 	var w reply
 	if json.Unmarshal([]byte(text), &w) != nil || w.Status == "" {
@@ -417,8 +423,8 @@ func sentence(text string) string {
 // Client returns the end that the proxy serves as its client.
 func (s *Session) Client() io.ReadWriteCloser { return (*clientEnd)(s) }
 
-// End ends the session from the client's side, as a client that closes its
-// stream does.
+// End ends the session from the client's side, as if the client closed its
+// stream.
 func (s *Session) End() { s.toPEP.close() }
 
 // clientEnd is the proxy's view of the client.
@@ -427,7 +433,7 @@ type clientEnd Session
 // Read returns what the client says.
 func (e *clientEnd) Read(p []byte) (int, error) { return e.toPEP.Read(p) }
 
-// Write takes frames for the client, whole ones.
+// Write takes whole frames for the client.
 func (e *clientEnd) Write(p []byte) (int, error) {
 	for line := range bytes.Lines(p) {
 		(*Session)(e).fromPEP(bytes.TrimRight(line, "\n"))
@@ -441,7 +447,7 @@ func (e *clientEnd) Close() error {
 	return nil
 }
 
-// fromPEP takes one frame of the proxy: an answer, or a word while one waits.
+// fromPEP handles one frame of the proxy: an answer, or a progress message.
 func (s *Session) fromPEP(frame []byte) {
 	m, err := jsonrpc.Admit(frame, jsonrpc.Limits{})
 	if err != nil {
@@ -490,7 +496,7 @@ func number(id jsonrpc.ID) (int64, bool) {
 	return n, err == nil
 }
 
-// settle remembers a tool use for a while after its end; mu is held.
+// settle keeps a tool use for a while after its end; mu is held.
 func (s *Session) settle(c *call) {
 	s.settled = append(s.settled, c)
 	if c.issued != nil {
@@ -504,7 +510,7 @@ func (s *Session) settle(c *call) {
 	}
 }
 
-// Ended reports whether the session takes no questions any more.
+// Ended reports whether the session takes no more questions.
 func (s *Session) Ended() bool {
 	select {
 	case <-s.stopped:

@@ -20,8 +20,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pep stands between both ends of a session as the proxy does: it refuses,
-// passes reads, and executes what it is told to after release.
+// pep connects both ends of a session as the proxy does: it refuses, passes
+// reads, and executes what it is told to after release.
 type pep struct {
 	s     *Session
 	conn  *Conn
@@ -144,7 +144,7 @@ func TestAsk(t *testing.T) {
 			if err != nil || got != c.want {
 				t.Errorf("%s: %+v, %v", c.tool, got, err)
 			}
-			// The same use again is the same question.
+			// Asking about the same use again is the same question.
 			if got, err := s.Ask(t.Context(), question(c.tool, c.tool)); err != nil || got != c.want {
 				t.Errorf("%s, again: %+v, %v", c.tool, got, err)
 			}
@@ -167,9 +167,9 @@ func TestAsk(t *testing.T) {
 	})
 }
 
-// TestPromptNeedsPerson: what a hook let through without a human is another
-// question where the client prompts for it, what a human has approved is not, and
-// no prompt is answered with yes without a human.
+// TestPromptNeedsPerson: a call that a hook allowed without a human is a new
+// question when the client prompts for it; one that a human approved is not.
+// No prompt is answered with yes without a human.
 func TestPromptNeedsPerson(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Config{Tools: func() []string { return nil }})
@@ -213,9 +213,9 @@ func TestPromptNeedsPerson(t *testing.T) {
 	})
 }
 
-// TestDeclined: a call that no human approved and that the client has not
-// reported is given up soon once its agent goes on; an approved one is not.
-func TestDeclined(t *testing.T) {
+// TestDeclinedCallIsGivenUp: a call that no human approved and that was not
+// reported is given up soon after its agent goes on; an approved one is not.
+func TestDeclinedCallIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Config{Tools: func() []string { return nil }})
 		p := start(t, s, func(tool string) string { return tool })
@@ -236,9 +236,9 @@ func TestDeclined(t *testing.T) {
 	})
 }
 
-// TestFrames: the input goes down the line as it came, and a command with its
-// folder.
-func TestFrames(t *testing.T) {
+// TestInputIsForwardedUnchanged: a call has the input unchanged, and a command
+// also its folder.
+func TestInputIsForwardedUnchanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Config{Tools: func() []string { return nil }})
 		p := start(t, s, func(string) string { return "read" })
@@ -295,7 +295,7 @@ func TestCancelAndProgress(t *testing.T) {
 	})
 }
 
-// TestReports: how a tool ended, and what happens where nobody says.
+// TestReports: how a tool ended, and what happens if no report comes.
 func TestReports(t *testing.T) {
 	type end struct {
 		failed, unreported bool
@@ -365,9 +365,9 @@ func TestReports(t *testing.T) {
 	}
 }
 
-// TestSilent: where the client reports nothing, what can be read back is, soon;
-// the rest counts as handed over.
-func TestSilent(t *testing.T) {
+// TestSilentCallIsReadBack: if the client does not report, what can be read
+// back is settled soon; the rest counts as handed over.
+func TestSilentCallIsReadBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Config{Tools: func() []string { return nil }})
 		p := start(t, s, func(tool string) string { return tool })
@@ -392,9 +392,9 @@ func TestSilent(t *testing.T) {
 	})
 }
 
-// TestStop: a session that ends says so, and is over only when nothing runs in
-// the client any more.
-func TestStop(t *testing.T) {
+// TestStopWaitsForRunningTools: a stopped session says so, and is done only
+// when nothing runs in the client any more.
+func TestStopWaitsForRunningTools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Config{Tools: func() []string { return nil }})
 		p := start(t, s, func(tool string) string { return tool })

@@ -170,8 +170,8 @@ func (s *Store) unfinished(f Filter, status []guard.Status, after *guard.Approva
 	return out
 }
 
-// finished lists from the file. Keys are in the order of time within a tenant
-// and status, so each contributes at most the limit.
+// finished lists final approvals from the file. Within a tenant and status
+// keys are ordered by time, so each contributes at most the limit.
 func (s *Store) finished(f Filter, status []guard.Status, after *guard.Approval) ([]*guard.Approval, error) {
 	if len(status) == 0 {
 		return nil, nil

@@ -13,9 +13,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// TestSeen: a name is new until a call that touches it has executed, for its
+// TestNameIsNewUntilACallThatTouchesItHasRun: a name is new until a call that touches it has executed, for its
 // tenant alone, and stays known when the file is opened again.
-func TestSeen(t *testing.T) {
+func TestNameIsNewUntilACallThatTouchesItHasRun(t *testing.T) {
 	o := options(t)
 	s := open(t, o)
 	v := session(t, s)

@@ -119,7 +119,7 @@ type Call struct {
 	Continues bool `json:"continues,omitempty"`
 }
 
-// Filter selects approvals. The zero value selects all, the oldest first.
+// Filter selects approvals. The zero value selects all, oldest first.
 type Filter struct {
 	Tenant string
 	Status []guard.Status // none means every status
