@@ -17,8 +17,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/policy"
 )
 
-// serveAPI answers on the approver socket. The returned function ends it and
-// waits, at most apiTimeout.
+// serveAPI serves the approver socket. stop ends it and waits, at most
+// apiTimeout.
 func (d *daemon) serveAPI(l net.Listener) (stop func()) {
 	api := localapi.New(localapi.Config{
 		Store: d.store, Desk: d.desk, Live: live{d}, Clock: d.clock, Version: d.cfg.Version,
@@ -46,15 +46,16 @@ func userName(uid int) string {
 	return ""
 }
 
-// clients returns every process that was a client since the machine started,
-// and the wrappers of those that are served now. Neither they nor what they
-// started may decide, whether they still have a session or not.
+// clients returns every process that has been a client since boot, and the
+// wrappers of the current ones. Neither they nor their descendants may decide,
+// whether they still have a session or not.
 func (d *daemon) clients() []ipc.ClientRef {
 	out := d.sessions.clients()
 	runs, err := d.store.Runs()
 	if err != nil {
 		d.log.Error("loading the known clients", "error", err)
-		// fail closed: process 1 is everybody's ancestor, so nobody may decide
+		// fail closed: process 1 is an ancestor of every process, so no one
+		// may decide
 		return append(out, initProcess())
 	}
 	boot := d.clock.Now().BootID
@@ -111,7 +112,7 @@ func (l live) Servers() []client.Server {
 	return out
 }
 
-// describe adds one session to its server.
+// describe adds a session to the description of its server.
 func describe(v *client.Server, s *session) {
 	now := s.state()
 	v.Sessions = append(v.Sessions, string(now.ID))
@@ -137,8 +138,8 @@ func describe(v *client.Server, s *session) {
 	}
 }
 
-// command is the command line for people; arguments pass the redactor, since
-// some put keys there.
+// command returns the command line for display. Arguments are redacted, since
+// some contain keys.
 func (l live) command(sv *policy.Server) string {
 	if sv.Config.Builtin != "" {
 		return "built in: " + sv.Config.Builtin

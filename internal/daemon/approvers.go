@@ -15,7 +15,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// unsignedOf returns where unsigned decisions may come from now.
+// unsignedOf returns where unsigned decisions may currently come from.
 func (d *daemon) unsignedOf() string {
 	if v := d.rule.Load(); v != nil {
 		return v.Unsigned
@@ -23,51 +23,52 @@ func (d *daemon) unsignedOf() string {
 	return "never" // fail closed: nothing is known yet
 }
 
-// inheritApprovers keeps the rule that was in force where the store does not know
-// it: the database of a home that was in use is new, or of an earlier version.
-// Whoever takes the database away must not decide by what he then configures.
+// inheritApprovers restores the rule that was in force if the store does not
+// know it, because the database of a used home is new or of an earlier
+// version. Removing the database must not let anyone decide by a new
+// configuration.
 func (d *daemon) inheritApprovers(ctx context.Context) error {
 	_, known, err := d.store.ApproverRule()
 	if err != nil || known {
 		return err // fail closed: the rule in force is not known
 	}
 	if !d.hadConfig() && !(d.first && d.wasUsed()) {
-		return nil // a new home, or one without a configuration so far
+		return nil // a new home, or one that never had a configuration
 	}
 	rule := store.ApproverRule{Unsigned: unsignedDefault}
 	if before := d.policyBefore(); before != nil {
 		rule.Unsigned = before.Config().Approvers.Unsigned
 	}
 	if d.first && policy.WidensApprovers(unsignedDefault, rule.Unsigned) {
-		rule.Unsigned = unsignedDefault // fail closed: the copy alone says so
+		rule.Unsigned = unsignedDefault // fail closed: only the copy says so
 	}
 	return d.store.SetApproverRule(ctx, rule)
 }
 
-// unsignedDefault is approvers.unsigned where no configuration says it.
+// unsignedDefault is approvers.unsigned if no configuration sets it.
 const unsignedDefault = "terminal"
 
-// wasUsed reports whether a home holds what a guard has left there, its database
-// aside.
+// wasUsed reports whether a home contains files left by a guard, other than
+// its database.
 func (d *daemon) wasUsed() bool {
 	for _, path := range []string{d.lastPolicy().Config, d.cfg.Paths.Pin()} {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			return true // fail closed: one that cannot be looked at is there
+			return true // fail closed: treat an unreadable file as present
 		}
 	}
 	return false
 }
 
-// adoptApprovers takes over who may decide. What a configuration narrows holds at
-// once; what it widens waits for a human, who decides under the rule in force.
-// The first configuration of a home is taken as it is.
+// adoptApprovers applies the configured rule about who may decide. Narrowing
+// takes effect at once. Widening waits for a human decision under the rule in
+// force. The first configuration of a home is taken as it is.
 func (d *daemon) adoptApprovers(ctx context.Context, set *policy.Set, configured bool) error {
 	want := store.ApproverRule{Unsigned: set.Config().Approvers.Unsigned}
 	rule, known, err := d.store.ApproverRule()
 	switch {
 	case err != nil:
 		return err // fail closed: the rule in force is not known
-	case !configured && known: // what is missing or does not load asks for nothing
+	case !configured && known: // a configuration that is missing or does not load changes nothing
 		d.rule.Store(&rule)
 		return nil
 	case !configured:
@@ -98,8 +99,8 @@ func approversChange(from, to string) string {
 	return fmt.Sprintf("approvers.unsigned: %s → %s", from, to)
 }
 
-// approversWait returns the setting that waits for a decision and whether it was
-// refused already; "" where none waits.
+// approversWait returns the setting that waits for a decision, "" if none, and
+// whether it was already refused.
 func (d *daemon) approversWait() (want string, refused bool) {
 	want = d.policy.Load().Config().Approvers.Unsigned
 	if d.rule.Load() == nil || !policy.WidensApprovers(d.unsignedOf(), want) {
@@ -108,7 +109,7 @@ func (d *daemon) approversWait() (want string, refused bool) {
 	return want, d.rule.Load().Refused == want
 }
 
-// decideApprovers puts into force who may decide, or refuses it.
+// decideApprovers accepts or refuses a wider rule about who may decide.
 func (d *daemon) decideApprovers(ctx context.Context, w client.ApproversDecision, by guard.Approver) error {
 	d.reloads.Lock()
 	defer d.reloads.Unlock()

@@ -15,7 +15,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// home is a folder of the guard whose daemon can be started again.
+// home is a guard folder whose daemon can be restarted.
 type home struct {
 	t     *testing.T
 	paths ipc.Paths
@@ -54,7 +54,8 @@ func (h home) start() (d *daemon, stop func()) {
 	}
 }
 
-// want checks what is in force, what waits, and whether an alert says so.
+// want checks the rule in force, the setting that waits, and whether there is
+// an alert for it.
 func (d *daemon) want(t *testing.T, when, inForce, waits string, refused, alert bool) {
 	t.Helper()
 	got, no := d.approversWait()
@@ -74,9 +75,9 @@ func (d *daemon) want(t *testing.T, when, inForce, waits string, refused, alert 
 	}
 }
 
-// TestWiderApproversWaitForADecision: whoever edits the configuration cannot let
-// himself decide. The rule in force outlives the daemon, a human's word under it
-// widens it, and narrowing needs nobody.
+// TestWiderApproversWaitForADecision: whoever edits the configuration cannot
+// let himself decide. The rule in force survives restarts, widening needs a
+// human decision under it, and narrowing needs none.
 func TestWiderApproversWaitForADecision(t *testing.T) {
 	dir := t.TempDir()
 	h := home{t, ipc.Paths{Config: dir, State: filepath.Join(dir, "s")}}
@@ -133,7 +134,7 @@ func TestWiderApproversWaitForADecision(t *testing.T) {
 	d.want(t, "allowed", "any", "", false, false)
 	stop()
 
-	// A configuration that is missing or does not load asks for nothing.
+	// A configuration that is missing or does not load changes nothing.
 	if err := os.WriteFile(h.paths.ConfigFile(), []byte("version: 1\nnonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -146,8 +147,8 @@ func TestWiderApproversWaitForADecision(t *testing.T) {
 	stop()
 }
 
-// TestApproversWithoutTheDatabase holds that who takes the database away does not
-// decide by what he then configures.
+// TestApproversWithoutTheDatabase: removing the database lets no one decide by
+// a new configuration.
 func TestApproversWithoutTheDatabase(t *testing.T) {
 	for name, c := range map[string]struct {
 		before, takes string
@@ -187,8 +188,8 @@ func TestApproversWithoutTheDatabase(t *testing.T) {
 	}
 }
 
-// TestApproversNobodyKnows: before a rule was read nobody may decide.
-func TestApproversNobodyKnows(t *testing.T) {
+// TestNobodyDecidesBeforeARuleWasRead.
+func TestNobodyDecidesBeforeARuleWasRead(t *testing.T) {
 	if got := (&daemon{}).unsignedOf(); got != "never" {
 		t.Errorf("%q", got)
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// compareProgram tells human and log where what is about to be started is not
-// what the server's tools were accepted of. It stops nothing: what a tool may do
-// is decided by its definition and its effect. A new version may mean other
-// things by the same words, which only a person can tell.
+// compareProgram alerts the human and the log if the program about to start is
+// not the one whose tools were accepted. It stops nothing: what a tool may do
+// is decided by its definition and effect. A new version may mean something
+// else by the same words, which only a person can judge.
 func (d *daemon) compareProgram(s *session, now config.Program) {
 	before, ok := d.policy.Load().Program(s.Server)
 	if !ok {
@@ -27,7 +27,8 @@ func (d *daemon) compareProgram(s *session, now config.Program) {
 	}
 }
 
-// compareReported compares what a server says that it is.
+// compareReported does the same for the name and version that the server
+// reports.
 func (d *daemon) compareReported(s *session, name, version string) {
 	before, ok := d.policy.Load().Program(s.Server)
 	if !ok || before.Reported == "" {

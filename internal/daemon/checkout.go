@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// checkout finds the repository that a folder belongs to, and its branch. Both
-// are labels.
+// checkout returns the repository of a folder and its branch. Both are only
+// labels.
 func checkout(folder string) (top, branch string) {
 	if !filepath.IsAbs(folder) {
 		return "", ""
@@ -18,7 +18,7 @@ func checkout(folder string) (top, branch string) {
 	for range 64 {
 		git := filepath.Join(dir, ".git")
 		if st, err := os.Lstat(git); err == nil {
-			if st.Mode().IsRegular() { // of a worktree: it says where its data is
+			if st.Mode().IsRegular() { // in a worktree .git is a file that names the data folder
 				line, _ := strings.CutPrefix(head(git), "gitdir: ")
 				if git = line; !filepath.IsAbs(git) {
 					git = filepath.Join(dir, git)
@@ -35,7 +35,7 @@ func checkout(folder string) (top, branch string) {
 	return "", ""
 }
 
-// head returns the first line of a small regular file, "" where there is none.
+// head returns the first line of a small regular file, "" if there is none.
 func head(name string) string {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0) // a pipe must not hold the daemon
 	if err != nil {

@@ -16,10 +16,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// clientTools are the sessions of clients' own tools, one per run, and what the
-// clients' hooks have told. It is safe for concurrent use.
+// clientTools holds the sessions of clients' own tools, one per run, and what
+// the clients' hooks have reported. It is safe for concurrent use.
 type clientTools struct {
-	opening sync.Mutex // one session at a time begins
+	opening sync.Mutex // held while a session is opened
 
 	mu      sync.Mutex
 	runs    map[guard.RunID][]*clientToolsRun // the newest last
@@ -45,14 +45,14 @@ type clientToolsRun struct {
 	bash    map[string]bashUse // by tool use
 }
 
-// useKey names a tool use: its id is the client's own word.
+// useKey identifies a tool use. Its id is chosen by the client.
 type useKey struct {
 	run guard.RunID
 	id  string
 }
 
-// use is what is known of one tool use, from the hook before it. Its id alone
-// says nothing: whatever the client starts can send it again.
+// use is what the hook before a tool use said of it. The id alone proves
+// nothing: any process that the client starts can send it again.
 type use struct {
 	context guard.Context
 	tool    string        // as the hook names it
@@ -70,7 +70,8 @@ func newUse(c guard.Context, e hook.Event, name nameKey, servers []string) use {
 	return u
 }
 
-// is reports whether a call that came to a server's session is this one.
+// is reports whether a call received by the session of a server is this tool
+// use.
 func (u *use) is(c guard.ToolCall) bool {
 	if c.Session.Server == config.NativeServer {
 		return len(u.servers) == 0 && u.tool == c.Tool
@@ -87,7 +88,7 @@ func newClientTools() *clientTools {
 	}
 }
 
-// remember keeps what a hook said of a tool use.
+// remember stores what a hook said about a tool use.
 func (n *clientTools) remember(k useKey, u use) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -101,8 +102,8 @@ func (n *clientTools) remember(k useKey, u use) {
 	}
 }
 
-// isQuiet reports whether a client has said, to this daemon, that nothing runs
-// any more of what an earlier one let begin.
+// isQuiet reports whether a client has told this daemon that nothing begun
+// under an earlier daemon runs any more.
 func (n *clientTools) isQuiet(u guard.UpstreamRef) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -115,15 +116,15 @@ func (n *clientTools) has(k useKey) bool {
 	return n.uses[k] != nil
 }
 
-// calm notes that a client runs nothing any more of what an earlier daemon let
-// begin.
+// calm records that nothing begun by a client under an earlier daemon runs any
+// more.
 func (n *clientTools) calm(ref guard.UpstreamRef) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.quiet[ref] = true
 }
 
-// prompt keeps the hash of what the user said.
+// prompt stores the hash of what the user said.
 func (r *clientToolsRun) prompt(id string, sum digest.Digest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,7 +139,7 @@ func (r *clientToolsRun) prompt(id string, sum digest.Digest) {
 	}
 }
 
-// contextOf says what a question belongs to.
+// contextOf returns the context of a question.
 func (r *clientToolsRun) contextOf(e hook.Event) guard.Context {
 	c := guard.Context{ClientSession: e.SessionID}
 	c.Worktree, c.Branch = checkout(e.Cwd)

@@ -18,16 +18,17 @@ import (
 
 // Bounds of hooks.
 const (
-	hookTimeout   = 10 * time.Second // to hand over the input, and to take the answer
-	reportSettles = 5 * time.Second  // for what a client reported to be on record
-	clientLook    = 2 * time.Second  // between two looks whether a client still runs
+	hookTimeout   = 10 * time.Second // to send the input and to read the answer
+	reportSettles = 5 * time.Second  // for a report to be recorded
+	clientLook    = 2 * time.Second  // between checks that a client still runs
 	nativeGrace   = time.Second      // for what runs in a client when its session ends
 	nativeDrain   = 3 * time.Second  // for its session to have recorded that, at the end of the daemon
 	maxUses       = 4096             // tool uses whose context is remembered
 	maxPromptIDs  = 64               // prompts that are remembered per client
 )
 
-// reserved serves what is no configured server: hooks and permission prompts.
+// reserved serves the names that no configured server can have: hooks and
+// permission prompts.
 func (d *daemon) reserved(ctx context.Context, h *ipc.Handover) (served bool) {
 	switch h.Hello.Server {
 	case ipc.HookPre, ipc.HookPost:
@@ -86,8 +87,8 @@ func (d *daemon) hook(ctx context.Context, h *ipc.Handover) {
 	}
 }
 
-// question decides about one tool that the client wants to run. lost is to be
-// called if the client does not get the answer.
+// question decides whether the client may run a tool. Call lost if the client
+// does not get the answer.
 func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (answer []byte, lost func()) {
 	lost = func() {}
 	if e.Name != hook.PreToolUse {
@@ -106,9 +107,10 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 	}
 	d.natives.remember(useKey{r.RunID, e.ToolUseID}, u)
 	if len(servers) > 0 {
-		// The session of that server holds the call by itself, with its own
-		// preview; asked here as well, one action would need two approvals. What the
-		// accepted policy of that server lets through, its developer has allowed.
+		// The session of that server handles the call itself, with its own
+		// preview; asking here as well would need two approvals for one
+		// action. Calls that its accepted policy allows were allowed by the
+		// developer.
 		return hook.Allow(""), lost
 	}
 	if unsaid := r.tools.Unsaid(); len(unsaid) > 0 {
@@ -129,15 +131,14 @@ func (d *daemon) question(ctx context.Context, h *ipc.Handover, e hook.Event) (a
 		return hook.Rewrite("the guard has run it in a sandbox; this line shows what came of it", json.RawMessage(a.Input)), lost
 	}
 	if !a.Approved {
-		// No human has spoken: what the client alone would refuse or ask about, it
-		// still does.
+		// No human has decided: what the client would refuse or ask about by
+		// itself, it still does.
 		return hook.Abstain(), lost
 	}
 	return hook.Allow("approved in mcpguard"), lost
 }
 
-// ask puts a question to the run's session, or to a new one where that one has
-// just ended.
+// ask asks the run's session, or a new one if that has just ended.
 func (d *daemon) ask(ctx context.Context, h *ipc.Handover, r *clientToolsRun, q clienttools.Question) (clienttools.Answer, *clientToolsRun, error) {
 	a, err := r.tools.Ask(ctx, q)
 	if errors.Is(err, clienttools.ErrEnded) && ctx.Err() == nil {
@@ -148,8 +149,8 @@ func (d *daemon) ask(ctx context.Context, h *ipc.Handover, r *clientToolsRun, q 
 	return a, r, err
 }
 
-// reported takes what a client says after the fact. It decides nothing and
-// never fails: a client's report is only its claim.
+// reported takes a client's report. It decides nothing and never fails: a
+// report is only the client's claim.
 func (d *daemon) reported(ctx context.Context, h *ipc.Handover, e hook.Event) {
 	client := d.clientOf(h)
 	d.natives.mu.Lock()
@@ -165,8 +166,8 @@ func (d *daemon) reported(ctx context.Context, h *ipc.Handover, e hook.Event) {
 		for _, r := range runs {
 			if r.tools.Report(e.ToolUseID, e.Input, e.Error, e.Name == hook.PostToolUseFailure) {
 				known = true
-				// The client goes on when its hook has ended; what it does next finds
-				// the target free and the call counted out.
+				// The client continues when its hook has ended. Wait, so that
+				// its next call finds the target free and this call completed.
 				settled, cancel := context.WithTimeout(ctx, reportSettles)
 				r.tools.Settled(settled, e.ToolUseID)
 				cancel()

@@ -24,14 +24,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/workspace"
 )
 
-// A command of the client's own Bash runs in a sandbox, and the client is given a
-// line in its place that shows what came of it, where everything is known that
-// this depends on. In doubt the command is asked about by its text.
+// A command of the client's own Bash runs in a sandbox, and the client gets a
+// substitute line that shows the result, if everything that this depends on is
+// known. In doubt a human is asked about the command by its text.
 
-// maxToken bounds what is read of a token, in bytes.
+// maxToken bounds a token, in bytes.
 const maxToken = 200
 
-// contain decides whether a command may run in a sandbox, and notes why not.
+// contain decides whether a command may run in a sandbox, and records why not.
 func (d *daemon) contain(r *clientToolsRun, e hook.Event, q *clienttools.Question) {
 	if !clienttools.RunsCommand(e.Tool) || d.policy.Load().Config().Commands.Rewrite != "bash" {
 		return
@@ -49,18 +49,18 @@ func (d *daemon) contain(r *clientToolsRun, e hook.Event, q *clienttools.Questio
 	r.bash[e.ToolUseID] = b
 }
 
-// bashUse is what is known of one use of Bash.
+// bashUse is one use of Bash.
 type bashUse struct {
 	why    string // why it is not contained; "" where it is
 	line   string
 	folder string // where it runs
-	ends   string // where it ends if it ends well; "" for folder
+	ends   string // the folder after it succeeded; "" for folder
 }
 
-// tried is the first version of the client with which this was tried.
+// tried is the first version of the client that this was tested with.
 var tried = [3]int{2, 1, 329}
 
-// containable says why a command is shown by its text; "" where it need not be.
+// containable returns why a command cannot run in a sandbox; "" if it can.
 func (d *daemon) containable(r *clientToolsRun, e hook.Event, sandbox string) (b bashUse, why string) {
 	var in struct {
 		Command     string       `json:"command"`
@@ -117,7 +117,7 @@ func (d *daemon) containable(r *clientToolsRun, e hook.Event, sandbox string) (b
 	return b, ""
 }
 
-// inside resolves a folder, which has to lie in one of roots.
+// inside resolves a folder, which must be in one of roots.
 func inside(name string, roots []string) (string, bool) {
 	real, err := filepath.EvalSymlinks(name)
 	if err != nil || !filepath.IsAbs(real) || !isDir(real) {
@@ -126,9 +126,9 @@ func inside(name string, roots []string) (string, bool) {
 	return real, slices.ContainsFunc(roots, func(r string) bool { return expr.Under(real, r) })
 }
 
-// clientVersion is the version of the client's program by its place: its own
-// installer names the file so, and a package says so beside it; zero where
-// neither does.
+// clientVersion derives the version of the client from its path: its own
+// installer puts the version into the file name, and a package has it in a
+// file beside the program. Zero if neither applies.
 func clientVersion(executable string) (v [3]int) {
 	word := filepath.Base(executable)
 	if !strings.Contains(word, ".") {
@@ -164,7 +164,7 @@ func (r *clientToolsRun) bashOf(use string) (bashUse, bool) {
 	return b, ok
 }
 
-// issueOf gives lines in the place of a run's commands.
+// issueOf returns what substitutes lines for a run's commands.
 func (d *daemon) issueOf(r *clientToolsRun) *clienttools.Issue {
 	if r.commands == nil {
 		return nil
@@ -191,10 +191,10 @@ func outcomeOf(o workspace.CommandOutcome) clienttools.Outcome {
 	return clienttools.Outcome{Exit: o.Exit, Signal: o.Signal, Text: strings.ToValidUTF8(o.Text, "\ufffd"), Failure: o.Stdout == "" && o.Stderr != "", Truncated: o.Truncated}
 }
 
-// shellQuote makes one word for a shell.
+// shellQuote quotes s as one word for a shell.
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// bashCommands is where the commands of a client's own Bash run.
+// bashCommands runs the commands of a client's own Bash.
 type bashCommands struct {
 	*sessionCommands
 	r *clientToolsRun
@@ -230,7 +230,7 @@ func (c bashCommands) Preview(ctx context.Context, line effect.CommandLine, head
 	return c.sessionCommands.Preview(ctx, line, head)
 }
 
-// shell is the client's shell: that of its user where it is bash or zsh.
+// shell returns the client's shell: its user's, if that is bash or zsh.
 func (c bashCommands) shell() (string, error) {
 	own := value(c.env, "SHELL")
 	for _, path := range []string{own, "/bin/bash", "/usr/bin/bash", "/bin/zsh", "/usr/bin/zsh"} {
@@ -244,13 +244,12 @@ func (c bashCommands) shell() (string, error) {
 	return "", errors.New("the client's shell was not found")
 }
 
-// maxSnapshot bounds what is taken of a snapshot, in bytes: one argument of a
-// program holds 128 KiB.
+// maxSnapshot bounds a snapshot, in bytes: one program argument holds 128 KiB.
 const maxSnapshot = 48 << 10
 
-// snapshot is what the client has noted of its user's shell (functions, aliases,
-// PATH), and runs before each command; "" where there is none. It changes what
-// the sandbox shows, never what is taken for safe.
+// snapshot returns the shell state of the user (functions, aliases, PATH) that
+// the client saved and runs before each command; "" if there is none. It
+// affects what the sandbox shows, never what counts as safe.
 func (c bashCommands) snapshot(shell string) string {
 	environ := ipc.Environ(c.r.client.PID)
 	dir := environ["CLAUDE_CONFIG_DIR"]
@@ -274,7 +273,7 @@ func (c bashCommands) snapshot(shell string) string {
 	return string(data) + "\n"
 }
 
-// outcome answers a line that was given in a command's place.
+// outcome serves a substitute line.
 func (d *daemon) outcome(ctx context.Context, h *ipc.Handover) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -282,7 +281,7 @@ func (d *daemon) outcome(ctx context.Context, h *ipc.Handover) {
 		<-h.Done()
 		cancel()
 	}()
-	_ = h.In.SetReadDeadline(time.Now().Add(hookTimeout)) // no deadline: what waits for it ends it
+	_ = h.In.SetReadDeadline(time.Now().Add(hookTimeout)) // on an error there is no deadline; the waiting process then ends it
 	raw, err := io.ReadAll(io.LimitReader(h.In, maxToken))
 	o, printed := clienttools.Outcome{Refused: "mcpguard: " + clienttools.ErrToken.Error()}, func() {}
 	if err == nil {
@@ -298,8 +297,8 @@ func (d *daemon) outcome(ctx context.Context, h *ipc.Handover) {
 	}
 }
 
-// fetch looks for a token among the sessions of the clients from which the process
-// descends, and of no other.
+// fetch looks up a token in the sessions of the clients that the process
+// descends from, and in no others.
 func (d *daemon) fetch(ctx context.Context, h *ipc.Handover, token string) (o clienttools.Outcome, printed func()) {
 	var runs []*clientToolsRun
 	d.natives.mu.Lock()
@@ -318,6 +317,6 @@ func (d *daemon) fetch(ctx context.Context, h *ipc.Handover, token string) (o cl
 			return clienttools.Outcome{Refused: "mcpguard: " + err.Error()}, func() {}
 		}
 	}
-	// fail closed: it belongs to somebody else, or to nobody
+	// fail closed: the token belongs to another client, or to none
 	return clienttools.Outcome{Refused: "mcpguard: " + clienttools.ErrToken.Error()}, func() {}
 }

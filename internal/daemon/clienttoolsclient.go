@@ -15,8 +15,8 @@ func (d *daemon) refOf(p ipc.Proc) guard.UpstreamRef {
 	return guard.UpstreamRef{PID: p.PID, StartTime: p.StartTime, BootID: d.clock.Now().BootID}
 }
 
-// clientOf is the handover with its client found behind the shells that clients
-// run hooks in.
+// clientOf returns the handover with its client found behind the shells in
+// which clients run hooks.
 func (d *daemon) clientOf(h *ipc.Handover) *ipc.Handover {
 	out := &ipc.Handover{Hello: ipc.Hello{Server: config.NativeServer}, Client: h.Client, Wrappers: h.Wrappers, Ancestors: h.Ancestors}
 	for len(out.Ancestors) > 0 && inShell(out.Client) && startsClients(out.Ancestors[0]) {
@@ -26,8 +26,8 @@ func (d *daemon) clientOf(h *ipc.Handover) *ipc.Handover {
 	return out
 }
 
-// inShell reports whether a process is a shell that was started to run one
-// command. An interactive shell is none.
+// inShell reports whether a process is a shell started to run one command; an
+// interactive shell is not.
 func inShell(p ipc.Proc) bool {
 	switch filepath.Base(p.Executable) {
 	case "sh", "bash", "dash", "zsh", "ash", "ksh", "busybox", "fish":
@@ -36,9 +36,9 @@ func inShell(p ipc.Proc) bool {
 	return false
 }
 
-// startsClients reports whether a process may be a client itself: what keeps a
-// person's terminals or logins is none, and to take it for one would make every
-// process of the person one.
+// startsClients reports whether a process may itself be a client. A process
+// that keeps a person's terminals or logins is not: treating it as one would
+// make all processes of that person clients.
 func startsClients(p ipc.Proc) bool {
 	switch filepath.Base(p.Executable) {
 	case "tmux", "screen", "zellij", "sshd", "sshd-session", "login", "su", "sudo", "systemd", "launchd", "init":

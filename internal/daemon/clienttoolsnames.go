@@ -13,25 +13,26 @@ import (
 	"github.com/mcpguard/mcpguard/internal/onboard"
 )
 
-// A hook names a tool of an MCP server by the client's name for that server. Its
-// call is let through only where that very server passes the guard, whose session
-// then asks: asked in both places, one action would need two approvals. A name
-// alone proves nothing, since another server of the client may bear it.
+// A hook names a tool of an MCP server by the client's name for that server.
+// The call is allowed here only if that very server is guarded, because its
+// session then asks; asking in both places would need two approvals for one
+// action. A name alone proves nothing, since another server of the client may
+// have it.
 
-// nameKey is one client's name for a server, as it is spelt in names of tools.
+// nameKey is one client's name for a server, as it appears in tool names.
 type nameKey struct {
 	client ipc.ClientRef
 	word   string
 }
 
-// name is what was learnt of one.
+// name is what is known about a name.
 type name struct {
 	session guard.SessionID // the guarded session that has seen a call under it
 	past    bool            // a call under it never came to a guarded session
 }
 
-// nameOf is the name under which the client has the server of a tool; its word
-// is empty where the tool belongs to none.
+// nameOf returns the name under which the client has the server of a tool. Its
+// word is empty if the tool belongs to no server.
 func (r *clientToolsRun) nameOf(e hook.Event) nameKey {
 	k := nameKey{client: r.client.Ref()}
 	switch rest, ok := strings.CutPrefix(e.Tool, "mcp__"); {
@@ -44,9 +45,9 @@ func (r *clientToolsRun) nameOf(e hook.Event) nameKey {
 	return k
 }
 
-// guarded returns the servers of the guard of which a tool may be one, as this
-// client reaches them; none where the tool is not known to pass the guard. Only
-// sessions count that one of the guard's own programs has handed over.
+// guarded returns the guarded servers that a tool may belong to, as this
+// client reaches them; none if the tool is not known to be guarded. Only
+// sessions handed over by one of the guard's own programs count.
 func (d *daemon) guarded(r *clientToolsRun, e hook.Event) (servers []string) {
 	rest, ok := strings.CutPrefix(e.Tool, "mcp__")
 	if !ok {
@@ -64,7 +65,7 @@ func (d *daemon) guarded(r *clientToolsRun, e hook.Event) (servers []string) {
 	k := r.nameOf(e)
 	known := d.natives.named(k)
 	if known.past {
-		return nil // fail closed: what has this name does not pass the guard
+		return nil // fail closed: the server of this name is not guarded
 	}
 	for _, s := range live {
 		if s.ID == known.session {
@@ -83,9 +84,9 @@ func (d *daemon) guarded(r *clientToolsRun, e hook.Event) (servers []string) {
 	return servers
 }
 
-// isEntry reports whether a session is of the server that a tool names: by the
-// servers that the client's entries of that name start, else by what the entry
-// or the guard calls it.
+// isEntry reports whether a session belongs to the server that a tool names.
+// This is decided by the servers that the client's entries of that name start,
+// or else by the name that the entry or the guard uses.
 func (d *daemon) isEntry(r *clientToolsRun, e hook.Event, k nameKey, rest string, s *session, started []string) bool {
 	if len(started) > 0 {
 		return slices.Contains(started, s.Server)
@@ -96,14 +97,14 @@ func (d *daemon) isEntry(r *clientToolsRun, e hook.Event, k nameKey, rest string
 	if s.as != "" || strings.HasPrefix(k.word, "plugin_") {
 		return true
 	}
-	// fail closed: a session that the client has by another name is not the one
+	// fail closed: a session that the client has under another name does not
+	// count
 	names := d.lookup(r).Names(s.Server)
 	return len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return hook.ServerWord(n) == k.word })
 }
 
-// calledSo reports whether a session is of the server that a tool names, where
-// no configuration of the client says so: by what the shim was told, else by
-// the guard's own name.
+// calledSo is isEntry if no configuration of the client decides: it compares
+// the name that the shim was given, or else the guard's own name.
 func calledSo(s *session, e hook.Event, rest string) bool {
 	var words []string
 	switch plugin, ok := strings.CutPrefix(e.Server, "plugin:mcpguard:"); {
@@ -124,8 +125,8 @@ func calledSo(s *session, e hook.Event, rest string) bool {
 	})
 }
 
-// starts reports whether the client's configuration, where it has the name at
-// all, starts this server of the guard under it.
+// starts reports whether the client's configuration, if it has the name at
+// all, starts this guarded server under it.
 func (d *daemon) starts(r *clientToolsRun, e hook.Event, server string) bool {
 	found := d.entries(r, e)
 	return !found.Past && (len(found.Servers) == 0 || slices.Contains(found.Servers, server))
@@ -140,8 +141,8 @@ func (d *daemon) entries(r *clientToolsRun, e hook.Event) onboard.Named {
 	return d.lookup(r).Entries(e.Source, server)
 }
 
-// lookup is where the client's configuration is, and which of its entries start
-// this guard.
+// lookup describes where the client's configuration is, and which of its
+// entries start this guard.
 func (d *daemon) lookup(r *clientToolsRun) onboard.Lookup {
 	environ := ipc.Environ(r.client.PID)
 	env := func(name string) (string, bool) {
@@ -156,8 +157,8 @@ func (d *daemon) lookup(r *clientToolsRun) onboard.Lookup {
 	}
 }
 
-// startsGuard reports whether an entry of a client's configuration starts one of
-// the guard's own programs, as it is, and for this guard.
+// startsGuard reports whether an entry of a client's configuration starts one
+// of the guard's own programs, unmodified and for this guard.
 func (d *daemon) startsGuard(e *onboard.Entry, folder string, env func(string) (string, bool)) bool {
 	own := map[string]string{}
 	for _, v := range e.Env {
@@ -175,7 +176,7 @@ func (d *daemon) startsGuard(e *onboard.Entry, folder string, env func(string) (
 	}
 	paths, err := ipc.PathsOf(get)
 	if err != nil || !sameFolder(paths.State, d.cfg.Paths.State) {
-		return false // it would be asked of another guard
+		return false // it uses another guard
 	}
 	return d.programs.Is(commandFile(e.Command, folder, get("PATH")))
 }
@@ -189,11 +190,11 @@ func sameFolder(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-// commandFile is the file that a client in a folder starts for a command; ""
-// where that is not known.
+// commandFile returns the file that a client in a folder starts for a command;
+// "" if unknown.
 func commandFile(command, folder, path string) string {
 	switch {
-	case command == "" || strings.Contains(command, "$"): // the client puts variables in
+	case command == "" || strings.Contains(command, "$"): // the client expands variables
 		return ""
 	case filepath.IsAbs(command):
 		return command
@@ -212,8 +213,8 @@ func commandFile(command, folder, path string) string {
 	return ""
 }
 
-// unknownServer says, after a refusal, why a tool of an MCP server was asked
-// about here at all.
+// unknownServer explains, after a refusal, why a tool of an MCP server was
+// asked about here.
 func unknownServer(e hook.Event) string {
 	rest, ok := strings.CutPrefix(e.Tool, "mcp__")
 	if !ok {
@@ -235,9 +236,9 @@ func (n *clientTools) named(k nameKey) name {
 	return name{}
 }
 
-// context returns proxy.Config.Context for a session. What the session is asked
-// for, the client knows it by; a call that only bears the id of another one
-// belongs to nothing.
+// context returns proxy.Config.Context for a session. A call gets the context
+// of the tool use that it is; a call that only repeats the id of another tool
+// use gets none.
 func (n *clientTools) context(s *session) func(guard.ToolCall) guard.Context {
 	return func(c guard.ToolCall) guard.Context {
 		n.mu.Lock()
@@ -254,8 +255,9 @@ func (n *clientTools) context(s *session) func(guard.ToolCall) guard.Context {
 	}
 }
 
-// wentPast reports whether a tool use was let through for a guarded server that
-// never got it, and remembers that of the server's name where the tool has run.
+// wentPast reports whether a tool use was allowed for a guarded server that
+// never received it. If the tool has run, it records this for the name of the
+// server.
 func (n *clientTools) wentPast(k useKey, ran bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -12,9 +12,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/onboard"
 )
 
-// TestReplayedIDIsAnotherCall: only the call that the hook let through counts as
-// the one that came to the guard: by server, tool and arguments, and on a session
-// that one of the guard's own programs has handed over.
+// TestReplayedIDIsAnotherCall: a call counts as the one that the hook allowed
+// only if server, tool and arguments match and its session was handed over by
+// one of the guard's own programs.
 func TestReplayedIDIsAnotherCall(t *testing.T) {
 	const run, id = guard.RunID("run_1"), "toolu_1"
 	arrived := func(ours bool, server, tool, args string) guard.ToolCall {
@@ -54,9 +54,9 @@ func TestReplayedIDIsAnotherCall(t *testing.T) {
 	}
 }
 
-// TestEntryOfTheGuard: an entry starts the guard only if its command is, as a
-// file, one of the guard's own programs, for this guard, and with nothing in its
-// environment that puts another program in its place.
+// TestEntryOfTheGuard: an entry starts the guard only if its command is the
+// file of one of the guard's own programs, for this guard, and nothing in its
+// environment replaces that program.
 func TestEntryOfTheGuard(t *testing.T) {
 	home, folder, path := t.TempDir(), t.TempDir(), t.TempDir()
 	exe, err := os.Executable()

@@ -13,12 +13,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// maxSettings bounds what is read of one file of the client's settings, in bytes.
+// maxSettings bounds one settings file of the client, in bytes.
 const maxSettings = 4 << 20
 
-// sandboxOf says whether the client's own sandbox confines a command, as far
-// as its settings tell. They are read each time: the client follows them too. It
-// says nothing of tools that run no command.
+// sandboxOf says whether the client's own sandbox confines a command,
+// according to its settings. They are read each time, because the client also
+// follows changes. It returns "" for a tool that runs no command.
 func sandboxOf(r *clientToolsRun, tool string) string {
 	if !clienttools.RunsCommand(tool) {
 		return ""

@@ -13,7 +13,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
-// clientToolsOf returns the session for a client's own tools, and opens it where
+// clientToolsOf returns the session for a client's own tools, and opens one if
 // there is none.
 func (d *daemon) clientToolsOf(ctx context.Context, h *ipc.Handover) (*clientToolsRun, error) {
 	c := d.clientOf(h)
@@ -58,7 +58,7 @@ func (d *daemon) clientToolsOf(ctx context.Context, h *ipc.Handover) (*clientToo
 	return r, nil
 }
 
-// clientName is what a client whose hooks these are calls itself elsewhere.
+// clientName is the name that the client with these hooks uses elsewhere.
 const clientName = "claude-code"
 
 // clientToolNames names the tools that the policy in force knows.

@@ -21,8 +21,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/workspace"
 )
 
-// startCommands prepares the place where commands run. Without it they are shown
-// by their text.
+// startCommands prepares the sandbox for commands. Without it commands are
+// shown by their text.
 func (d *daemon) startCommands() {
 	if d.cfg.Sandbox == "" {
 		return
@@ -37,7 +37,7 @@ func (d *daemon) startCommands() {
 	}
 }
 
-// resumeLanding goes on with a landing that an earlier daemon may have begun.
+// resumeLanding continues a landing that an earlier daemon may have begun.
 func (d *daemon) resumeLanding(record string) error {
 	if d.commands == nil {
 		return errors.New("what commands change cannot be landed on this machine")
@@ -45,8 +45,8 @@ func (d *daemon) resumeLanding(record string) error {
 	return d.commands.Resume(record)
 }
 
-// sessionCommands is where the commands of one session run: with the variables
-// of its client that name no secret, in its folders.
+// sessionCommands runs the commands of one session, in its folders and with
+// the variables of its client that hold no secret.
 type sessionCommands struct {
 	d     *daemon
 	s     guard.Session
@@ -55,7 +55,7 @@ type sessionCommands struct {
 	umask int
 }
 
-// commandsOf returns where the commands of a session run; nil where they are
+// commandsOf returns what runs the commands of a session; nil if they are
 // shown by their text.
 func (d *daemon) commandsOf(s guard.Session, roots []string, client int) *sessionCommands {
 	if d.commands == nil {
@@ -64,8 +64,8 @@ func (d *daemon) commandsOf(s guard.Session, roots []string, client int) *sessio
 	return &sessionCommands{d: d, s: s, roots: roots, env: commands.Environment(environmentOf(client)), umask: umaskOf(client)}
 }
 
-// effects and orNil hand it on as what others want of it: a nil interface where
-// there is none.
+// effects and orNil convert to the interfaces of other packages; a nil pointer
+// becomes a nil interface.
 func (c *sessionCommands) effects() effect.Commands {
 	if c == nil {
 		return nil
@@ -80,7 +80,7 @@ func (c *sessionCommands) orNil() workspace.Commands {
 	return c
 }
 
-// environmentOf is a process's environment as it was started.
+// environmentOf returns the environment that a process was started with.
 func environmentOf(pid int) []string {
 	if pid <= 0 {
 		return os.Environ()
@@ -142,7 +142,7 @@ func (c *sessionCommands) Reverse(_ context.Context, call guard.CallID, record s
 // Done implements effect.Commands.
 func (c *sessionCommands) Done(call guard.CallID) { c.d.commands.Keep(call) }
 
-// command is a call's command in the words of package commands.
+// command converts a call's command to the types of package commands.
 func (c *sessionCommands) command(line effect.CommandLine, cfg config.Commands) (commands.Command, error) {
 	folder, err := c.folder(line.Folder)
 	if err != nil {
@@ -174,7 +174,7 @@ func value(env []string, name string) string {
 	return ""
 }
 
-// folder resolves the folder of a command, which has to lie in a workspace.
+// folder resolves the folder of a command, which must be in a workspace.
 func (c *sessionCommands) folder(name string) (string, error) {
 	if len(c.roots) == 0 {
 		return "", &effect.Refusal{Rule: guard.RulePath, Reason: "the session has no workspace folder", Repair: "ask the user"}
@@ -220,7 +220,8 @@ func (c *sessionCommands) Run(ctx context.Context, line effect.CommandLine) (wor
 	return workspace.CommandOutcome(o), nil
 }
 
-// Commands implements localapi.Live. Lines pass the redactor, since some hold keys.
+// Commands implements localapi.Live. Lines are redacted, since some contain
+// keys.
 func (l live) Commands() []client.RunningCommand {
 	out := []client.RunningCommand{}
 	if l.commands == nil {

@@ -1,6 +1,6 @@
-// Package daemon wires the parts of the guard together and holds the order in
-// which they start and stop; nothing else knows all of them. It contains no
-// rule about calls: what is allowed is decided in policy and enforced in proxy.
+// Package daemon wires the parts of the guard together and defines the order
+// in which they start and stop; no other package knows all of them. It
+// contains no rule about calls: policy decides and proxy enforces.
 package daemon
 
 import (
@@ -31,19 +31,20 @@ import (
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
-// Config is what a daemon is started with. Paths and Version are required.
+// Config is the configuration of a daemon. Paths and Version are required.
 type Config struct {
 	Paths   ipc.Paths
 	Version string
-	// Stderr gets warnings in the foreground; nil when detached.
+	// Stderr receives warnings when running in the foreground; nil when
+	// detached.
 	Stderr io.Writer
-	// Ready is called once: with nil when both sockets answer, or with what
-	// kept the daemon from starting.
+	// Ready is called once: with nil when both sockets accept connections, or
+	// with the error that kept the daemon from starting.
 	Ready func(error)
-	// Sandbox is the program whose main calls sandbox.Main, which becomes the first
-	// process of a sandbox. Where it is empty commands are shown by their text.
+	// Sandbox is the program that becomes the first process of a sandbox; its
+	// main calls sandbox.Main. If empty, commands are shown by their text.
 	Sandbox string
-	// Clock may be nil: the system's clocks.
+	// Clock may be nil, which means the system clocks.
 	Clock clock.Clock
 }
 
@@ -53,11 +54,12 @@ const (
 	apiTimeout   = 2 * time.Second  // for requests under way
 )
 
-// maxRemembered bounds the executed calls of a tenant that are read at the start.
+// maxRemembered bounds the executed calls that are read per tenant at the
+// start.
 const maxRemembered = 2000
 
-// daemon is one running daemon. Fields are set before the sockets are bound
-// and do not change afterwards, but for those that guard themselves.
+// daemon is a running daemon. Fields are set before the sockets are bound and
+// then do not change, except those with their own synchronization.
 type daemon struct {
 	cfg      Config
 	log      *slog.Logger
@@ -74,8 +76,8 @@ type daemon struct {
 	policy   atomic.Pointer[policy.Set]
 	rule     atomic.Pointer[store.ApproverRule] // who may decide, as it is in force
 	problem  atomic.Pointer[policyProblem]      // why the newest configuration is not in force
-	// expected is true where there was a configuration: one that is gone then is no
-	// empty one.
+	// expected is true if there was a configuration. If the file is then
+	// missing, that does not count as an empty one.
 	expected atomic.Bool
 	reloads  sync.Mutex
 	first    bool // the database is new
@@ -87,11 +89,11 @@ type daemon struct {
 	stop     context.CancelCauseFunc
 }
 
-// errStopped is the cause of an ordinary end.
+// errStopped is the cancel cause of an ordinary stop.
 var errStopped = errors.New("stopped")
 
-// Run is the daemon's life. It returns when ctx ends, on SIGTERM or SIGINT, or
-// when it could not start.
+// Run runs a daemon. It returns when ctx ends, on SIGTERM or SIGINT, or if it
+// could not start.
 func Run(ctx context.Context, c Config) error {
 	ready := sync.OnceFunc(func() {})
 	if c.Ready != nil {
@@ -102,7 +104,7 @@ func Run(ctx context.Context, c Config) error {
 		c.Ready = func(error) { ready() }
 	}
 	err := run(ctx, c)
-	c.Ready(err) // only heard where the start itself failed
+	c.Ready(err) // has an effect only if the start itself failed
 	return err
 }
 
@@ -158,7 +160,8 @@ func (d *daemon) openStore() (*store.Store, error) {
 	st, err := store.Open(store.Options{
 		Path: d.cfg.Paths.DB(), Clock: d.clock, Log: d.log,
 		CreateNew: d.first,
-		// The daemon before may be reading its file once more before it lets go.
+		// The previous daemon may still be reading its file before it releases
+		// it.
 		LockTimeout: 3 * time.Second,
 	})
 	if errors.Is(err, store.ErrMissing) {
@@ -238,11 +241,11 @@ func (d *daemon) serve(ctx context.Context) error {
 	return d.shutdown(agents, sessions, api)
 }
 
-// socketLook is how often the daemon looks for its sockets' files.
+// socketLook is how often the daemon checks that its socket files exist.
 const socketLook = time.Second
 
-// socketMissed is told of a socket whose file was taken away. Without its folder
-// nothing can be recorded where anybody finds it.
+// socketMissed handles a socket file that was removed. If the folder is gone
+// too, nothing can be recorded where anyone finds it.
 func (d *daemon) socketMissed(path string, err error) {
 	switch {
 	case err == nil:
@@ -255,8 +258,9 @@ func (d *daemon) socketMissed(path string, err error) {
 	}
 }
 
-// shutdown ends things in the order that loses nothing: no new sessions, the
-// held ones record how they end, then the control API, then the last record.
+// shutdown stops things in the order that loses nothing: no new sessions, then
+// open sessions record how they end, then the control API, then the last
+// record.
 func (d *daemon) shutdown(agents net.Listener, sessions *sync.WaitGroup, stopAPI func()) error {
 	d.log.Info("stopping")
 	_ = agents.Close()
@@ -274,8 +278,9 @@ func (d *daemon) shutdown(agents net.Listener, sessions *sync.WaitGroup, stopAPI
 	return d.record(context.Background(), audit.Daemon(audit.DaemonStopped, d.cfg.Version, os.Getpid(), "", d.now()))
 }
 
-// alive reports whether an upstream that an earlier daemon started still runs,
-// or anything of its group: a launcher may have ended before its server.
+// alive reports whether an upstream started by an earlier daemon, or any
+// process of its group, still runs: a launcher may have ended before its
+// server.
 func (d *daemon) alive(u guard.UpstreamRef) bool {
 	if u.PID == 0 || u.BootID != d.clock.Now().BootID {
 		return false // no process, or one from before the machine started
@@ -295,7 +300,8 @@ func (d *daemon) record(ctx context.Context, e audit.Event) error {
 	return nil
 }
 
-// recovered says in a sentence what an earlier daemon left, or nothing.
+// recovered describes in a sentence what an earlier daemon left open; "" for
+// nothing.
 func recovered(r store.Recovered) string {
 	if len(r.Sessions)+len(r.Calls)+len(r.Unknown)+len(r.Cancelled)+len(r.Ended) == 0 {
 		return ""
@@ -304,7 +310,7 @@ func recovered(r store.Recovered) string {
 		len(r.Sessions), len(r.Calls), len(r.Cancelled)+len(r.Ended), len(r.Unknown))
 }
 
-// pruneEvery is how often the contents of old approvals are looked for.
+// pruneEvery is how often the contents of old approvals are pruned.
 const pruneEvery = time.Hour
 
 func (d *daemon) prune(ctx context.Context) {

@@ -26,15 +26,15 @@ func (d *daemon) giveBack(s *session, h *ipc.Handover, b ipc.Handback) bool {
 	return true
 }
 
-// owns reports whether one of the guard's own programs handed a session over. A
-// shim that waited for this daemon while its program was replaced by a newer one
-// was recognised by the daemon before.
+// owns reports whether one of the guard's own programs handed a session over.
+// A shim whose program was replaced by a newer one while it waited for this
+// daemon was recognised by the previous daemon.
 func (d *daemon) owns(h *ipc.Handover) bool {
 	return h.RunsOneOf(d.programs) || h.Kept != nil && h.Peer != nil && d.kept.had(h.Peer.Ref()) && h.Peer.Alive()
 }
 
-// keptShims are the guard's own shims that keep a session from one daemon to the
-// next. It is safe for concurrent use.
+// keptShims are the guard's own shims that keep a session across a daemon
+// restart. It is safe for concurrent use.
 type keptShims struct {
 	mu           sync.Mutex
 	before, next []ipc.ClientRef
@@ -57,7 +57,7 @@ func (k *keptShims) had(ref ipc.ClientRef) bool {
 	return false
 }
 
-// keptRecord is the file between two daemons.
+// keptRecord is the file that passes them to the next daemon.
 type keptRecord struct {
 	Boot  string          `json:"boot"`
 	Shims []ipc.ClientRef `json:"shims"`
@@ -79,7 +79,7 @@ func (k *keptShims) save(path, boot string) error {
 	return os.WriteFile(path, b, 0o600)
 }
 
-// load reads what the daemon before has written, once.
+// load reads, once, what the previous daemon wrote.
 func (k *keptShims) load(path, boot string) error {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

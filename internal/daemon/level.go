@@ -10,8 +10,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// Level is the security level that this version reaches, and what may be
-// claimed for it; docs/security.md says more.
+// Level is the security level of this version, and what may be claimed for it;
+// see docs/security.md.
 const (
 	Level      = "L0"
 	LevelClaim = "stops accidents and the obvious command; a process of the same user that sets out to deceive can get around it"

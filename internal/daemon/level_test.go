@@ -8,8 +8,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/config"
 )
 
-// TestWeaknesses: whatever the configuration lets run without a decision before
-// it, or with less than there could be, is named.
+// TestWeaknesses: every setting that lets something run without a prior
+// decision, or with less protection than possible, is named.
 func TestWeaknesses(t *testing.T) {
 	const base = `version: 1
 roots: [/w]

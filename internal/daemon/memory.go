@@ -10,10 +10,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// The daemon is there all day and works in short bursts. While little waits,
-// its heap is a few megabytes and may well be three times that; what collecting
-// it more often costs is a third of a read. Where much waits, memory counts for
-// more. Source: bench/run, reads and pending.
+// The daemon runs all day and works in short bursts. With few pending
+// approvals its heap is a few megabytes and may grow to three times that,
+// because collecting more often would cost a third of a read. With many
+// pending approvals memory matters more. Source: bench/run, reads and pending.
 const (
 	gcCalm    = 200
 	gcCrowded = 35
@@ -23,8 +23,8 @@ const (
 	spare     = 4 << 20 // bytes that may stay unused then
 )
 
-// collectToFit sets how much garbage there may be by how many approvals are
-// open and how long their calls are, until ctx ends.
+// collectToFit sets the garbage collection target from the number of open
+// approvals and the size of their calls, until ctx ends.
 func (d *daemon) collectToFit(ctx context.Context) {
 	w := d.store.Watch()
 	defer w.Close()
@@ -51,8 +51,8 @@ func (d *daemon) collectToFit(ctx context.Context) {
 	}
 }
 
-// next returns the next change. In a crowd, what a burst of calls or of readers
-// has left goes back to the system once it is over.
+// next returns the next change. With many pending approvals, memory left over
+// from a burst of calls or readers is returned to the system after it.
 func next(ctx context.Context, w *store.Watcher, crowded bool) (store.Change, error) {
 	for first := true; crowded; first = false {
 		moment, cancel := context.WithTimeout(ctx, calm)
@@ -72,8 +72,8 @@ func next(ctx context.Context, w *store.Watcher, crowded bool) (store.Change, er
 	return w.Next(ctx)
 }
 
-// unused is how much memory the program has from the system and does not use,
-// in bytes.
+// unused returns how much memory the program has from the system without using
+// it, in bytes.
 func unused() uint64 {
 	list := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}}
 	metrics.Read(list)

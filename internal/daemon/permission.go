@@ -36,14 +36,14 @@ func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
 		if len(d.guarded(r, hook.Event{Tool: q.Tool})) > 0 {
 			return clienttools.Answer{Allow: true} // its server's session asks by itself
 		}
-		q.Person = true // whoever configured the prompt wants what the client's rules leave open asked
+		q.Person = true // whoever configured the prompt wants to be asked what the client's rules leave open
 		q.Silent, q.Folder, q.Sandbox = !r.hooked.Load(), r.Origin.Folder, sandboxOf(r, q.Tool)
 		a, at, err := d.ask(ctx, h, r, q)
 		if err != nil {
 			return clienttools.Answer{Reason: "mcpguard: " + err.Error()}
 		}
 		if a.Begun && ctx.Err() != nil {
-			at.tools.Lost(q.ToolUseID) // the answer is not written any more
+			at.tools.Lost(q.ToolUseID) // the answer can no longer be written
 		}
 		return a
 	}}.Serve(ctx, duplex{h.In, h.Out})

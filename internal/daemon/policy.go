@@ -49,8 +49,8 @@ func Compile(cfg *config.Config, p ipc.Paths) (*policy.Set, error) {
 	return policy.Compile(cfg, lock)
 }
 
-// clientToolPins accepts the definitions of the client's own tools: they are part
-// of this program.
+// clientToolPins accepts the definitions of the client's own tools, which are
+// part of this program.
 func clientToolPins(cfg *config.Config, lock *config.Lock) error {
 	if cfg.Native == nil {
 		return nil
@@ -63,9 +63,9 @@ func clientToolPins(cfg *config.Config, lock *config.Lock) error {
 	return nil
 }
 
-// loadPolicy reads the policy at the start of the daemon. A file that does not
-// load leaves an empty policy in force, which denies everything; the developer
-// is told by status, doctor and approve.
+// loadPolicy reads the policy at the start of the daemon. If it does not load,
+// an empty policy, which denies everything, is in force; status, doctor and
+// approve tell the developer.
 func (d *daemon) loadPolicy(ctx context.Context) error {
 	if err := d.inheritApprovers(ctx); err != nil {
 		return fmt.Errorf("taking over who may decide: %w", err)
@@ -86,10 +86,11 @@ func (d *daemon) loadPolicy(ctx context.Context) error {
 	return d.adopt(ctx, d.policyBefore(), set, files)
 }
 
-// denyAll puts the empty policy into force where none loads at a start. The copy
-// of the one before stays: what loads next is compared with that, so that
-// a corrected mistake does not count as widening, and a permission that is added
-// with the correction is not hidden among all those that are back.
+// denyAll puts the empty policy into force if none loads at the start. The
+// copy of the previous policy stays, and the next one that loads is compared
+// with it: correcting a mistake then does not count as widening, and a
+// permission added with the correction is not hidden among all those that
+// return.
 func (d *daemon) denyAll(ctx context.Context, empty *policy.Set) error {
 	if err := d.record(ctx, audit.PolicyRead(empty.Hash(), d.cfg.Paths.ConfigFile(), "no policy loads; everything is denied", d.now())); err != nil {
 		return err // fail closed: what is not recorded does not come into force
@@ -102,8 +103,9 @@ func (d *daemon) denyAll(ctx context.Context, empty *policy.Set) error {
 	return nil
 }
 
-// readPolicy reads the policy. A configuration that was there before and is gone
-// is no empty one: it may be on its way from an editor, or lost.
+// readPolicy reads the policy. A configuration that existed before and is now
+// missing does not count as empty: an editor may be replacing it, or it is
+// lost.
 func (d *daemon) readPolicy(before bool) (*policy.Set, error) {
 	if _, err := os.Lstat(d.cfg.Paths.ConfigFile()); before && errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is gone; put it back, or write one with the line \"version: 1\" to allow nothing", d.cfg.Paths.ConfigFile())
@@ -111,8 +113,7 @@ func (d *daemon) readPolicy(before bool) (*policy.Set, error) {
 	return ReadPolicy(d.cfg.Paths)
 }
 
-// hadConfig reports whether the daemon before this one had a configuration in
-// force.
+// hadConfig reports whether the previous daemon had a configuration in force.
 func (d *daemon) hadConfig() bool {
 	_, err := os.Lstat(d.lastPolicy().ConfigFile())
 	return err == nil
@@ -142,7 +143,7 @@ func (d *daemon) reload(ctx context.Context) error {
 	return d.adopt(ctx, before, set, files)
 }
 
-// policyProblem says why the files are not what is in force.
+// policyProblem says why the policy in force is not that of the files.
 type policyProblem struct {
 	text string
 	none bool // nothing is in force, since no policy has loaded since the start
@@ -160,12 +161,12 @@ func (d *daemon) refusePolicy(err error, none bool) {
 	d.log.Error("the configuration does not load; the policy in force stays", "error", p.text)
 }
 
-// adopt puts set into force: recorded first, with what it changed; what widens
-// permission raises an alert that stays until a human has seen it. files are
-// what set was read from.
+// adopt puts set into force. It first records it with its changes; a change
+// that widens permission raises an alert that stays until a human has seen it.
+// files are the files that set was read from.
 func (d *daemon) adopt(ctx context.Context, before, set *policy.Set, files policyFiles) error {
 	var lines, wider []string
-	_, kept, err := d.store.ApproverRule() // then what widens it waits, with an alert of its own
+	_, kept, err := d.store.ApproverRule() // then a wider rule waits, with its own alert
 	if err != nil {
 		return err
 	}
@@ -211,9 +212,8 @@ func (d *daemon) lastPolicy() ipc.Paths {
 	return ipc.Paths{Config: dir, State: dir}
 }
 
-// policyBefore returns what the daemon before this one ran with, or nil where
-// there was none. A copy that does not load, or that somebody took away, counts
-// as an empty policy.
+// policyBefore returns the policy of the previous daemon, nil if there was
+// none. A copy that does not load or was removed counts as an empty policy.
 func (d *daemon) policyBefore() *policy.Set {
 	if _, err := os.Stat(d.lastPolicy().Config); errors.Is(err, fs.ErrNotExist) && d.first {
 		return nil
@@ -229,7 +229,7 @@ func (d *daemon) policyBefore() *policy.Set {
 	return set
 }
 
-// policyFiles is what the files of a policy hold; nil is no file.
+// policyFiles holds the contents of the files of a policy; nil means no file.
 type policyFiles struct{ config, lock []byte }
 
 func (d *daemon) policyFiles() (f policyFiles) {
@@ -238,7 +238,7 @@ func (d *daemon) policyFiles() (f policyFiles) {
 	return f
 }
 
-// keepLast keeps a copy of what the policy in force was read from.
+// keepLast saves a copy of the files that the policy in force was read from.
 func (d *daemon) keepLast(files policyFiles) {
 	if now := d.policyFiles(); !bytes.Equal(now.config, files.config) || !bytes.Equal(now.lock, files.lock) {
 		// fail closed: what was read in between is not known, and the next start
@@ -266,15 +266,15 @@ func (d *daemon) keepLast(files policyFiles) {
 // settle is how long a changed file must rest before it is read.
 const settle = 100 * time.Millisecond
 
-// changes notices what asks for the policy to be read again: SIGHUP, and files
-// of the configuration that change.
+// changes reports events after which the policy must be read again: SIGHUP and
+// changed configuration files.
 type changes struct {
 	hup   chan os.Signal
 	files *fsnotify.Watcher // nil where files cannot be watched
 }
 
-// notice begins to notice. It comes before the policy is read for the first
-// time, so that no change falls in between. The caller closes it.
+// notice starts watching. It is called before the policy is first read, so
+// that no change is missed in between. The caller closes the result.
 func (d *daemon) notice() *changes {
 	c := &changes{hup: make(chan os.Signal, 1)}
 	signal.Notify(c.hup, syscall.SIGHUP)
@@ -299,7 +299,7 @@ func (c *changes) close() {
 	}
 }
 
-// watchPolicy reloads when something asks for it, until ctx ends.
+// watchPolicy reloads the policy on each event, until ctx ends.
 func (d *daemon) watchPolicy(ctx context.Context, c *changes) {
 	var events <-chan fsnotify.Event
 	var lost <-chan error // more happened than the system kept, most likely
@@ -347,7 +347,7 @@ func (d *daemon) watchSwitches(ctx context.Context) {
 	}
 }
 
-// count says how many there are of something.
+// count formats a number of things.
 func count(n int, what string) string {
 	if n != 1 {
 		what += "s"

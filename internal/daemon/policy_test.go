@@ -30,7 +30,7 @@ func (c hookedClock) Now() guard.Now {
 	return c.Clock.Now()
 }
 
-// TestAChangeDuringTheStartIsNoticed: the configuration changes right after a
+// TestAChangeDuringTheStartIsNoticed changes the configuration right after a
 // starting daemon has read it.
 func TestAChangeDuringTheStartIsNoticed(t *testing.T) {
 	home := t.TempDir()
@@ -87,7 +87,7 @@ func TestAChangeDuringTheStartIsNoticed(t *testing.T) {
 }
 
 // TestTheCopyIsOfWhatWasRead: a file that changes while it is read leaves no
-// copy, so that the next start shows all that is allowed then as new.
+// copy, so the next start reports everything allowed then as new.
 func TestTheCopyIsOfWhatWasRead(t *testing.T) {
 	home := t.TempDir()
 	paths := ipc.Paths{Config: home, State: filepath.Join(home, "s")}

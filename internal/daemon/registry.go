@@ -21,7 +21,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
-// session is one served session as the daemon sees it.
+// session is a served session from the view of the daemon.
 type session struct {
 	commands *sessionCommands // where its commands run; nil for most servers
 	guard.Session
@@ -44,12 +44,12 @@ type session struct {
 	problem string   // why the server did not start
 	notices []string // the newest last
 	waiting []proxy.Waiting
-	behind  []string // how what stands behind the server is not what was accepted
+	behind  []string // how the program behind the server differs from the accepted one
 }
 
-// renew tells a session of the policy in force. One whose server would be
-// started otherwise now or not at all, or whose client would have another
-// profile, ends: what runs, for whom and where is what the configuration says.
+// renew gives a session the new policy in force. A session ends if its server
+// would now be started differently or not at all, or if its client would have
+// another profile.
 func (s *session) renew(set *policy.Set) {
 	now, ok := set.Server(s.Server)
 	if !ok || !startedAlike(s.server.Config, now.Config) || !sameProfile(set, s.folder, s.Session) || now.Starts(s.Session, nil).Verdict != guard.Allow {
@@ -59,7 +59,7 @@ func (s *session) renew(set *policy.Set) {
 	s.look()
 }
 
-// look tells a session to look again at what is in force.
+// look tells a session to read the state in force again.
 func (s *session) look() {
 	select {
 	case s.changed <- struct{}{}:
@@ -67,10 +67,10 @@ func (s *session) look() {
 	}
 }
 
-// view is a policy as it holds for one session.
+// view is a policy as it applies to one session.
 type view struct{ inForce, here *policy.Set }
 
-// policy returns set as it holds for this session: the effects of a server
+// policy returns set as it applies to this session. The effects of a server
 // count as proven only while both the package on disk and the one that its
 // process was started from are of a proven version.
 func (s *session) policy(set *policy.Set) *policy.Set {
@@ -90,15 +90,15 @@ func (s *session) policy(set *policy.Set) *policy.Set {
 }
 
 // startedAlike reports whether two configurations start the same server in the
-// same place.
+// same folder.
 func startedAlike(a, b *config.Server) bool {
 	return a.Builtin == b.Builtin && a.Command == b.Command && a.Cwd == b.Cwd &&
 		slices.Equal(a.Args, b.Args) && slices.Equal(a.Env, b.Env) &&
 		slices.Equal(a.Workspaces, b.Workspaces) && maps.Equal(a.Secrets, b.Secrets)
 }
 
-// sameProfile reports whether the folder of a run still has the profile that
-// the run began with.
+// sameProfile reports whether the folder of a run still has the profile with
+// which the run began.
 func sameProfile(set *policy.Set, folder string, s guard.Session) bool {
 	p, ok := set.ProfileFor(folder)
 	return ok && p == policy.Profile{Name: s.Profile, Tenant: s.Tenant, Environment: s.Environment, Workflow: s.Workflow}
@@ -174,7 +174,7 @@ func (s *session) identified(client, version string) {
 	s.Origin.Client, s.Origin.Version = client, version
 }
 
-// state is a copy of a session for those who look from outside.
+// state is a snapshot of a session.
 type state struct {
 	guard.Session
 	UpstreamPID int
@@ -198,7 +198,7 @@ func (s *session) state() state {
 	return out
 }
 
-// registry knows the sessions that are served now. It is safe for concurrent use.
+// registry holds the sessions being served. It is safe for concurrent use.
 type registry struct {
 	mu   sync.Mutex
 	live map[guard.SessionID]*session
@@ -206,12 +206,11 @@ type registry struct {
 
 func newRegistry() *registry { return &registry{live: map[guard.SessionID]*session{}} }
 
-// maxSessions bounds the sessions that are served at once: each has a server
-// process of its own.
+// maxSessions bounds the concurrent sessions; each has its own server process.
 const maxSessions = 256
 
-// add enters a session, unless there are too many, or its client has as many
-// as one may have. The error is a sentence for the client.
+// add registers a session, unless there are too many in total or for its
+// client. The error is a sentence for the client.
 func (r *registry) add(s *session, perClient int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -250,8 +249,7 @@ func (r *registry) all() []*session {
 }
 
 // clients returns every client process that has a session, and the wrappers
-// that stand between it and its shim: none of them, and nothing that descends
-// from them, may approve.
+// between it and its shim. None of them, nor their descendants, may approve.
 func (r *registry) clients() []ipc.ClientRef {
 	var out []ipc.ClientRef
 	for _, s := range r.all() {
@@ -260,7 +258,7 @@ func (r *registry) clients() []ipc.ClientRef {
 	return out
 }
 
-// duplex makes one stream of the two descriptors that the shim handed over.
+// duplex combines the two descriptors from the shim into one stream.
 type duplex struct{ in, out *os.File }
 
 func (d duplex) Read(p []byte) (int, error)        { return d.in.Read(p) }
@@ -269,7 +267,7 @@ func (d duplex) SetReadDeadline(t time.Time) error { return d.in.SetReadDeadline
 
 func (d duplex) Close() error { return errors.Join(closed(d.in), closed(d.out)) }
 
-// closed closes a file; that it was closed already is fine.
+// closed closes a file and ignores that it was already closed.
 func closed(c io.Closer) error {
 	if err := c.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return err

@@ -41,8 +41,8 @@ func TestSessionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestSessionEndsWhenItsServerIsClosedToIt holds that a reload which closes a
-// server to a session's tenant or workflow ends the session.
+// TestSessionEndsWhenItsServerIsClosedToIt: a reload that closes a server to a
+// session's tenant or workflow ends the session.
 func TestSessionEndsWhenItsServerIsClosedToIt(t *testing.T) {
 	compiled := func(server string) *policy.Set {
 		t.Helper()

@@ -9,9 +9,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/redact"
 )
 
-// secrets is the one redactor of the process. It learns the values of
-// configured secrets as servers start, and never forgets one: what was a
-// secret an hour ago may still stand in a result. It is safe for concurrent use.
+// secrets is the redactor of the process. It learns the values of configured
+// secrets as servers start and never forgets one, because an old secret may
+// still appear in a result. It is safe for concurrent use.
 type secrets struct {
 	mu      sync.Mutex
 	known   map[string]bool
@@ -24,8 +24,8 @@ func newSecrets() *secrets {
 	return s
 }
 
-// learn adds values; short ones would mask ordinary text and are left to their
-// owner.
+// learn adds values. Short values are skipped, because they would mask
+// ordinary text.
 func (s *secrets) learn(values map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,7 +38,7 @@ func (s *secrets) learn(values map[string]string) {
 	}
 }
 
-// text returns b without secrets; where that cannot be told, a marker alone.
+// text returns b without secrets, or only a marker if that cannot be ensured.
 func (s *secrets) text(b []byte) []byte {
 	out, _ := s.current.Load().Text(b)
 	return out

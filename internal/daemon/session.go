@@ -24,11 +24,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/workspace"
 )
 
-// helloTimeout is how long a shim may take to say what it wants.
+// helloTimeout is how long a shim may take to send its hello.
 const helloTimeout = 10 * time.Second
 
-// acceptAgents serves each connection of a shim in a goroutine of its own until
-// l is closed. The group is done when the last session has ended; ctx ends them.
+// acceptAgents serves each shim connection in its own goroutine until l is
+// closed. The group is done when the last session has ended; ctx ends the
+// sessions.
 func (d *daemon) acceptAgents(ctx context.Context, l *ipc.Socket) *sync.WaitGroup {
 	var sessions sync.WaitGroup
 	d.serving, d.base = &sessions, ctx
@@ -43,7 +44,7 @@ func (d *daemon) acceptAgents(ctx context.Context, l *ipc.Socket) *sync.WaitGrou
 				select {
 				case <-ctx.Done():
 					return
-				case <-time.After(50 * time.Millisecond): // out of descriptors, most likely
+				case <-time.After(50 * time.Millisecond): // probably out of descriptors
 					continue
 				}
 			}
@@ -59,7 +60,7 @@ func (d *daemon) agent(ctx context.Context, c *net.UnixConn) {
 	h, err := ipc.Accept(hello, c)
 	cancel()
 	if errors.Is(err, io.EOF) {
-		return // someone only looked whether the daemon is there
+		return // a probe that only checks whether the daemon runs
 	}
 	if err != nil {
 		d.log.Warn("a shim was not served", "error", err)
@@ -89,13 +90,13 @@ func (d *daemon) agent(ctx context.Context, c *net.UnixConn) {
 	}
 }
 
-// open decides whose session it is and records it. Its errors are sentences
-// for the developer and for the client.
+// open determines whose session it is and records it. Its errors are sentences
+// for the developer and the client.
 func (d *daemon) open(ctx context.Context, h *ipc.Handover) (*session, error) {
 	set := d.policy.Load()
 	name := h.Hello.Server
 	server, ok := set.Server(name)
-	if !ok && d.reload(ctx) == nil { // it may have been added a moment ago
+	if !ok && d.reload(ctx) == nil { // the server may just have been added
 		set = d.policy.Load()
 		server, ok = set.Server(name)
 	}
@@ -136,7 +137,7 @@ func (d *daemon) open(ctx context.Context, h *ipc.Handover) (*session, error) {
 		d.log.Error("recording a session", "error", err)
 		return nil, errors.New("the session could not be recorded, so it is not served; run `mcpguardd doctor`")
 	}
-	s.renew(d.policy.Load()) // it may have changed before the session was in the registry
+	s.renew(d.policy.Load()) // the policy may have changed before the session was registered
 	return s, nil
 }
 
@@ -144,9 +145,9 @@ func (d *daemon) origin(p ipc.Proc) guard.Origin {
 	return guard.Origin{PID: p.PID, StartTime: p.StartTime, Executable: p.Executable, Folder: p.Cwd, User: strconv.Itoa(p.UID)}
 }
 
-// runOf returns the run of a client: the one that it, or a process that it
-// descends from, has already; else a new one, in the profile of its folder. So
-// a client cannot change its profile by moving, or by starting another client.
+// runOf returns the run of a client: the run that it or one of its ancestors
+// already has, or else a new one in the profile of its folder. So a client
+// cannot change its profile by changing folders or by starting another client.
 func (d *daemon) runOf(ctx context.Context, h *ipc.Handover, set *policy.Set) (guard.Run, error) {
 	boot := d.clock.Now().BootID
 	runs, err := d.store.Runs()
@@ -205,7 +206,8 @@ func Workspaces(s *config.Server, clientFolder string) ([]string, error) {
 }
 
 // run serves the session until the shim, the client or the daemon ends it. A
-// daemon that ends gives it back to a shim that keeps it for the next one.
+// daemon that stops gives the session back to a shim that can keep it for the
+// next one.
 func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 	life := ctx
 	var leave <-chan struct{}
@@ -265,7 +267,7 @@ func (d *daemon) startUpstream(ctx context.Context, s *session, folder string) (
 	installed, _ := config.DetectPackage(c)
 	if installed != c.Detected {
 		// The package on disk is not the one that the policy was compiled for:
-		// whether its effects are proven has to be decided again.
+		// decide again whether its effects are proven.
 		if err := d.reload(ctx); err != nil {
 			s.failed(err)
 			return nil, fmt.Errorf("the server's package changed and the policy could not be read again: %w", err)
@@ -294,8 +296,8 @@ func (d *daemon) startUpstream(ctx context.Context, s *session, folder string) (
 	return p, nil
 }
 
-// home returns the home folder that a server gets with its environment, or
-// nothing: a path that begins with ~ means what the server takes it for.
+// home returns the home folder in the environment of a server, or "". A path
+// that begins with ~ is resolved as the server would.
 func (d *daemon) home(c *config.Server) string {
 	if !slices.Contains(c.Env, "HOME") {
 		return ""
@@ -308,8 +310,8 @@ func (d *daemon) home(c *config.Server) string {
 	return home
 }
 
-// Spec is how a server is started, with the values of its secrets for whoever
-// must keep them out of logs.
+// Spec describes how to start a server, with the values of its secrets for
+// callers that must keep them out of logs.
 type Spec struct {
 	upstream.Spec
 	Secrets map[string]string

@@ -6,16 +6,15 @@ import (
 	"time"
 )
 
-// Bounds of what one server may write into the log by way of its standard
-// error: the log is rotated, and a flood must not push the guard's own warnings
-// out of it.
+// Bounds on what the standard error of one server may add to the log: the log
+// is rotated, and a flood must not displace the guard's own warnings.
 const (
 	stderrBurst  = 200 // lines at once
 	stderrPerSec = 10
 )
 
-// stderrLog passes a server's lines on to the log, and counts those that are
-// too many. It is safe for concurrent use.
+// stderrLog writes a server's lines to the log and counts those beyond the
+// bounds. It is safe for concurrent use.
 type stderrLog struct {
 	log *slog.Logger
 

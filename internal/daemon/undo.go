@@ -23,29 +23,31 @@ import (
 	"github.com/mcpguard/mcpguard/internal/workspace"
 )
 
-// undoClient is how the developer's own sessions call themselves; undoName is the
-// server of those that restore files: the built-in one, with a policy of its own.
+// undoClient is the client name of the developer's own sessions; undoName is
+// the server of those that restore files: the built-in one, with its own
+// policy.
 const (
 	undoName   = "undo"
 	undoClient = "approve undo"
 )
 
-// undoStart is how long an undo may take until its approval waits.
+// undoStart is how long an undo may take to reach its approval.
 const undoStart = 20 * time.Second
 
-// Undo implements localapi.Live. It proposes the inverse of an executed change:
-// as a call in a session of the developer's own, which goes the way of every call
-// and always waits for an approval of its own. What was done to files the
-// built-in server takes back, what was done to a record its own server. The id is
-// that approval's; while one waits for the same change, it is that one's. The
-// error is an *effect.Refusal where the change cannot be taken back.
+// Undo implements localapi.Live. It proposes the inverse of an executed change
+// as a call in a session of the developer's own, which is handled like every
+// call and always waits for its own approval. The built-in server undoes
+// changes to files; changes to a record are undone by its own server. The
+// returned id is that of the new approval, or of the one that already waits
+// for the same change. The error is an *effect.Refusal if the change cannot be
+// undone.
 func (l live) Undo(ctx context.Context, id guard.ApprovalID, by guard.Approver) (guard.ApprovalID, error) {
 	d := l.daemon
 	a, err := d.store.Approval(id)
 	if err != nil {
 		return "", err
 	}
-	d.undoing.Lock() // two that come together must not both propose
+	d.undoing.Lock() // two concurrent undos must not both propose
 	defer d.undoing.Unlock()
 	open, err := d.store.Open()
 	if err != nil {
@@ -81,15 +83,15 @@ func (l live) Undo(ctx context.Context, id guard.ApprovalID, by guard.Approver) 
 	return u.waits(ctx, changes)
 }
 
-// undo is one session of the developer's own, with one call that changes
+// undo is a session of the developer's own with one call that changes
 // something.
 type undo struct {
 	*daemon
 	of      guard.Approval
 	session guard.Session
 	config  proxy.Config // of the session: its server, policy and folders
-	// inverse says which call takes the change back. It may read with the
-	// session's server.
+	// inverse returns the call that undoes the change. It may read through the
+	// server of the session.
 	inverse func(ctx context.Context, reader effect.Reader) (effect.Inverse, error)
 	refused chan string // an answer that came without an approval
 }
@@ -131,7 +133,7 @@ func (u *undo) ofRecord() error {
 	}
 	profile, ok := set.ProfileFor(folder)
 	if !ok || profile.Tenant != u.of.Tenant || profile.Environment != u.of.Environment {
-		// fail closed: it would be done for another tenant, or elsewhere
+		// fail closed: the undo would apply to another tenant, or elsewhere
 		return no("the folder %s does not belong to the tenant and environment of the change any more", folder)
 	}
 	roots, err := Workspaces(server.Config, folder)
@@ -175,9 +177,9 @@ func (u *undo) ofRecord() error {
 	return nil
 }
 
-// undoPolicy is what holds for the built-in server in such a session: its
-// preset, for the tenant and environment of the change, and definitions as they
-// are in this program.
+// undoPolicy returns the policy of the built-in server in such a session: its
+// preset for the tenant and environment of the change, with the definitions of
+// this program.
 func undoPolicy(ctx context.Context, a guard.Approval, roots []string, version string, now time.Time) (*policy.Set, error) {
 	text, err := json.Marshal(map[string]any{ // JSON is YAML, too
 		"version":  1,
@@ -259,8 +261,8 @@ type pipeEnds struct {
 func (p pipeEnds) Write(b []byte) (int, error) { return p.w.Write(b) }
 func (p pipeEnds) Close() error                { return errors.Join(p.PipeReader.Close(), p.w.Close()) }
 
-// speak is the client's side: it introduces itself, finds out which call takes
-// the change back, makes it and reads to its answer.
+// speak is the client's side: it initializes the session, determines the call
+// that undoes the change, makes it and reads up to its answer.
 func (u *undo) speak(ctx context.Context, s *rpcClient) {
 	if _, err := s.ask("initialize", map[string]any{
 		"protocolVersion": "2025-11-25", "capabilities": struct{}{}, "clientInfo": map[string]string{"name": undoClient, "version": u.cfg.Version},
@@ -287,7 +289,7 @@ func (u *undo) speak(ctx context.Context, s *rpcClient) {
 	u.refuse("the way back is refused: " + sentenceOf(line))
 }
 
-// rpcClient is a client with one request at a time.
+// rpcClient is a client that makes one request at a time.
 type rpcClient struct {
 	w     io.Writer
 	lines *bufio.Reader
@@ -303,7 +305,7 @@ func (s *rpcClient) say(v any) error {
 	return err
 }
 
-// ask returns the frame that answers a request; what comes before it is skipped.
+// ask returns the response to a request and skips the frames before it.
 func (s *rpcClient) ask(method string, params any) ([]byte, error) {
 	s.id++
 	if err := s.say(map[string]any{"jsonrpc": "2.0", "id": s.id, "method": method, "params": params}); err != nil {
@@ -324,8 +326,8 @@ func (s *rpcClient) ask(method string, params any) ([]byte, error) {
 	}
 }
 
-// ReadTool implements effect.Reader: with a call like any other, by which the
-// policy is asked and which is on record.
+// ReadTool implements effect.Reader by an ordinary call, which is checked by
+// the policy and recorded.
 func (s *rpcClient) ReadTool(_ context.Context, tool string, args []byte) ([]byte, error) {
 	no := func(why string) error {
 		return &effect.Refusal{Rule: guard.RulePreviewFailed, Reason: "the record could not be read with " + tool + ": " + why, Repair: "take it back by hand"}
@@ -345,13 +347,14 @@ func (s *rpcClient) ReadTool(_ context.Context, tool string, args []byte) ([]byt
 	case jsonvalue.DecodeKnown(line, &frame) != nil, frame.Error != nil, jsonvalue.DecodeKnown(frame.Result, &result) != nil, result.IsError:
 		return nil, no(sentenceOf(line))
 	case redact.ContainsMarker(frame.Result):
-		// fail closed: what was taken out is not known here, and must not be written
+		// fail closed: the redacted part is not known here and must not be
+		// written
 		return nil, no("it holds a secret, which the guard takes out of what it reads")
 	}
 	return frame.Result, nil
 }
 
-// sentenceOf is why a call was refused, as its answer says.
+// sentenceOf returns the reason given in the answer to a refused call.
 func sentenceOf(line []byte) string {
 	var frame struct {
 		Error  struct{ Message string }
@@ -395,7 +398,7 @@ func (u *undo) waits(ctx context.Context, changes *store.Watcher) (guard.Approva
 		return id, nil
 	case why := <-u.refused:
 		select {
-		case id := <-found: // it was decided that soon
+		case id := <-found: // it was already decided
 			return id, nil
 		default:
 		}
