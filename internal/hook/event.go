@@ -1,8 +1,8 @@
-// Package hook knows the form of Claude Code's hooks: what stands on a hook's
-// standard input, what it has to answer, and where hooks are written in a
-// settings file. Forms are those of version 2.1.329.
+// Package hook implements the format of Claude Code's hooks: their standard
+// input, their answers, and where a settings file lists them. The formats are
+// those of version 2.1.329.
 //
-// It will not decide anything, talk to the daemon or run a tool.
+// It does not decide anything, talk to the daemon or run a tool.
 package hook
 
 import (
@@ -28,11 +28,11 @@ const (
 	SessionEnd         = "SessionEnd"
 )
 
-// MaxInput bounds what is read from a hook's standard input, in bytes. A tool's
-// answer stands there too.
+// MaxInput bounds a hook's standard input, in bytes. It includes the result of
+// a tool.
 const MaxInput = 32 << 20
 
-// Event is what a hook was told. All of it is the client's claim.
+// Event is the input of a hook. All of it is claimed by the client.
 type Event struct {
 	Name      string // hook_event_name
 	SessionID string // of the client's conversation
@@ -47,20 +47,21 @@ type Event struct {
 	Input     json.RawMessage // tool_input, as it came
 	Error     string          // of PostToolUseFailure
 	Interrupt bool
-	// Of tools of an MCP server, where the client says so: its own name for the
-	// server, and where it has it from (local, project, user, dynamic, plugin …).
+	// For tools of an MCP server, if the client says so: its own name for the
+	// server, and where it is configured (local, project, user, dynamic,
+	// plugin …).
 	Server, Source string
 
 	// Of UserPromptSubmit: never the text itself.
 	Prompt digest.Digest
 }
 
-// maxLabel bounds names that the client chose, in bytes.
+// maxLabel bounds names chosen by the client, in bytes.
 const maxLabel = 4096
 
-// Parse reads the input of a hook. A question that can be read in more than one
-// way is an error, as is an event without its members. A report is read as well
-// as it can be: it holds whatever a tool has printed, and decides nothing.
+// Parse parses the input of a hook. A question that is ambiguous or lacks
+// required members is an error. A report is parsed leniently: it contains
+// whatever a tool has printed, and decides nothing.
 func Parse(raw []byte) (Event, error) {
 	var e Event
 	raw = bytes.TrimSpace(raw)
@@ -135,8 +136,8 @@ func Parse(raw []byte) (Event, error) {
 	return e, nil
 }
 
-// foldedNames refuses members whose name differs from a known one only by case:
-// other readers take them for it.
+// foldedNames rejects members whose names differ from a known one only in
+// case, because other parsers accept them for it.
 func foldedNames(raw []byte, object jsonrpc.Span, known ...string) error {
 	for m := range jsonrpc.Members(raw, object) {
 		for _, name := range known {
@@ -148,9 +149,9 @@ func foldedNames(raw []byte, object jsonrpc.Span, known ...string) error {
 	return nil
 }
 
-// report reads a report that strict reading refuses for what a tool has printed:
-// characters that are none, or more of it than fits. The members of the report
-// itself still have one meaning each. Its input stays unknown.
+// report parses a report that strict parsing refuses because of what a tool
+// has printed: invalid characters, or too much text. The members of the report
+// itself are still unambiguous. Its input stays unknown.
 func report(raw []byte) (e Event, ok bool) {
 	if len(raw) > MaxInput {
 		return e, false
@@ -193,20 +194,20 @@ func report(raw []byte) (e Event, ok bool) {
 	return e, e.Tool != "" && e.ToolUseID != "" && (e.Name == PostToolUse || e.Name == PostToolUseFailure)
 }
 
-// Allow answers PreToolUse: the tool runs, and the client asks nobody any more.
-// It is for what a human has approved.
+// Allow answers PreToolUse: the tool runs and the client asks no one. Use it
+// only for what a human has approved.
 func Allow(reason string) []byte { return decision("allow", reason) }
 
 // Abstain answers PreToolUse without a decision: the client's own rules and
-// questions stand, as if there were no hook. It is written out, so that no
-// answer at all still means that the guard could not be asked.
+// questions apply, as if there were no hook. It is explicit, so that no answer
+// at all still means that the guard could not be asked.
 func Abstain() []byte { return []byte("{}\n") }
 
 // Deny answers PreToolUse: the tool must not run, and the model reads why.
 func Deny(reason string) []byte { return decision("deny", reason) }
 
-// Rewrite answers PreToolUse: the tool runs with another input than it was to
-// have.
+// Rewrite answers PreToolUse: the tool runs with this input instead of its
+// own.
 func Rewrite(reason string, input json.RawMessage) []byte {
 	return answer(output{Event: PreToolUse, Decision: "allow", Reason: reason, Input: input})
 }
@@ -232,7 +233,7 @@ func answer(o output) []byte {
 	return append(b, '\n')
 }
 
-// ServerWord is a server's name as Claude Code spells it in names of tools,
+// ServerWord returns a server's name as Claude Code spells it in tool names,
 // mcp__NAME__tool.
 func ServerWord(name string) string {
 	return strings.Map(func(r rune) rune {

@@ -60,8 +60,9 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestReportsAreReadLeniently: a tool's output must not hide how it ended.
-func TestReportsAreReadLeniently(t *testing.T) {
+// TestReportsAreParsedLeniently: a tool's output must not hide how the tool
+// ended.
+func TestReportsAreParsedLeniently(t *testing.T) {
 	e, err := Parse([]byte("{\"hook_event_name\":\"PostToolUse\",\"tool_name\":\"Bash\",\"tool_use_id\":\"u\",\"tool_input\":{},\"tool_response\":\"\\ud800\"}\n"))
 	if err != nil || e.ToolUseID != "u" || e.Input != nil {
 		t.Errorf("%+v, %v", e, err)

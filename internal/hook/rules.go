@@ -10,10 +10,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// Against says why the client's own settings stand against another line in the
-// place of a command; "" where they do not. The client would match its rules
-// against that line alone, so the guard looks at them for the command: each that
-// may be meant, or that is not understood, counts. program is the guard's own.
+// Against returns why the client's own settings forbid a substitute line for a
+// command; "" if they do not. The client would match its rules against the
+// substitute line only, so the guard checks them against the command: each
+// rule that may apply, or that is not understood, counts. program is the
+// guard's own.
 func Against(files []Settings, cmdline []string, line, program string) string {
 	for _, w := range cmdline {
 		switch name, _, _ := strings.Cut(w, "="); name {
@@ -70,7 +71,7 @@ func Against(files []Settings, cmdline []string, line, program string) string {
 	return ""
 }
 
-// splitRules splits the value of a flag at commas and spaces outside of brackets.
+// splitRules splits the value of a flag at commas and spaces outside brackets.
 func splitRules(given string) (out []string) {
 	depth, from := 0, 0
 	for i, r := range given {
@@ -87,8 +88,8 @@ func splitRules(given string) (out []string) {
 	return slices.DeleteFunc(out, func(s string) bool { return strings.TrimSpace(s) == "" })
 }
 
-// otherHooks names a hook of somebody else that may change what a tool runs with,
-// or that is not understood.
+// otherHooks returns a hook of another program that may change the input of a
+// tool, or that is not understood.
 func otherHooks(event string, raw json.RawMessage, program string) string {
 	if event != PreToolUse && event != "PermissionRequest" {
 		return "" // they come later, or say nothing of a tool's input
@@ -112,13 +113,14 @@ func otherHooks(event string, raw json.RawMessage, program string) string {
 	return ""
 }
 
-// elsewhere are tools whose rules say nothing of commands.
+// elsewhere lists tools whose rules do not concern commands.
 var elsewhere = []string{"WebSearch", "Agent", "Task", "Skill", "Glob", "Grep", "LS", "TodoWrite", "ExitPlanMode", "EnterPlanMode", "AskUserQuestion", "ToolSearch", "SlashCommand"}
 
 var ruleForm = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9_]*|mcp__[^()*]+)(?:\((.*)\))?$`)
 
-// matches says why a rule that denies or asks may be meant for a command, by more
-// than the client takes it for: each word of it stands somewhere in the line.
+// matches returns why a deny or ask rule may apply to a command. It matches
+// more than the client does: each word of the rule occurs somewhere in the
+// line.
 func matches(rule, line string) string {
 	m := ruleForm.FindStringSubmatch(strings.TrimSpace(rule))
 	switch {

@@ -8,26 +8,27 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// SandboxOn is Sandbox's answer where all settings speak for it. It is still only
-// what settings say: whoever may write one of them can say it.
+// SandboxOn is Sandbox's result if all settings agree that it is on. That is
+// still only what settings say, and anyone who can write one of them can say
+// it.
 const SandboxOn = "on"
 
-// SandboxOff is its answer where no settings switch it on.
+// SandboxOff is the result if no settings turn it on.
 const SandboxOff = "the client's own is switched off"
 
-// Settings are one file of Claude Code's settings, or what it was given in the
-// place of one. Raw is nil where there is none.
+// Settings is one settings file of Claude Code, or settings that it was given
+// instead. Raw is nil if there are none.
 type Settings struct {
 	Name string
 	Raw  []byte
 	Err  error // why it could not be read
 }
 
-// Sandbox says whether the client's own sandbox of commands is on by its
-// settings, or in a few words why they do not say so. They do only where a file
-// says so, no file says otherwise, and the client would not go on without it: by
-// itself, a sandbox that cannot start is left out. What can be read in more than
-// one way says nothing. cmdline is the client's.
+// Sandbox returns SandboxOn if the settings show that the client's own sandbox
+// of commands is on, or else a short reason. They show it only if one file
+// turns it on, no file contradicts it, and the client would not run without
+// it: by default the client runs without a sandbox that cannot start. An
+// ambiguous setting shows nothing. cmdline is the client's.
 func Sandbox(files []Settings, cmdline []string) string {
 	for _, w := range cmdline {
 		name, _, _ := strings.Cut(w, "=")
@@ -84,8 +85,8 @@ func Sandbox(files []Settings, cmdline []string) string {
 	return SandboxOn
 }
 
-// Given returns the words behind a flag of the client that takes several, up to
-// the next flag.
+// Given returns the arguments after a flag of the client that takes several,
+// up to the next flag.
 func Given(cmdline []string, flag string) (words []string) {
 	taking := false
 	for _, w := range cmdline {

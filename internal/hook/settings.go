@@ -16,8 +16,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// Seconds that the settings give a hook. A client lets an allow-listed tool run
-// when a question's time is over, so its hook answers before.
+// Timeouts of hooks in the settings, in seconds. The client lets an
+// allow-listed tool run when the timeout of a question expires, so the hook
+// must answer before.
 const (
 	AskSeconds    = 3600
 	AnswerSeconds = AskSeconds - 10
@@ -38,14 +39,13 @@ type command struct {
 	Status    string `json:"statusMessage,omitempty"`
 }
 
-// Waiting is what the client shows while a question is open.
+// Waiting is what the client displays while a question is open.
 const Waiting = "mcpguard: look at approve"
 
-// entries are what Install adds, in its order. Whatever goes wrong with a
-// question, even that the program is gone, ends with status 2, which denies: any
-// other failure would let the tool run. onFailure says the same of what the
-// shell cannot catch, such as the end of the hook's time; versions that do not
-// know it ignore it.
+// entries returns what Install adds, in order. Any failure of a question, even
+// a missing program, ends with status 2, which denies; any other status would
+// let the tool run. onFailure covers what the shell cannot catch, such as the
+// timeout of the hook; versions that do not know it ignore it.
 func entries(program string) []struct {
 	event string
 	group group
@@ -74,7 +74,7 @@ func entries(program string) []struct {
 	return out
 }
 
-// quote makes one word of a program's path for the shell that runs hooks.
+// quote quotes a program's path as one word for the shell that runs hooks.
 func quote(path string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+", r)
@@ -85,10 +85,9 @@ func quote(path string) string {
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
-// Install returns the settings with the guard's hooks. All other bytes stay as
-// they are; hooks of the guard that are there already are replaced. Empty
-// settings are those of a file that is not there. program is the absolute path
-// of mcpguard.
+// Install returns the settings with the guard's hooks added; existing hooks of
+// the guard are replaced. All other bytes stay unchanged. Empty settings stand
+// for a missing file. program is the absolute path of mcpguard.
 func Install(settings []byte, program string) ([]byte, error) {
 	if Current(settings, program) {
 		return settings, nil
@@ -131,8 +130,8 @@ func Current(settings []byte, program string) bool {
 	return err == nil && good && len(want) == 0
 }
 
-// Installed reports whether the settings name a hook of the guard. Settings that
-// cannot be read in exactly one way are an error: what they name is not known.
+// Installed reports whether the settings contain a hook of the guard.
+// Ambiguous settings are an error.
 func Installed(settings []byte) (found bool, err error) {
 	err = each(settings, func(string, jsonrpc.Span, jsonrpc.Span, []bool) { found = true })
 	return found, err
@@ -140,7 +139,7 @@ func Installed(settings []byte) (found bool, err error) {
 
 var errSettings = errors.New("its hooks are not written as Claude Code writes them; nothing can be added or taken out by itself")
 
-// object checks settings and returns their top.
+// object checks settings and returns their top-level object.
 func object(raw []byte) (jsonrpc.Span, error) {
 	if _, err := jsonvalue.Decode(raw); err != nil {
 		return jsonrpc.Span{}, notJSON(raw, err)
@@ -152,7 +151,7 @@ func object(raw []byte) (jsonrpc.Span, error) {
 	return root, nil
 }
 
-// notJSON says in words, and with the place, why settings are not edited.
+// notJSON says why settings are not edited, with line and column.
 func notJSON(raw []byte, cause error) error {
 	var syntax *jsonvalue.SyntaxError
 	if !errors.As(cause, &syntax) {
@@ -174,7 +173,8 @@ func notJSON(raw []byte, cause error) error {
 	return fmt.Errorf("line %d, column %d: %s, or choose another file with --scope or --settings", line, 1+utf8.RuneCount(raw[start:at]), what)
 }
 
-// edited applies a patch to settings; what it does not touch keeps its bytes.
+// edited applies a patch to settings; bytes that it does not change stay as
+// they are.
 func edited(settings []byte, p jsonvalue.Patch) ([]byte, error) {
 	if len(p) == 0 {
 		return settings, nil
@@ -186,8 +186,8 @@ func edited(settings []byte, p jsonvalue.Patch) ([]byte, error) {
 	return out, nil
 }
 
-// added returns the operations that put each entry at the end of its event's
-// list.
+// added returns the operations that append each entry to the list of its
+// event.
 func added(settings []byte, program string) (jsonvalue.Patch, error) {
 	root, err := object(settings)
 	if err != nil {
@@ -235,8 +235,9 @@ func added(settings []byte, program string) (jsonvalue.Patch, error) {
 	return p, nil
 }
 
-// each calls f for every group that holds a hook of the guard: its event, where
-// the list and the group are, and which of the group's hooks are the guard's.
+// each calls f for every group that contains a hook of the guard, with the
+// event, the positions of the list and the group, and which of its hooks are
+// the guard's.
 func each(raw []byte, f func(event string, list, group jsonrpc.Span, ours []bool)) error {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil
@@ -278,15 +279,15 @@ func each(raw []byte, f func(event string, list, group jsonrpc.Span, ours []bool
 func isOurs(command string) bool {
 	for _, kind := range []string{" hook pre", " hook post"} {
 		program, _, ok := strings.Cut(command, kind)
-		if program = strings.Trim(program, "'\""); ok && (strings.HasSuffix(program, "mcpguard") || strings.HasSuffix(program, "mcpguardd")) { // the second before there was the first
+		if program = strings.Trim(program, "'\""); ok && (strings.HasSuffix(program, "mcpguard") || strings.HasSuffix(program, "mcpguardd")) { // earlier versions wrote mcpguardd
 			return true
 		}
 	}
 	return false
 }
 
-// Remove returns the settings without the guard's hooks, and without what is
-// empty then.
+// Remove returns the settings without the guard's hooks, and without lists and
+// objects that this leaves empty.
 func Remove(settings []byte) ([]byte, error) {
 	type found struct {
 		index int
@@ -311,7 +312,7 @@ func Remove(settings []byte) ([]byte, error) {
 	remove := func(path ...string) {
 		p = append(p, jsonvalue.Op{Op: jsonvalue.OpRemove, Path: jsonvalue.FormatPointer(path...)})
 	}
-	var gone []string // events of which nothing is left
+	var gone []string // events that are empty now
 	for _, event := range slices.Sorted(maps.Keys(groups)) {
 		whole := 0
 		for _, g := range groups[event] {
@@ -323,7 +324,7 @@ func Remove(settings []byte) ([]byte, error) {
 			gone = append(gone, event)
 			continue
 		}
-		for _, g := range slices.Backward(groups[event]) { // from the end, so that indexes hold
+		for _, g := range slices.Backward(groups[event]) { // from the end, so that indexes stay valid
 			at := strconv.Itoa(g.index)
 			if !slices.Contains(g.ours, false) {
 				remove("hooks", event, at)

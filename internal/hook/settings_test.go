@@ -110,7 +110,8 @@ func TestRefusedSettings(t *testing.T) {
 			t.Errorf("%s became %s, %v; want %s", bad, out, err, want)
 		}
 	}
-	// What cannot be read may name hooks of the guard: nobody says that it does not.
+	// Unreadable settings may contain hooks of the guard, so Installed must
+	// not say that they do not.
 	if found, err := Installed([]byte("// x\n{\"hooks\":{}}")); err == nil {
 		t.Errorf("installed: %v", found)
 	}
