@@ -16,22 +16,22 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// errClientGone ends the wait for a daemon.
+// errClientGone ends the wait for a daemon because the client is gone.
 var errClientGone = errors.New("the client has gone")
 
-// Between two looks whether a daemon answers again.
+// Intervals between checks for a daemon.
 const (
 	firstLook  = 50 * time.Millisecond
 	longestGap = time.Second
 )
 
-// lostAnswer is what the client gets for a request that was under way.
+// lostAnswer is the answer to a request that was in flight.
 const lostAnswer = "mcpguard: the guard's daemon was restarted before this request was answered. What waited for a decision was cancelled. " +
 	"Look whether it has taken effect before you send it again."
 
-// bridge takes a session from the daemon that has given it back to the next one.
-// Requests that were under way are answered here. It waits for a daemon, and
-// starts one when the client says something, if it may.
+// bridge moves a session from the daemon that gave it back to the next one. It
+// answers the requests in flight. It waits for a daemon, and starts one, if
+// allowed, when the client sends something.
 func (s *session) bridge(ctx context.Context, cfg Config, kept *ipc.Handback) error {
 	client, err := newPoller(ctx, Config{In: s.in.theirs, Out: s.out.toClient()})
 	if err != nil {
@@ -68,8 +68,8 @@ func errorReply(id json.RawMessage) []byte {
 	return b.Bytes()
 }
 
-// nextDaemon waits until a daemon answers. speaks says that the client has said
-// something already.
+// nextDaemon waits until a daemon answers. speaks means that the client has
+// already sent something.
 func (s *session) nextDaemon(ctx context.Context, cfg Config, client *poller, speaks bool) (*net.UnixConn, error) {
 	for gap := firstLook; ; gap = min(2*gap, longestGap) {
 		conn, err := ipc.Dial(ctx, cfg.Paths.AgentSocket())
@@ -90,9 +90,9 @@ func (s *session) nextDaemon(ctx context.Context, cfg Config, client *poller, sp
 	}
 }
 
-// speaks waits until the client has sent something, at most for d; with already
-// it has, and only its end is waited for. The error is errClientGone where it
-// reads nothing any more, or has sent nothing and closed its end.
+// speaks waits until the client has sent something, for at most d. If already
+// is set, it only waits for the client to leave. The error is errClientGone if
+// the client no longer reads, or closed its end without sending anything.
 func (p *poller) speaks(d time.Duration, already bool) (bool, error) {
 	fds := []unix.PollFd{{Fd: int32(p.out)}, {Fd: int32(p.wakeFD), Events: unix.POLLIN}, {Fd: int32(p.in), Events: unix.POLLIN}}
 	if already {
@@ -118,17 +118,18 @@ func (p *poller) speaks(d time.Duration, already bool) (bool, error) {
 	return true, nil
 }
 
-// atEnd reports whether what can be read of a socket is its end.
+// atEnd reports whether the next read of a socket returns its end.
 func (p *poller) atEnd() bool {
 	n, _, err := unix.Recvfrom(p.in, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	return err == nil && n == 0 // a pipe is no socket, and hangs up instead
 }
 
-// toClient is where an answer of this process goes: behind what the daemon wrote.
+// toClient returns where this process writes answers: after what the daemon
+// wrote.
 func (e *end) toClient() *os.File { return e.theirs }
 
-// keptReader reads what a daemon had read of the client before what is still to
-// be read.
+// keptReader returns a reader of what a daemon had already read from the
+// client, followed by r.
 func keptReader(unread []byte, r io.Reader) io.Reader {
 	return io.MultiReader(bytes.NewReader(unread), r)
 }

@@ -20,8 +20,8 @@ func giveBack(t *testing.T, h *ipc.Handover, b ipc.Handback) {
 	}
 }
 
-// TestSessionGoesOnWithTheNextDaemon: what was under way is answered, what was
-// unread and what the client says meanwhile comes to the next daemon, in order.
+// TestSessionGoesOnWithTheNextDaemon: requests in flight are answered; unread
+// input and what the client sends meanwhile reach the next daemon in order.
 func TestSessionGoesOnWithTheNextDaemon(t *testing.T) {
 	for name, l := range launchers {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestSessionGoesOnWithTheNextDaemon(t *testing.T) {
 	}
 }
 
-// TestLargeSessionIsKept: a frame of the greatest size may be cut off.
+// TestLargeSessionIsKept: a frame of the maximum size may be cut off.
 func TestLargeSessionIsKept(t *testing.T) {
 	d := newDaemon(t)
 	c := onPipes(t, d.paths, "", "files")
@@ -100,7 +100,7 @@ func TestLargeSessionIsKept(t *testing.T) {
 	c.exit(exitDone)
 }
 
-// TestWaitEndsWithTheClient, who goes while no daemon runs.
+// TestWaitEndsWithTheClient: the client leaves while no daemon runs.
 func TestWaitEndsWithTheClient(t *testing.T) {
 	for name, l := range launchers {
 		t.Run(name, func(t *testing.T) {
@@ -115,7 +115,8 @@ func TestWaitEndsWithTheClient(t *testing.T) {
 	}
 }
 
-// TestWaitEndsWithTheClientThatHasSpoken, where no daemon may be started.
+// TestWaitEndsWithTheClientThatHasSpoken: as above, after the client has sent
+// something and no daemon may be started.
 func TestWaitEndsWithTheClientThatHasSpoken(t *testing.T) {
 	d := newDaemon(t)
 	c := onPipes(t, d.paths, "", "files")
@@ -145,7 +146,8 @@ func TestNextDaemonIsStartedByTheClientsCall(t *testing.T) {
 	endDaemons(t, d.paths)
 }
 
-// TestNextDaemonRefuses: the client's call is answered with its sentence.
+// TestNextDaemonRefuses: the client's call is answered with the daemon's
+// sentence.
 func TestNextDaemonRefuses(t *testing.T) {
 	d := newDaemon(t)
 	c := onPipes(t, d.paths, "", "files", flagShort)
@@ -162,7 +164,7 @@ func TestNextDaemonRefuses(t *testing.T) {
 	c.exit(exitRefused)
 }
 
-// TestOldShimIsNotGivenASession: it would take it for the loss of the daemon.
+// TestOldShimIsNotGivenASession: an old shim would treat it as a lost daemon.
 func TestOldShimIsNotGivenASession(t *testing.T) {
 	d := newDaemon(t)
 	r1, w1 := socketpair(t)

@@ -166,7 +166,7 @@ func (c *client) line() string {
 	return s[:len(s)-1]
 }
 
-// eof demands that the client sees the end of the session.
+// eof checks that the client sees the end of the session.
 func (c *client) eof() {
 	c.t.Helper()
 	c.outEnd.SetReadDeadline(time.Now().Add(20 * time.Second))
@@ -175,7 +175,7 @@ func (c *client) eof() {
 	}
 }
 
-// exit waits for the shim and demands its exit code.
+// exit waits for the shim and checks its exit code.
 func (c *client) exit(want int) {
 	c.t.Helper()
 	t := time.AfterFunc(20*time.Second, func() { c.cmd.Process.Kill() })

@@ -12,8 +12,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// end is one direction of a session: the client's descriptor, what the daemon
-// gets of it, and for a copy what stays here.
+// end is one direction of a session: the client's descriptor, the one that the
+// daemon gets, and for a copy the one that stays here.
 type end struct {
 	client *os.File // as the client gave it
 	theirs *os.File // handed to the daemon: client itself, or a pipe's end
@@ -34,7 +34,7 @@ func (e *end) drop() {
 func ends(cfg Config, force bool) (in, out *end, err error) {
 	in, out = &end{client: cfg.In, theirs: cfg.In}, &end{client: cfg.Out, theirs: cfg.Out}
 	if force {
-		// A daemon that got one of them may have made it non-blocking.
+		// A daemon that received one of them may have made it non-blocking.
 		for _, f := range []*os.File{cfg.In, cfg.Out} {
 			if fd, err := number(f); err == nil {
 				_ = unix.SetNonblock(fd, false)
@@ -55,7 +55,7 @@ func ends(cfg Config, force bool) (in, out *end, err error) {
 	return in, out, nil
 }
 
-// number returns f's descriptor without making it blocking, as Fd would.
+// number returns f's descriptor. Unlike Fd it does not make it blocking.
 func number(f *os.File) (int, error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -66,11 +66,11 @@ func number(f *os.File) (int, error) {
 	return n, err
 }
 
-// flushTime is how long what the daemon wrote last may take to reach the
-// client once the session is over.
+// flushTime bounds how long the last output of the daemon may take to reach
+// the client once the session is over.
 const flushTime = 2 * time.Second
 
-// copies carry a session whose descriptors could not be handed over.
+// copies carries a session whose descriptors could not be handed over.
 type copies struct {
 	outDone chan struct{} // nil if the output was handed over
 }
@@ -87,24 +87,24 @@ func startCopies(in, out *end) *copies {
 	}
 	if out.copied() {
 		c.outDone = make(chan struct{})
-		// Ends when nobody has the other end any more: the daemon, and this process
-		// after finish, which waits for it.
+		// Ends when no process has the other end open any more: the daemon,
+		// and this process after finish, which waits for it.
 		go func() {
 			defer close(c.outDone)
 			io.Copy(out.client, out.ours)
-			out.ours.Close() // where the client has gone, the daemon's next write fails
+			out.ours.Close() // if the client is gone, the daemon's next write fails
 		}()
 	}
 	return c
 }
 
-// finish lets the rest of the output reach the client: the daemon has ended the
-// session or is gone.
+// finish copies the rest of the output to the client after the daemon has
+// ended the session or died.
 func (c *copies) finish(ctx context.Context, out *end) {
 	if c.outDone == nil {
 		return
 	}
-	out.theirs.Close() // so that the pipe has an end
+	out.theirs.Close() // so that reading the pipe ends
 	t := time.NewTimer(flushTime)
 	defer t.Stop()
 	select {

@@ -17,19 +17,19 @@ import (
 const (
 	defaultLinger = 30 * time.Second
 	// maxAnswers keeps what is written to a client that does not read below
-	// what a pipe holds.
+	// the capacity of a pipe.
 	maxAnswers = 32
 	maxText    = 1500 // bytes of the sentence
 )
 
-// Fail tells the developer in one line, and the client in the answer to each
-// of its requests, why there is no session. Clients show the answer to their
-// first request; a probe for another protocol version may come before it. It
-// returns Run's exit code once the client has closed its end, or after
-// cfg.Linger. Run calls it; it is for what fails before there can be a Run.
+// Fail reports why there is no session: in one line to the developer, and to
+// the client in the answer to each of its requests. Clients display the answer
+// to their first request; a probe for another protocol version may precede it.
+// It returns the exit code for Run once the client has closed its end, or
+// after cfg.Linger. Run calls it; call it directly for failures before Run.
 func Fail(ctx context.Context, cfg Config, err error) int { return fail(ctx, cfg, err, nil) }
 
-// fail is Fail for a session of which something was read already.
+// fail is Fail for a session of which something was already read.
 func fail(ctx context.Context, cfg Config, err error, unread []byte) int {
 	text := explain(cfg.Server, err)
 	say(cfg.Err, text)
@@ -44,19 +44,20 @@ func fail(ctx context.Context, cfg Config, err error, unread []byte) int {
 	return exitFailed
 }
 
-// explain makes one sentence of what happened and what to do.
+// explain returns one sentence about what happened and what to do.
 func explain(server string, err error) string {
 	next := "; `mcpguardd doctor` says more"
 	var r *refusal
 	if errors.As(err, &r) || errors.Is(err, ipc.ErrNoDaemon) {
-		next = "" // these say what to do
+		next = "" // these errors already say what to do
 	}
 	text := err.Error()
 	return fmt.Sprintf("no session with server %+q: %s%s", server, text[:min(len(text), maxText)], next)
 }
 
 // answer answers requests with an error until the client closes its end, the
-// linger time is over, or ctx ends. Someone at a terminal has read the line.
+// linger time is over, or ctx ends. On a terminal it returns at once, because
+// a person has read the line.
 func answer(ctx context.Context, cfg Config, text string, unread []byte) {
 	if info, err := cfg.In.Stat(); err != nil || info.Mode()&os.ModeCharDevice != 0 {
 		return
@@ -85,8 +86,8 @@ func answer(ctx context.Context, cfg Config, text string, unread []byte) {
 	}
 }
 
-// nextRequest returns the id of the next request, also of one that is not
-// admitted but can be told to be one. The error is the stream's.
+// nextRequest returns the id of the next request, even of an invalid one if it
+// is recognisable as a request. The error is that of the stream.
 func nextRequest(r *jsonrpc.Reader) (jsonrpc.ID, error) {
 	for {
 		frame, err := r.Next()
@@ -111,7 +112,7 @@ func nextRequest(r *jsonrpc.Reader) (jsonrpc.ID, error) {
 
 // poller reads and writes the client's descriptors with a deadline, whether
 // they block or not (a daemon that refused them may have changed that), and
-// without a goroutine that would hang in a read.
+// without a goroutine that could hang in a read.
 type poller struct {
 	in, out int
 	wake    [2]*os.File // readable once ctx has ended
@@ -144,7 +145,7 @@ func (p *poller) close() {
 	p.wake[1].Close()
 }
 
-// wait blocks until fd is ready; an error when ctx has ended.
+// wait blocks until fd is ready. It returns an error when ctx has ended.
 func (p *poller) wait(fd int, events int16) error {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(p.wakeFD), Events: unix.POLLIN}}
 	for {

@@ -7,15 +7,15 @@ import (
 	"path/filepath"
 )
 
-// daemonName and clientName are the programs that find each other by standing
-// in one folder.
+// daemonName and clientName are programs that find each other because they are
+// in the same folder.
 const (
 	daemonName = "mcpguardd"
 	clientName = "mcpguard"
 )
 
-// FindDaemon returns the daemon's program: the one that stands beside this
-// program, else the one in PATH.
+// FindDaemon returns the daemon's program: the one in the folder of this
+// program, or else the one in PATH.
 func FindDaemon() (string, error) {
 	if path := beside(daemonName); path != "" {
 		return path, nil
@@ -30,13 +30,13 @@ func FindDaemon() (string, error) {
 	return path, nil
 }
 
-// FindClient returns the program for clients to start, which stands beside this
-// one; "" where it does not.
+// FindClient returns the program that clients start, from the folder of this
+// one; "" if it is not there.
 func FindClient() string { return beside(clientName) }
 
 // SandboxProgram returns the program that becomes the first process of a
-// sandbox: the small one for clients, or the daemon's own where that stands alone;
-// "" where this process executes something else.
+// sandbox: the small client program, or the daemon's own if only that exists;
+// "" if this process executes another program.
 func SandboxProgram() string {
 	if path := FindClient(); path != "" {
 		return path
@@ -48,8 +48,8 @@ func SandboxProgram() string {
 	return exe
 }
 
-// beside returns a program that stands in the folder of this one, links
-// resolved; "" where it does not.
+// beside returns a program in the folder of this one, with links resolved; ""
+// if it is not there.
 func beside(name string) string {
 	exe, err := os.Executable()
 	if err != nil {

@@ -15,36 +15,36 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// exitDeny makes the client not run the tool, and shows it what stands on
-// standard error.
+// exitDeny is the exit code on which the client does not run the tool and
+// shows it the standard error.
 const exitDeny = 2
 
-// maxHookInput bounds what is read of a hook's input, in bytes: more than the
-// daemon takes of it, which says so.
+// maxHookInput bounds the input of a hook, in bytes. It is larger than the
+// limit of the daemon, which reports the excess.
 const maxHookInput = 64 << 20
 
-// HookConfig is one hook as the client started it.
+// HookConfig is a hook as started by the client.
 type HookConfig struct {
 	Paths   ipc.Paths
 	Kind    string // ipc.HookPre or ipc.HookPost
 	Version string
 	In, Out *os.File
 	Err     io.Writer
-	// Deadline ends the whole of it, whatever it waits for.
+	// Deadline ends the hook, whatever it is waiting for.
 	Deadline time.Time
-	// Autostart is called for a question when no daemon answers; nil means not to
-	// start one.
+	// Autostart is called for a question if no daemon answers; nil means not
+	// to start one.
 	Autostart func(context.Context) error
 }
 
-// Hook asks the daemon, or reports to it, and returns the process's exit code.
-// A question ends with its whole answer on standard output and 0, or denies: 2,
-// and why on standard error. A report ends with 0 whatever happens. It ends by
-// the deadline, when ctx does, and when nobody reads its standard output any
-// more: the client has gone.
+// Hook asks the daemon, or reports to it, and returns the exit code of the
+// process. A question ends with 0 and its whole answer on standard output, or
+// denies with 2 and the reason on standard error. A report always ends with 0.
+// Hook ends at the deadline, when ctx ends, or when no one reads its standard
+// output any more, which means that the client is gone.
 //
-// What goes between client and daemon is copied: the client waits for the end of
-// the hook's standard output, which must not stay open in a daemon that hangs.
+// The data between client and daemon is copied: the client waits for the end
+// of the hook's standard output, which must not stay open in a hanging daemon.
 func Hook(ctx context.Context, cfg HookConfig) int {
 	ctx, cancel := context.WithDeadline(ctx, cfg.Deadline)
 	defer cancel()
@@ -62,30 +62,30 @@ func Hook(ctx context.Context, cfg HookConfig) int {
 		err = ctx.Err()
 	}
 	switch {
-	case cfg.Kind == ipc.HookPost: // a report that is lost is settled by reading back
+	case cfg.Kind == ipc.HookPost: // a lost report is settled by reading back
 		return exitDone
 	case err == nil:
 		return exitDone
 	case ctx.Err() != nil:
 		err = h.late(ctx)
 	}
-	// fail closed: whatever went wrong, the tool does not run
+	// fail closed: on any error the tool does not run
 	fmt.Fprintf(cfg.Err, "mcpguard: %v\n", err)
 	return exitDeny
 }
 
-// lastLook bounds what is found out for the sentence after the deadline.
+// lastLook bounds the search for the cause after the deadline.
 const lastLook = 100 * time.Millisecond
 
 var errReaderGone = errors.New("the client has gone")
 
-// hook is one hook on its way.
+// hook is a hook in progress.
 type hook struct {
 	cfg     HookConfig
 	reached atomic.Bool // the daemon has answered
 }
 
-// late says what did not come in time.
+// late says what did not arrive in time.
 func (h *hook) late(ctx context.Context) error {
 	switch {
 	case errors.Is(context.Cause(ctx), errReaderGone):
@@ -118,7 +118,7 @@ func (h *hook) ask(ctx context.Context) error {
 		return errors.New("the guard gave no answer, so the call was not allowed; make it again")
 	}
 	if ctx.Err() != nil {
-		return ctx.Err() // what is said now could come in pieces
+		return ctx.Err() // output written now could be incomplete
 	}
 	if _, err := h.cfg.Out.Write(answer); err != nil {
 		return fmt.Errorf("answering the client: %w", err)
@@ -126,7 +126,7 @@ func (h *hook) ask(ctx context.Context) error {
 	return nil
 }
 
-// reach connects to the daemon. A question starts one where none answers.
+// reach connects to the daemon. A question starts one if none answers.
 func (h *hook) reach(ctx context.Context) (*net.UnixConn, error) {
 	conn, err := ipc.Dial(ctx, h.cfg.Paths.AgentSocket())
 	if !errors.Is(err, ipc.ErrNoDaemon) || h.cfg.Kind != ipc.HookPre || h.cfg.Autostart == nil {
@@ -138,8 +138,8 @@ func (h *hook) reach(ctx context.Context) (*net.UnixConn, error) {
 	return ipc.Dial(ctx, h.cfg.Paths.AgentSocket())
 }
 
-// exchange hands the daemon pipes of this process and returns what it wrote into
-// the one once it has ended the session.
+// exchange passes pipes of this process to the daemon, and returns what it
+// wrote once it has ended the session.
 func (h *hook) exchange(ctx context.Context, conn *net.UnixConn, input []byte) ([]byte, error) {
 	inR, inW, err := os.Pipe()
 	if err != nil {
@@ -179,8 +179,8 @@ func (h *hook) exchange(ctx context.Context, conn *net.UnixConn, input []byte) (
 	return answer, nil
 }
 
-// watchReader calls gone once nobody has the other end of a pipe or socket open
-// any more. The returned function ends the watch.
+// watchReader calls gone once no process has the other end of a pipe or socket
+// open. stop ends the watch.
 func watchReader(f *os.File, gone func()) (stop func()) {
 	fd, err := number(f)
 	if err != nil || !ipc.PassableFile(f) {
@@ -199,7 +199,7 @@ func watchReader(f *os.File, gone func()) (stop func()) {
 	done := make(chan struct{})
 	go func() { // ends with stop
 		defer close(done)
-		fds := []unix.PollFd{{Fd: int32(fd)}, {Fd: int32(wake)}} // no events: errors and hang-ups are always told
+		fds := []unix.PollFd{{Fd: int32(fd)}, {Fd: int32(wake)}} // no events: errors and hang-ups are always reported
 		for {
 			_, err := unix.Poll(fds, -1)
 			switch {

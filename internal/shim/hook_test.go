@@ -13,7 +13,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// asHook is this test binary as a hook: KIND and its time.
+// asHook runs this test binary as a hook; its arguments are the kind and the
+// timeout.
 func asHook() int {
 	began := time.Now()
 	paths, err := ipc.DefaultPaths()
@@ -75,8 +76,8 @@ func startHook(t *testing.T, p ipc.Paths, kind, limit string) *startedHook {
 	return h
 }
 
-// ends demands that the client sees the end of the hook's output and of its
-// process within limit, and returns what it said.
+// ends checks that the hook's output and its process end within limit, and
+// returns what it wrote.
 func (h *startedHook) ends(limit time.Duration, code int) (stdout, stderr string) {
 	h.t.Helper()
 	h.out.SetReadDeadline(time.Now().Add(limit))
@@ -97,7 +98,7 @@ func (h *startedHook) ends(limit time.Duration, code int) (stdout, stderr string
 	return string(o), string(e)
 }
 
-const soon = 20 * time.Second // no measure of speed
+const soon = 20 * time.Second // generous; not a performance check
 
 func TestHookIsAnswered(t *testing.T) {
 	d := newDaemon(t)
@@ -121,8 +122,8 @@ func TestHookIsAnswered(t *testing.T) {
 	}
 }
 
-// TestHookDenies: whatever happens to the daemon or to the time, a question ends
-// with the status that denies, and a report with none that does.
+// TestHookDenies: whatever happens to the daemon or the timeout, a question
+// ends with the status that denies, and a report never does.
 func TestHookDenies(t *testing.T) {
 	for _, c := range []struct {
 		what, kind, limit string
@@ -132,7 +133,7 @@ func TestHookDenies(t *testing.T) {
 	}{
 		{"lost", ipc.HookPre, "1m", lose, exitDeny, "went away"},
 		{"undecided", ipc.HookPre, "200ms", hold, exitDeny, "nobody decided"},
-		{"silent", ipc.HookPre, "200ms", nil, exitDeny, "does not answer"}, // as a stopped process: the connection stands in its queue
+		{"silent", ipc.HookPre, "200ms", nil, exitDeny, "does not answer"}, // like a stopped process: the connection stays in its queue
 		{"refused", ipc.HookPre, "1m", func(d *daemon) { d.accept().Welcome(ipc.Welcome{Error: "no such thing"}) }, exitDeny, "no such thing"},
 		{"empty answer", ipc.HookPre, "1m", func(d *daemon) { d.welcome().Close() }, exitDeny, "no answer"},
 		{"ended, and its output is held", ipc.HookPre, "200ms", keepOutput, exitDeny, "nobody decided"},
@@ -155,7 +156,7 @@ func TestHookDenies(t *testing.T) {
 
 func hold(d *daemon) { d.welcome() }
 
-// lose ends the connection as the death of the daemon does: without a word.
+// lose closes the connection without a message, as when the daemon dies.
 func lose(d *daemon) {
 	d.l.SetDeadline(time.Now().Add(soon))
 	conn, err := d.l.AcceptUnix()
@@ -191,8 +192,8 @@ func keepOutput(d *daemon) {
 	conn.Close()
 }
 
-// TestHookEndsWithItsClient: a client that was killed cannot cancel its hooks;
-// that nobody reads their answer does.
+// TestHookEndsWithItsClient: a killed client cannot cancel its hooks; they end
+// because no one reads their answer.
 func TestHookEndsWithItsClient(t *testing.T) {
 	d := newDaemon(t)
 	c := startHook(t, d.paths, ipc.HookPre, "1m")
@@ -207,7 +208,7 @@ func TestHookEndsWithItsClient(t *testing.T) {
 	}
 }
 
-// TestHookEndsBySignal, and denies.
+// TestHookEndsBySignal: it ends and denies.
 func TestHookEndsBySignal(t *testing.T) {
 	d := newDaemon(t)
 	c := startHook(t, d.paths, ipc.HookPre, "1m")

@@ -24,7 +24,7 @@ import (
 // one ("start").
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
-		// A test that fails to end them must not leave them behind.
+		// Do not leave processes of a failed test behind.
 		time.AfterFunc(2*time.Minute, func() { os.Exit(99) })
 		switch os.Args[1] {
 		case "stdio":
@@ -86,9 +86,9 @@ func start() int {
 	return 0
 }
 
-// serve is a daemon that echoes. What it finds out about itself goes to files
-// in its folder, and files there tell it what to do: its environment is
-// scrubbed.
+// serve is a daemon that echoes. Since its environment is scrubbed, files in
+// its folder tell it what to do, and it writes there what it finds out about
+// itself.
 func serve() int {
 	paths, err := ipc.DefaultPaths()
 	if err != nil {

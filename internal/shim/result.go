@@ -9,10 +9,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// exitNoOutcome ends a line that has nothing to show.
+// exitNoOutcome is the exit code if there is no outcome.
 const exitNoOutcome = 1
 
-// outcome is what the daemon says of a command; see package native.
+// outcome is the daemon's answer about a command; see package clienttools.
 type outcome struct {
 	Exit      int    `json:"exit_code"`
 	Signal    int    `json:"signal"`
@@ -22,8 +22,9 @@ type outcome struct {
 	Refused   string `json:"refused"`
 }
 
-// Result shows a token to the daemon, prints what came of the command that it
-// stands for, and returns how that ended. It waits as long as the daemon does.
+// Result presents a token to the daemon, prints the outcome of the command
+// that it stands for, and returns the exit code of that command. It waits as
+// long as the daemon does.
 func Result(ctx context.Context, cfg HookConfig, token string) int {
 	cfg.Kind = ipc.HookResult
 	h := &hook{cfg: cfg}

@@ -1,14 +1,15 @@
-// Package shim is the body of `mcpguard stdio`, the process that a client
-// starts in a server's place. It greets the daemon, hands its standard input
-// and output over as descriptors, steps out of the path, and lives as long as
-// the session, which it keeps from one daemon to the next, so that the client sees one server process. Where a descriptor
-// cannot be handed over (a terminal, a file) it copies. Where there is no
-// session to be had it answers the client's requests with an error that says
-// what to do. StartDaemon starts a daemon where none answers.
+// Package shim implements `mcpguard stdio`, the process that a client starts
+// instead of a server. It sends a hello to the daemon, hands over its standard
+// input and output as descriptors, and stays out of the data path. It lives as
+// long as the session, which it keeps across daemon restarts, so that the
+// client sees one server process. If a descriptor cannot be handed over (a
+// terminal, a file) it copies. If no session can be opened it answers the
+// client's requests with an error that says what to do. StartDaemon starts a
+// daemon if none answers.
 //
-// It will not read a byte of a session that was handed over, decide anything,
-// or reach an upstream by itself: without the daemon nothing passes. It
-// imports little, because each client waits for it at each start.
+// The package does not read a byte of a session that was handed over, decide
+// anything, or reach an upstream by itself: without the daemon nothing passes.
+// It has few imports, because each client waits for it at each start.
 package shim
 
 import (
@@ -40,24 +41,24 @@ type Config struct {
 	Server  string
 	As      string // the client's name for it, where the entry says so
 	Version string
-	// In and Out are the client's ends, which stay the caller's. They stay open: the
-	// next daemon gets them, too.
+	// In and Out are the client's ends. The caller owns them; they stay open,
+	// because the next daemon gets them, too.
 	In, Out *os.File
 	Err     io.Writer
 	// Autostart is called when no daemon answers; nil means not to start one.
 	Autostart func(context.Context) error
 	// Linger bounds how long requests are answered with an error after a
-	// failure; 30 seconds if zero.
+	// failure; zero means 30 seconds.
 	Linger time.Duration
 
-	copyAll bool // for comparison: copy although handing over would work
+	copyAll bool // for benchmarks: copy even if handing over would work
 }
 
-// Run lives one session and returns the process's exit code: 0 when it ended
-// in order or by a signal, 3 when no daemon could be reached, 4 when it
-// refused, 1 otherwise. It ends when ctx does, or on SIGTERM, SIGINT or
-// SIGHUP; the daemon then ends the session by itself. A session that a daemon
-// gives back when it ends in order goes on with the next one.
+// Run runs one session and returns the exit code of the process: 0 if the
+// session ended in order or by a signal, 3 if no daemon could be reached, 4 if
+// the daemon refused, 1 otherwise. It ends when ctx does, or on SIGTERM,
+// SIGINT or SIGHUP; the daemon then ends the session by itself. A session that
+// a stopping daemon gives back continues with the next one.
 func Run(ctx context.Context, cfg Config) (exit int) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
@@ -100,7 +101,7 @@ func Run(ctx context.Context, cfg Config) (exit int) {
 	}
 }
 
-// await waits for the daemon's end of the session.
+// await waits for the daemon to end the session.
 func (s *session) await(ctx context.Context, cfg Config) (ended bool, kept *ipc.Handback) {
 	defer s.conn.Close()
 	unhook := context.AfterFunc(ctx, func() { s.conn.Close() })
@@ -108,7 +109,7 @@ func (s *session) await(ctx context.Context, cfg Config) (ended bool, kept *ipc.
 	return s.welcome.AwaitKept(s.conn, func(line string) { say(cfg.Err, line) })
 }
 
-// refusal is a daemon's no; its text is the daemon's sentence.
+// refusal is a daemon's refusal; its text is the daemon's sentence.
 type refusal struct{ text string }
 
 func (r *refusal) Error() string { return r.text }
@@ -120,8 +121,8 @@ type session struct {
 	welcome ipc.Welcome
 }
 
-// open finds the daemon, starts it if it may, and hands the session over. It
-// offers copies of descriptors that the system refuses to pass.
+// open finds the daemon, starts it if allowed, and hands the session over. It
+// offers copies instead of descriptors that the system refuses to pass.
 func open(ctx context.Context, cfg Config) (*session, error) {
 	s, err := offer(ctx, cfg, cfg.copyAll)
 	if errors.Is(err, ipc.ErrNotPassed) && !cfg.copyAll {

@@ -29,9 +29,9 @@ var launchers = map[string]struct {
 	"copied":  {onPipes, []string{"files", flagCopy}, true},
 }
 
-// TestSession goes through a session's life on each kind of descriptor: what
-// was written before the shim started arrives, both directions work, and the
-// client's end of input becomes its end of output.
+// TestSession runs a whole session on each kind of descriptor: what was
+// written before the shim started arrives, both directions work, and the end
+// of the client's input ends its output.
 func TestSession(t *testing.T) {
 	for name, l := range launchers {
 		t.Run(name, func(t *testing.T) {
@@ -103,8 +103,8 @@ func TestDaemonEndsTheSession(t *testing.T) {
 	}
 }
 
-// TestShimsEndEndsTheSession: by a signal, which a client sends, and by
-// SIGKILL, which leaves it no time.
+// TestShimsEndEndsTheSession: by a signal, as a client sends, and by SIGKILL,
+// which cannot be handled.
 func TestShimsEndEndsTheSession(t *testing.T) {
 	for name, l := range launchers {
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGKILL} {
@@ -241,7 +241,7 @@ func TestWhatCannotBeHandedOverIsCopied(t *testing.T) {
 }
 
 // TestCopiesWhereHandingOverIsRefused: a system may pass a connection but not
-// the descriptors, which the daemon then says.
+// the descriptors; the daemon then reports it.
 func TestCopiesWhereHandingOverIsRefused(t *testing.T) {
 	d := newDaemon(t)
 	c := onSockets(t, d.paths, "first\n", "files")
@@ -375,7 +375,7 @@ func TestFailureReachesTheClient(t *testing.T) {
 	}
 }
 
-// TestFailureEndsInBoundedTime: the client neither asks nor leaves.
+// TestFailureEndsInBoundedTime: the client neither sends requests nor leaves.
 func TestFailureEndsInBoundedTime(t *testing.T) {
 	for _, l := range []launcher{onPipes, onSockets} {
 		c := l(t, home(t), "", "files", flagShort)

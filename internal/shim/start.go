@@ -14,21 +14,21 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// startTimeout bounds the start of a daemon where ctx does not.
+// startTimeout bounds the start of a daemon if ctx has no earlier deadline.
 const startTimeout = 20 * time.Second
 
-// passedOn names the variables that a detached daemon gets, with those that
-// say where its files are and all of LC_*. Everything else stays behind: the
-// client's environment holds the client's secrets.
+// passedOn names the variables that a detached daemon gets, besides those that
+// say where its files are and all of LC_*. No others are passed, because the
+// client's environment holds its secrets.
 var passedOn = [...]string{"HOME", "PATH", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR"}
 
-// StartDaemon makes sure that a daemon answers on p's agent socket. It starts
-// exe as "exe serve --detached" if none does, and waits until that daemon
-// reports (ipc.SignalReady) that it is ready, by ctx or 20 seconds; a failure
-// is the daemon's own sentence. Of several callers at once, in any number of
-// processes, one starts a daemon and the others wait for it.
+// StartDaemon makes sure that a daemon answers on p's agent socket. If none
+// does, it starts exe as "exe serve --detached" and waits, until ctx ends or
+// for 20 seconds, for the daemon to report that it is ready (ipc.SignalReady).
+// A failure is the daemon's own sentence. Of several concurrent callers, in
+// any number of processes, one starts a daemon and the others wait for it.
 //
-// The daemon is detached: no child of this process, in a session of its own
+// The daemon is detached: not a child of this process, in its own session
 // without a terminal, in the folder /, with nothing open but /dev/null, its
 // log as standard error and the pipe for its report.
 func StartDaemon(ctx context.Context, p ipc.Paths, exe string) error {
@@ -48,7 +48,7 @@ func StartDaemon(ctx context.Context, p ipc.Paths, exe string) error {
 		return fmt.Errorf("starting the guard daemon: %w", err)
 	}
 	defer lock.Close()
-	// Whoever held the lock before may have started it.
+	// The previous holder of the lock may have started it.
 	if answers(ctx, p) {
 		return nil
 	}
@@ -99,8 +99,8 @@ func spawn(ctx context.Context, p ipc.Paths, exe string) error {
 	if err != nil {
 		return err
 	}
-	// Owned by nobody: ends with the process that was started, which is the
-	// shell that leaves the daemon behind, at once.
+	// Has no owner: it ends with the started process, a shell that exits at
+	// once and leaves the daemon behind.
 	go proc.Wait()
 	err = ipc.AwaitReady(ctx, r)
 	if errors.Is(err, ipc.ErrNotReady) {
@@ -111,9 +111,9 @@ func spawn(ctx context.Context, p ipc.Paths, exe string) error {
 
 const shell = "/bin/sh"
 
-// detached returns the command that leaves exe running as nobody's child: a
-// client that ends its descendants one by one must not find the daemon among
-// them. A system without a shell starts it directly.
+// detached returns the command that leaves exe running as no one's child: a
+// client that kills its descendants one by one must not find the daemon among
+// them. On a system without a shell exe is started directly.
 func detached(exe string) (name string, argv []string) {
 	if _, err := os.Stat(shell); err != nil {
 		return exe, []string{exe, "serve", "--detached"}
@@ -145,8 +145,8 @@ func size(f *os.File) int64 {
 	return info.Size()
 }
 
-// lastWords returns the last line that was written to the log since it had the
-// given size, as a clause.
+// lastWords returns the last line written to the log after it had the given
+// size, as a clause.
 func lastWords(path string, from int64) string {
 	f, err := os.Open(path)
 	if err != nil {

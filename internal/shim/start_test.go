@@ -16,8 +16,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// startedDaemons returns the pids of the daemons that were started in p, and
-// ends them with the test.
+// startedDaemons returns the pids of the daemons started in p and ends them
+// when the test ends.
 func startedDaemons(t testing.TB, p ipc.Paths) []int {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(p.State, "starts"))
@@ -97,8 +97,8 @@ func TestTenShimsAtOnce(t *testing.T) {
 	}
 }
 
-// TestLostDaemonIsSaid: it is killed in the middle of a session.
-func TestLostDaemonIsSaid(t *testing.T) {
+// TestLostDaemonIsReported: the daemon is killed during a session.
+func TestLostDaemonIsReported(t *testing.T) {
 	for _, flag := range []string{flagAutostart, flagCopy} {
 		p := home(t)
 		c := onPipes(t, p, "hello\n", "files", flagAutostart, flag)
