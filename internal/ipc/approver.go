@@ -12,7 +12,8 @@ type ClientRef struct {
 	StartTime uint64
 }
 
-// ApproverRule names why a peer may not decide without a signature.
+// ApproverRule identifies the rule by which a peer may not decide without a
+// signature.
 type ApproverRule string
 
 // The rules.
@@ -26,7 +27,8 @@ const (
 	RuleOrphaned   ApproverRule = "approver_orphaned"
 )
 
-// ApproverRefusal is the error of CheckApprover: the peer may not decide.
+// ApproverRefusal is the error of CheckApprover for a peer that may not
+// decide.
 type ApproverRefusal struct {
 	Rule ApproverRule
 	Text string // a sentence for the person, with what would help
@@ -82,7 +84,7 @@ func checkApprover(peer *Peer, clients []ClientRef, requireTerminal bool, self i
 	return nil
 }
 
-// checkChain is the rule over a chain of ancestors, peer first.
+// checkChain applies the rules to a chain of ancestors, peer first.
 func checkChain(chain []Proc, clients []ClientRef, requireTerminal bool, self int) *ApproverRefusal {
 	peer := chain[0]
 	for _, c := range clients {
@@ -114,8 +116,8 @@ func checkChain(chain []Proc, clients []ClientRef, requireTerminal bool, self in
 	return nil
 }
 
-// named returns the base name of the executable in parentheses. It is a file
-// name that others chose: quoted, so that it stays one line of plain text.
+// named returns the base name of the executable in parentheses. Others may
+// have chosen it, so it is quoted to stay one line of plain text.
 func named(p Proc) string {
 	if p.Executable == "" {
 		return ""

@@ -1,7 +1,7 @@
 package ipc
 
-// Capability is something that the guard's promises rest on and that systems
-// offer in different quality.
+// Capability is a system feature that the guard's promises depend on and that
+// differs between systems.
 type Capability struct {
 	Name string // stable identifier
 	OK   bool   // the best that is known is available

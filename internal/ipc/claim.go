@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HeldError is the error of Claim where another process has the folder.
+// HeldError is the error of Claim if another process holds the folder.
 type HeldError struct {
 	Folder string
 	PID    int // 0 where it is not known
@@ -26,21 +26,22 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("another guard daemon (process %d) works in %s", e.PID, e.Folder)
 }
 
-// How long a starting daemon waits for the one before: for any, and for one that
-// is ending, which takes no connections any more while its sessions record how
-// they end.
+// How long a starting daemon waits for the previous one: in general, and for
+// one that is stopping, which accepts no connections while its sessions record
+// how they end.
 const (
 	claimPatience  = 2 * time.Second
 	endingPatience = 15 * time.Second
 )
 
-// Claim makes this process the daemon of the state folder, by a lock that says
-// who holds it and that ends with the process: so a daemon is found where its
-// sockets are gone, and a second one does not start where the database was taken
-// away from the first. The error is a *HeldError where another process is it.
+// Claim makes this process the daemon of the state folder. It takes a lock
+// that shows its holder and that ends with the process. So a daemon is found
+// even if its sockets are gone, and no second one starts if the database was
+// removed from under the first. The error is a *HeldError if another process
+// holds the lock.
 //
-// Closing any descriptor of the file within this process would give the lock up:
-// nothing else opens it here.
+// Closing any descriptor of the lock file in this process would release the
+// lock, so nothing else here may open it.
 func (p Paths) Claim(ctx context.Context) (io.Closer, error) {
 	began := time.Now()
 	return p.claim(ctx, claimPatience, func() bool {
@@ -49,7 +50,7 @@ func (p Paths) Claim(ctx context.Context) (io.Closer, error) {
 	})
 }
 
-// claim asks after each patience whether the daemon before is ending.
+// claim checks after each patience whether the previous daemon is stopping.
 func (p Paths) claim(ctx context.Context, patience time.Duration, ending func() bool) (io.Closer, error) {
 	fd, err := unix.Open(p.DaemonLock(), unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -88,8 +89,8 @@ func (p Paths) claim(ctx context.Context, patience time.Duration, ending func() 
 	}
 }
 
-// holder returns who has the lock; 0 where nobody has, or one that cannot be
-// seen from here.
+// holder returns the process that holds the lock; 0 if there is none, or it is
+// not visible from here.
 func holder(fd int) int {
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 	if err := unix.FcntlFlock(uintptr(fd), unix.F_GETLK, &lock); err != nil || lock.Type == unix.F_UNLCK {
@@ -98,15 +99,15 @@ func holder(fd int) int {
 	return int(lock.Pid)
 }
 
-// FoundDaemon is a running daemon as others see it.
+// FoundDaemon is a running daemon as seen by other processes.
 type FoundDaemon struct {
 	Proc
 	Unreachable bool // nobody listens on the socket for approvals
 }
 
 // FindDaemon returns the daemon of these folders: the process that has claimed
-// the state folder, else the one that listens on its socket. It makes nothing.
-// The error wraps ErrNoDaemon where there is none.
+// the state folder, or else the one that listens on its socket. It creates
+// nothing. The error wraps ErrNoDaemon if there is none.
 func (p Paths) FindDaemon(ctx context.Context) (FoundDaemon, error) {
 	listens, lerr := Listener(ctx, p.ApproverSocket())
 	fd, err := unix.Open(p.DaemonLock(), unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -135,8 +136,8 @@ func (p Paths) Exist() bool {
 	return false
 }
 
-// Missing is the error of a command that only looks, where there is no guard. It
-// wraps ErrNoDaemon.
+// Missing is the error of a read-only command if there is no guard. It wraps
+// ErrNoDaemon.
 func (p Paths) Missing() error {
 	where := p.Config
 	if p.State != p.Config {

@@ -24,8 +24,8 @@ func claim(args []string) error {
 	return err
 }
 
-// TestDaemonIsFoundByItsLock: with no socket and no database it is known who the
-// daemon is, and no second one begins.
+// TestDaemonIsFoundByItsLock: without sockets and database the daemon is still
+// found, and no second one starts.
 func TestDaemonIsFoundByItsLock(t *testing.T) {
 	dir := t.TempDir()
 	p := Paths{Config: dir, State: dir}
@@ -87,8 +87,8 @@ func TestDaemonIsFoundByItsLock(t *testing.T) {
 	again.Close()
 }
 
-// TestFoldersThatDoNotExist are said and not made.
-func TestFoldersThatDoNotExist(t *testing.T) {
+// TestMissingFoldersAreReportedAndNotCreated.
+func TestMissingFoldersAreReportedAndNotCreated(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "mistyped")
 	p := Paths{Config: dir, State: dir}
 	if p.Exist() || !errors.Is(p.Missing(), ErrNoDaemon) {

@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotPassed is wrapped when the system did not let descriptors through.
+// ErrNotPassed is wrapped if the system did not pass descriptors.
 var ErrNotPassed = errors.New("the system did not pass the descriptors on")
 
 // maxFiles bounds how many descriptors one message may carry.
 const maxFiles = 8
 
-// control runs f on the descriptor of c, which remains c's.
+// control runs f on the descriptor of c, which c keeps.
 func control(c syscall.Conn, f func(fd int) error) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -29,8 +29,9 @@ func control(c syscall.Conn, f func(fd int) error) error {
 	return ferr
 }
 
-// sendFiles writes data, at least one byte, and with its first byte passes the
-// descriptors of files on (SCM_RIGHTS). The caller keeps its own descriptors.
+// sendFiles writes data, at least one byte, and passes the descriptors of
+// files with its first byte (SCM_RIGHTS). The caller keeps its own
+// descriptors.
 func sendFiles(c *net.UnixConn, data []byte, files ...*os.File) error {
 	if len(data) == 0 || len(files) > maxFiles {
 		return fmt.Errorf("sending %d descriptors with %d bytes: %w", len(files), len(data), unix.EINVAL)
@@ -62,10 +63,10 @@ func sendFiles(c *net.UnixConn, data []byte, files ...*os.File) error {
 }
 
 // RecvFiles reads what sendFiles wrote, at most len(buf) bytes of it, and the
-// descriptors that came along. They are closed on exec, and not blocking
-// where they are pipes or sockets, so that deadlines and Close work on them;
-// this also holds for whoever shares their open file description. They belong
-// to the caller, also when it did not expect any.
+// descriptors passed with it. They are close-on-exec. Pipes and sockets are
+// made non-blocking, so that deadlines and Close work on them; this also
+// affects whoever shares their open file description. They belong to the
+// caller, even if it expected none.
 func RecvFiles(c *net.UnixConn, buf []byte) (int, []*os.File, error) {
 	oob := make([]byte, unix.CmsgSpace(maxFiles*4))
 	n, oobn, flags, _, err := c.ReadMsgUnix(buf, oob)
@@ -106,7 +107,7 @@ func parseRights(oob []byte) ([]int, error) {
 	return fds, nil
 }
 
-// adopt makes a File of a received descriptor. Without O_NONBLOCK set before
+// adopt wraps a received descriptor in a File. Without O_NONBLOCK set before
 // os.NewFile a reader would hold a thread that neither Close nor a deadline
 // can free.
 func adopt(fd int) *os.File {
@@ -117,9 +118,9 @@ func adopt(fd int) *os.File {
 	return os.NewFile(uintptr(fd), "received")
 }
 
-// passable reports whether a descriptor is one that a session may be handed
-// over on: a pipe or a socket. Terminals and files are not passed: a terminal
-// stays with the process group that it belongs to, a file never ends.
+// passable reports whether a session may be handed over on a descriptor: a
+// pipe or a socket. Terminals and files are not passed: a terminal belongs to
+// its process group, and a file has no end.
 func passable(fd int) bool {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

@@ -11,30 +11,30 @@ import (
 	"github.com/mcpguard/mcpguard/internal/strictjson"
 )
 
-// Handback is a session as a daemon that ends in order gives it back to its
-// shim, which offers it to the next one. The shim has kept its descriptors.
+// Handback is a session that a stopping daemon gives back to its shim, which
+// offers it to the next daemon. The shim has kept its descriptors.
 type Handback struct {
-	// Handshake are the client's frames that opened the session: none before it
-	// was complete, and none in the era without initialize. Protocol is the version
-	// that was agreed on.
+	// Handshake holds the client's frames that opened the session. It is empty
+	// before the handshake was complete, and in protocol versions without
+	// initialize. Protocol is the negotiated version.
 	Handshake [][]byte `json:"handshake,omitempty"`
 	Protocol  string   `json:"protocol,omitempty"`
-	// InFlight are the ids of requests that got no answer, which the shim gives.
+	// InFlight holds the ids of unanswered requests, which the shim answers.
 	InFlight []json.RawMessage `json:"inFlight,omitempty"`
-	// Unread is what was read of the client and not yet looked at.
+	// Unread is input of the client that was read but not processed.
 	Unread []byte `json:"unread,omitempty"`
 }
 
-// maxHandback bounds what goes between daemon and shim for one session, in
-// bytes: a frame of the greatest size, in its encoding, and what surrounds it.
+// maxHandback bounds an encoded Handback, in bytes: an encoded frame of the
+// maximum size and the rest.
 const maxHandback = 32 << 20
 
 // handbackTimeout bounds the passing of one.
 const handbackTimeout = 5 * time.Second
 
-// Return gives the session back: its shim keeps it for the next daemon. Close
-// then only ends this daemon's part. Where the shim does not take it the session
-// ends as with Close alone.
+// Return gives the session back to its shim, which keeps it for the next
+// daemon. Close then only ends this daemon's part. If the shim does not accept
+// it, the session ends as with Close alone.
 func (h *Handover) Return(b Handback) error {
 	if !h.Hello.Keeps {
 		return errors.New("returning a session: its shim cannot keep it")
@@ -61,7 +61,8 @@ func (h *Handover) Return(b Handback) error {
 	return nil
 }
 
-// receiveKept reads the session that a shim has kept, whose length its hello says.
+// receiveKept reads the session that a shim has kept. Its length is in the
+// hello.
 func (h *Handover) receiveKept(rest []byte) error {
 	n := h.Hello.Kept
 	if n == 0 {

@@ -15,25 +15,25 @@ import (
 	"github.com/mcpguard/mcpguard/internal/strictjson"
 )
 
-// Handover is a session as a shim handed it over. Close ends it.
+// Handover is a session handed over by a shim. Close ends it.
 type Handover struct {
 	Hello Hello
 	Peer  *Peer // the shim; closed by Close
 	Shim  Proc
-	// In and Out are the client's ends: pollable, so that deadlines and Close
-	// work on them. They are closed by Close. Nothing has been read from In.
+	// In and Out are the client's ends. Deadlines and Close work on them.
+	// Close closes them. Nothing has been read from In.
 	In, Out *os.File
-	// Kept is what the shim has kept of the session that an earlier daemon served;
-	// nil for a new one. Everything in it is the client's claim.
+	// Kept is the session that the shim has kept from an earlier daemon; nil
+	// for a new one. Everything in it is claimed by the client.
 	Kept *Handback
-	// Client is the process that the session belongs to: the one at the other
-	// end of the shim's standard input where that is a socket pair, else the
-	// shim's parent, or the shim itself where it has lost its parent.
+	// Client is the process that owns the session: the one at the other end of
+	// the shim's standard input if that is a socket pair, else the shim's
+	// parent, or the shim itself if it has lost its parent.
 	Client Proc
-	// Wrappers are the processes from the shim, included, up to the client,
-	// excluded. They count with the client.
+	// Wrappers are the processes from the shim (included) up to the client
+	// (excluded). They count as clients.
 	Wrappers []Proc
-	// Ancestors are those of the client, its parent first.
+	// Ancestors are the ancestors of the client, parent first.
 	Ancestors []Proc
 
 	conn *net.UnixConn
@@ -45,11 +45,11 @@ type Handover struct {
 	closed   bool
 }
 
-// Accept receives a hello on a connection to the agent socket, by ctx or ten
-// seconds, and finds out from the kernel whose it is. The daemon then answers
-// with Handover.Welcome, whatever the answer is. On an error the caller closes
-// conn; a shim whose descriptors did not arrive has then been told so. The
-// handover owns conn from then on.
+// Accept receives a hello on a connection to the agent socket, until ctx ends
+// or for ten seconds, and asks the kernel who sent it. The daemon must then
+// answer with Handover.Welcome. On an error the caller closes conn; a shim
+// whose descriptors did not arrive has then been told. On success the handover
+// owns conn.
 func Accept(ctx context.Context, conn *net.UnixConn) (*Handover, error) {
 	unbound := withTimeout(ctx, conn, helloTimeout)
 	defer unbound()
@@ -98,7 +98,7 @@ func (h *Handover) receive(ctx context.Context) error {
 	}
 	if n == 0 {
 		closeFiles(files)
-		return io.EOF // someone only looked whether the daemon is there
+		return io.EOF // a probe that only checks whether the daemon runs
 	}
 	if len(files) != 2 {
 		closeFiles(files)
@@ -121,10 +121,11 @@ func (h *Handover) receive(ctx context.Context) error {
 	return nil
 }
 
-// locate finds the client. A shim is started by the client and can deceive it:
-// by a socket that another process made, or by losing its parent. It then
-// makes itself, and what it hides behind, one more client; it never makes the
-// client that it comes from one less, since that one's other sessions count.
+// locate finds the client. A shim is started by the client and can deceive it,
+// with a socket made by another process or by losing its parent. That only
+// adds itself, and the processes it hides behind, as further clients. It never
+// removes the client that it comes from, because that one's other sessions
+// count.
 func (h *Handover) locate() error {
 	chain, err := Ancestry(h.Peer.PID)
 	if err != nil {
@@ -142,8 +143,8 @@ func (h *Handover) locate() error {
 	h.Client, h.Wrappers, h.Ancestors = chain[at], chain[:at:at], chain[at+1:]
 	ref, err := h.socketPeer()
 	if err != nil || ref.PID == h.Shim.PID || ref.StartTime > h.Shim.StartTime {
-		// No socket pair, or one that the shim made itself, or one whose maker
-		// is younger than the shim and cannot have started it.
+		// Not a socket pair, or one made by the shim itself, or one whose
+		// maker is younger than the shim and so cannot have started it.
 		return nil
 	}
 	if i := findProc(chain, ref); i > 0 {
@@ -161,8 +162,8 @@ func (h *Handover) locate() error {
 	return nil
 }
 
-// adopts reports whether a process is one that takes orphans in, and starts
-// services: the first one, or a user's service manager. To count it as a
+// adopts reports whether a process is one that adopts orphans and starts
+// services: the first process, or a user's service manager. Counting it as a
 // client would make every process of the user one.
 func adopts(p Proc) bool {
 	switch filepath.Base(p.Executable) {
@@ -186,7 +187,7 @@ func (h *Handover) socketPeer() (ClientRef, error) {
 }
 
 // Clients returns the processes that count as this session's client: the
-// client and the wrappers between it and the shim.
+// client and the wrappers.
 func (h *Handover) Clients() []ClientRef {
 	out := []ClientRef{h.Client.Ref()}
 	for _, p := range h.Wrappers {
@@ -195,15 +196,15 @@ func (h *Handover) Clients() []ClientRef {
 	return out
 }
 
-// RunsOneOf reports whether the process that handed the session over executes
-// one of the guard's own programs.
+// RunsOneOf reports whether the process that handed the session over runs one
+// of the guard's own programs.
 func (h *Handover) RunsOneOf(p *Programs) bool {
 	return h.Peer != nil && p.Running(h.Peer.PID) && h.Peer.Alive()
 }
 
-// Welcome answers the shim. A shim of another protocol is refused whatever w
+// Welcome answers the shim. A shim with another protocol is refused whatever w
 // says, with a sentence that names both versions, and the error says so. After
-// an OK the shim lets go of its descriptors, and Done is live.
+// an OK the shim closes its descriptors, and Done can be used.
 func (h *Handover) Welcome(w Welcome) error {
 	w.Protocol = Protocol
 	mismatch := h.Hello.Protocol != Protocol
@@ -235,11 +236,11 @@ func (h *Handover) watch() {
 	io.Copy(io.Discard, h.conn)
 }
 
-// Done is closed when the shim has ended after an OK: the session is over.
+// Done is closed when the shim has ended after an OK, which ends the session.
 func (h *Handover) Done() <-chan struct{} { return h.done }
 
 // Notice prints one line on the shim's standard error. A shim that does not
-// read for a second does not get it.
+// read within a second misses it.
 func (h *Handover) Notice(line string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -249,8 +250,8 @@ func (h *Handover) Notice(line string) error {
 	return h.send(message{Notice: line})
 }
 
-// Close ends the session, unless it was given back: the client sees the end of its input, the shim
-// exits. It is safe to call more than once.
+// Close ends the session, unless it was given back: the client sees the end of
+// its input and the shim exits. It is safe to call more than once.
 func (h *Handover) Close() error {
 	h.mu.Lock()
 	if h.closed {

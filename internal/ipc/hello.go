@@ -17,14 +17,14 @@ import (
 )
 
 // Protocol is the version of the hello. Both ends must have the same; builds
-// with different version strings and one Protocol work together. A line of the
-// hello always stays one JSON object with "protocol" and "version", so that
-// ends of different versions can at least tell each other so.
+// with different version strings and the same Protocol work together. In every
+// version a line of the hello is one JSON object with "protocol" and
+// "version", so that different versions can at least name each other.
 const Protocol = 1
 
-// What a hook of a client names in a server's place: it has a question, or a
-// report; and what a line names that was given in the place of a command: it
-// shows a token. No server can have such a name.
+// Names used in place of a server's: by a hook with a question or a report,
+// and by a substitute line that presents a token. No server can have such a
+// name.
 const (
 	HookPre    = "hook:pre"
 	HookPost   = "hook:post"
@@ -34,10 +34,10 @@ const (
 const (
 	maxHello     = 64 << 10 // bytes of one line
 	helloTimeout = 10 * time.Second
-	sendTimeout  = time.Second // for what the daemon tells a shim later
+	sendTimeout  = time.Second // for messages of the daemon after the welcome
 )
 
-// Hello is what a shim says first, in one line of JSON, with the session's
+// Hello is the first message of a shim: one line of JSON, with the session's
 // input and output as descriptors. Everything in it is a claim.
 type Hello struct {
 	Protocol int    `json:"protocol"`
@@ -47,10 +47,11 @@ type Hello struct {
 	As  string            `json:"as,omitempty"`
 	Cwd string            `json:"cwd"`
 	Env map[string]string `json:"env,omitempty"` // the client's session id and project folder
-	// Copied says that the descriptors are pipes of the shim, which copies.
+	// Copied means that the descriptors are pipes of the shim, which copies.
 	Copied bool `json:"copied,omitempty"`
-	// Keeps says that the shim can keep the session while no daemon runs. Kept is
-	// the length of one that it has kept, whose bytes follow the hello's line.
+	// Keeps means that the shim can keep the session while no daemon runs.
+	// Kept is the length of a session that it has kept; those bytes follow the
+	// line of the hello.
 	Keeps bool `json:"keeps,omitempty"`
 	Kept  int  `json:"kept,omitempty"`
 }
@@ -82,13 +83,14 @@ type Welcome struct {
 	Error string `json:"error,omitempty"`
 	// Notices are lines for the shim's standard error.
 	Notices []string `json:"notices,omitempty"`
-	// NotPassed says that the descriptors did not arrive: copy instead.
+	// NotPassed means that the descriptors did not arrive and the shim must
+	// copy.
 	NotPassed bool `json:"not_passed,omitempty"`
 
-	rest []byte // what came in the same read: the daemon's first words
+	rest []byte // read together with the welcome: the start of later messages
 }
 
-// message is what the daemon says after its welcome, one line each.
+// message is a message of the daemon after its welcome, one line each.
 type message struct {
 	Notice   string    `json:"notice,omitempty"`
 	End      bool      `json:"end,omitempty"`
@@ -96,9 +98,10 @@ type message struct {
 }
 
 // Offer sends the hello and the session's descriptors, and waits for the
-// daemon's word, by ctx or ten seconds. The caller keeps its descriptors. A
-// refusal is a Welcome that is not OK, with a sentence in Error. An error wraps
-// ErrNotPassed when the system did not take the descriptors.
+// daemon's answer until ctx ends or for ten seconds. The caller keeps its
+// descriptors. A refusal is a Welcome that is not OK, with a sentence in
+// Error. An error wraps ErrNotPassed if the system did not pass the
+// descriptors.
 func Offer(ctx context.Context, conn *net.UnixConn, h Hello, in, out *os.File) (Welcome, error) {
 	return OfferKept(ctx, conn, h, nil, in, out)
 }
@@ -127,7 +130,7 @@ func OfferKept(ctx context.Context, conn *net.UnixConn, h Hello, kept *Handback,
 	if serr != nil && !errors.Is(serr, unix.EPIPE) {
 		return w, fmt.Errorf("greeting the guard daemon: %w", serr)
 	}
-	// A daemon that hung up may have said why before.
+	// A daemon that hung up may have sent the reason first.
 	r := lineReader{c: conn}
 	if line, err = r.next(); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
@@ -152,7 +155,7 @@ func OfferKept(ctx context.Context, conn *net.UnixConn, h Hello, kept *Handback,
 	return w, nil
 }
 
-// Mismatch is the sentence for binaries that do not fit together.
+// Mismatch returns the sentence about incompatible binaries.
 func Mismatch(daemon, own string) string {
 	return fmt.Sprintf("mcpguardd %s is running, this is %s: run `mcpguardd stop` and start again", orUnknown(daemon), orUnknown(own))
 }
@@ -164,16 +167,16 @@ func orUnknown(version string) string {
 	return version
 }
 
-// Await hands on the notices of the daemon that w came from until the
-// connection ends, and reports whether the daemon said that it ends it:
-// otherwise the daemon was lost.
+// Await passes the notices of the daemon that sent w to notice until the
+// connection ends. ended reports whether the daemon announced the end;
+// otherwise it was lost.
 func (w Welcome) Await(conn *net.UnixConn, notice func(line string)) (ended bool) {
 	ended, _ = w.AwaitKept(conn, notice)
 	return ended
 }
 
-// AwaitKept is Await for a shim that keeps the session where the daemon gives it
-// back; then kept is not nil.
+// AwaitKept is Await for a shim that can keep the session. kept is not nil if
+// the daemon gave it back.
 func (w Welcome) AwaitKept(conn *net.UnixConn, notice func(line string)) (ended bool, kept *Handback) {
 	r := lineReader{c: conn, buf: w.rest, max: maxHandback}
 	for {
@@ -195,8 +198,8 @@ func (w Welcome) AwaitKept(conn *net.UnixConn, notice func(line string)) (ended 
 	}
 }
 
-// withTimeout gives conn the deadline of ctx, at most d from now, and ends waiting
-// at once when ctx ends. The returned function lifts the deadline.
+// withTimeout gives conn the deadline of ctx, at most d from now, and ends
+// waiting at once when ctx ends. The returned function removes the deadline.
 func withTimeout(ctx context.Context, conn *net.UnixConn, d time.Duration) func() {
 	deadline := time.Now().Add(d)
 	if t, ok := ctx.Deadline(); ok && t.Before(deadline) {
@@ -211,7 +214,8 @@ func withTimeout(ctx context.Context, conn *net.UnixConn, d time.Duration) func(
 	}
 }
 
-// explain turns what a closed or silent connection says into what happened.
+// explain converts the error of a closed or silent connection into what
+// happened.
 func explain(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
@@ -224,8 +228,8 @@ func explain(ctx context.Context, err error) error {
 	return err
 }
 
-// lineReader cuts a connection into lines of at most max bytes, maxHello where
-// it is zero.
+// lineReader splits a connection into lines of at most max bytes; zero means
+// maxHello.
 type lineReader struct {
 	c   io.Reader
 	buf []byte
@@ -256,8 +260,8 @@ func (r *lineReader) next() ([]byte, error) {
 	}
 }
 
-// readLine reads one line that begins with the bytes in start, and returns what
-// came behind it: what a shim has kept, where its hello says so.
+// readLine reads one line that begins with the bytes in start, and returns the
+// bytes after it: what a shim has kept, if its hello says so.
 func readLine(c io.Reader, start []byte) (line, rest []byte, err error) {
 	r := lineReader{c: c, buf: start}
 	line, err = r.next()

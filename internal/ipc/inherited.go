@@ -7,14 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// firstInherited is the first descriptor behind standard input, output and error.
+// firstInherited is the first descriptor after standard input, output and
+// error.
 const firstInherited = 3
 
-// CloseInherited closes every descriptor that this process was started with, but
-// for the three and the one of SignalReady, which it keeps from other processes.
-// They belong to whoever started it, often a client: open here they would keep
-// that one's pipes and sockets from ending, and reach every server that is
-// started. A daemon calls it before it opens or starts anything.
+// CloseInherited closes every descriptor that this process was started with,
+// except the standard three and that of SignalReady, which it makes
+// close-on-exec. They belong to the process that started it, often a client:
+// left open they would keep its pipes and sockets from ending, and every
+// started server would inherit them. A daemon calls it before it opens or
+// starts anything.
 func CloseInherited() {
 	ready := -1
 	if fd, err := strconv.Atoi(os.Getenv(EnvReady)); err == nil && fd >= firstInherited && isPipe(fd) {
@@ -23,18 +25,18 @@ func CloseInherited() {
 	}
 	eachInherited(func(fd int) {
 		if fd != ready {
-			_ = unix.Close(fd) // nothing else can be done about it
+			_ = unix.Close(fd) // an error cannot be handled
 		}
 	})
 }
 
-// KeepInherited keeps every descriptor that this process was started with, but
-// for the three, from the processes that it starts.
+// KeepInherited makes every descriptor that this process was started with,
+// except the standard three, close-on-exec.
 func KeepInherited() { eachInherited(unix.CloseOnExec) }
 
-// eachInherited calls f with every descriptor that stays open in a program that
-// this one starts. Whatever the Go runtime opens does not: what does was there
-// before.
+// eachInherited calls f with every descriptor that started programs would
+// inherit. Descriptors opened by the Go runtime are close-on-exec, so these
+// were there before.
 func eachInherited(f func(fd int)) {
 	for _, fd := range openDescriptors() {
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
@@ -44,7 +46,8 @@ func eachInherited(f func(fd int)) {
 	}
 }
 
-// openDescriptors returns the descriptors behind the three that may be open.
+// openDescriptors returns the descriptors beyond the standard three that may
+// be open.
 func openDescriptors() []int {
 	var out []int
 	if entries, err := os.ReadDir("/dev/fd"); err == nil {
@@ -55,7 +58,7 @@ func openDescriptors() []int {
 		}
 		return out
 	}
-	// A system that does not list them: as many as there can be.
+	// The system does not list them: try all that are possible.
 	limit := unix.Rlimit{Cur: maxUnlisted}
 	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
 	for fd := firstInherited; fd < int(min(limit.Cur, maxUnlisted)); fd++ {

@@ -33,9 +33,9 @@ func inherit(args []string) error {
 	return err
 }
 
-// TestInheritedDescriptorsStayHere: what a program was started with reaches
-// nothing that it starts, and a daemon holds none of it but the pipe for its
-// report.
+// TestInheritedDescriptorsStayHere: started programs inherit none of the
+// descriptors that a program was started with, and a daemon keeps none but the
+// pipe for its report.
 func TestInheritedDescriptorsStayHere(t *testing.T) {
 	for _, c := range []struct{ how, ready, want string }{
 		{"keep", "", " kept kept kept"},

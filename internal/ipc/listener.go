@@ -16,9 +16,10 @@ import (
 // runs.
 var ErrFolderGone = errors.New("the guard's folder was removed")
 
-// Socket is a daemon's listener that comes back when its file was taken away.
-// It removes its own file alone, also where its folder was moved and another
-// daemon has made sockets at the old path. It is safe for concurrent use.
+// Socket is a daemon's listener that can restore its file after it was
+// removed. It only removes its own file, even if its folder was moved and
+// another daemon has created sockets at the old path. It is safe for
+// concurrent use.
 type Socket struct {
 	path   string
 	folder *os.File // where the file is, wherever that is by now
@@ -57,13 +58,13 @@ func Bind(path string) (*Socket, error) {
 	return s, nil
 }
 
-// listen makes the file and takes connections from it; mu is held.
+// listen creates the file and accepts connections; mu is held.
 func (s *Socket) listen() error {
 	l, err := Listen(s.path)
 	if err != nil {
 		return err
 	}
-	l.SetUnlinkOnClose(false) // by its path it could be another's
+	l.SetUnlinkOnClose(false) // the file at its path could be another's
 	file, err := s.find()
 	if err != nil {
 		l.Close()
@@ -74,7 +75,7 @@ func (s *Socket) listen() error {
 	return nil
 }
 
-// find returns which file is in the socket's place.
+// find returns which file is at the path of the socket.
 func (s *Socket) find() (inode, error) {
 	var st unix.Stat_t
 	err := unix.Fstatat(int(s.folder.Fd()), filepath.Base(s.path), &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -121,9 +122,10 @@ func (s *Socket) Accept() (net.Conn, error) {
 // Addr implements net.Listener.
 func (s *Socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
 
-// Restore makes the file anew where it was taken away, and reports whether it
-// did. Connections go on. Where the folder was moved, its sockets have gone with
-// it and work there. The error wraps ErrFolderGone where the folder was removed.
+// Restore recreates the file if it was removed, and reports whether it did.
+// Connections are not affected. If the folder was moved, its sockets moved
+// with it and still work. The error wraps ErrFolderGone if the folder was
+// removed.
 func (s *Socket) Restore() (made bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +152,8 @@ func (s *Socket) Restore() (made bool, err error) {
 	return true, nil
 }
 
-// Close ends listening and removes the file, if it is the one that was made.
+// Close stops listening and removes the file, if it is the one that was
+// created.
 func (s *Socket) Close() error {
 	s.end.Do(func() {
 		s.mu.Lock()
@@ -166,8 +169,8 @@ func (s *Socket) Close() error {
 	return nil
 }
 
-// RestoreEvery looks for the files of sockets every so often until done is
-// closed, and tells of each that was made anew, or could not be.
+// RestoreEvery restores missing files of sockets at this interval until done
+// is closed. It calls tell for each that was restored or could not be.
 func RestoreEvery(every time.Duration, done <-chan struct{}, sockets []*Socket, tell func(path string, err error)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

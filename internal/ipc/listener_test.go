@@ -19,7 +19,7 @@ func bind(t *testing.T, path string) *Socket {
 	return s
 }
 
-// answered demands that a connection to path reaches s.
+// answered checks that a connection to path reaches s.
 func answered(t *testing.T, s *Socket, path string) {
 	t.Helper()
 	c, err := Dial(t.Context(), path)
@@ -74,8 +74,8 @@ func TestSocketComesBack(t *testing.T) {
 	}
 }
 
-// TestSocketOfAnotherStays: who does not own the file does not remove it, and
-// does not take its place while somebody answers there.
+// TestSocketOfAnotherStays: a daemon does not remove a file that it does not
+// own, and does not replace it while someone answers there.
 func TestSocketOfAnotherStays(t *testing.T) {
 	path := socketPath(t)
 	s := bind(t, path)
@@ -90,8 +90,9 @@ func TestSocketOfAnotherStays(t *testing.T) {
 	answered(t, other, path)
 }
 
-// TestSocketsOfAMovedFolder go with it: the daemon that made them removes them
-// there, and leaves those that another has made in the old place.
+// TestSocketsOfAMovedFolder: the daemon that created the sockets removes them
+// in the moved folder, and leaves those that another daemon created at the old
+// path.
 func TestSocketsOfAMovedFolder(t *testing.T) {
 	base, err := os.MkdirTemp("", "ipc")
 	if err != nil {

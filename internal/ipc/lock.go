@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lock takes the lock of the file at path, which it makes if need be, and
-// waits for it as long as ctx lasts. The lock ends with Close of the file or
-// with the process. It keeps processes apart, and descriptors within one.
+// Lock locks the file at path, which it creates if needed, and waits until ctx
+// ends. The lock ends with Close of the file or with the process. It excludes
+// other processes, and other descriptors in this one.
 func Lock(ctx context.Context, path string) (*os.File, error) {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -28,8 +28,8 @@ func Lock(ctx context.Context, path string) (*os.File, error) {
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
 	got := make(chan error, 1)
-	// Ends when the holder lets go, after ctx as well; whoever takes such a
-	// lock holds it for a bounded time.
+	// Ends when the holder releases the lock, possibly after ctx; locks are
+	// held for a bounded time.
 	go func() { got <- flock(fd, unix.LOCK_EX) }()
 	select {
 	case err := <-got:
@@ -48,11 +48,10 @@ func Lock(ctx context.Context, path string) (*os.File, error) {
 // editPatience is how long an edit of the configuration waits for another.
 const editPatience = 10 * time.Second
 
-// LockConfig keeps other programs of the guard from editing its files of
-// configuration, recorded environment included, until release is called. It is
-// held from reading them to writing them, and while nobody is asked anything.
-// Waiting for another edit is bounded. An editor that a human uses does not
-// know of this lock.
+// LockConfig keeps other guard programs from editing the configuration files,
+// including the recorded environment, until release is called. Hold it from
+// reading to writing them, but not while asking a person. The wait for another
+// edit is bounded. A human's editor does not respect this lock.
 func (p Paths) LockConfig(ctx context.Context) (release func(), err error) {
 	return p.lockConfig(ctx, editPatience)
 }

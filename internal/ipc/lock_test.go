@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestHoldConfigKeepsOthersOut(t *testing.T) {
+func TestLockConfigKeepsOthersOut(t *testing.T) {
 	home := t.TempDir()
 	p := Paths{Config: home, State: home}
 	release, err := p.LockConfig(t.Context())
@@ -42,7 +42,7 @@ func TestHoldConfigKeepsOthersOut(t *testing.T) {
 	}
 }
 
-func TestHoldConfigDoesNotWaitForEver(t *testing.T) {
+func TestLockConfigDoesNotWaitForEver(t *testing.T) {
 	home := t.TempDir()
 	p := Paths{Config: home, State: home}
 	release, err := p.LockConfig(t.Context())
@@ -56,7 +56,7 @@ func TestHoldConfigDoesNotWaitForEver(t *testing.T) {
 	}
 }
 
-func TestHoldConfigFollowsNoLink(t *testing.T) {
+func TestLockConfigFollowsNoLink(t *testing.T) {
 	home := t.TempDir()
 	p := Paths{Config: home, State: home}
 	if err := os.Symlink("/etc/hostname", p.EditLock()); err != nil {

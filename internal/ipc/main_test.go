@@ -18,7 +18,7 @@ const helperArg = "helper"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == helperArg {
-		// A test that fails to end its helpers must not leave them behind.
+		// Do not leave helpers of a failed test behind.
 		time.AfterFunc(time.Minute, func() { os.Exit(99) })
 		if err := helpers[os.Args[2]](os.Args[3:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)

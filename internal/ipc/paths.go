@@ -62,8 +62,8 @@ func PathsOf(getenv func(string) string) (Paths, error) {
 	return Paths{Config: config, State: state}, nil
 }
 
-// Environ returns the variables that make DefaultPaths of another process
-// return p, for a daemon that is started with an environment of its own.
+// Environ returns the variables with which DefaultPaths of another process
+// returns p, for starting a daemon with its own environment.
 func (p Paths) Environ() []string {
 	if p.Config == p.State {
 		return []string{EnvHome + "=" + p.State}
@@ -80,18 +80,18 @@ func (p Paths) ConfigFile() string { return filepath.Join(p.Config, "config.yaml
 // ToolsLock holds the accepted tool definitions.
 func (p Paths) ToolsLock() string { return filepath.Join(p.Config, "tools.lock") }
 
-// EditLock is locked by whoever changes the configuration, while it does.
+// EditLock is locked while a program changes the configuration.
 func (p Paths) EditLock() string { return filepath.Join(p.Config, "edit.lock") }
 
 // EnvironmentFile holds the environment that `add` recorded.
 func (p Paths) EnvironmentFile() string { return filepath.Join(p.State, "environment.json") }
 
-// DB is the database; its lock is the daemon's singleton.
+// DB is the database. Its lock also ensures a single daemon.
 func (p Paths) DB() string { return filepath.Join(p.State, "guard.db") }
 
-// Pin is the last state of the audit log that this user's approve has seen. It
-// lies beside the configuration and not beside the database, so that putting an
-// old copy of the database in place does not bring the old pin along.
+// Pin is the last state of the audit log seen by this user's approve. It is
+// beside the configuration and not the database, so that restoring an old copy
+// of the database does not restore the old pin.
 func (p Paths) Pin() string { return filepath.Join(p.Config, "approve.checkpoint") }
 
 // AgentSocket is where shims connect.
@@ -103,13 +103,13 @@ func (p Paths) ApproverSocket() string { return filepath.Join(p.State, "approver
 // Log is the daemon's log file.
 func (p Paths) Log() string { return filepath.Join(p.State, "guard.log") }
 
-// SpawnLock is locked by whoever starts the daemon, while it does.
+// SpawnLock is locked while a process starts the daemon.
 func (p Paths) SpawnLock() string { return filepath.Join(p.State, "spawn.lock") }
 
-// Prepare makes both folders, with mode 0700, and checks existing ones. A
-// folder of the user's own with a wider mode is tightened. It fails closed
-// when a folder is a symbolic link, belongs to someone else, or stands in a
-// folder that everybody may write to.
+// Prepare creates both folders with mode 0700 and checks existing ones. A
+// wider mode of the user's own folder is tightened. It fails closed if a
+// folder is a symbolic link, belongs to another user, or is in a folder that
+// everyone may write to.
 func (p Paths) Prepare() error {
 	if p.Config == "" || p.State == "" {
 		return errors.New("the guard's folders are not known")
@@ -132,7 +132,8 @@ func prepareFolder(dir string) error {
 	if err := checkParent(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	// One descriptor for check and change, so that they mean the same folder.
+	// Use one descriptor for check and change, so that both apply to the same
+	// folder.
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
 		// fail closed: a link could be pointed elsewhere later.
@@ -158,15 +159,15 @@ func prepareFolder(dir string) error {
 	return nil
 }
 
-// checkParent refuses a parent in which everybody may rename things. Group
-// write is left alone: many systems give each user a group of their own.
+// checkParent refuses a parent in which everyone may rename files. Group write
+// is accepted: many systems give each user their own group.
 func checkParent(dir string) error {
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
 		return &os.PathError{Op: "stat", Path: dir, Err: err}
 	}
 	if st.Mode&0o002 != 0 && st.Mode&unix.S_ISVTX == 0 {
-		// fail closed: anyone could put another folder in our folder's place.
+		// fail closed: anyone could replace the folder.
 		return fmt.Errorf("%s may be written by everyone; remove that permission or set %s to another folder", dir, EnvHome)
 	}
 	return nil

@@ -6,9 +6,9 @@ import (
 	"os"
 )
 
-// Peer is the process at the other end of a connection. Where the system has
-// pidfds it is held by one, so that its pid cannot come to mean another
-// process. Close it.
+// Peer is the process at the other end of a connection. If the system has
+// pidfds, Peer holds one, so that its pid cannot come to mean another process.
+// Close it.
 type Peer struct {
 	UID       int
 	PID       int
@@ -17,8 +17,8 @@ type Peer struct {
 }
 
 // PeerOf returns the process that connected (or, on the connecting side, that
-// listens). It fails closed where the process cannot be identified: it has
-// ended, is in a namespace that this one cannot see, or its pid was reused.
+// listens). It fails closed if the process cannot be identified: it has ended,
+// is in a namespace that this one cannot see, or its pid was reused.
 func PeerOf(c *net.UnixConn) (*Peer, error) {
 	p, err := peerOf(c)
 	if err != nil {
@@ -41,7 +41,7 @@ func (p *Peer) Alive() bool {
 	return err == nil && start == p.StartTime
 }
 
-// Close releases the hold on the process.
+// Close releases the pidfd.
 func (p *Peer) Close() error {
 	if p.pidfd == nil {
 		return nil

@@ -88,8 +88,8 @@ func pidfdAlive(fd int) bool {
 }
 
 // Running reports whether the process with this pid and start time still runs.
-// One that has ended and was not reaped does not: where the first process of a
-// container reaps nobody, that is for ever. In doubt it runs.
+// A process that has ended but was not reaped does not; if the first process
+// of a container reaps none, that lasts for ever. In doubt it runs.
 func Running(pid int, start uint64) bool {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.ESRCH) {

@@ -6,15 +6,15 @@ import (
 	"os"
 )
 
-// Proc is one process as the kernel describes it. A process can choose its
-// command line and its folder; the other fields it cannot forge.
+// Proc is a process as the kernel describes it. A process can choose its
+// command line and folder; it cannot forge the other fields.
 type Proc struct {
 	PID       int
 	PPID      int    // 0 where the parent is outside the namespace
 	Session   int    // process id of the session's leader
 	StartTime uint64 // in the kernel's own unit: ticks since boot, on darwin µs since 1970
 	UID       int    // effective
-	Stopped   bool   // by a signal or a debugger: it does nothing until it is let go on
+	Stopped   bool   // by a signal or a debugger, until continued
 	// Executable and Cwd are empty where the system does not tell.
 	Executable string
 	Cwd        string
@@ -25,21 +25,21 @@ type Proc struct {
 // Ref returns the process's identity.
 func (p Proc) Ref() ClientRef { return ClientRef{PID: p.PID, StartTime: p.StartTime} }
 
-// ErrGone is wrapped when a process does not exist, or no longer.
+// ErrGone is wrapped if a process does not exist (any more).
 var ErrGone = errors.New("no such process")
 
-// errChanged says that a chain of parents changed while it was read.
+// errChanged means that a chain of parents changed while it was read.
 var errChanged = errors.New("the processes changed while they were looked at")
 
 const (
 	ancestryTries = 16
-	maxAncestors  = 1024 // of one process; more are not believed
+	maxAncestors  = 1024 // of one process; a longer chain is an error
 )
 
 // Ancestry returns the process and its ancestors, itself first, up to the
 // first process of its namespace. Each parent was seen alive between two
-// looks at its child that agree, so that a reused pid cannot slip in; a chain
-// that keeps changing is an error, and so is one whose end cannot be seen.
+// matching reads of its child, so that a reused pid cannot slip in. A chain
+// that keeps changing, or whose end cannot be seen, is an error.
 func Ancestry(pid int) ([]Proc, error) {
 	var err error
 	for range ancestryTries {
@@ -52,9 +52,9 @@ func Ancestry(pid int) ([]Proc, error) {
 	return nil, fmt.Errorf("looking at the ancestors of process %d: %w", pid, err)
 }
 
-// ancestry makes one try. inspect reads everything about a process, stat what
-// identifies it; each process is looked at again after its parent was, but for
-// the first of all, whose pid is never reused while anything lives.
+// ancestry makes one attempt. inspect reads everything about a process, stat
+// only what identifies it. Each process is read again after its parent was,
+// except the very first, whose pid is never reused.
 func ancestry(pid int, inspect, stat func(int) (Proc, error)) ([]Proc, error) {
 	p, err := inspect(pid)
 	if err != nil {
@@ -88,7 +88,7 @@ func ancestry(pid int, inspect, stat func(int) (Proc, error)) ([]Proc, error) {
 	return chain, nil
 }
 
-// findProc returns where in chain the process of ref is, or -1.
+// findProc returns the index in chain of the process with this ref, or -1.
 func findProc(chain []Proc, ref ClientRef) int {
 	for i, p := range chain {
 		if p.PID == ref.PID && p.StartTime == ref.StartTime {

@@ -20,7 +20,7 @@ func Inspect(pid int) (Proc, error) {
 	if err != nil {
 		return Proc{}, err
 	}
-	// A pid that was reused in between would have mixed two processes.
+	// If the pid was reused in between, p would mix two processes.
 	if again, err := readStat(pid); err != nil || again.StartTime != p.StartTime {
 		return Proc{}, fmt.Errorf("process %d: %w", pid, ErrGone)
 	}
@@ -146,9 +146,9 @@ func readCmdline(path string) []string {
 	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
 }
 
-// readProc reads a file of /proc, cut to maxRead bytes. These files have no
-// size that could be known before, and take a system call for each small read;
-// this is on the way of each session's first byte.
+// readProc reads a file of /proc, cut to maxRead bytes. The size of these
+// files is not known in advance, and small reads cost a system call each; this
+// delays the first byte of each session.
 func readProc(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -176,8 +176,8 @@ func readProc(path string) ([]byte, error) {
 }
 
 // Environ returns the environment that a process was started with, as far as
-// the system shows it; nil where it does not. It may hold secrets: look single
-// names up, and keep nothing of the rest.
+// the system shows it; nil if it does not. It may contain secrets: look up
+// single names, and keep nothing else.
 func Environ(pid int) map[string]string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {

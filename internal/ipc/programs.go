@@ -15,11 +15,11 @@ import (
 var programNames = [...]string{"mcpguard", "mcpguardd"}
 
 // Programs recognises the guard's own programs by the file that a process
-// executes: this process's own, and those of the guard's names that stand
-// beside it. A name or a path alone proves nothing, since anybody can give a
-// file a name. It is safe for concurrent use.
+// executes: the file of this process, and the programs with the guard's names
+// in its folder. A name or path alone proves nothing, since anyone can choose
+// it. It is safe for concurrent use.
 type Programs struct {
-	dir  string   // where this program stands
+	dir  string   // the folder of this program
 	self *os.File // what this process executes, also after it was replaced on disk; nil where it cannot be opened
 
 	mu     sync.Mutex
@@ -54,9 +54,9 @@ func OwnPrograms() *Programs {
 	return p
 }
 
-// Running reports whether a process executes one of the guard's own programs.
-// The caller makes sure that the process lives on (Peer.Alive), so that its pid
-// did not come to mean another one meanwhile. In doubt it does not.
+// Running reports whether a process executes one of the guard's own programs;
+// in doubt it does not. The caller must make sure that the process still runs
+// (Peer.Alive), so that its pid does not mean another one.
 func (p *Programs) Running(pid int) bool {
 	return p.Is(executableOf(pid))
 }
@@ -67,10 +67,10 @@ func (p *Programs) Is(path string) bool {
 	if path == "" {
 		return false
 	}
-	// Not blocking: what stands there may be a pipe.
+	// Non-blocking, because the file may be a pipe.
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return false // fail closed: what cannot be looked at is not ours
+		return false // fail closed: a file that cannot be read is not ours
 	}
 	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
@@ -91,7 +91,7 @@ func (p *Programs) Is(path string) bool {
 	return false
 }
 
-// own opens the programs as they are now.
+// own opens the current programs.
 func (p *Programs) own() []*os.File {
 	var out []*os.File
 	if p.self != nil {
@@ -110,7 +110,7 @@ func (p *Programs) own() []*os.File {
 	return out
 }
 
-// alike compares contents.
+// alike reports whether two files have the same content.
 func (p *Programs) alike(a *os.File, as fileState, b *os.File, bs fileState) bool {
 	x, err := p.hash(a, as)
 	if err != nil {

@@ -2,9 +2,8 @@ package ipc
 
 import "golang.org/x/sys/unix"
 
-// executableOf names the file that a process was started from; "" where the
-// system does not tell. Another file may stand there by now, which is then
-// what is looked at.
+// executableOf returns the path of the file that a process was started from;
+// "" if unknown. Another file may be there by now; then that one is examined.
 func executableOf(pid int) string {
 	p, err := Inspect(pid)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestProgramsAreKnownByTheirFile: neither the name nor the place makes a file
+// TestProgramsAreKnownByTheirFile: neither its name nor its path makes a file
 // one of the guard's programs.
 func TestProgramsAreKnownByTheirFile(t *testing.T) {
 	own := OwnPrograms()

@@ -22,11 +22,11 @@ const (
 	maxReady   = 8 << 10 // bytes of a report
 )
 
-// SignalReady reports to whoever started this daemon that it is ready, or,
-// with an error, why it is not; the error's text reaches the user as it is. A
-// process that nobody waits for does nothing. It closes the descriptor and
-// removes the variable, so that the second call does nothing. Call it before
-// any other process is started, which would inherit the descriptor.
+// SignalReady reports to the process that started this daemon that it is ready
+// or, with an error, why it is not; the user sees the text of the error
+// unchanged. It does nothing if no process waits. It closes the descriptor and
+// removes the variable, so a second call does nothing. Call it before starting
+// any other process, which would inherit the descriptor.
 func SignalReady(failure error) error {
 	v, ok := os.LookupEnv(EnvReady)
 	if !ok {

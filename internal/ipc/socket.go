@@ -32,12 +32,11 @@ func CheckSocketPath(path string) error {
 		path, len(path), maxSocketPath, EnvHome, EnvHome, os.Geteuid())
 }
 
-// Listen makes a stream socket at path with mode 0600, in a folder that
-// Paths.Prepare has made. A socket file that is left over from a dead process
-// is removed; where a process still answers, the error wraps ErrInUse. The
-// caller makes sure that it is the only one that calls Listen for path at a
-// time (the daemon holds the lock of its database). Closing the listener
-// removes the file.
+// Listen creates a stream socket at path with mode 0600, in a folder made by
+// Paths.Prepare. It removes a socket file left by a dead process; if a process
+// still answers, the error wraps ErrInUse. The caller must make sure that only
+// one process calls Listen for path at a time (the daemon holds the lock of
+// its database). Closing the listener removes the file.
 func Listen(path string) (*net.UnixListener, error) {
 	if err := CheckSocketPath(path); err != nil {
 		return nil, err
@@ -106,10 +105,10 @@ func Dial(ctx context.Context, path string) (*net.UnixConn, error) {
 	return c, nil
 }
 
-// dial connects, and tries again while the listener's queue is full, which the
+// dial connects, and retries while the listener's queue is full, which the
 // kernel reports at once instead of waiting.
 func dial(ctx context.Context, path string) (*net.UnixConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, helloTimeout) // a daemon that hangs takes as many as its queue holds
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout) // a hanging daemon accepts only as many as its queue holds
 	defer cancel()
 	for {
 		var d net.Dialer

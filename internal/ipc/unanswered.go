@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// lookTimeout bounds a look at who listens.
+// lookTimeout bounds the search for the listening process.
 const lookTimeout = 2 * time.Second
 
 // Listener returns the process that listens on the socket at path. The error
@@ -32,9 +32,9 @@ func Listener(ctx context.Context, path string) (Proc, error) {
 	return p, err
 }
 
-// Unanswered is the error of a daemon that takes connections on the socket at
-// path and says nothing: who it is, as far as that shows by ctx or two seconds, and
-// what to do.
+// Unanswered returns the error for a daemon that accepts connections on the
+// socket at path and does not answer. It names the process, if that can be
+// found out until ctx ends or within two seconds, and says what to do.
 func Unanswered(ctx context.Context, path string) error {
 	p, err := Listener(ctx, path)
 	switch {

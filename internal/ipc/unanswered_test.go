@@ -25,7 +25,8 @@ func listenOnly(args []string) error {
 	return err
 }
 
-// TestStoppedDaemonIsNamed: who hangs, and what lets it go on.
+// TestStoppedDaemonIsNamed: the error names the stopped process and how to
+// continue it.
 func TestStoppedDaemonIsNamed(t *testing.T) {
 	path := socketPath(t)
 	if err := Unanswered(t.Context(), path); !strings.Contains(err.Error(), "mcpguardd doctor") {
