@@ -31,7 +31,7 @@ type Issue struct {
 // issued is the state of a substitute line.
 type issued struct {
 	token   digest.Digest
-	line    json.RawMessage // the whole input with the line in it
+	line    json.RawMessage // the whole input with the substitute line
 	sum     digest.Digest   // of that
 	record  string          // what Land applies
 	shown   bool            // the token was presented

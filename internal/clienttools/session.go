@@ -89,7 +89,7 @@ type call struct {
 	executes   bool // it changes something: the answer waits for a report
 	readable   bool // what it changes can be read back
 	begun      bool
-	issued     *issued // of a line in its place; nil before there is one
+	issued     *issued // the substitute line; nil before there is one
 	landing    bool    // the guard itself runs it
 	answered   bool    // the upstream end has answered
 	unreported bool

@@ -193,7 +193,7 @@ func TestPromptNeedsPerson(t *testing.T) {
 			{"approved", Answer{Allow: true, Approved: true, Begun: true}, Answer{Allow: true, Approved: true, Begun: true}, 1},
 			{"asks", Answer{Allow: true, Begun: true}, Answer{Allow: true, Approved: true, Begun: true}, 2},
 			{"deny", Answer{Reason: "mcpguard: denied: not now. Do something else."}, Answer{Reason: "mcpguard: denied: not now. Do something else."}, 1},
-			// A line that asks nobody even so.
+			// A call for which the proxy still asks no one.
 			{"read", Answer{Allow: true}, Answer{Reason: "mcpguard: nobody has approved this call, and the client asks for a person's word"}, 3},
 		} {
 			before := len(p.lines)

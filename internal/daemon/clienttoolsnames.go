@@ -164,7 +164,7 @@ func (d *daemon) startsGuard(e *onboard.Entry, folder string, env func(string) (
 	for _, v := range e.Env {
 		own[v.Name] = v.Value
 		if strings.HasPrefix(v.Name, "LD_") || strings.HasPrefix(v.Name, "DYLD_") || strings.Contains(v.Value, "${") {
-			return false // fail closed: another program may run in its place
+			return false // fail closed: another program may run instead
 		}
 	}
 	get := func(name string) string {

@@ -19,7 +19,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// hookedClock calls then whenever somebody asks for the time.
+// hookedClock calls then each time it is asked for the time.
 type hookedClock struct {
 	clock.Clock
 	then func()

@@ -102,7 +102,7 @@ func holder(fd int) int {
 // FoundDaemon is a running daemon as seen by other processes.
 type FoundDaemon struct {
 	Proc
-	Unreachable bool // nobody listens on the socket for approvals
+	Unreachable bool // no one listens on the approver socket
 }
 
 // FindDaemon returns the daemon of these folders: the process that has claimed

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoDaemon is wrapped by Dial when nobody listens on the socket.
+// ErrNoDaemon is wrapped by Dial if no process listens on the socket.
 var ErrNoDaemon = errors.New("the guard daemon is not running")
 
 // ErrInUse is wrapped by Listen when another process answers on the socket.
@@ -73,14 +73,15 @@ func removeStale(path string) error {
 		return ErrInUse
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
-		// fail closed: only a refused connection proves that nobody listens.
+		// fail closed: only a refused connection proves that no process
+		// listens.
 		return fmt.Errorf("cannot tell whether a process answers: %w", err)
 	}
 	return os.Remove(path)
 }
 
-// Dial connects to the socket at path, within ctx. It refuses a listener of
-// another user. The error wraps ErrNoDaemon when nobody listens.
+// Dial connects to the socket at path until ctx ends. It refuses a listener of
+// another user. The error wraps ErrNoDaemon if no process listens.
 func Dial(ctx context.Context, path string) (*net.UnixConn, error) {
 	if err := CheckSocketPath(path); err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 const lookTimeout = 2 * time.Second
 
 // Listener returns the process that listens on the socket at path. The error
-// wraps ErrNoDaemon when nobody does.
+// wraps ErrNoDaemon if there is none.
 func Listener(ctx context.Context, path string) (Proc, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()

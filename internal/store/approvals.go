@@ -103,8 +103,8 @@ func (b *batch) row(id guard.ApprovalID) (*row, error) {
 	return r, err
 }
 
-// overdue reports whether an open approval has run out of time, and the status
-// and reason it ends with.
+// overdue returns the status and the reason with which an open approval that
+// has run out of time ends; "" if it is in time or not open.
 func overdue(a guard.Approval, now guard.Now) (guard.Status, string) {
 	switch {
 	case a.Status == guard.Pending && a.Expires.Passed(now):

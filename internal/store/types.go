@@ -40,7 +40,7 @@ type Point string
 // The points.
 const (
 	PointBeforeCommit Point = "before_commit" // the operations ran, nothing is written
-	PointAfterCommit  Point = "after_commit"  // all is durable, nobody knows yet
+	PointAfterCommit  Point = "after_commit"  // all is durable, no one has been told yet
 	PointBeforeFlush  Point = "before_flush"  // the journal is about to be taken into the database
 	PointAfterFlush   Point = "after_flush"   // it was, and the journal begins again
 	PointRecover      Point = "recover"       // before the state is read again from disk
