@@ -295,8 +295,8 @@ func TestCancelAndProgress(t *testing.T) {
 	})
 }
 
-// TestReports: how a tool ended, and what happens if no report comes.
-func TestReports(t *testing.T) {
+// TestReportSettlesTheCall: how a tool ended, and what happens if no report comes.
+func TestReportSettlesTheCall(t *testing.T) {
 	type end struct {
 		failed, unreported bool
 		text               string

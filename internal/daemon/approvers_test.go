@@ -147,9 +147,9 @@ func TestWiderApproversWaitForADecision(t *testing.T) {
 	stop()
 }
 
-// TestApproversWithoutTheDatabase: removing the database lets no one decide by
+// TestRemovingTheDatabaseWidensNoApprovers: removing the database lets no one decide by
 // a new configuration.
-func TestApproversWithoutTheDatabase(t *testing.T) {
+func TestRemovingTheDatabaseWidensNoApprovers(t *testing.T) {
 	for name, c := range map[string]struct {
 		before, takes string
 		inForce       string

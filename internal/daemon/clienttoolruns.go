@@ -26,7 +26,7 @@ type clientTools struct {
 	clients map[ipc.ClientRef]*clientToolsRun // the newest
 	uses    map[useKey]*use
 	order   []useKey                   // keys of uses, the oldest first
-	quiet   map[guard.UpstreamRef]bool // clients that run nothing of an earlier daemon's any more
+	quiet   map[guard.UpstreamRef]bool // clients in which nothing begun under an earlier daemon runs any more
 	names   map[nameKey]*name          // what clients call servers
 }
 

@@ -28,7 +28,7 @@ type session struct {
 	server  *policy.Server
 	clients []ipc.ClientRef // the client, and the wrappers between it and the shim
 	as      string          // the client's name for the server, where the shim said one
-	ours    bool            // one of the guard's own programs handed the session over: it is the server's entry, not what bears its name
+	ours    bool            // one of the guard's own programs handed the session over, so it is the server's real entry
 	roots   []string
 	folder  string        // of the run, which decides its profile
 	changed chan struct{} // holds one: another policy is in force, or other switches
@@ -128,7 +128,7 @@ func (s *session) waits(list []proxy.Waiting) {
 	s.waiting = list
 }
 
-// definitions shows what waits for acceptance.
+// definitions describes the tool definitions that wait for acceptance.
 func definitions(list []proxy.Waiting) []client.DefinitionDiff {
 	var out []client.DefinitionDiff
 	for _, w := range list {

@@ -18,7 +18,7 @@ type HeldError struct {
 	PID    int // 0 where it is not known
 }
 
-// Error says who holds the folder.
+// Error names the process that holds the folder.
 func (e *HeldError) Error() string {
 	if e.PID == 0 {
 		return fmt.Sprintf("another guard daemon works in %s", e.Folder)

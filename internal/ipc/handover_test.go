@@ -282,8 +282,9 @@ func TestAcceptRefusesWhatIsNoHello(t *testing.T) {
 	}
 }
 
-// TestMissingDescriptorsAreSaid, so that the shim copies instead.
-func TestMissingDescriptorsAreSaid(t *testing.T) {
+// TestMissingDescriptorsAreReported: the shim must know, so that it copies
+// instead.
+func TestMissingDescriptorsAreReported(t *testing.T) {
 	client, server := pair(t)
 	if _, err := client.Write([]byte("{}\n")); err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ var ErrFolderGone = errors.New("the guard's folder was removed")
 // concurrent use.
 type Socket struct {
 	path   string
-	folder *os.File // where the file is, wherever that is by now
+	folder *os.File // the folder of the file, even after it was moved
 
 	accepted chan accepted
 	closed   chan struct{}

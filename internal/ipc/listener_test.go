@@ -30,7 +30,7 @@ func answered(t *testing.T, s *Socket, path string) {
 	if _, err := c.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	for { // those who only looked whether anybody answers come before
+	for { // skip earlier probes that only checked for an answer
 		got, err := s.AcceptUnix()
 		if err != nil {
 			t.Fatal(err)
@@ -90,10 +90,10 @@ func TestSocketOfAnotherStays(t *testing.T) {
 	answered(t, other, path)
 }
 
-// TestSocketsOfAMovedFolder: the daemon that created the sockets removes them
+// TestSocketsMoveWithTheirFolder: the daemon that created the sockets removes them
 // in the moved folder, and leaves those that another daemon created at the old
 // path.
-func TestSocketsOfAMovedFolder(t *testing.T) {
+func TestSocketsMoveWithTheirFolder(t *testing.T) {
 	base, err := os.MkdirTemp("", "ipc")
 	if err != nil {
 		t.Fatal(err)

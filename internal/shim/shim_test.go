@@ -132,8 +132,8 @@ func TestShimsEndEndsTheSession(t *testing.T) {
 	}
 }
 
-// TestClientVanishes: both of its ends close at once.
-func TestClientVanishes(t *testing.T) {
+// TestSessionEndsWhenTheClientVanishes: both of its ends close at once.
+func TestSessionEndsWhenTheClientVanishes(t *testing.T) {
 	for name, l := range launchers {
 		t.Run(name, func(t *testing.T) {
 			d := newDaemon(t)

@@ -223,9 +223,9 @@ func sameContents(t *testing.T, s *Store, want map[string]string, what string) {
 	}
 }
 
-// TestFileCutWhileItIsOpen reads beyond the end of a truncated file, which is
+// TestTruncatedFileDoesNotEndTheProcess reads beyond the end of a truncated file, which is
 // a memory fault and not an error. The process survives and nothing runs.
-func TestFileCutWhileItIsOpen(t *testing.T) {
+func TestTruncatedFileDoesNotEndTheProcess(t *testing.T) {
 	o := filled(t)
 	o.WriteTimeout = 10 * time.Second
 	s, err := Open(o)

@@ -212,9 +212,9 @@ func TestLargeBatchesAreCommittedAtOnce(t *testing.T) {
 	}
 }
 
-// TestFailedFlush makes the commit of the database fail, before and after it
-// happens, while all of it is already durable in the journal.
-func TestFailedFlush(t *testing.T) {
+// TestFailedFlushLosesNothing makes the commit of the database fail, before
+// and after it happens, while all of it is already durable in the journal.
+func TestFailedFlushLosesNothing(t *testing.T) {
 	for _, p := range []Point{PointBeforeFlush, PointAfterFlush} {
 		for _, late := range []bool{false, true} {
 			o := options(t)

@@ -159,8 +159,8 @@ func TestPromise5_DamageIsFound(t *testing.T) {
 	}
 }
 
-// TestRolledBackDatabase puts an older copy of the database in place.
-func TestRolledBackDatabase(t *testing.T) {
+// TestRolledBackDatabaseIsNotTrusted puts an older copy of the database in place.
+func TestRolledBackDatabaseIsNotTrusted(t *testing.T) {
 	o := options(t)
 	s := open(t, o)
 	v := session(t, s)

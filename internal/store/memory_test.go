@@ -25,7 +25,7 @@ func TestContentsOfWhatWaitsAreNotKeptInMemory(t *testing.T) {
 		}
 	}
 	heap := func() int64 {
-		must(s.Runs())(t) // a reader brings the file up to date
+		must(s.Runs())(t) // a reader triggers a commit to the file
 		runtime.GC()
 		runtime.GC()
 		var m runtime.MemStats

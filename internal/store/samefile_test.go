@@ -73,7 +73,7 @@ func TestPromise5_UsedApprovalWithoutItsJournalIsNotUsedAgain(t *testing.T) {
 	o := options(t)
 	s := open(t, o)
 	a := approved(t, s, session(t, s), "a")
-	must(s.Approval(a.ID))(t) // brings the database up to the journal
+	must(s.Approval(a.ID))(t) // commits the journal to the database
 	old := killed(t, s)
 	if err := os.Remove(old.Path + journalSuffix); err != nil {
 		t.Fatal(err)

@@ -87,8 +87,8 @@ func TestSeenIsBounded(t *testing.T) {
 	}
 }
 
-// TestRecentlyRun: what was executed lately is found again, of each tenant the
-// newest; what failed, or is too old, is not.
+// TestRecentlyRun: recently executed calls are returned, the newest per
+// tenant; failed and older ones are not.
 func TestRecentlyRun(t *testing.T) {
 	o := options(t)
 	s := open(t, o)

@@ -215,7 +215,7 @@ func (s *Store) attempt(ops []*op) (*op, error) {
 	results := make([]error, len(ops))
 	for i, o := range ops {
 		if o.run == nil {
-			continue // it was read again, or there was no need; or it asks for what comes last
+			continue // recover is done or was not needed; flush comes last
 		}
 		before := b.writes
 		if !o.soon {
