@@ -147,8 +147,8 @@ func TestWiderApproversWaitForADecision(t *testing.T) {
 	stop()
 }
 
-// TestRemovingTheDatabaseWidensNoApprovers: removing the database lets no one decide by
-// a new configuration.
+// TestRemovingTheDatabaseWidensNoApprovers: removing the database lets no one
+// decide by a new configuration.
 func TestRemovingTheDatabaseWidensNoApprovers(t *testing.T) {
 	for name, c := range map[string]struct {
 		before, takes string

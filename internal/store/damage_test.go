@@ -223,8 +223,9 @@ func sameContents(t *testing.T, s *Store, want map[string]string, what string) {
 	}
 }
 
-// TestTruncatedFileDoesNotEndTheProcess reads beyond the end of a truncated file, which is
-// a memory fault and not an error. The process survives and nothing runs.
+// TestTruncatedFileDoesNotEndTheProcess reads beyond the end of a truncated
+// file, which is a memory fault and not an error. The process survives and
+// nothing runs.
 func TestTruncatedFileDoesNotEndTheProcess(t *testing.T) {
 	o := filled(t)
 	o.WriteTimeout = 10 * time.Second

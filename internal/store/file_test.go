@@ -87,9 +87,9 @@ func scribble(t *testing.T, path string, from, to int64) {
 	}
 }
 
-// TestDamagedPagesDoNotPanic overwrites each page behind the meta pages, in a closed
-// database and in one whose daemon was killed. Whatever bbolt does with it,
-// nothing panics and no lock stays behind.
+// TestDamagedPagesDoNotPanic overwrites each page behind the meta pages, in a
+// closed database and in one whose daemon was killed. Whatever bbolt does with
+// it, nothing panics and no lock stays behind.
 func TestDamagedPagesDoNotPanic(t *testing.T) {
 	for _, killed := range []bool{false, true} {
 		o := filled(t)

@@ -188,7 +188,7 @@ func TestMissingJournalIsNoticed(t *testing.T) {
 	}
 }
 
-// TestLargeBatchesAreCommittedAtOnce do not fit the journal and are committed at once.
+// TestLargeBatchesAreCommittedAtOnce: they do not fit the journal.
 func TestLargeBatchesAreCommittedAtOnce(t *testing.T) {
 	o := options(t)
 	s := open(t, o)

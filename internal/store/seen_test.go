@@ -13,8 +13,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// TestNameIsNewUntilACallThatTouchesItHasRun: a name is new until a call that touches it has executed, for its
-// tenant alone, and stays known when the file is opened again.
+// TestNameIsNewUntilACallThatTouchesItHasRun: this holds for each tenant
+// separately, and the name stays known when the file is opened again.
 func TestNameIsNewUntilACallThatTouchesItHasRun(t *testing.T) {
 	o := options(t)
 	s := open(t, o)
