@@ -18,23 +18,23 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// maxAnswer bounds what is read of one answer, in bytes.
+// maxAnswer is the largest response body that is read, in bytes.
 const maxAnswer = 256 << 20
 
-// Client talks to one daemon. Its methods may be called concurrently; its
-// fields are set before the first call. Errors wrap exactly one of the kinds
-// of failure (ErrUnreachable, …), or the context's error; a refusal of the
-// daemon is a *Problem.
+// Client talks to one daemon. Its methods are safe for concurrent use; set its
+// fields before the first call. Every error wraps exactly one kind of failure
+// (ErrUnreachable, …) or is the context's error. A refusal by the daemon is a
+// *Problem.
 type Client struct {
-	// Version is the caller's own, for the daemon's log and for messages.
+	// Version is the caller's version, for the daemon's log and for messages.
 	Version string
-	// Autostart, where set, is called once per request when no daemon answers;
-	// then the request is made again.
+	// Autostart, if set, is called once per request when no daemon answers;
+	// the request is then repeated.
 	Autostart func(ctx context.Context) error
 
 	path string
 	http *http.Client
-	// What follows is set by tests alone.
+	// The fields below are set only by tests.
 	backoff  func(attempt int) time.Duration
 	silence  time.Duration
 	patience time.Duration
@@ -58,7 +58,7 @@ func New(path string) *Client {
 	}}
 }
 
-// Close drops idle connections.
+// Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // List returns one page of approvals, without their contents.
@@ -66,8 +66,8 @@ func (c *Client) List(ctx context.Context, f Filter) (Page, error) {
 	return get[Page](ctx, c, "/v1/approvals", f.query())
 }
 
-// ListAll returns every approval that f selects, page by page; f.Limit bounds
-// the whole where it is set.
+// ListAll returns every approval that f selects, page by page; f.Limit, if
+// set, bounds the total.
 func (c *Client) ListAll(ctx context.Context, f Filter) ([]Approval, error) {
 	return listAll[Approval](ctx, c, f)
 }
@@ -99,10 +99,10 @@ func listAll[T any](ctx context.Context, c *Client, f Filter) ([]T, error) {
 	}
 }
 
-// maxPage is the most approvals that the daemon sends at once.
+// maxPage is the largest page of approvals that the daemon sends.
 const maxPage = 1000
 
-// Count returns how many approvals f selects; its Limit and After do not count.
+// Count returns how many approvals f selects. It ignores f.Limit and f.After.
 func (c *Client) Count(ctx context.Context, f Filter) (int, error) {
 	f.Fields, f.Limit, f.After = nil, 0, ""
 	n, err := get[struct {
@@ -111,32 +111,32 @@ func (c *Client) Count(ctx context.Context, f Filter) (int, error) {
 	return n.Count, err
 }
 
-// Get returns one approval in full. ref is its identifier, or the beginning or
-// end of it where only one approval fits; open ones come first.
+// Get returns one approval in full. ref is its identifier, or a prefix or
+// suffix that matches only one approval; open approvals are tried first.
 func (c *Client) Get(ctx context.Context, ref string) (Detail, error) {
 	return get[Detail](ctx, c, "/v1/approvals/"+url.PathEscape(ref), nil)
 }
 
-// GetBrief is like Get, without long arguments where the change has a text:
-// what a reviewer reads first.
+// GetBrief is like Get but leaves out long arguments if the change has a text,
+// which is what a reviewer reads first.
 func (c *Client) GetBrief(ctx context.Context, ref string) (Detail, error) {
 	return get[Detail](ctx, c, "/v1/approvals/"+url.PathEscape(ref), url.Values{"brief": {"true"}})
 }
 
-// Decide says a word about the approval with exactly this identifier, and
-// returns what it is now.
+// Decide sends a decision about the approval with exactly this identifier, and
+// returns the approval's new state.
 func (c *Client) Decide(ctx context.Context, id string, w DecisionRequest) (Detail, error) {
 	return send[Detail](ctx, c, http.MethodPost, "/v1/approvals/"+url.PathEscape(id)+"/decision", nil, w)
 }
 
-// Settle says what became of an execution whose outcome is unknown, and returns
-// the approval as it is now.
+// Settle records the outcome of an execution whose outcome is unknown, and
+// returns the approval's new state.
 func (c *Client) Settle(ctx context.Context, id string, w Settlement) (Detail, error) {
 	return send[Detail](ctx, c, http.MethodPost, "/v1/approvals/"+url.PathEscape(id)+"/settlement", nil, w)
 }
 
-// Undo proposes the inverse of an executed change, and returns the approval that
-// waits for it.
+// Undo proposes the inverse of an executed change, and returns the new pending
+// approval.
 func (c *Client) Undo(ctx context.Context, id string) (Detail, error) {
 	return send[Detail](ctx, c, http.MethodPost, "/v1/approvals/"+url.PathEscape(id)+"/undo", nil, struct{}{})
 }
@@ -167,16 +167,16 @@ func (c *Client) Switches(ctx context.Context) ([]Switch, error) {
 	return v.Switches, err
 }
 
-// SetSwitch stops the calls of a scope, and returns the switches that are set
-// then.
+// SetSwitch pauses the calls of a scope, and returns all switches that are now
+// set.
 func (c *Client) SetSwitch(ctx context.Context, scope, reason string) ([]Switch, error) {
 	v, err := send[switches](ctx, c, http.MethodPost, "/v1/switches", nil, SwitchChange{Scope: scope, Reason: reason})
 	return v.Switches, err
 }
 
-// StopNow is SetSwitch that also ends what is under way: calls are cancelled,
-// and the processes of their servers end. What has begun to change files is
-// finished first.
+// StopNow is like SetSwitch and also ends calls in flight: it cancels them and
+// ends the processes of their servers. A call that has begun to change files
+// finishes first.
 func (c *Client) StopNow(ctx context.Context, scope, reason string) ([]Switch, error) {
 	v, err := send[switches](ctx, c, http.MethodPost, "/v1/switches", nil, SwitchChange{Scope: scope, Reason: reason, Now: true})
 	return v.Switches, err
@@ -189,15 +189,15 @@ type SwitchChange struct {
 	Now    bool   `json:"now,omitempty"`
 }
 
-// ClearSwitch lets the calls of a scope run again, and returns the switches
-// that remain.
+// ClearSwitch resumes the calls of a scope, and returns the switches that
+// remain.
 func (c *Client) ClearSwitch(ctx context.Context, scope string) ([]Switch, error) {
 	v, err := send[switches](ctx, c, http.MethodDelete, "/v1/switches", url.Values{"scope": {scope}}, nil)
 	return v.Switches, err
 }
 
-// Alerts returns the alerts that wait for a human; with all also those that
-// were acknowledged or resolved.
+// Alerts returns the alerts that wait for a human; with all, also the
+// acknowledged and resolved ones.
 func (c *Client) Alerts(ctx context.Context, all bool) ([]Alert, error) {
 	q := url.Values{}
 	if all {
@@ -209,32 +209,32 @@ func (c *Client) Alerts(ctx context.Context, all bool) ([]Alert, error) {
 	return v.Alerts, err
 }
 
-// Acknowledge says that a human has seen the alert.
+// Acknowledge records that a human has seen the alert.
 func (c *Client) Acknowledge(ctx context.Context, id string) (Alert, error) {
 	return send[Alert](ctx, c, http.MethodPost, "/v1/alerts/"+url.PathEscape(id)+"/acknowledgement", nil, struct{}{})
 }
 
-// DecideApprovers says whether a setting of approvers.unsigned that waits comes
-// into force.
+// DecideApprovers decides whether a pending setting of approvers.unsigned
+// takes effect.
 func (c *Client) DecideApprovers(ctx context.Context, w ApproversDecision) error {
 	_, err := send[struct{}](ctx, c, http.MethodPost, "/v1/approvers/decision", nil, w)
 	return err
 }
 
-// Stats counts what happened since a time, 24 hours ago for the zero time.
+// Stats counts what happened since a time; the zero time means 24 hours ago.
 func (c *Client) Stats(ctx context.Context, since time.Time) (Stats, error) {
 	q := url.Values{}
 	setTime(q, "since", since)
 	return get[Stats](ctx, c, "/v1/stats", q)
 }
 
-// Audit returns one part of the audit log.
+// Audit returns one page of the audit log.
 func (c *Client) Audit(ctx context.Context, f AuditFilter) (Records, error) {
 	return get[Records](ctx, c, "/v1/audit", f.query())
 }
 
 // Checkpoint returns the signed state of the audit log and the proof that it
-// continues a log of the size since; 0 asks for no proof.
+// extends the log of size since; 0 asks for no proof.
 func (c *Client) Checkpoint(ctx context.Context, since int64) (Proof, error) {
 	q := url.Values{}
 	if since > 0 {
@@ -243,12 +243,12 @@ func (c *Client) Checkpoint(ctx context.Context, since int64) (Proof, error) {
 	return get[Proof](ctx, c, "/v1/audit/checkpoint", q)
 }
 
-// VerifyLog lets the daemon recompute its log, which may take a while.
+// VerifyLog has the daemon recompute its log, which may take a while.
 func (c *Client) VerifyLog(ctx context.Context) (Verification, error) {
 	return get[Verification](ctx, c, "/v1/audit/verification", nil)
 }
 
-// Status returns the daemon's word about itself.
+// Status returns the daemon's report about itself.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	return get[Status](ctx, c, "/v1/status", nil)
 }
@@ -315,7 +315,7 @@ func get[T any](ctx context.Context, c *Client, path string, q url.Values) (T, e
 	return send[T](ctx, c, http.MethodGet, path, q, nil)
 }
 
-// send makes one request and decodes its answer.
+// send makes one request and decodes the response.
 func send[T any](ctx context.Context, c *Client, method, path string, q url.Values, body any) (T, error) {
 	var out T
 	var encoded []byte
@@ -352,8 +352,8 @@ func send[T any](ctx context.Context, c *Client, method, path string, q url.Valu
 	return out, nil
 }
 
-// readAnswer reads a body of at most maxAnswer bytes, into one piece of memory
-// where its length is announced.
+// readAnswer reads a body of at most maxAnswer bytes, in one allocation if its
+// length is announced.
 func readAnswer(res *http.Response) ([]byte, error) {
 	var b bytes.Buffer
 	if n := res.ContentLength; n > 0 && n <= maxAnswer {
@@ -372,21 +372,22 @@ func readAnswer(res *http.Response) ([]byte, error) {
 type request struct {
 	method, path string
 	query        url.Values
-	body         []byte      // JSON; nil where there is none
-	header       http.Header // besides those of every request
-	// patience is how long nothing may come; zero: the caller bounds it.
+	body         []byte      // JSON; nil for none
+	header       http.Header // in addition to those of every request
+	// patience is how long the daemon may send nothing; 0 means that only the
+	// caller's context bounds the wait.
 	patience time.Duration
 }
 
-// How long a daemon that has taken a request may say nothing. What changes
-// something may start a server first.
+// How long a daemon that has accepted a request may send nothing. A request
+// that changes something may start a server first.
 const (
 	readPatience   = 15 * time.Second
 	changePatience = 2 * time.Minute
 )
 
-// do makes one request, after starting the daemon where that is asked for, and
-// turns every answer but success into an error. The caller closes the body.
+// do makes one request, starting the daemon if configured, and turns every
+// response but success into an error. The caller closes the body.
 func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	res, err := c.try(ctx, r)
 	if errors.Is(err, ipc.ErrNoDaemon) && c.Autostart != nil {
@@ -436,7 +437,7 @@ func (c *Client) try(ctx context.Context, r request) (*http.Response, error) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	res, err := c.http.Do(req)
-	// The library's own wrapping says nothing that helps: the address is not one.
+	// The library's wrapping does not help: its URL is not a real address.
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err
 	}

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// daemon answers on a socket as a test says.
+// daemon serves h on the socket at path.
 func daemon(t *testing.T, path string, h http.HandlerFunc) {
 	t.Helper()
 	l, err := ipc.Listen(path)
@@ -53,7 +53,7 @@ func newClient(t *testing.T, path string) *Client {
 
 func speaks(w http.ResponseWriter) { w.Header().Set(HeaderProtocol, fmt.Sprint(Protocol)) }
 
-// TestKindsOfFailure says for each way to fail which kind it is.
+// TestKindsOfFailure checks which kind of error each failure gives.
 func TestKindsOfFailure(t *testing.T) {
 	kinds := []error{ErrUnreachable, ErrVersion, ErrNotFound, ErrRefused, ErrRequest, ErrServer}
 	problem := func(status int, code string) http.HandlerFunc {
@@ -157,7 +157,7 @@ func TestAutostart(t *testing.T) {
 	}
 }
 
-// stream writes blocks and keeps the connection until the test lets go.
+// stream writes blocks and keeps the connection open until the test ends.
 func stream(w http.ResponseWriter, blocks ...string) {
 	speaks(w)
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -167,8 +167,9 @@ func stream(w http.ResponseWriter, blocks ...string) {
 	_ = http.NewResponseController(w).Flush()
 }
 
-// TestWatchComesBack is cut off in every way there is, and goes on where it was.
-func TestWatchComesBack(t *testing.T) {
+// TestWatchReconnects breaks the connection in every possible way and expects
+// the watch to resume where it was.
+func TestWatchReconnects(t *testing.T) {
 	path := socket(t)
 	var connects atomic.Int32
 	daemon(t, path, func(w http.ResponseWriter, r *http.Request) {
@@ -182,7 +183,7 @@ func TestWatchComesBack(t *testing.T) {
 			}
 			stream(w, ": resumed")
 			<-r.Context().Done()
-		case 3: // half an event is none
+		case 3: // half an event is dropped
 			stream(w)
 			io.WriteString(w, "id: a-3\ndata: {\"kind\":\"session\"}\n")
 		case 4: // not JSON: read again
@@ -225,7 +226,8 @@ func TestWatchComesBack(t *testing.T) {
 	}
 }
 
-// TestWatchEnds gives up where trying again cannot help, and when it is told to.
+// TestWatchEnds expects the watch to end on permanent errors and on
+// cancellation.
 func TestWatchEnds(t *testing.T) {
 	path := socket(t)
 	daemon(t, path, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(HeaderProtocol, "7") })
@@ -251,8 +253,8 @@ func TestWatchEnds(t *testing.T) {
 	}
 }
 
-// TestDialsThroughIPC shows by one of its errors that the client dials through ipc,
-// which checks who listens.
+// TestDialsThroughIPC shows by an error of package ipc that the client dials
+// through it, and so checks who listens.
 func TestDialsThroughIPC(t *testing.T) {
 	c := newClient(t, "/"+strings.Repeat("x", 300))
 	if _, err := c.Status(context.Background()); err == nil || !strings.Contains(err.Error(), ipc.EnvHome) {
@@ -268,10 +270,11 @@ func TestDiffBytes(t *testing.T) {
 	}
 }
 
-// TestSilentDaemon: one that takes the request and says nothing, or stops in the
-// middle of its answer, is given up with what to do; one that goes on is not.
+// TestSilentDaemon: the client gives up on a daemon that accepts a request and
+// sends nothing, or stops in the middle of a response, and says what to do. It
+// does not give up on one that keeps sending.
 func TestSilentDaemon(t *testing.T) {
-	const patience = time.Second // enough for a machine that does other things too
+	const patience = time.Second // enough for a busy machine
 	path := socket(t)
 	release := make(chan struct{})
 	daemon(t, path, func(w http.ResponseWriter, r *http.Request) {

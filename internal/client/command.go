@@ -12,24 +12,23 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// CommandText is the text of the change that a contained command makes, taken
-// apart.
+// CommandText is the text of a contained command's change, in parts.
 type CommandText struct {
-	Head    string // what is known of the command; ends with its line, if it has one
-	Run     string // how it ended and what its changes mean, a line each
-	Changes string // unified diffs, and a line for each path that has none
+	Head    string // what is known about the command; ends with its command line, if it has one
+	Run     string // how it ended and what its changes mean, one line each
+	Changes string // unified diffs, and a line for each path without one
 }
 
-// Command takes the text of a contained command apart. ok is false where the
-// change is none, or its text is not what its facts say; it is then to be shown
-// as it is.
+// Command splits the text of a contained command into its parts. ok is false
+// if d is not such a change or its text does not match its facts; the text is
+// then to be shown unchanged.
 func (d Diff) Command() (t CommandText, ok bool) {
 	if d.Exec == nil || d.Exec.Run == nil || d.Pruned {
 		return t, false
 	}
 	text := string(d.Bytes())
-	// Whatever the command's own line holds, it is in the facts and so cannot be
-	// taken for what follows it.
+	// The command line is known from the facts, so nothing in it can be
+	// mistaken for the parts that follow.
 	from := 0
 	if line := d.Exec.Line; line != "" {
 		if !strings.HasSuffix(line, "\n") {
@@ -58,7 +57,7 @@ func (d Diff) Command() (t CommandText, ok bool) {
 	return CommandText{Head: text[:from], Run: rest[:to], Changes: rest[to:]}, true
 }
 
-// Ended says in a line how a command ended in a sandbox.
+// Ended describes in one line how a command ended in a sandbox.
 func Ended(r *guard.ExecRun) string {
 	switch {
 	case r.Stopped == "cancelled":
@@ -71,8 +70,8 @@ func Ended(r *guard.ExecRun) string {
 	return "exit code " + strconv.Itoa(r.Exit)
 }
 
-// Attempted says, a line each, what a command did in a sandbox that did not
-// contain it. Each line is a name, a blank, and what is said under it.
+// Attempted describes what a command did in a sandbox that did not contain it.
+// Each line is a name, a space and a description.
 func Attempted(r *guard.ExecRun) []string {
 	out := []string{Ended(r)}
 	for _, w := range r.Wanted {
@@ -100,7 +99,7 @@ func Attempted(r *guard.ExecRun) []string {
 	return out
 }
 
-// oneLine is a text without what could make it look like several lines.
+// oneLine removes from a text what could make it look like several lines.
 func oneLine(s string) string {
 	if !strings.ContainsAny(s, "\n\r\u2028\u2029") {
 		return s
@@ -108,30 +107,30 @@ func oneLine(s string) string {
 	return strconv.Quote(s)
 }
 
-// RunningCommand is a command that runs in a sandbox now.
+// RunningCommand is a command that is running in a sandbox.
 type RunningCommand struct {
 	ID        string    `json:"id"` // of its call
 	RunID     string    `json:"runId"`
 	Tenant    string    `json:"tenant"`
-	Command   string    `json:"command"` // for people, without secrets: a line, or words
+	Command   string    `json:"command"` // for people, without secrets: a command line or arguments
 	Folder    string    `json:"folder"`
 	StartedAt time.Time `json:"startedAt"`
-	Seconds   int       `json:"seconds"` // since then
+	Seconds   int       `json:"seconds"` // running time so far
 }
 
 type runningCommands struct {
 	Commands []RunningCommand `json:"commands"`
 }
 
-// Commands returns the commands that run in a sandbox now, the oldest first.
+// Commands returns the commands that are running in a sandbox, oldest first.
 func (c *Client) Commands(ctx context.Context) ([]RunningCommand, error) {
 	v, err := get[runningCommands](ctx, c, "/v1/commands", nil)
 	return v.Commands, err
 }
 
-// StopCommand ends the command of a call that runs in a sandbox, and returns
-// those that still run. Nothing of it has happened; it is then asked about by its
-// text.
+// StopCommand ends the sandboxed command of a call, and returns those that
+// still run. The stopped command has changed nothing; a human is then asked
+// about it by its text.
 func (c *Client) StopCommand(ctx context.Context, id string) ([]RunningCommand, error) {
 	v, err := send[runningCommands](ctx, c, http.MethodPost, "/v1/commands/"+url.PathEscape(id)+"/stop", nil, struct{}{})
 	return v.Commands, err

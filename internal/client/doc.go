@@ -1,7 +1,7 @@
-// Package client is the control API of the daemon as its users see it: the
-// types on the wire and the one Go client, for the console and for commands.
+// Package client is the Go client of the daemon's control API: the types on
+// the wire, and the one client that the console and the commands use.
 //
-// Texts in these types are what an agent or a server wrote, unescaped; whoever
-// shows them makes them safe. The package will not show anything, decide who
-// may approve, or know what an approval binds: the daemon does.
+// Texts in these types come unescaped from agents and servers; whoever shows
+// them must make them safe. The package does not show anything, decide who may
+// approve, or know what an approval covers: the daemon does that.
 package client

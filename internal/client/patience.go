@@ -9,32 +9,32 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// silenceError says that a daemon has taken a request and then said nothing.
+// silenceError reports that a daemon accepted a request and then sent nothing.
 type silenceError struct{ err error }
 
 func (e *silenceError) Error() string { return e.err.Error() }
 func (e *silenceError) Unwrap() error { return e.err }
 
-// answer is the body of an answer, and the wait for it: it ends the request when
-// nothing comes for too long.
+// answer is a response body with a timer: it ends the request if nothing
+// arrives for too long.
 type answer struct {
-	body     io.ReadCloser // nil while the answer has not begun
+	body     io.ReadCloser // nil until the response begins
 	patience time.Duration
 	ctx      context.Context
 	end      context.CancelCauseFunc
-	alarm    *time.Timer // nil where the caller bounds the wait
-	look     *time.Timer // likewise
+	alarm    *time.Timer // nil if the caller bounds the wait
+	look     *time.Timer // nil if the caller bounds the wait
 }
 
-// stoppedLook is when it is looked whether the daemon was stopped.
+// stoppedLook is the delay before checking whether the daemon was stopped.
 const stoppedLook = time.Second
 
-// await begins the wait for an answer.
+// await starts waiting for a response.
 func (c *Client) await(ctx context.Context, patience time.Duration) (context.Context, *answer) {
 	a := &answer{patience: patience}
 	a.ctx, a.end = context.WithCancelCause(ctx)
 	if patience > 0 {
-		// One that was stopped will not answer: there is nothing to wait for.
+		// A stopped daemon will not answer, so do not wait for it.
 		a.look = time.AfterFunc(min(stoppedLook, patience), func() {
 			if p, err := ipc.Listener(a.ctx, c.path); err == nil && p.Stopped {
 				a.end(&silenceError{ipc.Unanswered(ctx, c.path)})
@@ -47,8 +47,8 @@ func (c *Client) await(ctx context.Context, patience time.Duration) (context.Con
 	return a.ctx, a
 }
 
-// silent returns the error of a daemon that said nothing, if that is why the
-// request ended.
+// silent returns the error of a silent daemon, if that is why the request
+// ended.
 func (a *answer) silent() error {
 	if e, ok := context.Cause(a.ctx).(*silenceError); ok {
 		return e
@@ -56,7 +56,7 @@ func (a *answer) silent() error {
 	return nil
 }
 
-// Read reads the body; each piece that comes begins the wait anew.
+// Read reads the body; each piece restarts the timer.
 func (a *answer) Read(p []byte) (int, error) {
 	n, err := a.body.Read(p)
 	if n > 0 && a.alarm != nil {

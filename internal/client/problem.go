@@ -44,19 +44,19 @@ type Problem struct {
 	Detail string `json:"detail"` // a sentence: what happened
 	Code   string `json:"code"`
 	Remedy string `json:"remedy,omitempty"` // a sentence: what to do next
-	// Setting is the configuration that would change the answer.
+	// Setting is the configuration key that would change the result.
 	Setting string `json:"setting,omitempty"`
-	// State is the approval's status, Digest its digest, ReplacedBy its
-	// successor, Approval its content (the successor's where there is one),
-	// where the problem is about one.
+	// For a problem about an approval: State is its status, Digest its digest,
+	// ReplacedBy its successor, and Approval its content (the successor's if
+	// there is one).
 	State      string   `json:"state,omitempty"`
 	Digest     string   `json:"digest,omitempty"`
 	ReplacedBy string   `json:"replacedBy,omitempty"`
 	Approval   *Detail  `json:"approval,omitempty"`
-	Candidates []string `json:"candidates,omitempty"` // of an ambiguous identifier
+	Candidates []string `json:"candidates,omitempty"` // matches of an ambiguous identifier
 }
 
-// Error returns what happened. It may quote text that others wrote.
+// Error returns what happened. It may quote untrusted text.
 func (p *Problem) Error() string {
 	if p.Detail != "" {
 		return p.Detail
@@ -67,8 +67,8 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("the daemon answered with status %d", p.Status)
 }
 
-// The kinds of failure; every error of a Client wraps exactly one of them, or
-// is one of the context's own.
+// The kinds of failure. Every error of a Client wraps exactly one of them, or
+// is the context's error.
 var (
 	ErrUnreachable = errors.New("the daemon is not reachable")
 	ErrVersion     = errors.New("the daemon is of another version")
@@ -78,7 +78,7 @@ var (
 	ErrServer      = errors.New("the daemon failed")
 )
 
-// Is makes errors.Is(problem, ErrRefused) and the like hold.
+// Is lets errors.Is match a problem against the kinds of failure.
 func (p *Problem) Is(target error) bool { return p.kind() == target }
 
 func (p *Problem) kind() error {

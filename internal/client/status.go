@@ -20,15 +20,15 @@ type Session struct {
 	OpenedAt    time.Time `json:"openedAt"`
 	ClosedAt    time.Time `json:"closedAt,omitzero"`
 	UpstreamPID int       `json:"upstreamPid,omitempty"`
-	Problem     string    `json:"problem,omitempty"` // why its server does not run
-	Notices     []string  `json:"notices,omitempty"` // what its client's user was told, the newest last
+	Problem     string    `json:"problem,omitempty"` // why its server is not running
+	Notices     []string  `json:"notices,omitempty"` // what its client's user was told, newest last
 	Pending     int       `json:"pending"`           // approvals that wait for a decision
 }
 
 // Health of a server.
 const (
 	HealthIdle    = "idle"    // configured, no session
-	HealthRunning = "running" // every session's process runs
+	HealthRunning = "running" // every session's process is running
 	HealthFailed  = "failed"  // a process did not start or has ended
 )
 
@@ -41,19 +41,19 @@ type Server struct {
 	Problem  string           `json:"problem,omitempty"`
 	Sessions []string         `json:"sessions,omitempty"`
 	PIDs     []int            `json:"pids,omitempty"`
-	Stderr   []string         `json:"stderr,omitempty"` // the last lines, the newest last
-	Tools    []ServerTool     `json:"tools,omitempty"`  // that the policy names
+	Stderr   []string         `json:"stderr,omitempty"` // the last lines, newest last
+	Tools    []ServerTool     `json:"tools,omitempty"`  // named by the policy
 	Waiting  []DefinitionDiff `json:"waiting,omitempty"`
-	// Changed says in sentences how what stands behind the server is not what its
-	// tools were accepted of.
+	// Changed says, in sentences, how the server's program differs from the
+	// one whose tools were accepted.
 	Changed []string `json:"changed,omitempty"`
-	// Names says in sentences which of its tools have a name that another tool has
-	// as well, or nearly.
+	// Names says, in sentences, which of its tools have the same name as
+	// another tool, or nearly.
 	Names []string `json:"names,omitempty"`
 }
 
-// Unaccepted counts the tools that the policy names and that no client sees
-// before a person has accepted their definitions.
+// Unaccepted counts the tools that the policy names but that no client sees
+// until a person accepts their definitions.
 func (s Server) Unaccepted() int {
 	waiting := map[string]bool{}
 	for _, t := range s.Tools {
@@ -69,7 +69,8 @@ func (s Server) Unaccepted() int {
 	return len(waiting)
 }
 
-// Unnamed counts the tools that the server offers and the policy does not name.
+// Unnamed counts the tools that the server offers but the policy does not
+// name.
 func (s Server) Unnamed() (n int) {
 	for _, w := range s.Waiting {
 		if !s.named(w.Tool) {
@@ -90,44 +91,45 @@ type ServerTool struct {
 	Accepted bool   `json:"accepted"`
 }
 
-// DefinitionDiff is a tool definition that waits for acceptance.
+// DefinitionDiff is a tool definition that waits to be accepted.
 type DefinitionDiff struct {
 	Tool   string `json:"tool"`
 	Change string `json:"change"` // new, changed
-	SHA256 string `json:"sha256"` // of the definition that waits
+	SHA256 string `json:"sha256"` // of the waiting definition
 	Diff   string `json:"diff"`   // unified, against the accepted one
 }
 
-// Status is the daemon's word about itself.
+// Status is the daemon's report about itself.
 type Status struct {
 	Version    string    `json:"version"`
 	Protocol   int       `json:"protocol"`
 	PID        int       `json:"pid"`
 	StartedAt  time.Time `json:"startedAt"`
-	Folder     string    `json:"folder"` // of its state
+	Folder     string    `json:"folder"` // state folder
 	Level      string    `json:"level"`  // L0 to L3
-	Claim      string    `json:"claim"`  // what that level is worth, a sentence
+	Claim      string    `json:"claim"`  // what that level guarantees, a sentence
 	Weaknesses []string  `json:"weaknesses,omitempty"`
 	Unsigned   string    `json:"unsigned"` // where an unsigned decision may come from
-	// ApproversWait is the setting of approvers.unsigned that waits for a human
-	// under the one in force; ApproversRefused says that one has refused it.
+	// ApproversWait is the setting of approvers.unsigned that waits for a
+	// decision under the one in force; ApproversRefused is true if that
+	// decision was a denial.
 	ApproversWait    string `json:"approversWait,omitempty"`
 	ApproversRefused bool   `json:"approversRefused,omitempty"`
 	PolicyHash       string `json:"policyHash"`
 	// PolicyProblem says why the newest configuration is not in force.
 	PolicyProblem string `json:"policyProblem,omitempty"`
-	// PolicyNone is true where, besides, no configuration is in force: none has
+	// PolicyNone is true if no configuration at all is in force: none has
 	// loaded since the daemon started, and everything is denied.
 	PolicyNone bool `json:"policyNone,omitempty"`
-	// StoreProblem says why nothing executes at the moment.
+	// StoreProblem says why nothing executes at present.
 	StoreProblem string `json:"storeProblem,omitempty"`
-	// StoreDamage describes what of the database is damaged, and what to do. Calls
-	// may run all the same, where StoreProblem is empty.
+	// StoreDamage says what in the database is damaged and what to do. Calls
+	// may still run while StoreProblem is empty.
 	StoreDamage string `json:"storeDamage,omitempty"`
 	Sessions    int    `json:"sessions"`
 	Pending     int    `json:"pending"`
 	Alerts      int    `json:"alerts"`     // not acknowledged
-	Unaccepted  int    `json:"unaccepted"` // tools that wait for acceptance, of all servers
+	Unaccepted  int    `json:"unaccepted"` // tools that wait for acceptance, all servers
 }
 
 // Stats counts what happened since a time.
@@ -139,15 +141,15 @@ type Stats struct {
 	ByTier    map[string]int `json:"byTier"`
 	ByServer  map[string]int `json:"byServer"`
 	Calls     int            `json:"calls"`   // completed
-	Denials   int            `json:"denials"` // of them, refused by policy or reviewer
+	Denials   int            `json:"denials"` // those refused by policy or reviewer
 	Outcomes  map[string]int `json:"outcomes"`
 	ByRule    map[string]int `json:"byRule"` // of the denials
-	Over      []Bin          `json:"over"`   // calls over time, the oldest first
+	Over      []Bin          `json:"over"`   // calls over time, oldest first
 	Waiting   Waiting        `json:"waiting"`
-	Truncated bool           `json:"truncated,omitempty"` // there is more than was counted
+	Truncated bool           `json:"truncated,omitempty"` // not everything was counted
 }
 
-// Bin counts the calls of one stretch of time.
+// Bin counts the calls of one interval.
 type Bin struct {
 	From    time.Time `json:"from"`
 	Calls   int       `json:"calls"`

@@ -9,17 +9,17 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// Protocol is the version of the control API. Both sides name theirs with each
-// request and answer; they must be equal.
+// Protocol is the version of the control API. Both sides send theirs with each
+// request and response; they must be equal.
 const Protocol = 1
 
-// Names of the headers that carry the versions.
+// Names of the version headers.
 const (
 	HeaderProtocol = "Mcpguard-Api"
 	HeaderVersion  = "Mcpguard-Version"
 )
 
-// Host is the only name under which the API answers.
+// Host is the only host name to which the API responds.
 const Host = "mcpguard"
 
 // Statuses of an approval, as in its status field.
@@ -37,11 +37,11 @@ const (
 	Cancelled = "cancelled"
 )
 
-// Approval is one approval as a list shows it. Optional members are absent
-// where they say nothing.
+// Approval is one approval as lists show it. Optional members are absent when
+// empty.
 type Approval struct {
 	ID            string    `json:"id"`
-	ApprovalID    string    `json:"approvalId"` // the same, under the audit log's name
+	ApprovalID    string    `json:"approvalId"` // same value, under the audit log's name
 	Status        string    `json:"status"`
 	Tier          string    `json:"tier"`
 	Bucket        string    `json:"bucket"` // read, write, never
@@ -49,7 +49,7 @@ type Approval struct {
 	Server        string    `json:"server"`
 	Tool          string    `json:"tool"`
 	Tenant        string    `json:"tenant"`
-	TenantID      string    `json:"tenantId"` // the same, under the audit log's name
+	TenantID      string    `json:"tenantId"` // same value, under the audit log's name
 	Environment   string    `json:"environment"`
 	Workflow      string    `json:"workflow,omitempty"`
 	RunID         string    `json:"runId"`
@@ -67,46 +67,47 @@ type Approval struct {
 	RequestedAt   time.Time `json:"requestedAt"`
 	ExpiresAt     time.Time `json:"expiresAt"`        // to decide
 	UseBy         time.Time `json:"useBy,omitzero"`   // to execute, once approved
-	SecondsLeft   int       `json:"secondsLeft"`      // to decide or to execute, by the daemon's clocks; 0 otherwise
-	Held          bool      `json:"held"`             // a call is waiting for it right now
-	Digest        string    `json:"digest"`           // what a decision is about
+	SecondsLeft   int       `json:"secondsLeft"`      // to decide or to execute, by the daemon's clocks; otherwise 0
+	Held          bool      `json:"held"`             // a call is waiting for it now
+	Digest        string    `json:"digest"`           // what a decision covers
 	Rule          string    `json:"rule"`             // why it was asked
-	Round         int       `json:"round,omitempty"`  // one more after each stale one before it
-	Post          bool      `json:"post,omitempty"`   // it ran without being asked for, and is shown afterwards
-	Undoes        string    `json:"undoes,omitempty"` // whose change this one would take back
+	Round         int       `json:"round,omitempty"`  // number of stale approvals before it
+	Post          bool      `json:"post,omitempty"`   // ran without approval, shown afterwards
+	Undoes        string    `json:"undoes,omitempty"` // the approval whose change this one reverts
 	Replaces      string    `json:"replaces,omitempty"`
 	ReplacedBy    string    `json:"replacedBy,omitempty"`
-	Why           string    `json:"why,omitempty"` // it ended so
+	Why           string    `json:"why,omitempty"` // why it ended
 	UpdatedAt     time.Time `json:"updatedAt"`
 	EndedAt       time.Time `json:"endedAt,omitzero"`
 	Version       uint64    `json:"version"` // grows with each change
 }
 
-// Context says what a call belongs to on the client's side, where the client
-// tells: labels, its claim only.
+// Context says what a call belongs to on the client's side, as far as the
+// client tells. These are unverified labels.
 type Context struct {
 	ClientSession string `json:"clientSession,omitempty"` // the conversation
 	Worktree      string `json:"worktree,omitempty"`
 	Branch        string `json:"branch,omitempty"`
-	PromptSHA256  string `json:"promptSha256,omitempty"` // of the user's words that led to it
+	PromptSHA256  string `json:"promptSha256,omitempty"` // of the user's prompt that led to it
 }
 
 // Detail is one approval with everything that its reviewer reads.
 type Detail struct {
 	Approval
 	Arguments json.RawMessage `json:"arguments"` // canonical; null once removed by retention
-	// ArgumentsLeftOut is the size in bytes of arguments that an answer in brief
-	// leaves out; Arguments is null then.
+	// ArgumentsLeftOut is the size in bytes of arguments that a brief response
+	// omits; Arguments is then null.
 	ArgumentsLeftOut int  `json:"argumentsLeftOut,omitempty"`
 	Diff             Diff `json:"diff"`
-	// Output is what a command printed in a sandbox; no approval binds it. Attempt is
-	// what it did there where it was not contained: that is not what will run.
+	// Output is what a command printed in a sandbox; no approval covers it.
+	// Attempt is what it did in a sandbox that did not contain it, which is
+	// not what will run.
 	Output        string         `json:"output,omitempty"`
 	Attempt       *guard.ExecRun `json:"attempt,omitempty"`
 	Effects       []Effect       `json:"effects"`
 	Decisions     []Decision     `json:"decisions"`
 	Receipt       *Receipt       `json:"receipt"`
-	Claim         string         `json:"claim,omitempty"` // the agent's stated reason; nothing but its claim
+	Claim         string         `json:"claim,omitempty"` // the agent's stated reason, unverified
 	ServerVersion string         `json:"serverVersion,omitempty"`
 	Definition    string         `json:"definition"` // digest of the tool's definition
 	PolicyHash    string         `json:"policyHash"`
@@ -119,11 +120,11 @@ type Hazard struct {
 	Text string `json:"text"` // a sentence
 }
 
-// Contested is the kind of the hazard that another open approval changes the same
-// file or record; its text ends with that approval's identifier.
+// Contested is the kind of hazard that says that another open approval changes
+// the same file or record; its text ends with that approval's identifier.
 const Contested = "contested"
 
-// Requester says who asked. Client and Version are the client's own word.
+// Requester says who asked. Client and Version are unverified.
 type Requester struct {
 	Actor      string `json:"actor"` // "agent", or "developer" for an undo
 	User       string `json:"user"`  // numeric user id
@@ -134,9 +135,8 @@ type Requester struct {
 	Folder     string `json:"folder,omitempty"`
 }
 
-// Diff is the computed change. Text is valid UTF-8; where the change is not,
-// Raw has its bytes and Text is a lossy reading for consumers that must have
-// text.
+// Diff is the computed change. Text is valid UTF-8. If the change is not, Raw
+// holds its bytes and Text is a lossy reading for consumers that need text.
 type Diff struct {
 	Type        string          `json:"type"` // unified, json_patch, json_diff, exec, message, http, sql, opaque
 	Text        string          `json:"text"`
@@ -177,7 +177,7 @@ type Effect struct {
 	After  State  `json:"after"`
 }
 
-// State is what a resource is, without its content.
+// State describes a resource without its content.
 type State struct {
 	Exists   bool   `json:"exists"`
 	Kind     string `json:"kind,omitempty"`
@@ -187,7 +187,7 @@ type State struct {
 	Computed bool   `json:"computed"`
 }
 
-// Decision is one reviewer's word.
+// Decision is one reviewer's decision.
 type Decision struct {
 	Decision   string    `json:"decision"` // allow, deny
 	Reason     string    `json:"reason"`
@@ -201,29 +201,30 @@ type Decision struct {
 	At         time.Time `json:"at"`
 }
 
-// Receipt is what became of an execution.
+// Receipt is the outcome of an execution.
 type Receipt struct {
 	Outcome    string    `json:"outcome"`  // ok, error, unknown, incomplete
 	ReadBack   string    `json:"readBack"` // verified, diverged, untouched, unverifiable
 	Detail     string    `json:"detail,omitempty"`
 	After      []State   `json:"after,omitempty"`
-	Reconciled bool      `json:"reconciled,omitempty"` // found out after the fact
+	Reconciled bool      `json:"reconciled,omitempty"` // determined afterwards
 	StartedAt  time.Time `json:"startedAt"`
 	EndedAt    time.Time `json:"endedAt"`
-	// Difference leads from what was predicted to what was found, as a JSON Patch
-	// (RFC 6902) with the predicted values; of a record that diverged.
+	// Difference turns the predicted values into the observed ones, as a JSON
+	// Patch (RFC 6902) that tests the predicted values. Set only for a record
+	// that diverged.
 	Difference json.RawMessage `json:"difference,omitempty"`
 	Touched    []Touched       `json:"touched,omitempty"`
 }
 
-// Divergence is one value of a record that is not what was predicted. A value
-// that is absent is nil.
+// Divergence is one value of a record that differs from the prediction. An
+// absent value is nil.
 type Divergence struct {
 	Op, Path    string
 	Want, Found json.RawMessage
 }
 
-// Divergences reads the difference of a receipt; nil where there is none.
+// Divergences reads the difference of a receipt; nil if there is none.
 func (r Receipt) Divergences() []Divergence {
 	var patch []struct {
 		Op    string          `json:"op"`
@@ -235,7 +236,7 @@ func (r Receipt) Divergences() []Divergence {
 		return nil
 	}
 	var out []Divergence
-	was := map[string]json.RawMessage{} // tested for just before
+	was := map[string]json.RawMessage{} // the value tested just before
 	for _, o := range patch {
 		if o.Op == "test" {
 			was[o.Path] = o.Value
@@ -251,13 +252,13 @@ func (r Receipt) Divergences() []Divergence {
 	return out
 }
 
-// Touched is one thing that the server says it has touched.
+// Touched is one thing that the server reports as touched.
 type Touched struct {
 	Kind string `json:"kind"` // record, message, file, commit or other
 	ID   string `json:"id"`   // the server's own name for it
 }
 
-// Words of a decision.
+// The values of a decision.
 const (
 	Allow = "allow"
 	Deny  = "deny"
@@ -266,56 +267,56 @@ const (
 // DecisionRequest is the body of a decision.
 type DecisionRequest struct {
 	Decision string `json:"decision"` // Allow or Deny
-	Digest   string `json:"digest"`   // that the reviewer saw, in full
+	Digest   string `json:"digest"`   // the full digest that the reviewer saw
 	Reason   string `json:"reason"`   // 3 to 500 characters
 }
 
-// ApproversDecision is a human's word on a configuration that lets more decide
-// than before.
+// ApproversDecision is a human's decision on a configuration that lets more
+// approvers decide.
 type ApproversDecision struct {
 	Decision string `json:"decision"` // Allow or Deny
-	Unsigned string `json:"unsigned"` // the setting that is decided about
+	Unsigned string `json:"unsigned"` // the setting to decide on
 	Reason   string `json:"reason"`   // 3 to 500 characters
 }
 
-// Settlement is a human's word for what became of an execution whose outcome is
-// unknown.
+// Settlement is a human's statement of the outcome of an execution whose
+// outcome is unknown.
 type Settlement struct {
 	Ran    bool   `json:"ran"`
 	Reason string `json:"reason"` // 3 to 500 characters
 }
 
-// Filter selects approvals; the zero value selects all, the newest first.
+// Filter selects approvals; the zero value selects all, newest first.
 type Filter struct {
 	Status []string
 	Run    string
 	Server string
 	Tenant string
 	Since  time.Time
-	After  string // continues behind this identifier
-	Limit  int    // 0 is the server's limit
-	Oldest bool   // the oldest first
-	// Fields names the members to be sent, in order; none means all.
+	After  string // continues after this identifier
+	Limit  int    // 0 means the server's limit
+	Oldest bool   // oldest first
+	// Fields lists the members to send, in order; none means all.
 	Fields []string
 }
 
-// Page is one part of a list of approvals.
+// Page is one page of a list of approvals.
 type Page struct {
 	Approvals []Approval `json:"approvals"`
 	Next      string     `json:"next,omitempty"` // for Filter.After; empty at the end
 }
 
-// Switch stops calls. Scope is "" for everything, "server" or "server/tool".
+// Switch pauses calls. Scope is "" for everything, "server" or "server/tool".
 type Switch struct {
 	Scope  string    `json:"scope"`
 	Reason string    `json:"reason"`
 	By     string    `json:"by"`
 	At     time.Time `json:"at"`
-	Now    bool      `json:"now,omitempty"` // what was under way was ended
+	Now    bool      `json:"now,omitempty"` // calls in flight were ended
 }
 
-// AlertRanUnasked is the kind of the alert that gathers what a run changed
-// without being asked for; the other kinds tell of something out of order.
+// AlertRanUnasked is the kind of alert that lists what a run changed without
+// approval. All other kinds report a problem.
 const AlertRanUnasked = "ran_unasked"
 
 // Alert is something that a human must see.
@@ -325,7 +326,7 @@ type Alert struct {
 	Text    string    `json:"text"`
 	Detail  string    `json:"detail,omitempty"`
 	Subject string    `json:"subject,omitempty"` // an approval
-	Count   int       `json:"count,omitempty"`   // how many changes it stands for, where it gathers several
+	Count   int       `json:"count,omitempty"`   // number of changes, if it combines several
 	Status  string    `json:"status"`            // raised, acknowledged, resolved
 	At      time.Time `json:"at"`
 	By      string    `json:"by,omitempty"`
@@ -341,12 +342,12 @@ const (
 	EventSession  EventKind = "session"
 	EventSwitch   EventKind = "switch"
 	EventAlert    EventKind = "alert"
-	// EventResync says that events are missing: read again what is shown. It is
-	// the first event of every watch, and follows where the daemon was
-	// restarted or the watcher was too slow.
+	// EventResync says that events were missed: reread what is shown. It is
+	// the first event of every watch, and is sent when the daemon restarted or
+	// the watcher was too slow.
 	EventResync EventKind = "resync"
-	// EventLost says that the connection is gone; the client goes on trying.
-	// It does not come from the daemon.
+	// EventLost says that the connection is lost and the client is
+	// reconnecting. The client makes this event, not the daemon.
 	EventLost EventKind = "lost"
 )
 
@@ -355,14 +356,14 @@ type Event struct {
 	ID         string    `json:"id,omitempty"` // where to resume; opaque
 	Kind       EventKind `json:"kind"`
 	ApprovalID string    `json:"approvalId,omitempty"`
-	Status     string    `json:"status,omitempty"` // that the approval had with this change
+	Status     string    `json:"status,omitempty"` // of the approval after this change
 	RunID      string    `json:"runId,omitempty"`
 	SessionID  string    `json:"sessionId,omitempty"`
 	Scope      string    `json:"scope,omitempty"`
 	AlertID    string    `json:"alertId,omitempty"`
 	At         time.Time `json:"at,omitzero"`
-	// Approval is the approval as it is when the event is sent, which can be
-	// later than this change; its version tells.
+	// Approval is the approval as it is when the event is sent, which may be
+	// after this change; compare versions.
 	Approval *Approval `json:"approval,omitempty"`
 	Error    string    `json:"error,omitempty"` // of EventLost
 }

@@ -23,21 +23,22 @@ const (
 	maxEvent   = 4 << 20 // bytes of one event
 )
 
-// defaultBackoff grows from 100 ms to 5 s, with up to a quarter of chance, so
-// that many watchers do not come back at once.
+// defaultBackoff grows from 100 ms to 5 s, with up to a quarter of jitter so
+// that many watchers do not reconnect at once.
 func defaultBackoff(attempt int) time.Duration {
 	d := min(100*time.Millisecond<<min(attempt, 10), 5*time.Second)
 	return d + rand.N(d/4+1)
 }
 
 // Watch returns the committed changes as they happen. The first event is an
-// EventResync: whoever shows a list reads it after that event and misses
-// nothing. When the connection is lost an EventLost follows, and the watch goes
-// on by itself: either where it was, or with another EventResync.
+// EventResync: a reader that loads its list after that event misses nothing.
+// When the connection is lost, an EventLost follows and the watch reconnects
+// by itself; it then either continues where it was or sends another
+// EventResync.
 //
-// The sequence ends after its only error: the context's, or one that trying
-// again cannot mend (ErrVersion, ErrRefused). Breaking off ends it, too. A
-// watch starts no daemon: one that was stopped stays so.
+// The sequence ends after its only error: the context's, or a permanent one
+// (ErrVersion, ErrRefused). Breaking out of the loop also ends it. A watch
+// never starts a daemon: a stopped one stays stopped.
 func (c *Client) Watch(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		quiet := *c
@@ -77,19 +78,19 @@ func (c *Client) Watch(ctx context.Context) iter.Seq2[Event, error] {
 	}
 }
 
-// watch is the state of one sequence. connect alone changes it.
+// watch is the state of one sequence. Only connect changes it.
 type watch struct {
 	client  *Client
 	yield   func(Event, error) bool
 	last    string // id of the last event
-	heard   bool   // something came on this connection
-	lost    bool   // the reader was told that the connection is gone
+	heard   bool   // this connection has delivered something
+	lost    bool   // the reader was sent an EventLost
 	stopped bool   // the reader wants no more
 }
 
 var errSilent = errors.New("the daemon has been silent for too long")
 
-// connect follows one connection to its end.
+// connect reads one connection until it ends.
 func (w *watch) connect(ctx context.Context) error {
 	silence := w.client.silence
 	if silence == 0 {
@@ -116,7 +117,7 @@ func (w *watch) connect(ctx context.Context) error {
 }
 
 // read parses the stream (WHATWG server-sent events, of which the daemon uses
-// id, data and comments) and hands each event on.
+// id, data and comments) and passes on each event.
 func (w *watch) read(body io.Reader, heard func()) error {
 	r := bufio.NewReaderSize(body, 64<<10)
 	var id string
@@ -151,11 +152,11 @@ func (w *watch) read(body io.Reader, heard func()) error {
 	}
 }
 
-// dispatch hands one event on and reports whether to go on.
+// dispatch passes on one event and reports whether to continue.
 func (w *watch) dispatch(id, data string) bool {
 	var e Event
 	if err := jsonvalue.DecodeKnown([]byte(data), &e); err != nil {
-		// A change that cannot be read is a change that was missed.
+		// An unreadable change counts as a missed one.
 		e = Event{Kind: EventResync}
 	}
 	e.ID = id

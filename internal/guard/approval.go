@@ -12,7 +12,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
-// Status is where an approval is in its life. The zero value is invalid.
+// Status is the state of an approval. The zero value is invalid.
 type Status string
 
 // The statuses.
@@ -21,7 +21,7 @@ const (
 	Approved  Status = "approved"
 	Executing Status = "executing"
 	Executed  Status = "executed"
-	Failed    Status = "failed"  // the upstream said so
+	Failed    Status = "failed"  // the upstream reported an error
 	Unknown   Status = "unknown" // no receipt; never retried
 	Stale     Status = "stale"   // target, tool or policy changed before execution
 	Lapsed    Status = "lapsed"  // approved, not used in time
@@ -50,18 +50,18 @@ func (s Status) Valid() bool {
 	return false
 }
 
-// Final reports whether nothing can follow s. Unknown is not final: a
+// Final reports whether no status can follow s. Unknown is not final: a
 // read-back or a human may still resolve it.
 func (s Status) Final() bool { return s.Valid() && len(transitions[s]) == 0 }
 
 // Open reports whether a call may still join an approval in this status.
 func (s Status) Open() bool { return s == Pending || s == Approved }
 
-// ErrTransition is wrapped by every refused change of status.
+// ErrTransition is wrapped by every refused status change.
 var ErrTransition = errors.New("not a legal transition")
 
-// CheckTransition returns nil if an approval may go from one status to the
-// other in one step.
+// CheckTransition returns nil if an approval may go directly from one status
+// to the other.
 func CheckTransition(from, to Status) error {
 	for _, t := range transitions[from] {
 		if t == to {
@@ -71,14 +71,15 @@ func CheckTransition(from, to Status) error {
 	return fmt.Errorf("%s → %s: %w", from, to, ErrTransition)
 }
 
-// TimeBox bounds an approval: TTL to decide, UseWithin to execute afterwards.
+// TimeBox bounds the life of an approval: TTL to decide, UseWithin to execute
+// after approval.
 type TimeBox struct {
 	TTL       time.Duration `json:"ttl"`
 	UseWithin time.Duration `json:"use_within"`
 }
 
-// DefaultTimeBox returns the box of a tier: 15 minutes to decide for T1 and
-// below, 5 above, and 2 minutes to use.
+// DefaultTimeBox returns the time box of a tier: 15 minutes to decide up to
+// T1, 5 minutes above, and 2 minutes to use.
 func DefaultTimeBox(t Tier) TimeBox {
 	if t == T0Read || t == T1ReversibleWrite {
 		return TimeBox{TTL: 15 * time.Minute, UseWithin: 2 * time.Minute}
@@ -86,27 +87,28 @@ func DefaultTimeBox(t Tier) TimeBox {
 	return TimeBox{TTL: 5 * time.Minute, UseWithin: 2 * time.Minute}
 }
 
-// MaxStaleRounds is how often one call may go stale before the answer is no.
+// MaxStaleRounds is how often one call may go stale before it is denied.
 const MaxStaleRounds = 3
 
-// Approval is one waiting write and all that became of it. Values are copies;
-// the store alone changes them.
+// Approval is one write that needs approval, and its history. Values are
+// copies; only the store changes them.
 type Approval struct {
 	ID        ApprovalID `json:"id"`
 	Status    Status     `json:"status"`
 	Tenant    string     `json:"tenant"`
 	RunID     RunID      `json:"run_id"`
 	SessionID SessionID  `json:"session_id"` // of the newest call that joined
-	CallID    CallID     `json:"call_id"`    // likewise
-	// HeldBy is the call that is still waiting for this approval; empty once it
-	// was answered early. What a session holds open ends with that session.
+	CallID    CallID     `json:"call_id"`    // the newest call that joined
+	// HeldBy is the call that still waits for this approval; empty once that
+	// call has been answered early. An approval with a waiting call ends with
+	// the call's session.
 	HeldBy        CallID        `json:"held_by,omitempty"`
 	CorrelationID string        `json:"correlation_id"`
 	Environment   string        `json:"environment"`
 	Workflow      string        `json:"workflow"`
 	Server        string        `json:"server"`
 	Tool          string        `json:"tool"`
-	ServerVersion string        `json:"server_version,omitempty"` // as the server states it, a label
+	ServerVersion string        `json:"server_version,omitempty"` // as the server states it, unverified
 	Tier          Tier          `json:"tier"`
 	Sensitive     bool          `json:"sensitive,omitempty"`
 	Definition    digest.Digest `json:"definition"`
@@ -118,7 +120,7 @@ type Approval struct {
 	Rule          Rule          `json:"rule"` // why it was asked
 	RequestedBy   Origin        `json:"requested_by"`
 	Context       Context       `json:"context,omitzero"`
-	Claim         string        `json:"claim,omitempty"` // the agent's stated reason, its claim only
+	Claim         string        `json:"claim,omitempty"` // the agent's stated reason, unverified
 	RequestedAt   time.Time     `json:"requested_at"`
 	Box           TimeBox       `json:"box"`
 	Expires       Deadline      `json:"expires"`               // to decide
@@ -126,8 +128,8 @@ type Approval struct {
 	Round         int           `json:"round"`                 // 0, then one more after each stale round
 	Replaces      ApprovalID    `json:"replaces,omitempty"`    // the stale approval before this one
 	ReplacedBy    ApprovalID    `json:"replaced_by,omitempty"` // the fresh approval after this one
-	Post          bool          `json:"post,omitempty"`        // it ran without being asked for, and is shown afterwards
-	Undoes        ApprovalID    `json:"undoes,omitempty"`      // whose change this one would take back
+	Post          bool          `json:"post,omitempty"`        // ran without approval, shown afterwards
+	Undoes        ApprovalID    `json:"undoes,omitempty"`      // the approval whose change this one reverts
 	Signoffs      []Signoff     `json:"signoffs,omitempty"`
 	Receipt       *Receipt      `json:"receipt,omitempty"`
 	Why           string        `json:"why,omitempty"` // why it ended, a sentence
@@ -136,8 +138,8 @@ type Approval struct {
 	Version       uint64        `json:"version"` // grows with each change
 }
 
-// Target names the first resource that the approval would change, for one line
-// of text. It falls back to the tool.
+// Target names the first resource that the approval would change, for display
+// on one line. It falls back to the tool.
 func (a Approval) Target() string {
 	for _, e := range a.Preview.Effects {
 		if e.Resource.Path != "" {
@@ -147,10 +149,10 @@ func (a Approval) Target() string {
 	return a.Tool
 }
 
-// Signoff is one approver's word on one digest.
+// Signoff is one approver's decision on one digest.
 type Signoff struct {
 	Approve bool          `json:"approve"`
-	Digest  digest.Digest `json:"digest"` // that the reviewer saw
+	Digest  digest.Digest `json:"digest"` // the digest that the reviewer saw
 	Reason  string        `json:"reason"`
 	By      Approver      `json:"by"`
 	At      time.Time     `json:"at"`
@@ -163,7 +165,7 @@ type Approver struct {
 	PID        int    `json:"pid"`
 	Executable string `json:"executable,omitempty"`
 	Terminal   string `json:"terminal,omitempty"`
-	Key        string `json:"key,omitempty"` // fingerprint, where the word is signed
+	Key        string `json:"key,omitempty"` // fingerprint, if the decision is signed
 }
 
 // Bounds of a reason, in characters after trimming.
@@ -173,8 +175,7 @@ const (
 )
 
 // CheckReason returns the trimmed reason, or an error that says what is wrong.
-// Characters that cannot be seen do not count towards its least length: of them
-// alone, it is no reason.
+// Invisible characters do not count towards the minimum length.
 func CheckReason(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	if !utf8.ValidString(s) {
@@ -207,18 +208,18 @@ const (
 	OutcomeIncomplete Outcome = "incomplete" // input_required: asks for more
 )
 
-// ReadBack says what reading the target after execution showed.
+// ReadBack is the result of reading the target after execution.
 type ReadBack string
 
 // The results of a read-back.
 const (
-	Verified     ReadBack = "verified"     // the target is what was predicted
-	Diverged     ReadBack = "diverged"     // it is something else
-	Untouched    ReadBack = "untouched"    // it is as it was before
-	Unverifiable ReadBack = "unverifiable" // it cannot be read back
+	Verified     ReadBack = "verified"     // the target is as predicted
+	Diverged     ReadBack = "diverged"     // the target is neither as predicted nor as before
+	Untouched    ReadBack = "untouched"    // the target is as it was before
+	Unverifiable ReadBack = "unverifiable" // the target cannot be read back
 )
 
-// Intent is the durable word that a call is about to run.
+// Intent is the durable record that a call is about to run.
 type Intent struct {
 	CallID     CallID        `json:"call_id"`
 	ApprovalID ApprovalID    `json:"approval_id,omitempty"` // empty where policy allowed
@@ -230,17 +231,18 @@ type Intent struct {
 	Tier       Tier          `json:"tier"`
 	Digest     digest.Digest `json:"digest"`
 	ArgsRaw    digest.Digest `json:"args_raw"`
-	ArgsSum    digest.Digest `json:"args_sum,omitzero"` // of the canonical arguments, by which identical calls are known
+	ArgsSum    digest.Digest `json:"args_sum,omitzero"` // of the canonical arguments; identifies identical calls
 	Effects    []Effect      `json:"effects"`
-	Record     string        `json:"record,omitempty"` // what a command's run has kept, which is landed
-	// Touches names the hosts, recipients and tables of the call, so that later
-	// calls know which are new to their tenant.
+	Record     string        `json:"record,omitempty"` // the captured run of a command, which is landed
+	// Touches lists the hosts, recipients and tables of the call, so that
+	// later calls know which are new to their tenant.
 	Touches []string  `json:"touches,omitempty"`
 	At      time.Time `json:"at"`
-	// Upstream identifies the child that runs it, so that a later daemon can
-	// tell whether it is still alive.
+	// Upstream identifies the process that runs the call, so that a later
+	// daemon can tell whether it is still alive.
 	Upstream UpstreamRef `json:"upstream"`
-	// Unknown is set once no receipt can come; the target stays locked.
+	// Unknown is set when no receipt can arrive any more; the target stays
+	// locked.
 	Unknown bool `json:"unknown,omitempty"`
 }
 
@@ -251,33 +253,34 @@ type UpstreamRef struct {
 	BootID    string `json:"boot_id"`
 }
 
-// Receipt is what became of an execution.
+// Receipt is the outcome of an execution.
 type Receipt struct {
 	CallID   CallID   `json:"call_id"`
 	Outcome  Outcome  `json:"outcome"`
 	ReadBack ReadBack `json:"read_back"`
 	Detail   string   `json:"detail,omitempty"` // a sentence
 	After    []State  `json:"after,omitempty"`  // per effect, as read back
-	// Difference turns what was predicted into what was found, as a JSON Patch
-	// (RFC 6902) with the predicted values. Of a record that diverged alone.
+	// Difference turns the predicted values into the observed ones, as a JSON
+	// Patch (RFC 6902) that tests the predicted values. Set only for a record
+	// that diverged.
 	Difference json.RawMessage `json:"difference,omitempty"`
-	// Touched is what the server says it has touched.
+	// Touched is what the server reports as touched.
 	Touched    []Touched     `json:"touched,omitempty"`
-	Result     digest.Digest `json:"result"` // of the upstream's answer
+	Result     digest.Digest `json:"result"` // of the upstream's result
 	ResultSize int           `json:"result_size"`
-	Reconciled bool          `json:"reconciled,omitempty"` // found by read-back after the fact
+	Reconciled bool          `json:"reconciled,omitempty"` // determined by a later read-back
 	StartedAt  time.Time     `json:"started_at"`
 	EndedAt    time.Time     `json:"ended_at"`
 }
 
-// Touched is one thing that an answer says was touched, by the server's own
-// name for it.
+// Touched is one thing that a result reports as touched, under the server's
+// own name for it.
 type Touched struct {
 	Kind string `json:"kind"` // record, message, file, commit or other
 	ID   string `json:"id"`
 }
 
-// Status maps a receipt onto the status that it gives an approval.
+// Status returns the approval status that follows from the receipt.
 func (r Receipt) Status() Status {
 	switch r.Outcome {
 	case OutcomeOK:
@@ -288,18 +291,18 @@ func (r Receipt) Status() Status {
 	return Unknown
 }
 
-// Switch stops calls. Scope is "" for everything, "server" or "server/tool".
+// Switch pauses calls. Scope is "" for everything, "server" or "server/tool".
 type Switch struct {
 	Scope  string    `json:"scope"`
 	Reason string    `json:"reason"`
 	By     Approver  `json:"by"`
 	At     time.Time `json:"at"`
-	// Now ends what is under way as well; what has begun to change files is
-	// finished.
+	// Now also ends calls in flight; a call that has begun to change files
+	// finishes.
 	Now bool `json:"now,omitempty"`
 }
 
-// Stops reports whether the switch holds for a tool of a server.
+// Stops reports whether the switch applies to a tool of a server.
 func (s Switch) Stops(server, tool string) bool {
 	return s.Scope == "" || s.Scope == server || s.Scope == server+"/"+tool
 }

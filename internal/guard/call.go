@@ -8,11 +8,11 @@ import (
 )
 
 // Origin says who asked: the client process at the far end of a session, as
-// the daemon saw it. Nothing in it is the client's own claim except Client and
-// Version, which are labels and decide nothing.
+// the daemon saw it. Only Client and Version are the client's own claims; they
+// are labels and decide nothing.
 type Origin struct {
 	Client     string `json:"client"`     // from initialize or _meta, e.g. "claude-code"
-	Version    string `json:"version"`    // likewise
+	Version    string `json:"version"`    // from the same source
 	PID        int    `json:"pid"`        // of the client process
 	StartTime  uint64 `json:"start_time"` // of that process, in the kernel's own unit
 	Executable string `json:"executable"`
@@ -34,8 +34,8 @@ type Session struct {
 	ClosedAt    time.Time `json:"closed_at,omitzero"`
 }
 
-// Run is the sessions of one client process, identified across restarts of the
-// daemon by pid, start time and boot.
+// Run is the sessions of one client process, identified across daemon restarts
+// by pid, start time and boot.
 type Run struct {
 	ID          RunID     `json:"id"`
 	Tenant      string    `json:"tenant"`
@@ -62,16 +62,16 @@ type ToolCall struct {
 }
 
 // Context says what a call belongs to on the client's side, as far as the
-// client has told it through its hooks. These are labels and decide nothing.
+// client's hooks have told. These are labels and decide nothing.
 type Context struct {
 	ClientSession string        `json:"client_session,omitempty"` // the conversation
-	Worktree      string        `json:"worktree,omitempty"`       // top folder of the repository that the client works in
+	Worktree      string        `json:"worktree,omitempty"`       // top folder of the client's repository
 	Branch        string        `json:"branch,omitempty"`         // checked out there
-	Prompt        digest.Digest `json:"prompt,omitzero"`          // of the user's words that led to it
+	Prompt        digest.Digest `json:"prompt,omitzero"`          // of the user's prompt that led to it
 }
 
-// Target is a resource that a call names, resolved. For files Key is the
-// absolute path with every link resolved.
+// Target is a resolved resource of a call. For files, Key is the absolute path
+// with all links resolved.
 type Target struct {
 	Kind string `json:"kind"` // "file", "record", "opaque", …
 	Key  string `json:"key"`  // what is locked; unique within the kind
@@ -91,15 +91,15 @@ type Effect struct {
 	Diff     digest.Digest `json:"diff"`           // of this effect's change text
 	// Record says how a JSON record is read again; nil for everything else.
 	Record *RecordRef `json:"record,omitempty"`
-	// Want is the record as it is predicted, in the form that is compared. It is
-	// kept for as long as the call is followed, and in no record.
+	// Want is the predicted record in the form used for comparison. It lives
+	// only as long as the call is followed, and is not stored.
 	Want []byte `json:"-"`
 }
 
-// RecordRef says how a record is found, and what of it counts.
+// RecordRef says how to find a record, and which parts of it count.
 type RecordRef struct {
-	// Tool is the tool of the same server that reads it; empty where the record
-	// stands in the file that the effect's resource names.
+	// Tool is the tool of the same server that reads the record; empty if the
+	// record is in the file that the effect's resource names.
 	Tool   string            `json:"tool,omitempty"`
 	Args   json.RawMessage   `json:"args,omitempty"` // of Tool, canonical
 	At     string            `json:"at,omitempty"`   // JSON Pointer into the answer or the file
@@ -107,18 +107,18 @@ type RecordRef struct {
 	Keys   map[string]string `json:"keys,omitempty"`
 }
 
-// State is what a resource is before or after, without its content.
+// State describes a resource before or after, without its content.
 type State struct {
 	Exists bool          `json:"exists"`
 	Kind   string        `json:"kind,omitempty"` // "file", "dir", "symlink", "record"
 	SHA256 digest.Digest `json:"sha256"`
 	Size   int64         `json:"size"`
 	Mode   uint32        `json:"mode,omitempty"` // permission bits
-	// Computed is false where the state cannot be known beforehand (opaque).
+	// Computed is false if the state cannot be known beforehand (opaque).
 	Computed bool `json:"computed"`
 }
 
-// ChangeType says how the text of a change is to be read.
+// ChangeType says how to read the text of a change.
 type ChangeType string
 
 // The change types, as the control API spells them.
@@ -133,7 +133,7 @@ const (
 	ChangeOpaque    ChangeType = "opaque"
 )
 
-// Change is the preview's content: what the reviewer reads.
+// Change is the content of a preview: what the reviewer reads.
 type Change struct {
 	Type    ChangeType      `json:"type"`
 	Text    string          `json:"text"`              // unified diff, the facts in plain words, or canonical arguments; raw, not yet safe for a terminal
@@ -151,7 +151,7 @@ type Hazard struct {
 	Text string `json:"text"` // a sentence
 }
 
-// SideEffect is a plain sentence about what follows from the call.
+// SideEffect is a sentence about a consequence of the call.
 type SideEffect struct {
 	Text string `json:"text"`
 }
@@ -163,38 +163,39 @@ type Preview struct {
 	SideEffects []SideEffect `json:"side_effects,omitempty"`
 	Hazards     []Hazard     `json:"hazards,omitempty"`
 	Summary     string       `json:"summary"` // one line, e.g. "edit src/main.go (+3 −1)"
-	// Output is what a command printed when it ran in a sandbox. It differs from
-	// one run to the next, so no approval binds it.
+	// Output is what a command printed when it ran in a sandbox. It differs
+	// from run to run, so no approval covers it.
 	Output string `json:"output,omitempty"`
-	// Attempt is what a command did in a sandbox that did not contain it: it shows
-	// why a human is asked, is not what will run, and is bound by no approval.
+	// Attempt is what a command did in a sandbox that did not contain it. It
+	// shows why a human is asked; it is not what will run, and no approval
+	// covers it.
 	Attempt *ExecRun `json:"attempt,omitempty"`
-	// Record is what the run of a command has kept, which is landed. It names a run,
-	// not its outcome, so no approval binds it.
+	// Record names the captured run of a command, which is landed. It names a
+	// run, not its outcome, so no approval covers it.
 	Record string `json:"record,omitempty"`
-	// Paths is what a policy that speaks of single paths says of this change.
+	// Paths is the verdict of a policy with path rules on this change.
 	Paths PathVerdict `json:"paths,omitempty"`
 }
 
-// PathVerdict is the word of a policy about the paths that change. A path that
-// it denies leaves no preview.
+// PathVerdict is the verdict of a policy on the paths that change. If it
+// denies a path, there is no preview.
 type PathVerdict string
 
-// The words. The empty one means that the policy names no paths.
+// The path verdicts. The empty one means that the policy names no paths.
 const (
-	PathsAllow PathVerdict = "allow" // all that changes is allowed
+	PathsAllow PathVerdict = "allow" // every changed path is allowed
 	PathsAsk   PathVerdict = "ask"
 )
 
-// Binding is everything that an approval binds. Its digest is what the
-// reviewer decides on and what is compared at execution.
+// Binding is everything that an approval covers. The reviewer decides on its
+// digest, which is compared again at execution.
 type Binding struct {
 	Tenant     string
 	Run        RunID
 	Server     string
 	Tool       string
 	Tier       Tier     // with conditions applied
-	Folder     string   // the client's, which the server may be started in
+	Folder     string   // the client's folder, in which the server may be started
 	Roots      []string // the workspace folders of the session
 	Definition digest.Digest
 	Policy     string // hash of the policy in force for the tool
@@ -204,11 +205,12 @@ type Binding struct {
 	Change     Change
 }
 
-// bindingDomain separates these digests from all others and versions them.
+// bindingDomain separates these digests from all others and gives them a
+// version.
 const bindingDomain = "mcpguard/binding/v2"
 
-// Digest covers every field of b, each with its length, and the version of the
-// diff algorithm. Two bindings with one digest execute the same change.
+// Digest covers every field of b, with its length, and the version of the diff
+// algorithm. Two bindings with the same digest execute the same change.
 func (b Binding) Digest() (digest.Digest, error) {
 	effects, err := json.Marshal(b.Effects)
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 )
 
 // Facts is what was found in a change that is not the text of a file. At most
-// one member is set, the one that the change's type names. The text of the
-// change says the same for people; nothing is in the facts that it leaves out,
-// but the facts may leave out what has no bound. All strings are as they came,
-// not yet safe for a terminal. They are part of what an approval binds.
+// one member is set, as named by the change's type. The change's text says the
+// same for people: it contains every fact, but facts may leave out what has no
+// bound. All strings are unchanged and not yet safe for a terminal. An
+// approval covers the facts.
 type Facts struct {
 	Exec    *ExecFacts    `json:"exec,omitempty"`
 	HTTP    *HTTPFacts    `json:"http,omitempty"`
@@ -18,66 +18,67 @@ type Facts struct {
 	SQL     *SQLFacts     `json:"sql,omitempty"`
 }
 
-// Empty reports whether there are none.
+// Empty reports whether there are no facts.
 func (f Facts) Empty() bool { return f == Facts{} }
 
-// ExecFacts is a command that would run: a line for a shell, or the words of
-// one program.
+// ExecFacts is a command to run: a line for a shell, or the arguments of one
+// program.
 type ExecFacts struct {
-	Line   string   `json:"line,omitempty"` // for a shell, whole
-	Argv   []string `json:"argv,omitempty"` // where there is no line
+	Line   string   `json:"line,omitempty"` // the whole shell line
+	Argv   []string `json:"argv,omitempty"` // set if there is no line
 	Folder string   `json:"folder,omitempty"`
 	RunBy  string   `json:"run_by,omitempty"` // which shell, a sentence
-	// Parsed is false for a line that no shell parser could take apart: the
-	// lists below are then empty, and mean nothing.
+	// Parsed is false for a line that no shell parser accepts; the lists below
+	// are then empty and mean nothing.
 	Parsed        bool              `json:"parsed"`
-	Programs      []string          `json:"programs,omitempty"` // named in the line, each once; what they start is not known
+	Programs      []string          `json:"programs,omitempty"` // named in the line, without duplicates; what they start is not known
 	Redirections  []ExecRedirection `json:"redirections,omitempty"`
-	Substitutions []string          `json:"substitutions,omitempty"` // commands and variables that are put in when it runs
+	Substitutions []string          `json:"substitutions,omitempty"` // commands and variables that are expanded when it runs
 	Environment   []string          `json:"environment,omitempty"`   // names of variables that the line sets
-	Background    bool              `json:"background,omitempty"`    // nobody waits for it
-	Unconfined    bool              `json:"unconfined,omitempty"`    // asks to run outside of the client's sandbox
-	// Run is what came of running it once where it can do no harm; nil where that
-	// was not done, and NotRun says why.
+	Background    bool              `json:"background,omitempty"`    // runs in the background
+	Unconfined    bool              `json:"unconfined,omitempty"`    // asks to run outside the client's sandbox
+	// Run is the result of running the command once in a sandbox; nil if that
+	// was not done, and NotRun then says why.
 	Run    *ExecRun `json:"run,omitempty"`
 	NotRun string   `json:"not_run,omitempty"`
 }
 
-// ExecRun is what a command did in a sandbox. What may differ from one run to the
-// next, such as its output and time, is no part of it.
+// ExecRun is what a command did in a sandbox. It leaves out what may differ
+// from run to run, such as output and duration.
 type ExecRun struct {
 	Exit   int `json:"exit"`
 	Signal int `json:"signal,omitempty"`
-	// Times is set where nothing but times of files changes.
+	// Times is set if only file times change.
 	Times bool `json:"times,omitempty"`
-	// Files counts the paths that changed, Folded those among them that are shown
-	// by a line for their folder.
+	// Files counts the paths that changed. Folded counts those of them that
+	// are shown by one line for their folder.
 	Files   int          `json:"files"`
 	Folded  []ExecFolded `json:"folded,omitempty"`
 	Wanted  []ExecWant   `json:"wanted,omitempty"`
 	Stopped string       `json:"stopped,omitempty"` // the limit that ended it
 	Left    []string     `json:"left,omitempty"`    // processes that outlived it
 	Cut     bool         `json:"cut,omitempty"`     // its output was over the limit
-	// Failed says what the sandbox could not do as the real folder would.
+	// Failed says what the sandbox could not do in the way that the real
+	// folder would.
 	Failed []string `json:"failed,omitempty"`
-	Git    []string `json:"git,omitempty"` // what its changes of a repository mean, a sentence each
+	Git    []string `json:"git,omitempty"` // what its changes to a repository mean, one sentence each
 }
 
-// ExecFolded is a folder of new files that are shown by one line.
+// ExecFolded is a folder of new files that is shown by one line.
 type ExecFolded struct {
 	Folder string `json:"folder"`
 	Files  int    `json:"files"`
 	Bytes  int64  `json:"bytes"`
 }
 
-// ExecWant is something that a command tried to reach outside of its sandbox and
-// did not get.
+// ExecWant is something outside the sandbox that a command tried to reach and
+// was refused.
 type ExecWant struct {
 	Kind string `json:"kind"` // host, network, socket, signal, process, path, write, kernel
 	What string `json:"what"`
 }
 
-// Whole reports whether the run tells all that the command would do.
+// Whole reports whether the run shows everything that the command would do.
 func (r *ExecRun) Whole() bool {
 	return len(r.Wanted) == 0 && r.Stopped == "" && len(r.Left) == 0 && !r.Cut && len(r.Failed) == 0
 }
@@ -88,7 +89,7 @@ func (r *ExecRun) Unchanged() bool { return r.Whole() && r.Files == 0 }
 // ExecRedirection is one redirection of a shell line.
 type ExecRedirection struct {
 	Op string `json:"op"` // ">", ">>", "<", "2>" …
-	// File is empty where the name is computed when the line runs.
+	// File is empty if the name is computed when the line runs.
 	File   string `json:"file,omitempty"`
 	Writes bool   `json:"writes"`
 }
@@ -96,10 +97,10 @@ type ExecRedirection struct {
 // HTTPFacts is a request that would be sent.
 type HTTPFacts struct {
 	Method string `json:"method"`
-	URL    string `json:"url"` // as it came
+	URL    string `json:"url"` // as received
 	Scheme string `json:"scheme"`
-	Host   string `json:"host"` // as it is looked up: ASCII, punycode where need be
-	// HostShown is the host in its own script where Host is punycode.
+	Host   string `json:"host"` // as it is looked up: ASCII, punycode if necessary
+	// HostShown is the host in its own script if Host is punycode.
 	HostShown string `json:"host_shown,omitempty"`
 	Port      string `json:"port,omitempty"`
 	Path      string `json:"path,omitempty"`
@@ -109,11 +110,11 @@ type HTTPFacts struct {
 
 // MessageFacts is a message that would be sent.
 type MessageFacts struct {
-	Channel string      `json:"channel,omitempty"` // by which it goes, such as email, sms or slack
+	Channel string      `json:"channel,omitempty"` // email, sms, slack or similar
 	To      []Recipient `json:"to,omitempty"`
 	Cc      []Recipient `json:"cc,omitempty"`
 	Bcc     []Recipient `json:"bcc,omitempty"`
-	// Count is how many different recipients there are in all three lists.
+	// Count is the number of different recipients in all three lists.
 	Count       int           `json:"count"`
 	Domains     []DomainCount `json:"domains,omitempty"` // of e-mail addresses, by name
 	Subject     string        `json:"subject,omitempty"`
@@ -126,33 +127,34 @@ const (
 	RecipientEmail = "email"
 	RecipientPhone = "phone"
 	RecipientRoom  = "channel" // of a chat: #general
-	RecipientLabel = "label"   // a user id or a name: whatever else identifies somebody to the server
+	RecipientLabel = "label"   // a user id or a name: any other identifier that the server understands
 )
 
-// Recipient is one who would get a message.
+// Recipient is one receiver of a message.
 type Recipient struct {
-	Text string `json:"text"` // as it came
+	Text string `json:"text"` // as received
 	Kind string `json:"kind"`
-	// Name is what an e-mail address displays, a claim of whoever wrote it.
+	// Name is the display name of an e-mail address, an unverified claim of
+	// the writer.
 	Name    string `json:"name,omitempty"`
-	Address string `json:"address"` // by which it is told from others: lower-case domain in ASCII, digits of a phone number
+	Address string `json:"address"` // identifies the recipient: lower-case domain in ASCII, digits of a phone number
 	Domain  string `json:"domain,omitempty"`
 }
 
 // DomainCount is how many recipients one domain has.
 type DomainCount struct {
 	Domain string `json:"domain"` // ASCII, lower case
-	// Shown is the domain in its own script where Domain is punycode.
+	// Shown is the domain in its own script if Domain is punycode.
 	Shown string `json:"shown,omitempty"`
 	Count int    `json:"count"`
 }
 
-// Attachment is what would be sent along.
+// Attachment is a file sent with a message.
 type Attachment struct {
 	Name string `json:"name"`
-	// Size is in bytes, -1 where it is not known.
+	// Size is in bytes, -1 if unknown.
 	Size int64 `json:"size"`
-	// File is set where the name is one of a file in the workspace; Size and
+	// File is set if the name is that of a file in the workspace; Size and
 	// SHA256 are then the file's own.
 	File   string        `json:"file,omitempty"`
 	SHA256 digest.Digest `json:"sha256,omitzero"`
@@ -160,11 +162,11 @@ type Attachment struct {
 
 // SQLFacts is what a database would be asked to do.
 type SQLFacts struct {
-	Dialect  string          `json:"dialect"` // postgres, mysql, sqlite; empty where the policy does not say
+	Dialect  string          `json:"dialect"` // postgres, mysql, sqlite; empty if the policy does not say
 	Database string          `json:"database,omitempty"`
-	Text     string          `json:"text"`             // as it came
+	Text     string          `json:"text"`             // as received
 	Params   json.RawMessage `json:"params,omitempty"` // values for its placeholders
-	// Understood is false where no parser could read the whole text. Writes is
+	// Understood is false if no parser could read the whole text. Writes is
 	// then true: what is not understood counts as a write.
 	Understood bool           `json:"understood"`
 	Why        string         `json:"why,omitempty"` // why it is not understood, a sentence
@@ -177,7 +179,8 @@ type SQLStatement struct {
 	Verb   string `json:"verb"`   // SELECT, UPDATE, CREATE TABLE …
 	Writes bool   `json:"writes"` // data, schema, permissions or settings
 	Schema bool   `json:"schema,omitempty"`
-	// Everything is set for an UPDATE or DELETE without WHERE, and for TRUNCATE.
+	// Everything is set for an UPDATE or DELETE without WHERE, and for
+	// TRUNCATE.
 	Everything bool     `json:"everything,omitempty"`
 	Reads      []string `json:"reads,omitempty"`   // tables that it only reads, in order of mention
 	Changes    []string `json:"changes,omitempty"` // tables that it writes, creates, alters or drops

@@ -1,6 +1,6 @@
-// Package guard holds the nouns of mcpguard and the legal transitions between
-// their states, as plain values and pure functions. It does no I/O, keeps no
-// state and reads no clock; whoever needs the time passes a Now.
+// Package guard defines the data types of mcpguard and the legal transitions
+// between their states, as plain values and pure functions. It does no I/O,
+// keeps no state and reads no clock; callers that need the time pass a Now.
 package guard
 
 import (
@@ -8,7 +8,7 @@ import (
 )
 
 // Tier says how much harm a tool call can do. The zero value is invalid and is
-// treated as Never wherever a decision depends on it.
+// treated as Never in every decision.
 type Tier uint8
 
 // The tiers, from harmless to not offered at all.
@@ -49,7 +49,7 @@ func (t Tier) Short() string {
 	return "NEVER"
 }
 
-// Bucket maps the tier onto the read/write/never scheme.
+// Bucket maps the tier onto read, write or never.
 func (t Tier) Bucket() string {
 	switch t {
 	case T0Read:
@@ -60,7 +60,7 @@ func (t Tier) Bucket() string {
 	return "never"
 }
 
-// Risk maps the tier onto the three-level scheme of the field.
+// Risk maps the tier onto the common three-level scheme.
 func (t Tier) Risk(sensitive bool) string {
 	switch {
 	case t == T0Read && !sensitive:
@@ -71,7 +71,7 @@ func (t Tier) Risk(sensitive bool) string {
 	return "high"
 }
 
-// ParseTier reads the configuration's spelling. Any other word is an error.
+// ParseTier reads the configuration's spelling. Anything else is an error.
 func ParseTier(s string) (Tier, error) {
 	for t := T0Read; t <= Never; t++ {
 		if tierNames[t] == s {
@@ -99,7 +99,7 @@ func (t *Tier) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Verdict is the answer of the decision point. The zero value denies.
+// Verdict is the result of a policy evaluation. The zero value denies.
 type Verdict uint8
 
 // The verdicts.
@@ -138,11 +138,11 @@ func (v *Verdict) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Rule names what decided, for people and for the audit log.
+// Rule names the rule that decided, for people and for the audit log.
 type Rule string
 
-// The rules that the program itself applies. Rules of a configuration are
-// named by where they stand, such as "servers.files.tools.write_file.deny[0]".
+// The built-in rules. Rules of a configuration are named by their position,
+// such as "servers.files.tools.write_file.deny[0]".
 const (
 	RuleNotListed        Rule = "default_deny"
 	RuleNever            Rule = "tier_never"
@@ -179,7 +179,7 @@ const (
 	RuleUnknownOutcome   Rule = "target_has_unknown_outcome"
 )
 
-// Decision is the answer of policy for one call.
+// Decision is the policy's decision for one call.
 type Decision struct {
 	Verdict Verdict `json:"verdict"`
 	Rule    Rule    `json:"rule"`

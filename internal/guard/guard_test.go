@@ -67,8 +67,8 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// TestTransitions spells out the whole relation, so that a change to it is a
-// change to this test.
+// TestTransitions lists the whole relation, so that any change to it also
+// changes this test.
 func TestTransitions(t *testing.T) {
 	legal := map[string]bool{
 		"pending approved": true, "pending denied": true, "pending expired": true, "pending cancelled": true, "pending stale": true,
@@ -125,7 +125,7 @@ func TestCheckReason(t *testing.T) {
 	}
 	for _, in := range []string{
 		"", "  ", "ok", " ab ", "a\xffbc", strings.Repeat("x", MaxReason+1),
-		// Nobody can read these.
+		// Invisible.
 		"\u200b\u200b\u200b", "\u200b   \u200b", "\u2800\u2800\u2800\u2800", "\u3164\u3164\u3164", "\ufeff\u2060\u00ad\u034f", "\u202e\u202d\u2066\u2069",
 		"\U000e0061\U000e0062\U000e0063", "\ufe0f\ufe0f\ufe0f", "\u0301\u0301\u0301", "\x1b\x1b\x1b\x07", "\u00a0\u2003\u00a0x\u2003", "ok\u200b\u200b", "\u200bok   \u200b",
 		"\ue000\ue001\ue002", "\u1160\u115f\uffa0", "\ufffd\ufffd\ufffd",
@@ -172,7 +172,7 @@ func TestPromise2_DigestBindsEveryField(t *testing.T) {
 		"destination": func(b *Binding) { b.Effects[0].Dest = &Target{Key: "/ws/c"} },
 		"no effect":   func(b *Binding) { b.Effects = nil },
 		"more effect": func(b *Binding) { b.Effects = append(slices.Clone(b.Effects), b.Effects[0]) },
-		// A field must not be able to borrow bytes from its neighbour.
+		// A field must not be able to borrow bytes from its neighbor.
 		"shifted": func(b *Binding) { b.Server, b.Tool = "fileswrite", "_file" },
 	}
 	base, err := binding().Digest()

@@ -26,26 +26,26 @@ const (
 	EventPrefix    = "evt"
 )
 
-// NewApprovalID returns a fresh identifier; likewise the other constructors.
+// NewApprovalID returns a new approval identifier.
 func NewApprovalID() ApprovalID { return ApprovalID(newID(ApprovalPrefix)) }
 
-// NewRunID returns a fresh identifier of a run.
+// NewRunID returns a new run identifier.
 func NewRunID() RunID { return RunID(newID(RunPrefix)) }
 
-// NewCallID returns a fresh identifier of a tool call.
+// NewCallID returns a new call identifier.
 func NewCallID() CallID { return CallID(newID(CallPrefix)) }
 
-// NewSessionID returns a fresh identifier of a session.
+// NewSessionID returns a new session identifier.
 func NewSessionID() SessionID { return SessionID(newID(SessionPrefix)) }
 
-// NewEventID returns a fresh identifier of an audit event.
+// NewEventID returns a new audit event identifier.
 func NewEventID() EventID { return EventID(newID(EventPrefix)) }
 
 const crockford = "0123456789abcdefghjkmnpqrstvwxyz"
 
 func newID(prefix string) string {
-	// NewV7 fails only if the system's random source does; nothing can be
-	// identified, and so nothing may run, without it.
+	// NewV7 fails only if the system's random source does. Without it nothing
+	// can be identified, so nothing may run.
 	return prefix + "_" + encode32(uuid.Must(uuid.NewV7()))
 }
 
@@ -68,8 +68,8 @@ func encode32(u uuid.UUID) string {
 	return string(b[:])
 }
 
-// CheckID reports whether s is an identifier with the given prefix. Everything
-// that comes from a peer passes through it before it is used as a key.
+// CheckID returns an error unless s is an identifier with the given prefix.
+// Everything from a peer passes through it before it is used as a key.
 func CheckID(prefix, s string) error {
 	rest, ok := strings.CutPrefix(s, prefix+"_")
 	if !ok {
