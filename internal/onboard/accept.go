@@ -10,34 +10,34 @@ import (
 	"github.com/mcpguard/mcpguard/internal/diff"
 )
 
-// Difference is one tool whose definition is not the accepted one.
+// Difference is one tool whose definition differs from the accepted one.
 type Difference struct {
 	Tool Tool
-	// New is true where no definition was accepted before; Gone where the server
-	// no longer has the tool, which then carries its name alone.
+	// New is true if no definition was accepted before. Gone is true if the
+	// server no longer has the tool; Tool then has only its name.
 	New, Gone bool
-	Diff      []byte // unified, of the definitions with one member a line
+	Diff      []byte // unified, of the definitions with one member per line
 }
 
-// Comparison is what a configured server offers, beside what the policy names
-// and what was accepted.
+// Comparison compares what a configured server offers with what the policy
+// names and what was accepted.
 type Comparison struct {
 	// Differences are of tools that the policy names, in the server's order;
 	// accepted tools that are gone come last.
 	Differences []Difference
-	// Unnamed are tools of the server that the policy does not name. To accept
-	// one is to widen the policy, so each is a decision of its own.
+	// Unnamed are tools of the server that the policy does not name. Accepting
+	// one widens the policy, so each needs a decision of its own.
 	Unnamed []Difference
 	LeftOut []LeftOut
-	Tools   []Tool // that the server offers, without those left out
-	// Program is what stands behind the server now, and Changed says how that is
-	// not what stood there when its tools were accepted.
+	Tools   []Tool // tools that the server offers, except those left out
+	// Program is the server's present program. Changed says how it differs
+	// from the one whose tools were accepted.
 	Program config.Program
 	Changed []string
 }
 
-// Compare starts a configured server and compares. r carries name, folder,
-// environment lookup and version.
+// Compare starts a configured server and compares it with what was accepted. r
+// carries name, folder, environment lookup and version.
 func Compare(ctx context.Context, r Request, s *config.Server, recorded *config.Environment, lock *config.Lock) (Comparison, error) {
 	l, err := ask(ctx, r, s, recorded)
 	if err != nil {
@@ -81,8 +81,8 @@ func Compare(ctx context.Context, r Request, s *config.Server, recorded *config.
 	return out, nil
 }
 
-// DefinitionDiff shows two definitions as a diff of indented JSON; nil means
-// that there is none on that side.
+// DefinitionDiff returns a diff of two definitions as indented JSON; nil means
+// no definition on that side.
 func DefinitionDiff(tool string, before, after []byte) ([]byte, error) {
 	a, err := indented(before)
 	if err != nil {

@@ -22,30 +22,30 @@ import (
 	"github.com/mcpguard/mcpguard/internal/workspace"
 )
 
-// Request is what a person wants to have guarded.
+// Request describes a server that a person wants to guard.
 type Request struct {
 	Name       string
-	Preset     string // empty: found by the package, if a preset knows it
+	Preset     string // empty: chosen by the server's package, if a preset knows it
 	Builtin    string // "workspace" instead of a command
 	Command    string
 	Args       []string
 	Env        []string          // names to pass on besides DefaultEnv
 	Secrets    map[string]string // environment name → file:, env: or cmd:
 	Workspaces []string
-	Folder     string // where the client will work; becomes a root
+	Folder     string // the client's working folder; becomes a root
 	Lookup     func(name string) (string, bool)
 	User       string // who accepts the definitions
 	Version    string // of this program
 	Now        time.Time
-	// Waiting is told once, in a sentence, what a server that does not answer soon
-	// may be waiting for; nil tells nobody.
+	// Waiting is called once, with a sentence about what a server that is slow
+	// to answer may be waiting for. It may be nil.
 	Waiting func(sentence string)
-	silence time.Duration // how long that is; zero is waitingAfter
+	silence time.Duration // the delay before Waiting is called; 0 means waitingAfter
 
-	values map[string]string // of Secrets, where their files are not written yet
+	values map[string]string // of Secrets whose files are not written yet
 }
 
-// DefaultEnv is what nearly every server needs and what holds no secret.
+// defaultEnv is what nearly every server needs and holds no secret.
 var defaultEnv = [...]string{"HOME", "LANG", "PATH", "TMPDIR"}
 
 // Plan is what adding a server would write.
@@ -56,13 +56,13 @@ type Plan struct {
 	Entry     config.ServerEntry
 	Missing   []string // names in Env that have no value here
 	NoPreset  []string // tools of the preset that the server does not have
-	Basis     string   // what the preset rests on: "run", "listed" or "published"
+	Basis     string   // the preset's evidence: "run", "listed" or "published"
 }
 
 var nameRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
-// NewPlan starts the server once, asks what it offers and stops it. Nothing is
-// written.
+// NewPlan starts the server once, asks what it offers and stops it. It writes
+// nothing.
 func NewPlan(ctx context.Context, r Request) (Plan, error) {
 	p, err := newPlan(r)
 	if err != nil {
@@ -74,7 +74,7 @@ func NewPlan(ctx context.Context, r Request) (Plan, error) {
 	return p, nil
 }
 
-// newPlan makes the plan as far as it goes without asking the server.
+// newPlan makes the part of the plan that does not need the server.
 func newPlan(r Request) (Plan, error) {
 	if !nameRule.MatchString(r.Name) {
 		return Plan{}, fmt.Errorf("%q cannot be a server's name: letters, digits, '_', '-' and '.', at most 64", r.Name)
@@ -107,7 +107,7 @@ func newPlan(r Request) (Plan, error) {
 	return p, nil
 }
 
-// listen starts the server once and completes the plan with what it offers.
+// listen starts the server once and completes the plan from its replies.
 func (p *Plan) listen(ctx context.Context) error {
 	known, err := p.parse()
 	if err != nil {
@@ -142,9 +142,9 @@ func (p *Plan) listen(ctx context.Context) error {
 	return nil
 }
 
-// parse reads the entry as the configuration would, preset and all.
+// parse reads the entry as the configuration would, with its preset.
 func (p *Plan) parse() (*config.Server, error) {
-	e, err := config.NewEditor("config.yaml", []byte("version: 1\nroots: [/nowhere]\n")) // a file needs a folder; this one is not written
+	e, err := config.NewEditor("config.yaml", []byte("version: 1\nroots: [/nowhere]\n")) // a configuration needs a root; this one is never written
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (p *Plan) parse() (*config.Server, error) {
 	return c.Servers[p.Request.Name], nil
 }
 
-// presetFor returns the preset whose package the command starts, or nothing.
+// presetFor returns the preset for the package that the command starts, or "".
 func presetFor(r Request) string {
 	if r.Builtin != "" {
 		return r.Builtin
@@ -169,7 +169,7 @@ func presetFor(r Request) string {
 	return presetOf(g.launchOf(r.Command, r.Args))
 }
 
-// stopTimeout bounds the end of a server that was only asked.
+// stopTimeout bounds how long a probed server may take to stop.
 const stopTimeout = 10 * time.Second
 
 // ask starts the server as the daemon would, and probes it.
@@ -194,7 +194,7 @@ func ask(ctx context.Context, r Request, s *config.Server, recorded *config.Envi
 	if serr := conn.Stop(stop); err == nil && serr != nil {
 		err = fmt.Errorf("ending the server: %w", serr)
 	}
-	if started && err != nil && !errors.As(err, new(*upstream.ExitError)) { // which has them already
+	if started && err != nil && !errors.As(err, new(*upstream.ExitError)) { // an ExitError already includes the last lines
 		for _, line := range tail(proc.Stderr(), 5) {
 			err = fmt.Errorf("%w\nits standard error: %s", err, line)
 		}
@@ -204,12 +204,12 @@ func ask(ctx context.Context, r Request, s *config.Server, recorded *config.Envi
 	return l, err
 }
 
-// waitingAfter is how long a server may be silent before it is said what it may
-// be waiting for.
+// waitingAfter is how long a server may be silent before the person is told
+// what it may be waiting for.
 const waitingAfter = 3 * time.Second
 
-// waitsFor says what a server that does not answer may be doing: a package runner
-// fetches what is not on this machine, and is silent where it cannot.
+// waitsFor says what a silent server may be doing. A package runner downloads
+// what is not on this machine, and says nothing if it cannot.
 func waitsFor(r Request, s *config.Server, p *upstream.Process) string {
 	g := launchEnv{folder: r.Folder, lookup: r.Lookup, which: exec.LookPath, image: func(string, string) []string { return nil }}
 	l := g.launchOf(s.Command, s.Args)
@@ -225,14 +225,14 @@ func waitsFor(r Request, s *config.Server, p *upstream.Process) string {
 	return text
 }
 
-// ended says how a server ended where that is why it did not answer.
+// ended says how a server ended, if that is why it did not answer.
 func ended(p *upstream.Process, err error) error {
 	soon := time.NewTimer(time.Second)
 	defer soon.Stop()
 	select {
 	case <-p.Done():
 	case <-soon.C:
-		return err // it runs, so it is something else
+		return err // it is still running, so there is another cause
 	}
 	exit := p.ExitError()
 	if exit == nil {
@@ -259,7 +259,8 @@ func start(ctx context.Context, r Request, s *config.Server, recorded *config.En
 	}
 	environ, missing := s.Environ(recorded, values)
 	if len(missing) > 0 {
-		// As the daemon has it: what it would not start is not to be accepted either.
+		// Same rule as in the daemon: what it would not start must not be
+		// accepted either.
 		return nil, program, fmt.Errorf("the environment variables %v of server %s were not recorded; run `mcpguardd accept %s` where they are set", missing, s.Name, s.Name)
 	}
 	secrets := redact.New(redact.Config{Secrets: slices.Sorted(maps.Values(values))})
@@ -273,7 +274,7 @@ func start(ctx context.Context, r Request, s *config.Server, recorded *config.En
 }
 
 // Apply writes the plan: recorded environment and accepted definitions first,
-// the configuration last, since a running daemon acts on that.
+// the configuration last, because a running daemon acts on it.
 func (p Plan) Apply(ctx context.Context, paths ipc.Paths) error {
 	release, err := paths.LockConfig(ctx)
 	if err != nil {
@@ -283,8 +284,8 @@ func (p Plan) Apply(ctx context.Context, paths ipc.Paths) error {
 	return apply(paths, []Plan{p}, nil)
 }
 
-// apply writes plans in one go, and the folders in which clients are served
-// besides those of the plans. The caller holds the configuration.
+// apply writes several plans at once, and further folders in which clients are
+// served. The caller holds the configuration lock.
 func apply(paths ipc.Paths, plans []Plan, roots []string) error {
 	e, err := config.OpenEditor(paths.ConfigFile())
 	if err != nil {
@@ -342,8 +343,8 @@ func (p Plan) into(e *config.Editor, recorded *config.Environment, lock *config.
 	return Accept(lock, p.Request.Name, p.Listing.Tools, p.Request.User, p.Request.Now)
 }
 
-// writeSchema puts the JSON Schema beside the configuration, where its first
-// line names it for editors.
+// writeSchema writes the JSON Schema beside the configuration, whose first
+// line refers to it for editors.
 func writeSchema(paths ipc.Paths) error {
 	path := filepath.Join(paths.Config, "mcpguard.schema.json")
 	if err := os.WriteFile(path, configs.Schema(), 0o600); err != nil {
@@ -352,7 +353,7 @@ func writeSchema(paths ipc.Paths) error {
 	return nil
 }
 
-// Accept pins tool definitions as they are now.
+// Accept pins the present tool definitions.
 func Accept(lock *config.Lock, server string, tools []Tool, user string, now time.Time) error {
 	for _, t := range tools {
 		pin := guard.Pin{Server: server, Tool: t.Name, Definition: t.Definition, AcceptedAt: now, AcceptedBy: cmp.Or(user, "unknown")}

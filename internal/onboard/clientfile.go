@@ -17,32 +17,32 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// Scope says for whom an entry of a client's configuration holds.
+// Scope says where an entry of a client's configuration applies.
 type Scope string
 
-// The scopes, as Claude Code calls them; File is any other client's.
+// The scopes, as Claude Code calls them; File is for any other client.
 const (
 	Local   Scope = "local"   // one project, for this user: ~/.claude.json
 	Project Scope = "project" // one project, for everybody: .mcp.json
 	User    Scope = "user"    // every project of this user: ~/.claude.json
-	File    Scope = "file"    // a file that was named, of a client not known here
+	File    Scope = "file"    // a named file of an unknown client
 )
 
-// maxClientFile bounds what is read of a client's configuration, in bytes.
+// maxClientFile is the largest client configuration that is read, in bytes.
 const maxClientFile = 64 << 20
 
-// ClientFile is a client's configuration as it stands on disk.
+// ClientFile is a client's configuration file.
 type ClientFile struct {
 	Path    string // as it was named
 	Entries []*Entry
-	Notes   []string // what a plan says about the file as a whole
+	Notes   []string // notes of the plan about the whole file
 
-	real string // with links resolved; this is what is written
+	real string // with links resolved; the file that is written
 	data []byte
-	body int // where the JSON begins: behind a byte order mark
+	body int // where the JSON begins: after a byte order mark
 	mode fs.FileMode
-	// projects has, of ~/.claude.json, which servers of .mcp.json the user has
-	// let Claude Code start, by project.
+	// projects says, for ~/.claude.json and by project, which servers of
+	// .mcp.json the user has allowed Claude Code to start.
 	projects map[string]trust
 }
 
@@ -55,32 +55,32 @@ type trust struct {
 type Entry struct {
 	File    *ClientFile
 	Scope   Scope
-	Project string // folder of a local entry
+	Project string // project folder of a local entry
 	Name    string
 	Type    string
 	URL     string
-	Headers bool   // the entry says HTTP headers
+	Headers bool   // the entry sets HTTP headers
 	Command string // as it is written
 	Args    []string
 	Env     []Variable // in the file's order
-	Timeout int64      // of a call in milliseconds, where the entry sets one
+	Timeout int64      // of a call in milliseconds, if the entry sets one
 	Problem string     // why the entry cannot be read; empty if it can
 
 	value              jsonrpc.Span // the whole entry, in the JSON without byte order mark
-	command, args, env jsonrpc.Span // zero where there is none
+	command, args, env jsonrpc.Span // zero if absent
 }
 
 // Variable is one environment variable as the entry has it.
 type Variable struct{ Name, Value string }
 
 // FileError says where a client's configuration cannot be read. Line and Col
-// count from 1, Col in characters; 0 is the whole file.
+// count from 1, Col in characters; 0 means the whole file.
 type FileError struct {
 	Path      string
 	Line, Col int
 	Message   string
 
-	noServers bool // it can be read, and there is no server in it
+	noServers bool // it can be read, but has no servers
 }
 
 func (e *FileError) Error() string {
@@ -90,8 +90,8 @@ func (e *FileError) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.Path, e.Line, e.Col, e.Message)
 }
 
-// readClientFile reads a file. What it cannot read in exactly one way is a
-// *FileError: such a file is never edited.
+// readClientFile reads a file. A file that cannot be read in exactly one way
+// is a *FileError, and is never edited.
 func readClientFile(path string) (*ClientFile, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -157,7 +157,7 @@ func parseClientFile(path string, data []byte) (*ClientFile, error) {
 
 func (f *ClientFile) json() []byte { return f.data[f.body:] }
 
-// check refuses what is not JSON, with the place.
+// check refuses what is not JSON, with the position.
 func (f *ClientFile) check() (jsonrpc.Span, error) {
 	b := f.json()
 	if !utf8.Valid(b) {
@@ -186,7 +186,8 @@ func (f *ClientFile) check() (jsonrpc.Span, error) {
 	return root, nil
 }
 
-// notJSON says what stands where JSON ends, in words for the usual cases.
+// notJSON says what is there instead of JSON, in plain words for the usual
+// cases.
 func (f *ClientFile) notJSON(at int, cause error) error {
 	b := f.json()
 	at = min(max(at, 0), len(b))
@@ -202,7 +203,7 @@ func (f *ClientFile) notJSON(at int, cause error) error {
 	return f.at(at, "this is not JSON: "+cause.Error())
 }
 
-// at makes an error of an offset in the JSON.
+// at returns an error at an offset in the JSON.
 func (f *ClientFile) at(offset int, message string) error {
 	b := f.json()
 	offset = min(max(offset, 0), len(b))
@@ -211,8 +212,8 @@ func (f *ClientFile) at(offset int, message string) error {
 	return &FileError{Path: f.Path, Line: line, Col: 1 + utf8.RuneCount(b[start:offset]), Message: message}
 }
 
-// object returns the members of an object. A name twice is refused: readers
-// differ in which of the two counts.
+// object returns the members of an object. It refuses duplicate names, because
+// readers differ in which one counts.
 func (f *ClientFile) object(at jsonrpc.Span) (map[string]jsonrpc.Span, error) {
 	b := f.json()
 	if jsonrpc.TypeOf(b, at) != jsonrpc.ObjectType {
@@ -228,7 +229,7 @@ func (f *ClientFile) object(at jsonrpc.Span) (map[string]jsonrpc.Span, error) {
 	return out, nil
 }
 
-// servers reads one object of servers, in the file's order.
+// servers reads one object of servers, in file order.
 func (f *ClientFile) servers(at jsonrpc.Span, scope Scope, project string) error {
 	all, err := f.object(at)
 	if err != nil {
@@ -244,7 +245,7 @@ func (f *ClientFile) servers(at jsonrpc.Span, scope Scope, project string) error
 	return nil
 }
 
-// read fills an entry; what is not as it should be is the entry's problem.
+// read fills an entry. Anything unexpected becomes the entry's Problem.
 func (e *Entry) read() error {
 	b := e.File.json()
 	if jsonrpc.TypeOf(b, e.value) != jsonrpc.ObjectType {
@@ -325,11 +326,11 @@ func (f *ClientFile) readProjects(at jsonrpc.Span) error {
 	return nil
 }
 
-// guarded reports whether the entry starts the guard already, and for which of
-// its servers.
+// guarded reports whether the entry already starts the guard, and for which
+// server.
 func (e *Entry) guarded() (server string, ok bool) {
 	switch filepath.Base(e.Command) {
-	case "mcpguard", "mcpguardd": // the second before there was the first
+	case "mcpguard", "mcpguardd": // mcpguardd in entries of earlier versions
 	default:
 		return "", false
 	}
@@ -339,7 +340,7 @@ func (e *Entry) guarded() (server string, ok bool) {
 	return e.Args[1], true
 }
 
-// where says in which scope the entry holds.
+// where names the scope of the entry.
 func (e *Entry) where() string {
 	if e.Scope == Local {
 		return "local scope of " + e.Project
@@ -347,16 +348,16 @@ func (e *Entry) where() string {
 	return string(e.Scope) + " scope"
 }
 
-// edits make the entry start the guard; every other byte of it stays. Only the
-// entry is read and written as a document: what else such a file holds, years of
-// history in one of Claude Code, need not be one.
+// edits makes the entry start the guard and keeps every other byte of it. Only
+// the entry is read and written as a document: the rest of the file, such as
+// years of history in ~/.claude.json, need not be valid.
 func (e *Entry) edits(program, server, home string) ([]jsonrpc.Edit, error) {
 	if e.command.IsZero() {
 		return nil, fmt.Errorf("changing %s in %s: it has no command", e.Name, e.File.Path)
 	}
 	args := []string{"stdio", server}
 	if hook.ServerWord(e.Name) != hook.ServerWord(server) {
-		args = append(args, "--as", e.Name) // by which the client's hooks know it
+		args = append(args, "--as", e.Name) // the name that the client's hooks use
 	}
 	env := map[string]string{}
 	if home != "" {
@@ -380,7 +381,8 @@ func (e *Entry) edits(program, server, home string) ([]jsonrpc.Edit, error) {
 		}
 		p = append(p, jsonvalue.Op{Op: jsonvalue.OpAdd, Path: jsonvalue.FormatPointer(m.name), Value: v})
 	}
-	// With what stands before it on its line, so that the layout shows.
+	// Include the text before it on its line, so that the indentation is
+	// known.
 	b := e.File.json()
 	line := b[bytes.LastIndexByte(b[:e.value.Start], '\n')+1:]
 	indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]
@@ -391,7 +393,7 @@ func (e *Entry) edits(program, server, home string) ([]jsonrpc.Edit, error) {
 	return []jsonrpc.Edit{{Span: e.value, With: out[len(indent):]}}, nil
 }
 
-// with returns the file with edits applied, checked to be what was meant.
+// with returns the file with edits applied, after checking the result.
 func (f *ClientFile) with(edits []jsonrpc.Edit) ([]byte, error) {
 	b := jsonrpc.ReplaceSpans(f.json(), edits)
 	if b == nil {

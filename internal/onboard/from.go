@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// TakeFrom fills command, arguments and environment from the entry r.Name of a
-// file in the form of .mcp.json. Values of its environment stand in for those
-// of the shell; ${VAR} and ${VAR:-default} are expanded as the client does.
-// Other entries of the file may be as they like.
+// TakeFrom fills in command, arguments and environment from the entry r.Name
+// of a file like .mcp.json. Values of its environment override those of the
+// shell; ${VAR} and ${VAR:-default} are expanded as the client does. Other
+// entries of the file may be invalid.
 func (r *Request) TakeFrom(path string) error {
 	f, err := readClientFile(path)
 	if err != nil {
@@ -21,7 +21,7 @@ func (r *Request) TakeFrom(path string) error {
 	var e *Entry
 	for _, x := range f.Entries {
 		if x.Scope == Local {
-			continue // of one project of many
+			continue // local to another project
 		}
 		names = append(names, x.Name)
 		if x.Name == r.Name {
@@ -57,13 +57,12 @@ func (r *Request) TakeFrom(path string) error {
 	return nil
 }
 
-// remote reports whether an entry is of a server that is not started by a
-// command.
+// remote reports whether an entry's server is not started by a command.
 func (e *Entry) remote() bool { return e.URL != "" || (e.Type != "" && e.Type != "stdio") }
 
-// wayIn says why a remote server cannot be guarded as it is, and how it can: by
-// a bridge that the guard starts. Of the address only the host is repeated; the
-// rest may be a secret.
+// wayIn says why a remote server cannot be guarded as it is, and how it can:
+// through a bridge that the guard starts. Only the host of the address is
+// repeated; the rest may be a secret.
 func (e *Entry) wayIn(name string) string {
 	kind := cmp.Or(e.Type, "http")
 	u, err := url.Parse(e.URL)
@@ -81,9 +80,9 @@ func (e *Entry) wayIn(name string) string {
 	return why + "; to guard it, take this entry out and start a bridge to its url: " + way
 }
 
-// expandVars replaces ${NAME} and ${NAME:-default} as Claude Code does: once and
-// from left to right, with the values of the client's environment alone. A name
-// without a value stays as it is written.
+// expandVars replaces ${NAME} and ${NAME:-default} as Claude Code does: once,
+// from left to right, and only with values of the client's environment. A name
+// without a value stays unexpanded.
 func expandVars(s string, lookup func(string) (string, bool)) string {
 	return reference.ReplaceAllStringFunc(s, func(ref string) string {
 		m := reference.FindStringSubmatch(ref)

@@ -8,7 +8,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/effect"
 )
 
-// toolError tells the model what went wrong and what it could do instead.
+// toolError tells the model what went wrong and what to do next.
 func toolError(err error) *mcp.CallToolResult { return mcp.NewToolResultError(toolErrorText(err)) }
 
 func toolErrorText(err error) string {

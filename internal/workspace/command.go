@@ -13,12 +13,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/effect"
 )
 
-// Commands carries commands out.
+// Commands runs and lands commands.
 type Commands interface {
-	// Land carries out what a run in a sandbox has kept, all or nothing, and returns
-	// what the run printed. An error means that nothing changed.
+	// Land applies a captured run to the workspace, all or nothing, and
+	// returns what the run printed. An error means that nothing changed.
 	Land(ctx context.Context, record string) (CommandOutcome, error)
-	// Run runs a command for real.
+	// Run runs a command outside a sandbox.
 	Run(ctx context.Context, c effect.CommandLine) (CommandOutcome, error)
 }
 
@@ -28,7 +28,7 @@ type CommandOutcome struct {
 	Stdout, Stderr string
 	Text           string // both streams in order
 	Truncated      bool
-	Changes        int // paths that it changed, where that is known
+	Changes        int // number of changed paths, if known
 }
 
 const commandIn = `"command":{"type":"string","minLength":1,"maxLength":65536,"description":"A line for bash"}`
@@ -65,14 +65,14 @@ func commandTools() []tool {
 	}
 }
 
-// errNotLookedAt refuses a command of which the guard said nothing.
+// errNotLookedAt refuses a command that the guard has not evaluated.
 var errNotLookedAt = errors.New("this command was not looked at by the guard, so it does not run")
 
-// runCommand lands what the guard has seen the command change, or runs it for
-// real where a human has approved its text.
+// runCommand lands the changes that the guard has seen the command make, or
+// runs the command if a human has approved its text.
 func (c *Conn) runCommand(ctx context.Context, call *call) (*mcp.CallToolResult, error) {
 	if !call.told || c.commands == nil {
-		return nil, errNotLookedAt // fail closed: nobody decided about it
+		return nil, errNotLookedAt // fail closed: no one has decided on it
 	}
 	var (
 		o   CommandOutcome
@@ -100,7 +100,7 @@ func (c *Conn) runCommand(ctx context.Context, call *call) (*mcp.CallToolResult,
 
 func (c *Conn) undoCommand(ctx context.Context, call *call) (*mcp.CallToolResult, error) {
 	if !call.told || c.commands == nil || call.preview.Record == "" {
-		return nil, errNotLookedAt // fail closed: likewise
+		return nil, errNotLookedAt // fail closed: no one has decided on it
 	}
 	o, err := c.commands.Land(ctx, call.preview.Record)
 	if err != nil {
@@ -132,5 +132,5 @@ func commandResult(o CommandOutcome) *mcp.CallToolResult {
 	return mcp.NewToolResultStructured(answer, text)
 }
 
-// valid is text as JSON can hold it.
+// valid replaces what is not valid UTF-8, so that JSON can hold the text.
 func valid(s string) string { return strings.ToValidUTF8(s, "\ufffd") }

@@ -25,11 +25,10 @@ import (
 type Config struct {
 	Roots   []string // workspace folders, absolute; relative paths are taken from the first
 	Version string   // of the program, shown to clients
-	// Commands runs commands and lands what they change; without it no command
-	// runs.
+	// Commands runs and lands commands. If nil, no command runs.
 	Commands Commands
-	// Own is set in sessions of the guard itself, which has a tool that agents have
-	// not.
+	// Own is set in the guard's own sessions, which have a tool that agents do
+	// not have.
 	Own bool
 	Log *slog.Logger // nil for none
 }
@@ -43,8 +42,9 @@ const (
 // ErrStopped is returned by Write once the server has been stopped.
 var ErrStopped = errors.New("the built-in server has been stopped")
 
-// Conn is one session's built-in server, an upstream in this process. Next is
-// for one goroutine; the other methods are safe for concurrent use.
+// Conn is the built-in server of one session, an upstream in this process.
+// Only one goroutine may call Next; the other methods are safe for concurrent
+// use.
 type Conn struct {
 	roots    []string
 	commands Commands // may be nil
@@ -57,18 +57,18 @@ type Conn struct {
 	ctx    context.Context // of every call; ends with Stop
 	cancel context.CancelFunc
 	slots  chan struct{} // one per request in flight
-	out    chan []byte   // closed when no more can come
+	out    chan []byte   // closed when no more frames can follow
 	done   chan struct{}
 	stop   sync.Once
 
 	mu      sync.Mutex
 	stopped bool
 	calls   map[jsonrpc.ID]context.CancelFunc // requests in flight, registered before they start
-	expect  map[jsonrpc.ID]guard.Preview      // what was approved of requests that have not come yet
+	expect  map[jsonrpc.ID]guard.Preview      // approved previews of requests that have not arrived yet
 	running sync.WaitGroup
 }
 
-// Open makes a server. It starts nothing: goroutines run only while requests do.
+// Open makes a server. It starts nothing: goroutines run only during requests.
 func Open(c Config) (*Conn, error) {
 	if len(c.Roots) == 0 {
 		return nil, errors.New("opening the built-in server: no workspace folder is given")
@@ -94,24 +94,24 @@ func Open(c Config) (*Conn, error) {
 	return conn, nil
 }
 
-// self identifies the daemon, with which the server lives and dies.
+// self identifies the daemon process, which the server runs in.
 func self() guard.UpstreamRef {
 	pid := os.Getpid()
 	ref := guard.UpstreamRef{PID: pid, BootID: clock.System().Now().BootID}
-	ref.StartTime, _ = ipc.StartTime(pid) // zero: it is then never taken for gone
+	ref.StartTime, _ = ipc.StartTime(pid) // on failure zero: the process then never counts as gone
 	return ref
 }
 
 // Ref identifies the process that the server runs in.
 func (c *Conn) Ref() guard.UpstreamRef { return c.ref }
 
-// Done is closed when the server has been stopped and no call runs any more.
+// Done is closed when the server has been stopped and no call is running.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Expect sets what was approved of the request with this id, to be given before
-// the request: it changes only these targets, and only if each still is as it was
-// before. A request that changes something and of which nothing was said is
-// refused. What is given is used once.
+// Expect sets the approved preview for the request with this id. Call it
+// before the request is written: the request then changes only these targets,
+// and only if each is still in its expected state. A change without an
+// approved preview is refused. Each preview is used once.
 func (c *Conn) Expect(id jsonrpc.ID, approved guard.Preview) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,10 +120,11 @@ func (c *Conn) Expect(id jsonrpc.ID, approved guard.Preview) {
 	}
 }
 
-// Unreported implements upstream.Conn: the server knows how its calls end.
+// Unreported implements upstream.Conn. The server always knows how its calls
+// end.
 func (c *Conn) Unreported(jsonrpc.ID) bool { return false }
 
-// Next returns the next answer, io.EOF after Stop.
+// Next returns the next frame, io.EOF after Stop.
 func (c *Conn) Next() ([]byte, error) {
 	frame, ok := <-c.out
 	if !ok {
@@ -132,8 +133,8 @@ func (c *Conn) Next() ([]byte, error) {
 	return frame, nil
 }
 
-// Stop cancels what runs, waits for it until ctx ends, and ends the server. A
-// write that has begun is finished first.
+// Stop cancels running calls, waits for them until ctx ends, and closes the
+// server. A write that has begun is finished first.
 func (c *Conn) Stop(ctx context.Context) error {
 	c.mu.Lock()
 	c.stopped = true
@@ -172,7 +173,7 @@ func (c *Conn) Write(frame []byte) error {
 	case jsonrpc.Notification:
 		c.notified(msg)
 	}
-	return nil // an answer: this server asks nothing
+	return nil // a response, but this server sends no requests
 }
 
 // refuse answers a request that was not admitted.
@@ -211,8 +212,8 @@ func (c *Conn) notified(msg jsonrpc.Message) {
 	c.mcp.HandleMessage(c.mcp.WithContext(c.ctx, c.client), msg.Raw)
 }
 
-// begin starts a request. It is registered before it runs, so that no
-// cancellation comes too early.
+// begin starts a request. The request is registered before it runs, so that no
+// cancellation arrives too early.
 func (c *Conn) begin(msg jsonrpc.Message) error {
 	timer := time.NewTimer(writeTimeout)
 	defer timer.Stop()
@@ -263,8 +264,8 @@ func (c *Conn) begin(msg jsonrpc.Message) error {
 	return nil
 }
 
-// handle runs a request and returns the frames that answer it: notifications
-// first, then the response.
+// handle runs a request and returns the frames of its response: notifications
+// first, then the response itself.
 func (c *Conn) handle(ctx context.Context, msg jsonrpc.Message) (frames [][]byte) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -285,14 +286,14 @@ func (c *Conn) handle(ctx context.Context, msg jsonrpc.Message) (frames [][]byte
 	return append(frames, f)
 }
 
-// answer hands a frame to Next.
+// answer passes a frame to Next.
 func (c *Conn) answer(frame []byte) error {
 	select {
 	case c.out <- frame:
 		return nil
 	case <-c.ctx.Done():
 	}
-	// Stopped: what still fits is delivered, nobody waits.
+	// Stopped: deliver what still fits, and wait for no one.
 	select {
 	case c.out <- frame:
 		return nil

@@ -25,7 +25,7 @@ var _ upstream.Conn = (*Conn)(nil)
 
 const modern = "2026-07-28"
 
-// meta is what each request of the modern era carries.
+// meta is the _meta of every request of the modern era.
 var meta = m{
 	"io.modelcontextprotocol/protocolVersion":    modern,
 	"io.modelcontextprotocol/clientInfo":         m{"name": "test", "version": "1"},
@@ -65,7 +65,7 @@ func TestModernEra(t *testing.T) {
 	if msg := request(t, c, "initialize", m{"_meta": meta}); msg.Error == nil {
 		t.Error("initialize was answered in the modern era")
 	}
-	// The acknowledgement of a subscription comes before its answer.
+	// The acknowledgement of a subscription precedes its response.
 	send(t, c, m{"jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen", "params": m{"_meta": meta, "notifications": m{"toolsListChanged": true}}})
 	first, second := next(t, c), next(t, c)
 	if first.Method != "notifications/subscriptions/acknowledged" || string(second.ID) != "7" {
@@ -123,7 +123,7 @@ func TestToolsAreStrictAndDescribed(t *testing.T) {
 	}
 }
 
-// pipe lets the library's client talk to a Conn.
+// pipe connects the library's client to a Conn.
 type pipe struct {
 	c        *Conn
 	approved []guard.Effect
@@ -190,7 +190,7 @@ func TestLibraryClient(t *testing.T) {
 	}
 }
 
-func TestIdsComeBackAsTheyWere(t *testing.T) {
+func TestRequestIDsAreReturnedUnchanged(t *testing.T) {
 	c := open(t, folderWith(t, nil))
 	for _, id := range []string{`1`, `0`, `-5`, `9007199254740991`, `"x"`, `"1"`, `"\u00e9"`} {
 		if err := c.Write(fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"method":"ping"}`, id)); err != nil {
@@ -229,7 +229,7 @@ func TestAmbiguousFramesAreAnswered(t *testing.T) {
 	}
 }
 
-// TestCancelBeforeTheCallRuns cancels a request that is registered and has not
+// TestCancelBeforeTheCallRuns cancels a request that is registered but has not
 // begun: it must not write.
 func TestCancelBeforeTheCallRuns(t *testing.T) {
 	root := folderWith(t, nil)

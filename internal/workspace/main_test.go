@@ -57,7 +57,7 @@ func open(t testing.TB, roots ...string) *Conn {
 	return c
 }
 
-// message is what a server may send.
+// message is any message that a server may send.
 type message struct {
 	ID     json.RawMessage
 	Method string
@@ -101,7 +101,7 @@ func request(t testing.TB, c *Conn, method string, params any) message {
 	return next(t, c)
 }
 
-// result is the answer of a tool.
+// result is the result of a tool call.
 type result struct {
 	IsError bool
 	Content []struct{ Type, Text string }

@@ -26,16 +26,16 @@ import (
 
 // Bounds of reading.
 const (
-	maxOutput = 1 << 20          // bytes of one answer
+	maxOutput = 1 << 20          // bytes of one result
 	maxRead   = effect.MaxText   // bytes of one file
-	maxHash   = 64 << 20         // bytes of a file that is described
+	maxHash   = 64 << 20         // bytes of a file for file_info
 	maxList   = 1000             // entries of a listing
 	maxSearch = 4 << 20          // bytes of a file that is searched
-	maxWalk   = 200_000          // entries looked at in a search
+	maxWalk   = 200_000          // entries visited in a search
 	maxTime   = 20 * time.Second // of a search
 )
 
-// args decodes the arguments of a call; the schema has been checked before.
+// args decodes the arguments of a call, which the schema has already checked.
 func args[T any](c *call, defaults T) (T, error) {
 	if err := jsonvalue.DecodeStrict(c.args, &defaults); err != nil {
 		return defaults, fmt.Errorf("reading the arguments: %w", err)
@@ -43,8 +43,8 @@ func args[T any](c *call, defaults T) (T, error) {
 	return defaults, nil
 }
 
-// open opens an ordinary file of the workspace for reading. It follows no link
-// after the path has been resolved and never waits for a pipe or a device.
+// open opens a regular file of the workspace for reading. It follows no link
+// after the path has been resolved and never blocks on a pipe or a device.
 func (c *Conn) open(p string) (*os.File, fs.FileInfo, guard.Target, error) {
 	t, err := effect.Path(p, c.roots)
 	if err != nil {
@@ -128,9 +128,9 @@ func (c *Conn) readFile(_ context.Context, call *call) (*mcp.CallToolResult, err
 	return res, nil
 }
 
-// lines returns up to limit lines from line first on, as many as fit, and the
-// number of the line after them, 0 at the end. A single line that does not fit
-// is cut.
+// lines returns up to limit lines, starting at line first, as many as fit, and
+// the number of the following line, 0 at the end. A single line that does not
+// fit is cut.
 func lines(b []byte, first, limit int) (part []byte, from, next int) {
 	start := 0
 	for n := 1; n < first && start < len(b); n++ {
@@ -147,7 +147,7 @@ func lines(b []byte, first, limit int) (part []byte, from, next int) {
 			i = len(b) - end
 		}
 		if end+i-start > maxOutput {
-			if n == 0 { // one line alone
+			if n == 0 { // a single line
 				for i = maxOutput; !utf8.RuneStart(b[end+i]); i-- {
 				}
 				return b[start : end+i], first, first + 1
@@ -201,7 +201,7 @@ func (c *Conn) readFiles(ctx context.Context, call *call) (*mcp.CallToolResult, 
 
 var errCancelled = errors.New("the call was cancelled")
 
-// description is the structured answer of file_info.
+// description is the structured result of file_info.
 type description struct {
 	Path     string `json:"path"`
 	Type     string `json:"type"`
@@ -250,7 +250,7 @@ func (c *Conn) fileInfo(_ context.Context, call *call) (*mcp.CallToolResult, err
 	return structured(d)
 }
 
-// stat looks at a resolved target without following a link.
+// stat examines a resolved target without following a link.
 func stat(t guard.Target) (fs.FileInfo, error) {
 	if t.Path == "." {
 		root, err := os.OpenRoot(t.Root)
@@ -329,7 +329,7 @@ func (c *Conn) readDocument(_ context.Context, call *call) (*mcp.CallToolResult,
 	return res, nil
 }
 
-// structured answers with a value, and with its JSON as text.
+// structured returns a value as a result, with its JSON as text.
 func structured(v any) (*mcp.CallToolResult, error) {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

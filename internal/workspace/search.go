@@ -110,8 +110,8 @@ func (c *Conn) listDirectory(ctx context.Context, call *call) (*mcp.CallToolResu
 	return mcp.NewToolResultStructured(out, text.String()), nil
 }
 
-// walker visits what is below a folder, in the order of names, and follows no
-// link. Names that are not valid UTF-8 cannot be said in JSON and are left out.
+// walker visits everything below a folder in name order and follows no link.
+// It leaves out names that are not valid UTF-8, which JSON cannot represent.
 type walker struct {
 	ctx     context.Context
 	depth   int // levels; 0 for all
@@ -183,7 +183,7 @@ type match struct {
 	Text string `json:"text,omitempty"`
 }
 
-// query is what a search looks for.
+// query is the input of a search.
 type query struct {
 	Path       string `json:"path"`
 	Pattern    string `json:"pattern"`
@@ -227,7 +227,7 @@ func (c *Conn) searchFiles(ctx context.Context, call *call) (*mcp.CallToolResult
 	return s.answer(), nil
 }
 
-// compile makes the matcher of lines, nil where only names count.
+// compile returns the line matcher, nil if only names are searched.
 func (q query) compile() (*regexp.Regexp, error) {
 	if !doublestar.ValidatePattern(q.Pattern) {
 		return nil, fmt.Errorf("the pattern %q is not valid", q.Pattern)
@@ -305,7 +305,7 @@ func (s *search) add(m match) error {
 	return nil
 }
 
-// readSmall reads a text file that is worth searching.
+// readSmall reads a text file that is small enough to search.
 func readSmall(dir *os.Root, name string) ([]byte, bool) {
 	seen, err := dir.Lstat(name)
 	if err != nil || !seen.Mode().IsRegular() || seen.Size() > maxSearch {

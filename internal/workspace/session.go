@@ -9,8 +9,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// session is the client of a Conn, as the protocol library wants to see it. It
-// is safe for concurrent use.
+// session is the client of a Conn, in the form that the protocol library
+// requires. It is safe for concurrent use.
 type session struct {
 	notes chan mcp.JSONRPCNotification
 
@@ -25,7 +25,7 @@ func newSession() *session {
 	return &session{notes: make(chan mcp.JSONRPCNotification, 64)}
 }
 
-// take returns the notifications that wait for the client.
+// take returns the pending notifications for the client.
 func (s *session) take() []mcp.JSONRPCNotification {
 	var out []mcp.JSONRPCNotification
 	for {
@@ -41,7 +41,7 @@ func (s *session) take() []mcp.JSONRPCNotification {
 // SessionID names the only session of its server.
 func (s *session) SessionID() string { return "session" }
 
-// NotificationChannel takes notifications for the client.
+// NotificationChannel receives notifications for the client.
 func (s *session) NotificationChannel() chan<- mcp.JSONRPCNotification { return s.notes }
 
 // Initialize marks the session as ready for notifications.
@@ -58,28 +58,28 @@ func (s *session) Initialized() bool {
 	return s.ready
 }
 
-// GetClientInfo returns what the client calls itself.
+// GetClientInfo returns the client's name and version, as it states them.
 func (s *session) GetClientInfo() mcp.Implementation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.info
 }
 
-// SetClientInfo keeps what the client calls itself.
+// SetClientInfo records the client's name and version.
 func (s *session) SetClientInfo(info mcp.Implementation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.info = info
 }
 
-// GetClientCapabilities returns what the client can do.
+// GetClientCapabilities returns the client's capabilities.
 func (s *session) GetClientCapabilities() mcp.ClientCapabilities {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.caps
 }
 
-// SetClientCapabilities keeps what the client can do.
+// SetClientCapabilities records the client's capabilities.
 func (s *session) SetClientCapabilities(caps mcp.ClientCapabilities) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,23 +93,23 @@ func (s *session) SubscriptionFilter() (mcp.SubscriptionFilter, bool) {
 	return s.filter, !s.filter.IsEmpty()
 }
 
-// SetSubscriptionFilter keeps the notifications that the client wants.
+// SetSubscriptionFilter records the notifications that the client wants.
 func (s *session) SetSubscriptionFilter(f mcp.SubscriptionFilter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.filter = f
 }
 
-// callKey finds the call that a tool's handler works for.
+// callKey is the context key of the call that a tool's handler serves.
 type callKey struct{}
 
-// call is one request as it came in: the library's view of its arguments has
-// lost the digits of numbers.
+// call is one request as received. The library's view of its arguments has
+// lost digits of numbers.
 type call struct {
 	args     []byte         // the admitted bytes
 	approved []guard.Effect // of a call that changes something
-	preview  guard.Preview  // what was approved
-	told     bool           // the guard said what was approved
+	preview  guard.Preview  // the approved preview
+	told     bool           // the guard has given an approved preview
 }
 
 func callOf(ctx context.Context) *call {

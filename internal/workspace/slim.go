@@ -6,17 +6,17 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// The library decodes a message several times over, for itself alone: the tools
-// take the bytes as they were admitted. Of a long text it needs to know no more
-// than that it is one, and too long where a schema bounds it: the bounds are
-// 4,096 characters at most, and what has longBytes has more than shownBytes
+// The library decodes a message several times, only for its own use: the tools
+// take the bytes as admitted. Of a long text it only needs to know that it is
+// a text, and that it is too long if a schema bounds it. Schema bounds are at
+// most 4,096 characters, and a text of longBytes has more than shownBytes
 // characters.
 const (
 	longBytes  = 128 << 10
 	shownBytes = 20 << 10
 )
 
-// slim returns a call with long texts among its arguments cut to shownBytes.
+// slim returns a call whose long text arguments are cut to shownBytes.
 func slim(msg jsonrpc.Message) []byte {
 	args, ok := msg.Param("arguments")
 	if !ok || args.End-args.Start < longBytes {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestLongTextsAreWrittenAndBounded: what the library does not see whole is
-// written whole, and what a schema bounds stays refused.
+// TestLongTextsAreWrittenAndBounded: a text that the library sees cut is
+// written whole, and a text over its schema's bound is still refused.
 func TestLongTextsAreWrittenAndBounded(t *testing.T) {
 	root := folderWith(t, nil)
 	c := open(t, root)

@@ -2,7 +2,7 @@ package workspace
 
 import "golang.org/x/sys/unix"
 
-// Flags of rename: swap two names, or fail where the new one is taken.
+// Flags of rename: swap two names, or fail if the new name exists.
 const (
 	renameSwap = unix.RENAME_EXCHANGE
 	renameExcl = unix.RENAME_NOREPLACE

@@ -15,7 +15,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/expr"
 )
 
-// ServerName is what the server calls itself.
+// ServerName is the name that the server reports.
 const ServerName = "mcpguard-workspace"
 
 const instructions = "Files and JSON, YAML and TOML documents of the workspace. Paths are relative to the workspace folder, or absolute inside it. " +
@@ -25,16 +25,16 @@ const instructions = "Files and JSON, YAML and TOML documents of the workspace. 
 // tool is one tool of the server.
 type tool struct {
 	name, title, about string
-	input, output      string // JSON Schemas; output is "" where the answer is text alone
+	input, output      string // JSON Schemas; output is "" if the result is only text
 	kind               string // of the effect; "" for tools that only read
 	params             map[string]string
-	own                bool // only in sessions of the guard itself
-	destructive, again bool // hints: may lose data; the same call twice does no more than once
+	own                bool // only in the guard's own sessions
+	destructive, again bool // hints: may lose data; repeating the call has no further effect
 	run                func(*Conn, context.Context, *call) (*mcp.CallToolResult, error)
 }
 
-// Specs returns the effect of each tool that changes something, by its name:
-// what a configuration has to bind.
+// Specs returns the effect of each tool that changes something, by tool name,
+// for the configuration to bind.
 func Specs() map[string]effect.Spec {
 	out := map[string]effect.Spec{}
 	for _, t := range tools() {
@@ -60,7 +60,7 @@ var bindings = sync.OnceValues(func() (map[string]*effect.Binding, error) {
 	return out, nil
 })
 
-// build makes the protocol's side of the server.
+// build makes the protocol side of the server.
 func (c *Conn) build(version string) error {
 	bound, err := bindings()
 	if err != nil {
@@ -110,7 +110,7 @@ func (t tool) definition() mcp.Tool {
 	return def
 }
 
-// object writes the strict schema of an object: nothing but the named members.
+// object returns the strict schema of an object with only the named members.
 func object(required []string, members ...string) string {
 	req, err := json.Marshal(append([]string{}, required...)) // never null, which is no schema
 	if err != nil {                                           // strings always encode
@@ -126,7 +126,7 @@ const (
 	typeOut  = `"type":{"type":"string","enum":["file","folder","link","other"]}`
 )
 
-// changed is what every tool that changes something answers.
+// changed is the output schema of every tool that changes something.
 var changed = object([]string{"path", "changed"}, pathOut,
 	`"changed":{"type":"boolean","description":"False if everything was so already"}`,
 	`"size":{"type":"integer","description":"Bytes now"}`,

@@ -36,7 +36,7 @@ func TestReadTools(t *testing.T) {
 	for name, k := range map[string]struct {
 		tool  string
 		args  m
-		want  string // a part of the answer
+		want  string // part of the result
 		fails bool
 	}{
 		"whole":            {"read_file", m{"path": "a.txt"}, "one\ntwo\nthree\n", false},
@@ -180,8 +180,8 @@ func expect(c *Conn, p guard.Preview) {
 	c.Expect(jsonrpc.StringID("r-1"), p)
 }
 
-// TestPromise2_NothingIsWrittenOverAChange moves the ground between plan and
-// call: each write must refuse and leave what is there.
+// TestPromise2_NothingIsWrittenOverAChange changes the target between plan and
+// call: each write must refuse and keep what is there.
 func TestPromise2_NothingIsWrittenOverAChange(t *testing.T) {
 	write := func(name, content string) func(string) error {
 		return func(root string) error { return os.WriteFile(filepath.Join(root, name), []byte(content), 0o644) }
@@ -253,7 +253,7 @@ func tree(t testing.TB, root string) string {
 }
 
 // TestPromise2_SwapPutsBackWhatItDidNotExpect changes the file after the last
-// look and before the rename.
+// check and before the rename.
 func TestPromise2_SwapPutsBackWhatItDidNotExpect(t *testing.T) {
 	root := folderWith(t, map[string]string{"a": "one\n"})
 	f, name, err := openFolder(guard.Target{Root: root, Path: "a"})
@@ -281,8 +281,8 @@ func TestPromise2_SwapPutsBackWhatItDidNotExpect(t *testing.T) {
 	}
 }
 
-// TestPromise2_RefusesChangesWithoutApproval: the built-in server changes nothing
-// of which it was not told what was approved, and uses what it was told once.
+// TestPromise2_RefusesChangesWithoutApproval: the built-in server makes no
+// change without an approved preview, and uses each preview once.
 func TestPromise2_RefusesChangesWithoutApproval(t *testing.T) {
 	for _, c := range []struct {
 		tool string
@@ -340,8 +340,9 @@ func TestPromise2_MoveGoesWhereApproved(t *testing.T) {
 	}
 }
 
-// TestLinkSwappedInAfterResolving puts a link where a folder was resolved.
-func TestLinkSwappedInAfterResolving(t *testing.T) {
+// TestRefusesLinkSwappedInAfterResolving replaces a folder by a link after its
+// path was resolved.
+func TestRefusesLinkSwappedInAfterResolving(t *testing.T) {
 	root := folderWith(t, map[string]string{"d/a": "one\n"})
 	outside := filepath.Join(filepath.Dir(root), "outside")
 	if err := os.Mkdir(outside, 0o755); err != nil {

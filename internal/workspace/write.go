@@ -21,12 +21,13 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// errMoved says that a target is not what the change was computed for.
+// errMoved says that a target is not in the state that the change was computed
+// for.
 var errMoved = errors.New("the target changed meanwhile; nothing was written. Read it again and send a call that fits what is there now")
 
 var errUnwritten = errors.New("the call was cancelled before anything was written")
 
-// outcome is the structured answer of a change.
+// outcome is the structured result of a change.
 type outcome struct {
 	Path    string `json:"path"`
 	Changed bool   `json:"changed"`
@@ -34,7 +35,7 @@ type outcome struct {
 	SHA256  string `json:"sha256,omitempty"`
 }
 
-// change carries out a tool that changes something.
+// change runs a tool that changes something.
 func (c *Conn) change(ctx context.Context, b *effect.Binding, name string, call *call) (*mcp.CallToolResult, error) {
 	args, err := expr.DecodeArgs(call.args)
 	if err != nil {
@@ -52,7 +53,7 @@ func (c *Conn) change(ctx context.Context, b *effect.Binding, name string, call 
 	if err := asApproved(ctx, call.approved, w); err != nil {
 		return nil, err
 	}
-	// The last moment to give up: a write that has begun is finished.
+	// This is the last chance to cancel: a write that has begun is finished.
 	if ctx.Err() != nil {
 		return nil, errUnwritten
 	}
@@ -88,12 +89,12 @@ func (c *Conn) change(ctx context.Context, b *effect.Binding, name string, call 
 	return mcp.NewToolResultStructured(out, text), nil
 }
 
-// errNotApproved says that a change came without what was approved of it. The
-// guard always gives it; whoever else calls the server gets no change.
+// errNotApproved says that a change came without an approved preview. The
+// guard always gives one; any other caller can change nothing.
 var errNotApproved = errors.New("the call came without the state that was approved, so nothing was written; changes go through the guard")
 
-// asApproved compares what was approved of a request with what its change was
-// computed from.
+// asApproved compares the approved effects of a request with the state that
+// its change was computed from.
 func asApproved(ctx context.Context, approved []guard.Effect, w effect.Work) error {
 	if len(approved) == 0 {
 		return errNotApproved // fail closed: without a precondition nothing is written
@@ -146,8 +147,9 @@ func (f folder) close() {
 	f.root.Close()
 }
 
-// openFolder opens the folder that holds a target, one component at a time. A
-// link on the way was put there since the target was resolved and ends the walk.
+// openFolder opens the folder that holds a target, one path component at a
+// time. A link on the way was put there after the target was resolved, and is
+// an error.
 func openFolder(t guard.Target) (folder, string, error) {
 	root, err := os.OpenRoot(t.Root)
 	if err != nil {
@@ -186,8 +188,8 @@ func enter(root *os.Root, name string) (*os.Root, error) {
 	return next, nil
 }
 
-// replace writes the content of w in place of what is there, if that still is
-// w.Before.
+// replace replaces the target by the content of w, if the target is still in
+// state w.Before.
 func replace(w effect.Work) (err error) {
 	f, name, err := openFolder(w.Target)
 	if err != nil {
@@ -200,7 +202,7 @@ func replace(w effect.Work) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			_ = f.root.Remove(temp) // gone where the rename took it
+			_ = f.root.Remove(temp) // already gone if the rename succeeded
 		}
 	}()
 	if !w.Before.Exists {
@@ -255,7 +257,8 @@ func fileMode(mode uint32) fs.FileMode {
 	return m
 }
 
-// create gives the temporary file its name, unless the name is taken.
+// create renames the temporary file to its final name, unless that name
+// exists.
 func (f folder) create(temp, name string) error {
 	err := rename(f.fd(), temp, f.fd(), name, renameExcl)
 	if !unsupported(err) {
@@ -267,9 +270,9 @@ func (f folder) create(temp, name string) error {
 	return f.root.Remove(temp)
 }
 
-// swap puts the temporary file in the target's place and removes what was
-// there. Both change names in one step, so that what was displaced can be
-// compared with what was meant to be, and put back.
+// swap exchanges the temporary file with the target and removes the old file.
+// The exchange is one step, so that the displaced file can be compared with
+// the expected one, and put back.
 func (f folder) swap(temp, name string, before guard.State) error {
 	seen, err := f.look(name, before)
 	if err != nil {
@@ -295,7 +298,7 @@ func (f folder) exchange(temp, name string, seen fs.FileInfo, before guard.State
 	return f.root.Remove(temp)
 }
 
-// look checks that a file is in the given state and returns what identifies it.
+// look checks that a file is in the given state and returns its identity.
 func (f folder) look(name string, before guard.State) (fs.FileInfo, error) {
 	seen, err := f.root.Lstat(name)
 	if err != nil || !seen.Mode().IsRegular() || seen.Size() != before.Size {
@@ -331,12 +334,12 @@ func sumOf(r io.Reader, size int64) (digest.Digest, error) {
 	return d, err
 }
 
-// unchanged reports whether two looks saw one file with the same content.
+// unchanged reports whether two looks saw the same file with the same content.
 func unchanged(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && a.Mode() == b.Mode()
 }
 
-// permOf returns the permission bits as Unix has them.
+// permOf returns the Unix permission bits.
 func permOf(info fs.FileInfo) uint32 {
 	m := uint32(info.Mode().Perm())
 	for bit, flag := range map[uint32]fs.FileMode{unix.S_ISUID: fs.ModeSetuid, unix.S_ISGID: fs.ModeSetgid, unix.S_ISVTX: fs.ModeSticky} {
@@ -354,7 +357,7 @@ func (f folder) sync() error {
 	return nil
 }
 
-// move renames, never over something else.
+// move renames, and never over an existing name.
 func move(w effect.Work) error {
 	from, src, err := openFolder(w.Target)
 	if err != nil {
@@ -387,8 +390,8 @@ func move(w effect.Work) error {
 	return errors.Join(from.sync(), to.sync())
 }
 
-// remove deletes a file or an empty folder. A file is set aside first, so that
-// what is deleted is certainly what was looked at.
+// remove deletes a file or an empty folder. A file is first moved aside, so
+// that what is deleted is certainly what was checked.
 func remove(w effect.Work) error {
 	f, name, err := openFolder(w.Target)
 	if err != nil {
@@ -401,7 +404,7 @@ func remove(w effect.Work) error {
 			return errMoved
 		}
 		if err := f.root.Remove(name); err != nil {
-			return errMoved // something was put into it
+			return errMoved // something was added to it
 		}
 		return f.sync()
 	}
@@ -444,7 +447,7 @@ func makeFolders(list []guard.Target) error {
 		}
 		err = f.root.Mkdir(name, effect.NewFolderMode)
 		if err == nil {
-			err = f.root.Chmod(name, effect.NewFolderMode) // whatever the umask is
+			err = f.root.Chmod(name, effect.NewFolderMode) // regardless of the umask
 		}
 		if err == nil {
 			err = f.sync()
@@ -460,12 +463,13 @@ func makeFolders(list []guard.Target) error {
 	return nil
 }
 
-// unsupported says that this file system cannot rename with flags.
+// unsupported reports whether err means that this file system cannot rename
+// with flags.
 func unsupported(err error) bool {
 	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP)
 }
 
-// plain is a system's error without the names in it.
+// plain is a system error without the names in it.
 func plain(err error) string {
 	var errno unix.Errno
 	if errors.As(err, &errno) {
