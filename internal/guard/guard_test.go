@@ -172,7 +172,7 @@ func TestPromise2_DigestBindsEveryField(t *testing.T) {
 		"destination": func(b *Binding) { b.Effects[0].Dest = &Target{Key: "/ws/c"} },
 		"no effect":   func(b *Binding) { b.Effects = nil },
 		"more effect": func(b *Binding) { b.Effects = append(slices.Clone(b.Effects), b.Effects[0]) },
-		// A field must not be able to borrow bytes from its neighbor.
+		// A field must not be able to borrow bytes from its neighbour.
 		"shifted": func(b *Binding) { b.Server, b.Tool = "fileswrite", "_file" },
 	}
 	base, err := binding().Digest()

@@ -14,7 +14,8 @@ import (
 // alerts are what a human must see.
 type alerts []client.Alert
 
-// grave reports whether one is about more than what ran as the policy says.
+// grave reports whether any alert is about more than changes that ran as the
+// policy allows.
 func (a alerts) grave() bool {
 	return slices.ContainsFunc(a, func(v client.Alert) bool { return v.Kind != client.AlertRanUnasked })
 }
@@ -22,7 +23,7 @@ func (a alerts) grave() bool {
 // alertsScreen lists the alerts.
 type alertsScreen struct{ list }
 
-// here is the alert under the cursor.
+// here returns the alert under the cursor.
 func (a *alertsScreen) here(m *Model) (v client.Alert, ok bool) {
 	if a.resize(len(m.alerts)); a.n == 0 {
 		return v, false
@@ -86,7 +87,7 @@ func (a *alertsScreen) draw(m *Model, w, h int) []string {
 		}
 		al := m.alerts[i]
 		sign := seg{m.th.Hazard, m.pen.text(" " + m.sign.hazard + " ")}
-		if al.Kind == client.AlertRanUnasked { // nothing is out of order
+		if al.Kind == client.AlertRanUnasked { // informs only
 			sign = seg{m.th.SideEffect, m.pen.text(" " + m.sign.bullet + " ")}
 		}
 		left := row{lead, m.gap(1), sign, m.gap(1), {m.th.Text, m.pen.text(al.Text)}}
@@ -96,7 +97,7 @@ func (a *alertsScreen) draw(m *Model, w, h int) []string {
 	s.item("kind", m.th.Text, m.pen.name(al.Kind))
 	s.prose("what", m.th.Text, al.Text)
 	label, detail := "detail", clip(al.Detail, 16<<10)
-	if al.Kind == client.AlertRanUnasked { // sentences of the daemon's own; what others wrote may be code
+	if al.Kind == client.AlertRanUnasked { // the daemon's own sentences; other texts are untrusted
 		for l := range strings.Lines(detail) {
 			s.prose(label, m.th.Dim, strings.TrimSuffix(l, "\n"))
 			label = ""
@@ -115,7 +116,8 @@ func (a *alertsScreen) draw(m *Model, w, h int) []string {
 	return block(append(out, s.rows...), w, h)
 }
 
-// unaskedNext says what a person can do about what ran without being asked for.
+// unaskedNext says what a person can do about changes that ran without
+// approval.
 func unaskedNext(m *Model, a client.Alert) string {
 	text := first(m.keys.Act) + " acknowledges it"
 	if a.Subject != "" {

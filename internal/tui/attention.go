@@ -8,17 +8,17 @@ import (
 	tea "charm.land/bubbletea/v2"
 )
 
-// quiet is the least time between two notifications.
+// quiet is the minimum time between two notifications.
 const quiet = 10 * time.Second
 
-// attention calls the reviewer, only while the terminal is known not to be
-// looked at. What it writes holds counts and tiers, never text of others: a
-// title and a notification are read by programs that trust them.
+// attention notifies the reviewer, but only while the terminal is known to be
+// out of focus. It writes only counts and tiers, never untrusted text:
+// programs that read titles and notifications trust them.
 type attention struct {
 	blurred bool
 	last    time.Time
 	tmux    bool
-	kind    int // of notification: 9, 99, 777; 0 is the bell alone
+	kind    int // of notification: 9, 99, 777; 0 means only the bell
 }
 
 func newAttention(environ []string) attention {
@@ -41,7 +41,7 @@ func newAttention(environ []string) attention {
 	return a
 }
 
-// arrived rings for something new.
+// arrived notifies about a new approval.
 func (a *attention) arrived(c waitingCounts, now time.Time) tea.Cmd {
 	if !a.blurred || !a.last.IsZero() && now.Sub(a.last) < quiet {
 		return nil
@@ -50,7 +50,7 @@ func (a *attention) arrived(c waitingCounts, now time.Time) tea.Cmd {
 	return tea.Raw(a.sequence(c))
 }
 
-// sequence is the bell and the notification for what waits.
+// sequence returns the bell and the notification about pending approvals.
 func (a *attention) sequence(c waitingCounts) string {
 	text := summary(c)
 	var osc string
@@ -68,7 +68,7 @@ func (a *attention) sequence(c waitingCounts) string {
 	return osc + "\a"
 }
 
-// summary says what waits in counts and tiers.
+// summary describes pending approvals by counts and tiers.
 func summary(c waitingCounts) string {
 	if c.total == 0 {
 		return "nothing waiting"
@@ -86,7 +86,7 @@ func summary(c waitingCounts) string {
 	return text
 }
 
-// title is the window's title.
+// title returns the window title.
 func title(c waitingCounts, live bool) string {
 	if !live {
 		return "mcpguard: no daemon"

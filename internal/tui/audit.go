@@ -12,7 +12,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// record is what the console shows of one record of the audit log.
+// record is one record of the audit log, as far as the console shows it.
 type record struct {
 	index int64
 	Event string    `json:"event"`
@@ -43,15 +43,15 @@ func readRecord(r client.Record) record {
 	return out
 }
 
-// text is what a filter looks at.
+// text returns what a filter searches.
 func (r record) text() string {
 	return strings.ToLower(strings.Join([]string{r.Event, r.Run, r.Call, r.Tool.Server, r.Tool.Name, r.Gates.Approval, r.Verdict, r.Rule, r.Reason, r.Status}, " "))
 }
 
-// auditScreen is the audit log, the newest first.
+// auditScreen shows the audit log, newest first.
 type auditScreen struct {
 	filteredList[record]
-	next int64 // where older ones begin
+	next int64 // index at which older records begin
 }
 
 var auditKinds = []struct {

@@ -13,7 +13,7 @@ import (
 // maxBatch is how many approvals can be decided together.
 const maxBatch = 20
 
-// shape is what the members of a batch have in common.
+// shape returns what the members of a batch must have in common.
 func shape(d client.Detail) string {
 	var kinds []string
 	for _, e := range d.Effects {
@@ -22,8 +22,7 @@ func shape(d client.Detail) string {
 	return strings.Join([]string{d.Server, d.Tool, d.Tier, d.Tenant, d.Environment, d.RunID, d.Definition, d.PolicyHash, d.Diff.Type, strings.Join(kinds, ",")}, "\x00")
 }
 
-// unfit says why an approval cannot be decided together with others; empty
-// where it can.
+// unfit says why an approval cannot be part of a batch; "" if it can.
 func unfit(a client.Approval) string {
 	switch {
 	case a.Status != client.Pending:
@@ -36,7 +35,7 @@ func unfit(a client.Approval) string {
 	return ""
 }
 
-// toggleMark marks the item under the cursor, or takes its mark away.
+// toggleMark marks or unmarks the item under the cursor.
 func (m *Model) toggleMark() tea.Cmd {
 	q := &m.queue
 	it := m.item
@@ -49,7 +48,7 @@ func (m *Model) toggleMark() tea.Cmd {
 	}
 	why := unfit(it.row.Approval)
 	if why == "" {
-		why = m.refusal(client.Deny) // marked is what was looked at
+		why = m.refusal(client.Deny) // only what was looked at can be marked
 	}
 	if why == "" && len(q.marked) >= maxBatch {
 		why = fmt.Sprintf("at most %d are decided together", maxBatch)
@@ -70,7 +69,7 @@ func (m *Model) toggleMark() tea.Cmd {
 	return m.settle()
 }
 
-// decideMarked opens the dialog for all that are marked.
+// decideMarked opens the dialog for all marked items.
 func (m *Model) decideMarked(word, hasty string) tea.Cmd {
 	var batch []subject
 	now := m.now()
@@ -109,7 +108,7 @@ func (m *Model) decideMarked(word, hasty string) tea.Cmd {
 	return m.keepInputGuard()
 }
 
-// batchRoom is how many members a batch may have to be shown in full.
+// batchRoom is the largest batch that can be shown in full.
 func (m *Model) batchRoom() int { return m.h - 8 }
 
 // sum adds up what a batch would do.
@@ -133,7 +132,7 @@ func changedLines(added, removed int) string {
 	return fmt.Sprintf("%d lines change (+%d -%d)", added+removed, added, removed)
 }
 
-// sendBatch says the word about each member, each with its own digest.
+// sendBatch sends one decision for each member, each with its own digest.
 func (m *Model) sendBatch() tea.Cmd {
 	d := m.dialog
 	if m.checkDialog(); d.broken != "" {
@@ -154,7 +153,7 @@ func (m *Model) sendBatch() tea.Cmd {
 	return tea.Batch(cmds...)
 }
 
-// batchResult counts what became of a batch.
+// batchResult counts the outcomes of a batch.
 type batchResult struct {
 	word       string
 	n          int

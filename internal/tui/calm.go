@@ -7,26 +7,28 @@ import (
 	tea "charm.land/bubbletea/v2"
 )
 
-// frameRate is how often a second the library looks for a changed frame. It does
-// so for ever: a lower rate lets a key wait longer for its frame, a higher one is
-// most of what an idle console costs.
+// frameRate is how many times a second the library checks for a changed frame.
+// It never stops checking: at a lower rate a key waits longer for its frame; a
+// higher rate dominates the cost of an idle console.
 const frameRate = 40
 
 const (
-	// calmAfter is how long nothing must have happened but the passing of time.
+	// calmAfter is how long nothing but timer ticks must have happened.
 	calmAfter = 500 * time.Millisecond
-	// freeEvery is how often a calm console gives memory back at most: what was
-	// read of a long change or a long queue is a multiple of what is kept.
+	// freeEvery is the minimum time between two releases of memory by a calm
+	// console: reading a long change or queue takes several times the memory
+	// that is kept.
 	freeEvery = 30 * time.Second
 )
 
-// calm gives memory back once nothing happens any more. The zero calm is ready.
+// calm releases memory once nothing happens any more. The zero value is ready
+// to use.
 type calm struct {
-	last  time.Time // something happened
-	freed time.Time // memory was given back; not before last, when there is nothing to give
+	last  time.Time // the last event
+	freed time.Time // the last release; if it is not before last, there is nothing to release
 }
 
-// happened follows one message.
+// happened records one message.
 func (c *calm) happened(msg tea.Msg) {
 	now := time.Now()
 	if _, passing := msg.(tickMsg); !passing {

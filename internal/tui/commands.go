@@ -9,14 +9,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// caller makes the commands: all that the console asks of the world. It holds
-// the context of the program's life, since a command is a function without one.
+// caller makes the commands, which do all of the console's I/O. It holds the
+// context of the program's life because a command takes none.
 type caller struct {
 	ctx   context.Context
 	api   API
 	now   func() time.Time
 	vouch func(ctx context.Context) error
-	// later and follow are timers and the stream; tests have their own.
+	// later and follow are timers and the stream; tests replace them.
 	later  func(d time.Duration, msg tea.Msg) tea.Cmd
 	follow func(ctx context.Context, gen int) <-chan eventsMsg
 }
@@ -30,8 +30,8 @@ func (c caller) ask(do func(ctx context.Context) tea.Msg) tea.Cmd {
 	}
 }
 
-// after sends a message later, unless the program has ended by then; tests put
-// their own clock in its place.
+// after sends a message after d, unless the program has ended by then; tests
+// replace its clock.
 func (c caller) after(d time.Duration, msg tea.Msg) tea.Cmd {
 	return func() tea.Msg {
 		t := time.NewTimer(d)
@@ -45,7 +45,7 @@ func (c caller) after(d time.Duration, msg tea.Msg) tea.Cmd {
 	}
 }
 
-// ping asks whether the daemon is there.
+// ping checks whether the daemon answers.
 func (c caller) ping(gen int) tea.Cmd {
 	return c.ask(func(ctx context.Context) tea.Msg {
 		_, err := c.api.Status(ctx)
@@ -53,16 +53,16 @@ func (c caller) ping(gen int) tea.Cmd {
 	})
 }
 
-// recent is how many approvals of any status are read to tell what became of
+// recent is how many approvals of any status are read to find the outcomes of
 // those on the screen.
 const recent = 200
 
-// firstPage is how many approvals are read before anything is on the screen;
-// the rest follows.
+// firstPage is how many approvals are read before anything is shown; the rest
+// follows.
 const firstPage = 100
 
-// sync reads everything that the queue and the status line show. With first
-// nothing is on the screen yet: then the oldest few are enough.
+// sync reads everything that the queue and the status line show. If first is
+// set, nothing is on the screen yet, and the oldest few are enough.
 func (c caller) sync(gen int, first bool) tea.Cmd {
 	return c.ask(func(ctx context.Context) tea.Msg {
 		msg := syncedMsg{gen: gen, asked: c.now()}
@@ -128,8 +128,8 @@ func (c caller) between(old, fresh string) tea.Cmd {
 	})
 }
 
-// decide says one word about one digest. An approval is not said where the
-// daemon's log is not the one that was seen before.
+// decide sends one decision on one digest. It sends no approval if the
+// daemon's log is not a continuation of the one seen before.
 func (c caller) decide(id string, w client.DecisionRequest, batch bool) tea.Cmd {
 	return c.ask(func(ctx context.Context) tea.Msg {
 		msg := decidedMsg{id: id, digest: w.Digest, word: w.Decision, batch: batch}

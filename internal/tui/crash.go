@@ -8,9 +8,9 @@ import (
 	tea "charm.land/bubbletea/v2"
 )
 
-// crash is a panic that was caught. The console ends as it does on quitting, so
-// that the terminal is as it was before, and the panic becomes an error. The
-// library's own way prints the value as it is, whoever wrote it.
+// crash is a recovered panic. The console then ends as on quitting, so that
+// the terminal is restored, and the panic becomes an error. The library's own
+// handler would print the panic value, which may be untrusted text.
 type crash struct {
 	value any
 	at    string // the line of code
@@ -20,7 +20,7 @@ func (c *crash) Error() string {
 	return fmt.Sprintf("the console failed at %s; nothing was decided by that: %v", c.at, c.value)
 }
 
-// caught makes a crash of what recover returned.
+// caught makes a crash of the value that recover returned.
 func caught(v any) *crash {
 	c := &crash{value: v, at: "an unknown place"}
 	pc := make([]uintptr, 32)
@@ -37,10 +37,10 @@ func caught(v any) *crash {
 	}
 }
 
-// crashMsg is a panic of a command.
+// crashMsg reports a panic in a command.
 type crashMsg struct{ crash *crash }
 
-// fails ends the console.
+// fails ends the console with a crash.
 func (m *Model) fails(c *crash) tea.Cmd {
 	if m.crash == nil {
 		m.crash = c
@@ -48,8 +48,8 @@ func (m *Model) fails(c *crash) tea.Cmd {
 	return tea.Quit
 }
 
-// safely runs a command so that a panic in it ends the console alone; those that
-// it starts in turn likewise.
+// safely runs a command, and the commands that it starts, so that a panic only
+// ends the console.
 func safely(cmd tea.Cmd) tea.Cmd {
 	if cmd == nil {
 		return nil

@@ -13,18 +13,18 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// step is where a dialog is.
+// step is the present step of a dialog.
 type step uint8
 
 const (
-	stepUnread  step = iota // T3 and up with rows that were never on the screen
+	stepUnread  step = iota // T3 and up with rows that were never shown
 	stepCount               // of a batch: how many
 	stepReason              // the reason line
 	stepTarget              // T4: the target, typed
 	stepConfirm             // T2 and up: Enter, once more
 )
 
-// purpose is what a dialog is about.
+// purpose is the action that a dialog is for.
 type purpose uint8
 
 const (
@@ -34,13 +34,13 @@ const (
 	forResume
 )
 
-// dialog is an open question to the reviewer. While it is open the keys go to
-// it alone.
+// dialog is an open question to the reviewer. While it is open it receives all
+// keys.
 type dialog struct {
 	purpose purpose
 	word    string // client.Allow or client.Deny
-	// target is what the frame showed when the dialog was opened: the only thing
-	// that it can decide.
+	// target is the subject of the frame when the dialog was opened. The
+	// dialog can decide only this.
 	target subject
 	row    *entry
 	batch  []subject // of a batch, as painted
@@ -51,21 +51,22 @@ type dialog struct {
 	steps  []step
 	input  editor
 	reason string
-	unread int // percent that has not been on the screen; above 0 it is recorded
+	unread int // percent that was never shown; recorded if above 0
 
 	choices []string // history and presets
-	choice  int      // -1 is the reviewer's own text
+	choice  int      // -1 means the reviewer's own text
 	own     string
 
-	painted time.Time // when this step was painted first
+	painted time.Time // when this step was first painted
 	after   time.Duration
-	why     string // why the last key did nothing
+	why     string // why the last key had no effect
 	sent    bool
-	broken  string // its subject is no longer what it was opened for; only Esc is left
-	drawn   bool   // the last frame showed all of a batch
+	broken  string // the subject has changed since it was opened; only Esc works
+	drawn   bool   // the last frame showed the whole batch
 }
 
-// left is how long the present step has to stand before Enter counts.
+// left returns how long the present step must still be shown before Enter
+// counts.
 func (d *dialog) left(now time.Time) time.Duration {
 	if d.painted.IsZero() {
 		return d.after
@@ -82,8 +83,7 @@ func (d *dialog) enter(s step) {
 	}
 }
 
-// refusal says why the item on the screen cannot be decided now; empty where it
-// can.
+// refusal says why the item on the screen cannot be decided now; "" if it can.
 func (m *Model) refusal(word string) string {
 	it := m.item
 	now := m.now()
@@ -157,7 +157,7 @@ func (m *Model) decide(word string, hasty string) tea.Cmd {
 	return m.keepInputGuard()
 }
 
-// open shows a dialog.
+// open opens a dialog.
 func (m *Model) open(d *dialog) {
 	d.choices, d.choice = m.reasons.choices(d.tool, d.word), -1
 	d.reason = m.reasons.draft(d.target.id, d.word)
@@ -168,10 +168,9 @@ func (m *Model) open(d *dialog) {
 
 func unreadNote(percent int) string { return fmt.Sprintf("unread %d %%", percent) }
 
-// wanted is what has to be typed at T4: the target that the daemon computed, or
-// who is written to or what is asked where that is the target, and not the
-// tool's name, which says nothing of it; the end of the identifier where that
-// cannot be typed.
+// wanted returns the text to type at T4: the computed target. If the target is
+// only the tool's name, which says nothing about it, this is the recipient or
+// the request. If that cannot be typed, it is the end of the identifier.
 func (d *dialog) wanted() string {
 	t := goal(&d.row.Approval)
 	if n := len(t); n == 0 || n > 100 || strings.TrimSpace(t) != t {
@@ -185,8 +184,8 @@ func (d *dialog) wanted() string {
 	return t
 }
 
-// goal is the target, or what stands in its place where the tool's name alone
-// would.
+// goal returns the target, or what replaces it if the target would be only the
+// tool's name.
 func goal(a *client.Approval) string {
 	if does := summed(a); does != "" {
 		return strings.TrimPrefix(does, "send to ")
@@ -194,7 +193,7 @@ func goal(a *client.Approval) string {
 	return a.Target
 }
 
-// tail is the end of an identifier, by which lists name it.
+// tail returns the end of an identifier, as shown in lists.
 func tail(id string) string { return id[max(0, len(id)-8):] }
 
 // dialogKey handles a key while a dialog is open.
@@ -205,8 +204,8 @@ func (m *Model) dialogKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
 	}
 	switch s := k.String(); {
 	case d.broken != "" && s != "esc" && s != "ctrl+c":
-		// What is still being typed was meant for the reason line: as keys of the
-		// queue it could do anything.
+		// Keys still being typed were meant for the reason line; as keys of
+		// the queue they could do anything.
 		return nil
 	case s == "ctrl+c":
 		m.close()
@@ -232,7 +231,7 @@ func (m *Model) dialogKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
 	return nil
 }
 
-// pick walks through earlier reasons and presets.
+// pick selects among earlier reasons and presets.
 func (d *dialog) pick(delta int) {
 	if len(d.choices) == 0 {
 		return
@@ -240,7 +239,7 @@ func (d *dialog) pick(delta int) {
 	if d.choice < 0 {
 		d.own = d.input.value()
 	}
-	n := len(d.choices) + 1 // the last place is the reviewer's own text
+	n := len(d.choices) + 1 // the last choice is the reviewer's own text
 	at := d.choice
 	if at < 0 {
 		at = n - 1
@@ -255,7 +254,7 @@ func (d *dialog) pick(delta int) {
 	d.input.set(d.choices[at])
 }
 
-// close leaves a dialog without a decision and keeps what was typed.
+// close closes the dialog without a decision and keeps what was typed.
 func (m *Model) close() {
 	d := m.dialog
 	if d == nil {
@@ -270,8 +269,8 @@ func (m *Model) close() {
 	m.dialog = nil
 }
 
-// checkDialog breaks a dialog whose subject is no longer what it was opened
-// for: nothing can come of it, and the reviewer is told why.
+// checkDialog marks a dialog as broken if its subject has changed since it was
+// opened. It can then decide nothing, and the reviewer is told why.
 func (m *Model) checkDialog() tea.Cmd {
 	d := m.dialog
 	if d == nil || d.sent || d.broken != "" {
@@ -300,7 +299,7 @@ func (m *Model) checkDialog() tea.Cmd {
 	return nil
 }
 
-// moved says what happened to a dialog's subject; empty where it stands.
+// moved says what happened to a dialog's subject; "" if it is unchanged.
 func (m *Model) moved(d *dialog) string {
 	e := d.row
 	switch {
@@ -322,7 +321,7 @@ func (m *Model) moved(d *dialog) string {
 	return ""
 }
 
-// forward is Enter in a dialog.
+// forward handles Enter in a dialog.
 func (m *Model) forward(hasty string) tea.Cmd {
 	d := m.dialog
 	d.why = ""
@@ -368,7 +367,7 @@ func (m *Model) forward(hasty string) tea.Cmd {
 	return m.send()
 }
 
-// send says the word about what was painted, and nothing else.
+// send sends the decision on what was painted, and on nothing else.
 func (m *Model) send() tea.Cmd {
 	d := m.dialog
 	switch d.purpose {
@@ -389,8 +388,8 @@ func (m *Model) send() tea.Cmd {
 		d.why = why
 		return m.keepInputGuard()
 	}
-	// fail closed: the digest on the screen at this moment has to be the one
-	// that the dialog was opened for, whatever happened in between.
+	// fail closed: the digest on the screen now must be the one that the
+	// dialog was opened for, whatever happened in between.
 	if m.arm.on.id != d.target.id || m.arm.on.digest != d.target.digest || m.arm.on.print != d.target.print {
 		d.why = "the screen shows a different change; review it again"
 		return nil
@@ -406,7 +405,7 @@ func (m *Model) send() tea.Cmd {
 		m.call.saveReasons(m.cfg.ReasonsFile, m.reasons.snapshot()))
 }
 
-// onDecided takes in what became of a word.
+// onDecided handles the result of a decision.
 func (m *Model) onDecided(msg decidedMsg) tea.Cmd {
 	if msg.batch {
 		return m.onBatchDecided(msg)
@@ -434,7 +433,7 @@ func (m *Model) onDecided(msg decidedMsg) tea.Cmd {
 	return m.refused(msg)
 }
 
-// refused says why a word did not count, and shows what is there instead.
+// refused says why a decision did not count, and shows the present state.
 func (m *Model) refused(msg decidedMsg) tea.Cmd {
 	var p *client.Problem
 	if !errors.As(msg.err, &p) {
@@ -459,7 +458,7 @@ func (m *Model) refused(msg decidedMsg) tea.Cmd {
 	return tea.Batch(m.call.detail(msg.id), m.settle())
 }
 
-// takeDetail takes in an approval that came with an answer.
+// takeDetail stores an approval that came with a response.
 func (m *Model) takeDetail(d client.Detail) {
 	if it := m.items.items[d.ID]; it != nil {
 		m.show(it, d, m.now())
@@ -468,7 +467,7 @@ func (m *Model) takeDetail(d client.Detail) {
 	m.queue.take(d.Approval, m.now())
 }
 
-// tell says what became of an approval that this reviewer let run.
+// tell reports the outcome of an approval that this reviewer allowed.
 func (m *Model) tell(a client.Approval) {
 	if !m.mine[a.ID] || a.Status == client.Pending || a.Status == client.Approved || a.Status == client.Executing {
 		return

@@ -8,9 +8,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// dialogRows are the rows of the open dialog, at most limit of them, and where
-// its cursor is. Where there is not room for all, what explains gives way to
-// the input, and both to the change above.
+// dialogRows returns the rows of the open dialog, at most limit of them, and
+// its cursor. If there is not enough room, explanations give way to the input,
+// and both give way to the change above.
 func (m *Model) dialogRows(w, limit int) (rows []string, cursor *spot) {
 	d := m.dialog
 	title := m.dialogTitle(d)
@@ -81,13 +81,13 @@ func (m *Model) dialogTitle(d *dialog) row {
 	return append(title, seg{m.th.Title, m.aim(&d.row.Approval, max(8, m.w-title.width()-24))})
 }
 
-// sentence is a text that stands above an input.
+// sentence is a text above an input.
 type sentence struct {
 	style theme.Style
 	text  string
 }
 
-// question is the prompt of a step, and what stands above it.
+// question returns the prompt of a step and the text above it.
 func (d *dialog) question(m *Model) (label string, above []sentence) {
 	add := func(st theme.Style, format string, args ...any) {
 		above = append(above, sentence{st, fmt.Sprintf(format, args...)})
@@ -135,7 +135,7 @@ func (d *dialog) question(m *Model) (label string, above []sentence) {
 	return "reason:", above
 }
 
-// choiceRow offers earlier reasons.
+// choiceRow shows earlier reasons.
 func (m *Model) choiceRow(d *dialog, w int) string {
 	r := row{m.gap(1), {m.th.Key, m.pen.text("↑↓")}, {m.th.Dim, m.pen.text(" ")}}
 	if m.cfg.ASCII {

@@ -10,8 +10,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
-// editor is one line of input. Control characters never get in: a pasted
-// newline becomes a space.
+// editor is a single-line input. It drops control characters; a pasted newline
+// becomes a space.
 type editor struct {
 	text []rune
 	at   int // of the cursor, in runes
@@ -25,7 +25,7 @@ func (e *editor) set(s string) {
 	e.insert(s)
 }
 
-// insert puts s at the cursor, as far as there is room.
+// insert inserts s at the cursor, as far as there is room.
 func (e *editor) insert(s string) {
 	var in []rune
 	for _, r := range strings.ReplaceAll(s, "\r\n", "\n") {
@@ -47,7 +47,7 @@ func (e *editor) insert(s string) {
 	e.at += len(in)
 }
 
-// key handles a key press and reports whether it was one of editing.
+// key handles a key press and reports whether it was an editing key.
 func (e *editor) key(k tea.KeyPressMsg) bool {
 	switch k.String() {
 	case "left", "ctrl+b":
@@ -90,8 +90,8 @@ func (e *editor) key(k tea.KeyPressMsg) bool {
 	return true
 }
 
-// show returns what of the line fits into cols cells, and the column of the
-// cursor in it.
+// show returns the part of the line that fits into cols cells, and the
+// cursor's column in it.
 func (e *editor) show(p pen, cols int) (safetext.Line, int) {
 	before, after := p.text(string(e.text[:e.at])), p.text(string(e.text[e.at:]))
 	cut := 0

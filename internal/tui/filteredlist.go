@@ -7,32 +7,32 @@ import (
 	tea "charm.land/bubbletea/v2"
 )
 
-// filteredList is a list of what was read page by page, the newest first, with a
-// filter by kind, which the daemon applies, and one by text, applied here.
+// filteredList is a list that is read page by page, newest first. The daemon
+// filters it by kind; the text filter is applied here.
 type filteredList[T any] struct {
 	list
-	gen     int // of the question that is waited for
+	gen     int // of the awaited request
 	all     []T
-	shown   []int // of all, that the text lets through
+	shown   []int // indexes into all that match the text
 	kind    int
 	input   *editor // open filter line
 	text    string
 	loading bool
-	older   bool // there are more
+	older   bool // more can be read
 	err     string
 }
 
 const pageSize = 100
 
-// ask begins a new reading and returns its number.
+// ask starts a new reading and returns its number.
 func (s *filteredList[T]) ask() int {
 	s.gen++
 	s.loading = true
 	return s.gen
 }
 
-// take takes a page in and reports whether it was waited for. words are what
-// the filter looks at, in lower case.
+// take adds a page and reports whether it was awaited. words returns the
+// lower-case text that the filter searches.
 func (s *filteredList[T]) take(gen int, page []T, behind bool, err error, words func(T) string) bool {
 	if gen != s.gen {
 		return false
@@ -62,7 +62,7 @@ func (s *filteredList[T]) sift(words func(T) string) {
 	s.resize(len(s.shown))
 }
 
-// here is what the cursor stands on.
+// here returns the item under the cursor.
 func (s *filteredList[T]) here() (v T, ok bool) {
 	if s.cursor >= len(s.shown) {
 		return v, false
@@ -79,7 +79,8 @@ func (s *filteredList[T]) search() {
 // typing reports whether the filter line is open.
 func (s *filteredList[T]) typing() bool { return s.input != nil }
 
-// typed takes a key of the filter line in, and reports whether it is open.
+// typed handles a key of the filter line, and reports whether the line is
+// open.
 func (s *filteredList[T]) typed(k tea.KeyPressMsg, words func(T) string) bool {
 	if s.input == nil {
 		return false
@@ -102,13 +103,13 @@ func (s *filteredList[T]) typed(k tea.KeyPressMsg, words func(T) string) bool {
 	return true
 }
 
-// hints are the keys of a list.
+// hints returns the keys of a list.
 func (s *filteredList[T]) hints(m *Model) []hint {
 	k := m.keys
 	return []hint{{b: k.Open, say: "details", on: s.n > 0}, {b: k.Filter, say: "kind", on: true}, {b: k.Search, say: "filter", on: true}, {b: k.More, say: "older", on: s.older}}
 }
 
-// filteredRows are tabs, filter and what it lets through.
+// filteredRows returns the tabs, the filter and the matching rows.
 func filteredRows[T any](m *Model, s *filteredList[T], kind string, paint func(v T, here bool, w int) string, w, h int) []string {
 	out := []string{m.tabs(w), filterRow(m, s, kind, w)}
 	switch {
@@ -128,7 +129,7 @@ func filteredRows[T any](m *Model, s *filteredList[T], kind string, paint func(v
 	return block(out, w, h)
 }
 
-// filterRow says what a list is filtered by.
+// filterRow describes the filter of a list.
 func filterRow[T any](m *Model, s *filteredList[T], kind string, w int) string {
 	title := row{{m.th.Dim, m.pen.text(kind)}}
 	switch {
@@ -147,7 +148,7 @@ func filterRow[T any](m *Model, s *filteredList[T], kind string, w int) string {
 	return m.rule(title, row{{m.th.Dim, m.pen.text(count)}}, w)
 }
 
-// listKey moves in a list.
+// listKey handles the movement keys of a list.
 func (m *Model) listKey(k tea.KeyPressMsg, l *list) bool {
 	page := max(1, m.h-5)
 	switch {

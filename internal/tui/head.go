@@ -11,7 +11,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// clock spells a time that is left.
+// clock formats remaining time.
 func clock(d time.Duration) string {
 	s := int(d / time.Second)
 	if s < 3600 {
@@ -20,7 +20,7 @@ func clock(d time.Duration) string {
 	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
 }
 
-// timeLook is the style of a time that is left.
+// timeLook returns the style of remaining time.
 func (m *Model) timeLook(d time.Duration) theme.Style {
 	switch {
 	case d < 20*time.Second:
@@ -31,7 +31,8 @@ func (m *Model) timeLook(d time.Duration) theme.Style {
 	return m.th.Dim
 }
 
-// state is what an entry's last column says: the time left, else its status.
+// state returns an entry's last column: the remaining time, or else the
+// status.
 func (m *Model) state(e *entry) seg {
 	now := m.now()
 	switch {
@@ -47,7 +48,7 @@ func (m *Model) state(e *entry) seg {
 	return seg{m.look(e.Status), m.pen.text(e.Status)}
 }
 
-// badge is a tier's badge.
+// badge returns a tier's badge.
 func (m *Model) badge(tier string) seg {
 	s := short(tier)
 	if s == "NEVER" {
@@ -58,7 +59,7 @@ func (m *Model) badge(tier string) seg {
 
 func (m *Model) gap(n int) seg { return seg{theme.Style{}, safetext.Line{}.Pad(n)} }
 
-// headRows are the rows above the change, at most limit of them.
+// headRows returns the rows above the change, at most limit of them.
 func (m *Model) headRows(w, limit int, tiny bool) []string {
 	e := m.item.row
 	b := m.badge(e.Tier)
@@ -82,8 +83,8 @@ func (m *Model) headRows(w, limit int, tiny bool) []string {
 	return append(rows, rest...)
 }
 
-// arrow stands between a tool and what it is about, where there is more to say
-// than the tool's name.
+// arrow separates a tool from its target; empty if only the tool's name is
+// known.
 func (m *Model) arrow(a *client.Approval) seg {
 	if a.Target == a.Tool && summed(a) == "" {
 		return seg{}
@@ -91,9 +92,9 @@ func (m *Model) arrow(a *client.Approval) seg {
 	return seg{m.th.Dim, m.pen.text(" " + m.sign.arrow + " ")}
 }
 
-// aim is what a call is about, in cols cells: its target, or what the daemon says
-// of it where it has none, such as a read or a command; empty where that is no
-// more than the tool's name.
+// aim returns what a call is about, in cols cells: its target, or the daemon's
+// summary if it has none, such as for a read or a command. It is empty if that
+// is only the tool's name.
 func (m *Model) aim(a *client.Approval, cols int) safetext.Line {
 	word := summed(a)
 	if word == "" && a.Target == a.Tool {
@@ -108,8 +109,8 @@ func (m *Model) aim(a *client.Approval, cols int) safetext.Line {
 	return m.pen.keepEnd(m.pen.name(a.Target), cols)
 }
 
-// summed is the summary of a call that has no target, empty where it has one or
-// where the summary says no more than the tool's name.
+// summed returns the summary of a call without a target; "" if the call has
+// one or the summary is only the tool's name.
 func summed(a *client.Approval) string {
 	if a.Target != a.Tool || strings.HasPrefix(a.Summary, "call ") {
 		return ""
@@ -117,7 +118,8 @@ func summed(a *client.Approval) string {
 	return strings.TrimPrefix(a.Summary, "run ")
 }
 
-// keepEnd cuts a line at its beginning: the end of a path tells more.
+// keepEnd shortens a line at its beginning, because the end of a path says
+// more.
 func (p pen) keepEnd(l safetext.Line, cols int) safetext.Line {
 	if l.Width() <= cols || cols < 8 {
 		return l.Truncate(cols)
@@ -129,7 +131,7 @@ func (p pen) keepEnd(l safetext.Line, cols int) safetext.Line {
 	return safetext.Concat(dots, l.Skip(l.Width()-cols+1))
 }
 
-// metaRow says for whom the change is, and which digest a decision carries.
+// metaRow says who asked for the change, and which digest a decision carries.
 func (m *Model) metaRow(e *entry, w int) string {
 	sep := seg{m.th.Border, m.pen.text(" " + m.sign.dot + " ")}
 	env := seg{m.th.Dim, m.pen.name(e.Environment)}
@@ -150,13 +152,13 @@ func (m *Model) metaRow(e *entry, w int) string {
 	return ends(left, right, w).fit(w)
 }
 
-// digits are the first twelve of a digest.
+// digits returns the first twelve digits of a digest.
 func digits(digest string) string {
 	d := strings.TrimPrefix(digest, "sha256:")
 	return d[:min(len(d), 12)]
 }
 
-// noteRows are hazards, side effects, what became of it, and the agent's claim.
+// noteRows returns hazards, side effects, the outcome and the agent's claim.
 func (m *Model) noteRows(e *entry, w int) []string {
 	var rows []string
 	note := func(sign seg, st theme.Style, text string) {
@@ -205,7 +207,8 @@ func (m *Model) noteRows(e *entry, w int) []string {
 	return rows
 }
 
-// paneRule stands between head and change, and says where in it one is.
+// paneRule is the rule between head and change; it shows the position in the
+// change.
 func (m *Model) paneRule(w int) string {
 	it := m.item
 	v := it.view()

@@ -12,11 +12,11 @@ type hint struct {
 	b   key.Binding
 	say string
 	on  bool
-	// stays keeps it in the line however little room there is.
+	// stays keeps the hint in the line when room is short.
 	stays bool
 }
 
-// keyRow is the last row: what is possible now.
+// keyRow is the last row: the keys that work now.
 func (m *Model) keyRow() string {
 	hints := m.hints()
 	paint := func(h hint) row {
@@ -26,7 +26,7 @@ func (m *Model) keyRow() string {
 		}
 		return row{{k, m.pen.text(m.first(h.b))}, m.gap(1), {t, m.pen.text(h.say)}, m.gap(2)}
 	}
-	// The last ones stay where there is not room for all: help and the way out.
+	// The last hints, help and the way out, stay when room is short.
 	var end row
 	for len(hints) > 0 && hints[len(hints)-1].stays {
 		end = append(paint(hints[len(hints)-1]), end...)
@@ -43,7 +43,8 @@ func (m *Model) keyRow() string {
 	return append(r, end...).fit(m.w)
 }
 
-// fixed is a hint for a key that is not in the map: those of an input line.
+// fixed returns a hint for a key that is not in the map, such as those of an
+// input line.
 func fixed(keys, say string) hint {
 	return hint{b: key.NewBinding(key.WithKeys(keys)), say: say, on: true}
 }
@@ -148,10 +149,10 @@ func (m *Model) helpKey(k tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
-// helpColumn is how many cells a key takes with what it does and its name.
+// helpColumn is the width in cells of a key with its description and name.
 const helpColumn = 68
 
-// helpRows list the key map, in two columns where there is room.
+// helpRows returns the key map, in two columns if there is room.
 func (m *Model) helpRows(w, h int) []string {
 	two := w >= 2*helpColumn
 	col := w

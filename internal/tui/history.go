@@ -10,10 +10,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// historyScreen is the approvals that there were, the newest first.
+// historyScreen lists past approvals, newest first.
 type historyScreen struct {
 	filteredList[client.Approval]
-	next string // where older ones begin
+	next string // where older approvals begin
 }
 
 // historyKinds are the filters, from all to the rare ones.
@@ -44,7 +44,7 @@ func (h *historyScreen) take(msg historyMsg) {
 	}
 }
 
-// pastWords are what the filter looks at.
+// pastWords returns what the filter searches.
 func pastWords(a client.Approval) string {
 	return strings.ToLower(strings.Join([]string{a.ID, a.RunID, a.Server, a.Tool, a.Target, a.Summary, a.Status, a.Tier, a.Tenant, a.Environment, a.RequestedBy.Client}, " "))
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// stamp spells a time.
+// stamp formats a time.
 func (m *Model) stamp(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -53,7 +53,7 @@ func (s *sheet) prose(label string, st theme.Style, text string) {
 
 func (s *sheet) blank() { s.rows = append(s.rows, row(nil).fit(s.w)) }
 
-// infoRows is all there is to know about the item.
+// infoRows returns everything known about the item.
 func (m *Model) infoRows(w, h int) []string {
 	s := sheet{m: m, w: w}
 	m.describe(&s, m.item.detail)
@@ -61,7 +61,7 @@ func (m *Model) infoRows(w, h int) []string {
 	return block(s.rows[m.pane.infoTop:], w, h)
 }
 
-// unasked is what is said of a change that ran without being asked for.
+// unasked describes who approved a change that ran without approval.
 const unasked = "nobody: the policy lets it run without asking; shown afterwards"
 
 // describe lists everything but the change.
@@ -124,7 +124,7 @@ func (m *Model) describe(s *sheet, d client.Detail) {
 	}
 }
 
-// clip bounds what is made safe of a long text that is shown in passing.
+// clip shortens a long text before it is made safe.
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -149,10 +149,10 @@ func state(s client.State) string {
 	return text
 }
 
-// maxDivergences is how many values of a record that diverged are listed.
+// maxDivergences is how many values of a diverged record are listed.
 const maxDivergences = 20
 
-// outcome lists the words about an approval and its receipt.
+// outcome lists the decisions on an approval and its receipt.
 func (m *Model) outcome(s *sheet, d client.Detail) {
 	t, p := m.th, m.pen
 	for _, w := range d.Decisions {

@@ -7,37 +7,37 @@ import (
 	tea "charm.land/bubbletea/v2"
 )
 
-// A decision is bound to what was painted. Each frame notes which item and
-// digest it shows in full view, at which size; a decision is possible only
-// while that has stood on the screen for a moment, and it carries exactly the
-// noted digest. Whatever changes the frame's subject, its size or who looks at
-// it starts the moment again.
+// A decision is tied to what was painted. Each frame notes which item and
+// digest it shows in full view, and at which size. A decision is possible only
+// after that has been on the screen for a moment, and it carries exactly the
+// noted digest. A change of the frame's subject, of its size or of who looks
+// at it restarts the delay.
 
 const (
 	armAfter     = 400 * time.Millisecond
-	armAfterHigh = time.Second // T3, T4 and whatever is not known to be lower
+	armAfterHigh = time.Second // T3, T4 and unknown tiers
 	armStep      = 100 * time.Millisecond
 )
 
-// subject is what a frame shows. The zero value is nothing that could be
+// subject is what a frame shows. The zero value is nothing that can be
 // decided.
 type subject struct {
 	id, digest string
-	print      string // of side effects and hazards, which stand beside the digest
+	print      string // of side effects and hazards, which the digest does not cover
 	w, h       int    // of the screen
 	zoom       bool
 	epoch      int
 }
 
-// inputGuard is when the present subject was painted first.
+// inputGuard records since when the present subject has been painted.
 type inputGuard struct {
 	on    subject
 	since time.Time
 	epoch int
-	wait  bool // an armMsg is under way
+	wait  bool // an armMsg is pending
 }
 
-// paint notes what a frame shows; View alone calls it.
+// paint records what a frame shows; only View calls it.
 func (a *inputGuard) paint(s subject, now time.Time) {
 	s.epoch = a.epoch
 	if s == a.on {
@@ -46,13 +46,14 @@ func (a *inputGuard) paint(s subject, now time.Time) {
 	a.on, a.since = s, now
 }
 
-// nothing notes that a frame shows nothing that could be decided.
+// nothing records that a frame shows nothing that can be decided.
 func (a *inputGuard) nothing() { a.on = subject{} }
 
-// rearm starts the moment again, for whatever is on the screen.
+// rearm restarts the delay for whatever is on the screen.
 func (a *inputGuard) rearm() { a.epoch++ }
 
-// left is how long the subject has to stand before it may be decided.
+// left returns how long the subject must still be shown before it can be
+// decided.
 func (a *inputGuard) left(now time.Time, tier string) time.Duration {
 	need := armAfterHigh
 	switch short(tier) {
@@ -68,8 +69,8 @@ func (a *inputGuard) left(now time.Time, tier string) time.Duration {
 // readyIn says how long a key is still refused.
 func readyIn(d time.Duration) string { return fmt.Sprintf("ready in %.1f s", max(0.1, d.Seconds())) }
 
-// keepInputGuard asks for another look while the item on the screen is not armed,
-// so that the key line can say when it is.
+// keepInputGuard schedules another check while the item on the screen is not
+// yet armed, so that the key line can show when it is.
 func (m *Model) keepInputGuard() tea.Cmd {
 	if m.arm.wait || m.screen != nil || m.item == nil || !m.item.decidable() {
 		return nil
@@ -81,7 +82,7 @@ func (m *Model) keepInputGuard() tea.Cmd {
 	return m.call.later(armStep, armMsg{})
 }
 
-// short is the first two letters of a tier that has a number.
+// short returns the first two letters of a numbered tier.
 func short(tier string) string {
 	if len(tier) >= 2 && tier[0] == 'T' && tier[1] >= '0' && tier[1] <= '4' {
 		return tier[:2]
@@ -89,8 +90,8 @@ func short(tier string) string {
 	return "NEVER"
 }
 
-// keyPresses tells a press of a key from a key that is held down and from text
-// that a terminal without brackets pastes.
+// keyPresses distinguishes a key press from a held key and from text pasted by
+// a terminal without bracketed paste.
 type keyPresses struct {
 	last    string
 	at      time.Time            // of the last key
@@ -100,15 +101,15 @@ type keyPresses struct {
 }
 
 const (
-	// burst is the gap below which two keys are no typing.
+	// burst is the gap below which two keys were not typed by hand.
 	burst = 35 * time.Millisecond
-	// held is the longest that a held key waits before it repeats, with room.
+	// held is the longest delay before a held key repeats, with a margin.
 	held = 800 * time.Millisecond
-	// afterPaste is how long a paste keeps keys from deciding.
+	// afterPaste is how long after a paste keys cannot decide.
 	afterPaste = 500 * time.Millisecond
 )
 
-// note takes a key in and says why it may not decide; empty where it may.
+// note records a key and says why it may not decide; "" if it may.
 func (p *keyPresses) note(k tea.KeyPressMsg, now time.Time) string {
 	s := k.String()
 	if p.keys == nil {

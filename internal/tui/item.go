@@ -17,32 +17,33 @@ type item struct {
 	detail  client.Detail
 	loaded  bool
 	loading bool
-	again   bool // asked for once more while loading
+	again   bool // requested again while loading
 	err     string
 	pane    *change.View
-	print   string // of what stands beside the digest
+	print   string // of what the digest does not cover
 
-	between *change.View // what moved since the change before, while it is shown
+	between *change.View // difference from the previous change, while shown
 }
 
 func (i *item) tier() string { return i.row.Tier }
 
-// decidable reports whether the item can be decided once it has been looked at.
+// decidable reports whether the item can be decided once it has been looked
+// at.
 func (i *item) decidable() bool {
 	return i.loaded && i.err == "" && i.row.Status == client.Pending && !i.row.gone &&
 		i.detail.Digest == i.row.Digest && i.detail.Digest != "" && !i.detail.Diff.Pruned && i.between == nil
 }
 
-// size is about how much memory the item holds, in bytes.
+// size returns roughly how much memory the item holds, in bytes.
 func (i *item) size() int {
 	d := &i.detail
 	return len(d.Diff.Text) + len(d.Diff.Raw) + len(d.Diff.Patch) + len(d.Diff.Preview) + len(d.Arguments) + 4096
 }
 
-// itemCache keeps what was looked at last.
+// itemCache keeps the items that were looked at last.
 type itemCache struct {
 	items map[string]*item
-	used  []string // the last one last
+	used  []string // most recent last
 }
 
 const (
@@ -73,10 +74,10 @@ func (c *itemCache) touch(id string) {
 	}
 }
 
-// paneState is how changes are shown, for all items alike.
+// paneState says how changes are shown; it applies to all items.
 type paneState struct {
 	cut, raw, document bool // cut: long lines end at the edge
-	split, unsplit     bool // chosen; else it goes by the width of the screen
+	split, unsplit     bool // chosen by the reviewer; otherwise the screen's width decides
 	zoom, info         bool
 	infoTop            int
 	focus              bool // keys go to the change, not to the queue
@@ -90,12 +91,12 @@ func (m *Model) options() change.Options {
 	return change.Options{Theme: m.th, ASCII: m.cfg.ASCII, Wrap: !p.cut, Split: m.twoSides(), Raw: p.raw, Document: p.document}
 }
 
-// twoSides reports whether old and new stand side by side.
+// twoSides reports whether old and new are side by side.
 func (m *Model) twoSides() bool {
 	return m.pane.split || m.w >= wideFrom && !m.pane.unsplit
 }
 
-// settle brings the item on the screen in line with the cursor.
+// settle loads the item under the cursor.
 func (m *Model) settle() tea.Cmd {
 	q := &m.queue
 	if len(q.fresh) > 0 && q.idle(m.now()) {
@@ -136,8 +137,8 @@ func (m *Model) load(it *item) tea.Cmd {
 	return m.call.detail(it.id)
 }
 
-// reload reads the item on the screen again, unless that is under way: where
-// the answer turns out to be old, settle asks once more.
+// reload reads the item on the screen again, unless a request is pending: if
+// that one's response turns out to be old, settle asks again.
 func (m *Model) reload() tea.Cmd {
 	if m.item == nil || m.item.loading {
 		return nil
@@ -145,7 +146,7 @@ func (m *Model) reload() tea.Cmd {
 	return m.load(m.item)
 }
 
-// onDetail takes in an approval in full.
+// onDetail handles an approval in full.
 func (m *Model) onDetail(msg detailMsg) tea.Cmd {
 	it := m.items.items[msg.id]
 	if it == nil {
@@ -167,7 +168,7 @@ func (m *Model) onDetail(msg detailMsg) tea.Cmd {
 	return tea.Batch(again, m.settle(), m.checkDialog())
 }
 
-// show puts a detail into an item, with a new pane where the content differs.
+// show puts a detail into an item, with a new pane if the content differs.
 func (m *Model) show(it *item, d client.Detail, asked time.Time) {
 	if it.loaded && d.Version < it.detail.Version {
 		return
@@ -183,7 +184,7 @@ func (m *Model) show(it *item, d client.Detail, asked time.Time) {
 	}
 }
 
-// fingerprint is what a reviewer reads beside the change.
+// fingerprint identifies what a reviewer reads in addition to the change.
 func fingerprint(d client.Detail) string {
 	var b strings.Builder
 	for _, s := range d.SideEffects {
@@ -196,7 +197,7 @@ func fingerprint(d client.Detail) string {
 	return b.String()
 }
 
-// restyle hands the present options on to what is on the screen.
+// restyle applies the present options to what is on the screen.
 func (m *Model) restyle() {
 	for _, it := range m.items.items {
 		if it.pane != nil {
@@ -208,8 +209,8 @@ func (m *Model) restyle() {
 	}
 }
 
-// compare shows what moved between the change that was looked at before and
-// the one that took its place, or goes back.
+// compare shows the difference between the change looked at before and its
+// successor, or goes back.
 func (m *Model) compare() tea.Cmd {
 	it := m.item
 	if it == nil {
@@ -251,7 +252,7 @@ func (m *Model) onBetween(msg betweenMsg) tea.Cmd {
 	return cmd
 }
 
-// view is the pane that is shown of the item.
+// view returns the pane that is shown.
 func (i *item) view() *change.View {
 	if i.between != nil {
 		return i.between

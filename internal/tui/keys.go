@@ -10,7 +10,7 @@ import (
 	"charm.land/bubbles/v2/key"
 )
 
-// KeyMap is every key of the console. Help is made from it.
+// KeyMap holds every key of the console. Help is made from it.
 type KeyMap struct {
 	Up, Down, Open, Back, Focus   key.Binding
 	Approve, Deny                 key.Binding
@@ -33,7 +33,7 @@ type KeyMap struct {
 	tabs    []key.Binding // of the screens, in their order
 }
 
-// newKeys returns the keys as they are without a file, with those of screens.
+// newKeys returns the default keys, including those of screens.
 func newKeys(screens []screenRow) *KeyMap {
 	k := &KeyMap{screens: screens, tabs: make([]key.Binding, len(screens))}
 	for _, n := range k.table() {
@@ -42,7 +42,7 @@ func newKeys(screens []screenRow) *KeyMap {
 	return k
 }
 
-// tab is the key of a screen.
+// tab returns the key of a screen.
 func (k *KeyMap) tab(name string) key.Binding {
 	for i, r := range k.screens {
 		if r.name == name {
@@ -52,7 +52,7 @@ func (k *KeyMap) tab(name string) key.Binding {
 	return key.Binding{}
 }
 
-// named is one key of the map, under the name that the file uses.
+// named is one key of the map, under its name in the file.
 type named struct {
 	name    string
 	section string
@@ -61,8 +61,8 @@ type named struct {
 	keys    []string
 }
 
-// table lists the keys in the order of the help. It is the one place where
-// their names, words and defaults stand, but for those of screens.
+// table lists the keys in the order of the help. It is the only place for
+// their names, descriptions and defaults, except for those of screens.
 func (k *KeyMap) table() []named {
 	var tabs []named
 	for i, r := range k.screens {
@@ -122,14 +122,14 @@ func (k *KeyMap) table() []named {
 	}...)
 }
 
-// DefaultKeys returns the keys as they are without a file.
+// DefaultKeys returns the keys that apply without a file.
 func DefaultKeys() *KeyMap { return newKeys(screenTable()) }
 
 func bind(n named, keys []string) {
 	*n.binding = key.NewBinding(key.WithKeys(keys...), key.WithHelp(show(keys), n.say))
 }
 
-// show spells keys for people.
+// show formats keys for people.
 func show(keys []string) string {
 	var out []string
 	for _, k := range keys {
@@ -148,7 +148,7 @@ func show(keys []string) string {
 	return strings.Join(out, " ")
 }
 
-// spell spells keys as this terminal can show them.
+// spell formats keys as this terminal can show them.
 func (m *Model) spell(keys []string) string {
 	if m.cfg.ASCII {
 		return strings.Join(keys, " ")
@@ -156,7 +156,7 @@ func (m *Model) spell(keys []string) string {
 	return show(keys)
 }
 
-// first spells the first key of a binding as this terminal can show it.
+// first formats the first key of a binding as this terminal can show it.
 func (m *Model) first(b key.Binding) string {
 	if k := b.Keys(); len(k) > 0 {
 		return m.spell(k[:1])
@@ -164,7 +164,7 @@ func (m *Model) first(b key.Binding) string {
 	return ""
 }
 
-// first spells the first key of a binding, for the key line.
+// first formats the first key of a binding, for the key line.
 func first(b key.Binding) string {
 	if k := b.Keys(); len(k) > 0 {
 		return show(k[:1])
@@ -172,13 +172,14 @@ func first(b key.Binding) string {
 	return ""
 }
 
-// never lists the keys that cannot be given a decision: they are pressed
-// without thinking.
+// never lists the keys that cannot be assigned to a decision, because people
+// press them without thinking.
 var never = []string{"enter", "esc", "space", "tab", "backspace", "up", "down", "left", "right"}
 
-// LoadKeys reads a key map from a YAML file of "name: [keys]"; what it does not
-// name stays as it is. A file that does not exist gives the default. Errors say
-// what is wrong with the file; then the default is to be used.
+// LoadKeys reads a key map from a YAML file of "name: [keys]". Keys that the
+// file does not name keep their defaults, and a missing file gives the
+// defaults. An error says what is wrong with the file; the caller then uses
+// the defaults.
 func LoadKeys(path string) (*KeyMap, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

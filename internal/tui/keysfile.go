@@ -13,14 +13,14 @@ import (
 	tok "github.com/goccy/go-yaml/token"
 )
 
-// keysFile is a file of keys with the places of what stands in it.
+// keysFile is a file of keys with the position of each name and key.
 type keysFile struct {
 	path  string
 	names []*tok.Token            // in the order of the file
 	keys  map[string][]*tok.Token // of each name
 }
 
-// at says what is wrong with a place of the file.
+// at returns an error at a position in the file.
 func (f *keysFile) at(t *tok.Token, format string, args ...any) error {
 	said := fmt.Sprintf(format, args...)
 	if t == nil || t.Position == nil {
@@ -35,7 +35,7 @@ func readKeys(path string, b []byte) (*keysFile, error) {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return f, nil
 	}
-	// The strict reader first: it knows names that stand twice and what is no YAML.
+	// The strict reader first: it detects duplicate names and invalid YAML.
 	var plain map[string]any
 	if err := yaml.UnmarshalWithOptions(b, &plain, yaml.Strict()); err != nil {
 		if bad := yaml.Error(nil); errors.As(err, &bad) {
@@ -48,7 +48,7 @@ func readKeys(path string, b []byte) (*keysFile, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if len(plain) == 0 {
-		return f, nil // comments alone
+		return f, nil // only comments
 	}
 	if len(tree.Docs) != 1 {
 		return nil, f.at(tree.Docs[1].GetToken(), "one document is read, and here is another")
@@ -135,8 +135,8 @@ func parseKeys(path string, b []byte) (*KeyMap, error) {
 	return k, nil
 }
 
-// clash says that a key would do two things, at the place in the file that made
-// it so, and whether the other is the default.
+// clash reports that a key would do two things, at the position in the file
+// that caused it, and says whether the other one is the default.
 func (f *keysFile) clash(s, one string, oneAt *tok.Token, two string, twoAt *tok.Token) error {
 	at := twoAt
 	if at == nil || oneAt != nil && oneAt.Position.Line > at.Position.Line {

@@ -2,16 +2,16 @@ package tui
 
 // Sizes of the screen.
 const (
-	minWidth  = 60 // below, or below minHeight: one item, no queue
+	minWidth  = 60 // below this, or below minHeight: one item, no queue
 	minHeight = 16
 	wideFrom  = 140 // queue beside the change
-	minItem   = 4   // rows of head and change that stay in view beside a dialog
+	minItem   = 4   // rows of head and change that stay visible beside a dialog
 )
 
-// layout is where things stand on a screen of a size.
+// layout is the position of each part on a screen of a given size.
 type layout struct {
 	tiny, wide     bool
-	queueW, queueH int // 0: not shown
+	queueW, queueH int // 0 if hidden
 	itemW, itemH   int
 	head           []string
 	pane           int // rows of the change
@@ -20,7 +20,7 @@ type layout struct {
 	bodyH          int
 }
 
-// spot is a cell.
+// spot is the position of a cell.
 type spot struct{ x, y int }
 
 // sizes computes the columns and rows that do not depend on the item.
@@ -55,7 +55,7 @@ func (m *Model) lay() layout {
 			l.queueH = l.bodyH
 			l.itemH = l.bodyH
 		} else {
-			// The queue gives way first: the change has to stay in view.
+			// Shrink the queue first: the change must stay visible.
 			l.itemH -= n
 			if want := 8; l.itemH < want && l.queueH > 0 {
 				give := min(l.queueH, want-l.itemH)

@@ -6,12 +6,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// The messages that commands send back. gen, where there is one, tells an
-// answer to an older question from the one that is waited for.
+// The messages that commands send back. gen, if present, distinguishes the
+// response to an older request from the awaited one.
 type (
-	// tickMsg comes once a second, so that times left stay true.
+	// tickMsg arrives once a second and updates remaining times.
 	tickMsg struct{}
-	// armMsg comes while an item is painted and not armed yet.
+	// armMsg arrives while an item is painted and not yet armed.
 	armMsg struct{}
 
 	// eventsMsg carries changes in order; err ends the stream.
@@ -20,17 +20,17 @@ type (
 		events []client.Event
 		err    error
 	}
-	// askMsg says that it is time to ask for the daemon again.
+	// askMsg says that it is time to try the daemon again.
 	askMsg struct{ gen int }
-	// pingMsg answers whether the daemon is back.
+	// pingMsg says whether the daemon answers again.
 	pingMsg struct {
 		gen int
 		err error
 	}
-	// syncedMsg is the whole state, read again.
+	// syncedMsg is the whole state, reread.
 	syncedMsg struct {
 		gen     int
-		pending []client.Approval // all that wait
+		pending []client.Approval // all pending approvals
 		partial bool              // there are more
 		recent  []client.Approval // the newest of any status
 		status  client.Status
@@ -46,7 +46,7 @@ type (
 		asked  time.Time
 		err    error
 	}
-	// betweenMsg carries both sides of a change that moved.
+	// betweenMsg carries both versions of a change.
 	betweenMsg struct {
 		old, fresh client.Detail
 		err        error
@@ -73,12 +73,12 @@ type (
 	}
 	undoMsg struct {
 		of    string
-		fresh client.Detail // the approval that waits now
+		fresh client.Detail // the approval that is pending now
 		err   error
 	}
 	switchesMsg struct {
 		list   []client.Switch
-		change string // what was done, empty for a plain reading
+		change string // what was done; empty if it was only read
 		err    error
 	}
 	serversMsg struct {

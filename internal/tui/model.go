@@ -1,11 +1,11 @@
-// Package tui is the console: what waits, what it would change, and the word
-// that lets it run or not, on one screen.
+// Package tui is the console: on one screen it shows pending approvals and
+// their changes, and takes decisions.
 //
-// One Bubble Tea model holds the state and one function changes it; all input
-// and output happens in commands. A decision carries the digest of what the
-// last frame showed and nothing else: see arm.go. The package computes no
-// change, decides nothing about who may approve, and writes no text of others
-// to the terminal but as a safetext.Line.
+// One Bubble Tea model holds the state and one function changes it; all I/O
+// happens in commands. A decision carries the digest of what the last frame
+// showed and nothing else: see inputguard.go. The package computes no change,
+// does not decide who may approve, and writes untrusted text to the terminal
+// only as a safetext.Line.
 package tui
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// Model is the console's state. The program's loop alone uses it.
+// Model is the console's state. Only the program's loop uses it.
 type Model struct {
 	cfg  Config
 	call caller
@@ -30,12 +30,12 @@ type Model struct {
 	pen  pen
 	sign marks
 	now  func() time.Time
-	// clocks is the wall clock and one that nobody sets.
+	// clocks returns the wall clock and a clock that cannot be set.
 	clocks func() (time.Time, time.Duration)
 
 	w, h    int
 	screens []screen
-	screen  screen // of these, the one that is shown; nil for the queue
+	screen  screen // the one that is shown; nil for the queue
 	help    list   // of the help, where it is open
 	helping bool
 	mouse   bool
@@ -46,7 +46,7 @@ type Model struct {
 	paused []client.Switch
 
 	queue  queue
-	item   *item // under the cursor; nil where nothing is
+	item   *item // under the cursor; nil if there is none
 	items  itemCache
 	pane   paneState
 	arm    inputGuard
@@ -61,20 +61,20 @@ type Model struct {
 
 	attention attention
 	reasons   reasons
-	mine      map[string]bool   // approved here, outcome not told yet
-	branches  map[string]string // by folder; present once asked for
+	mine      map[string]bool   // approved here, outcome not yet reported
+	branches  map[string]string // by folder; present once requested
 	hits      []hit             // what a click on the last frame selects
 	stop      func()            // ends the program from within a frame
-	crash     *crash            // why it ends, where it fails
+	crash     *crash            // why it ends, if it fails
 }
 
-// notice is one sentence for the reviewer, shown until it is old.
+// notice is one sentence for the reviewer, shown for a limited time.
 type notice struct {
 	said    string
 	text    safetext.Line // the same, safe to show
 	level   level
 	until   time.Time
-	refusal bool // it says why a key was refused: the next key takes its place
+	refusal bool // says why a key was refused; the next key replaces it
 }
 
 type level uint8
@@ -125,7 +125,7 @@ func New(ctx context.Context, cfg Config) *Model {
 	return m
 }
 
-// Init starts the stream and asks for the background.
+// Init starts the stream and queries the background colour.
 func (m *Model) Init() tea.Cmd {
 	return safely(tea.Batch(m.startStream(), m.call.later(tickEvery, tickMsg{}), tea.RequestBackgroundColor, m.call.loadReasons(m.cfg.ReasonsFile)))
 }
@@ -139,7 +139,7 @@ func (m *Model) say(l level, format string, args ...any) {
 	m.notice = notice{said: fmt.Sprintf(format, args...), text: m.pen.say(format, args...), level: l, until: m.now().Add(d)}
 }
 
-// refuse says why a key does nothing, until the next one.
+// refuse says why a key has no effect, until the next key.
 func (m *Model) refuse(format string, args ...any) {
 	m.say(warn, format, args...)
 	m.notice.refusal = true

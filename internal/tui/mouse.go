@@ -4,7 +4,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 )
 
-// hit is a part of the last frame that a click selects.
+// hit is an area of the last frame that a click selects.
 type hit struct {
 	x, y, w int
 	id      string
@@ -25,7 +25,7 @@ func (m *Model) onClick(at tea.Mouse) tea.Cmd {
 	return nil
 }
 
-// onWheel scrolls what lies under the pointer.
+// onWheel scrolls what is under the pointer.
 func (m *Model) onWheel(at tea.Mouse) tea.Cmd {
 	delta := 3
 	switch at.Button {

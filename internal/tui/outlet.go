@@ -9,18 +9,18 @@ import (
 	"github.com/charmbracelet/x/term"
 )
 
-// A terminal that nobody reads (a stopped multiplexer, a frozen connection) takes
-// a few kilobytes and then holds whoever writes to it, for as long as it likes. A
-// console that is told to end must not wait for it.
+// A terminal that nobody reads (a stopped multiplexer, a frozen connection)
+// takes a few kilobytes and then blocks the writer indefinitely. A console
+// that is told to end must not wait for it.
 
-// outletPatience is how long a console that was told to end waits for a terminal
-// that takes nothing.
+// outletPatience is how long a console that was told to end waits for a
+// terminal that takes nothing.
 const outletPatience = 500 * time.Millisecond
 
 var errUnread = errors.New("the terminal takes nothing any more")
 
-// outlet writes to out until it is given up: from then on nothing is written, and
-// a write that still hangs is left to itself.
+// outlet writes to out until giveUp. After that it writes nothing, and a
+// blocked write is abandoned.
 type outlet struct {
 	out   io.Writer
 	given chan struct{} // closed by giveUp
@@ -44,7 +44,7 @@ func (o *outlet) Write(p []byte) (int, error) {
 		err error
 	}
 	done := make(chan result, 1)
-	own := append([]byte(nil), p...) // the caller takes its own back when this is given up
+	own := append([]byte(nil), p...) // the caller may reuse p once this write is abandoned
 	go func() {                      // ends with the write, or with the program
 		n, err := o.out.Write(own)
 		done <- result{n, err}
@@ -57,14 +57,14 @@ func (o *outlet) Write(p []byte) (int, error) {
 	}
 }
 
-// terminalOutlet is an outlet of a terminal, which the library asks for its size
-// and modes.
+// terminalOutlet is the outlet of a terminal, which the library queries for
+// its size and modes.
 type terminalOutlet struct {
 	term.File
 	*outlet
 }
 
-// Write is the outlet's.
+// Write writes through the outlet.
 func (t terminalOutlet) Write(p []byte) (int, error) { return t.outlet.Write(p) }
 
 // writer returns what the library writes to.

@@ -52,7 +52,8 @@ func (r row) fitOn(cols int, below theme.Style) string {
 	return b.String()
 }
 
-// ends puts right at the right end of cols cells; left gives way.
+// ends aligns right at the right end of cols cells; left is shortened if
+// necessary.
 func ends(left, right row, cols int) row {
 	w := right.width()
 	if w >= cols {
@@ -72,18 +73,18 @@ func ends(left, right row, cols int) row {
 	return append(out, right...)
 }
 
-// pen makes lines of text. Everything that is shown passes through it. Most of
-// what a frame says stood in the one before it, so a pen remembers. The
-// program's loop alone uses it. The zero pen remembers nothing.
+// pen makes lines of text; everything that is shown passes through it. Most of
+// a frame was already in the frame before, so a pen caches lines. Only the
+// program's loop uses it. The zero pen caches nothing.
 type pen struct {
 	safe         safetext.Style
-	texts, names map[string]safetext.Line // what it made of short ones
-	rules        map[int]safetext.Line    // by their length
+	texts, names map[string]safetext.Line // cached short texts
+	rules        map[int]safetext.Line    // by length
 }
 
 const (
-	memorable = 96   // bytes of a text that is worth it
-	memories  = 4096 // before all is forgotten
+	memorable = 96   // longest text in the cache, in bytes
+	memories  = 4096 // entries before the cache is cleared
 )
 
 func newPen(ascii bool) pen {
@@ -100,7 +101,7 @@ func recall(known map[string]safetext.Line, s string, read func(string) safetext
 			clear(known)
 		}
 		l = read(s)
-		known[strings.Clone(s)] = l // nothing longer stays for its sake
+		known[strings.Clone(s)] = l // keeps no longer string alive
 	}
 	return l
 }
@@ -108,7 +109,7 @@ func recall(known map[string]safetext.Line, s string, read func(string) safetext
 // text makes any text safe.
 func (p pen) text(s string) safetext.Line { return recall(p.texts, s, p.safe.Text) }
 
-// rule is a piece of a rule of n signs.
+// rule returns n signs of a rule.
 func (p pen) rule(sign string, n int) safetext.Line {
 	l, ok := p.rules[n]
 	if !ok {
@@ -121,8 +122,8 @@ func (p pen) rule(sign string, n int) safetext.Line {
 // name makes an identifier safe: tool, path, tenant, server.
 func (p pen) name(s string) safetext.Line { return recall(p.names, s, p.safe.Identity) }
 
-// wrap cuts a text into lines of at most cols columns, between words where that
-// is possible. Nothing of it is dropped but the space at which a line ends.
+// wrap breaks a text into lines of at most cols columns, between words if
+// possible. It drops only the space at which a line breaks.
 func (p pen) wrap(s string, cols int) []safetext.Line {
 	if all := p.text(s); all.Width() <= cols {
 		return []safetext.Line{all}
@@ -145,12 +146,12 @@ func (p pen) wrap(s string, cols int) []safetext.Line {
 	return append(out, line)
 }
 
-// say formats the program's own words; what is put into them is made safe, too.
+// say formats the program's own text and makes the arguments safe.
 func (p pen) say(format string, args ...any) safetext.Line {
 	return p.text(fmt.Sprintf(format, args...))
 }
 
-// marks are the signs that the console draws.
+// marks are the symbols that the console draws.
 type marks struct {
 	rule, bar, stroke, cursor, dot, arrow, bullet, hazard, live, check, cross, mark, ellipsis string
 	ticks                                                                                     []string // of small charts, from low to high

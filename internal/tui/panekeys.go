@@ -44,7 +44,7 @@ func (m *Model) paneKey(k tea.KeyPressMsg) {
 	}
 }
 
-// infoKey moves in all there is to know.
+// infoKey handles a key of the information page.
 func (m *Model) infoKey(k tea.KeyPressMsg) {
 	is := func(b ...key.Binding) bool { return key.Matches(k, b...) }
 	page := max(1, m.lay().pane-1)
@@ -64,7 +64,7 @@ func (m *Model) infoKey(k tea.KeyPressMsg) {
 	}
 }
 
-// scrollKey moves in the change.
+// scrollKey handles the movement keys of the change.
 func (m *Model) scrollKey(k tea.KeyPressMsg, v *change.View) {
 	keys := m.keys
 	is := func(b key.Binding) bool { return key.Matches(k, b) }
@@ -101,7 +101,7 @@ func (m *Model) scrollKey(k tea.KeyPressMsg, v *change.View) {
 	}
 }
 
-// scroll moves in the change while a dialog is open.
+// scroll scrolls the change while a dialog is open.
 func (m *Model) scroll(key string) {
 	v := m.item.pane
 	switch key {

@@ -16,20 +16,21 @@ import (
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
-// plain is the console as a conversation: sentences and line prompts, no
-// colours, no repaint, nothing that depends on time or place on a screen. A
-// decision is made by typing the identifier of what was read.
+// plain is the console as a dialogue: sentences and prompts, without colours,
+// repainting, or anything that depends on timing or on a position on the
+// screen. A decision is made by typing the identifier of what was read.
 type plain struct {
 	cfg   Config
 	pen   pen
 	out   *bufio.Writer
 	lines chan string
-	// read is what was printed in full, by identifier: the digest that a
-	// decision carries.
+	// read holds, by identifier, what was printed in full. A decision carries
+	// its digest.
 	read map[string]client.Detail
 }
 
-// RunPlain talks on In and Out until the end of the input, "quit", or ctx.
+// RunPlain reads In and writes Out until the end of the input, "quit", or ctx
+// ends.
 func RunPlain(ctx context.Context, cfg Config) error {
 	err := runPlain(ctx, cfg)
 	if ctx.Err() != nil {
@@ -57,8 +58,8 @@ func runPlain(ctx context.Context, cfg Config) error {
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(outletPatience, o.giveUp) })()
 	p := &plain{cfg: cfg, pen: pen{safe: safetext.Style{ASCII: cfg.ASCII}}, out: bufio.NewWriter(o),
 		lines: make(chan string), read: map[string]client.Detail{}}
-	// Ends with the input, or with ctx once it has a line; a read that blocks on
-	// the terminal ends with the program.
+	// Ends with the input, or after the next line once ctx has ended; a read
+	// that blocks on the terminal ends with the program.
 	go p.scan(ctx, cfg.In)
 	for _, n := range cfg.Notices {
 		p.say("Notice: %s", n)
@@ -130,12 +131,12 @@ func (p *plain) ask(ctx context.Context, prompt string) (string, bool) {
 	}
 }
 
-// say prints one sentence; what stands in it is made safe as a whole.
+// say prints one sentence and makes it safe as a whole.
 func (p *plain) say(format string, args ...any) {
 	fmt.Fprintln(p.out, p.pen.say(format, args...))
 }
 
-// name prints a label and an identifier, with letters that could deceive marked.
+// name prints a label and an identifier, and marks deceptive letters.
 func (p *plain) name(label, value string) {
 	if value != "" {
 		fmt.Fprintln(p.out, safetext.Concat(p.pen.text(label+": "), p.pen.name(value)))
@@ -219,7 +220,7 @@ func (p *plain) show(ctx context.Context, ref string) error {
 		return nil
 	}
 	if _, err := strconv.Atoi(ref); err == nil && len(ref) < 4 {
-		// A place in the list is another change's as soon as the list moves.
+		// A position belongs to another change as soon as the list moves.
 		p.say("%s is a position in the list, and positions change. Type show and the identifier after it.", ref)
 		return nil
 	}
@@ -262,7 +263,7 @@ func (p *plain) show(ctx context.Context, ref string) error {
 	return nil
 }
 
-// ran says what a command did in a sandbox beside what would change.
+// ran describes what a command did in a sandbox, apart from its changes.
 func (p *plain) ran(d client.Detail) {
 	if d.Attempt != nil {
 		p.say("In the sandbox; not what will run:")
@@ -296,8 +297,8 @@ func (p *plain) change(d client.Diff) {
 	p.say("End of the change.")
 }
 
-// decide asks for all that a decision needs and says the word about the digest
-// that was printed.
+// decide asks for all that a decision needs and sends the decision on the
+// printed digest.
 func (p *plain) decide(ctx context.Context, word, ref string) error {
 	d, ok := p.shown(ref)
 	if !ok {

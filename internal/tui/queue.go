@@ -8,11 +8,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// entry is one approval of the queue.
+// entry is one approval in the queue.
 type entry struct {
 	client.Approval
-	// deadline is when its time runs out, by this program's clock: what the
-	// daemon said was left, from when it was asked.
+	// deadline is when its time runs out by this program's clock: the
+	// remaining time that the daemon reported, counted from the request.
 	deadline time.Time
 	gone     bool // the daemon no longer knows it
 }
@@ -24,28 +24,28 @@ func (e *entry) waits(now time.Time) bool {
 
 func (e *entry) left(now time.Time) time.Duration { return max(0, e.deadline.Sub(now)) }
 
-// group is the approvals of one run that stand together.
+// group is the approvals of one run, shown together.
 type group struct {
 	run  string
 	from int // index in the order
 	n    int
 }
 
-// queue is what waits. What is shown keeps its order and place until the
-// reviewer asks for what is new.
+// queue holds the pending approvals. Shown ones keep their order and position
+// until the reviewer asks for the new ones.
 type queue struct {
 	all    map[string]*entry
 	order  []string // as shown
 	groups []group
 	rows   []queueRow // groups and items, as shown
 	at     map[string]int
-	fresh  []string // arrived, not shown yet
+	fresh  []string // arrived, not yet shown
 	cursor string
 	top    int
 	marked map[string]mark // by id
 	ready  bool            // read once
 	count  waitingCounts
-	stale  bool // count is
+	stale  bool // count is out of date
 }
 
 // mark is what was painted of an item when it was marked.
@@ -61,7 +61,7 @@ func (q *queue) init() {
 	q.all, q.at, q.marked = map[string]*entry{}, map[string]int{}, map[string]mark{}
 }
 
-// put takes an approval in, unless a newer state of it is known.
+// put stores an approval, unless a newer version of it is known.
 func (q *queue) put(a client.Approval, asked time.Time) *entry {
 	q.stale = true
 	e := q.all[a.ID]
@@ -83,7 +83,7 @@ func (q *queue) put(a client.Approval, asked time.Time) *entry {
 	return e
 }
 
-// take takes in a change; arrivals are kept apart until they are asked for.
+// take handles a change; arrivals are kept apart until they are asked for.
 func (q *queue) take(a client.Approval, asked time.Time) {
 	q.admit(a, asked)
 	q.prune()
@@ -101,7 +101,7 @@ func (q *queue) admit(a client.Approval, asked time.Time) {
 	q.fresh = append(q.fresh, a.ID)
 }
 
-// prune forgets arrivals that ended before anybody saw them.
+// prune removes arrivals that ended before they were shown.
 func (q *queue) prune() {
 	q.fresh = slices.DeleteFunc(q.fresh, func(id string) bool {
 		e := q.all[id]
@@ -113,7 +113,7 @@ func (q *queue) prune() {
 	})
 }
 
-// replace takes in the whole state, read again, or the first part of it.
+// replace replaces the state by what was reread, or by its first part.
 func (q *queue) replace(msg syncedMsg) {
 	asked := msg.asked
 	seen := make(map[string]bool, len(msg.pending))
@@ -141,20 +141,20 @@ func (q *queue) replace(msg syncedMsg) {
 	}
 }
 
-// idle reports whether nothing that is shown waits; then arrivals may come in
-// by themselves, since they disturb nobody.
+// idle reports whether no shown approval is pending. Arrivals may then be
+// shown at once, since they disturb no one.
 func (q *queue) idle(now time.Time) bool {
 	return !slices.ContainsFunc(q.order, func(id string) bool { return q.all[id].waits(now) })
 }
 
-// join puts what is new behind what is shown, and drops nothing.
+// join appends new approvals to the shown ones, and drops nothing.
 func (q *queue) join() {
 	q.order = append(q.order, q.fresh...)
 	q.fresh = nil
 	q.lay()
 }
 
-// merge shows what is new and drops what has ended, except under the cursor.
+// merge shows new approvals and drops ended ones, except under the cursor.
 func (q *queue) merge(now time.Time) {
 	q.order = append(q.order, q.fresh...)
 	q.fresh = nil
@@ -217,7 +217,7 @@ func (q *queue) lay() {
 	}
 }
 
-// index is where the cursor stands in the order, -1 where there is nothing.
+// index returns the cursor's index in the order, -1 if there is none.
 func (q *queue) index() int {
 	row, ok := q.at[q.cursor]
 	if !ok {
@@ -234,7 +234,8 @@ func (q *queue) move(delta int) {
 	q.cursor = q.order[max(0, min(q.index()+delta, len(q.order)-1))]
 }
 
-// next moves to the next item that waits, around the end; false where none does.
+// next moves to the next pending item, wrapping around; false if there is
+// none.
 func (q *queue) next(now time.Time) bool {
 	at := q.index()
 	for i := range q.order {
@@ -247,8 +248,8 @@ func (q *queue) next(now time.Time) bool {
 	return false
 }
 
-// window returns the rows to show in h, with the cursor and the title of its
-// group among them where there is room.
+// window returns the rows to show in h, including the cursor and, if there is
+// room, the title of its group.
 func (q *queue) window(h int) (from, to int) {
 	if h <= 0 || len(q.rows) == 0 {
 		return 0, 0
@@ -268,7 +269,7 @@ func (q *queue) window(h int) (from, to int) {
 	return q.top, min(len(q.rows), q.top+h)
 }
 
-// waitingCounts counts what waits: by tier, and when the next time runs out.
+// waitingCounts counts pending approvals by tier, with the earliest deadline.
 type waitingCounts struct {
 	total int
 	tiers [6]int // T0 to T4, then the rest
@@ -277,7 +278,7 @@ type waitingCounts struct {
 
 func (q *queue) waitingCounts(now time.Time) waitingCounts {
 	if !q.stale && (q.count.total == 0 || now.Before(q.count.next)) {
-		return q.count // nothing came, changed or ran out since
+		return q.count // nothing arrived, changed or expired since
 	}
 	var c waitingCounts
 	for _, e := range q.all {

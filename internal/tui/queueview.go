@@ -8,7 +8,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// queueRows are the rows of the queue that fit into h.
+// queueRows returns the rows of the queue that fit into h.
 func (m *Model) queueRows(w, h, x, y int) []string {
 	from, to := m.queue.window(h)
 	out := make([]string, 0, h)
@@ -24,7 +24,7 @@ func (m *Model) queueRows(w, h, x, y int) []string {
 	return block(out, w, h)
 }
 
-// groupRow is the title of a run: client, worktree, branch.
+// groupRow returns the title of a run: client, worktree, branch.
 func (m *Model) groupRow(g group, w int) string {
 	e := m.queue.all[m.queue.order[g.from]]
 	by := e.RequestedBy
@@ -44,7 +44,7 @@ func (m *Model) groupRow(g group, w int) string {
 	return ends(left, row{{m.th.Dim, m.pen.say(" %d ", g.n)}}, w).fit(w)
 }
 
-// entryRow is one item of the queue.
+// entryRow returns one item of the queue.
 func (m *Model) entryRow(e *entry, w int) string {
 	here := e.ID == m.queue.cursor
 	lead := row{m.gap(1)}
@@ -84,15 +84,16 @@ func (m *Model) entryRow(e *entry, w int) string {
 	return ends(left, right, w).fitOn(w, below)
 }
 
-// part is a piece of the status line; where there is not room for all, those
-// that matter least go first.
+// part is a piece of the status line. If room is short, the least important
+// pieces are left out first.
 type part struct {
 	row
 	matters int
 	first   bool // no dot before it
 }
 
-// statusRow is the first row: what waits, what is new, the daemon.
+// statusRow returns the first row: pending and new approvals, and the daemon's
+// state.
 func (m *Model) statusRow() string {
 	tiny := m.w < minWidth
 	parts := m.statusParts()
@@ -183,7 +184,7 @@ func (m *Model) statusParts() []part {
 	return parts
 }
 
-// linkSegs say how true the screen is.
+// linkSegs shows whether the screen is up to date.
 func (m *Model) linkSegs(tiny bool) row {
 	var r row
 	if m.known && !tiny {

@@ -14,14 +14,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Bounds of what is remembered.
+// Bounds of what is stored.
 const (
-	maxReasons    = 6 // of one tool and word
+	maxReasons    = 6 // per tool and decision
 	maxReasonKeys = 200
 	maxReasonFile = 1 << 20 // bytes
 )
 
-// reasons are the reviewer's earlier words, by tool, and unfinished ones.
+// reasons holds the reviewer's earlier reasons, by tool, and unfinished ones.
 type reasons struct {
 	by     map[string][]string
 	drafts map[string]string
@@ -31,7 +31,7 @@ func newReasons() reasons {
 	return reasons{by: map[string][]string{}, drafts: map[string]string{}}
 }
 
-// presets are offered behind the reviewer's own words.
+// presets are offered after the reviewer's own reasons.
 func presets(word string) []string {
 	if word == client.Allow {
 		return []string{"reviewed, as intended", "as discussed", "I asked for this"}
@@ -86,7 +86,7 @@ func (r *reasons) snapshot() map[string][]string {
 	return out
 }
 
-// load takes over what an earlier run kept; what does not fit is left out.
+// load adds what an earlier run stored; it skips what is invalid.
 func (r *reasons) load(kept map[string][]string) {
 	for k, list := range kept {
 		if len(r.by) >= maxReasonKeys {
@@ -106,7 +106,7 @@ func (c caller) loadReasons(path string) tea.Cmd {
 	return func() tea.Msg {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil // nothing was kept: not worth a word
+			return nil // nothing was stored, which is normal
 		}
 		defer f.Close()
 		b, err := io.ReadAll(io.LimitReader(f, maxReasonFile))
@@ -125,7 +125,7 @@ func (c caller) saveReasons(path string, kept map[string][]string) tea.Cmd {
 	return func() tea.Msg { return savedMsg{writeReasons(path, kept)} }
 }
 
-// writeReasons replaces the file as a whole.
+// writeReasons replaces the whole file.
 func writeReasons(path string, kept map[string][]string) error {
 	b, err := json.Marshal(kept)
 	if err != nil {

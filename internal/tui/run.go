@@ -13,15 +13,15 @@ import (
 )
 
 // Run opens the console on the terminal and returns when the reviewer leaves
-// it, or ctx ends, which is how signals reach it. The terminal is as it was
-// before, after a panic too.
+// it or ctx ends, which is how signals reach it. It restores the terminal,
+// also after a panic.
 func Run(ctx context.Context, cfg Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the stream and every request
 	m := New(ctx, cfg)
 	options := []tea.ProgramOption{
-		// The library's own handler of signals hangs for ever when its context ends
-		// with the same signal; ctx brings the signals.
+		// The library's signal handler hangs forever if its context ends with
+		// the same signal; ctx delivers the signals instead.
 		tea.WithoutSignalHandler(),
 		tea.WithColorProfile(m.cfg.Profile), // asking the library starts other programs
 	}
@@ -50,7 +50,7 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 		late := time.AfterFunc(outletPatience, o.giveUp)
 		defer late.Stop()
-		program.Quit() // leaves the terminal as it was; does nothing once it has ended
+		program.Quit() // restores the terminal; has no effect after the end
 		<-left
 	}()
 	unwatch := watched(cfg)
@@ -69,8 +69,8 @@ func Run(ctx context.Context, cfg Config) error {
 	return fmt.Errorf("running the console: %w", err)
 }
 
-// watched has the terminal watched from a moment on, where that is asked for.
-// What it returns is called once the terminal is as it was.
+// watched starts the watchdog after a delay, if configured. Call the returned
+// function once the terminal has been restored.
 func watched(cfg Config) func() {
 	tty, ok := cfg.Out.(*os.File)
 	if !cfg.Watched || !ok {
@@ -82,7 +82,7 @@ func watched(cfg Config) func() {
 	}
 	started := make(chan *watchdog, 1)
 	ended := make(chan struct{})
-	go func() { // ends with ended, or once the second process is there
+	go func() { // ends with ended, or once the second process has started
 		defer close(started)
 		select {
 		case <-time.After(watchdogAfter):

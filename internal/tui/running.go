@@ -11,20 +11,22 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// runningScreen lists the commands that run in a sandbox now, and ends them.
+// runningScreen lists the commands that are running in a sandbox, and stops
+// them.
 type runningScreen struct {
 	list
-	gen    int // of the newest question
+	gen    int // of the newest request
 	loaded bool
 	err    string
 	rows   []client.RunningCommand
-	asked  time.Time // when rows were true
-	// other is set once the command under the cursor has ended, so that a key meant
-	// for it ends no other one.
+	asked  time.Time // when rows were read
+	// other is set once the command under the cursor has ended, so that a key
+	// meant for it does not stop another one.
 	other bool
 }
 
-// runningMsg is what runs; ended says that one was ended before.
+// runningMsg lists the running commands; ended says that one was stopped
+// first.
 type runningMsg struct {
 	gen   int
 	list  []client.RunningCommand
@@ -55,7 +57,7 @@ func (s *runningScreen) take(m *Model, msg runningMsg) {
 		m.say(bad, "not ended: %v", msg.err)
 		return
 	case msg.ended:
-		s.gen++ // an answer under way is of before
+		s.gen++ // a pending response is out of date
 		m.say(good, "ended; it is now asked about by its text")
 	case msg.gen != s.gen:
 		return

@@ -5,24 +5,26 @@ import (
 	tea "charm.land/bubbletea/v2"
 )
 
-// screen is what fills the console in the place of the queue: the history, the
-// servers and so on. Each stands in a file of its own and in one row of
-// screenTable; nothing else knows it.
+// screen replaces the queue on the console: the history, the servers and so
+// on. Each screen has a file of its own and one row in screenTable; nothing
+// else refers to it.
 type screen interface {
-	// title names it in the row of screens.
+	// title is its name in the row of screens.
 	title() string
-	// update takes a message in: visitMsg, pressMsg, tickMsg each second while it is
-	// shown, and whatever a command or the
-	// daemon brings (also while another screen is shown). The console has taken it
-	// in before.
+	// update handles a message: visitMsg, pressMsg, tickMsg each second while
+	// the screen is shown, and everything from commands or the daemon, also
+	// while another screen is shown. The console has already handled the
+	// message.
 	update(m *Model, msg tea.Msg) tea.Cmd
-	// draw returns its rows, at most h of them, each of w cells.
+	// draw returns at most h rows, each w cells wide.
 	draw(m *Model, w, h int) []string
-	// keys are those that the key line offers, beside the ones of every screen.
+	// keys are its hints in the key line, in addition to those of every
+	// screen.
 	keys(m *Model) []hint
 }
 
-// typist is a screen with a line of text; while it is open, keys are letters.
+// typist is a screen with a line of text. While that is open, keys are
+// letters.
 type typist interface{ typing() bool }
 
 type (
@@ -88,7 +90,7 @@ func (m *Model) reread() tea.Cmd {
 	return m.screen.update(m, visitMsg{})
 }
 
-// tellScreens hands a message to all screens.
+// tellScreens passes a message to all screens.
 func (m *Model) tellScreens(msg tea.Msg) tea.Cmd {
 	var cmds []tea.Cmd
 	for _, s := range m.screens {
@@ -99,13 +101,13 @@ func (m *Model) tellScreens(msg tea.Msg) tea.Cmd {
 	return tea.Batch(cmds...)
 }
 
-// typing reports whether a line of the screen that is shown takes the keys.
+// typing reports whether a text line of the shown screen takes the keys.
 func (m *Model) typing() bool {
 	t, ok := m.screen.(typist)
 	return ok && m.story == nil && !m.helping && t.typing()
 }
 
-// tabs is the row of screens, with the present one marked.
+// tabs returns the row of screens, with the present one marked.
 func (m *Model) tabs(w int) string {
 	r := row{m.gap(1)}
 	apart := 2

@@ -11,14 +11,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// serversScreen is the configured servers and the sessions that they serve.
+// serversScreen lists the configured servers and their sessions.
 type serversScreen struct {
 	list
 	servers  []client.Server
 	sessions []client.Session
 	loaded   bool
 	err      string
-	top      int // of the part about the server
+	top      int // first row of the part about the server
 }
 
 func (s *serversScreen) take(msg serversMsg) {
@@ -115,7 +115,7 @@ func (m *Model) serverRow(sv client.Server, here bool, w int) string {
 	return ends(left, right, w).fitOn(w, below)
 }
 
-// about is all about one server.
+// about returns everything known about one server.
 func (v *serversScreen) about(m *Model, sv client.Server, w int) []string {
 	s := &sheet{m: m, w: w}
 	t, p := m.th, m.pen

@@ -13,7 +13,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// statsScreen counts what happened, in small charts.
+// statsScreen shows counts in small charts.
 type statsScreen struct {
 	stats  client.Stats
 	loaded bool
@@ -117,7 +117,7 @@ func (f *statsScreen) draw(m *Model, w, h int) []string {
 	return block(out, w, h)
 }
 
-// spark draws numbers as ticks, at most cols of them, adding up neighbours.
+// spark draws numbers as at most cols ticks, adding up neighbours.
 func (m *Model) spark(n []int, cols int) string {
 	if cols < 1 || len(n) == 0 {
 		return ""
@@ -150,7 +150,7 @@ func top(n []int) int {
 	return most
 }
 
-// bars draws counts by name, the greatest first.
+// bars draws counts by name, largest first.
 func (m *Model) bars(label string, counts map[string]int, w int, look func(string) theme.Style) []string {
 	var names []string
 	most := 0

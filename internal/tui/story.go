@@ -8,8 +8,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/change"
 )
 
-// storyView is the whole story of one approval: who asked, what would change,
-// who said what, what became of it, and each record about it.
+// storyView shows the history of one approval: who asked, what would change,
+// who decided what, the outcome, and every record about it.
 type storyView struct {
 	id      string
 	loaded  bool
@@ -18,10 +18,10 @@ type storyView struct {
 	records []record
 	pane    *change.View
 	top     int
-	diff    bool // the change instead of the story
+	diff    bool // shows the change instead of the history
 }
 
-// openStory opens the story of an approval over the present view.
+// openStory opens the history of an approval over the present view.
 func (m *Model) openStory(id string) tea.Cmd {
 	m.story = &storyView{id: id}
 	m.arm.rearm()

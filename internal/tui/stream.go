@@ -12,19 +12,20 @@ import (
 
 // Bounds of following the daemon.
 const (
-	// maxBurst is how many changes become one frame.
+	// maxBurst is how many changes go into one frame.
 	maxBurst = 256
-	// pingEvery is how often a daemon that is gone is asked for, so that the
-	// screen is true again within a second of its return, however long the
+	// pingEvery is how often an unreachable daemon is tried, so that the
+	// screen is up to date within a second of its return, however long the
 	// stream itself would wait.
 	pingEvery = 500 * time.Millisecond
-	// jump is how far wall and monotonic clock may part between two ticks before
-	// everything is read again: the machine slept, or its clock was set.
+	// jump is how far wall and monotonic clock may diverge between two ticks
+	// before everything is reread: the machine slept, or its clock was set.
 	jump = 2 * time.Second
-	// tickEvery is how often times left are painted again.
+	// tickEvery is how often remaining times are repainted.
 	tickEvery = time.Second
-	// statusEvery is how often the daemon is asked about what sends no event: what
-	// waits for acceptance, whether the newest configuration is in force.
+	// statusEvery is how often the daemon is asked about what sends no event:
+	// tools that wait for acceptance, and whether the newest configuration is
+	// in force.
 	statusEvery = 10 * time.Second
 	// askFor bounds one request.
 	askFor = 20 * time.Second
@@ -36,18 +37,18 @@ type link struct {
 	sync    int // of the reading of everything
 	live    bool
 	syncing bool
-	filling bool      // the first page is on the screen, the rest is under way
+	filling bool      // the first page is on the screen, the rest is being read
 	since   time.Time // when it was lost
 	why     string
-	fatal   string // it will not come back: another version, a refusal
+	fatal   string // a permanent error: another version, a refusal
 	cancel  context.CancelFunc
 	events  <-chan eventsMsg
 	wall    time.Time     // at the last tick
-	mono    time.Duration // likewise, by the clock that nobody sets
-	told    time.Duration // when the status was last asked for, by that clock
+	mono    time.Duration // at the last tick, by the clock that cannot be set
+	told    time.Duration // when the status was last requested, by that clock
 }
 
-// startStream follows the daemon's changes, from now on under a new number.
+// startStream follows the daemon's changes under a new number.
 func (m *Model) startStream() tea.Cmd {
 	if m.link.cancel != nil {
 		m.link.cancel()
@@ -59,14 +60,14 @@ func (m *Model) startStream() tea.Cmd {
 	return m.waitEvents()
 }
 
-// stream starts to follow the daemon.
+// stream starts following the daemon.
 func (c caller) stream(ctx context.Context, gen int) <-chan eventsMsg {
 	out := make(chan eventsMsg)
 	go pump(ctx, c.api, gen, out) // ends with ctx or with the stream; owned by this stream
 	return out
 }
 
-// pump hands the changes on, as many at once as have come meanwhile.
+// pump passes on changes, batching those that have arrived meanwhile.
 func pump(ctx context.Context, feed API, gen int, out chan<- eventsMsg) {
 	defer close(out)
 	in := make(chan client.Event)
@@ -117,7 +118,7 @@ func pump(ctx context.Context, feed API, gen int, out chan<- eventsMsg) {
 		case send <- eventsMsg{gen: gen, events: batch}:
 			batch = nil
 		case <-ctx.Done():
-			for range in { // until the reader has seen the end
+			for range in { // until in is closed
 			}
 			return
 		}
@@ -136,7 +137,7 @@ func (m *Model) waitEvents() tea.Cmd {
 	}
 }
 
-// onEvents takes changes in.
+// onEvents handles changes.
 func (m *Model) onEvents(msg eventsMsg) tea.Cmd {
 	if msg.gen != m.link.gen {
 		return nil
@@ -168,18 +169,18 @@ func (m *Model) onEvents(msg eventsMsg) tea.Cmd {
 	return tea.Batch(append(cmds, m.waitEvents())...)
 }
 
-// lost says that what is on the screen may be old, and asks for the daemon.
+// lost shows that the screen may be out of date, and starts to try the daemon.
 func (m *Model) lost(why string) tea.Cmd {
 	if !m.link.live && !m.link.since.IsZero() {
 		return nil
 	}
 	m.link.live, m.link.syncing = false, false
-	m.link.sync++ // what is under way is of the time before
+	m.link.sync++ // pending responses are out of date
 	m.link.since, m.link.why = m.now(), why
 	return m.call.later(pingEvery, askMsg{m.link.gen})
 }
 
-// ended is the stream's last word.
+// ended handles the end of the stream.
 func (m *Model) ended(err error) tea.Cmd {
 	if c := (*crash)(nil); errors.As(err, &c) {
 		return m.fails(c)
@@ -191,7 +192,7 @@ func (m *Model) ended(err error) tea.Cmd {
 	return m.lost(err.Error())
 }
 
-// onPing follows again once the daemon answers.
+// onPing follows the stream again once the daemon answers.
 func (m *Model) onPing(msg pingMsg) tea.Cmd {
 	if msg.gen != m.link.gen || m.link.live || m.link.fatal != "" {
 		return nil
@@ -202,7 +203,7 @@ func (m *Model) onPing(msg pingMsg) tea.Cmd {
 	return tea.Batch(m.startStream(), m.resync())
 }
 
-// resync reads everything again.
+// resync rereads everything.
 func (m *Model) resync() tea.Cmd {
 	m.link.sync++
 	m.link.syncing = true
@@ -226,7 +227,7 @@ func (m *Model) onSynced(msg syncedMsg) tea.Cmd {
 	m.alerts = msg.alerts
 	m.queue.replace(msg)
 	if m.link.filling && !m.press.touched {
-		m.queue.merge(m.now()) // the reviewer has not begun: nothing is disturbed
+		m.queue.merge(m.now()) // the reviewer has not begun, so this disturbs nothing
 	}
 	m.link.filling = msg.partial
 	var rest tea.Cmd
@@ -236,8 +237,8 @@ func (m *Model) onSynced(msg syncedMsg) tea.Cmd {
 	return tea.Batch(m.settle(), m.reload(), rest, m.askBranches())
 }
 
-// clocks returns a reader of the wall clock and of one that is never set. A
-// machine that slept, or whose clock was set, shows in their difference.
+// clocks returns a reader of the wall clock and of a clock that cannot be set.
+// Their difference shows whether the machine slept or its clock was set.
 func clocks() func() (time.Time, time.Duration) {
 	base := time.Now()
 	return func() (time.Time, time.Duration) {
@@ -246,7 +247,7 @@ func clocks() func() (time.Time, time.Duration) {
 	}
 }
 
-// onTick keeps times true, and notices a clock that jumped.
+// onTick updates remaining times, and detects a clock that jumped.
 func (m *Model) onTick() tea.Cmd {
 	wall, mono := m.clocks()
 	gap := wall.Sub(m.link.wall) - (mono - m.link.mono)
@@ -267,7 +268,7 @@ func (m *Model) onTick() tea.Cmd {
 	return tea.Batch(cmds...)
 }
 
-// wake reads everything again after a sleep, a stop or a set clock.
+// wake rereads everything after a sleep, a stop or a set clock.
 func (m *Model) wake() tea.Cmd {
 	m.arm.rearm()
 	if m.link.fatal != "" {

@@ -6,8 +6,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// undo proposes to take an executed change back: as a new approval, which waits
-// in the queue like any other and is decided there.
+// undo proposes to revert an executed change. The proposal is a new approval
+// that waits in the queue and is decided there.
 func (m *Model) undo(a *client.Approval, hasty string) tea.Cmd {
 	switch {
 	case hasty != "":

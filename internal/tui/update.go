@@ -65,7 +65,7 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-// onAnswer takes in what a command brought.
+// onAnswer handles the result of a command.
 func (m *Model) onAnswer(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case eventsMsg:
@@ -110,7 +110,7 @@ func (m *Model) onAnswer(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-// focused notes that somebody looks at the terminal (again).
+// focused records that the terminal has the focus (again).
 func (m *Model) focused(rearm bool) {
 	m.attention.blurred = false
 	if rearm {
@@ -118,7 +118,7 @@ func (m *Model) focused(rearm bool) {
 	}
 }
 
-// take takes one change of an approval in.
+// take handles one change of an approval.
 func (m *Model) take(a client.Approval) tea.Cmd {
 	now := m.now()
 	_, known := m.queue.all[a.ID]
@@ -134,10 +134,10 @@ func (m *Model) take(a client.Approval) tea.Cmd {
 	return tea.Batch(ring, m.checkDialog(), m.settle(), m.askBranches())
 }
 
-// expire lets go of what ran out of time on this program's clock.
+// expire drops what has expired by this program's clock.
 func (m *Model) expire() { m.checkDialog() }
 
-// askBranches asks for the branch of each folder that is not known yet.
+// askBranches requests the branch of each folder that is not known yet.
 func (m *Model) askBranches() tea.Cmd {
 	if m.cfg.Worktree == nil {
 		return nil
@@ -154,7 +154,8 @@ func (m *Model) askBranches() tea.Cmd {
 	return tea.Batch(cmds...)
 }
 
-// onPaste takes pasted text in where text is typed, and nowhere else.
+// onPaste inserts pasted text into an open text line, and drops it everywhere
+// else.
 func (m *Model) onPaste(text string) tea.Cmd {
 	m.press.pasted = m.now()
 	switch {
@@ -180,8 +181,8 @@ func (m *Model) onKey(k tea.KeyPressMsg) tea.Cmd {
 		m.notice = notice{}
 	}
 	if m.attention.blurred {
-		// Some terminals lose the word that they are looked at again. A key is a
-		// sign of it, but not one to decide with.
+		// Some terminals lose the focus event. A key implies focus, but must
+		// not decide.
 		m.focused(true)
 	}
 	keys := m.keys
@@ -275,7 +276,7 @@ func (m *Model) queueKey(k tea.KeyPressMsg, hasty string) tea.Cmd {
 	return m.settle()
 }
 
-// back leaves, one thing at a time.
+// back closes one thing at a time.
 func (m *Model) back() {
 	switch {
 	case m.item != nil && m.item.between != nil:

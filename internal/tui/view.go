@@ -10,7 +10,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// View paints a frame, and notes what can be decided from it.
+// View paints a frame, and records what can be decided from it.
 func (m *Model) View() (v tea.View) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -33,7 +33,7 @@ func (m *Model) View() (v tea.View) {
 	v = tea.NewView(strings.Join(rows, "\n"))
 	v.AltScreen = true
 	v.ReportFocus = true
-	v.KeyboardEnhancements.ReportEventTypes = true // tells a held key from a pressed one
+	v.KeyboardEnhancements.ReportEventTypes = true // distinguishes a held key from a pressed one
 	v.WindowTitle = title(m.queue.waitingCounts(now), m.link.live || m.link.since.IsZero())
 	if m.mouse {
 		v.MouseMode = tea.MouseModeCellMotion
@@ -45,8 +45,8 @@ func (m *Model) View() (v tea.View) {
 	return v
 }
 
-// frame returns exactly h rows, the place of the input cursor, and whether the
-// change of the item is among them, so that it can be decided.
+// frame returns exactly h rows, the position of the input cursor, and whether
+// the item's change is among them, so that it can be decided.
 func (m *Model) frame() (rows []string, cursor *spot, shown bool) {
 	if m.w <= 0 || m.h <= 0 {
 		return nil, nil, false
@@ -77,7 +77,7 @@ func (m *Model) frame() (rows []string, cursor *spot, shown bool) {
 	return append(append(out, m.noticeRows()...), m.keyRow()), cursor, shown
 }
 
-// queueFrame is the queue and the item under its cursor.
+// queueFrame shows the queue and the item under its cursor.
 func (m *Model) queueFrame() (rows []string, cursor *spot, shown bool) {
 	if d := m.dialog; d != nil && d.purpose == forBatch {
 		return m.batchFrame()
@@ -108,7 +108,8 @@ func (m *Model) queueFrame() (rows []string, cursor *spot, shown bool) {
 	return rows, cursor, shown
 }
 
-// itemRows are head and change of the item, and whether the change is shown.
+// itemRows returns head and change of the item, and whether the change is
+// shown.
 func (m *Model) itemRows(l layout) (rows []string, shown bool) {
 	it := m.item
 	rows = append(rows, l.head...)
@@ -136,7 +137,7 @@ func (m *Model) itemRows(l layout) (rows []string, shown bool) {
 	return block(rows, l.itemW, l.itemH), shown
 }
 
-// wrapped is a paragraph in rows of cols cells.
+// wrapped returns a paragraph in rows of cols cells.
 func (m *Model) wrapped(st theme.Style, text string, cols int) []string {
 	var out []string
 	for _, l := range m.pen.wrap(text, max(1, cols-2)) {
@@ -145,7 +146,7 @@ func (m *Model) wrapped(st theme.Style, text string, cols int) []string {
 	return out
 }
 
-// emptyRows is what is shown while nothing waits.
+// emptyRows is shown while nothing is pending.
 func (m *Model) emptyRows(w, h int) []string {
 	text := []row{}
 	add := func(st theme.Style, l safetext.Line) { text = append(text, row{{st, l}}) }
@@ -185,15 +186,15 @@ func (m *Model) emptyRows(w, h int) []string {
 	return block(rows, w, h)
 }
 
-// maxNotice is the most rows that a notice takes.
+// maxNotice is the largest number of rows of a notice.
 const maxNotice = 3
 
-// bodyRows is how many rows are left between the status line and the notice.
+// bodyRows returns the number of rows between the status line and the notice.
 func (m *Model) bodyRows() int { return max(0, m.h-2-len(m.noticeText())) }
 
-// noticeText is what was said last, in as many rows as it needs and may take;
-// one row, which is empty, where there is nothing to say. Beside a dialog and on
-// a small screen it has one row, so that the change keeps its own.
+// noticeText returns the last notice in as many rows as it needs and may take;
+// one empty row if there is none. Beside a dialog and on a small screen it has
+// only one row, so that the change keeps its rows.
 func (m *Model) noticeText() []safetext.Line {
 	n := m.notice.text
 	room := m.w - 6
@@ -208,7 +209,7 @@ func (m *Model) noticeText() []safetext.Line {
 	return lines
 }
 
-// noticeRows are the rows above the keys: what was said last, else a rule.
+// noticeRows returns the rows above the keys: the last notice, or else a rule.
 func (m *Model) noticeRows() []string {
 	n := m.notice
 	if n.text.Width() == 0 {
@@ -226,7 +227,7 @@ func (m *Model) noticeRows() []string {
 	return rows
 }
 
-// look is the style of a status.
+// look returns the style of a status.
 func (m *Model) look(status string) theme.Style {
 	switch status {
 	case client.Pending:

@@ -16,28 +16,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program that is killed cannot put the terminal back. So a second process of
-// it waits, in a session of its own, for the first one to end without having
-// said so. It is started once the first frame has long been painted: a start is
-// not slower for it.
+// A killed program cannot restore the terminal. A second process of it
+// therefore waits, in a session of its own, for the first one to end without
+// having said that it is finished. It is started well after the first frame,
+// so it does not slow down the start.
 
-// EnvWatchdog tells a process of this program that it is the one which waits.
+// EnvWatchdog tells a process of this program that it is the watchdog.
 const EnvWatchdog = "MCPGUARD_TERMINAL_WATCHDOG"
 
-// watchdogAfter is how long a console runs before it is watched.
+// watchdogAfter is how long a console runs before the watchdog starts.
 const watchdogAfter = time.Second
 
-// finished is said by a console that has put the terminal back itself.
+// finished is sent by a console that has restored the terminal itself.
 const finished = 'f'
 
-// watchdog is the second process, seen from the first.
+// watchdog is the second process, as seen from the first.
 type watchdog struct {
 	cmd *exec.Cmd
 	in  *os.File
 }
 
-// watch starts the second process. before is how the terminal was. A console
-// that cannot be watched runs all the same.
+// watch starts the second process. before is the terminal's original state.
+// The console runs even if the watchdog cannot start.
 func watch(tty *os.File, before *term.State) (*watchdog, error) {
 	now, err := term.GetState(tty.Fd())
 	if err != nil {
@@ -52,8 +52,8 @@ func watch(tty *os.File, before *term.State) (*watchdog, error) {
 		return nil, err
 	}
 	defer r.Close()
-	// Before it starts: the console may be killed at any moment after that. A pipe
-	// holds far more than these two.
+	// Send both states before the process starts, because the console may be
+	// killed at any moment after that. They fit into the pipe's buffer.
 	for _, s := range []*term.State{before, now} {
 		if err := binary.Write(w, binary.NativeEndian, s.Termios); err != nil {
 			w.Close()
@@ -63,7 +63,7 @@ func watch(tty *os.File, before *term.State) (*watchdog, error) {
 	cmd := exec.Command(self)
 	cmd.Env = []string{EnvWatchdog + "=1"}
 	cmd.Stdin, cmd.ExtraFiles = r, []*os.File{tty}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no signal of the terminal reaches it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // keeps the terminal's signals away from it
 	if err := cmd.Start(); err != nil {
 		w.Close()
 		return nil, err
@@ -71,20 +71,20 @@ func watch(tty *os.File, before *term.State) (*watchdog, error) {
 	return &watchdog{cmd, w}, nil
 }
 
-// stop tells the second process that the terminal is as it was.
+// stop tells the second process that the terminal has been restored.
 func (d *watchdog) stop() {
 	_, _ = d.in.Write([]byte{finished}) // it may have been killed
 	_ = d.in.Close()
 	_ = d.cmd.Wait()
 }
 
-// restore is what the console writes when it leaves a terminal: out of the
-// keyboard's, the mouse's and the alternate screen's modes.
+// restore is what the console writes when it leaves a terminal: it ends the
+// keyboard and mouse modes and the alternate screen.
 const restore = "\x1b[?2026l" + ansi.ResetModifyOtherKeys + ansi.ResetModeFocusEvent + ansi.ResetModeBracketedPaste + ansi.ResetModeMouseButtonEvent +
 	ansi.ResetModeMouseExtSgr + "\x1b[<u" + ansi.ResetStyle + ansi.ResetModeAltScreenSaveCursor + ansi.SetModeTextCursorEnable
 
-// Watchdog is the life of the second process: it waits on standard input for
-// the console's end. Its terminal is descriptor 3.
+// Watchdog is the main function of the second process: it waits on standard
+// input for the console's end. Its terminal is descriptor 3.
 func Watchdog() error {
 	tty := os.NewFile(3, "terminal")
 	if tty == nil {
@@ -100,8 +100,8 @@ func Watchdog() error {
 	if n, _ := io.ReadFull(os.Stdin, word[:]); n == 1 && word[0] == finished {
 		return nil
 	}
-	// The shell that started the console may have taken the terminal back by now:
-	// then its modes are its own.
+	// The shell that started the console may already control the terminal
+	// again; its modes must then stay.
 	if now, err := term.GetState(tty.Fd()); err == nil && now.Termios == raw {
 		now.Termios = before
 		if err := term.SetState(tty.Fd(), now); err != nil {
@@ -112,8 +112,8 @@ func Watchdog() error {
 	return err
 }
 
-// canSuspend reports whether there is a shell that would take over: a program
-// that is the first of its session, as in a popup of tmux, cannot be stopped.
+// canSuspend reports whether a shell would take over: the first program of a
+// session, as in a tmux popup, cannot be suspended.
 func canSuspend() bool {
 	parent := os.Getppid()
 	group, err := unix.Getpgid(parent)

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Branch returns the branch that the worktree around a folder is on, or the
-// first digits of a commit; empty where there is none. It reads git's own
-// files, starts nothing, and follows no link: the folder is the agent's.
+// Branch returns the branch of the worktree around a folder, or the first
+// digits of a commit; "" if there is none. It reads git's own files, starts no
+// process, and follows no link, because the agent controls the folder.
 func Branch(folder string) string {
 	const depth = 32
 	for range depth {

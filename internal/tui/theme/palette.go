@@ -15,8 +15,8 @@ type palette struct {
 	badgeText                  hue
 }
 
-// The colours keep a contrast of at least 4.5 to 1 for text that must be read,
-// on black and on the usual dark greys, respectively on white.
+// Text that must be read has a contrast of at least 4.5 to 1 against black and
+// the usual dark greys, or against white.
 var (
 	night = palette{
 		dim:    hue{"#9aa4b2", "247", "7"},
@@ -124,7 +124,7 @@ func (t *Theme) fill(p painter, c palette) {
 
 	for i, h := range c.tier {
 		plain := bold
-		if i >= 2 { // from irreversible up
+		if i >= 2 { // irreversible and above
 			plain = bold | reverse
 		}
 		t.tiers[i] = p.style(look{fg: c.badgeText, bg: h, attr: bold, plain: plain, basic: bold})

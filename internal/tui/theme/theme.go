@@ -1,10 +1,10 @@
-// Package theme holds the console's colours and attributes, for light and dark
-// backgrounds and for every level of colour, down to none.
+// Package theme defines the console's colours and attributes for light and
+// dark backgrounds and for every level of colour, including none.
 //
-// A style paints safetext.Line and nothing else, so that text of others cannot
-// reach the terminal unread. The package does not lay out, does not ask the
-// terminal what it can do, and never carries meaning by colour alone: where
-// there is no colour, bold, reverse and underline stand in.
+// A style paints only a safetext.Line, so untrusted text cannot reach the
+// terminal unescaped. The package does not do layout, does not query the
+// terminal, and never conveys meaning by colour alone: without colours, bold,
+// reverse and underline are used instead.
 package theme
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
-// Theme is the set of styles for one terminal. It is a value, safe for
-// concurrent use; New makes it.
+// Theme is the set of styles for one terminal. It is a value, made by New and
+// safe for concurrent use.
 type Theme struct {
 	Dark    bool
 	Profile colorprofile.Profile
@@ -31,9 +31,9 @@ type Theme struct {
 	AddNumber, RemoveNumber        Style // line numbers of changed lines
 	HunkHeader, FileHeader, Fold   Style
 	Match, CurrentMatch            Style // of a search
-	Hazard                         Style // always wins over every other style
+	Hazard                         Style // wins over every other style
 	SideEffect, Claim              Style
-	Keyword, Name, String, Number  Style // syntax; foreground alone
+	Keyword, Name, String, Number  Style // syntax; only foregrounds
 	Comment                        Style
 	Path, OldValue, NewValue, Note Style // structural changes
 
@@ -41,7 +41,7 @@ type Theme struct {
 	Text, Dim, Strong, Title   Style
 	Accent                     Style
 	Key, KeyText               Style // in the key line: the key, what it does
-	KeyOff                     Style // a key that is not possible now
+	KeyOff                     Style // a key that does not work now
 	Good, Warn, Bad            Style
 	Selected                   Style // the row under the cursor; combine with On
 	Border                     Style // separators
@@ -56,14 +56,14 @@ type Theme struct {
 // for concurrent use. The zero Style paints plain text.
 type Style struct{ ink *ink }
 
-// ink is what a style is made of. A Style is one word, because every piece of
-// every row carries one.
+// ink holds the contents of a style. A Style is a single pointer because every
+// piece of every row carries one.
 type ink struct {
 	style       lipgloss.Style
 	open, close string
 
 	mu sync.Mutex
-	on map[*ink]Style // over which other one
+	on map[*ink]Style // cached results of On, by the style below
 }
 
 // Render returns the line, painted. An empty line stays empty.
@@ -88,8 +88,8 @@ func (s Style) Paint(b *strings.Builder, l safetext.Line) {
 // IsZero reports whether the style paints plain text.
 func (s Style) IsZero() bool { return s.ink == nil || s.ink.open == "" }
 
-// On returns the style laid over another one: what it does not set itself comes
-// from below.
+// On returns the style laid over another one: attributes that it does not set
+// come from below.
 func (s Style) On(below Style) Style {
 	if s.ink == nil {
 		return below
@@ -110,7 +110,8 @@ func (s Style) On(below Style) Style {
 	return out
 }
 
-// made computes the sequences once; painting then is joining strings.
+// made computes the escape sequences once, so that painting only joins
+// strings.
 func made(st lipgloss.Style) Style {
 	const mark = "x"
 	open, end, _ := strings.Cut(st.Render(mark), mark)
@@ -118,7 +119,7 @@ func made(st lipgloss.Style) Style {
 }
 
 // Badge returns the style of a tier's badge. tier is the API's spelling or its
-// first two letters; an unknown one looks like the worst.
+// first two letters; an unknown tier gets the style of the highest one.
 func (t *Theme) Badge(tier string) Style {
 	if len(tier) >= 2 && tier[0] == 'T' && tier[1] >= '0' && tier[1] <= '4' {
 		return t.tiers[tier[1]-'0']
@@ -127,7 +128,7 @@ func (t *Theme) Badge(tier string) Style {
 }
 
 // hue is one colour at each level: true colour, 256 and 16. An empty level has
-// none.
+// no colour.
 type hue struct{ full, indexed, basic string }
 
 // painter makes styles for one profile.
@@ -149,13 +150,13 @@ func (p painter) colour(h hue) color.Color {
 	return lipgloss.Color(s)
 }
 
-// look is what a style is made of. plain replaces attributes where the terminal
-// has no colours.
+// look is the definition of a style. plain replaces the attributes if the
+// terminal has no colours.
 type look struct {
 	fg, bg hue
 	attr   attr
 	plain  attr
-	// basic replaces the attributes where there are 16 colours.
+	// basic replaces the attributes if there are 16 colours.
 	basic attr
 }
 
@@ -203,7 +204,7 @@ func (p painter) style(l look) Style {
 }
 
 // New returns the theme for a background and a level of colour. Pass
-// colorprofile.ASCII where NO_COLOR is set.
+// colorprofile.ASCII if NO_COLOR is set.
 func New(dark bool, p colorprofile.Profile) Theme {
 	t := Theme{Dark: dark, Profile: p}
 	c := light
