@@ -20,33 +20,33 @@ import (
 	"github.com/mcpguard/mcpguard/internal/redact"
 )
 
-// ImportRequest is what a person wants to have imported.
+// ImportRequest is what a person wants to import.
 type ImportRequest struct {
-	// Files to read; none means what Claude Code reads in Folder. To name a file
-	// is to say that its servers may be started.
+	// Files are the files to read; none means those that Claude Code reads in
+	// Folder. Naming a file allows its servers to be started.
 	Files   []string
 	Folder  string   // where the client works
 	Roots   []string // further folders in which clients are served
-	NoStart bool     // propose nothing that only the server itself can tell
+	NoStart bool     // do not start servers to ask for their tools
 	Program string   // absolute path of this program
-	// GuardHome is MCPGUARD_HOME where that is set; entries then carry it.
+	// GuardHome is MCPGUARD_HOME if set; entries then contain it.
 	GuardHome string
 	Paths     ipc.Paths
 	Lookup    func(name string) (string, bool)
 	User      string
 	Version   string
 	Now       time.Time
-	Waiting   func(sentence string) // as of a Request; may be called by several at once
+	Waiting   func(sentence string) // as in Request; may be called concurrently
 
-	// What tests answer themselves; nil asks this machine.
+	// Replaced by tests; nil asks this machine.
 	which func(program string) (string, error)
 	image func(program, image string) []string
-	// patience is how long Claude Code may keep its configuration locked; zero is
-	// lockPatience.
+	// patience is how long Claude Code may keep its configuration locked; 0
+	// means lockPatience.
 	patience time.Duration
 }
 
-// Import is the plan for the servers of a client. It has changed nothing.
+// Import is the plan for the servers of a client. Making it changes nothing.
 type Import struct {
 	Request  ImportRequest
 	Files    []*ClientFile
@@ -57,13 +57,13 @@ type Import struct {
 // Item is the plan for one entry.
 type Item struct {
 	Entry *Entry
-	// Server is the guard's name for it; empty where it is not guarded.
+	// Server is the guard's name for it; empty if it is not guarded.
 	Server string
-	// Already is true where the entry starts the guard as it is.
+	// Already is true if the entry already starts the guard.
 	Already bool
-	// Refused says why it stays unguarded.
+	// Refused says why the entry stays unguarded.
 	Refused string
-	// Same is the item, or "config.yaml", whose server this entry uses as well.
+	// Same is the item, or "config.yaml", that has the same server.
 	Same   string
 	Launch Launch
 	Env    []Handling
@@ -75,14 +75,15 @@ type Item struct {
 	command string
 }
 
-// Guarded reports whether writing the plan puts the guard before the entry.
+// Guarded reports whether writing the plan puts the guard in front of the
+// entry.
 func (i *Item) Guarded() bool { return i.Server != "" && !i.Already }
 
-// starters is how many servers are asked at once.
+// starters is how many servers are probed at once.
 const starters = 3
 
-// NewImport reads the files and plans. It starts the servers to ask for their
-// tools unless told not to, and writes nothing.
+// NewImport reads the files and plans the import. It starts the servers to ask
+// for their tools unless told not to, and writes nothing.
 func NewImport(ctx context.Context, r ImportRequest) (*Import, error) {
 	if r.which == nil {
 		r.which = exec.LookPath
@@ -122,8 +123,8 @@ func NewImport(ctx context.Context, r ImportRequest) (*Import, error) {
 	return im, nil
 }
 
-// open reads the files that were named, else those that are there; known is
-// everything that Claude Code reads, for what stays unguarded elsewhere.
+// open reads the named files, or else those that exist. known is everything
+// that Claude Code reads, to find entries that stay unguarded.
 func (im *Import) open() (known []*ClientFile, err error) {
 	sources := claudeFiles(im.Request.Folder, im.Request.Lookup)
 	named := len(im.Request.Files) > 0
@@ -160,8 +161,9 @@ func (im *Import) open() (known []*ClientFile, err error) {
 	return known, nil
 }
 
-// claudeFiles are the files in which Claude Code looks for servers when it runs
-// in folder: .mcp.json there and above, the nearest first, and its own.
+// claudeFiles returns the files in which Claude Code looks for servers when it
+// runs in folder: .mcp.json there and in parent folders, nearest first, and
+// its own.
 func claudeFiles(folder string, lookup func(string) (string, bool)) (paths []string) {
 	for dir := folder; ; dir = filepath.Dir(dir) {
 		path := filepath.Join(dir, ".mcp.json")
@@ -181,8 +183,9 @@ func claudeFiles(folder string, lookup func(string) (string, bool)) (paths []str
 	return paths
 }
 
-// projectKeys are the folders under which Claude Code may keep what belongs to
-// the project of folder: its repository, the repository of a worktree, itself.
+// projectKeys returns the folders under which Claude Code may store what
+// belongs to the project of folder: its repository, the repository of a
+// worktree, and folder itself.
 func projectKeys(folder string) []string {
 	keys := []string{folder}
 	for dir := folder; ; dir = filepath.Dir(dir) {
@@ -203,8 +206,8 @@ func projectKeys(folder string) []string {
 	}
 }
 
-// ask starts the servers, a few at once, and completes the plans with what they
-// say. A server that cannot be asked stays in the plan.
+// ask starts the servers, a few at once, and completes the plans from their
+// replies. A server that cannot be asked stays in the plan.
 func (p *planner) ask(ctx context.Context) {
 	slots := make(chan struct{}, starters)
 	var all sync.WaitGroup
@@ -224,7 +227,8 @@ func (p *planner) ask(ctx context.Context) {
 	all.Wait()
 }
 
-// complete asks one server. A package that was fetched for this has a version now.
+// complete asks one server. A package that was downloaded for this now has a
+// version.
 func (p *planner) complete(ctx context.Context, it *Item) {
 	if err := it.Plan.listen(ctx); err != nil {
 		it.Unstarted = "it could not be asked: " + err.Error()
@@ -241,8 +245,8 @@ func (p *planner) complete(ctx context.Context, it *Item) {
 	}
 }
 
-// refuseMoving leaves out what can become another version by itself where the
-// folder's profile is of production: there a start must bring what was looked at.
+// refuseMoving refuses what can change its version by itself if the folder's
+// profile is for production: there each start must run what was reviewed.
 func (p *planner) refuseMoving() {
 	name, prod := p.production()
 	if !prod {
@@ -269,9 +273,9 @@ func (p *planner) production() (name string, prod bool) {
 	return name, prod
 }
 
-// mayNotStart says why a server is not started for the plan. What stands in a
-// repository's .mcp.json is somebody else's command until its user let it run:
-// in Claude Code, or by naming the file here.
+// mayNotStart says why a server is not started for the plan. A command in a
+// repository's .mcp.json is someone else's until the user has allowed it, in
+// Claude Code or by naming the file here.
 func (p *planner) mayNotStart(e *Entry) string {
 	if p.im.Request.NoStart {
 		return "it was not started (--no-start)"
@@ -289,7 +293,7 @@ func (p *planner) mayNotStart(e *Entry) string {
 	return fmt.Sprintf("it was not started: Claude Code has not been told to start it here; `mcpguardd import %s` says that you trust that file", e.File.Path)
 }
 
-// noteFiles says what follows from where the entries stand.
+// noteFiles adds what follows from where the entries are.
 func (im *Import) noteFiles() {
 	for _, f := range im.Files {
 		has := func(s Scope) bool {
@@ -307,7 +311,7 @@ func (im *Import) noteFiles() {
 	}
 }
 
-// warn tells of entries for the same server that stay unguarded.
+// warn reports entries for the same server that stay unguarded.
 func (im *Import) warn(known []*ClientFile) {
 	for _, it := range im.Items {
 		if !it.Guarded() {
@@ -337,8 +341,8 @@ func (im *Import) covers(e *Entry) bool {
 	})
 }
 
-// same reports whether an entry is for the server that the item guards: by its
-// name, or by the package that it starts.
+// same reports whether an entry is for the item's server, by its name or by
+// the package that it starts.
 func (im *Import) same(it *Item, e *Entry) bool {
 	if e.Name == it.Entry.Name {
 		return true
@@ -351,8 +355,8 @@ func (im *Import) same(it *Item, e *Entry) bool {
 	return l.Kind == it.Launch.Kind && l.Name == it.Launch.Name
 }
 
-// Unguarded returns the entries of Claude Code, as sentences, that start a
-// server of this name or with this command past the guard.
+// Unguarded returns, as sentences, the entries of Claude Code that start a
+// server with this name or command without the guard.
 func Unguarded(folder string, lookup func(string) (string, bool), name, command string, args []string) (found []string) {
 	for _, path := range claudeFiles(folder, lookup) {
 		f, err := readClientFile(path)

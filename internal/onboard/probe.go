@@ -1,7 +1,7 @@
 // Package onboard finds out what a server offers and proposes a policy for it:
-// it starts the server once, lists its tools and suggests a tier for each from
-// a preset or, unconfirmed, from the server's own annotations. It decides
-// nothing: what it proposes is written down by a command that a person runs.
+// it starts the server once, lists its tools and suggests a tier for each,
+// from a preset or, unconfirmed, from the server's own annotations. It decides
+// nothing: a person runs the command that writes a proposal down.
 package onboard
 
 import (
@@ -34,20 +34,20 @@ type Tool struct {
 	SHA256     digest.Digest
 	ReadOnly   bool // readOnlyHint: the server's claim
 	Idempotent bool
-	// Destructive is the server's destructiveHint; true where it says nothing,
-	// as the protocol has it.
+	// Destructive is the server's destructiveHint; true by default, as in the
+	// protocol.
 	Destructive bool
 	OpenWorld   bool
 }
 
-// LeftOut is a tool that the guard cannot take in, and why. It is neither
+// LeftOut is a tool that the guard cannot accept, and why. It is neither
 // accepted nor written down; the server's other tools are.
 type LeftOut struct {
 	Name   string // as the server gave it; empty where that cannot be read
 	Reason string
 }
 
-// Listing is what a server said of itself.
+// Listing is what a server reported about itself.
 type Listing struct {
 	Name, Version, Protocol string
 	Tools                   []Tool
@@ -63,8 +63,8 @@ const (
 	legacy = "2025-11-25"
 )
 
-// Probe asks a freshly started server what it offers, in the legacy era and,
-// where that is refused, in the modern one. The caller stops the server.
+// Probe asks a newly started server what it offers, in the legacy era and, if
+// that is refused, in the modern one. The caller stops the server.
 func Probe(ctx context.Context, conn upstream.Conn) (Listing, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -119,7 +119,7 @@ func (l *Listing) sort(defs []json.RawMessage) {
 	}
 }
 
-// errNoAnswer says that the server took too long.
+// errNoAnswer says that the server took too long to reply.
 var errNoAnswer = errors.New("was not answered")
 
 // refusal is a JSON-RPC error of the server.
@@ -147,9 +147,9 @@ func asText(got, id jsonrpc.ID) bool {
 	return ok && n == id
 }
 
-// everyCapability is what the probe says that it can do, though it does nothing
-// of it: servers offer some tools only to clients that can, and every tool has
-// to be seen before it can be accepted.
+// everyCapability declares every client capability, although the probe uses
+// none: servers offer some tools only to clients that have them, and every
+// tool must be seen before it can be accepted.
 func everyCapability() map[string]any {
 	return map[string]any{
 		"roots":       map[string]any{"listChanged": true},
@@ -270,8 +270,8 @@ func tool(name string, def []byte) (Tool, error) {
 	return t, nil
 }
 
-// request sends one request and reads until its answer; what else the server
-// says meanwhile is refused or passed over.
+// request sends one request and reads until its response; other messages of
+// the server are refused or skipped.
 func (p *probe) request(ctx context.Context, method string, params map[string]any) (json.RawMessage, error) {
 	p.next++
 	id := jsonrpc.IntID(p.next)

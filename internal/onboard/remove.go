@@ -12,7 +12,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// RemoveRequest says which server is to be guarded no longer.
+// RemoveRequest selects the server to remove.
 type RemoveRequest struct {
 	Name   string
 	Paths  ipc.Paths
@@ -21,7 +21,8 @@ type RemoveRequest struct {
 	Dry    bool // write nothing
 }
 
-// Removal is what goes with a server, and what is left to be done by hand.
+// Removal is what is removed with a server, and what remains to be done by
+// hand.
 type Removal struct {
 	Before, After []byte   // of the configuration
 	Tools         []string // whose accepted definitions are dropped
@@ -38,10 +39,10 @@ type ClientEntry struct {
 	Project string // folder of an entry in the local scope
 }
 
-// Remove takes a server out of the guard's files: out of the configuration
-// first, since a running daemon acts on that. The client's files stay as they
-// are. The error for a server that is not there is a *config.Error with its
-// place.
+// Remove removes a server from the guard's files: from the configuration
+// first, because a running daemon acts on it. The client's files do not
+// change. If there is no such server, the error is a *config.Error with its
+// position.
 func Remove(ctx context.Context, r RemoveRequest) (*Removal, error) {
 	if !r.Dry {
 		release, err := r.Paths.LockConfig(ctx)

@@ -19,40 +19,40 @@ import (
 	"github.com/mcpguard/mcpguard/internal/redact"
 )
 
-// UndoRequest says which import to take back.
+// UndoRequest selects the import to revert.
 type UndoRequest struct {
 	Paths ipc.Paths
 	// File is a client's file that the import changed; empty means the newest
 	// import.
 	File string
-	// KeepChanges puts back the entries alone where a file was changed since, and
-	// keeps its other changes.
+	// KeepChanges restores only the entries of a file that has changed since,
+	// and keeps its other changes.
 	KeepChanges bool
 	Now         time.Time
 }
 
-// Undone is what an undo did.
+// Undone is the result of an undo.
 type Undone struct {
-	Restored []string // files that are byte for byte what they were
-	Entries  []string // files in which the entries alone were put back
-	Kept     []string // sentences about what stays, and why
+	Restored []string // files restored byte for byte
+	Entries  []string // files in which only the entries were restored
+	Kept     []string // sentences about what was kept, and why
 }
 
-// ChangedError says that a client's file is not what the import left.
+// ChangedError says that a client's file has changed since the import.
 type ChangedError struct {
 	Path string
-	Diff []byte // unified, from what the import wrote to what is there; without secrets
+	Diff []byte // unified, from what the import wrote to the present file; without secrets
 }
 
 func (e *ChangedError) Error() string {
 	return fmt.Sprintf("%s was changed since the import, so it is not put back as a whole; nothing was changed", e.Path)
 }
 
-// ErrNoImport is the error of an undo without an import to take back.
+// ErrNoImport means that there is no import to revert.
 var ErrNoImport = errors.New("there is no import to take back")
 
-// Undo takes an import back. The client's files become what they were, byte for
-// byte; the guard's own do too where nobody has changed them since.
+// Undo reverts an import. It restores the client's files byte for byte, and
+// the guard's own files as far as they have not changed since.
 func Undo(ctx context.Context, r UndoRequest) (*Undone, error) {
 	release, err := r.Paths.LockConfig(ctx)
 	if err != nil {
@@ -112,7 +112,8 @@ func Undo(ctx context.Context, r UndoRequest) (*Undone, error) {
 	return out, rec.save()
 }
 
-// restoreFile writes a client's file, under Claude Code's lock where it is its.
+// restoreFile writes a client's file, under Claude Code's lock if it is Claude
+// Code's.
 func restoreFile(f FileRecord, data []byte) error {
 	if filepath.Base(f.Named) == ".claude.json" {
 		lock, err := lockClaude(f.Named, lockPatience)
@@ -124,7 +125,7 @@ func restoreFile(f FileRecord, data []byte) error {
 	return replaceFile(f.Path, data, f.Mode)
 }
 
-// findRecord returns the newest import that was not taken back.
+// findRecord returns the newest import that has not been reverted.
 func findRecord(r UndoRequest) (*Record, error) {
 	list, err := os.ReadDir(importsFolder(r.Paths))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -138,7 +139,7 @@ func findRecord(r UndoRequest) (*Record, error) {
 		rec := &Record{dir: filepath.Join(importsFolder(r.Paths), e.Name())}
 		data, err := os.ReadFile(filepath.Join(rec.dir, "record.json"))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it ended before it had changed anything
+			continue // it ended before it changed anything
 		}
 		if err == nil {
 			err = jsonvalue.DecodeStrict(data, rec)
@@ -159,7 +160,7 @@ func findRecord(r UndoRequest) (*Record, error) {
 	return nil, ErrNoImport
 }
 
-// copyOf reads a kept copy and checks that it is what was kept.
+// copyOf reads a stored copy and checks its hash.
 func (r *Record) copyOf(f FileRecord, ending, want string) ([]byte, error) {
 	path := filepath.Join(r.dir, f.Copy+ending)
 	data, err := os.ReadFile(path)
@@ -167,13 +168,13 @@ func (r *Record) copyOf(f FileRecord, ending, want string) ([]byte, error) {
 		return nil, fmt.Errorf("reading the original of %s: %w", f.Path, err)
 	}
 	if sum(data) != want {
-		// fail closed: what is written back is exactly what was there
+		// fail closed: restore only exactly what was there
 		return nil, fmt.Errorf("%s, the original of %s, was changed; nothing was put back", path, f.Path)
 	}
 	return data, nil
 }
 
-// putEntries puts the original entries into a file that was changed since.
+// putEntries restores the original entries in a file that has changed since.
 func (r *Record) putEntries(f FileRecord, before, now []byte) ([]byte, []string, error) {
 	old, err := parseClientFile(f.Path, before)
 	if err != nil {
@@ -215,9 +216,9 @@ func (f *ClientFile) entry(id EntryID) *Entry {
 	return nil
 }
 
-// undoGuard takes back what the import did to the guard's own files, as far as
-// nobody has changed them since. A secret's file goes with the configuration
-// that names it.
+// undoGuard reverts the import's changes to the guard's own files, as far as
+// they have not changed since. A secret's file is removed with the
+// configuration that names it.
 func (r *Record) undoGuard(out *Undone) error {
 	whole := true
 	for _, f := range r.Guard {

@@ -20,13 +20,13 @@ import (
 	"github.com/mcpguard/mcpguard/internal/version"
 )
 
-// app is what the commands share. One goroutine uses it.
+// app is the state that the commands share. Only one goroutine uses it.
 type app struct {
 	in       *os.File
 	out, err io.Writer
-	terminal bool // out is one
+	terminal bool // out is a terminal
 	colours  bool
-	width    int // columns of out, where it is a terminal
+	width    int // columns of out, if it is a terminal
 	safe     safetext.Style
 	zone     *time.Location
 	now      func() time.Time
@@ -37,7 +37,7 @@ type app struct {
 	client      *client.Client
 	// poll is how often `log --follow` asks for more.
 	poll time.Duration
-	// patience is how long `allow` waits for what becomes of a change.
+	// patience is how long `allow` waits for the outcome of a change.
 	patience time.Duration
 }
 
@@ -64,13 +64,13 @@ func newApp(in *os.File, out, stderr io.Writer, environ []string) (*app, error) 
 		if w, err := strconv.Atoi(env("COLUMNS")); err == nil && w > 0 {
 			a.width = w
 		}
-		// The library takes only words such as "1" and "true" for NO_COLOR; the
-		// convention is any value. It is asked about the environment alone: what
-		// else it can do starts other programs.
+		// The library accepts only values such as "1" and "true" for NO_COLOR;
+		// the convention is any value. It is asked only about the environment:
+		// its other checks start programs.
 		a.colours = env("NO_COLOR") == "" && colorprofile.Env(environ) >= colorprofile.ANSI
 	}
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if v := env(name); v != "" { // the first that is set counts
+		if v := env(name); v != "" { // the first one set counts
 			a.safe.ASCII = v == "C" || v == "POSIX"
 			break
 		}
@@ -78,8 +78,8 @@ func newApp(in *os.File, out, stderr io.Writer, environ []string) (*app, error) 
 	return a, nil
 }
 
-// autostart starts the daemon, where a guard was set up: a folder that was
-// mistyped is said, not made.
+// autostart starts the daemon if a guard was set up: a mistyped folder is an
+// error and is not created.
 func autostart(ctx context.Context, p ipc.Paths) error {
 	if !p.Exist() {
 		return p.Missing()
@@ -91,7 +91,7 @@ func autostart(ctx context.Context, p ipc.Paths) error {
 	return shim.StartDaemon(ctx, p, program)
 }
 
-// connect returns the client of the daemon; nothing is sent yet.
+// connect returns the client of the daemon; it sends nothing yet.
 func (a *app) connect() *client.Client {
 	if a.client == nil {
 		a.client = client.New(a.paths.ApproverSocket())
@@ -104,8 +104,9 @@ func (a *app) connect() *client.Client {
 	return a.client
 }
 
-// reading runs a command that lets nothing run: it goes on where the audit log
-// is not what it was, says so, and ends with an error.
+// reading runs a command that approves nothing: if the audit log does not
+// continue what was seen, it says so, still runs the command, and ends with an
+// error.
 func (a *app) reading(ctx context.Context, do func(*client.Client) error) error {
 	c := a.connect()
 	alarm := a.vouch(ctx, c)
@@ -119,12 +120,12 @@ func (a *app) reading(ctx context.Context, do func(*client.Client) error) error 
 		return err
 	}
 	if isAlarm(alarm) {
-		return &codeError{code: exitError} // it was said above
+		return &codeError{code: exitError} // already printed above
 	}
 	return nil
 }
 
-// warn prints an error and goes on.
+// warn prints an error and continues.
 func (a *app) warn(err error) {
 	if l := (*logAlarm)(nil); errors.As(err, &l) {
 		a.note(l.Error(), l.remedy())

@@ -10,7 +10,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// approvers decides about a configuration that lets more decide than before.
+// approvers decides on a configuration that lets more approvers decide.
 func (a *app) approvers() *cobra.Command {
 	var reason string
 	c := &cobra.Command{

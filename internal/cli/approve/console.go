@@ -25,9 +25,9 @@ const (
 	reasonsFile = "approve.reasons.json"
 )
 
-// console is `approve` without a command: the console on a terminal, sentences
-// and line prompts with --plain or on a terminal that can do no more, and else
-// a short word about what waits.
+// console is `approve` without a command: the console on a terminal; sentences
+// and prompts with --plain or on a limited terminal; otherwise a short summary
+// of what is pending.
 func (a *app) console(ctx context.Context, plain bool) error {
 	if !a.terminal || a.in == nil || !term.IsTerminal(a.in.Fd()) {
 		return a.home(ctx)
@@ -37,7 +37,7 @@ func (a *app) console(ctx context.Context, plain bool) error {
 	if errors.Is(alarm, client.ErrUnreachable) || errors.Is(alarm, client.ErrVersion) || ctx.Err() != nil {
 		return alarm
 	}
-	// From here on the daemon is asked for often; one that was stopped stays so.
+	// The console polls the daemon; a stopped daemon must stay stopped.
 	c.Autostart = nil
 	environ := os.Environ()
 	cfg := tui.Config{
@@ -57,7 +57,7 @@ func (a *app) console(ctx context.Context, plain bool) error {
 	if alarm != nil {
 		cfg.Notices = append(cfg.Notices, alarm.Error())
 	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // a terminal that is closed
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed
 	defer stop()
 	ended := make(chan struct{})
 	defer close(ended)
@@ -71,16 +71,16 @@ func (a *app) console(ctx context.Context, plain bool) error {
 	}
 	if err == nil && isAlarm(alarm) {
 		a.warn(alarm)
-		return &codeError{code: exitError} // it was said
+		return &codeError{code: exitError} // already printed
 	}
 	return err
 }
 
-// dumb reports whether a terminal cannot be painted on.
+// dumb reports whether a terminal cannot be painted.
 func dumb(name string) bool { return name == "" || name == "dumb" || strings.HasPrefix(name, "dumb-") }
 
-// voucher holds the daemon's log against the one that was seen last, one
-// question at a time. It says nothing on the terminal, which is painted on.
+// voucher compares the daemon's log with the one last seen, one request at a
+// time. It prints nothing, because the console owns the terminal.
 func (a *app) voucher(c *client.Client) func(context.Context) error {
 	var mu sync.Mutex
 	quiet := *a

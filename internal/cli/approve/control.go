@@ -87,8 +87,8 @@ func (a *app) resume() *cobra.Command {
 	}
 }
 
-// elsewhere keeps "no such approval" for approvals: another thing that does not
-// exist is an ordinary error.
+// elsewhere reserves "no such approval" for approvals: anything else that does
+// not exist is an ordinary error.
 func elsewhere(err error) error {
 	if errors.Is(err, client.ErrNotFound) {
 		return &codeError{code: exitError, err: err}
@@ -135,7 +135,7 @@ func scopeWord(scope string) string {
 	return scope
 }
 
-// ackLog is the word for the audit log in `approve ack`.
+// ackLog names the audit log in `approve ack`.
 const ackLog = "log"
 
 func (a *app) ack() *cobra.Command {
@@ -202,7 +202,8 @@ func (a *app) acceptLog(ctx context.Context) error {
 	return p.flush()
 }
 
-// chosenAlerts returns the alerts that ref names: one, or all that only inform.
+// chosenAlerts returns the alerts that ref names: one, or all that only
+// inform.
 func chosenAlerts(list []client.Alert, ref string) ([]client.Alert, error) {
 	if ref != client.AlertRanUnasked {
 		v, err := oneAlert(list, ref)
@@ -215,7 +216,7 @@ func chosenAlerts(list []client.Alert, ref string) ([]client.Alert, error) {
 	return list, nil
 }
 
-// oneAlert finds the alert whose identifier ends like ref.
+// oneAlert finds the alert whose identifier ends with ref.
 func oneAlert(list []client.Alert, ref string) (client.Alert, error) {
 	var found []client.Alert
 	for _, v := range list {
@@ -250,12 +251,12 @@ func (p *page) alerts(list []client.Alert) {
 	}
 }
 
-// completeScopes offers servers and tools.
+// completeScopes completes servers and tools.
 func (a *app) completeScopes(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	a.noAutostart = true // pressing a key must not start anything
+	a.noAutostart = true // completion must not start a daemon
 	list, err := a.connect().Servers(c.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -270,7 +271,7 @@ func (a *app) completeScopes(c *cobra.Command, args []string, _ string) ([]strin
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completePaused offers what is paused.
+// completePaused completes what is paused.
 func (a *app) completePaused(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	a.noAutostart = true
 	if len(args) > 0 {

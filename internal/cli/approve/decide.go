@@ -13,8 +13,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// minDigest is how many digits of a digest tie a word to what was seen: 48
-// bits, and the approval itself is named as well.
+// minDigest is how many digits of a digest tie a decision to what was seen: 48
+// bits, in addition to the approval's identifier.
 const minDigest = 12
 
 // decideOptions are the flags of allow and deny.
@@ -30,7 +30,7 @@ func (o *decideOptions) flags(c *cobra.Command) {
 	c.Flags().Lookup("json").NoOptDefVal = allFields
 }
 
-// check refuses what the daemon would refuse anyway, with a better sentence.
+// check refuses what the daemon would refuse anyway, with a better message.
 func (o *decideOptions) check(c *cobra.Command) error {
 	if err := check[client.Detail](o.json); err != nil {
 		return usage(c, "--json: %w", err)
@@ -107,7 +107,7 @@ waits at this moment is refused.`,
 	return c
 }
 
-// decide says a word about one approval.
+// decide sends a decision on one approval.
 func (a *app) decide(ctx context.Context, word, ref string, o decideOptions) error {
 	c := a.connect()
 	alarm := a.vouch(ctx, c)
@@ -116,7 +116,7 @@ func (a *app) decide(ctx context.Context, word, ref string, o decideOptions) err
 	case errors.Is(alarm, client.ErrUnreachable), errors.Is(alarm, client.ErrVersion), ctx.Err() != nil:
 		return alarm
 	case word == client.Deny:
-		a.warn(alarm) // a no is safe, whatever the log says
+		a.warn(alarm) // a denial is safe whatever the log says
 	case isAlarm(alarm):
 		// fail closed: what is shown may come from a forged or old database.
 		var l *logAlarm
@@ -166,9 +166,9 @@ func (a *app) decide(ctx context.Context, word, ref string, o decideOptions) err
 	return p.flush()
 }
 
-// aftermath follows a change that a call waits for, for a moment, and returns
-// the approval as it was last seen. What cannot be found out is no error: the
-// word was said.
+// aftermath follows, for a moment, a change that a call waits for, and returns
+// the approval as last seen. A failure to find out is no error, because the
+// decision has been recorded.
 func (a *app) aftermath(ctx context.Context, c *client.Client, d client.Detail) client.Detail {
 	under := func() bool { return d.Status == client.Approved && d.Held || d.Status == client.Executing }
 	if !under() {
@@ -191,7 +191,7 @@ func (a *app) aftermath(ctx context.Context, c *client.Client, d client.Detail) 
 	return d
 }
 
-// explain adds to a refusal what is there now.
+// explain adds the approval's present state to a refusal.
 func (a *app) explain(err error) error {
 	var p *client.Problem
 	if !errors.As(err, &p) || p.Approval == nil || p.Approval.Status != client.Pending {
@@ -210,7 +210,7 @@ func (p *page) verdict(word string, d client.Detail) {
 	p.line(a.text(look, done), a.text(plain, "  "), a.name(bold, shortID(d.ID)), a.words(plain, "  %s", d.Summary), a.words(dim, "  %s", d.Digest))
 }
 
-// became writes what became of it, or what follows.
+// became writes the outcome, or what happens next.
 func (p *page) became(word string, d client.Detail) {
 	a := p.app
 	later := "`approve show " + shortID(d.ID) + "` shows the outcome"
@@ -239,12 +239,13 @@ func (p *page) became(word string, d client.Detail) {
 	}
 }
 
-// completeIDs offers the identifiers of what waits.
+// completeIDs completes the identifiers of pending approvals.
 func (a *app) completeIDs(c *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
 	return a.completeStatus(client.Pending)(c, args, part)
 }
 
-// completeStatus offers the identifiers of the newest with a status.
+// completeStatus completes the identifiers of the newest approvals with a
+// status.
 func (a *app) completeStatus(status string) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return a.completions(c, args, status)

@@ -13,7 +13,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
-// fields is the value of --json[=fields]: whether, and which.
+// fields is the value of --json[=fields].
 type fields struct {
 	on   bool
 	only []string
@@ -42,7 +42,7 @@ func (f *fields) Set(s string) error {
 	return nil
 }
 
-// check says which of the named fields a value of type T does not have.
+// check reports the named fields that a value of type T does not have.
 func check[T any](f fields) error {
 	known := fieldsOf(reflect.TypeFor[T]())
 	for _, name := range f.only {
@@ -53,7 +53,7 @@ func check[T any](f fields) error {
 	return nil
 }
 
-// fieldsOf lists the members that a struct has as JSON, in order.
+// fieldsOf lists the JSON members of a struct, in order.
 func fieldsOf(t reflect.Type) []string {
 	var out []string
 	for i := range t.NumField() {
@@ -69,8 +69,8 @@ func fieldsOf(t reflect.Type) []string {
 	return out
 }
 
-// encode returns v as one line of JSON, with the fields asked for, in the order
-// asked for, and safe for a terminal.
+// encode returns v as one line of JSON, with the requested fields in the
+// requested order, safe for a terminal.
 func (f fields) encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -89,7 +89,7 @@ func (f fields) encode(v any) ([]byte, error) {
 			out.WriteByte("{,"[min(i, 1)])
 			value, ok := members[name]
 			if !ok {
-				value = json.RawMessage("null") // it says nothing and is left out elsewhere
+				value = json.RawMessage("null") // empty, and omitted elsewhere
 			}
 			fmt.Fprintf(&out, "%q:%s", name, value)
 		}
@@ -99,9 +99,9 @@ func (f fields) encode(v any) ([]byte, error) {
 	return escape(raw), nil
 }
 
-// escape makes JSON safe for a terminal without changing what it says: every
-// rune that safetext would mark is written as \uXXXX. Outside of strings JSON is
-// ASCII, so that only strings are touched.
+// escape makes JSON safe for a terminal without changing its meaning: every
+// rune that safetext would mark is written as \uXXXX. Outside strings JSON is
+// ASCII, so only strings change.
 func escape(raw []byte) []byte {
 	clean := true
 	for _, c := range raw {
@@ -137,7 +137,7 @@ func escape(raw []byte) []byte {
 	return out
 }
 
-// array writes values as one JSON array, on a terminal indented.
+// array writes values as one JSON array, indented on a terminal.
 func (p *page) array(list []json.RawMessage) error {
 	var b bytes.Buffer
 	b.WriteByte('[')
@@ -151,7 +151,7 @@ func (p *page) array(list []json.RawMessage) error {
 	return p.json(b.Bytes())
 }
 
-// value writes v as JSON, with the fields asked for.
+// value writes v as JSON, with the requested fields.
 func (p *page) value(v any, f fields) error {
 	raw, err := f.encode(v)
 	if err != nil {
@@ -160,7 +160,7 @@ func (p *page) value(v any, f fields) error {
 	return p.json(raw)
 }
 
-// json writes one JSON value that encode has made, on a terminal indented.
+// json writes one JSON value made by encode, indented on a terminal.
 func (p *page) json(raw []byte) error {
 	if p.app.terminal {
 		if err := json.Indent(&p.buf, raw, "", "  "); err != nil {

@@ -12,13 +12,13 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// statuses are the words of --status, in the order of an approval's life.
+// statuses are the values of --status, in the order of an approval's life.
 var statuses = []string{
 	client.Pending, client.Approved, client.Executing, client.Executed, client.Failed, client.Unknown,
 	client.Stale, client.Lapsed, client.Denied, client.Expired, client.Cancelled,
 }
 
-// allStatuses is the word for all of them.
+// allStatuses is the value that stands for all of them.
 const allStatuses = "all"
 
 // listOptions are the flags of `approve --list`.
@@ -44,7 +44,7 @@ func (o *listOptions) flags(a *app, c *cobra.Command) {
 	_ = c.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(append(slices.Clone(statuses), allStatuses), cobra.ShellCompDirectiveNoFileComp))
 }
 
-// check refuses flags that do not go together, before anything is asked for.
+// check refuses conflicting flags before any request.
 func (o *listOptions) check(c *cobra.Command) error {
 	o.list = o.list || o.count
 	if !o.list {
@@ -74,7 +74,7 @@ func (o *listOptions) check(c *cobra.Command) error {
 	return nil
 }
 
-// filter is what to ask for.
+// filter returns the filter of the request.
 func (o *listOptions) filter() client.Filter {
 	f := client.Filter{Run: o.run, Status: o.status, Limit: o.limit}
 	if len(f.Status) == 0 {
@@ -86,7 +86,7 @@ func (o *listOptions) filter() client.Filter {
 	return f
 }
 
-// list is `approve --list`.
+// list implements `approve --list`.
 func (a *app) list(ctx context.Context, o listOptions) error {
 	return a.reading(ctx, func(c *client.Client) error {
 		a.notices(ctx, c)
@@ -112,7 +112,7 @@ func (a *app) list(ctx context.Context, o listOptions) error {
 		if err != nil {
 			return fmt.Errorf("listing approvals: %w", err)
 		}
-		slices.Reverse(list) // the one that has waited longest comes first
+		slices.Reverse(list) // longest waiting first
 		a.rows(p, list, o)
 		return errors.Join(p.flush(), a.pendingStatus(ctx, c, o, list))
 	})
@@ -121,7 +121,7 @@ func (a *app) list(ctx context.Context, o listOptions) error {
 // shownFields are the members that a table or its tab-separated values need.
 var shownFields = []string{"id", "status", "tier", "server", "tool", "summary", "hazards", "secondsLeft", "digest", "runId", "updatedAt"}
 
-// listJSON prints what the daemon wrote, with the fields asked for, safe for a
+// listJSON prints the daemon's JSON with the requested fields, safe for a
 // terminal.
 func (a *app) listJSON(ctx context.Context, c *client.Client, o listOptions, p *page) error {
 	f := o.filter()
@@ -137,7 +137,7 @@ func (a *app) listJSON(ctx context.Context, c *client.Client, o listOptions, p *
 	return errors.Join(p.flush(), a.pendingStatus(ctx, c, o, nil))
 }
 
-// pendingStatus is what --exit-status asks for: whether anything of the run is
+// pendingStatus implements --exit-status: whether anything of the run is
 // pending, whichever statuses are listed.
 func (a *app) pendingStatus(ctx context.Context, c *client.Client, o listOptions, list []client.Approval) error {
 	if !o.exitStatus {
@@ -157,9 +157,9 @@ func (a *app) pendingStatus(ctx context.Context, c *client.Client, o listOptions
 	return nil
 }
 
-// notices says on standard error what a reviewer must know before deciding
-// anything: alerts, a configuration that does not load, a store that cannot
-// write, switches. Where it cannot be asked for, the list itself will say so.
+// notices prints to standard error what a reviewer must know before any
+// decision: alerts, a configuration that does not load, a store that cannot
+// write, switches. If the requests fail, the list itself will report it.
 func (a *app) notices(ctx context.Context, c *client.Client) {
 	s, err := c.Status(ctx)
 	if err != nil {
@@ -186,7 +186,8 @@ func (a *app) notices(ctx context.Context, c *client.Client) {
 	if err != nil {
 		return
 	}
-	// What only informs comes last: it must not push out what went wrong.
+	// Alerts that only inform come last, so that they do not push out
+	// problems.
 	slices.SortStableFunc(alerts, func(x, y client.Alert) int { return informs(x) - informs(y) })
 	for i, v := range alerts {
 		if i == maxNotices {
@@ -201,10 +202,10 @@ func (a *app) notices(ctx context.Context, c *client.Client) {
 	}
 }
 
-// maxNotices is how many alerts a list shows before what it lists.
+// maxNotices is how many alerts are shown before a list.
 const maxNotices = 5
 
-// informs is 1 for an alert that tells what went as the policy wants it.
+// informs returns 1 for an alert about what went as the policy allows, else 0.
 func informs(v client.Alert) int {
 	if v.Kind == client.AlertRanUnasked {
 		return 1
@@ -212,8 +213,8 @@ func informs(v client.Alert) int {
 	return 0
 }
 
-// unaccepted says which servers have tools that no client sees before a person
-// has accepted them.
+// unaccepted prints which servers have tools that no client sees until a
+// person accepts their definitions.
 func (a *app) unaccepted(ctx context.Context, c *client.Client) {
 	servers, err := c.Servers(ctx)
 	if err != nil {
@@ -237,7 +238,8 @@ func (a *app) unaccepted(ctx context.Context, c *client.Client) {
 	}
 }
 
-// rows prints approvals as a table on a terminal, else as tab-separated values.
+// rows prints approvals as a table on a terminal, otherwise as tab-separated
+// values.
 func (a *app) rows(p *page, list []client.Approval, o listOptions) {
 	if !a.terminal {
 		for _, v := range list {
@@ -256,8 +258,8 @@ func (a *app) rows(p *page, list []client.Approval, o listOptions) {
 	a.table(p, list)
 }
 
-// tsv prints one approval as tab-separated values; the columns are part of the
-// command's help.
+// tsv prints one approval as tab-separated values; the command's help lists
+// the columns.
 func (a *app) tsv(p *page, v client.Approval) {
 	p.tsv(
 		a.name(plain, v.ID), a.name(plain, v.Status), a.name(plain, v.Tier), a.words(plain, "%d", v.SecondsLeft),
@@ -292,8 +294,8 @@ func (a *app) table(p *page, list []client.Approval) {
 	p.table([]string{"ID", "STATUS", "TIER", "LEFT", "TOOL", "CHANGE"}, change, rows)
 }
 
-// hazardBadge says how many hazards there are, and names the approval that
-// changes the same file or record.
+// hazardBadge shows the number of hazards, and names the approval that changes
+// the same file or record.
 func hazardBadge(hazards []client.Hazard) string {
 	var parts []string
 	n := 0
@@ -311,7 +313,7 @@ func hazardBadge(hazards []client.Hazard) string {
 	return "[" + strings.Join(parts, ", ") + "] "
 }
 
-// distinct returns the shortest end of an identifier, of at least eight
+// distinct returns the shortest suffix of an identifier, of at least eight
 // characters, that no other in the list shares.
 func distinct(ids []string, i int) string {
 	for n := 8; n < len(ids[i]); n++ {
@@ -327,7 +329,7 @@ func distinct(ids []string, i int) string {
 	return ids[i]
 }
 
-// tierWord is the tier's number with its kind of risk left out.
+// tierWord returns the tier without its kind of risk.
 func tierWord(tier string) string {
 	number, _, _ := strings.Cut(tier, "_")
 	return number
@@ -355,7 +357,7 @@ func statusLook(status string) look {
 	return dim
 }
 
-// timeLook warns of what runs out within a minute.
+// timeLook highlights what expires within a minute.
 func timeLook(v client.Approval) look {
 	if v.SecondsLeft < 60 {
 		return red

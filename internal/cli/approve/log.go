@@ -104,7 +104,7 @@ func joinTypes() string {
 	return strings.Join(out, ", ")
 }
 
-// moment reads a time, or how long ago it was.
+// moment reads a time or an age.
 func (a *app) moment(s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
@@ -120,7 +120,7 @@ func (a *app) moment(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is neither a time (2026-01-31T12:00:00Z, 2026-01-31) nor a span (36h, 90m)", s)
 }
 
-// readLog prints the last records, and with --follow those to come.
+// readLog prints the last records and, with --follow, the following ones.
 func (a *app) readLog(ctx context.Context, c *client.Client, o logOptions) error {
 	if ref := o.filter.Approval; ref != "" {
 		d, err := c.Get(ctx, ref)
@@ -129,8 +129,8 @@ func (a *app) readLog(ctx context.Context, c *client.Client, o logOptions) error
 		}
 		o.filter.Approval = d.ID
 	}
-	// Where following begins is asked for first: a record that comes in between
-	// is among the last ones then, and skipped below.
+	// Ask for the starting point first: a record that arrives in between is
+	// then among the last ones, and skipped below.
 	newest, err := c.Audit(ctx, client.AuditFilter{Limit: 1})
 	if err != nil {
 		return fmt.Errorf("reading the audit log: %w", err)
@@ -167,7 +167,7 @@ func (a *app) readLog(ctx context.Context, c *client.Client, o logOptions) error
 	return a.followLog(ctx, c, o, from)
 }
 
-// lastRecords collects the last n records that f selects, the oldest first.
+// lastRecords returns the last n records that f selects, oldest first.
 func lastRecords(ctx context.Context, c *client.Client, f client.AuditFilter, n int) ([]client.Record, error) {
 	list := []client.Record{}
 	for {
@@ -194,7 +194,7 @@ func (a *app) followLog(ctx context.Context, c *client.Client, o logOptions, fro
 		part, err := c.Audit(ctx, f)
 		switch {
 		case ctx.Err() != nil:
-			return nil // the reader has seen enough
+			return nil // interrupted by the user
 		case errors.Is(err, client.ErrUnreachable):
 			if !lost {
 				a.note("the connection to the daemon is lost: "+err.Error(), "trying again; Ctrl-C ends this")
@@ -224,7 +224,7 @@ func (a *app) followLog(ctx context.Context, c *client.Client, o logOptions, fro
 	}
 }
 
-// records prints records, a line each.
+// records prints records, one per line.
 func (a *app) records(p *page, list []client.Record, o logOptions) error {
 	for _, r := range list {
 		if o.json {
@@ -240,7 +240,7 @@ func (a *app) records(p *page, list []client.Record, o logOptions) error {
 			var loose struct {
 				Event string `json:"event"`
 			}
-			_ = json.Unmarshal(r.Event, &loose) // it is shown that it cannot be read
+			_ = json.Unmarshal(r.Event, &loose) // the line shows that it cannot be read
 			p.line(a.words(plain, "%d", r.Index), a.words(red, "  this record cannot be read: %v", err), a.words(dim, " (%s)", loose.Event))
 			continue
 		}

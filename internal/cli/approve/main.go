@@ -1,7 +1,7 @@
-// Package approve is the command line of the reviewer: what waits, what it
-// would change, and the word that lets it run or not. Each command stands in a
-// file of its own. It decides nothing about who may approve and computes no
-// change: the daemon does both. What it shows passes through safetext.
+// Package approve is the command line of the reviewer: it lists pending
+// approvals, shows their changes, and sends decisions. Each command has a file
+// of its own. The package does not decide who may approve and computes no
+// change: the daemon does both. All its output passes through safetext.
 package approve
 
 import (
@@ -31,14 +31,14 @@ const (
 	exitUnreachable = 3
 	exitRefused     = 4 // already decided, expired, digest differs, not permitted
 	exitNotFound    = 5
-	exitPending     = 8 // with --exit-status alone
+	exitPending     = 8 // only with --exit-status
 )
 
 // Main runs one command and returns the exit code.
 func Main(args []string, in *os.File, out, stderr io.Writer) int {
 	if len(args) == 0 && os.Getenv(tui.EnvWatchdog) != "" {
 		if tui.Watchdog() != nil {
-			return exitError // nobody reads its words
+			return exitError // its output is not read
 		}
 		return exitDone
 	}
@@ -55,11 +55,12 @@ func Main(args []string, in *os.File, out, stderr io.Writer) int {
 	return a.run(ctx, args)
 }
 
-// leavePatience is how long a command that was told to end may take.
+// leavePatience is how long a command may take after it was told to end.
 const leavePatience = 3 * time.Second
 
-// leave ends the program where a signal came and a command does not: it hangs in
-// writing to a terminal or pipe that nobody reads. It ends with ended.
+// leave ends the program if a signal arrived and the command does not end,
+// because it blocks on a terminal or pipe that nobody reads. It returns when
+// ended is closed.
 func leave(ctx context.Context, ended <-chan struct{}) {
 	select {
 	case <-ctx.Done():
@@ -73,10 +74,10 @@ func leave(ctx context.Context, ended <-chan struct{}) {
 	}
 }
 
-// codeError carries an exit code of its own, and what to do next.
+// codeError is an error with its own exit code and advice.
 type codeError struct {
 	code   int
-	err    error // nil says nothing
+	err    error // nil prints nothing
 	remedy string
 }
 
@@ -88,14 +89,14 @@ func (e *codeError) Error() string {
 }
 func (e *codeError) Unwrap() error { return e.err }
 
-// usage is an error about the command line, which names the way to the help.
+// usage returns an error about the command line that points to the help.
 func usage(c *cobra.Command, format string, args ...any) error {
 	return &codeError{exitUsage, fmt.Errorf(format, args...), "see: " + c.CommandPath() + " --help"}
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
-	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
+	root.SetArgs(append([]string{}, args...)) // nil would mean os.Args
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	err := root.ExecuteContext(ctx)
@@ -108,7 +109,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return a.fail(err)
 }
 
-// fail says on standard error what happened and what to do next, and returns
+// fail prints to standard error what happened and what to do next, and returns
 // the exit code.
 func (a *app) fail(err error) int {
 	text, remedies := err.Error(), []string{}
@@ -142,7 +143,7 @@ func (a *app) fail(err error) int {
 	return exitCode(err)
 }
 
-// exitCode is the one place where errors become exit codes.
+// exitCode is the only place where errors become exit codes.
 func exitCode(err error) int {
 	var c *codeError
 	var p *client.Problem
@@ -255,7 +256,7 @@ is pending (with --exit-status).`,
 }
 
 func suggestion(c *cobra.Command, word string) string {
-	switch word { // flags that read like commands
+	switch word { // flags that look like commands
 	case "list", "ls", "pending", "waiting":
 		return `; did you mean "approve --list"?`
 	case "watch":

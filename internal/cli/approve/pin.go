@@ -16,7 +16,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// pin is the last state of the audit log that this user's approve has seen.
+// pin is the last state of the audit log that this user has seen.
 type pin struct {
 	Verifier   string `json:"verifier"`
 	Checkpoint string `json:"checkpoint"`
@@ -24,8 +24,7 @@ type pin struct {
 
 func (a *app) pinPath() string { return a.paths.Pin() }
 
-// logAlarm says that the audit log is not the continuation of what was seen
-// before.
+// logAlarm says that the audit log does not continue the one seen before.
 type logAlarm struct{ err error }
 
 func (l *logAlarm) Error() string {
@@ -42,9 +41,9 @@ func isAlarm(err error) bool {
 	return errors.As(err, &l)
 }
 
-// vouch holds the daemon's signed statement about its log against the one that
-// was seen last, and remembers the newer one. The error is a *logAlarm where
-// the two do not fit; every other error says that it could not be told.
+// vouch compares the daemon's signed statement about its log with the last one
+// seen, and stores the newer one. The error is a *logAlarm if they do not
+// match; any other error means that the check was not possible.
 func (a *app) vouch(ctx context.Context, c *client.Client) error {
 	seen, old, alarm := a.readPin()
 	var since int64
@@ -93,8 +92,8 @@ func continues(seen pin, old audit.Checkpoint, proof client.Proof, fresh audit.C
 	return audit.CheckConsistency(old, fresh, hashes)
 }
 
-// readPin returns what was seen last; nil where nothing was. A file that cannot
-// be read is an error: it must not count as a first visit.
+// readPin returns the last state seen; nil if there is none. An unreadable
+// file is an error: it must not count as a first visit.
 func (a *app) readPin() (*pin, audit.Checkpoint, error) {
 	b, err := os.ReadFile(a.pinPath())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -115,7 +114,7 @@ func (a *app) readPin() (*pin, audit.Checkpoint, error) {
 	return &p, c, nil
 }
 
-// writePin replaces the file as a whole, so that two at once do not mix.
+// writePin replaces the whole file, so that two concurrent writes do not mix.
 func (a *app) writePin(p pin) error {
 	b, err := json.Marshal(p)
 	if err != nil {
@@ -133,7 +132,7 @@ func (a *app) writePin(p pin) error {
 	return os.Rename(f.Name(), a.pinPath())
 }
 
-// repin forgets what was seen and takes the log as it is now.
+// repin forgets the last state seen and accepts the present log.
 func (a *app) repin(ctx context.Context, c *client.Client) (int64, error) {
 	proof, err := c.Checkpoint(ctx, 0)
 	if err != nil {

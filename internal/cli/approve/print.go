@@ -11,8 +11,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
-// look is how a piece of text stands out. Only the sixteen colours that every
-// theme defines are used.
+// look is the style of a piece of text. It uses only the sixteen colours that
+// every terminal theme defines.
 type look uint8
 
 const (
@@ -34,25 +34,25 @@ var looks = [...]ansi.Style{
 	cyan:   ansi.NewStyle().ForegroundColor(ansi.Cyan),
 }
 
-// cell is a piece of one line. Its text is safe, because nothing else is.
+// cell is a piece of one line. Its text is always safe.
 type cell struct {
 	text  safetext.Line
 	look  look
-	right bool // aligned
+	right bool // right-aligned
 }
 
-// text is a cell of any text, whoever wrote it.
+// text returns a cell of untrusted text.
 func (a *app) text(l look, s string) cell { return cell{text: a.safe.Text(s), look: l} }
 
-// words is a cell of formatted text.
+// words returns a cell of formatted text.
 func (a *app) words(l look, format string, args ...any) cell {
 	return a.text(l, fmt.Sprintf(format, args...))
 }
 
-// name is a cell of a name, in which letters that could deceive are marked.
+// name returns a cell of a name, with deceptive letters marked.
 func (a *app) name(l look, s string) cell { return cell{text: a.safe.Identity(s), look: l} }
 
-// paint returns a cell as it is written.
+// paint returns the output for a cell.
 func (a *app) paint(c cell) string {
 	s := c.text.String()
 	if !a.colours || c.look == plain || s == "" {
@@ -69,7 +69,7 @@ type page struct {
 
 func (a *app) page() *page { return &page{app: a} }
 
-// line writes cells, one behind the other.
+// line writes cells one after the other.
 func (p *page) line(cells ...cell) {
 	for _, c := range cells {
 		p.buf.WriteString(p.app.paint(c))
@@ -77,7 +77,7 @@ func (p *page) line(cells ...cell) {
 	p.buf.WriteByte('\n')
 }
 
-// flush writes what was collected to standard output.
+// flush writes the collected lines to standard output.
 func (p *page) flush() error {
 	_, err := p.buf.WriteTo(p.app.out)
 	if err != nil {
@@ -86,8 +86,8 @@ func (p *page) flush() error {
 	return nil
 }
 
-// tsv writes cells as one line of tab-separated values. A tab or newline in a
-// value is a sign already.
+// tsv writes cells as one line of tab-separated values. Tabs and newlines in
+// values are already replaced.
 func (p *page) tsv(cells ...cell) {
 	for i, c := range cells {
 		if i > 0 {
@@ -98,11 +98,11 @@ func (p *page) tsv(cells ...cell) {
 	p.buf.WriteByte('\n')
 }
 
-// gap stands between columns.
+// gap is the space between columns.
 const gap = 2
 
-// table writes rows in aligned columns below a header. The column flex takes
-// what the width leaves and is cut to it; below minFlex columns lines wrap.
+// table writes rows in aligned columns below a header. The column flex gets
+// the remaining width and is cut to it; below minFlex columns lines wrap.
 func (p *page) table(header []string, flex int, rows [][]cell) {
 	const minFlex = 12
 	head := make([]cell, len(header))
@@ -148,7 +148,7 @@ func (p *page) table(header []string, flex int, rows [][]cell) {
 	}
 }
 
-// left spells the time that remains, as "4:12" or "2h 5m".
+// left formats the remaining time, as "4:12" or "2h 5m".
 func left(seconds int) string {
 	d := time.Duration(seconds) * time.Second
 	if d >= time.Hour {
@@ -157,7 +157,7 @@ func left(seconds int) string {
 	return fmt.Sprintf("%d:%02d", seconds/60, seconds%60)
 }
 
-// ago spells how long something is past.
+// ago formats an age.
 func ago(d time.Duration) string {
 	switch {
 	case d < time.Minute:
@@ -170,8 +170,8 @@ func ago(d time.Duration) string {
 	return fmt.Sprintf("%d days ago", int(d.Hours()/24))
 }
 
-// shortID is what a list shows of an identifier: its end, which differs between
-// approvals of one minute where the beginning does not.
+// shortID returns what a list shows of an identifier: its end. Approvals of
+// the same minute share the beginning.
 func shortID(id string) string {
 	if len(id) > 8 {
 		return id[len(id)-8:]
@@ -179,7 +179,7 @@ func shortID(id string) string {
 	return id
 }
 
-// stamp spells a time for people.
+// stamp formats a time for people.
 func (a *app) stamp(t time.Time) string {
 	if t.IsZero() {
 		return "-"

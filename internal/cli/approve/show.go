@@ -134,7 +134,7 @@ func (p *page) detail(d client.Detail) {
 	}
 }
 
-// shortDigest is as much of a digest as `approve allow` wants.
+// shortDigest returns as much of a digest as `approve allow` requires.
 func shortDigest(digest string) string {
 	digits := strings.TrimPrefix(digest, "sha256:")
 	return digits[:min(len(digits), minDigest)]
@@ -157,7 +157,7 @@ func (p *page) effects(list []client.Effect) {
 	}
 }
 
-// outcome writes what became of an approval.
+// outcome writes the outcome of an approval.
 func (p *page) outcome(d client.Detail) {
 	a := p.app
 	if len(d.Decisions) > 0 || d.Receipt != nil {
@@ -233,7 +233,7 @@ func (p *page) change(d client.Diff) {
 	p.inset(d.Bytes())
 }
 
-// inset writes a text set in, so that no line of it can pass for one of this
+// inset writes an indented text, so that no line of it can pass for the
 // program's own. The lines of a unified diff begin with their signs.
 func (p *page) inset(text []byte) {
 	a := p.app
@@ -242,8 +242,8 @@ func (p *page) inset(text []byte) {
 	}
 }
 
-// ran writes what a command did in a sandbox beside what would change: what it
-// wanted, where it was not contained, and what it printed.
+// ran writes what a command did in a sandbox apart from its changes: what it
+// tried to reach, why it was not contained, and what it printed.
 func (p *page) ran(d client.Detail) {
 	a := p.app
 	if d.Attempt != nil {
@@ -260,11 +260,12 @@ func (p *page) ran(d client.Detail) {
 	}
 }
 
-// unified writes a unified diff. Which lines are headers goes by the counts of
-// the hunks: a removed line that begins with "-- " looks like one.
+// unified writes a unified diff. It uses the hunks' line counts to tell
+// headers from lines: a removed line that begins with "-- " looks like a
+// header.
 func (p *page) unified(text []byte) {
 	a := p.app
-	var old, fresh int // lines that the hunk still has
+	var old, fresh int // remaining lines of the hunk
 	for raw := range bytes.Lines(text) {
 		raw = bytes.TrimSuffix(raw, []byte("\n"))
 		look := bold
@@ -314,7 +315,7 @@ func span(s string) int {
 }
 
 // values writes the old and new values of a structural change, and reports
-// whether there were any.
+// whether there are any.
 func (p *page) values(preview json.RawMessage) bool {
 	var list []struct {
 		Op   string          `json:"op"`

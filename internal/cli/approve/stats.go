@@ -84,7 +84,7 @@ func (p *page) stats(s client.Stats, paused []client.Switch) {
 	}
 }
 
-// counts spells a map of counts, the largest first.
+// counts formats a map of counts, largest first.
 func counts(m map[string]int) string {
 	if len(m) == 0 {
 		return "none"
@@ -107,7 +107,7 @@ func ms(n int64) string {
 	return d.Round(time.Second).String()
 }
 
-// bars draws one column for each stretch of time.
+// bars draws one column for each interval.
 func bars(over []client.Bin, ascii bool) string {
 	levels := []rune("▁▂▃▄▅▆▇█")
 	if ascii {
@@ -129,7 +129,7 @@ func span2(over []client.Bin) string {
 	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
 }
 
-// home is `approve` without a command: what waits, and how to decide.
+// home is `approve` without a command: what is pending, and how to decide.
 func (a *app) home(ctx context.Context) error {
 	return a.reading(ctx, func(c *client.Client) error {
 		s, err := c.Status(ctx)

@@ -14,17 +14,17 @@ type watching struct {
 	app    *app
 	client *client.Client
 	o      listOptions
-	// versions remembers what was printed of each approval that is not at its
-	// end, so that nothing is printed twice and nothing is missed.
+	// versions holds the printed version of each approval that has not ended,
+	// so that nothing is printed twice or missed.
 	versions map[string]uint64
 }
 
-// watch prints what is listed, then a line for each change, until ctx ends.
+// watch prints the list, then a line for each change, until ctx ends.
 func (a *app) watch(ctx context.Context, c *client.Client, o listOptions) error {
 	w := watching{app: a, client: c, o: o, versions: map[string]uint64{}}
 	for e, err := range c.Watch(ctx) {
 		if ctx.Err() != nil {
-			return nil // the reader has seen enough
+			return nil // interrupted by the user
 		}
 		if err != nil {
 			return fmt.Errorf("watching approvals: %w", err)
@@ -41,7 +41,7 @@ func (a *app) watch(ctx context.Context, c *client.Client, o listOptions) error 
 		case client.EventAlert:
 			a.notices(ctx, c)
 		}
-		if err != nil && !errors.Is(err, client.ErrUnreachable) { // that one is mended by trying again
+		if err != nil && !errors.Is(err, client.ErrUnreachable) { // ErrUnreachable is retried
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -51,8 +51,8 @@ func (a *app) watch(ctx context.Context, c *client.Client, o listOptions) error 
 	return nil
 }
 
-// resync prints what changed while nobody told: what is listed now, and what
-// became of everything printed before.
+// resync prints what changed during a gap in the events: the present list, and
+// the outcomes of everything printed before.
 func (w *watching) resync(ctx context.Context) error {
 	list, err := w.client.ListAll(ctx, w.o.filter())
 	if err != nil {
@@ -85,8 +85,8 @@ func (w *watching) resync(ctx context.Context) error {
 	return nil
 }
 
-// show prints one approval if it is news. Without --status every change is
-// shown; with it, those in these statuses.
+// show prints one approval if it has changed. Without --status it shows every
+// change; otherwise only those into the given statuses.
 func (w *watching) show(v client.Approval) error {
 	if w.o.run != "" && v.RunID != w.o.run {
 		return nil

@@ -1,8 +1,8 @@
-// Package mcpguard is the command line of the program that clients start: in a
-// server's place ("stdio") and as a hook ("hook"). Each client waits for it at
-// each start and before each tool, so that it links nothing that takes long to
-// initialise; a test lists what it links. What the commands do is in package
-// shim; it sets nothing up, and explains nothing that mcpguardd explains.
+// Package mcpguard is the command line of the program that clients start in
+// place of a server ("stdio") and as a hook ("hook"). Clients wait for it at
+// each start and before each tool call, so it links nothing that is slow to
+// initialise; a test lists what it links. The commands are implemented in
+// package shim. Setup and explanations are commands of mcpguardd.
 package mcpguard
 
 import (
@@ -28,15 +28,15 @@ type Command struct {
 	Args    []string // without the program's name
 	In, Out *os.File
 	Err     io.Writer
-	// Daemon is the program that starts the daemon; where it is empty, the
-	// mcpguardd that stands beside this program, else the one in PATH.
+	// Daemon is the program that starts the daemon. If empty, it is the
+	// mcpguardd beside this program, or else the one in PATH.
 	Daemon string
 }
 
 // Exit codes beside those of package shim.
 const (
 	exitDone  = 0
-	exitUsage = 2 // of a hook: the tool does not run
+	exitUsage = 2 // for a hook: the tool does not run
 )
 
 const usage = `mcpguard connects a client to the guard's daemon; mcpguardd sets it up.
@@ -114,8 +114,8 @@ func (c Command) stdio(ctx context.Context, args []string) int {
 	return shim.Run(ctx, cfg)
 }
 
-// Where the settings give no time: Claude Code gives a hook 600 s and lets an
-// allow-listed tool run when that time is over, so the answer comes before. A
+// Used if the settings give no time. Claude Code gives a hook 600 s and lets
+// an allow-listed tool run after that, so the reply must come earlier. A
 // report is worth less than the client's time.
 const (
 	questionTime = 590 * time.Second
@@ -159,7 +159,7 @@ func (c Command) hook(ctx context.Context, began time.Time, args []string) int {
 	return shim.Hook(ctx, cfg)
 }
 
-// result shows what came of a command.
+// result prints the result of a command.
 func (c Command) result(ctx context.Context, args []string) int {
 	words, err := parse(flag.NewFlagSet("result", flag.ContinueOnError), args)
 	switch {
@@ -179,7 +179,7 @@ func (c Command) result(ctx context.Context, args []string) int {
 	return shim.Result(ctx, shim.HookConfig{Paths: paths, Version: version.Number, In: c.In, Out: c.Out, Err: c.Err}, words[0])
 }
 
-// start returns what starts the daemon.
+// start returns the function that starts the daemon.
 func (c Command) start(p ipc.Paths) func(context.Context) error {
 	return func(ctx context.Context) error {
 		exe := c.Daemon
@@ -193,14 +193,14 @@ func (c Command) start(p ipc.Paths) func(context.Context) error {
 	}
 }
 
-// misused says what is wrong with the command line. The code also denies, so
-// that a hook that was written wrongly lets nothing run.
+// misused reports an invalid command line. Its exit code also denies, so that
+// a misconfigured hook lets nothing run.
 func (c Command) misused(err error) int {
 	fmt.Fprintf(c.Err, "mcpguard: %s\nsee: mcpguard --help\n", strings.TrimSpace(err.Error()))
 	return exitUsage
 }
 
-// parse reads flags wherever they stand among the words.
+// parse reads flags at any position among the arguments.
 func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
 	flags.SetOutput(io.Discard)
 	for {

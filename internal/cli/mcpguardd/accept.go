@@ -61,10 +61,10 @@ values that the variables named in its env have here, where none are recorded.`,
 	return c
 }
 
-// acceptOptions say what is to be accepted, and how.
+// acceptOptions says what to accept, and how.
 type acceptOptions struct {
-	server, tool string     // tool is empty for all of them
-	tier         guard.Tier // of a tool that the policy does not name yet; zero is proposed
+	server, tool string     // an empty tool means all
+	tier         guard.Tier // for a tool that the policy does not name yet; zero means the proposed tier
 	show, ask    bool
 }
 
@@ -109,7 +109,7 @@ func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
 		return err
 	}
 	if o.tool != "" {
-		found.Changed = nil // to accept one tool is not to accept all that stands behind it
+		found.Changed = nil // accepting one tool does not accept the changed program
 	}
 	if len(found.Changed) > 0 {
 		fmt.Fprintf(a.out, "What stands behind %s is not what its tools were accepted of:\n", server)
@@ -147,16 +147,17 @@ func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
 	return nil
 }
 
-// choice is one definition that would be accepted.
+// choice is one definition to accept.
 type choice struct {
 	onboard.Difference
-	// tier is what would be written for a tool that the policy does not name;
-	// nil for one that it names.
+	// tier is written for a tool that the policy does not name; nil for a tool
+	// that it names.
 	tier *onboard.Proposal
 }
 
-// choose returns what is to be accepted: of a tool that the policy does not name
-// only where it was asked for by its name, or where no tool of the server is.
+// choose returns what to accept. A tool that the policy does not name is
+// included only if it was requested by name, or if the policy names no tool of
+// the server.
 func choose(found onboard.Comparison, o acceptOptions, sv *policy.Server, lock *config.Lock) ([]choice, error) {
 	var out []choice
 	for _, d := range found.Differences {
@@ -185,7 +186,7 @@ func choose(found onboard.Comparison, o acceptOptions, sv *policy.Server, lock *
 	return out, nil
 }
 
-// printLeft names what is not accepted with the rest, and why.
+// printLeft lists what is not accepted with the rest, and why.
 func (a *app) printLeft(found onboard.Comparison, o acceptOptions, sv *policy.Server) {
 	if o.tool != "" {
 		return
@@ -204,9 +205,9 @@ func (a *app) printLeft(found onboard.Comparison, o acceptOptions, sv *policy.Se
 	fmt.Fprintf(a.out, "To take one in: mcpguardd accept %s/TOOL [--tier TIER]\n", o.server)
 }
 
-// recordMissing takes the values of the variables that a server is given and
-// that are not recorded, as a configuration written by hand leaves them. It
-// returns their names, and never touches a value that is on record.
+// recordMissing records the values of a server's environment variables that
+// are not yet recorded, as with a configuration written by hand. It returns
+// their names, and never changes a recorded value.
 func recordMissing(recorded *config.Environment, s *config.Server, lookup func(string) (string, bool)) ([]string, error) {
 	_, missing := s.Environ(recorded, nil)
 	if len(missing) == 0 {
@@ -224,7 +225,7 @@ func recordMissing(recorded *config.Environment, s *config.Server, lookup func(s
 	return missing, nil
 }
 
-// saveRecorded adds the values of names to what is recorded by now.
+// saveRecorded adds the values of names to what is now on record.
 func (a *app) saveRecorded(ctx context.Context, p ipc.Paths, server string, names []string) error {
 	if len(names) == 0 {
 		return nil
@@ -256,8 +257,8 @@ func (a *app) saveRecorded(ctx context.Context, p ipc.Paths, server string, name
 	return nil
 }
 
-// takeIn writes what was accepted, into the files as they are by now.
-// What stands behind the server is kept where program says it.
+// takeIn writes what was accepted into the files as they now are. It stores
+// the server's program if program is set.
 func (a *app) takeIn(ctx context.Context, p ipc.Paths, server string, chosen []choice, program config.Program) error {
 	release, err := p.LockConfig(ctx)
 	if err != nil {
@@ -290,7 +291,7 @@ func (a *app) takeIn(ctx context.Context, p ipc.Paths, server string, chosen []c
 		}
 		_, named := sv.Config.Tools[d.Tool.Name]
 		if !named && d.tier == nil {
-			// fail closed: what was shown was a tool that the policy names
+			// fail closed: the person was shown a tool that the policy names
 			return fmt.Errorf("the policy does not name %s/%s any more; nothing was accepted", server, d.Tool.Name)
 		}
 		if err := onboard.Accept(lock, server, []onboard.Tool{d.Tool}, userName(), time.Now()); err != nil {
@@ -309,8 +310,8 @@ func (a *app) takeIn(ctx context.Context, p ipc.Paths, server string, chosen []c
 	return lock.Save(p.ToolsLock())
 }
 
-// agreed asks whether what was shown is to be accepted. Everything but a clear
-// yes is a no.
+// agreed asks whether to accept what was shown. Everything but a clear yes
+// means no.
 func (a *app) agreed(n int) bool {
 	what := "this definition"
 	switch {
@@ -325,7 +326,7 @@ func (a *app) agreed(n int) bool {
 	return err == nil && (answer == "y" || answer == "yes")
 }
 
-// known reports whether a tool is named by the policy or accepted.
+// known reports whether the policy names a tool or the tool is accepted.
 func known(sv *policy.Server, lock *config.Lock, server, tool string) bool {
 	_, named := sv.Tool(tool)
 	_, pinned := lock.Pin(server, tool)

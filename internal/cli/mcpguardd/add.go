@@ -85,7 +85,7 @@ look those over. Then it prints the line that makes Claude Code use the guard.`,
 	return c
 }
 
-// request collects what add needs to know of this shell.
+// request collects what add needs to know about this shell.
 func (a *app) request(args []string, from string) (onboard.Request, error) {
 	folder, err := here()
 	if err != nil {
@@ -135,13 +135,13 @@ func (a *app) printPlan(plan onboard.Plan, p ipc.Paths) {
 	}
 }
 
-// unrun says of a preset that it was not tried with a running server.
+// unrun says, for a preset, that it was not tried with a running server.
 var unrun = map[string]string{
 	"listed":    " (written from the server's own tool list; no call of it was tried)",
 	"published": " (written from the server's published definitions; not tried with a running server)",
 }
 
-// printTiers prints what is proposed for each tool.
+// printTiers prints the proposed tier of each tool.
 func (a *app) printTiers(plan onboard.Plan, indent string) {
 	width := 0
 	for _, t := range plan.Proposals {
@@ -156,7 +156,7 @@ func (a *app) printTiers(plan onboard.Plan, indent string) {
 	}
 }
 
-// printLeftOut names the tools that cannot be taken in, and why.
+// printLeftOut lists the tools that cannot be accepted, and why.
 func (a *app) printLeftOut(list []onboard.LeftOut, indent string) {
 	for _, t := range list {
 		name := safetext.Identity(t.Name)
@@ -167,11 +167,11 @@ func (a *app) printLeftOut(list []onboard.LeftOut, indent string) {
 	}
 }
 
-// printCloseNames says which of a server's tools may be taken for others, of it or
-// of another server.
+// printCloseNames prints which of a server's tools have names that are easily
+// confused with those of other tools, of the same or another server.
 func (a *app) printCloseNames(p ipc.Paths, server string, tools []onboard.Tool) {
 	names := map[string][]string{}
-	if cfg, err := config.Load(p.ConfigFile()); err == nil { // what does not load was said, or is said by check
+	if cfg, err := config.Load(p.ConfigFile()); err == nil { // load errors are reported elsewhere
 		names = cfg.ToolNames()
 	}
 	names[server] = nil
@@ -183,7 +183,7 @@ func (a *app) printCloseNames(p ipc.Paths, server string, tools []onboard.Tool) 
 	}
 }
 
-// printNext says what was written and how to use it.
+// printNext prints what was written and how to use it.
 func (a *app) printNext(plan onboard.Plan, p ipc.Paths) error {
 	exe, err := clientProgram()
 	if err != nil {

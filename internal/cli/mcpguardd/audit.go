@@ -52,7 +52,7 @@ func (a *app) auditVerify() *cobra.Command {
 	}
 }
 
-// verdict says what is wrong with a log.
+// verdict describes what is wrong with a log.
 func verdict(r audit.Report) string {
 	if r.Problem == "" {
 		return fmt.Sprintf("calls ended more than once, or without having been asked for: %s", strings.Join(r.Twice, ", "))
@@ -75,15 +75,15 @@ func (a *app) auditExport() *cobra.Command {
 	return c
 }
 
-// auditLog is the log, through the daemon or in its file.
+// auditLog is the log, read through the daemon or from its file.
 type auditLog interface {
 	Verify(ctx context.Context) (audit.Report, error)
 	Export(ctx context.Context, w io.Writer, from int64) error
 	Records(ctx context.Context, run guard.RunID) ([]audit.Event, error)
 }
 
-// withLog opens the log: through the daemon where one runs, since it holds the
-// database, else from the file.
+// withLog opens the log: through a running daemon, which holds the database,
+// otherwise from the file.
 func withLog[T any](ctx context.Context, use func(auditLog) (T, error)) (out T, err error) {
 	p, err := paths()
 	if err != nil {
@@ -123,11 +123,11 @@ func (l fileLog) Records(_ context.Context, run guard.RunID) ([]audit.Event, err
 	}
 }
 
-// reached turns the client's word for a missing daemon into an exit code.
+// reached gives the client's error for a missing daemon an exit code.
 func reached(err error) error {
 	switch {
 	case errors.Is(err, client.ErrUnreachable) && !errors.Is(err, ipc.ErrNoDaemon):
-		return coded(exitUnreachable, err) // it runs, and says why it is of no use
+		return coded(exitUnreachable, err) // the daemon runs, and says why it cannot serve
 	case errors.Is(err, client.ErrUnreachable):
 		return coded(exitUnreachable, fmt.Errorf("%w; start it with `mcpguardd serve`, or let a client start it", ipc.ErrNoDaemon))
 	}
@@ -161,7 +161,7 @@ func (a *app) replay() *cobra.Command {
 	}
 }
 
-// replayLine says in one line what a record tells.
+// replayLine describes a record in one line.
 func replayLine(e audit.Event) safetext.Line {
 	var parts []safetext.Line
 	add := func(l safetext.Line) {

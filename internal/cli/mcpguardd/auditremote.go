@@ -13,15 +13,15 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// remoteLog is the log as a running daemon hands it out.
+// remoteLog is the log as served by a running daemon.
 type remoteLog struct {
 	api *client.Client
 }
 
-// pageSize is how many records are asked for at once.
+// pageSize is how many records are requested at once.
 const pageSize = 500
 
-// each passes on every record from an index on, in order.
+// each passes every record from an index on to use, in order.
 func (l remoteLog) each(ctx context.Context, f client.AuditFilter, use func(client.Record) error) error {
 	f.Oldest, f.Limit = true, pageSize
 	for {
@@ -57,10 +57,10 @@ func (l remoteLog) Records(ctx context.Context, run guard.RunID) (out []audit.Ev
 	return out, err
 }
 
-// Verify asks the daemon to hold its file against what is stored and signed,
-// which names a damaged record. Then it takes every record up to the daemon's
-// signed checkpoint, recomputes the tree from them alone and holds it against
-// that checkpoint: the daemon's word alone is not enough.
+// Verify asks the daemon to compare its file with what is stored and signed,
+// which names a damaged record. It then reads every record up to the daemon's
+// signed checkpoint, recomputes the tree only from them and compares it with
+// that checkpoint: the daemon's own statement is not enough.
 func (l remoteLog) Verify(ctx context.Context) (audit.Report, error) {
 	v, err := l.api.VerifyLog(ctx)
 	if err != nil {
@@ -91,7 +91,7 @@ func (l remoteLog) Verify(ctx context.Context) (audit.Report, error) {
 	return audit.Verify(ctx, src, audit.VerifyOptions{Verifier: proof.Verifier, Checkpoints: [][]byte{[]byte(proof.Checkpoint)}})
 }
 
-// copied is a log whose hashes were computed here, from the records.
+// copied is a log whose hashes were computed here from the records.
 type copied struct {
 	leaves []audit.Leaf
 	hashes []tlog.Hash

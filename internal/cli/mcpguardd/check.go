@@ -91,8 +91,8 @@ func (a *app) check() *cobra.Command {
 	}
 }
 
-// guardedBy counts what a policy guards: servers, and apart from them the
-// client's own tools.
+// guardedBy counts what a policy guards: servers and, separately, the client's
+// own tools.
 func guardedBy(set *policy.Set) string {
 	servers, native := len(set.Servers()), ""
 	if _, ok := set.Server(config.NativeServer); ok {

@@ -25,7 +25,7 @@ prints what happens. Everything is removed afterwards.`,
 		GroupID: "run",
 		Args:    exactly(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGHUP) // a closed pane leaves nothing behind either
+			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGHUP) // also clean up after a closed terminal
 			defer stop()
 			return demo.Run(ctx, demo.Config{
 				Out: a.out, Version: version.Number, Approve: approveCommand(),
@@ -42,8 +42,8 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(f.Fd())
 }
 
-// approveCommand is how a person starts approve here: beside this program
-// where it is installed, else from the source tree.
+// approveCommand returns how a person starts approve here: the one installed
+// beside this program, or else from the source tree.
 func approveCommand() string {
 	if exe, err := os.Executable(); err == nil {
 		beside := filepath.Join(filepath.Dir(exe), "approve")

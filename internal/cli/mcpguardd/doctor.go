@@ -43,7 +43,7 @@ remains. Exit 1 if something does not work.`,
 	}
 }
 
-// diagnosis prints one line for each thing that was looked at.
+// diagnosis prints one line for each check.
 type diagnosis struct {
 	*app
 	broken int
@@ -138,8 +138,8 @@ func (d *diagnosis) configuration(p ipc.Paths) *policy.Set {
 	return set
 }
 
-// behind says where another program stands behind a server than when its tools
-// were accepted. What only the server itself can say is not asked for.
+// behind reports a server whose program has changed since its tools were
+// accepted. It does not check what only the running server can tell.
 func (d *diagnosis) behind(p ipc.Paths, set *policy.Set, s *policy.Server) {
 	before, ok := set.Program(s.Name)
 	folder, err := here()
@@ -205,7 +205,7 @@ func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
 	}
 }
 
-// database looks at the files of a database that no daemon answers for.
+// database checks the files of a database while no daemon answers for it.
 func (d *diagnosis) database(ctx context.Context, p ipc.Paths) {
 	found, err := store.Examine(ctx, p.DB())
 	switch {
@@ -218,7 +218,7 @@ func (d *diagnosis) database(ctx context.Context, p ipc.Paths) {
 	}
 }
 
-// programs looks whether all programs come from one place.
+// programs checks whether all programs are in the same folder.
 func (d *diagnosis) programs() {
 	exe, err := os.Executable()
 	if err != nil {
@@ -232,8 +232,7 @@ func (d *diagnosis) programs() {
 	}
 }
 
-// commands runs one that does nothing in a sandbox, and says what stands in the
-// way of that.
+// commands runs a no-op command in a sandbox, and reports what prevents that.
 func (d *diagnosis) commands(ctx context.Context, p ipc.Paths, set *policy.Set) {
 	can := commands.Able(ctx, shim.SandboxProgram(), p.State)
 	switch {

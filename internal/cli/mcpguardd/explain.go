@@ -49,7 +49,7 @@ func (a *app) explain() *cobra.Command {
 	}
 }
 
-// explanation is a call that is not made.
+// explanation is a call that is evaluated but not made.
 type explanation struct {
 	tool    *policy.Tool
 	input   effect.Input
@@ -110,7 +110,8 @@ func newExplanation(server, name, args string) (*explanation, error) {
 	return x, nil
 }
 
-// decide walks the line of a call as far as the decision.
+// decide takes the call through the same steps as a real one, as far as the
+// decision.
 func (x *explanation) decide(ctx context.Context) (policy.Verdict, error) {
 	refused := func(d guard.Decision) (policy.Verdict, error) { return policy.Verdict{Decision: d}, nil }
 	if x.tool == nil {
@@ -140,7 +141,7 @@ func (x *explanation) decide(ctx context.Context) (policy.Verdict, error) {
 	return x.tool.Decide(x.request, x.preview), nil
 }
 
-// refusal turns an error of the effect into the decision that it means.
+// refusal turns an error of the effect into the decision that follows from it.
 func refusal(err error) (guard.Decision, bool) {
 	if err == nil {
 		return guard.Decision{}, false
@@ -191,7 +192,7 @@ func (a *app) printExplanation(x *explanation, v policy.Verdict) {
 	}
 }
 
-// joined is a list of labels as one text.
+// joined returns a list of labels as one text.
 func joined(labels []config.Label) string {
 	words := make([]string, len(labels))
 	for i, l := range labels {

@@ -29,7 +29,7 @@ func (a *app) hooks() *cobra.Command {
 	return c
 }
 
-// settingsFlags says which settings are meant.
+// settingsFlags selects a settings file.
 type settingsFlags struct {
 	file, scope string
 	write       bool
@@ -41,7 +41,7 @@ func (f *settingsFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.write, "write", false, "do it; without this it is only shown")
 }
 
-// lock keeps other edits out while one is made.
+// lock prevents other edits during an edit.
 func (f *settingsFlags) lock(ctx context.Context) (release func(), err error) {
 	if !f.write {
 		return func() {}, nil
@@ -53,7 +53,7 @@ func (f *settingsFlags) lock(ctx context.Context) (release func(), err error) {
 	return p.LockConfig(ctx)
 }
 
-// path returns the settings file, a link followed.
+// path returns the settings file, with links followed.
 func (f *settingsFlags) path() (string, error) {
 	name := f.file
 	if name == "" {
@@ -90,14 +90,14 @@ func (f *settingsFlags) path() (string, error) {
 	return name, nil
 }
 
-// settings is a settings file that is about to be changed, and the program that
+// settings is a settings file that is about to change, and the program that
 // its hooks start.
 type settings struct {
 	path, exe string
 	now       []byte // nil where there is no file
 }
 
-// edit runs a change of the settings, while nobody else changes them.
+// edit runs a change of the settings while it holds the lock.
 func (f *settingsFlags) edit(change func(ctx context.Context, s settings) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, _ []string) error {
 		release, err := f.lock(c.Context())
@@ -119,7 +119,8 @@ func (f *settingsFlags) edit(change func(ctx context.Context, s settings) error)
 	}
 }
 
-// writable refuses a settings file that is not to be written, before anything is.
+// writable refuses a settings file that cannot be written, before anything is
+// written.
 func writable(path string) error {
 	if st, err := os.Stat(path); err == nil && st.Mode().Perm()&0o200 == 0 {
 		return fmt.Errorf("%s is read-only, so nothing was written; choose another file with --scope or --settings", path)
@@ -133,11 +134,11 @@ func writable(path string) error {
 		if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
 			return fmt.Errorf("%s cannot be written, so nothing was: %w", path, err)
 		}
-		dir = filepath.Dir(dir) // it will be made
+		dir = filepath.Dir(dir) // it will be created
 	}
 }
 
-// backup is where the settings stand as they were.
+// backup returns the path of the copy of the original settings.
 func backup(path string) string { return path + ".before-mcpguard" }
 
 func (a *app) hooksInstall() *cobra.Command {
@@ -234,7 +235,7 @@ func (a *app) removeHooks(f settingsFlags, s settings) error {
 	}
 	after, exact := kept, false
 	if again, err := hook.Install(kept, s.exe); err == nil && bytes.Equal(again, s.now) {
-		exact = true // nobody has changed them since
+		exact = true // unchanged since
 	} else if after, err = hook.Remove(s.now); err != nil {
 		return fmt.Errorf("%s: %w", s.path, err)
 	}
@@ -247,7 +248,7 @@ func (a *app) removeHooks(f settingsFlags, s settings) error {
 		return err
 	}
 	if exact && kept == nil {
-		err = os.Remove(s.path) // it was not there before
+		err = os.Remove(s.path) // the file did not exist before
 	} else {
 		err = replaceFile(s.path, s.now, after, 0o644)
 	}
@@ -265,7 +266,7 @@ func noArguments(c *cobra.Command, args []string) error {
 	return exactly(0, "no arguments")(c, args)
 }
 
-// readSettings reads a file that may not be there.
+// readSettings reads a file that may be missing.
 func readSettings(path string) ([]byte, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -277,7 +278,7 @@ func readSettings(path string) ([]byte, error) {
 	return b, nil
 }
 
-// note prints what else there is to know.
+// note prints a remark.
 func (a *app) note(text string) {
 	if text != "" {
 		fmt.Fprintf(a.out, "\nnote: %s\n", safetext.Text(text))
@@ -305,7 +306,7 @@ func (a *app) showChange(path string, before, after []byte) bool {
 	return true
 }
 
-// replaceFile writes a file at once or not at all, if it still is what was
+// replaceFile writes a file atomically, if it still has the content that was
 // shown.
 func replaceFile(path string, before, after []byte, mode os.FileMode) error {
 	if before != nil {

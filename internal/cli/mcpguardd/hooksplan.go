@@ -18,16 +18,17 @@ import (
 	"github.com/mcpguard/mcpguard/internal/policy"
 )
 
-// guardChange is what the guard's configuration needs for the client's own tools.
+// guardChange is the change to the guard's configuration for the client's own
+// tools.
 type guardChange struct {
 	path          string
-	before, after []byte // nil before where there is none yet
-	note          string // what the developer has to do besides, if anything
+	before, after []byte // before is nil if there is none yet
+	note          string // what else the developer has to do, if anything
 }
 
-// guardFor plans a section for the client's own tools, and that clients in this
-// folder are served. Hooks of the user scope hold in every folder: which of
-// them are served stays the developer's choice.
+// guardFor plans a section for the client's own tools, and that clients in
+// this folder are served. Hooks of the user scope apply in every folder; which
+// folders are served remains the developer's choice.
 func guardFor(everywhere bool) (g guardChange, err error) {
 	p, err := paths()
 	if err != nil {
@@ -89,15 +90,15 @@ func (g *guardChange) serve(p ipc.Paths, folder string, everywhere bool) error {
 	return nil
 }
 
-// shared reports whether a file would go into a git repository with the rest. It
-// is advice: where git does not answer there is none.
+// shared reports whether a file would be committed to a git repository. It is
+// only advice: if git does not answer, there is none.
 func shared(ctx context.Context, path string) bool {
 	dir := filepath.Dir(path)
 	for dir != filepath.Dir(dir) {
 		if _, err := os.Stat(dir); err == nil {
 			break
 		}
-		dir = filepath.Dir(dir) // it will be made
+		dir = filepath.Dir(dir) // it will be created
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -106,7 +107,7 @@ func shared(ctx context.Context, path string) bool {
 	return errors.As(err, &exit) && exit.ExitCode() == 1 // 128: no repository
 }
 
-// hooks says whether the client's own tools ask the guard in this folder.
+// hooks reports whether the client's own tools ask the guard in this folder.
 func (d *diagnosis) hooks(set *policy.Set) {
 	exe, err := clientProgram()
 	if set == nil || set.Config().Native == nil || err != nil {

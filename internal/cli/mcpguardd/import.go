@@ -85,7 +85,7 @@ Claude Code may start them already, or where you name the file.`,
 	return c
 }
 
-// importRequest collects what import needs to know of this shell.
+// importRequest collects what import needs to know about this shell.
 func (a *app) importRequest(p ipc.Paths, files []string, o importFlags) (onboard.ImportRequest, error) {
 	var none onboard.ImportRequest
 	folder, err := here()
@@ -121,7 +121,8 @@ func (a *app) importRequest(p ipc.Paths, files []string, o importFlags) (onboard
 	return r, nil
 }
 
-// here is the current folder with links resolved, as the daemon will see it.
+// here returns the current folder with links resolved, as the daemon will see
+// it.
 func here() (string, error) {
 	folder, err := os.Getwd()
 	if err == nil {
@@ -266,7 +267,7 @@ func (a *app) printServer(it *onboard.Item, r *redact.Redactor, line func(label,
 	a.printLeftOut(l.LeftOut, strings.Repeat(" ", 11))
 }
 
-// undoImport takes an import back.
+// undoImport reverts an import.
 func (a *app) undoImport(ctx context.Context, p ipc.Paths, files []string, keep bool) error {
 	r := onboard.UndoRequest{Paths: p, KeepChanges: keep, Now: time.Now()}
 	if len(files) > 0 {
@@ -300,8 +301,8 @@ func (a *app) undoImport(ctx context.Context, p ipc.Paths, files []string, keep 
 	return nil
 }
 
-// unguarded names the entries of Claude Code that start a guarded server past
-// the guard, as it would see them from here.
+// unguarded lists the entries of Claude Code that bypass the guard to start a
+// guarded server, as Claude Code would see them from here.
 func (d *diagnosis) unguarded(set *policy.Set) {
 	folder, err := here()
 	if set == nil || err != nil {

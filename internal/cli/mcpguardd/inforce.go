@@ -9,16 +9,16 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// How often, and how long, it is looked whether the daemon has read what was
+// How often, and for how long, to check whether the daemon has read what was
 // written.
 const (
 	inForceLook = 20 * time.Millisecond
 	inForceWait = 3 * time.Second
 )
 
-// inForce waits until a running daemon has in force what stands in the files, so
-// that a command that says so has told the truth when it ends. Where none runs
-// there is nothing to wait for; where one does not take it in, a warning says so.
+// inForce waits until a running daemon has loaded what the files contain, so
+// that a command that says so is right when it ends. If no daemon runs, it
+// returns at once; if the daemon does not load the files, it prints a warning.
 func (a *app) inForce(ctx context.Context, p ipc.Paths) {
 	api := control(p)
 	defer api.Close()
@@ -29,12 +29,12 @@ func (a *app) inForce(ctx context.Context, p ipc.Paths) {
 	for {
 		s, err := api.Status(ctx)
 		if err != nil && ctx.Err() == nil {
-			return // no daemon runs, or one that cannot be asked; the next one reads the files
+			return // no daemon runs, or it cannot be asked; the next one reads the files
 		}
 		if err == nil {
 			set, err := daemon.ReadPolicy(p)
 			if err != nil || set.Hash() == s.PolicyHash {
-				return // what does not load was refused by this command, or written by somebody else since
+				return // this command refuses what does not load, so someone else wrote it since
 			}
 		}
 		select {

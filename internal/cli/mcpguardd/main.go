@@ -1,6 +1,6 @@
-// Package mcpguardd is the command line of the daemon: serve and what surrounds
-// it, onboarding of servers, explanations, the audit log and the demo. Each
-// command stands in a file of its own. It decides nothing about calls; the
+// Package mcpguardd is the command line of the daemon: serve and related
+// commands, server onboarding, explanations, the audit log and the demo. Each
+// command has a file of its own. The package does not decide about calls; its
 // commands ask the packages that do.
 package mcpguardd
 
@@ -31,7 +31,7 @@ const (
 	exitRefused     = 4
 )
 
-// codeError carries an exit code of its own.
+// codeError is an error with its own exit code.
 type codeError struct {
 	code int
 	err  error
@@ -45,10 +45,10 @@ func (e *codeError) Error() string {
 }
 func (e *codeError) Unwrap() error { return e.err }
 
-// coded gives err an exit code; a nil err says nothing.
+// coded gives err an exit code; a nil err prints nothing.
 func coded(code int, err error) error { return &codeError{code, err} }
 
-// app is what the commands share.
+// app is the state that the commands share.
 type app struct {
 	in       *os.File
 	out, err io.Writer
@@ -61,9 +61,9 @@ func Main(args []string, in *os.File, out, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// A reader that goes away, as in "mcpguardd add … | head -1", ends what is
-	// printed and not what is done. Notify and not Ignore, which servers that are
-	// started here would inherit.
+	// A reader that goes away, as in "mcpguardd add … | head -1", ends the
+	// output but not the work. Use Notify, not Ignore, which servers started
+	// here would inherit.
 	pipes := make(chan os.Signal, 1)
 	signal.Notify(pipes, syscall.SIGPIPE)
 	defer signal.Stop(pipes)
@@ -76,7 +76,8 @@ func Main(args []string, in *os.File, out, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	// What goes wrong can quote a configuration or a server: it is made safe line by line.
+	// An error can quote a configuration or a server, so make it safe line by
+	// line.
 	for i, l := range safetext.Lines([]byte(err.Error())) {
 		if err.Error() == "" {
 			break
@@ -113,7 +114,7 @@ approve with "approve" is executed, once, if it is still exactly that change.`,
 		Args:          noCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	// Some commands start servers; serve closes what it was started with.
+	// Some commands start servers; serve closes inherited descriptors.
 	root.PersistentPreRun = func(c *cobra.Command, _ []string) {
 		if c.Name() != "serve" {
 			ipc.KeepInherited()
@@ -154,21 +155,20 @@ func control(p ipc.Paths) *client.Client {
 	return api
 }
 
-// noCommand refuses words where a command is expected, with those that are
-// close.
+// noCommand refuses an unknown command and suggests similar ones.
 func noCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	text := fmt.Sprintf("there is no command %q", args[0])
-	c.SuggestionsMinimumDistance = 2 // letters that may differ
+	c.SuggestionsMinimumDistance = 2 // number of letters that may differ
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		text += fmt.Sprintf("; did you mean %q?", near[0])
 	}
 	return coded(exitUsage, fmt.Errorf("%s\nsee: %s --help", text, c.CommandPath()))
 }
 
-// exactly is cobra.ExactArgs with our exit code and a sentence.
+// exactly is cobra.ExactArgs with our exit code and message.
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) == n {

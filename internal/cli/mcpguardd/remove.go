@@ -84,7 +84,7 @@ func (a *app) printRemoval(name string, r *onboard.Removal, dry bool) {
 	}
 }
 
-// shellWord quotes a word for a POSIX shell where it has to be.
+// shellWord quotes a word for a POSIX shell if necessary.
 func shellWord(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./@+-", r)

@@ -29,7 +29,7 @@ func (a *app) serve() *cobra.Command {
 			}
 			cfg := daemon.Config{Paths: p, Version: version.Number, Sandbox: shim.SandboxProgram()}
 			if detached {
-				cfg.Ready = func(err error) { _ = ipc.SignalReady(err) } // whoever waits may have gone
+				cfg.Ready = func(err error) { _ = ipc.SignalReady(err) } // the waiting process may be gone
 			} else {
 				cfg.Stderr = a.err
 				cfg.Ready = func(err error) {
@@ -47,6 +47,6 @@ func (a *app) serve() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&detached, "detached", false, "")
-	_ = c.Flags().MarkHidden("detached") // for shim.StartDaemon alone
+	_ = c.Flags().MarkHidden("detached") // only for shim.StartDaemon
 	return c
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/version"
 )
 
-// outOfReach says of a daemon that runs why it cannot be asked.
+// outOfReach says why a running daemon cannot be asked.
 func outOfReach(p ipc.Paths, found ipc.FoundDaemon) error {
 	if found.Stopped {
 		return fmt.Errorf("the daemon (process %d) is suspended; let it go on with `kill -CONT %d`, or end it with `mcpguardd stop --force`", found.PID, found.PID)

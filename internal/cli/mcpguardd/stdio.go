@@ -12,7 +12,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/shim"
 )
 
-// stdio and hook are what mcpguard does, which starts faster. Entries of earlier
+// stdio and hook run mcpguard, which starts faster. Entries of earlier
 // versions name this program.
 func (a *app) stdio() *cobra.Command {
 	return a.forClients(&cobra.Command{
@@ -33,9 +33,9 @@ by an earlier version name this command; "mcpguardd hooks install" writes them a
 	})
 }
 
-// forClients makes c a command that mcpguard carries out: in this process's place
-// where it stands beside this program, else in this process. Its arguments are
-// mcpguard's.
+// forClients makes c a command that mcpguard runs: by replacing this process
+// if mcpguard is beside this program, otherwise in this process. Its arguments
+// are those of mcpguard.
 func (a *app) forClients(c *cobra.Command) *cobra.Command {
 	c.GroupID = "run"
 	c.DisableFlagParsing = true
@@ -49,7 +49,8 @@ func (a *app) forClients(c *cobra.Command) *cobra.Command {
 		}
 		args = append([]string{c.Name()}, args...)
 		if program := shim.FindClient(); program != "" && a.in == os.Stdin && out == os.Stdout {
-			// Returns only where it fails; then this process does it.
+			// Exec returns only on failure; this process then runs the
+			// command.
 			_ = syscall.Exec(program, append([]string{program}, args...), os.Environ())
 		}
 		exe, err := os.Executable()
@@ -57,15 +58,15 @@ func (a *app) forClients(c *cobra.Command) *cobra.Command {
 			return err
 		}
 		if code := mcpguard.Main(mcpguard.Command{Args: args, In: a.in, Out: out, Err: a.err, Daemon: exe}); code != exitDone {
-			return coded(code, nil) // it has said what happened
+			return coded(code, nil) // the command has printed its own error
 		}
 		return nil
 	}
 	return c
 }
 
-// clientProgram is the program that entries for clients name: mcpguard, which
-// stands beside this one, else this one, which does the same.
+// clientProgram returns the program that client entries name: the mcpguard
+// beside this program, or else this program, which does the same.
 func clientProgram() (string, error) {
 	if program := shim.FindClient(); program != "" {
 		return program, nil

@@ -17,11 +17,11 @@ import (
 
 // Bounds of a stop.
 const (
-	stopWait = 20 * time.Second      // for the daemon to record how things ended
-	killWait = 5 * time.Second       // for a killed one to be gone
-	stopLook = 20 * time.Millisecond // between two looks whether it is
-	stopAsk  = 5 * time.Second       // for what waits
-	maxLost  = 10                    // calls that are named
+	stopWait = 20 * time.Second      // for the daemon to record outcomes
+	killWait = 5 * time.Second       // for a killed daemon to end
+	stopLook = 20 * time.Millisecond // between two checks
+	stopAsk  = 5 * time.Second       // for the request about pending calls
+	maxLost  = 10                    // calls that are listed
 )
 
 func (a *app) stop() *cobra.Command {
@@ -59,8 +59,8 @@ end with --force is killed.`,
 	return c
 }
 
-// nothingLost refuses to stop a daemon where that would lose something, or where
-// that cannot be told.
+// nothingLost refuses to stop a daemon if that would lose something, or if
+// that cannot be determined.
 func (a *app) nothingLost(ctx context.Context, p ipc.Paths, found ipc.FoundDaemon) error {
 	const force = "`mcpguardd stop --force` ends it all the same"
 	if found.Stopped {
@@ -73,7 +73,7 @@ func (a *app) nothingLost(ctx context.Context, p ipc.Paths, found ipc.FoundDaemo
 	list, err := api.ListAll(ctx, client.Filter{Status: []string{client.Pending, client.Executing}})
 	switch {
 	case errors.Is(err, client.ErrVersion):
-		return nil // one of another version cannot be asked, and ends for the newer one
+		return nil // a daemon of another version cannot be asked, and gives way to the newer one
 	case err != nil:
 		return fmt.Errorf("the daemon (process %d) does not say what waits (%w); %s, and what waits or runs is lost", found.PID, err, force)
 	case len(list) == 0:
@@ -94,13 +94,13 @@ func (a *app) nothingLost(ctx context.Context, p ipc.Paths, found ipc.FoundDaemo
 	return fmt.Errorf("the daemon was not ended, since calls would be lost; decide them first, or run `mcpguardd stop --force`:%s", b.String())
 }
 
-// end ends a daemon and waits until it is gone.
+// end stops a daemon and waits until it has ended.
 func (a *app) end(ctx context.Context, found ipc.FoundDaemon, force bool) error {
 	if err := syscall.Kill(found.PID, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("ending the daemon (process %d): %w", found.PID, err)
 	}
 	if found.Stopped {
-		_ = syscall.Kill(found.PID, syscall.SIGCONT) // it takes the other signal then
+		_ = syscall.Kill(found.PID, syscall.SIGCONT) // so that it receives the other signal
 	}
 	if gone(ctx, found.Proc, stopWait) {
 		fmt.Fprintln(a.out, "stopped")
@@ -119,7 +119,7 @@ func (a *app) end(ctx context.Context, found ipc.FoundDaemon, force bool) error 
 	return nil
 }
 
-// gone returns whether a process ends within limit.
+// gone reports whether a process ends within limit.
 func gone(ctx context.Context, p ipc.Proc, limit time.Duration) bool {
 	until := time.NewTimer(limit)
 	defer until.Stop()
