@@ -8,10 +8,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/diff"
 )
 
-// Between returns a view of how one change differs from another: what a reviewer
-// who has read the old one must read of the new one. It begins with what is said
-// about the two, then compares their texts line by line. Where hunks only moved,
-// their headers count as equal. Both details are kept, as by New.
+// Between returns a view of the difference between two changes: what a
+// reviewer who has read the old one must read of the new one. It begins with
+// the facts that differ, then compares the texts line by line. Hunk headers
+// that differ only in position count as equal. Both details are kept, as by
+// New.
 func Between(old, new client.Detail, o Options) *View {
 	v := &View{plain: true, build: func(int) *doc { return between(old, new) }}
 	v.start(o)
@@ -47,8 +48,8 @@ func between(old, new client.Detail) *doc {
 	return b.done()
 }
 
-// said adds what differs in the words about two changes, and reports whether
-// there is any.
+// said adds the facts that differ between two changes, and reports whether
+// there are any.
 func (b *builder) said(old, new client.Detail) bool {
 	n := len(b.off)
 	b.replaced("tier", old.Tier, new.Tier)
@@ -115,7 +116,7 @@ func (b *builder) replaced(name, old, new string) {
 	}
 }
 
-// sets adds what only one of two lists holds.
+// sets adds what is in only one of two lists.
 func (b *builder) sets(name string, old, new []string) {
 	for _, s := range old {
 		if !slices.Contains(new, s) {
@@ -129,7 +130,7 @@ func (b *builder) sets(name string, old, new []string) {
 	}
 }
 
-// readable returns the text of a change as it is compared.
+// readable returns the text of a change in the form that is compared.
 func readable(d client.Detail) string {
 	if text := textOf(d.Diff); text != "" && (d.Diff.Type == "unified" || d.Diff.Type == "json_diff" || looksUnified(text)) {
 		return text
@@ -160,10 +161,10 @@ func moved(text string) string {
 	}
 }
 
-// compared adds the lines in which two texts differ, with their context.
+// compared adds the lines in which two texts differ, with context.
 func (b *builder) compared(before, after string) {
-	// Content with a NUL near its start would count as binary. A first line that
-	// both share, longer than what is looked at, keeps that from happening.
+	// Content with a NUL near its start would count as binary. A shared first
+	// line, longer than the part that is checked, prevents that.
 	shared := strings.Repeat(" ", 8192) + "\n"
 	r := diff.Compute([]byte(shared+before), []byte(shared+after), diff.Options{})
 	if r.Coarse {
@@ -189,7 +190,7 @@ func (b *builder) compared(before, after string) {
 	}
 }
 
-// ends notes where the last line has no newline at its end.
+// ends notes that the last line has no newline at its end.
 func (b *builder) ends(noEOL bool) {
 	if noEOL {
 		b.unended(b.out.Len() - 1)

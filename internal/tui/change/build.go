@@ -18,7 +18,7 @@ func textOf(d client.Diff) string {
 	return d.Text
 }
 
-// plainDiff reports whether a change is a unified diff and nothing beside it.
+// plainDiff reports whether a change is only a unified diff.
 func plainDiff(d client.Diff) bool {
 	return d.Type == "unified" && d.Text != "" && !d.Pruned && !present(d.Preview) && !present(d.Patch)
 }
@@ -67,7 +67,7 @@ func looksUnified(text string) bool {
 	return strings.HasPrefix(text, "diff --git ") || strings.HasPrefix(text, "--- ") || strings.HasPrefix(text, "@@ -")
 }
 
-// shown makes the text that is meant for reading.
+// shown makes the text meant for reading.
 func (b *builder) shown(d client.Detail, text string) {
 	rows := b.rows(d.Diff)
 	switch d.Diff.Type {
@@ -98,10 +98,10 @@ func (b *builder) shown(d client.Detail, text string) {
 	}
 }
 
-// textBeside adds the text of a change behind its rows. The rows of a document
-// hold its values alone: comments, order and blanks are in the text, which
-// therefore always follows. The rows of a record are all that changes; its text
-// spells the same rows and is left out.
+// textBeside adds the text of a change after its rows. The rows of a document
+// hold only its values: comments, order and blanks are in the text, so the
+// text always follows. The rows of a record are the whole change; its text
+// repeats them and is left out.
 func (b *builder) textBeside(d client.Detail, text string, rows bool) {
 	unified := d.Diff.Type != "json_patch" || looksUnified(text)
 	switch {
@@ -122,7 +122,7 @@ func (b *builder) textBeside(d client.Detail, text string, rows bool) {
 // Read reports whether a call changes nothing, as far as the daemon knows.
 func Read(d client.Detail) bool { return strings.HasPrefix(d.Tier, "T0") && len(d.Effects) == 0 }
 
-// effects lists what would happen to which resource.
+// effects lists what would happen to each resource.
 func (b *builder) effects(list []client.Effect) {
 	for _, e := range list {
 		b.identity(e.Kind+": ", pathText(e.Key))
@@ -135,11 +135,11 @@ func (b *builder) effects(list []client.Effect) {
 	}
 }
 
-// builder makes a text out of lines.
+// builder builds a text from lines.
 type builder struct {
 	*doc
 	out  strings.Builder
-	rest string // what follows the lines made, to be read as a unified diff
+	rest string // text after the built lines, to be parsed as a unified diff
 	part bool   // rest is not the whole text of the change
 	// after adds what follows rest; nil for nothing.
 	after func()
@@ -174,7 +174,7 @@ func (b *builder) done() *doc {
 	return d
 }
 
-// line adds a line. A newline in s begins another one that continues it.
+// line adds a line. A newline in s starts another one that continues it.
 func (b *builder) line(k kind, sign byte, s string) {
 	for {
 		part, rest, more := strings.Cut(s, "\n")
@@ -204,15 +204,15 @@ func (b *builder) field(label, value string) {
 	b.line(kindField, 0, label+value)
 }
 
-// identity adds a line whose value names something that must not look like
-// something else.
+// identity adds a line whose value is a name that must not be confused with
+// another.
 func (b *builder) identity(label, value string) {
 	n := len(b.cuts)
 	b.field(label, value)
 	b.cuts[n].identity = true
 }
 
-// plainText adds a text as it is.
+// plainText adds a text unchanged.
 func (b *builder) plainText(text string) {
 	for line := range strings.Lines(text) {
 		b.line(kindText, 0, strings.TrimSuffix(line, "\n"))
@@ -221,10 +221,10 @@ func (b *builder) plainText(text string) {
 
 func (b *builder) unifiedText(text string) { b.rest = text }
 
-// changed adds all lines of two texts, with what differs marked.
+// changed adds all lines of two texts, with the differences marked.
 func (b *builder) changed(old, new string) {
 	r := diff.Compute([]byte(old), []byte(new), diff.Options{Context: 1 << 20})
-	if len(r.Hunks) == 0 { // one side counts as binary, or they are equal: show both
+	if len(r.Hunks) == 0 { // binary or equal: show both
 		b.all('-', old)
 		b.all('+', new)
 		return
@@ -253,7 +253,7 @@ func (b *builder) all(sign byte, text string) {
 	}
 }
 
-// maxRow is how many bytes of path and values stand on one row.
+// maxRow is how many bytes of path and values fit on one row.
 const maxRow = 160
 
 // rows adds the rows of a patch and reports whether there are any.
@@ -286,7 +286,7 @@ type change struct {
 	old, new       jsonvalue.Value
 }
 
-// previewRows reads [{op, path, from, to}]; nil if raw is not that.
+// previewRows parses [{op, path, from, to}]; nil if raw is something else.
 func previewRows(raw []byte) []change {
 	if !present(raw) {
 		return nil
@@ -305,8 +305,8 @@ func previewRows(raw []byte) []change {
 	return out
 }
 
-// patchRows reads an RFC 6902 patch. The value that an operation takes away is
-// known where a test for it stands before it.
+// patchRows parses an RFC 6902 patch. A removed value is known only if a test
+// for it precedes the operation.
 func patchRows(raw []byte) []change {
 	if !present(raw) {
 		return nil
@@ -327,8 +327,8 @@ func patchRows(raw []byte) []change {
 	return out
 }
 
-// operationSign returns what stands before a row of a patch: a sign, or the name of
-// a test and of whatever is unknown.
+// operationSign returns what precedes a row of a patch: a sign, or the name of
+// a test or an unknown operation.
 func operationSign(op string) string {
 	switch op {
 	case jsonvalue.OpAdd:
@@ -343,7 +343,7 @@ func operationSign(op string) string {
 	return pathText(op) + " "
 }
 
-// row adds one row of a patch, on one line where it fits.
+// row adds one row of a patch, on one line if it fits.
 func (b *builder) row(c change) {
 	sign := operationSign(c.op)
 	head := sign + pathText(c.path)
@@ -369,7 +369,7 @@ func (b *builder) row(c change) {
 	b.changed(spelled(c.old, texts), spelled(c.new, texts))
 }
 
-// textual reports whether a value is a string, or none.
+// textual reports whether a value is a string or absent.
 func textual(v jsonvalue.Value) bool { return v.Type() == jsonvalue.TypeString || !v.Present() }
 
 func onlyPresent(a, b jsonvalue.Value) jsonvalue.Value {
@@ -379,7 +379,7 @@ func onlyPresent(a, b jsonvalue.Value) jsonvalue.Value {
 	return b
 }
 
-// scalar returns a value on one line, "" if it is none or reads better on
+// scalar returns a value on one line; "" if it is absent or reads better on
 // several.
 func scalar(v jsonvalue.Value) string {
 	if !v.Present() || lines(v) || (v.Type() == jsonvalue.TypeArray || v.Type() == jsonvalue.TypeObject) && v.Len() > 3 {
@@ -397,8 +397,8 @@ func lines(v jsonvalue.Value) bool {
 	return v.Type() == jsonvalue.TypeString && strings.Contains(strings.TrimSuffix(v.Text(), "\n"), "\n")
 }
 
-// spelled returns a value for reading: a text as it is, all else as JSON, nothing
-// for none.
+// spelled returns a value for reading: a text unchanged, anything else as
+// JSON, nothing if absent.
 func spelled(v jsonvalue.Value, asText bool) string {
 	switch {
 	case !v.Present():

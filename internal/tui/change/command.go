@@ -8,7 +8,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// exec adds a command: where it was contained what it changes, else its text and
+// exec adds a command: its changes if it was contained, otherwise its text and
 // parts, and then what it did in a sandbox.
 func (b *builder) exec(d client.Detail, text string) {
 	if t, ok := d.Diff.Command(); ok {
@@ -37,7 +37,7 @@ func (b *builder) exec(d client.Detail, text string) {
 	b.output(d.Output)
 }
 
-// contained adds what the run of a command has kept, which is what lands.
+// contained adds the captured changes of a command, which are what lands.
 func (b *builder) contained(d client.Detail, t client.CommandText) {
 	switch {
 	case d.Diff.Exec.Line != "" || len(d.Diff.Exec.Argv) > 0:
@@ -63,8 +63,8 @@ func (b *builder) contained(d client.Detail, t client.CommandText) {
 	b.after = func() { b.output(d.Output) }
 }
 
-// said1 adds a line that begins with what it says something of. All but the
-// usual stand out.
+// said1 adds a line that begins with a label. Anything but the usual line is
+// highlighted.
 func (b *builder) said1(line, usual string) {
 	for _, label := range []string{"exit code ", "git: ", "new in ", "wanted ", "still ran at its end: ", "not proven: "} {
 		value, ok := strings.CutPrefix(line, label)
@@ -84,8 +84,8 @@ func (b *builder) said1(line, usual string) {
 	b.warn(line)
 }
 
-// output adds what a command printed, folded: it differs from run to run and is
-// no part of what is approved.
+// output adds a command's output, folded: it differs from run to run and is
+// not part of the approval.
 func (b *builder) output(text string) {
 	b.lang = noLanguage
 	b.header()
@@ -103,10 +103,10 @@ func (b *builder) output(text string) {
 	last.fold, last.foldable = true, true
 }
 
-// gitFile begins the line of a file of a repository's own.
+// gitFile begins the line of a file inside a repository's .git folder.
 const gitFile = "git file "
 
-// entryLine reports whether a line says what becomes of a path that has no diff.
+// entryLine reports whether a line describes a path that has no diff.
 func entryLine(s string) bool {
 	return slices.ContainsFunc([]string{
 		"time of ", "new folder ", "new link ", "new special file ", "deleted folder ", "deleted link ", "deleted special file ",

@@ -9,28 +9,28 @@ import (
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
-// kind says what the lines of a segment are.
+// kind is the kind of a segment's lines.
 type kind uint8
 
 const (
 	kindContext kind = iota + 1 // unchanged lines, with a sign
 	kindChange                  // deletions, then insertions, with a sign
 	kindFile                    // a file's name
-	kindMeta                    // what else a diff says about a file
-	kindHidden                  // says nothing that the file's name does not
+	kindMeta                    // other headers of a file
+	kindHidden                  // repeats the file's name
 	kindHunk                    // the header of a hunk
 	kindText                    // a line of plain text
 	kindMore                    // continues a line of text that holds newlines
-	kindTitle                   // our own words
-	kindNote                    // our own words, less important
-	kindWarn                    // our own words, not to be missed
+	kindTitle                   // our own text
+	kindNote                    // our own text, less important
+	kindWarn                    // our own text, a warning
 	kindField                   // a name and its value; has a cut
 	kindRow                     // a path, an old and a new value; has a cut
-	kindEntry                   // what becomes of a path that has no diff
+	kindEntry                   // describes a path that has no diff
 )
 
 // segment is a run of lines of one kind. A change has n deletions and then ins
-// insertions, every other kind n lines.
+// insertions; every other kind has n lines.
 type segment struct {
 	line     uint32 // the first
 	n, ins   uint32
@@ -48,16 +48,16 @@ type cut struct {
 	identity           bool // the value names a person, host, program or file
 }
 
-// hunk is the unit in which a change is read: a hunk of a diff, or one row of a
-// patch with its values.
+// hunk is the unit of reading: a hunk of a diff, or one row of a patch with
+// its values.
 type hunk struct {
 	line   uint32 // the first, which is the header where there is one
 	lang   language
-	lines  uint32 // that must be read
+	lines  uint32 // number of lines that must be read
 	asText bool   // a string's characters, not its spelling in JSON
 }
 
-// doc is a text whose lines were found. It does not change, but for folds.
+// doc is an indexed text. Apart from folds it does not change.
 type doc struct {
 	text    string
 	off     []uint32 // where each line starts
@@ -70,10 +70,10 @@ type doc struct {
 	json    bool              // what was built holds JSON …
 	made    int               // … in the lines before this one
 	nested  bool              // the lines have signs of their own
-	whole   int               // byte at which the whole text of the change begins, as it came; -1 where it is not there
-	aside   bool              // it is not the change: to read it is not to have seen that
+	whole   int               // byte at which the whole, unchanged text of the change begins; -1 if it is not included
+	aside   bool              // this is not the change, so reading it does not count as having seen that
 	entries bool              // a diff has lines beside it for paths without one
-	unread  int               // lines of the change that are nowhere, and so never seen
+	unread  int               // lines of the change that are not shown anywhere, so never seen
 	lang    language          // of the file at hand, while indexing
 	highest uint32
 }
@@ -90,8 +90,8 @@ func (d *doc) content(i int) string {
 	return strings.TrimSuffix(d.text[from:], "\n")
 }
 
-// spelt returns line i as it is shown: a header whose names git would quote for
-// letters beyond ASCII alone stands without the quotes.
+// spelt returns line i as shown: a header that git quotes only because of
+// non-ASCII letters is shown without quotes.
 func (d *doc) spelt(i int) string {
 	if s, ok := d.respelt[uint32(i)]; ok {
 		return s
@@ -137,18 +137,19 @@ func (d *doc) add(pos int, k kind, sign byte, old, new uint32) {
 	d.segs = append(d.segs, s)
 }
 
-// header begins a hunk with the line that is added next.
+// header begins a hunk with the next line that is added.
 func (d *doc) header() {
 	d.hunks = append(d.hunks, hunk{line: uint32(len(d.off)), lang: d.lang})
 }
 
 // tooLong reports whether text cannot be indexed; no frame of the protocol is
-// nearly as long.
+// nearly that long.
 func tooLong(text string) bool { return uint64(len(text)) > math.MaxUint32-1 }
 
-// unified indexes the text from byte from on as a unified diff, as git and this
-// project write it. Lines inside a hunk go by the counts of its header, so a
-// removed line "-- x" is no file name. What does not fit is shown as it is.
+// unified indexes the text from byte from as a unified diff, as written by git
+// and this project. Lines inside a hunk follow the counts of its header, so a
+// removed line "-- x" is not taken for a file name. Anything else is shown
+// unchanged.
 func (d *doc) unified(from int) {
 	d.off = grow(d.off, strings.Count(d.text[from:], "\n")+1)
 	hunks := strings.Count(d.text[from:], "\n@@ -")
@@ -171,7 +172,7 @@ func grow[T any](s []T, n int) []T { return append(make([]T, 0, len(s)+n), s...)
 type diffParser struct {
 	*doc
 	old, new         uint32 // numbers of the next lines
-	oldLeft, newLeft uint32 // lines that the hunk still has
+	oldLeft, newLeft uint32 // remaining lines of the hunk
 	inHunk           bool   // the last line belongs to a hunk
 	entry            bool   // the last line is one for a path without a diff
 	name             string // of the file, where its "---" and "+++" would repeat it
@@ -249,8 +250,8 @@ func (p *diffParser) outside(at int, s string) {
 	p.add(at, kindMeta, 0, 0, 0)
 }
 
-// unquotedHeader returns a header of a diff with the names in it as they are,
-// where quotes and escapes stand for nothing but letters beyond ASCII and blanks.
+// unquotedHeader returns a header of a diff with unquoted names, if quotes and
+// escapes stand only for non-ASCII letters and blanks.
 func unquotedHeader(s string) (string, bool) {
 	if !strings.Contains(s, ` "`) {
 		return "", false
@@ -351,9 +352,9 @@ func (d *doc) finish() {
 	}
 }
 
-// require counts lines among those that must be read. What stands before the
-// first hunk belongs to it here. The lines may belong to several hunks, where
-// they are headers.
+// require counts lines among those that must be read. Here, what precedes the
+// first hunk belongs to it. The lines may belong to several hunks, if they are
+// headers.
 func (d *doc) require(line, n int) {
 	for end := line + n; line < end; {
 		h := max(0, d.hunkOf(line))
@@ -366,8 +367,8 @@ func (d *doc) require(line, n int) {
 	}
 }
 
-// unended notes that the last line, which ends at byte end, ends its file without
-// a newline.
+// unended notes that the last line, which ends at byte end, ends its file
+// without a newline.
 func (d *doc) unended(end int) {
 	if d.noEOL == nil {
 		d.noEOL = map[uint32]uint32{}
@@ -377,8 +378,7 @@ func (d *doc) unended(end int) {
 	}
 }
 
-// hunkOf returns the hunk that line belongs to, -1 for what stands before the
-// first.
+// hunkOf returns the hunk of a line, -1 before the first hunk.
 func (d *doc) hunkOf(line int) int {
 	lo, hi := 0, len(d.hunks)
 	for lo < hi {
@@ -404,8 +404,8 @@ func (d *doc) segmentOf(line int) int {
 	return lo - 1
 }
 
-// foldContext cuts the middle out of long runs of unchanged lines. A line with a
-// hazard is never part of it.
+// foldContext folds the middle of long runs of unchanged lines. A fold never
+// contains a line with a hazard.
 func (d *doc) foldContext() {
 	long := false
 	for _, s := range d.segs {
@@ -453,8 +453,8 @@ func (d *doc) foldRun(out []segment, s segment) []segment {
 	return out
 }
 
-// hazardous reports whether a line holds anything that is marked or that
-// safetext warns of. A carriage return at its end is ordinary.
+// hazardous reports whether a line contains anything that safetext marks or
+// warns of. A carriage return at its end is ordinary.
 func hazardous(s string) bool {
 	if len(s) > safetext.LongLine {
 		return true

@@ -1,10 +1,10 @@
 package change
 
 // item is one entry of the scrolled list: a line across the pane, or a line on
-// either side of it.
+// each side.
 type item struct {
 	seg         int // index
-	left, right int // lines, -1 for none; a line across stands in left
+	left, right int // lines, -1 for none; a line across is in left
 	side        bool
 	fold        bool // stands for the whole segment
 }

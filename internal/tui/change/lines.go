@@ -9,7 +9,7 @@ import (
 
 const (
 	// longLine is the length in bytes from which a line is wrapped chunk by
-	// chunk, so that any place of it is reached without reading all of it.
+	// chunk, so that any part of it is reached without reading all of it.
 	longLine = 8192
 	chunk    = 4096
 )
@@ -39,7 +39,8 @@ func chunkAt(s string, k int) (from, to int) {
 	return edge(k), edge(k + 1)
 }
 
-// text returns a line as it is shown: without its sign where that stands apart.
+// text returns a line as shown: without its sign if that has a column of its
+// own.
 func (v *View) text(seg, line int) string {
 	s := v.doc.segs[seg]
 	switch {
@@ -53,7 +54,7 @@ func (v *View) text(seg, line int) string {
 	return v.doc.spelt(line)
 }
 
-// offset returns how many bytes of a line stand before its text.
+// offset returns how many bytes of a line precede its text.
 func (v *View) offset(seg, line int) int {
 	s := v.doc.segs[seg]
 	switch {
@@ -100,8 +101,8 @@ func printable(s string) bool {
 	return true
 }
 
-// lineRows returns the rows of a chunk of a line, in as many columns: one row
-// where lines are not wrapped.
+// lineRows returns the rows of a chunk of a line in cols columns: one row if
+// lines are not wrapped.
 func (v *View) lineRows(seg, line, k, cols int) []row {
 	text := v.text(seg, line)
 	if v.o.Wrap {
@@ -129,8 +130,8 @@ func (v *View) lineRows(seg, line, k, cols int) []row {
 	return []row{win.end(v.ellipsis(), right)}
 }
 
-// windowOf fills the window of a line that is not wrapped. It reads a few bytes
-// of the line for each column, and more only where they do not fill the window.
+// windowOf fills the window of an unwrapped line. It reads a few bytes of the
+// line for each column, and more only if they do not fill the window.
 func (v *View) windowOf(seg, line int, text string, cols int) window {
 	start := window{skip: v.pan, cols: cols}
 	if v.pan > 0 {
@@ -155,8 +156,8 @@ func (v *View) windowOf(seg, line int, text string, cols int) window {
 	}
 }
 
-// panned returns the byte at which a long line's window begins, where that can be
-// told without spelling what stands before it; else 0.
+// panned returns the byte at which a long line's window begins, if that is
+// known without converting what precedes it; else 0.
 func (v *View) panned(seg int, text string) int {
 	at := v.pan + 1
 	if v.pan == 0 || len(text) <= max(maxColoured, at) || v.doc.segs[seg].kind == kindRow || v.o.ASCII ||
@@ -166,7 +167,7 @@ func (v *View) panned(seg int, text string) int {
 	return at
 }
 
-// changedAfter reports whether words of a line differ from its pair's beyond a
+// changedAfter reports whether a line differs from its pair's line after a
 // byte of its text.
 func (v *View) changedAfter(seg, line, at int) bool {
 	s := v.doc.segs[seg]
@@ -177,7 +178,7 @@ func (v *View) changedAfter(seg, line, at int) bool {
 	return len(spans) > 0 && spans[len(spans)-1].End > at
 }
 
-// ellipsis returns the sign that stands for what was cut off.
+// ellipsis returns the sign for omitted text.
 func (v *View) ellipsis() safetext.Line { return v.sign("…", "~") }
 
 // spell yields the pieces of the bytes [from, to) of a line's text.
@@ -209,17 +210,18 @@ func (v *View) spell(seg, line int, text string, from, to int, yield func(piece)
 	}
 }
 
-// identity reports whether a line names something.
+// identity reports whether a line is a name.
 func (v *View) identity(seg, line int) bool {
 	c, _ := v.doc.cutOf(line)
 	k := v.doc.segs[seg].kind
 	return c.identity || k == kindFile || k == kindEntry || k == kindMeta || k == kindHidden
 }
 
-// arrow stands between a link and what it leads to, as the program writes it.
+// arrow separates a link from its target, as the program writes it.
 const arrow = " → "
 
-// doubtful tells of a name which bytes of it belong to letters that could deceive.
+// doubtful returns a function that reports whether bytes of a name belong to
+// deceptive letters.
 func doubtful(name string, k kind) func(from, to int) bool {
 	var marked []bool
 	parts := []string{name}
@@ -235,7 +237,7 @@ func doubtful(name string, k kind) func(from, to int) bool {
 	return func(from, to int) bool { return slices.Contains(marked[from:to], true) }
 }
 
-// hazardous reports whether a line is marked as such at the start of its row.
+// hazardous reports whether a line's rows start with the hazard sign.
 func (v *View) hazardous(seg, line int, text string) bool {
 	return hazardous(text) || v.identity(seg, line) && !plainASCII(text) && doubtful(text, v.doc.segs[seg].kind)(0, len(text))
 }
@@ -319,7 +321,7 @@ func (v *View) languageOf(line int) language {
 	return v.doc.lang
 }
 
-// isJSON reports whether a backslash in a line begins an escape of JSON.
+// isJSON reports whether a backslash in a line begins a JSON escape.
 func (d *doc) isJSON(line int) bool {
 	if !d.json || line >= d.made {
 		return false

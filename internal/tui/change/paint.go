@@ -8,7 +8,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// base is what a whole row is.
+// base is the style of a whole row.
 type base uint8
 
 const (
@@ -80,7 +80,7 @@ func (v *View) newStyle(b base, c class) theme.Style {
 	return below
 }
 
-// painted is a finished row, and what it shows of which lines.
+// painted is a finished row, and the parts of lines that it shows.
 type painted struct {
 	text  string
 	parts [2]part
@@ -190,7 +190,7 @@ func (v *View) paint(i, chunk int) []painted {
 	return out
 }
 
-// sign returns a sign of our own in what the terminal can show.
+// sign returns one of our own signs in a form that the terminal can show.
 func (v *View) sign(unicode, ascii string) safetext.Line {
 	if v.o.ASCII {
 		return v.safe.st.Text(ascii)
@@ -250,7 +250,7 @@ func (v *View) halfGutter() int {
 
 func signed(k kind) bool { return k == kindContext || k == kindChange }
 
-// base returns what a line is, and its sign.
+// base returns the base style of a line, and its sign.
 func (v *View) base(s segment, line int) (base, byte) {
 	switch s.kind {
 	case kindChange:
@@ -337,7 +337,7 @@ func numbersOf(s segment, line int) (old, new uint32) {
 	return 0, 0
 }
 
-// gutterRow is what stands before a row.
+// gutterRow is what precedes a row.
 type gutterRow struct {
 	base    base
 	numbers [2]uint32
@@ -395,7 +395,7 @@ func (v *View) gutterText(g gutterRow, width, columns int) string {
 	return b.String()
 }
 
-// finish joins a row to what stands before it.
+// finish joins a row to its gutter.
 func (v *View) finish(gutter string, r row, line, n int, b base, cols int) painted {
 	var sb strings.Builder
 	sb.Grow(len(gutter) + r.width + 64)

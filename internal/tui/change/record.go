@@ -8,8 +8,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// pathText returns a name as it is, or as a JSON string if it could be taken for
-// more than a name.
+// pathText returns a name unchanged, or as a JSON string if it could be
+// misread.
 func pathText(s string) string {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c == '"' || c == '\\' || c >= 0x7f {
@@ -22,7 +22,7 @@ func pathText(s string) string {
 	return s
 }
 
-// quoteJSON returns s as a JSON string; bytes that are not UTF-8 stay as they are.
+// quoteJSON returns s as a JSON string; invalid UTF-8 bytes are kept.
 func quoteJSON(s string) string {
 	if v, err := jsonvalue.String(s); err == nil {
 		return string(v.Encode())
@@ -43,12 +43,13 @@ func jsonLines(v jsonvalue.Value) string {
 	return b.String()
 }
 
-// maxInline is how long an array of scalars may be to stand on one line.
+// maxInline is the longest array of scalars that is shown on one line.
 const maxInline = 60
 
-// spread yields the lines of a value, indented. A string that holds newlines
-// goes on on a further line after the escape of each; more marks these. named is
-// how many bytes of a line are indentation and member name, 0 without a name.
+// spread yields the lines of a value, indented. A string with newlines
+// continues on a new line after the escape of each; more marks these lines.
+// named is how many bytes of a line are indentation and member name, 0 without
+// a name.
 func spread(v jsonvalue.Value, indent, name, tail string, yield func(named int, s string, more bool)) {
 	head, named := indent+name, 0
 	if name != "" {
@@ -102,8 +103,8 @@ func short(v jsonvalue.Value) bool {
 	return len(v.Encode()) <= maxInline
 }
 
-// stringParts cuts an encoded string after the escape of each newline, the one
-// at its end excepted.
+// stringParts splits an encoded string after the escape of each newline,
+// except one at its end.
 func stringParts(s string) []string {
 	var out []string
 	from := 0
@@ -120,7 +121,7 @@ func stringParts(s string) []string {
 	return append(out, s[from:])
 }
 
-// value adds a JSON text, pretty printed; what is not JSON as it is.
+// value adds a JSON text, pretty-printed; anything else is added unchanged.
 func (b *builder) value(text string) {
 	v, err := jsonvalue.Decode([]byte(text))
 	if err != nil {
@@ -144,7 +145,7 @@ func (b *builder) jsonValue(v jsonvalue.Value) {
 	})
 }
 
-// namesOne reports whether a member of a record names somebody or something.
+// namesOne reports whether a member of a record is a name.
 func namesOne(member string) bool {
 	switch strings.ToLower(member) {
 	case "from", "to", "cc", "bcc", "replyto", "reply-to", "reply_to", "method", "url", "scheme", "host", "path", "cwd", "folder", "program", "programs", "database", "table", "tables":
@@ -153,8 +154,7 @@ func namesOne(member string) bool {
 	return false
 }
 
-// list adds a member of a record: its items on a line each, where there are
-// several.
+// list adds a member of a record; several items get one line each.
 func (b *builder) list(name string, v jsonvalue.Value) {
 	add := b.field
 	if namesOne(name) {
@@ -176,8 +176,8 @@ func (b *builder) list(name string, v jsonvalue.Value) {
 	}
 }
 
-// word1 returns a value on one line, a string without quotes where nothing in it
-// could be misread.
+// word1 returns a value on one line; a string has no quotes if it cannot be
+// misread.
 func word1(v jsonvalue.Value) string {
 	s := v.Text()
 	if v.Type() != jsonvalue.TypeString || s == "" || strings.ContainsAny(s, "\"\\\n\r\t") || strings.TrimSpace(s) != s {
@@ -186,7 +186,7 @@ func word1(v jsonvalue.Value) string {
 	return s
 }
 
-// record adds an object: the members named first in this order, then all others,
+// record adds an object: first the members named in first, then all others,
 // then those in bodies as text. It reports whether text is an object.
 func (b *builder) record(text string, first, bodies []string) bool {
 	v, err := jsonvalue.Decode([]byte(text))
@@ -226,7 +226,7 @@ func (b *builder) record(text string, first, bodies []string) bool {
 	return true
 }
 
-// letter adds a message: who, about what, then the text.
+// letter adds a message: recipients, subject, then the text.
 func (b *builder) letter(text string) {
 	if b.described(text, noLanguage, "body", "text", "message", "content") {
 		return
@@ -312,8 +312,8 @@ func (b *builder) command(text string) {
 	}
 }
 
-// argument returns one argument: as it is if a shell would take it as one word,
-// else as a JSON string.
+// argument returns one argument: unchanged if a shell would take it as one
+// word, otherwise as a JSON string.
 func argument(v jsonvalue.Value) string {
 	if v.Type() != jsonvalue.TypeString {
 		return jsonLine(v)
@@ -321,8 +321,8 @@ func argument(v jsonvalue.Value) string {
 	return shellWord(v.Text())
 }
 
-// shellWord returns a word as it is if a shell would take it as one, else as a
-// JSON string.
+// shellWord returns a word unchanged if a shell would take it as one,
+// otherwise as a JSON string.
 func shellWord(s string) string {
 	if s == "" || strings.ContainsFunc(s, func(r rune) bool {
 		return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"'`\\$&|;<>(){}[]*?!#~", r)
@@ -332,7 +332,7 @@ func shellWord(s string) string {
 	return s
 }
 
-// statement adds an SQL statement, behind what is known of it.
+// statement adds an SQL statement, after what is known about it.
 func (b *builder) statement(text string) {
 	if sh, ok := readSheet(text, "statement", "statements", "sql", "query"); ok && sh.title != "" {
 		b.described(text, dashed, sh.title)

@@ -4,12 +4,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
-// row is one row of cells of a line, without what stands before it.
+// row is one row of cells of a line, without its gutter.
 type row struct {
 	pieces   []piece
 	width    int
 	from, to int // bytes of the line that it shows in full
-	// Something of the line stands left or right of the row.
+	// Part of the line is left or right of the row.
 	before, after bool
 }
 
@@ -37,9 +37,9 @@ func (p piece) cutAt(cols int) (head, tail piece) {
 	return head, tail
 }
 
-// wrapper breaks pieces into rows of at most cols columns, which must be 2 or
-// more. Markers and letters with their marks stay whole where they fit into a
-// row at all.
+// wrapper breaks pieces into rows of at most cols columns, which must be at
+// least 2. Markers and letters with their marks are not split if they fit into
+// a row.
 type wrapper struct {
 	cols int
 	rows []row
@@ -85,7 +85,7 @@ func (w *wrapper) next(from int) {
 	w.rows = append(w.rows, row{from: from, to: from})
 }
 
-// window takes the columns [skip, skip+cols) out of the pieces.
+// window takes the columns [skip, skip+cols) of the pieces.
 type window struct {
 	row
 	skip, cols int
@@ -123,8 +123,8 @@ func (w *window) put(p piece) bool {
 	return false
 }
 
-// end closes the window. Where something stands outside of it, the row ends or
-// begins with an ellipsis.
+// end closes the window. If something is outside it, the row begins or ends
+// with an ellipsis.
 func (w *window) end(ellipsis safetext.Line, right class) row {
 	r := w.row
 	if r.after {
@@ -142,7 +142,7 @@ func (w *window) end(ellipsis safetext.Line, right class) row {
 	return r
 }
 
-// shrink takes the last column away, or the last piece.
+// shrink removes the last column, or the last piece.
 func (r *row) shrink() {
 	last := &r.pieces[len(r.pieces)-1]
 	width := last.line.Width()

@@ -4,18 +4,18 @@ import (
 	"strings"
 )
 
-// search is what is being looked for.
+// search is the state of a search.
 type search struct {
 	pattern string
-	fold    bool     // upper and lower case count as the same
+	fold    bool     // ignores case
 	lines   []uint32 // that match, in order
 	current int      // index into lines, -1 before the first move
 }
 
-// Search looks for pattern in every line and returns how many lines hold it. A
-// pattern without capitals finds either case of the letters A to Z. Signs and
-// numbers before the lines are not searched. The window stays where it is; an
-// empty pattern ends the search.
+// Search looks for pattern in every line and returns how many lines contain
+// it. A pattern without capitals ignores the case of A to Z. Signs and numbers
+// before the lines are not searched. The window does not move; an empty
+// pattern ends the search.
 func (v *View) Search(pattern string) (matches int) {
 	v.ready()
 	v.search = search{pattern: pattern, fold: strings.ToLower(pattern) == pattern, current: -1}
@@ -72,10 +72,10 @@ func (v *View) searched(line int) (start, end int) {
 // rarity orders letters and signs by how rare they are in source text.
 const rarity = "qzj~^@%$?!&|xkwvQZXJKVW+*<>{}[]\\9876y5b43gfHYBGUM'#`/:;=\",()20PFDO1LAhuNRISECTpmdclsonaritme_-. "
 
-// index returns the first place of the pattern in text, -1 if there is none.
+// index returns the first match in text, -1 if there is none.
 func (s *search) index(text string) int { return s.in(text).next(0) }
 
-// in returns a finder for the places of the pattern in text.
+// in returns a finder for the matches in text.
 func (s *search) in(text string) *finder {
 	f := &finder{search: s, text: text, nextLower: -1, nextUpper: -1}
 	if !s.fold {
@@ -95,8 +95,8 @@ func (s *search) in(text string) *finder {
 	return f
 }
 
-// finder finds a pattern in one pass over a text: it looks for the rarest byte
-// of the pattern, in both cases.
+// finder finds a pattern in one pass over a text: it looks for the pattern's
+// rarest byte, in both cases.
 type finder struct {
 	*search
 	text                 string
@@ -105,8 +105,8 @@ type finder struct {
 	nextLower, nextUpper int // their next places, where known
 }
 
-// next returns the first place at or after from, -1 if there is none. from must
-// not decrease from call to call.
+// next returns the first match at or after from, -1 if there is none. from
+// must not decrease from call to call.
 func (f *finder) next(from int) int {
 	if !f.fold {
 		if i := strings.Index(f.text[from:], f.pattern); i >= 0 {
@@ -159,7 +159,7 @@ func equalFold(text, pattern string) bool {
 	return true
 }
 
-// overlay marks what was found in a part of a line.
+// overlay marks the matches in part of a line.
 func (s *search) overlay(part string, classes []class, line int) {
 	if s.pattern == "" || len(s.lines) == 0 {
 		return
@@ -175,12 +175,12 @@ func (s *search) overlay(part string, classes []class, line int) {
 	}
 }
 
-// NextMatch moves to the next line that matches, round to the first after the
-// last, and returns its number from 1; 0 if nothing matches.
+// NextMatch moves to the next matching line, wrapping around, and returns its
+// number from 1; 0 if nothing matches.
 func (v *View) NextMatch() int { return v.step(1) }
 
-// PrevMatch moves to the line that matches before, round to the last before the
-// first, and returns its number from 1; 0 if nothing matches.
+// PrevMatch moves to the previous matching line, wrapping around, and returns
+// its number from 1; 0 if nothing matches.
 func (v *View) PrevMatch() int { return v.step(-1) }
 
 func (v *View) step(by int) int {
@@ -216,8 +216,8 @@ func (s *search) from(line int) int {
 	return lo
 }
 
-// reveal brings the first match of a line into the window, a third of the way
-// down, and opens the fold that holds it.
+// reveal scrolls the first match of a line to a third of the window's height,
+// and opens the fold that contains it.
 func (v *View) reveal(line int) {
 	seg := v.doc.segmentOf(line)
 	if v.doc.segs[seg].fold {

@@ -2,11 +2,11 @@ package change
 
 import "slices"
 
-// seenCounts keeps account of what was painted of one text.
+// seenCounts records what was painted of one text.
 type seenCounts struct {
 	doc       *doc
 	bits      []uint64
-	parts     map[uint32]partial // lines of which only a part was painted
+	parts     map[uint32]partial // lines that were only partly painted
 	hunks     []uint32           // lines of each hunk that are still to be painted
 	seenHunks int
 	total     int // weight of the lines that must be read
@@ -14,16 +14,16 @@ type seenCounts struct {
 	partly    int // weight of what was painted of lines in parts
 }
 
-// A line of up to usual bytes weighs whole; a longer one as many times that as
-// it would take rows of such a length, so that the last word of a long command
-// is not the smallest part of it.
+// A line of up to usual bytes counts once. A longer one counts once for each
+// row of that length that it would take, so that the end of a long command is
+// not its smallest part.
 const (
 	usual = 80
 	whole = 1000
 )
 
-// weight is how much line i counts among those that must be read; 0 where it
-// need not be.
+// weight returns how much line i counts among those that must be read; 0 if it
+// need not be read.
 func (t *seenCounts) weight(i int) int {
 	if s := t.doc.segs[t.doc.segmentOf(i)]; s.kind == kindHidden || s.foldable {
 		return 0
@@ -42,8 +42,7 @@ func weigh(d *doc, i int) int {
 // reach is a range of bytes [from, to) of a line.
 type reach struct{ from, to int }
 
-// partial is what was painted of a line of length n, in order, and how much that
-// weighs.
+// partial is what was painted of a line of length n, in order, and its weight.
 type partial struct {
 	n       int
 	painted []reach
@@ -94,8 +93,8 @@ func (t *seenCounts) paint(line, n, from, to int) {
 	}
 }
 
-// part adds a range to what was painted of a line and reports whether that is
-// the whole now.
+// part adds a range to what was painted of a line and reports whether the line
+// is now complete.
 func (t *seenCounts) part(line uint32, n int, r reach) bool {
 	if r.from >= r.to {
 		return false
@@ -128,8 +127,8 @@ func (t *seenCounts) part(line uint32, n int, r reach) bool {
 	return false
 }
 
-// share is how much of a line of n bytes its painted parts weigh, rounded down:
-// less than the line, and nothing of one that need not be read.
+// share returns the weight of a line's painted parts, rounded down: less than
+// the weight of the line, and 0 for one that need not be read.
 func share(parts []reach, n, weight int) int {
 	covered := 0
 	for _, r := range parts {
@@ -141,7 +140,7 @@ func share(parts []reach, n, weight int) int {
 	return min(weight-1, int(int64(weight)*int64(covered)/int64(n)))
 }
 
-// percent returns how much was painted, 100 only for all of it.
+// percent returns how much was painted; 100 only for everything.
 func (t *seenCounts) percent() int {
 	if t.total == 0 {
 		return 100
@@ -151,18 +150,18 @@ func (t *seenCounts) percent() int {
 
 func (t *seenCounts) last() bool { return len(t.hunks) == 0 || t.hunks[len(t.hunks)-1] == 0 }
 
-// Seen returns how much of the change Render has painted so far, row by row: the
-// hunks that were painted from their first to their last line, how many there
-// are, the share of the text, rounded down, and whether the last hunk is among
-// those painted. Lines of up to 80 bytes count alike, longer ones by their
-// length, and of a line that was cut at the edge of the pane what was painted of
-// it; unchanged lines and output in a fold never count. Files that are nowhere but
-// in a line for their folder stay unread, a line for each folder.
+// Seen returns how much of the change Render has painted so far, row by row:
+// the hunks painted from their first to their last line, the number of hunks,
+// the share of the text in percent, rounded down, and whether the last hunk
+// was painted. Lines of up to 80 bytes count alike, longer ones by length; a
+// line cut at the edge of the pane counts by its painted part. Unchanged lines
+// and folded output never count. Files that are shown only by a line for their
+// folder stay unread, one line for each folder.
 //
-// Where the text for reading holds the whole text of the change, all is counted
-// there: rows of values and lines alike have to be painted, and a line counts in
-// whichever way it was shown. Else a change was seen as far as in the way that
-// showed most of it.
+// If the text for reading includes the whole text of the change, everything is
+// counted there: both the rows of values and the lines must be painted, and a
+// line counts whichever way it was shown. Otherwise the result is that of the
+// way that showed most of the change.
 //
 // Before the first Render nothing was seen.
 func (v *View) Seen() (hunksSeen, hunks, percent int, last bool) {
@@ -193,7 +192,7 @@ func (v *View) note(p part) {
 }
 
 // sameLine returns the line of the whole text that is line i of another text
-// which holds it.
+// containing it.
 func (d *doc) sameLine(other *doc, i int) (int, bool) {
 	if other.whole < 0 || int(other.off[i]) < other.whole {
 		return 0, false

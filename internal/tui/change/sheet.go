@@ -30,8 +30,8 @@ type sheet struct {
 	text  string
 }
 
-// readSheet reads a description whose text stands behind one of the titles. ok is
-// false where s is none.
+// readSheet parses a description whose text follows one of the titles. ok is
+// false if s is not a description.
 func readSheet(s string, titles ...string) (sh sheet, ok bool) {
 	var rows []string
 	for rest := s; rest != ""; {
@@ -56,7 +56,8 @@ func readSheet(s string, titles ...string) (sh sheet, ok bool) {
 	return sh, true
 }
 
-// column returns where the values of all rows begin, 0 where they do not.
+// column returns where the values of all rows begin, 0 if they are not
+// aligned.
 func column(rows []string) int {
 	const widest = 24
 	for col := 2; col <= widest; col++ {
@@ -122,8 +123,8 @@ func (b *builder) described(text string, lang language, titles ...string) bool {
 	return true
 }
 
-// argv adds the words of a program, spelled as Go spells a list of strings, one
-// to a row. It reports whether s is one.
+// argv adds the arguments of a program, formatted as Go formats a list of
+// strings, one per row. It reports whether s is such a list.
 func (b *builder) argv(s string) bool {
 	rest, ok := strings.CutPrefix(s, "[")
 	if !ok {
@@ -153,7 +154,7 @@ func (b *builder) argv(s string) bool {
 	return true
 }
 
-// mails reports whether a name stands before recipients.
+// mails reports whether a name precedes recipients.
 func mails(name string) bool {
 	switch strings.ToLower(name) {
 	case "to", "cc", "bcc", "recipients":
@@ -162,7 +163,7 @@ func mails(name string) bool {
 	return false
 }
 
-// addresses takes a list of addresses apart, where it is one.
+// addresses splits a list of addresses, if s is one.
 func addresses(s string) []string {
 	parts := strings.Split(s, ",")
 	for i, p := range parts {
@@ -174,7 +175,7 @@ func addresses(s string) []string {
 	return parts
 }
 
-// domainOf is what follows the last @ of an address, in lower case.
+// domainOf returns what follows the last @ of an address, in lower case.
 func domainOf(address string) string {
 	i := strings.LastIndexByte(address, '@')
 	if i < 0 {
@@ -187,7 +188,8 @@ func domainOf(address string) string {
 	return strings.ToLower(d)
 }
 
-// recipients adds who gets a message, by domain: that is how far it goes.
+// recipients adds the recipients of a message by domain, which shows how far
+// it goes.
 func (b *builder) recipients(label string, list []string) {
 	var domains []string
 	at := map[string][]string{}

@@ -18,7 +18,7 @@ const (
 	data                // JSON
 )
 
-// maxColoured is the length in bytes up to which a line is coloured.
+// maxColoured is the longest line that is coloured, in bytes.
 const maxColoured = 2000
 
 func languageOf(file string) language {
@@ -84,7 +84,7 @@ func overlaySyntax(s string, l language, classes []class) {
 	}
 }
 
-// lower spells a word as the list of keywords does; SQL alone has either case.
+// lower returns a word in the form of the keyword list; only SQL ignores case.
 func lower(w string, l language) string {
 	if l == dashed {
 		return strings.ToLower(w)

@@ -24,21 +24,21 @@ const (
 	newValue
 	ours     // a sign of our own: tab, end of a file
 	word     // differs from the other line of the pair
-	trailing // blanks at the end
+	trailing // trailing blanks
 	match
 	currentMatch
 	hazard
 	classes
 )
 
-// piece is safe text of one class. It stands for the bytes [from, to) of its
-// line; a piece that stands for none is our own.
+// piece is safe text of one class. It represents the bytes [from, to) of its
+// line; a piece that represents none is our own text.
 type piece struct {
 	line     safetext.Line
 	class    class
 	from, to int
-	// splits says that the text is ASCII without markers, a column and a byte of
-	// the line for each of its bytes, so that the piece can be cut anywhere.
+	// splits says that the text is ASCII without markers, with one column per
+	// byte, so that the piece can be cut anywhere.
 	splits bool
 }
 
@@ -71,7 +71,7 @@ func marked(s string) bool {
 // markedUnit reports whether safetext marks a unit on any terminal.
 func markedUnit(u string) bool { return safetext.Text(u).String() != u }
 
-// joins reports whether s begins with a mark, which joins the rune before it.
+// joins reports whether s begins with a combining mark.
 func joins(s string) bool {
 	if s == "" || s[0] < utf8.RuneSelf {
 		return false
@@ -85,7 +85,7 @@ func joining(r rune) bool {
 	return r >= 0x300 && (unicode.Is(unicode.M, r) || r == 0x0e33 || r == 0x0eb3)
 }
 
-// ties reports whether r, a mark, ties the next letter to its own.
+// ties reports whether r, a mark, joins the next letter to its own.
 func ties(r rune) bool {
 	switch r {
 	case 0x094d, 0x09cd, 0x0acd, 0x0b4d, 0x0c4d, 0x0d4d:
@@ -94,12 +94,12 @@ func ties(r rune) bool {
 	return false
 }
 
-// maxUnit bounds the bytes of a unit. An honest one has a fraction of that; the
-// marks of a longer one begin another, where safetext marks them.
+// maxUnit bounds the bytes of a unit. Ordinary units are much shorter; the
+// remaining marks of a longer one form another unit, which safetext marks.
 const maxUnit = 48
 
-// unit returns the length of what must stay together at the start of s: a rune
-// with its marks, and letters that these tie to it.
+// unit returns the length of the prefix of s that must stay together: a rune
+// with its marks, and letters that these join to it.
 func unit(s string) int {
 	_, n := utf8.DecodeRuneInString(s)
 	tied := false
@@ -121,11 +121,11 @@ func unit(s string) int {
 	return n
 }
 
-// maxRun bounds the bytes of a piece, and so what it costs to cut one.
+// maxRun bounds the bytes of a piece, and so the cost of cutting one.
 const maxRun = 256
 
-// breakable returns the next place from i on where s can be cut without
-// separating what belongs together, looking a little way only.
+// breakable returns the next position from i at which s can be cut without
+// splitting a unit; it looks only a short way ahead.
 func breakable(s string, i int) int {
 	const way = maxUnit
 	for j := i; j < min(len(s), i+way); j++ {
@@ -222,8 +222,8 @@ func (sp speller) tabAt(col int) safetext.Line {
 	return sign.Pad(sign.Width() + (sp.tab-end%sp.tab)%sp.tab)
 }
 
-// overlayHazards marks the words and letters that look like something else or
-// change the direction of text.
+// overlayHazards marks look-alike words and letters, and what changes the
+// direction of text.
 func overlayHazards(s string, classes []class) {
 	if hasHomoglyph(s) {
 		for i := 0; i < len(s); {
@@ -251,8 +251,8 @@ func hasHomoglyph(s string) bool {
 	return false
 }
 
-// wordEnd returns where the word ends that starts at from; what belongs to no
-// word is one by itself.
+// wordEnd returns the end of the word that starts at from; anything outside
+// words is a word by itself.
 func wordEnd(s string, from int) int {
 	for i, r := range s[from:] {
 		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && !unicode.Is(unicode.M, r) {
@@ -275,15 +275,15 @@ func paint(classes []class, from, to int, c class) {
 	}
 }
 
-// overlayTrailing marks blanks at the end of a line, also before its carriage
+// overlayTrailing marks blanks at the end of a line, also before a carriage
 // return.
 func overlayTrailing(s string, classes []class) {
 	end := len(strings.TrimSuffix(s, "\r"))
 	paint(classes, len(strings.TrimRight(s[:end], " \t")), end, trailing)
 }
 
-// overlayEscapes marks the escapes of JSON that stand for a character that would
-// itself be marked.
+// overlayEscapes marks JSON escapes of characters that would themselves be
+// marked.
 func overlayEscapes(s string, classes []class) {
 	for i := 0; i+1 < len(s); i++ {
 		if s[i] != '\\' {

@@ -6,12 +6,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/tui/theme"
 )
 
-// MinSplit is the width in columns from which a View shows two columns if told
-// to; in a narrower pane it stays at one.
+// MinSplit is the least width in columns at which a View shows two columns if
+// asked to; a narrower pane shows one.
 const MinSplit = 80
 
-// Options says how a change is shown. The zero value is one column, lines cut at
-// the right edge, tabs every four columns, no styles.
+// Options says how to show a change. The zero value is one column, lines cut
+// at the right edge, tabs every four columns, no styles.
 type Options struct {
 	Theme    theme.Theme
 	ASCII    bool // the terminal shows only ASCII
@@ -32,8 +32,8 @@ const (
 
 // View shows one change. New makes it.
 type View struct {
-	build func(which int) *doc // makes a text when it is first asked for
-	plain bool                 // there is one text only
+	build func(which int) *doc // makes a text when it is first needed
+	plain bool                 // there is only one text
 	o     Options
 	w, h  int
 
@@ -44,7 +44,7 @@ type View struct {
 	lay    layout
 	top    scrollPos
 	bottom *scrollPos // the last place to scroll to, once known
-	pan    int        // columns that are scrolled away at the left
+	pan    int        // columns scrolled off to the left
 
 	safe   speller
 	looks  [bases][classes]*theme.Style
@@ -66,9 +66,9 @@ func (p scrollPos) before(q scrollPos) bool {
 	return p.row < q.row
 }
 
-// New returns a view of the change in d. It keeps d, whose bytes must not change
-// any more. The text is read when it is first needed; that takes time linear in
-// its length, and nothing is styled then.
+// New returns a view of the change in d. It keeps d, whose bytes must not
+// change afterwards. The text is read when first needed, in time linear in its
+// length; nothing is styled at that point.
 func New(d client.Detail, o Options) *View {
 	v := &View{plain: plainDiff(d.Diff), build: func(which int) *doc { return build(d, which) }}
 	v.start(o)
@@ -80,7 +80,7 @@ func (v *View) start(o Options) {
 	v.SetOptions(o)
 }
 
-// SetOptions changes how the change is shown. What was at the top stays there,
+// SetOptions changes how the change is shown. The top line stays at the top,
 // unless another text is shown.
 func (v *View) SetOptions(o Options) {
 	if o.TabWidth <= 0 {
@@ -95,7 +95,7 @@ func (v *View) SetOptions(o Options) {
 	}
 }
 
-// SetSize sets the size of the pane in cells. What was at the top stays there.
+// SetSize sets the size of the pane in cells. The top line stays at the top.
 func (v *View) SetSize(w, h int) {
 	w, h = max(0, w), max(0, h)
 	if w == v.w && h == v.h {
@@ -107,14 +107,14 @@ func (v *View) SetSize(w, h int) {
 	}
 }
 
-// ready makes sure that the text is read.
+// ready makes sure that the text has been read.
 func (v *View) ready() {
 	if v.doc == nil {
 		v.show()
 	}
 }
 
-// show lays the text out that the options ask for.
+// show lays out the text that the options select.
 func (v *View) show() {
 	which := docShown
 	switch {
@@ -129,7 +129,7 @@ func (v *View) show() {
 		line = v.lay.lineOf(v.top.item)
 	}
 	fresh := v.doc == nil || v.which != which
-	for _, w := range [...]int{docShown, which} { // the first keeps account of what was seen
+	for _, w := range [...]int{docShown, which} { // the first one records what was seen
 		if v.made[w] == nil {
 			v.made[w] = v.build(w)
 			v.seen[w] = newSeenCounts(v.made[w])
@@ -235,7 +235,7 @@ func (v *View) Scroll(delta int) {
 	}
 }
 
-// Page moves the window by its height, less one row to hold on to.
+// Page moves the window by its height, less one row of overlap.
 func (v *View) Page(delta int) { v.Scroll(delta * max(1, v.h-1)) }
 
 // Top moves the window to the beginning.
@@ -250,8 +250,8 @@ func (v *View) Bottom() {
 	v.top = v.last()
 }
 
-// Pan moves the window by columns, to the right if delta is positive, where
-// lines are not wrapped. It stops at maxPan columns; wrapped, a line of any
+// Pan moves the window by columns, to the right if delta is positive, unless
+// lines are wrapped. It stops at maxPan columns; with wrapping, a line of any
 // length can be read.
 func (v *View) Pan(delta int) {
 	if !v.o.Wrap {
@@ -285,7 +285,7 @@ func (v *View) PrevHunk() {
 	v.goTo(int(v.doc.hunks[h].line), 0)
 }
 
-// goTo moves a line into the window, above rows below its top.
+// goTo moves a line into the window, above rows below the top.
 func (v *View) goTo(line, above int) {
 	v.top = scrollPos{item: v.lay.itemOf(line)}
 	for range above {

@@ -15,14 +15,14 @@ const (
 	keptPairs = 4096
 )
 
-// pair is what differs inside two lines of which one replaces the other.
+// pair is the difference within two lines, one of which replaces the other.
 type pair struct{ old, new []diff.Span }
 
 // pairs remembers comparisons by the deleted line.
 type pairs map[uint32]pair
 
-// of returns the spans of a line in a change, nothing where the other side has
-// no line for it.
+// of returns the spans of a line in a change; none if the other side has no
+// line for it.
 func (m pairs) of(d *doc, s segment, line int) []diff.Span {
 	k := uint32(line) - s.line
 	inserted := k >= s.n
@@ -47,8 +47,8 @@ func (m pairs) of(d *doc, s segment, line int) []diff.Span {
 	return p.old
 }
 
-// compare returns which words of two lines differ; nothing where most of both
-// does, for then the whole line is what changed.
+// compare returns which words of two lines differ; none if most of both
+// differ, because then the whole line has changed.
 func compare(old, new string) pair {
 	prefix, suffix := common(old, new)
 	oldMiddle, newMiddle := old[prefix:len(old)-suffix], new[prefix:len(new)-suffix]
@@ -88,8 +88,8 @@ func mostly(s string, spans []diff.Span) bool {
 	return 3*n > 2*len(s)
 }
 
-// common returns how many bytes two lines share at the front and at the back,
-// cut between characters.
+// common returns how many bytes two lines share at their start and end, cut
+// between characters.
 func common(a, b string) (prefix, suffix int) {
 	n := min(len(a), len(b))
 	for prefix < n && a[prefix] == b[prefix] {
@@ -129,8 +129,8 @@ func toWords(s string, spans []diff.Span) []diff.Span {
 	return out
 }
 
-// wordByte reports whether c belongs to a word; bytes beyond ASCII do, so that
-// no character is cut.
+// wordByte reports whether c belongs to a word; non-ASCII bytes do, so that no
+// character is cut.
 func wordByte(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c >= utf8.RuneSelf
 }
