@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestCommandsOutliveTheirReader: a reader that goes away, such as head, ends
-// what is printed and not what is done.
-func TestCommandsOutliveTheirReader(t *testing.T) {
+// TestCommandsFinishWithClosedOutput: a reader that goes away, such as head,
+// ends the output but not the work.
+func TestCommandsFinishWithClosedOutput(t *testing.T) {
 	home, ws := t.TempDir(), t.TempDir()
 	run := func(args ...string) {
 		t.Helper()

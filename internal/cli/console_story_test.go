@@ -23,7 +23,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/demo"
 )
 
-// desk is a reviewer's terminal with a guard for which one write waits.
+// desk is a reviewer's terminal with a guard that has one pending write.
 type desk struct {
 	t     *testing.T
 	home  string
@@ -39,7 +39,7 @@ type desk struct {
 	gone chan struct{} // closed once the program has ended
 }
 
-// guarded starts a guard and an agent whose write waits.
+// guarded starts a guard and an agent with a pending write.
 func guarded(t *testing.T) (home string, env []string) {
 	t.Helper()
 	home, err := os.MkdirTemp("", "mg")
@@ -312,8 +312,9 @@ func childOf(t *testing.T, pid int) int {
 	}
 }
 
-// TestConsoleStopsAndGoesOn stops it as a shell does, and lets it go on.
-func TestConsoleStopsAndGoesOn(t *testing.T) {
+// TestConsoleSuspendsAndResumes suspends the console as a shell does, and
+// resumes it.
+func TestConsoleSuspendsAndResumes(t *testing.T) {
 	d := sit(t, "/bin/sh", "-c", "set -m; approve; echo STOP''PED; fg >/dev/null; echo END''ED")
 	d.until(0, "a careful plan")
 	from := d.size()
@@ -327,8 +328,8 @@ func TestConsoleStopsAndGoesOn(t *testing.T) {
 	d.asBefore()
 }
 
-// TestConsoleWithoutAShell is first in its session, as in a popup: what stopped
-// it would stop it for good.
+// TestConsoleWithoutAShell runs the console first in its session, as in a tmux
+// popup: it must not suspend, because nothing could resume it.
 func TestConsoleWithoutAShell(t *testing.T) {
 	d := sit(t)
 	d.until(0, "a careful plan")

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestFrozenDaemon: with a daemon that was stopped no command waits for ever. A
-// hook keeps its own deadline and leaves nothing of the client's open, and each
-// command says which process it is and what to do.
+// TestFrozenDaemon: while the daemon is stopped by a signal, no command hangs.
+// A hook keeps its own deadline and leaves none of the client's descriptors
+// open, and each command names the process and says what to do.
 func TestFrozenDaemon(t *testing.T) {
 	c := newClaude(t)
 	path := c.write("a.txt", "one\n")

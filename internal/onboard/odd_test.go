@@ -116,9 +116,9 @@ func toolNames(l Listing) (names []string) {
 	return names
 }
 
-// TestServersAsTheyAre: what real servers do on the way to their list of tools
-// does not keep them from being added.
-func TestServersAsTheyAre(t *testing.T) {
+// TestProbesServersWithUnusualReplies: odd output of real servers before their
+// list of tools does not prevent adding them.
+func TestProbesServersWithUnusualReplies(t *testing.T) {
 	for mode, want := range map[string][]string{
 		"plain": {"a1"}, "banner": {"a1"}, "strall": {"a1"}, "crlf": {"a1"}, "surrogate": {"a1"}, "badutf8": {"a1"}, "pages": {"a1", "b1"},
 	} {
@@ -133,8 +133,9 @@ func TestServersAsTheyAre(t *testing.T) {
 	}
 }
 
-// TestOneToolIsLeftOut: a tool that cannot be taken in keeps no other out.
-func TestOneToolIsLeftOut(t *testing.T) {
+// TestUnusableToolLeavesOutNoOther: a tool that cannot be accepted does not
+// keep others out.
+func TestUnusableToolLeavesOutNoOther(t *testing.T) {
 	odd := filepath.Join(t.TempDir(), "odd.json")
 	err := os.WriteFile(odd, []byte(`[
 		{"name":"good","inputSchema":{"type":"object"}},
@@ -178,8 +179,8 @@ func TestOneToolIsLeftOut(t *testing.T) {
 	}
 }
 
-// TestAnAnswerWithTwoMeaningsIsSaid: at once, and not when the time is over.
-func TestAnAnswerWithTwoMeaningsIsSaid(t *testing.T) {
+// TestAmbiguousReplyIsReportedAtOnce does not wait for the timeout.
+func TestAmbiguousReplyIsReportedAtOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "twice.json")
 	if err := os.WriteFile(file, []byte(`[{"name":"a","inputSchema":{"type":"object","type":"object"}}]`), 0o600); err != nil {
 		t.Fatal(err)
@@ -190,9 +191,9 @@ func TestAnAnswerWithTwoMeaningsIsSaid(t *testing.T) {
 	}
 }
 
-// TestWhatAPackageRunnerWaitsFor: a package that cannot be fetched is named while
-// its runner is silent, and again when it has been given up.
-func TestWhatAPackageRunnerWaitsFor(t *testing.T) {
+// TestNamesPackageThatRunnerWaitsFor: a package that cannot be downloaded is
+// named while its runner is silent, and again after the timeout.
+func TestNamesPackageThatRunnerWaitsFor(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -8,10 +8,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/config"
 )
 
-// TestWhatWasNotRecordedIsNamed: a server of a configuration written by hand
+// TestNamesVariablesThatWereNotRecorded: a server of a configuration written by hand
 // has no recorded environment, and looking at its tools says so, as the daemon
 // does, instead of starting it without.
-func TestWhatWasNotRecordedIsNamed(t *testing.T) {
+func TestNamesVariablesThatWereNotRecorded(t *testing.T) {
 	s := &config.Server{Name: "crm", Command: os.Args[0], Env: []string{"PATH", "LANG"}}
 	r := Request{Name: "crm", Lookup: os.LookupEnv, Folder: t.TempDir()}
 	_, err := Compare(t.Context(), r, s, &config.Environment{}, &config.Lock{})

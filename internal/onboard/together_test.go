@@ -10,9 +10,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/ipc"
 )
 
-// Servers that are added at one time are all there afterwards, in all three
-// files.
-func TestAddingAtOneTime(t *testing.T) {
+// Servers that are added concurrently are all in all three files afterwards.
+func TestConcurrentAddsKeepEveryServer(t *testing.T) {
 	home := t.TempDir()
 	paths := ipc.Paths{Config: home, State: home}
 	const n = 12

@@ -210,9 +210,10 @@ func TestWriteIsRefusedAsAWhole(t *testing.T) {
 	}
 }
 
-// TestImportAgain: a server that the guard has already is used again, and
-// another of the same name gets a name of its own.
-func TestImportAgain(t *testing.T) {
+// TestRepeatedImportReusesServer: a second import uses the server that the
+// guard already has, and another server of the same name gets a name of its
+// own.
+func TestRepeatedImportReusesServer(t *testing.T) {
 	work, im, _ := written(t, "secrets")
 	restore := func() {
 		data, err := os.ReadFile(filepath.Join("testdata", "import", "secrets", "home", ".claude.json"))

@@ -111,7 +111,7 @@ func TestAttention(t *testing.T) {
 	}
 }
 
-func TestAttentionOnlyWhenNobodyLooks(t *testing.T) {
+func TestNotifiesOnlyWithoutFocus(t *testing.T) {
 	d := newDesk(t, two())
 	arrive := func(n int) {
 		v := sample(n, t1, "edit_file", "\x1b]0;forged\a")

@@ -268,7 +268,7 @@ func TestStoryBatch(t *testing.T) {
 	d.sees("3 of 3 approved")
 }
 
-func TestBatchFallsWhenOneMemberMoves(t *testing.T) {
+func TestBatchIsRefusedWhenAMemberChanges(t *testing.T) {
 	f := newFake()
 	for i := range 3 {
 		f.put(sample(i+1, t1, "edit_file", fmt.Sprintf("src/f%d.go", i)))
@@ -286,7 +286,7 @@ func TestBatchFallsWhenOneMemberMoves(t *testing.T) {
 	d.said(0)
 }
 
-func TestArrivalsDisturbNothing(t *testing.T) {
+func TestArrivalsKeepListAndCursor(t *testing.T) {
 	d := newDesk(t, two())
 	d.press("down")
 	before := strings.Split(d.screen(), "\n")
@@ -385,9 +385,9 @@ func TestStoryUndo(t *testing.T) {
 	d.sees("cannot be undone: the file has changed since")
 }
 
-// TestProofIsNeverTheToolAlone: what is typed at T4 says where it goes, where
+// TestT4ConfirmationNamesMoreThanTheTool: what is typed at T4 says where it goes, where
 // the daemon knows that.
-func TestProofIsNeverTheToolAlone(t *testing.T) {
+func TestT4ConfirmationNamesMoreThanTheTool(t *testing.T) {
 	for _, c := range []struct{ target, summary, want string }{
 		{"hosts.txt", "overwrite hosts.txt (+1 −0)", "hosts.txt"},
 		{"send_mail", "send to ann@example.com and 1 more", "ann@example.com and 1 more"},

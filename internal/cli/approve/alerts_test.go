@@ -11,8 +11,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
-// TestRolledBackLog puts an old copy of the database in place, as someone would
-// who wants a decision or a call forgotten.
+// TestPromise5_RolledBackLogIsNoticed restores an old copy of the database, as
+// someone would who wants to hide a decision or a call.
 func TestPromise5_RolledBackLogIsNoticed(t *testing.T) {
 	r := newRig(t)
 	s := r.session()
@@ -56,8 +56,8 @@ func TestPromise5_RolledBackLogIsNoticed(t *testing.T) {
 	if code, _, stderr := r.run(pipe, "stats"); code != exitDone || strings.Contains(stderr, "ALARM") {
 		t.Errorf("after ack log: exit %d, %q", code, stderr)
 	}
-	// A pin that cannot be read does not count as a first visit, and does not
-	// keep anybody from saying no.
+	// An unreadable pin does not count as a first visit, and does not prevent
+	// a denial.
 	if err := os.WriteFile(r.app(pipe).pinPath(), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -97,9 +97,9 @@ func TestAlertsAreShownUntilAcknowledged(t *testing.T) {
 	}
 }
 
-// TestManyAlertsDoNotBuryTheList: what only informs comes last, and of many only
-// the first are shown.
-func TestManyAlertsDoNotBuryTheList(t *testing.T) {
+// TestAlertsAboveListAreBounded: alerts that only inform come last, and only
+// the first of many are shown.
+func TestAlertsAboveListAreBounded(t *testing.T) {
 	r := newRig(t)
 	for i := range 8 {
 		r.clock.Advance(time.Minute)
@@ -125,9 +125,9 @@ func TestManyAlertsDoNotBuryTheList(t *testing.T) {
 	}
 }
 
-// TestUnacceptedToolsAreNotSilent: what no client sees for want of a person's
-// word is said above each list.
-func TestUnacceptedToolsAreNotSilent(t *testing.T) {
+// TestListsNameUnacceptedTools: above each list it says which tools no client
+// sees until a person accepts them.
+func TestListsNameUnacceptedTools(t *testing.T) {
 	r := newRig(t)
 	r.servers = []client.Server{
 		{Name: "github", Tools: []client.ServerTool{{Name: "search", Accepted: true}, {Name: "merge"}, {Name: "wipe", Tier: "NEVER"}},

@@ -77,7 +77,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestHazardBadge: an approval that another one is in the way of names it.
+// TestHazardBadge: the badge names the approval that is in conflict.
 func TestHazardBadge(t *testing.T) {
 	other := client.Hazard{Kind: client.Contested, Text: "another open approval changes the same file or record: appr_01m7ys8d13f7krn10qjd1emv5d"}
 	for want, hazards := range map[string][]client.Hazard{
@@ -208,7 +208,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// TestAutostart starts the daemon where it is wanted, once.
+// TestAutostart starts the daemon on demand, once.
 func TestAutostart(t *testing.T) {
 	r := newRig(t)
 	r.stop()
@@ -233,7 +233,7 @@ func TestAutostart(t *testing.T) {
 	}
 }
 
-// lineWriter hands on each line as it is written.
+// lineWriter passes on each line as it is written.
 type lineWriter struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

@@ -18,11 +18,12 @@ func (r *rig) live(a *guard.Approval) {
 	a.Status, a.Expires = guard.Pending, r.clock.Now().After(a.Box.TTL)
 }
 
-// executes does with a ticket what a session does once it is approved: it
-// begins, and ends as the receipt says. Without a receipt it never ends.
+// executes does what a session does with its waiter once it is approved: it
+// begins the execution and ends it with the receipt. Without a receipt it
+// never ends.
 func (r *rig) executes(t *approval.Waiter, receipt *guard.Receipt) (done chan struct{}) {
 	done = make(chan struct{})
-	go func() { // ends once the ticket is decided, and the execution recorded
+	go func() { // ends once the waiter is decided and the execution recorded
 		defer close(done)
 		<-t.Decided()
 		if err := t.Claim(); err != nil {
@@ -52,8 +53,9 @@ func (r *rig) executes(t *approval.Waiter, receipt *guard.Receipt) (done chan st
 	return done
 }
 
-// TestAllowSaysWhatBecameOfIt where that is known within a moment.
-func TestAllowSaysWhatBecameOfIt(t *testing.T) {
+// TestAllowReportsOutcome: allow reports the outcome if it is known within a
+// moment.
+func TestAllowReportsOutcome(t *testing.T) {
 	ok := guard.Receipt{Outcome: guard.OutcomeOK, ReadBack: guard.Verified}
 	diverged := guard.Receipt{Outcome: guard.OutcomeOK, ReadBack: guard.Diverged, Detail: "main.go is another"}
 	failed := guard.Receipt{Outcome: guard.OutcomeError, ReadBack: guard.Untouched, Detail: "no space"}
@@ -100,8 +102,8 @@ func TestAllowSaysWhatBecameOfIt(t *testing.T) {
 	}
 }
 
-// What the agent has to call again is not waited for.
-func TestAllowDoesNotWaitForACallThatIsNotThere(t *testing.T) {
+// If the agent has to call again, allow does not wait for it.
+func TestAllowDoesNotWaitWithoutCall(t *testing.T) {
 	r := newRig(t)
 	r.patience = time.Hour
 	ticket := r.submitted(r.session(), 1, r.live)
@@ -115,15 +117,16 @@ func TestAllowDoesNotWaitForACallThatIsNotThere(t *testing.T) {
 	}
 }
 
-// A change that became another one before it ran says where that waits.
-func TestAllowOfWhatBecameStale(t *testing.T) {
+// If the change was replaced before it ran, allow says where the new one
+// waits.
+func TestAllowNamesSuccessorOfStaleApproval(t *testing.T) {
 	r := newRig(t)
 	r.patience = time.Minute
 	s := r.session()
 	ticket := r.submitted(s, 1, r.live)
 	a := ticket.Approval()
 	done := make(chan struct{})
-	go func() { // ends once the ticket is decided
+	go func() { // ends once the waiter is decided
 		defer close(done)
 		<-ticket.Decided()
 		if err := ticket.Claim(); err != nil {

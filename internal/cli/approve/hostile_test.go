@@ -90,7 +90,7 @@ func (f failing) Decide(_ context.Context, id guard.ApprovalID, _ guard.Signoff)
 }
 
 // TestPromise7_HostileTextStaysText puts every case of the corpus into every
-// field and looks at every byte that the commands print.
+// field and checks every byte that the commands print.
 func TestPromise7_HostileTextStaysText(t *testing.T) {
 	for _, c := range hostile.Corpus() {
 		t.Run(c.Name, func(t *testing.T) {

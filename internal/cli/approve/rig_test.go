@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// envProgram makes the test's own file the program.
+// envProgram makes the test binary act as the program.
 const envProgram = "MCPGUARD_TEST_PROGRAM"
 
 var (
@@ -55,10 +55,10 @@ type rig struct {
 	// servers replaces the one server with its one accepted tool.
 	servers []client.Server
 	stop    func()
-	// shown replaces the store for reading, where a test wants values that no
+	// shown replaces the store for reading, if a test needs values that no
 	// store would keep.
 	shown    localapi.Store
-	decider  localapi.Decider // likewise
+	decider  localapi.Decider // replaces the decider
 	unsigned string
 	patience time.Duration // of allow
 }
@@ -174,7 +174,7 @@ func change(n int) guard.Change {
 	}
 }
 
-// pending submits approval number n at the desk, as a session does.
+// pending submits approval number n, as a session does.
 func (r *rig) pending(s guard.Session, n int, alter ...func(*guard.Approval)) guard.Approval {
 	r.t.Helper()
 	return r.submitted(s, n, alter...).Approval()
@@ -241,7 +241,7 @@ func (r *rig) app(m mode) *app {
 	return a
 }
 
-// golden compares with a file of testdata.
+// golden compares got with a file in testdata.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name+".golden")

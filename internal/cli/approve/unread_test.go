@@ -40,9 +40,9 @@ func ends(t *testing.T, c *exec.Cmd, what string) {
 	}
 }
 
-// TestConsoleEndsWhereNobodyReads ends consoles on a terminal that takes nothing
-// any more, by each of the signals that ask for it.
-func TestConsoleEndsWhereNobodyReads(t *testing.T) {
+// TestConsoleEndsWhenTerminalIsNotRead sends each terminating signal to a
+// console whose terminal takes no more output.
+func TestConsoleEndsWhenTerminalIsNotRead(t *testing.T) {
 	r := newRig(t)
 	s := r.session()
 	for n := range 3 {
@@ -84,8 +84,9 @@ func consolesEnd(t *testing.T, r *rig) {
 					}
 					got = append(got, b[:n]...)
 				}
-				// From here on nobody reads. Each of these makes it write, until the
-				// terminal is full: keys are then not taken either.
+				// From here on the terminal is not read. Each of these keys
+				// makes the console write, until the terminal is full and
+				// takes no keys either.
 				keys := strings.Repeat("?jk", 100)
 				if args != nil {
 					keys = strings.Repeat("list\n", 100)
@@ -119,8 +120,8 @@ func consolesEnd(t *testing.T, r *rig) {
 	}
 }
 
-// TestCommandsEndWhereNobodyReads ends a command whose output nobody takes.
-func TestCommandsEndWhereNobodyReads(t *testing.T) {
+// TestCommandsEndWhenOutputIsNotRead ends a command whose output is not read.
+func TestCommandsEndWhenOutputIsNotRead(t *testing.T) {
 	r := newRig(t)
 	long := r.pending(r.session(), 0, func(a *guard.Approval) {
 		a.Preview.Change.Text = "@@ -0,0 +1,40000 @@\n" + strings.Repeat("+a line of many\n", 40_000)

@@ -156,9 +156,9 @@ func painted(t *testing.T, d client.Detail, o view.Options, w int) string {
 	return out.String()
 }
 
-// TestConsoleShowsWhatShowPrints compares the rows of the console with the lines
-// of `approve show`, for each kind of change: no word of these is missing there,
-// as often as it is printed.
+// TestConsoleShowsWhatShowPrints compares, for each kind of change, the rows
+// of the console with the lines of `approve show`: the console shows every
+// printed word, as often as it is printed.
 func TestConsoleShowsWhatShowPrints(t *testing.T) {
 	for name, d := range viewed() {
 		t.Run(name, func(t *testing.T) {
@@ -203,8 +203,8 @@ func TestConsoleShowsWhatShowPrints(t *testing.T) {
 	}
 }
 
-// TestShowPrintsWhatChanges reads the values and the text of each change in what
-// `approve show` prints: where values and text differ, both are there.
+// TestShowPrintsWhatChanges: `approve show` prints both the values and the
+// text of a change where they differ.
 func TestShowPrintsWhatChanges(t *testing.T) {
 	for name, d := range viewed() {
 		p := (&app{}).page()

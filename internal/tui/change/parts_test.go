@@ -148,8 +148,8 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// TestSearchAgreesWithAPlainOne compares with the obvious search.
-func TestSearchAgreesWithAPlainOne(t *testing.T) {
+// TestSearchMatchesNaiveSearch compares the search with a simple one.
+func TestSearchMatchesNaiveSearch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringMatching(`[abAB\n ]{1,120}`).Draw(t, "text")
 		pattern := rapid.StringMatching(`[abA]{1,3}`).Draw(t, "pattern")
@@ -252,9 +252,9 @@ func TestSeen(t *testing.T) {
 	check("all", 20, 100, true)
 }
 
-// TestSeenWantsValuesAndText counts a change whose values stand before its text
-// as seen when every row and every line was painted, the lines in whichever way.
-func TestSeenWantsValuesAndText(t *testing.T) {
+// TestSeenRequiresValuesAndText: a change with values and text counts as seen
+// once every row and every line was painted, in whichever way.
+func TestSeenRequiresValuesAndText(t *testing.T) {
 	for name, o := range map[string]Options{"document": {Document: true}, "raw": {Raw: true}} {
 		d := withPreview(edited("app.yaml", "# up to date\nport: 80", "# ask ops first\nport: 81\n"), "json_diff", `[{"op":"replace","path":"/port","from":80,"to":81}]`)
 		v := New(d, o)
@@ -272,9 +272,9 @@ func TestSeenWantsValuesAndText(t *testing.T) {
 	}
 }
 
-// TestSeenIsTheChangeAlone does not take the arguments, which stand for the raw
-// text where a change has none, for the change.
-func TestSeenIsTheChangeAlone(t *testing.T) {
+// TestSeenDoesNotCountArguments: reading the arguments, which replace the raw
+// text of a change without one, does not count as seeing the change.
+func TestSeenDoesNotCountArguments(t *testing.T) {
 	d := client.Detail{Diff: client.Diff{Type: "unified"}, Arguments: []byte(`{"from":"/a","to":"/b"}`), Effects: []client.Effect{{Kind: "file.move", Key: "/a", Dest: "/b"}}}
 	v := New(d, Options{Raw: true})
 	v.SetSize(80, 20)
@@ -284,9 +284,9 @@ func TestSeenIsTheChangeAlone(t *testing.T) {
 	}
 }
 
-// TestSeenCountsWhatWasCutOff does not take the visible part of a line for the
-// whole.
-func TestSeenCountsWhatWasCutOff(t *testing.T) {
+// TestSeenDoesNotCountCutOffText: the visible part of a line does not count as
+// the whole.
+func TestSeenDoesNotCountCutOffText(t *testing.T) {
 	d := edited("f", "", strings.Repeat("0123456789", 12)+"\n")
 	v := New(d, Options{})
 	v.SetSize(60, 10)
@@ -317,8 +317,8 @@ func TestSeenCountsWhatWasCutOff(t *testing.T) {
 	}
 }
 
-// TestSeenWeighsLongLines does not take four short labels for most of a command
-// whose one line was hardly on the screen.
+// TestSeenWeighsLongLines: four short labels are not most of a command whose
+// only line was hardly shown.
 func TestSeenWeighsLongLines(t *testing.T) {
 	d := edited("f", "", "a\nb\nc\nd\n"+strings.Repeat("0123456789", 200)+"\n")
 	v := New(d, Options{Wrap: true})
@@ -392,8 +392,9 @@ func TestHunks(t *testing.T) {
 	}
 }
 
-// TestTheTopStays keeps the line at the top through changes of size and options.
-func TestTheTopStays(t *testing.T) {
+// TestTopLineStaysAtTop changes size and options and expects the same line at
+// the top.
+func TestTopLineStaysAtTop(t *testing.T) {
 	v := New(long(2000), Options{})
 	v.SetSize(100, 20)
 	v.NextHunk()
@@ -413,8 +414,8 @@ func TestTheTopStays(t *testing.T) {
 	}
 }
 
-// TestHazardWinsOverAll searches for a hazard inside a changed, coloured word.
-func TestHazardWinsOverAll(t *testing.T) {
+// TestHazardStyleWinsOverAllOthers searches for a hazard inside a changed, coloured word.
+func TestHazardStyleWinsOverAllOthers(t *testing.T) {
 	v := New(edited("f.go", "var x = \"a\"\n", "var x = \"a\u202eb\"\n"), options())
 	v.SetSize(80, 10)
 	v.Search("\u202e")

@@ -88,7 +88,7 @@ func TestMeaningSurvivesWithoutColours(t *testing.T) {
 	})
 }
 
-func TestUnknownTierLooksLikeTheWorst(t *testing.T) {
+func TestUnknownTierHasStyleOfHighest(t *testing.T) {
 	th := New(true, colorprofile.TrueColor)
 	x := safetext.Text("x")
 	for _, tier := range []string{"", "T", "T9", "t1", "INVALID_TIER"} {
