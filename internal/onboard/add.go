@@ -29,7 +29,7 @@ type Request struct {
 	Builtin    string // "workspace" instead of a command
 	Command    string
 	Args       []string
-	Env        []string          // names to pass on besides DefaultEnv
+	Env        []string          // names to pass on in addition to defaultEnv
 	Secrets    map[string]string // environment name → file:, env: or cmd:
 	Workspaces []string
 	Folder     string // the client's working folder; becomes a root

@@ -10,13 +10,13 @@ import (
 	"github.com/mcpguard/mcpguard/internal/redact"
 )
 
-// Handling says where the value of an environment variable goes.
+// Handling says where the value of an environment variable is stored.
 type Handling struct {
 	Name   string
-	Secret bool   // into a file of its own, 0600; else into the recorded environment
+	Secret bool   // in a file of its own, 0600; otherwise in the recorded environment
 	Reason string // why it is taken for a secret, or where the value came from
 	value  string
-	// elsewhere is true where the file only refers to the value.
+	// elsewhere is true if the file only refers to the value.
 	elsewhere bool
 }
 
@@ -26,11 +26,12 @@ var (
 	input     = regexp.MustCompile(`\$\{(input|env|workspaceFolder|userHome)\b[^}]*\}`)
 )
 
-// maxSecretFile is what a secret's file may hold, in bytes; longer values are
+// maxSecretFile is the largest secret file, in bytes; longer values are
 // recorded with the rest.
 const maxSecretFile = 64 << 10
 
-// secretShaped tells from its name or its form that a value is a secret.
+// secretShaped reports whether a value looks like a secret by its name or
+// form.
 func secretShaped(r *redact.Redactor, name, value string) (reason string, ok bool) {
 	if value == "" {
 		return "", false
@@ -38,14 +39,15 @@ func secretShaped(r *redact.Redactor, name, value string) (reason string, ok boo
 	if _, found := r.Text([]byte(value)); len(found) > 0 {
 		return "it has the form of a secret", true
 	}
-	// An invented value that nobody would take for a word: what is judged is the name.
+	// An invented random value, so that only the name is evaluated.
 	if _, found := r.Text([]byte(name + "=Zx81kQ0v7LmN4pR2tY6w")); len(found) > 0 {
 		return "it is named like a secret", true
 	}
 	return "", false
 }
 
-// unset returns the variables that a text refers to and that have no value here.
+// unset returns the variables that a text refers to and that have no value
+// here.
 func unset(text string, lookup func(string) (string, bool)) (names []string) {
 	for _, m := range reference.FindAllStringSubmatch(text, -1) {
 		if _, ok := lookup(m[1]); !ok && m[2] == "" {
@@ -55,8 +57,9 @@ func unset(text string, lookup func(string) (string, bool)) (names []string) {
 	return names
 }
 
-// handlings decides where each variable of an entry goes. A value that cannot
-// be told here is an error: the guard would start the server with another.
+// handlings decides where each variable of an entry is stored. A value that is
+// not known here is an error: the guard would start the server with a
+// different one.
 func handlings(r *redact.Redactor, vars []Variable, lookup func(string) (string, bool)) ([]Handling, error) {
 	var out []Handling
 	for _, v := range vars {
@@ -74,7 +77,7 @@ func handlings(r *redact.Redactor, vars []Variable, lookup func(string) (string,
 			return nil, fmt.Errorf("the value of %s holds a NUL", v.Name)
 		}
 		reason, secret := secretShaped(r, v.Name, h.value)
-		// Reading a secret's file takes line ends off its end.
+		// Reading a secret's file removes trailing line ends.
 		if secret && len(h.value) <= maxSecretFile && strings.TrimRight(h.value, "\r\n") == h.value {
 			h.Secret, h.Reason = true, reason
 		}
@@ -88,9 +91,9 @@ func handlings(r *redact.Redactor, vars []Variable, lookup func(string) (string,
 	return out, nil
 }
 
-// containerSecrets takes secrets out of the words of `docker run`: "-e NAME=VALUE"
-// becomes "-e NAME", and the value goes the way of the entry's environment, from
-// where docker takes it under that name.
+// containerSecrets removes secrets from the arguments of `docker run`: "-e
+// NAME=VALUE" becomes "-e NAME", and the value is handled like the entry's
+// environment, from which docker takes it.
 func containerSecrets(r *redact.Redactor, args []string, image int) (words []string, vars []Variable) {
 	words = slices.Clone(args)
 	for i := 1; i < image; i++ {
@@ -118,8 +121,7 @@ func containerSecrets(r *redact.Redactor, args []string, image int) (words []str
 	return words, vars
 }
 
-// slug makes a name that the guard takes of any text; nothing where nothing is
-// left of it.
+// slug makes a valid guard name of any text; "" if nothing is left of it.
 func slug(s string) string {
 	out := strings.Map(func(r rune) rune {
 		switch {

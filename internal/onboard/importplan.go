@@ -32,7 +32,7 @@ func (p *planner) launchEnv() launchEnv {
 	return launchEnv{folder: r.Folder, home: home, lookup: r.Lookup, which: r.which, image: r.image}
 }
 
-// imageTimeout bounds one question to the container engine of this machine.
+// imageTimeout bounds one query of the container engine on this machine.
 const imageTimeout = 5 * time.Second
 
 func repoDigests(program, image string) []string {
@@ -46,7 +46,7 @@ func repoDigests(program, image string) []string {
 	return list
 }
 
-// item plans one entry up to the point where the server itself has to be asked.
+// item plans one entry up to the point where the server itself must be asked.
 func (p *planner) item(e *Entry) *Item {
 	it := &Item{Entry: e}
 	if server, ok := e.guarded(); ok {
@@ -104,7 +104,7 @@ func merged(vars, more []Variable) []Variable {
 	return out
 }
 
-// refuse says why an entry cannot be guarded, in a sentence for its owner.
+// refuse says, in a sentence for its owner, why an entry cannot be guarded.
 func (p *planner) refuse(e *Entry) string {
 	lookup := p.im.Request.Lookup
 	switch {
@@ -141,7 +141,8 @@ func (e *Entry) sets(name string) bool {
 
 func slugOf(e *Entry) string { return slug(e.Name) }
 
-// name finds a name in the guard that is free, or has this very server.
+// name finds a name in the guard that is free or already belongs to this
+// server.
 func (p *planner) name(it *Item) {
 	base := slugOf(it.Entry)
 	suffix := "user"
@@ -184,7 +185,8 @@ func (p *planner) name(it *Item) {
 	it.Refused = "the guard has too many servers of this name"
 }
 
-// sameServer reports whether two entries start the same with the same.
+// sameServer reports whether two entries start the same program with the same
+// arguments and environment.
 func sameServer(a, b *Item) bool {
 	return a.command == b.command && slices.Equal(a.Launch.Args, b.Launch.Args) &&
 		slices.EqualFunc(a.Env, b.Env, func(x, y Handling) bool { return x.Name == y.Name && x.value == y.value })
@@ -214,7 +216,7 @@ func (p *planner) configured(s *config.Server, it *Item) bool {
 	return true
 }
 
-// notes says what the reader of the plan should know besides.
+// notes adds what else the reader of the plan should know.
 func (p *planner) notes(it *Item) {
 	note := func(format string, args ...any) { it.Notes = append(it.Notes, fmt.Sprintf(format, args...)) }
 	if it.Server != it.Entry.Name && it.Server != "" && it.Same == "" {
@@ -236,7 +238,7 @@ func (p *planner) notes(it *Item) {
 	}
 }
 
-// plan makes the part that needs no answer of the server.
+// plan makes the part that does not need the server.
 func (p *planner) plan(it *Item) {
 	r := p.request(it)
 	var err error
@@ -281,7 +283,7 @@ func (p *planner) request(it *Item) Request {
 	return out
 }
 
-// presetOf returns the preset that knows what is started, or nothing.
+// presetOf returns the preset for what is started, or "".
 func presetOf(l Launch) string {
 	switch l.Kind {
 	case "npm package":

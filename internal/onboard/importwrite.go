@@ -21,7 +21,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// Record is what one import changed, kept with the originals beside it in a
+// Record is what one import changed. It is stored with the originals in a
 // folder of its own below the guard's state folder.
 type Record struct {
 	Version int          `json:"version"` // of this format: 1
@@ -37,8 +37,8 @@ type Record struct {
 	dir string
 }
 
-// FileRecord is one file before and after. Copies of both stand beside the
-// record, under Copy with the endings .before and .after.
+// FileRecord is one file before and after. Copies of both are beside the
+// record, named Copy with the suffixes .before and .after.
 type FileRecord struct {
 	Path    string      `json:"path"`            // links resolved
 	Named   string      `json:"named,omitempty"` // as it was named
@@ -65,10 +65,10 @@ func (e *Entry) id(server string) EntryID {
 // ErrNothing is the error of a plan that guards nothing.
 var ErrNothing = errors.New("nothing is to be guarded")
 
-// Write puts the guard before every entry of the plan that can be guarded: the
-// originals are kept first, then the guard learns of the servers, and the
-// client's files come last. It is refused as a whole where a file is not what
-// the plan was made from.
+// Write puts the guard in front of every entry of the plan that can be
+// guarded: it first stores the originals, then adds the servers to the guard,
+// and changes the client's files last. If a file has changed since the plan
+// was made, it refuses everything.
 func (im *Import) Write(ctx context.Context) (*Record, error) {
 	paths := im.Request.Paths
 	if !slices.ContainsFunc(im.Items, (*Item).Guarded) {
@@ -120,7 +120,7 @@ func (im *Import) Write(ctx context.Context) (*Record, error) {
 	return rec, nil
 }
 
-// prepare makes the guard know the servers; no client uses them yet.
+// prepare adds the servers to the guard; no client uses them yet.
 func (im *Import) prepare(plans []Plan, secrets map[string]string) error {
 	for path, value := range secrets {
 		if err := writeSecret(path, value); err != nil {
@@ -133,17 +133,17 @@ func (im *Import) prepare(plans []Plan, secrets map[string]string) error {
 	return apply(im.Request.Paths, plans, im.Request.Roots)
 }
 
-// forget takes away what an import left that has changed no client's file.
+// forget removes what an import left that has changed no client's file.
 func (r *Record) forget() {
 	for _, path := range r.Secrets {
 		_ = os.Remove(path)
 		_ = os.Remove(filepath.Dir(path)) // where it was the last one
 	}
-	_ = os.RemoveAll(r.dir) // what stays is found by nobody
+	_ = os.RemoveAll(r.dir) // leftovers do no harm
 }
 
-// lock takes the locks of the client's files, and checks that they are what the
-// plan was made from.
+// lock takes the locks of the client's files, and checks that they have not
+// changed since the plan was made.
 func (im *Import) lock() (release func(), err error) {
 	var held []string
 	release = func() {
@@ -257,8 +257,8 @@ func (im *Import) record() (*Record, [][]byte, error) {
 	return rec, after, nil
 }
 
-// program is how an entry names this program: in a file that others share by
-// its name alone, where that is found.
+// program returns how an entry names this program: in a shared file only by
+// its name, if that is found.
 func (im *Import) program(e *Entry) string {
 	if e.Scope == Project {
 		name := filepath.Base(im.Request.Program)
@@ -293,7 +293,7 @@ func (r *Record) noteGuard() error {
 	return r.save()
 }
 
-// keep puts copies of a file beside the record.
+// keep stores copies of a file beside the record.
 func (r *Record) keep(f FileRecord, before, after []byte) error {
 	for ending, data := range map[string][]byte{".before": before, ".after": after} {
 		if data == nil {
@@ -344,7 +344,7 @@ func replaceFile(path string, data []byte, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // gone already where it took its place
+	defer os.Remove(f.Name()) // already gone after the rename
 	_, err = f.Write(data)
 	if err == nil {
 		err = f.Chmod(mode)

@@ -11,7 +11,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// Launch is what a command line starts, as far as that can be told without
+// Launch is what a command line starts, as far as that is known without
 // starting it and without the network.
 type Launch struct {
 	Kind    string // "npm package", "Python package", "container image", "Python module", "script", "program"
@@ -42,7 +42,7 @@ func (g launchEnv) env(name, fallback string) string {
 	return fallback
 }
 
-// launchOf tells what command and arguments start.
+// launchOf determines what command and arguments start.
 func (g launchEnv) launchOf(command string, args []string) Launch {
 	l := Launch{Args: args}
 	switch base := filepath.Base(command); base {
@@ -143,8 +143,9 @@ func (g launchEnv) npm(command string, args []string, from int) Launch {
 	return l
 }
 
-// npmVersion finds the version that the runner would start: of the project, of
-// the program's own packages, or what it fetched before for the very same words.
+// npmVersion finds the version that the runner would start: from the project,
+// the program's own packages, or an earlier download for the same
+// specification.
 func (g launchEnv) npmVersion(command, name, spec string) (version, source string) {
 	if name == spec {
 		for dir := g.folder; ; dir = filepath.Dir(dir) {
@@ -258,7 +259,7 @@ func (g launchEnv) uv(args []string, from int) Launch {
 }
 
 // uvVersion finds the version that uv has on this machine, as a tool or in its
-// cache. Several mean that it cannot be told.
+// cache. With several, it is unknown.
 func (g launchEnv) uvVersion(name string) (version, source string) {
 	data := g.env("XDG_DATA_HOME", filepath.Join(g.home, ".local", "share"))
 	tools := g.env("UV_TOOL_DIR", filepath.Join(data, "uv", "tools"))
@@ -362,7 +363,7 @@ func (g launchEnv) container(command string, args []string, at int) Launch {
 		repository = name[:i]
 	}
 	if filepath.Base(command) != command {
-		// fail closed: a program of a repository's own is not run to be asked
+		// fail closed: do not run a program of the repository to query it
 		l.Advice = "the image's digest is not known: the command is not the one on the PATH"
 		return l
 	}
@@ -384,7 +385,7 @@ var (
 	windowsProgram = regexp.MustCompile(`(?i)(?:^|[\\/])(?:cmd|powershell|pwsh)(?:\.exe)?$|\.(?:exe|cmd|bat|ps1)$`)
 )
 
-// windows returns the word of a command line that only Windows understands.
+// windows returns the part of a command line that only Windows understands.
 func windows(command string, args []string) (word string, ok bool) {
 	if windowsProgram.MatchString(command) && filepath.Base(command) != "pwsh" {
 		return command, true

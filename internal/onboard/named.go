@@ -13,8 +13,8 @@ import (
 type Named struct {
 	// Servers are those of the guard that entries of the name start.
 	Servers []string
-	// Past says that an entry of the name starts something else, or that a file in
-	// which one may stand cannot be read in exactly one way.
+	// Past says that an entry of the name starts something else, or that a
+	// file that may contain one cannot be read in exactly one way.
 	Past bool
 }
 
@@ -24,8 +24,8 @@ type Lookup struct {
 	Folder string
 	Env    func(string) (string, bool)
 	Extra  []string
-	// Ours reports whether an entry that says so starts this guard: its name
-	// proves nothing.
+	// Ours reports whether an entry that names the guard really starts it: its
+	// name proves nothing.
 	Ours func(*Entry) bool
 }
 
@@ -50,8 +50,8 @@ func (l Lookup) Entries(scope, name string) Named {
 	return out
 }
 
-// Names returns what the client calls a server of the guard, by the entries that
-// start it.
+// Names returns the client's names for a server of the guard, by the entries
+// that start it.
 func (l Lookup) Names(server string) (names []string) {
 	l.each("", func(e *Entry) {
 		if s, ok := e.guarded(); ok && s == server && l.Ours(e) {
@@ -61,8 +61,8 @@ func (l Lookup) Names(server string) (names []string) {
 	return names
 }
 
-// each calls f for the entries of a scope, or of all, that hold in the folder. It
-// reports whether a file that is there could not be read.
+// each calls f for the entries of a scope, or of all scopes, that apply in the
+// folder. It reports whether an existing file could not be read.
 func (l Lookup) each(scope string, f func(*Entry)) (unread bool) {
 	take := func(path string, want Scope) {
 		var file *ClientFile

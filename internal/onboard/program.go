@@ -12,14 +12,15 @@ import (
 	"github.com/mcpguard/mcpguard/internal/upstream"
 )
 
-// runners start another program, which is not known by their own file.
+// runners start another program, so their own file does not identify what
+// runs.
 var runners = []string{"npx", "bunx", "pnpx", "npm", "pnpm", "yarn", "bun", "uvx", "uv", "pipx", "docker", "podman", "env", "sudo"}
 
 // interpreters run the file that their first argument names.
 var interpreters = []string{"node", "nodejs", "deno", "sh", "bash", "zsh", "ruby", "perl"}
 
-// ProgramOf looks at what would be started: without starting it, and without
-// what only the server itself can say.
+// ProgramOf describes what would be started, without starting it and without
+// what only the server itself can tell.
 func ProgramOf(s *config.Server, spec upstream.Spec) config.Program {
 	var out config.Program
 	if s.Builtin != "" {

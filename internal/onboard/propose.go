@@ -9,15 +9,15 @@ type Proposal struct {
 	Tool   string
 	Tier   guard.Tier
 	Reason string
-	// Claimed is true where the tier rests on what the server says of itself.
+	// Claimed is true if the tier rests on the server's own claims.
 	Claimed bool
 	// Preset is true where the preset has the tool; nothing is written for it.
 	Preset bool
 }
 
 // Propose suggests a tier for each tool. known has the tools of the preset, or
-// is empty. An annotation can raise care or suggest a read, never more: a tool
-// about which nothing is known is proposed as irreversible.
+// is empty. An annotation can raise the tier or suggest a read, nothing else:
+// an unknown tool is proposed as irreversible.
 func Propose(tools []Tool, known map[string]guard.Tier) []Proposal {
 	out := make([]Proposal, 0, len(tools))
 	for _, t := range tools {

@@ -9,7 +9,7 @@ import (
 	"github.com/charmbracelet/x/term"
 )
 
-// A terminal that nobody reads (a stopped multiplexer, a frozen connection)
+// A terminal that no one reads (a stopped multiplexer, a frozen connection)
 // takes a few kilobytes and then blocks the writer indefinitely. A console
 // that is told to end must not wait for it.
 

@@ -129,7 +129,7 @@ func (q *queue) replace(msg syncedMsg) {
 	}
 	for id, e := range q.all {
 		if !seen[id] && !msg.partial && e.Status == client.Pending {
-			e.gone = true // it ended while nobody looked
+			e.gone = true // it ended during the gap
 			delete(q.marked, id)
 		}
 	}

@@ -59,7 +59,7 @@ func Main(args []string, in *os.File, out, stderr io.Writer) int {
 const leavePatience = 3 * time.Second
 
 // leave ends the program if a signal arrived and the command does not end,
-// because it blocks on a terminal or pipe that nobody reads. It returns when
+// because it blocks on a terminal or pipe that no one reads. It returns when
 // ended is closed.
 func leave(ctx context.Context, ended <-chan struct{}) {
 	select {
