@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownAttributes are set by the system itself on a new file, too.
+// ownAttributes are attributes that the system itself also sets on a new file.
 var ownAttributes = []string{"security.selinux", "security.ima", "security.evm", "com.apple.provenance", "com.apple.lastuseddate#PS"}
 
-// maxAttributes bounds the names of a file's attributes, in bytes (Linux has 64
-// KiB at most).
+// maxAttributes bounds the list of a file's attribute names, in bytes (the limit of
+// Linux is 64 KiB).
 const maxAttributes = 64 << 10
 
-// attributes names the extended attributes of a file, such as an access control
-// list, that a new file in its place would not have.
+// attributes lists the extended attributes of a file, such as an access control
+// list, that a new file in its place would lack.
 func (p resolvedPath) attributes() ([]string, error) {
 	f, _, err := p.open()
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// The dialects: how exactly a server does what it does.
+// Dialects: the exact behavior of a server.
 const (
-	// DialectGeneric is a server of which nothing is known: content is written
-	// as given, an edit replaces text that is there exactly once.
+	// DialectGeneric is a server about which nothing is known: content is written
+	// as given, and an edit replaces text that occurs exactly once.
 	DialectGeneric = ""
 	// DialectWorkspace is the built-in server.
 	DialectWorkspace = "workspace"
@@ -21,43 +21,42 @@ const (
 	DialectFilesystem = "server-filesystem"
 )
 
-// Spec is an effect as a configuration binds it.
+// Spec is an effect as a configuration declares it.
 type Spec struct {
 	Kind    string
 	Params  map[string]string // parameter → expression
 	Dialect string
-	// Proven says that the dialect was compared with the version of the server
-	// at hand. Without it a known server's effect is not computed: the call is
-	// opaque, its paths are still held to the workspace.
+	// Proven says that the dialect was checked against this version of the server.
+	// Otherwise the effect of a known server is not computed: the call is opaque,
+	// and its paths must still lie in the workspace.
 	Proven bool
-	// Record is set for the kinds json.*, and for no other.
+	// Record is set for the json.* kinds only.
 	Record *RecordSpec
 }
 
-// Input is what a plan may depend on besides the disk.
+// Input is everything that a plan may depend on besides the disk.
 type Input struct {
 	Call  guard.ToolCall
 	Roots []string // workspace folders, absolute, in the order in which relative paths are tried
 	Vars  *expr.Vars
-	// ServerRoots are the folders that the server itself was given, where they
-	// are known and may differ from Roots. A relative path must mean the same
-	// under both.
+	// ServerRoots are the folders given to the server itself, where they are known
+	// and may differ from Roots. A relative path must mean the same under both.
 	ServerRoots []string
-	// Home is the server's home folder; without it a path that begins with ~ is
-	// refused.
+	// Home is the server's home folder. If it is empty, a path that begins with ~
+	// is refused.
 	Home string
-	// Reader reads records through the server. Without it no effect is computed
+	// Reader reads records through the server. If it is nil, no effect is computed
 	// on a record that a tool reads.
 	Reader Reader
-	// Memo spares a call that is planned again the work that depends on the same
-	// bytes. It may be nil.
+	// Memo saves repeated work when a call is planned again over the same bytes. It
+	// may be nil.
 	Memo *Memo
-	// Commands runs commands where they can do no harm. Without it a command is
-	// shown by its text.
+	// Commands runs commands in a sandbox. If it is nil, a command is shown by its
+	// text.
 	Commands Commands
 }
 
-// Binding ties a tool's arguments to an effect. It is immutable and safe for
+// Binding maps a tool's arguments to an effect. It is immutable and safe for
 // concurrent use.
 type Binding struct {
 	kind     kind
@@ -97,8 +96,8 @@ func Compile(env *expr.Env, s Spec) (*Binding, error) {
 	return b, nil
 }
 
-// compile compiles the parameters. Only the one that says what a record becomes
-// may speak of the record.
+// compile compiles the parameters. Only the one that computes the new record may
+// refer to the record.
 func (b *Binding) compile(env *expr.Env, s Spec) error {
 	for _, p := range b.about.params {
 		src, given := s.Params[p.name]
@@ -129,7 +128,7 @@ func (b *Binding) compile(env *expr.Env, s Spec) error {
 	return nil
 }
 
-// Kind returns the kind in force: what an unproven server does is opaque.
+// Kind returns the kind in force. The effect of an unproven server is opaque.
 func (b *Binding) Kind() string { return b.inForce().about().Name }
 
 func (b *Binding) inForce() kind {
@@ -139,14 +138,14 @@ func (b *Binding) inForce() kind {
 	return b.kind
 }
 
-// Declared returns the kind that the configuration names.
+// Declared returns the kind named in the configuration.
 func (b *Binding) Declared() string { return b.about.Name }
 
-// ReadOnly reports whether no call can change anything.
+// ReadOnly reports whether no call of this binding can change anything.
 func (b *Binding) ReadOnly() bool { return b.about.ReadOnly }
 
-// Changes reports whether this call would change anything: it is false for
-// reads and for calls that ask for a trial run.
+// Changes reports whether this call would change anything. It is false for reads
+// and for dry runs.
 func (b *Binding) Changes(in Input) (bool, error) {
 	if b.about.ReadOnly {
 		return false, nil
@@ -161,10 +160,10 @@ func (b *Binding) Changes(in Input) (bool, error) {
 	return !dry, nil
 }
 
-// has reports whether a parameter is given.
+// has reports whether a parameter is set.
 func (b *Binding) has(name string) bool { return b.params[name] != nil }
 
-// text evaluates a parameter that is given.
+// text evaluates a parameter that is set.
 func (b *Binding) text(in Input, name string) (string, error) {
 	s, err := b.params[name].String(in.Vars)
 	if err != nil {
@@ -173,7 +172,7 @@ func (b *Binding) text(in Input, name string) (string, error) {
 	return s, nil
 }
 
-// texts evaluates the parameters that are given, each into its place.
+// texts evaluates the parameters that are set, each into its target.
 func (b *Binding) texts(in Input, to map[string]*string) (err error) {
 	for _, name := range slices.Sorted(maps.Keys(to)) {
 		if !b.has(name) {
@@ -186,7 +185,7 @@ func (b *Binding) texts(in Input, to map[string]*string) (err error) {
 	return nil
 }
 
-// flag evaluates a condition, false where it is not given.
+// flag evaluates a condition; it is false if not set.
 func (b *Binding) flag(in Input, name string) (bool, error) {
 	if !b.has(name) {
 		return false, nil
@@ -198,7 +197,7 @@ func (b *Binding) flag(in Input, name string) (bool, error) {
 	return on, nil
 }
 
-// value evaluates a parameter to any JSON value, nil where it is not given.
+// value evaluates a parameter to any JSON value; it is nil if not set.
 func (b *Binding) value(in Input, name string) (any, error) {
 	if !b.has(name) {
 		return nil, nil

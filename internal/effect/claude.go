@@ -8,13 +8,13 @@ import (
 	"github.com/mcpguard/mcpguard/internal/document"
 )
 
-// This file does what Write and Edit of Claude Code do to a file, as observed
-// with version 2.1.329. Where that version would guess (typographic quotes,
-// \u escapes), where it refuses, and where what it does is not known, the call
-// is refused.
+// This file reproduces what Write and Edit of Claude Code do to a file, as observed
+// with version 2.1.329. A call is refused where that version would guess
+// (typographic quotes, \u escapes), where it refuses, and where its behavior is not
+// known.
 
 // DialectClaude is Claude Code's own file tools, as their hooks describe them:
-// paths are absolute, trailing blanks of a new text are gone already.
+// paths are absolute, and trailing blanks of new text have already been removed.
 const DialectClaude = "claude-code"
 
 var (
@@ -22,15 +22,14 @@ var (
 	utf16BOM = []byte("\xff\xfe")
 )
 
-// claudeBinary is how much of a file Claude Code searches for NUL.
+// claudeBinary is how many bytes of a file Claude Code searches for NUL.
 const claudeBinary = 8 << 10
 
-// claudeWindow is how much of a file decides about its line ends, in UTF-16
-// units.
+// claudeWindow is how much of a file decides its line endings, in UTF-16 units.
 const claudeWindow = 4096
 
-// claudeText returns the text of a file as Claude Code's tools see it, and the
-// byte order mark that they keep in front of it.
+// claudeText returns the text of a file as Claude Code's tools see it, and the byte
+// order mark that they keep.
 func claudeText(c content) (text, bom []byte, err error) {
 	b := c.before
 	_, e := document.DecodeText(b)
@@ -50,7 +49,8 @@ func claudeText(c content) (text, bom []byte, err error) {
 	return b, nil, nil
 }
 
-// claudeWrite is Write: the content as given, behind the mark that was there.
+// claudeWrite computes Write: the content as given, after any existing byte order
+// mark.
 func claudeWrite(s string, c content) ([]byte, error) {
 	_, bom, err := claudeText(c)
 	if err != nil {
@@ -62,7 +62,7 @@ func claudeWrite(s string, c content) ([]byte, error) {
 	return append(bytes.Clone(bom), s...), nil
 }
 
-// claudeNew refuses new text of which it is not known how it is encoded.
+// claudeNew refuses new text whose encoding on disk is not known.
 func claudeNew(s string) error {
 	if strings.HasPrefix(s, string(utf8BOM)) || !utf8.ValidString(s) {
 		return refusePlan("write plain UTF-8 without a byte order mark", "what the tool would make of the content's first or invalid bytes is not computed")
@@ -70,7 +70,7 @@ func claudeNew(s string) error {
 	return nil
 }
 
-// claudeEdits is Edit, or MultiEdit where there are several.
+// claudeEdits computes Edit, or MultiEdit if there are several edits.
 func claudeEdits(c content, edits []edit) ([]byte, error) {
 	raw, bom, err := claudeText(c)
 	if err != nil {
@@ -117,7 +117,7 @@ func claudeEdit(text string, e edit, i, n int, c content) (string, error) {
 	}
 	old := e.old
 	if e.new == "" && !strings.HasSuffix(old, "\n") && strings.Contains(text, old+"\n") {
-		old += "\n" // text that is taken out takes its line end along
+		old += "\n" // removing text also removes its line ending
 	}
 	if e.all {
 		return strings.ReplaceAll(text, old, e.new), nil
@@ -125,8 +125,8 @@ func claudeEdit(text string, e edit, i, n int, c content) (string, error) {
 	return strings.Replace(text, old, e.new, 1), nil
 }
 
-// claudeCRLF reports whether the tool writes the file's lines with CRLF: where
-// most line ends at its beginning are.
+// claudeCRLF reports whether the tool writes the file's lines with CRLF, which it
+// does if most lines at the start of the file end so.
 func claudeCRLF(raw []byte, name string) (bool, error) {
 	if !bytes.Contains(raw, []byte("\r\n")) {
 		return false, nil
@@ -141,8 +141,8 @@ func claudeCRLF(raw []byte, name string) (bool, error) {
 		i += size
 		ends = i
 	}
-	// Whether the window is counted in bytes or in units, and whether it may
-	// part a CRLF, is not known; where it matters the answer is no.
+	// It is not known whether the window counts bytes or units, or whether it may
+	// split a CRLF. Where that matters, the answer is no.
 	first, known := false, false
 	for _, at := range []int{min(len(raw), claudeWindow-1), min(len(raw), claudeWindow), min(len(raw), ends)} {
 		head := raw[:at]

@@ -11,22 +11,22 @@ import (
 // shellWord is one word of a command, as the shell would read it.
 type shellWord struct {
 	text  string
-	plain bool // false where it is computed when the command runs
+	plain bool // false if it is computed when the command runs
 }
 
-// launcher is a program that runs the command behind its own words: sudo, env,
-// timeout. Single letters stand for flags with one dash.
+// launcher is a program, such as sudo, env or timeout, that runs the command in its
+// arguments. Single letters are flags with one dash.
 type launcher struct {
 	plain, value  string   // letters of flags without a value, and with one
 	plains, takes []string // long flags likewise
-	words         int      // of its own, before the command
+	words         int      // its own words before the command
 	sets          bool     // NAME=value may stand before the command
 	line          bool     // what follows is one line for a shell
-	sub           []string // it does so only behind one of these words
+	sub           []string // it does so only after one of these words
 }
 
-// launchers are known by the last part of their path. A flag that is not here
-// may or may not have a value: both words behind it count as programs then.
+// launchers are known by the base name of their path. An unknown flag may or may
+// not take a value, so both words after it count as programs.
 var launchers = map[string]launcher{
 	"sudo": {plain: "AbBEeHiKklnPSsVv", value: "CDghprRtTuU", sets: true,
 		plains: []string{"askpass", "background", "preserve-env", "set-home", "login", "non-interactive", "preserve-groups", "stdin", "shell", "validate", "reset-timestamp", "remove-timestamp"},
@@ -96,14 +96,14 @@ var launchers = map[string]launcher{
 	"ssh-agent":        {plain: "cDdks", value: "aEPt"},
 	"direnv":           {words: 1, sub: []string{"exec"}},
 	"perf":             {sub: []string{"stat", "record", "trace"}},
-	"script":           {plain: "aefqr", value: "cBEIOTmo"}, // its line stands behind -c
+	"script":           {plain: "aefqr", value: "cBEIOTmo"}, // its line follows -c
 }
 
-// shells run a line behind -c.
+// shells run a line given with -c.
 var shells = []string{"ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "sh", "su", "tcsh", "zsh"}
 
-// Bounds of what is followed: how many launchers and lines stand in each other,
-// and how many commands are looked at.
+// Limits on what is followed: the nesting depth of launchers and lines, and the
+// number of commands examined.
 const (
 	maxNesting = 8
 	maxSteps   = 5000
@@ -111,7 +111,7 @@ const (
 	maxPrograms = 1000 // of one command; rules ask for each
 )
 
-// command notes a program, and what it is told to run.
+// command records a program and what it is told to run.
 func (s *shellText) command(words []shellWord, depth int) {
 	if len(words) == 0 {
 		return
@@ -151,7 +151,7 @@ func (s *shellText) command(words []shellWord, depth int) {
 			}
 		}
 	case base == "parallel" && len(rest) > 0 && strings.HasPrefix(rest[0].text, ":::"):
-		for _, w := range rest[1:] { // each is a line of its own
+		for _, w := range rest[1:] { // each is a separate line
 			s.joined([]shellWord{w}, depth)
 		}
 	case base == "alias":
@@ -168,7 +168,7 @@ func (s *shellText) command(words []shellWord, depth int) {
 	}
 }
 
-// launched notes the command behind the words of a launcher.
+// launched records the command that a launcher runs.
 func (s *shellText) launched(base string, l launcher, words []shellWord, depth int) {
 	if len(l.sub) > 0 {
 		if len(words) == 0 || !slices.Contains(l.sub, words[0].text) {
@@ -176,7 +176,7 @@ func (s *shellText) launched(base string, l launcher, words []shellWord, depth i
 		}
 		words = words[1:]
 	}
-	unsure := false // the word before may have taken this one
+	unsure := false // the previous word may take this one as its value
 	for len(words) > 0 {
 		w := words[0]
 		name, _, assigns := strings.Cut(w.text, "=")
@@ -191,7 +191,7 @@ func (s *shellText) launched(base string, l launcher, words []shellWord, depth i
 		case w.text == "--":
 			s.behind(l, words[1:], depth)
 			return
-		case w.text == "-": // of env, for -i
+		case w.text == "-": // env's short form of -i
 			words = words[1:]
 			continue
 		case strings.HasPrefix(w.text, "-") && len(w.text) > 1:
@@ -211,7 +211,7 @@ func (s *shellText) launched(base string, l launcher, words []shellWord, depth i
 			continue
 		}
 		if unsure && len(words) > 1 {
-			s.behind(l, words, depth) // whichever of the two it is
+			s.behind(l, words, depth) // whether or not the word before took this one
 			words = words[1:]
 			unsure = false
 			continue
@@ -221,7 +221,7 @@ func (s *shellText) launched(base string, l launcher, words []shellWord, depth i
 	}
 }
 
-// behind notes what follows the flags of a launcher.
+// behind records what follows the flags of a launcher.
 func (s *shellText) behind(l launcher, words []shellWord, depth int) {
 	words = words[min(l.words, len(words)):]
 	if len(words) > 1 && words[0].text == "-c" { // flock FILE -c LINE
@@ -235,7 +235,7 @@ func (s *shellText) behind(l launcher, words []shellWord, depth int) {
 	s.command(words, depth+1)
 }
 
-// runsLine are the flags whose value is itself a command.
+// runsLine holds the flags whose value is itself a command.
 var runsLine = map[string]struct{ short, long string }{
 	"env": {"S", "split-string"}, "runuser": {"c", "command"}, "npx": {"c", "call"}, "script": {"c", "command"},
 }
@@ -279,7 +279,7 @@ func (s *shellText) flagRuns(base, flag string, l launcher, rest []shellWord, de
 }
 
 // flag reports whether the value of a flag is the next word, and whether that is
-// not known.
+// uncertain.
 func (l launcher) flag(text string) (value, unsure bool) {
 	if long, ok := strings.CutPrefix(text, "--"); ok {
 		if strings.Contains(long, "=") || slices.Contains(l.plains, long) {
@@ -293,7 +293,7 @@ func (l launcher) flag(text string) (value, unsure bool) {
 	for i, letter := range text[1:] {
 		switch {
 		case strings.ContainsRune(l.value, letter):
-			return i == len(text)-2, false // what follows in the same word is the value
+			return i == len(text)-2, false // the rest of the same word is the value
 		case !strings.ContainsRune(l.plain, letter):
 			return false, true
 		}
@@ -301,7 +301,7 @@ func (l launcher) flag(text string) (value, unsure bool) {
 	return false, false
 }
 
-// shell notes the line that a shell is given.
+// shell records the line given to a shell.
 func (s *shellText) shell(words []shellWord, depth int) {
 	for i, w := range words {
 		switch {
@@ -309,7 +309,7 @@ func (s *shellText) shell(words []shellWord, depth int) {
 			s.computed = true
 			return
 		case w.text == "--command" || strings.HasPrefix(w.text, "-") && !strings.HasPrefix(w.text, "--") && strings.Contains(w.text, "c"):
-			for j := i + 1; j < len(words); j++ { // the line is the first word that is no flag
+			for j := i + 1; j < len(words); j++ { // the line is the first word that is not a flag
 				if !words[j].plain {
 					s.computed = true
 					return
@@ -332,7 +332,7 @@ func (s *shellText) shell(words []shellWord, depth int) {
 	}
 }
 
-// find notes what find runs for each file.
+// find records what find runs for each file.
 func (s *shellText) find(words []shellWord, depth int) {
 	for i, w := range words {
 		switch w.text {
@@ -346,7 +346,7 @@ func (s *shellText) find(words []shellWord, depth int) {
 	}
 }
 
-// joined reads words as one line for a shell, as eval does.
+// joined reads words as one shell line, as eval does.
 func (s *shellText) joined(words []shellWord, depth int) {
 	var texts []string
 	for _, w := range words {
@@ -359,7 +359,7 @@ func (s *shellText) joined(words []shellWord, depth int) {
 	s.nested(strings.Join(texts, " "), depth)
 }
 
-// nested reads a line that stands in another one.
+// nested reads a line inside another one.
 func (s *shellText) nested(line string, depth int) {
 	if strings.TrimSpace(line) == "" {
 		return
@@ -369,7 +369,7 @@ func (s *shellText) nested(line string, depth int) {
 	}
 }
 
-// add notes something once.
+// add appends a value unless the list has it.
 func (s *shellText) add(list *[]string, v string) {
 	if !slices.Contains(*list, v) && len(*list) < maxShellItems {
 		*list = append(*list, v)

@@ -13,16 +13,16 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// contentKind is a kind that gives one file new content. The kinds differ in
-// how the new content follows from the old one and the call.
+// contentKind is a kind that gives one file new content. Kinds differ in how the
+// new content is computed from the old content and the call.
 type contentKind struct {
 	onFiles
 	name     string
-	params   []param // beside the path and dry_run
+	params   []param // besides the path and dry_run
 	required func(Spec) error
-	verb     string                    // of a change to a file that is there, for its summary
-	whole    bool                      // the old content has no part in the new one
-	creates  func(dialect string) bool // may make a file that is missing; nil for never
+	verb     string                    // for a change to an existing file, used in its summary
+	whole    bool                      // the new content does not depend on the old
+	creates  func(dialect string) bool // may create a missing file; nil means never
 	fill     func(b *Binding, in Input, c *content) error
 }
 
@@ -54,7 +54,7 @@ func (k contentKind) work(_ context.Context, b *Binding, in Input, at resolved) 
 	return Work{Op: WriteContent, Before: c.stateBefore(), Content: c.after, Mode: c.mode}, err
 }
 
-// content returns a file and what it would hold.
+// content returns a file with its old and new content.
 func (k contentKind) content(b *Binding, in Input, p resolvedPath) (content, error) {
 	if err := k.check(b, p); err != nil {
 		return content{}, err
@@ -89,20 +89,20 @@ func (k contentKind) content(b *Binding, in Input, p resolvedPath) (content, err
 	return c, nil
 }
 
-// refuseWide refuses to change a part of a file whose encoding the tools do not
-// keep. To convert it is not for an agent to decide: other programs read it.
+// refuseWide refuses to change part of a file whose encoding the tools do not keep.
+// Converting it is not the agent's decision: other programs read the file.
 func refuseWide(p resolvedPath, e document.Encoding) *Refusal {
 	return refusePlan("ask the user to make this change, in the file's own encoding", "%q is %s, which this tool does not write", p.rel(), e)
 }
 
-// content is a file before and after. mode is 0 where it is not predicted.
+// content is a file before and after a change. mode is 0 if it is not predicted.
 type content struct {
 	resolvedPath
-	stat          stat // of the file before, zero where it is new
+	stat          stat // of the file before; zero if it is new
 	before, after []byte
 	mode          uint32
-	attributes    []string // extended ones that are lost, for people
-	open          bool     // a part of after is the client's to choose: it is shown, and not predicted
+	attributes    []string // extended attributes that are lost, for display
+	open          bool     // the client chooses a part of after: it is shown but not predicted
 	hazards       []guard.Hazard
 	memo          *Memo
 }
@@ -119,7 +119,7 @@ func (c content) asText() (v texts) {
 	return v
 }
 
-// wide is the encoding of UTF-16 on either side.
+// wide returns UTF-16 as the encoding if either side has it.
 func (v texts) wide() document.Encoding {
 	if v.from.Wide() {
 		return v.from
@@ -179,10 +179,10 @@ const (
 	NewFolderMode = 0o755
 )
 
-// replaces reports whether a write puts a new file in the old one's place.
+// replaces reports whether a write replaces the old file with a new one.
 func (b *Binding) replaces() bool { return b.dialect != DialectGeneric }
 
-// present renders a change of one file's content.
+// present renders a change to one file's content.
 func (k contentKind) present(b *Binding, c content) (guard.Preview, error) {
 	name := c.rel()
 	v := c.asText()
@@ -212,7 +212,7 @@ func (k contentKind) present(b *Binding, c content) (guard.Preview, error) {
 	}
 	change.Patch, change.Preview = s.patch, s.preview
 	if len(s.patch) > 0 {
-		change.Type = guard.ChangeJSONDiff // the text, and the values beside it
+		change.Type = guard.ChangeJSONDiff // the text together with its values
 	}
 	sides := s.sides
 	if v.from.Wide() || v.to.Wide() {

@@ -10,7 +10,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// DirCreate makes a folder and those above it that are missing.
+// DirCreate makes a folder and any missing parents.
 const DirCreate = "dir.create"
 
 type dirCreate struct{}
@@ -23,7 +23,7 @@ func (dirCreate) resolve(ctx context.Context, b *Binding, in Input) (resolved, e
 	return b.files(ctx, in, naming{paths: []string{"path"}, whole: true, slash: true, follow: followsAlways})
 }
 
-// plan is the preview of a folder and of those above it that are missing.
+// plan previews a new folder and its missing parents.
 func (dirCreate) plan(_ context.Context, b *Binding, _ Input, at resolved) (guard.Preview, error) {
 	p := at.places[0]
 	out := guard.Preview{Change: guard.Change{Type: guard.ChangeUnified}}
@@ -66,7 +66,7 @@ func checkFolder(p resolvedPath) error {
 	return nil
 }
 
-// missingFolders lists the folders on the way to p, and p, that are not there.
+// missingFolders lists p and its parents that do not exist, from the top down.
 func (p resolvedPath) missingFolders() []resolvedPath {
 	var out []resolvedPath
 	for n := len(p.names) - p.missing + 1; n <= len(p.names); n++ {
@@ -83,12 +83,12 @@ func (dirCreate) work(_ context.Context, _ *Binding, _ Input, at resolved) (Work
 	return w, checkFolder(at.places[0])
 }
 
-// verify looks at the folder alone: what others put into it is not this call's.
+// verify checks the folder alone, not its content, which others may add.
 func (dirCreate) verify(ctx context.Context, _ Reader, e guard.Effect) reading {
 	return verifyFile(ctx, e, true)
 }
 
-// inverse deletes the deepest of the folders that were made; those above it stay.
+// inverse deletes the deepest of the created folders; its parents stay.
 func (dirCreate) inverse(ctx context.Context, a guard.Approval) (Inverse, error) {
 	var note string
 	if deepest, n := foldersMade(a.Preview.Effects); n > 1 {
@@ -102,8 +102,9 @@ func (dirCreate) inverse(ctx context.Context, a guard.Approval) (Inverse, error)
 	return out, err
 }
 
-// foldersMade returns the deepest of the folders that one call made, and how many
-// it made; none where it did anything else. They come from the top down.
+// foldersMade returns the deepest folder that one call created, and how many it
+// created; zero if the call did anything else. effects are ordered from the top
+// down.
 func foldersMade(effects []guard.Effect) (deepest guard.Effect, n int) {
 	for _, e := range effects {
 		if e.Kind != DirCreate || e.Before.Exists {

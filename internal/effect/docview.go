@@ -15,7 +15,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// The hazards of documents that a structural view finds.
+// Hazards of documents that a structural view finds.
 const (
 	HazardType      = "type_changed"
 	HazardAmbiguous = "ambiguous_value"
@@ -38,8 +38,8 @@ func marshalRows(rows []jsonvalue.Change) (json.RawMessage, error) {
 	return json.Marshal(rows)
 }
 
-// readDocument reads a file as a document by its name. A .json file that has
-// comments is read as the editors do that allow them there.
+// readDocument reads a file as a document, with its format taken from its name. A
+// .json file with comments is read the way editors that allow comments read it.
 func readDocument(name string, data []byte) (jsonvalue.Value, document.Notes, error) {
 	base := strings.ToLower(path.Base(name))
 	ext := path.Ext(base)
@@ -59,8 +59,8 @@ func readDocument(name string, data []byte) (jsonvalue.Value, document.Notes, er
 }
 
 // structural returns the JSON Patch and the rows that show what changes in a
-// document, and what to look out for; nothing where a side is no document. Of a
-// new document only what to look out for.
+// document, and its hazards. It returns nothing if either side is not a document,
+// and only hazards for a new document.
 func structural(name string, before, after []byte, exists bool) (s structure, err error) {
 	b, notes, berr := readDocument(name, after)
 	if errors.Is(berr, document.ErrUnknownFormat) {
@@ -102,8 +102,7 @@ func structural(name string, before, after []byte, exists bool) (s structure, er
 		s.hazards = append(s.hazards, hazard(HazardAmbiguous, "two readers of yaml take this file differently; what is said of its structure is the word of one"))
 	}
 	if agreed && old.Format == "yaml" {
-		// Tabs between signs are refused by some readers and passed over by others,
-		// and so are anchors of one name.
+		// Readers disagree about tabs between tokens and about repeated anchors.
 		agreed = document.YAMLAgrees(before, a) && bytes.IndexByte(before, '\t') < 0 && bytes.IndexByte(after, '\t') < 0 && !repeats(notes.Anchors)
 	}
 	if len(patch) == 0 && agreed && old.SameReading(notes) && !bytes.Equal(before, after) {
@@ -112,13 +111,13 @@ func structural(name string, before, after []byte, exists bool) (s structure, er
 	return s, nil
 }
 
-// repeats reports whether a list has an entry twice.
+// repeats reports whether a list contains an entry twice.
 func repeats(list []string) bool {
 	return len(slices.Compact(slices.Sorted(slices.Values(list)))) < len(list)
 }
 
-// valueHazards lists values that become one of another type, and those that
-// readers of the format take differently and that were not there before.
+// valueHazards lists values that change type, and new values that readers of the
+// format interpret differently.
 func valueHazards(rows []jsonvalue.Change, old, notes document.Notes) []guard.Hazard {
 	var out []guard.Hazard
 	var types []string
@@ -145,7 +144,7 @@ func valueHazards(rows []jsonvalue.Change, old, notes document.Notes) []guard.Ha
 	return out
 }
 
-// named lists the first of a list for a sentence.
+// named joins the first entries of a list for a sentence.
 func named(list []string) string {
 	if len(list) > maxNamedValues {
 		return strings.Join(list[:maxNamedValues], ", ") + fmt.Sprintf(" and %d more", len(list)-maxNamedValues)
@@ -153,7 +152,7 @@ func named(list []string) string {
 	return strings.Join(list, ", ")
 }
 
-// shortValue names a value with its type.
+// shortValue describes a value with its type.
 func shortValue(v jsonvalue.Value) string {
 	switch v.Type() {
 	case jsonvalue.TypeObject, jsonvalue.TypeArray:
@@ -170,7 +169,7 @@ func shortText(s string) string {
 	return oneLine(s)
 }
 
-// sameMeaning says what changes in a document that means the same as before.
+// sameMeaning describes the change to a document whose meaning stays the same.
 func sameMeaning(before, after []byte, format string) string {
 	const same = ": the document means the same"
 	r := diff.Compute(before, after, diff.Options{})
@@ -205,8 +204,9 @@ func sameMeaning(before, after []byte, format string) string {
 	return "formatting and comments only" + same
 }
 
-// splitComment parts a line, roughly: a sign within a text counts, too. The
-// meaning of the document does not rest on it, for that was compared.
+// splitComment splits a line at its comment, roughly: a sign inside a string counts
+// too. The meaning of the document does not depend on it, since that was compared
+// separately.
 func splitComment(line, format string) (text, comment string) {
 	signs := []string{"#"}
 	switch format {

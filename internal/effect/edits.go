@@ -10,13 +10,13 @@ import (
 // edit is one replacement.
 type edit struct {
 	old, new string
-	all      bool // every occurrence; only the built-in server knows it
+	all      bool // every occurrence; only the built-in server supports it
 }
 
-// maxEditWork bounds the bytes that one plan's edits may look through.
+// maxEditWork bounds the bytes that the edits of one plan may scan.
 const maxEditWork = 2 << 30
 
-// checkEditWork bounds edits before any is applied.
+// checkEditWork bounds the work of edits before any is applied.
 func checkEditWork(size int, edits []edit) error {
 	grown := size
 	work := 0
@@ -33,8 +33,8 @@ func checkEditWork(size int, edits []edit) error {
 	return nil
 }
 
-// nodeEdits applies edits as server-filesystem's applyFileEdits does. content
-// is the decoded file with its CRLF already turned into LF.
+// nodeEdits applies edits as server-filesystem's applyFileEdits does. content is
+// the decoded file with CRLF already replaced by LF.
 func nodeEdits(content string, edits []edit, path string) (string, error) {
 	for i, e := range edits {
 		old, repl := lf(e.old), lf(e.new)
@@ -59,9 +59,9 @@ func errNotFound(i, n int, path string) *Refusal {
 	return refusePlan(readAgain, "the text to replace of edit %d was not found in %q", i+1, path)
 }
 
-// findTrimmed finds the first run of lines of content that equal want, all
-// trimmed, and returns where it starts and ends, its last newline excluded. It
-// reads content once (Knuth, Morris, Pratt over trimmed lines).
+// findTrimmed finds the first run of lines in content that equal want when both are
+// trimmed, and returns its start and end, without the last newline. It reads
+// content once (Knuth-Morris-Pratt over trimmed lines).
 func findTrimmed(content string, want []string) (from, to int, ok bool) {
 	ids := make(map[string]int, len(want))
 	pattern := make([]int, len(want))
@@ -84,7 +84,7 @@ func findTrimmed(content string, want []string) (from, to int, ok bool) {
 		}
 		fail[i] = k
 	}
-	starts := make([]int, len(pattern)) // of the latest lines, as a ring
+	starts := make([]int, len(pattern)) // of the latest lines, as a ring buffer
 	matched, start := 0, 0
 	for n := 0; ; n++ {
 		end := strings.IndexByte(content[start:], '\n')
@@ -115,9 +115,8 @@ func findTrimmed(content string, want []string) (from, to int, ok bool) {
 	}
 }
 
-// reindent gives repl the indentation that the server would: the first line
-// that of the text it replaces, later lines theirs relative to the lines of the
-// requested old text, in UTF-16 units, as blanks.
+// reindent indents repl as the server would: the first line like the replaced text,
+// later lines relative to the requested old text, in UTF-16 units, with spaces.
 func reindent(replaced string, old []string, repl string) string {
 	first, _, _ := strings.Cut(replaced, "\n")
 	indent := jsIndent(first)
@@ -138,9 +137,9 @@ func reindent(replaced string, old []string, repl string) string {
 	return strings.Join(lines, "\n")
 }
 
-// exactEdits replaces bytes. Each old text must be there exactly once, or at
-// least once where all occurrences are meant. With crlf set and a file whose
-// every line ends in CRLF, a bare LF in old and new text means CRLF.
+// exactEdits replaces bytes. Each old text must occur exactly once, or at least
+// once if all occurrences are meant. If crlf is set and every line of the file ends
+// in CRLF, a bare LF in old and new text means CRLF.
 func exactEdits(content []byte, edits []edit, path string, crlf bool) ([]byte, error) {
 	crlf = crlf && document.AllCRLF(content)
 	for i, e := range edits {

@@ -16,11 +16,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Exec runs a command. Nothing of its outcome is predicted: the preview says
-// what is run, where, and what can be told from the text.
+// Exec runs a command. Its outcome is not predicted: the preview shows what runs,
+// where, and what the text reveals.
 const Exec = "exec"
 
-// The hazards of commands.
+// Hazards of commands.
 const (
 	HazardNotParsed   = "command_not_parsed"
 	HazardIndirect    = "indirect_execution"
@@ -35,16 +35,16 @@ type execKind struct{}
 
 func (execKind) about() About {
 	return About{Name: Exec, Lands: true, check: checkExecParams, params: []param{
-		{"command", expr.String, true},  // a line for a shell
-		{"argv", expr.StringList, true}, // or the words of one program
+		{"command", expr.String, true},  // a shell line
+		{"argv", expr.StringList, true}, // or the arguments of one program
 		{"folder", expr.String, true},
 		{"background", expr.Bool, true},
-		{"unconfined", expr.Bool, true}, // asks to run outside of the client's sandbox
-		{"sandbox", expr.String, true},  // "on", or why the client's sandbox counts for nothing
+		{"unconfined", expr.Bool, true}, // asks to run outside the client's sandbox
+		{"sandbox", expr.String, true},  // "on", or why the client's sandbox does not count
 	}}
 }
 
-// checkExecParams demands either a line or its words.
+// checkExecParams requires either a line or an argument list.
 func checkExecParams(s Spec) error {
 	_, line := s.Params["command"]
 	_, words := s.Params["argv"]
@@ -61,15 +61,15 @@ func (execKind) resolve(_ context.Context, _ *Binding, in Input) (resolved, erro
 // command is what an exec effect runs.
 type command struct {
 	line                   string   // for a shell
-	argv                   []string // where there is no line
+	argv                   []string // used if there is no line
 	folder                 string
 	background, unconfined bool
-	sandbox                string // of the client: SaidOn, or why not; "" where nothing is known
+	sandbox                string // of the client: SaidOn, or why not; "" if unknown
 }
 
-// SaidOn is what stands in place of a reason where the client's settings say that
-// its sandbox is on. It takes no hazard away: whoever may write one of those
-// settings can say so.
+// SaidOn stands in place of a reason when the client's settings say that its
+// sandbox is on. It removes no hazard, because anyone who can write one of those
+// settings can claim it.
 const SaidOn = "on"
 
 func (b *Binding) command(in Input) (c command, err error) {
@@ -101,15 +101,15 @@ func (b *Binding) command(in Input) (c command, err error) {
 	return c, err
 }
 
-// runTarget stands for what is not a file. Identical calls of one run share it,
-// others do not wait for each other.
+// runTarget is the target for what is not a file. Identical calls of one run share
+// it; others do not wait for each other.
 func runTarget(kind string, in Input) guard.Target {
 	sum := digest.Sum(in.Call.ArgsCanonical)
 	return guard.Target{Kind: TargetOpaque, Key: kind + ":" + string(in.Call.Session.RunID) + ":" + sum.String(), Write: true}
 }
 
-// text shows the command by what can be told of it. The lines above it cannot be
-// forged by it.
+// text shows what the command's text reveals. The command comes last, so it cannot
+// forge the lines above it.
 func (execKind) text(b *Binding, c command, at resolved) guard.Preview {
 	var out strings.Builder
 	row := func(name, value string) {
@@ -183,7 +183,7 @@ func (b *Binding) shell() string {
 	return "a shell of the server"
 }
 
-// firstLine is the beginning of a command, for a summary.
+// firstLine returns the beginning of a command, for a summary.
 func firstLine(s string) string {
 	line, _, more := strings.Cut(strings.TrimSpace(s), "\n")
 	const limit = 100
@@ -196,7 +196,7 @@ func firstLine(s string) string {
 	return line
 }
 
-// shellText is what can be told of a line for a shell.
+// shellText is what can be told from a shell line.
 type shellText struct {
 	parsed                  bool
 	programs, substitutions []string
@@ -205,12 +205,12 @@ type shellText struct {
 	hazards                 []guard.Hazard
 
 	defined           []string // functions and aliases
-	computed, pattern bool     // the name of a program is computed; there is a pattern of brackets
-	steps             int      // commands that were looked at
-	opaque            bool     // a line inside of it cannot be taken apart
+	computed, pattern bool     // a program name is computed; there is a bracket pattern
+	steps             int      // commands examined
+	opaque            bool     // a nested line cannot be parsed
 }
 
-// files lists the files that it redirects to or from.
+// files lists the files that the line redirects to or from.
 func (s shellText) files(writes bool) []string {
 	var out []string
 	for _, r := range s.redirections {
@@ -228,16 +228,16 @@ func (s shellText) files(writes bool) []string {
 	return out
 }
 
-// maxCommand bounds what is parsed, in bytes.
+// maxCommand bounds the command text that is parsed, in bytes.
 const maxCommand = 64 << 10
 
-// maxShellItems bounds each list of what is found in a line.
+// maxShellItems bounds each list of findings in a line.
 const maxShellItems = 50
 
-// readShell names the programs that a line starts, also those that others start
-// for it (sudo, xargs, bash -c), the files that it redirects to and from, what is
-// put in when it runs, and the variables that it sets. It is help for the reader:
-// what it does not find may still run.
+// readShell finds the programs that a line starts, including those started through
+// others (sudo, xargs, bash -c), the files that it redirects to and from, its
+// expansions, and the variables that it sets. It only helps the reader: what it
+// does not find may still run.
 func readShell(line string) (s shellText) {
 	if !s.read(line, 0) {
 		return shellText{hazards: []guard.Hazard{{Kind: HazardNotParsed, Text: "the command cannot be taken apart; read it as it stands"}}}
@@ -247,7 +247,7 @@ func readShell(line string) (s shellText) {
 	return s
 }
 
-// readWords is readShell for the words of one program.
+// readWords is readShell for the argument list of one program.
 func readWords(argv []string) (s shellText) {
 	words := make([]shellWord, len(argv))
 	for i, w := range argv {
@@ -259,7 +259,7 @@ func readWords(argv []string) (s shellText) {
 	return s
 }
 
-// read notes what stands in one line, and reports whether it can be taken apart.
+// read records what one line contains, and reports whether it can be parsed.
 func (s *shellText) read(line string, depth int) bool {
 	if len(line) > maxCommand {
 		return false
@@ -306,7 +306,7 @@ func (s *shellText) read(line string, depth int) bool {
 	return true
 }
 
-// judge makes the hazards of what was found.
+// judge turns the findings into hazards.
 func (s *shellText) judge() {
 	indirect := func(text string) {
 		s.hazards = append(s.hazards, guard.Hazard{Kind: HazardIndirect, Text: text})
@@ -344,14 +344,14 @@ func (s *shellText) judge() {
 	s.hazards = append(s.hazards, runsOthers(bases)...)
 }
 
-// redirection reads a redirection of a file; here-documents and copies of
-// descriptors are none.
+// redirection reads a redirection of a file. Here-documents and copies of
+// descriptors do not count.
 func redirection(n *syntax.Redirect) (r guard.ExecRedirection, ok bool) {
 	switch n.Op {
 	case syntax.RdrOut, syntax.AppOut, syntax.RdrClob, syntax.RdrAll, syntax.AppAll, syntax.RdrInOut:
 		r.Writes = true
 	case syntax.RdrIn:
-	case syntax.DplOut: // ">& file" is one where no descriptor follows
+	case syntax.DplOut: // ">& file" is one if no descriptor follows
 		word, literal := literal(n.Word)
 		if literal && (word == "-" || strings.Trim(word, "0123456789-") == "") {
 			return r, false
@@ -402,8 +402,8 @@ func literal(w *syntax.Word) (string, bool) {
 	return out.String(), ok
 }
 
-// unescape takes the backslashes out of a part of a word, in double quotes or in
-// none; false where the shell makes something else of it.
+// unescape removes the backslashes from a part of a word, in double quotes or
+// unquoted. ok is false if the shell would read it differently.
 func unescape(s string, quoted bool) (string, bool) {
 	if s == "[" { // the program
 		return s, true
@@ -413,7 +413,7 @@ func unescape(s string, quoted bool) (string, bool) {
 		switch more := i+1 < len(s); {
 		case s[i] == '\\' && more && (!quoted || strings.IndexByte("$`\"\\\n", s[i+1]) >= 0):
 			i++
-			if s[i] != '\n' { // which continues the line
+			if s[i] != '\n' { // a line continuation
 				out.WriteByte(s[i])
 			}
 		case quoted:
@@ -430,8 +430,8 @@ func unescape(s string, quoted bool) (string, bool) {
 	return out.String(), true
 }
 
-// Programs that run what their arguments or their input say, and those that
-// run it as somebody else.
+// Programs that run code from their arguments or input, and programs that run it as
+// another user.
 var (
 	runners = []string{".", "alias", "ash", "at", "awk", "bash", "batch", "builtin", "bun", "bunx", "busybox", "choom", "chrt", "command", "coproc", "crontab", "csh", "dash",
 		"dbus-run-session", "deno", "direnv", "docker", "eatmydata", "ed", "emacs", "entr", "env", "eval", "ex", "exec", "expect", "faketime", "fd", "find", "fish", "flock", "gawk", "gdb", "gtimeout", "ionice", "kubectl", "ksh", "linux32", "linux64", "ltrace", "lua", "make",
@@ -441,7 +441,7 @@ var (
 	raisers = []string{"doas", "pkexec", "su", "sudo", "runuser", "chroot", "nsenter", "gosu", "su-exec"}
 )
 
-// steers reports whether a variable decides which program or which code runs.
+// steers reports whether a variable decides which program or code runs.
 func steers(name string) bool {
 	for _, prefix := range []string{"LD_", "DYLD_", "GIT_", "BASH_FUNC_", "npm_config_"} {
 		if strings.HasPrefix(name, prefix) {
@@ -458,7 +458,7 @@ func runsOthers(names []string) []guard.Hazard {
 	pick := func(kind, does string, from []string) {
 		var hit []string
 		for _, n := range names {
-			// python3.12 is a python.
+			// python3.12 counts as python.
 			if slices.Contains(from, n) || slices.Contains(from, strings.TrimRight(n, "0123456789.-")) {
 				hit = append(hit, n)
 			}

@@ -14,16 +14,16 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Commands runs commands where they can do no harm, and keeps what came out.
+// Commands runs commands in a sandbox and keeps the results.
 type Commands interface {
-	// Preview runs a command once and says what it would change. The text of the
-	// change begins with head. A second preview for the same call is of the same run
-	// as long as nothing that it touched has moved. The error is an *Uncontained
-	// where this machine, or this command, does not let itself be contained.
+	// Preview runs a command once and returns what it would change. The text of the
+	// change begins with head. A second preview of the same call shows the same run
+	// as long as nothing that it touched has changed. The error is an *Uncontained
+	// if this machine, or this command, cannot be contained.
 	Preview(ctx context.Context, c CommandLine, head string) (guard.Preview, error)
-	// Reverse says what taking back a kept run would change.
+	// Reverse previews the undo of a kept run.
 	Reverse(ctx context.Context, call guard.CallID, record string) (guard.Preview, error)
-	// Done says that a call is over. Of what was landed the way back is kept.
+	// Done says that a call is over. What is needed to undo a landed run is kept.
 	Done(call guard.CallID)
 }
 
@@ -32,7 +32,7 @@ type CommandLine struct {
 	Call   guard.CallID
 	Use    string   // the client's id of the call, or Call
 	Line   string   // for a shell
-	Argv   []string // where there is no line
+	Argv   []string // used if there is no line
 	Folder string   // as the call gives it; "" for the first workspace folder
 	Roots  []string
 	Time   time.Duration // that the call gives it; 0 for none
@@ -53,20 +53,21 @@ func timeOf(b *Binding, in Input) time.Duration {
 
 // Uncontained says why a command was not run in a sandbox.
 type Uncontained struct {
-	Why string // a sentence; "" where nobody expects that it would
-	// Refuse is set where the configuration wants no command that is not contained.
+	Why string // a sentence; "" if nobody expects a sandbox
+	// Refuse is set if the configuration forbids commands that are not contained.
 	Refuse bool
 }
 
 // Error returns the reason.
 func (u *Uncontained) Error() string { return u.Why }
 
-// HazardWanted says that a command tried to reach something outside.
+// HazardWanted says that a command tried to reach something outside the sandbox.
 const HazardWanted = "wanted_outside"
 
-// plan runs the command where it can do no harm and shows what it would change.
-// Where that is not possible, and where the command wanted more than it got, it
-// shows the command's text: it is asked for as that, and run for real.
+// plan runs the command in the sandbox and shows what it would change. If that is
+// not possible, or if the command tried to reach more than the sandbox allows, plan
+// shows the command's text instead: that is what is approved, and the command then
+// runs for real.
 func (k execKind) plan(ctx context.Context, b *Binding, in Input, at resolved) (guard.Preview, error) {
 	c, err := b.command(in)
 	if err != nil {
@@ -108,8 +109,8 @@ func (k execKind) plan(ctx context.Context, b *Binding, in Input, at resolved) (
 	return ran, nil
 }
 
-// folderIn is the folder that a call names, in full; the first workspace folder
-// where it names none.
+// folderIn returns the absolute folder that a call names, or the first workspace
+// folder if it names none.
 func folderIn(name string, roots []string) string {
 	if filepath.IsAbs(name) || len(roots) == 0 {
 		return name
@@ -117,7 +118,7 @@ func folderIn(name string, roots []string) string {
 	return filepath.Join(roots[0], name)
 }
 
-// notRun says in a preview of the text why there is no other.
+// notRun adds to a preview of the text why the command was not run.
 func notRun(p guard.Preview, why string) guard.Preview {
 	p.Change.Exec.NotRun = why
 	p.Change.Text = "not run in a sandbox: " + oneLine(why) + "\n" + p.Change.Text
@@ -129,8 +130,8 @@ func notRun(p guard.Preview, why string) guard.Preview {
 // HazardNotContained says that a command is shown by its text alone.
 const HazardNotContained = "not_contained"
 
-// wanted shows a command that tried to reach more than it got by its text. What
-// it did in the sandbox stands beside that, and is not what will run.
+// wanted shows the text of a command that tried to reach more than the sandbox
+// allows. What it did in the sandbox is shown too, and is not what will run.
 func wanted(p guard.Preview, run *guard.ExecRun, output string) guard.Preview {
 	p.Attempt, p.Output = run, output
 	var what []string
@@ -163,7 +164,7 @@ func (execKind) verify(ctx context.Context, _ Reader, e guard.Effect) reading {
 	return verifyFile(ctx, e, true)
 }
 
-// inverse takes back what was landed, from what the landing kept.
+// inverse undoes a landed run, from what the landing kept.
 func (execKind) inverse(_ context.Context, a guard.Approval) (Inverse, error) {
 	switch {
 	case a.Status != guard.Executed:
@@ -176,7 +177,7 @@ func (execKind) inverse(_ context.Context, a guard.Approval) (Inverse, error) {
 	return Inverse{Tool: UndoCommand, Args: args, Roots: rootsOf(a.Preview.Effects)}, err
 }
 
-// rootsOf lists the folders that effects lie in, each once.
+// rootsOf lists the workspace folders of the effects, each once.
 func rootsOf(effects []guard.Effect) []string {
 	var out []string
 	for _, e := range effects {
@@ -187,8 +188,7 @@ func rootsOf(effects []guard.Effect) []string {
 	return out
 }
 
-// Ran returns the run behind a preview that is contained, nil where there is
-// none.
+// Ran returns the run behind a contained preview, or nil.
 func Ran(p guard.Preview) *guard.ExecRun {
 	if p.Change.Exec == nil {
 		return nil

@@ -7,11 +7,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// ExecUndo takes back what a landed command changed. It is the guard's own: the
-// reviewer's console makes such a call, no server has a tool for it.
+// ExecUndo undoes the changes of a landed command. Only the guard uses it: the
+// reviewer's console makes the call, and no server has a tool for it.
 const ExecUndo = "exec.undo"
 
-// UndoCommand is the tool of the built-in server that it belongs to.
+// UndoCommand is the tool of the built-in server for ExecUndo.
 const UndoCommand = "undo_command"
 
 type execUndo struct{ execKind }

@@ -10,10 +10,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/expr"
 )
 
-// StaysWithin reports whether nothing in a line for a shell names a file outside
-// of the folders: each word stands there as it is, and none that is a path, or
-// holds one, leads out. folder is where the line runs. What programs read of
-// themselves it does not tell.
+// StaysWithin reports whether a shell line names no file outside the folders: each
+// word is literal, and none that is or contains a path leads out. folder is where
+// the line runs. It does not know which files programs read on their own.
 func StaysWithin(line, folder string, roots []string) bool {
 	f, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(line), "")
 	if err != nil || len(line) > maxCommand {
@@ -35,7 +34,7 @@ func StaysWithin(line, folder string, roots []string) bool {
 	bases := []string{folder}
 	for _, w := range words {
 		if d := filepath.Join(folder, w); !filepath.IsAbs(w) && isFolder(d) {
-			bases = append(bases, d) // it may go there
+			bases = append(bases, d) // the line may change to it
 		}
 	}
 	for _, w := range words {
@@ -49,17 +48,17 @@ func isFolder(path string) bool {
 	return err == nil && st.IsDir()
 }
 
-// leadsOut reports whether a word may name a file outside of the folders.
+// leadsOut reports whether a word may name a file outside the folders.
 func leadsOut(w string, bases, roots []string) bool {
 	if strings.HasPrefix(w, "~") || strings.Contains(w, "~/") || strings.ContainsAny(w, "{}") && strings.Contains(w, "/") && strings.Contains(w, ",") {
 		return true
 	}
 	if len(bases) > 1 && strings.Contains(w, "..") {
-		return true // from where it starts is not told
+		return true // its starting point is unknown
 	}
 	var paths []string
 	for i, r := range w {
-		// Each place in it where an absolute path may begin.
+		// Each position where an absolute path may begin.
 		if r == '/' && (i == 0 || strings.HasPrefix(w, "-") || !isPathByte(w[i-1])) {
 			end := i
 			for end < len(w) && (w[end] == '/' || isPathByte(w[end])) {
@@ -78,11 +77,11 @@ func leadsOut(w string, bases, roots []string) bool {
 	for _, p := range paths {
 		found := []string{p}
 		if strings.ContainsAny(p, "*?[") {
-			found, _ = filepath.Glob(p) // no pattern of a file, then
+			found, _ = filepath.Glob(p) // then it is not a glob pattern
 		}
 		for _, p := range found {
 			if _, err := os.Lstat(p); err != nil || p == os.DevNull {
-				continue // there is nothing
+				continue // it does not exist
 			}
 			real, err := filepath.EvalSymlinks(p)
 			if err != nil {
@@ -104,8 +103,8 @@ func isPathByte(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.IndexByte("._-+@%", b) >= 0
 }
 
-// EndsIn says in which folder a line for a shell ends where it ends well: "" for
-// the one that it began in. known is false where that cannot be told from it.
+// EndsIn returns the folder in which a shell line ends if it succeeds: "" means the
+// one where it began. known is false if the line does not tell.
 func EndsIn(line string) (folder string, known bool) {
 	f, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(line), "")
 	if err != nil || len(line) > maxCommand {
@@ -116,7 +115,7 @@ func EndsIn(line string) (folder string, known bool) {
 	syntax.Walk(f, func(n syntax.Node) bool {
 		switch n := n.(type) {
 		case *syntax.Subshell, *syntax.CmdSubst, *syntax.ProcSubst:
-			return false // what it does stays in there
+			return false // its effect stays inside the subshell
 		case *syntax.FuncDecl:
 			known = false
 		case *syntax.CallExpr:
@@ -150,7 +149,7 @@ func EndsIn(line string) (folder string, known bool) {
 	return to, true
 }
 
-// leftmost is the command that a line always begins with, in its own shell.
+// leftmost returns the command that a line always begins with, in its own shell.
 func leftmost(f *syntax.File) *syntax.CallExpr {
 	if len(f.Stmts) == 0 {
 		return nil

@@ -24,7 +24,7 @@ func (fileDelete) resolve(ctx context.Context, b *Binding, in Input) (resolved, 
 	return b.files(ctx, in, naming{paths: []string{"path"}, slash: true, follow: followsToMove})
 }
 
-// plan is the preview of a delete: a file's content goes to /dev/null.
+// plan previews a delete: the file's content goes to /dev/null.
 func (fileDelete) plan(ctx context.Context, _ *Binding, _ Input, at resolved) (guard.Preview, error) {
 	p := at.places[0]
 	st, err := checkDelete(ctx, p)
@@ -77,7 +77,8 @@ func (fileDelete) work(ctx context.Context, _ *Binding, _ Input, at resolved) (W
 	return Work{Op: Remove, Before: before}, err
 }
 
-// checkDelete returns what would be deleted: a file or an empty folder.
+// checkDelete returns the state of what would be deleted: a file or an empty
+// folder.
 func checkDelete(ctx context.Context, p resolvedPath) (guard.State, error) {
 	if err := checkStands(p); err != nil {
 		return guard.State{}, err
@@ -93,8 +94,8 @@ func checkDelete(ctx context.Context, p resolvedPath) (guard.State, error) {
 	return st, nil
 }
 
-// checkStands refuses what is not there, and links where a server of unknown
-// habits could mean the link or what it leads to.
+// checkStands refuses missing files, and links if an unknown server could act on
+// either the link or its target.
 func checkStands(p resolvedPath) error {
 	if !p.exists {
 		return refusePlan(listFirst, "%q is not there", p.rel())

@@ -14,10 +14,10 @@ var fileEdit = contentKind{
 	name: FileEdit, verb: "edit", fill: fillEdit,
 	params:   []param{{"edits", expr.Dyn, true}, {"old", expr.String, true}, {"new", expr.String, true}, {"all", expr.Bool, true}},
 	required: checkEditParams,
-	creates:  func(dialect string) bool { return dialect == DialectClaude }, // an edit without old text makes the file
+	creates:  func(dialect string) bool { return dialect == DialectClaude }, // an edit without old text creates the file
 }
 
-// checkEditParams demands either a list of edits or one old and new text.
+// checkEditParams requires either a list of edits or one old and new text.
 func checkEditParams(s Spec) error {
 	_, edits := s.Params["edits"]
 	_, old := s.Params["old"]
@@ -63,7 +63,7 @@ func fillEdit(b *Binding, in Input, c *content) error {
 	return err
 }
 
-// nodeChunk is how much of a file Node decodes at once.
+// nodeChunk is how many bytes of a file Node decodes at once.
 const nodeChunk = 512 << 10
 
 // maxEdits bounds the edits of one call.
@@ -106,8 +106,8 @@ func (b *Binding) edits(in Input) ([]edit, error) {
 	return out, nil
 }
 
-// oneEdit reads {oldText, newText} or {old_text, new_text, replace_all}. A
-// member that is not known could change what the server does, so it is refused.
+// oneEdit reads {oldText, newText} or {old_text, new_text, replace_all}. An unknown
+// member could change what the server does, so it is refused.
 func oneEdit(i int, v any) (e edit, err error) {
 	m, ok := v.(map[string]any)
 	if !ok {

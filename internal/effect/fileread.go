@@ -7,7 +7,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// FileRead changes nothing; its paths are held to the workspace.
+// FileRead changes nothing; its paths must lie in the workspace.
 const FileRead = "file.read"
 
 type fileRead struct{ notPredicted }

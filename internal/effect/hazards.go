@@ -12,7 +12,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
-// The hazards that a plan finds by itself.
+// Hazards that a plan finds by itself.
 const (
 	HazardOpaque      = "opaque"
 	HazardUnproven    = "unproven_version"
@@ -37,7 +37,7 @@ const (
 	HazardDuplicate   = "duplicate_member"
 )
 
-// A change beyond these is more than a person reads.
+// Larger changes are more than a person reads.
 const (
 	largeLines = 2000
 	largeText  = 256 << 10
@@ -47,8 +47,8 @@ func hazard(kind, format string, args ...any) guard.Hazard {
 	return guard.Hazard{Kind: kind, Text: fmt.Sprintf(format, args...)}
 }
 
-// contentHazards lists what a reviewer must not miss about a file's change, in
-// a fixed order.
+// contentHazards lists what a reviewer must not miss about a change to a file, in a
+// fixed order.
 func (b *Binding) contentHazards(c content, v texts, r diff.Result, text int) []guard.Hazard {
 	out := c.hazards
 	add := func(kind, format string, args ...any) {
@@ -77,8 +77,7 @@ func (b *Binding) contentHazards(c content, v texts, r diff.Result, text int) []
 	return append(out, addedHazards(v, r)...)
 }
 
-// encodingHazards lists what becomes of the encoding and the line ends of a file.
-// What stays as it was is none.
+// encodingHazards lists changes to a file's encoding and line endings.
 func encodingHazards(c content, v texts, r diff.Result) (out []guard.Hazard) {
 	add := func(kind, format string, args ...any) { out = append(out, hazard(kind, format, args...)) }
 	marked := func(e document.Encoding) bool { return e == document.UTF8BOM }
@@ -107,7 +106,7 @@ func encodingHazards(c content, v texts, r diff.Result) (out []guard.Hazard) {
 	return out
 }
 
-// fileHazards lists what becomes of a file that is there, beside its content.
+// fileHazards lists changes to an existing file other than its content.
 func (b *Binding) fileHazards(c content, changes bool) (out []guard.Hazard) {
 	add := func(kind, format string, args ...any) { out = append(out, hazard(kind, format, args...)) }
 	if c.stat.perm()&0o111 != 0 && changes {
@@ -117,9 +116,9 @@ func (b *Binding) fileHazards(c content, changes bool) (out []guard.Hazard) {
 		add(HazardMode, "the mode changes from %04o to %04o", c.stat.perm(), c.mode)
 	}
 	if !b.replaces() || !changes && b.dialect == DialectWorkspace {
-		return out // the built-in server leaves a file alone that has the content already
+		return out // the built-in server does not touch a file that already has the content
 	}
-	// What follows is so because a new file takes the place of the old one.
+	// The following holds because a new file replaces the old one.
 	if c.stat.nlink > 1 {
 		add(HazardHardLink, "breaks hard links: the file's other %d names keep the old content", c.stat.nlink-1)
 	}
@@ -137,8 +136,8 @@ func (b *Binding) fileHazards(c content, changes bool) (out []guard.Hazard) {
 
 func crlfCount(b []byte) int { return bytes.Count(b, []byte("\r\n")) }
 
-// addedHazards looks for hostile characters in the lines that are new. The
-// lines keep their numbers: what is not new is left blank.
+// addedHazards looks for hostile characters in new lines. Lines keep their numbers:
+// unchanged lines are blanked.
 func addedHazards(v texts, r diff.Result) []guard.Hazard {
 	if r.Binary {
 		return nil
@@ -155,7 +154,7 @@ func addedHazards(v texts, r diff.Result) []guard.Hazard {
 			}
 			text := l.Text
 			if l.New == 1 && v.to == document.UTF8BOM {
-				text = bytes.TrimPrefix(text, utf8BOM) // kept, or said already
+				text = bytes.TrimPrefix(text, utf8BOM) // kept, or already reported
 			}
 			added.Write(text)
 			if !l.NoEOL {
@@ -167,7 +166,7 @@ func addedHazards(v texts, r diff.Result) []guard.Hazard {
 	return textHazards(added.Bytes())
 }
 
-// textHazards lists the characters that could mislead whoever reads text.
+// textHazards lists characters that could mislead a reader of text.
 func textHazards(text []byte) []guard.Hazard {
 	var out []guard.Hazard
 	for _, f := range safetext.Scan(text) {
@@ -176,7 +175,7 @@ func textHazards(text []byte) []guard.Hazard {
 	return out
 }
 
-// nameHazards lists those of the paths that a call names.
+// nameHazards lists such characters in the paths that a call names.
 func nameHazards(places []resolvedPath) []guard.Hazard {
 	var out []guard.Hazard
 	for _, p := range places {

@@ -16,10 +16,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// HTTP sends a request. What the other side makes of it is not predicted.
+// HTTP sends a request. The response of the other side is not predicted.
 const HTTP = "http"
 
-// The hazards of requests.
+// Hazards of requests.
 const (
 	HazardPlainHTTP = "not_encrypted"
 	HazardUserinfo  = "credentials_in_address"
@@ -49,14 +49,14 @@ func (httpKind) resolve(_ context.Context, _ *Binding, in Input) (resolved, erro
 	return resolved{targets: []guard.Target{runTarget(HTTP, in)}}, nil
 }
 
-// mayRedirect is said of every request: what is shown is the first one alone.
+// mayRedirect is added to every request, because only the first one is shown.
 var mayRedirect = guard.SideEffect{Text: "the host may redirect it to another one, which the guard does not see"}
 
-// urlData is from how many bytes on a query or a path segment is named as data
-// that leaves the machine.
+// urlData is the length in bytes from which a query or path segment is reported as
+// data that leaves the machine.
 const urlData = 100
 
-// plan shows the request by its parts.
+// plan shows the parts of the request.
 func (httpKind) plan(_ context.Context, b *Binding, in Input, at resolved) (guard.Preview, error) {
 	raw, err := b.text(in, "url")
 	if err != nil {
@@ -93,7 +93,7 @@ func (httpKind) plan(_ context.Context, b *Binding, in Input, at resolved) (guar
 	if !slices.Contains([]string{"GET", "HEAD", "OPTIONS"}, method) {
 		sides = append(sides, notReversible)
 	}
-	if b.dialect != DialectClaude { // which hands a redirect to another host back to the model
+	if b.dialect != DialectClaude { // it returns a redirect to another host to the model
 		sides = append(sides, mayRedirect)
 	}
 	return guard.Preview{
@@ -107,7 +107,7 @@ func (httpKind) plan(_ context.Context, b *Binding, in Input, at resolved) (guar
 	}, nil
 }
 
-// withPort is a host with the port that the address names, if it names one.
+// withPort adds the port to the host if the address has one.
 func withPort(host, port string) string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
@@ -118,7 +118,7 @@ func withPort(host, port string) string {
 	return host + ":" + port
 }
 
-// address takes a URL apart. host is in the form that is looked up.
+// address parses a URL. host is in the form used for lookups.
 func address(raw string) (u *url.URL, host string, err error) {
 	const repair = "give a plain https address"
 	for _, r := range raw {

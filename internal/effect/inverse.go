@@ -12,18 +12,18 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Inverse is a call of the built-in server that takes a change back.
+// Inverse is a call of the built-in server that undoes a change.
 type Inverse struct {
 	Tool  string
 	Args  json.RawMessage
 	Roots []string // workspace folders that it needs
-	Note  string   // what it does not bring back, a sentence; or empty
+	Note  string   // what it does not restore, as a sentence; or empty
 }
 
-// InverseOf computes the call that takes back what an approval did, from the
-// approval with its contents and from what is on disk now. A *Refusal says why
-// it cannot be taken back: it was none of a file, its content is no longer kept,
-// or the file has moved on.
+// InverseOf computes the call that undoes an approved change, from the approval
+// with its contents and from what is on disk now. A *Refusal says why the change
+// cannot be undone: it was not a change to a file, its content is no longer kept,
+// or the file has changed since.
 func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
 	if len(a.Preview.Effects) == 0 {
 		_, err := undoable(a)
@@ -37,7 +37,7 @@ func InverseOf(ctx context.Context, a guard.Approval) (Inverse, error) {
 	return k.inverse(ctx, a)
 }
 
-// undoableFile is undoable for a change of a file that was predicted.
+// undoableFile is undoable for a predicted change to a file.
 func undoableFile(a guard.Approval) (guard.Effect, error) {
 	e, err := undoable(a)
 	switch {
@@ -51,8 +51,8 @@ func undoableFile(a guard.Approval) (guard.Effect, error) {
 	return e, nil
 }
 
-// inverseFile takes back the change of one file or folder; of a folder only that
-// it is there is looked at, if shallow is set.
+// inverseFile undoes the change to one file or folder. If shallow is set, a folder
+// is only checked to exist.
 func inverseFile(ctx context.Context, a guard.Approval, shallow bool) (Inverse, error) {
 	e, err := undoableFile(a)
 	if err != nil {
@@ -92,8 +92,8 @@ func inverseFile(ctx context.Context, a guard.Approval, shallow bool) (Inverse, 
 	return out.call("write_file", map[string]string{"path": e.Resource.Key, "content": string(before)})
 }
 
-// contentBefore takes the change of a file off its content now. The result is
-// the content before to the last bit, or none at all.
+// contentBefore reverts the change in the file's current content. The result is
+// exactly the old content, or an error.
 func contentBefore(at resolvedPath, now guard.State, e guard.Effect, c guard.Change) ([]byte, error) {
 	var after []byte
 	if now.Exists {

@@ -16,25 +16,25 @@ import (
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
 
-// Bounds of a path, those of Linux.
+// Limits of a path on Linux.
 const (
 	maxPath  = 4095 // bytes
 	maxName  = 255  // bytes of one component
-	maxLinks = 40   // symbolic links followed on the way
+	maxLinks = 40   // symbolic links followed in one walk
 )
 
-// jail is the set of workspace folders, links resolved. It is immutable.
+// jail is the set of workspace folders, with links resolved. It is immutable.
 type jail struct {
 	folders []folder
 }
 
-// folder is one workspace folder: as it was given, and where it really is.
+// folder is one workspace folder, as given and with links resolved.
 type folder struct {
 	given, real string
 }
 
-// newJail resolves the workspace folders. A folder that is not there is left
-// out: whatever it would have contained is then outside.
+// newJail resolves the workspace folders. A missing folder is dropped, so
+// everything below it counts as outside.
 func newJail(roots []string) (*jail, error) {
 	j := &jail{}
 	for _, r := range roots {
@@ -67,8 +67,8 @@ func within(p, dir string) ([]string, bool) {
 	return strings.Split(rest, "/"), true
 }
 
-// locate finds the innermost workspace folder that contains the clean absolute
-// path p by its text alone.
+// locate finds the innermost workspace folder that contains the clean absolute path
+// p, by comparing text only.
 func (j *jail) locate(p string) (at int, rest []string, ok bool) {
 	best := -1
 	for i, f := range j.folders {
@@ -81,14 +81,14 @@ func (j *jail) locate(p string) (at int, rest []string, ok bool) {
 	return at, rest, ok
 }
 
-// resolvedPath is a path inside the workspace with every link resolved, and what was
-// there when it was looked at.
+// resolvedPath is a path inside the workspace with every link resolved, and the
+// status of the file there when it was resolved.
 type resolvedPath struct {
 	root    string   // the workspace folder, resolved
 	names   []string // components below root; empty for root itself
 	exists  bool
 	stat    stat
-	missing int  // trailing components that are not there
+	missing int  // trailing components that do not exist
 	linked  bool // a link was followed on the way
 }
 
@@ -102,10 +102,10 @@ func (p resolvedPath) rel() string {
 	return strings.Join(p.names, "/")
 }
 
-// shown is the relative path on one line, for texts that people read: a name
-// with a line break or another control character is quoted, and so is one that
-// begins or ends with a blank, or has several in a row: nobody would see them. One
-// that cannot be read as it is, such as one that imitates another, is spelt out.
+// shown returns the relative path on one line, for text that people read. A name
+// with a line break or another control character is quoted, as is one with leading,
+// trailing or repeated blanks, which nobody would see. A name that could be
+// mistaken for another is escaped.
 func (p resolvedPath) shown() string {
 	name := p.rel()
 	switch {
@@ -141,7 +141,7 @@ func (s stat) isLink() bool    { return s.mode&unix.S_IFMT == unix.S_IFLNK }
 func (s stat) perm() uint32    { return s.mode & 0o7777 }
 func (s stat) readOnly() bool  { return s.perm()&0o200 == 0 }
 
-// same reports whether two looks saw one file with unchanged content.
+// same reports whether two calls saw the same file with unchanged content.
 func (s stat) same(t stat) bool {
 	return s.dev == t.dev && s.ino == t.ino && s.size == t.size && s.mtime == t.mtime && s.ctime == t.ctime && s.mode == t.mode
 }
@@ -177,7 +177,7 @@ func retry(f func() error) error {
 	}
 }
 
-// openDirAt opens one component as a folder and follows no link.
+// openDirAt opens one component as a folder, without following links.
 func openDirAt(dir int, name string) (fd int, err error) {
 	err = retry(func() error {
 		fd, err = unix.Openat(dir, name, searchFlags|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
@@ -186,8 +186,8 @@ func openDirAt(dir int, name string) (fd int, err error) {
 	return fd, err
 }
 
-// walker resolves one path. fds holds an open folder per component walked,
-// with the workspace folder first; close ends them all.
+// walker resolves one path. fds holds an open folder per walked component, starting
+// with the workspace folder; close closes them all.
 type walker struct {
 	jail   *jail
 	at     int // folder of the jail
@@ -196,7 +196,7 @@ type walker struct {
 	dev    uint64
 	links  int
 	below  int  // leading pending components that came from a link's text
-	equal  bool // refuse names that differ from an entry only in Unicode form
+	equal  bool // refuse names that differ from an existing entry only in Unicode form
 	follow bool // follow a link in the last component
 }
 
@@ -209,7 +209,7 @@ func (w *walker) close() {
 
 func (w *walker) dir() int { return w.fds[len(w.fds)-1] }
 
-// start puts the walker at the top of a workspace folder.
+// start starts the walk in a workspace folder.
 func (w *walker) start(at int) error {
 	w.close()
 	w.at, w.names = at, nil
@@ -278,7 +278,7 @@ func (j *jail) resolve(at int, names []string, equal, follow bool) (resolvedPath
 	return w.finish(p), nil
 }
 
-// finish names the place by the innermost workspace folder.
+// finish rewrites the path relative to the innermost workspace folder.
 func (w *walker) finish(p resolvedPath) resolvedPath {
 	p.linked = w.links > 0
 	p.root, p.names = w.jail.folders[w.at].real, w.names
@@ -290,8 +290,8 @@ func (w *walker) finish(p resolvedPath) resolvedPath {
 	return p
 }
 
-// step walks one component, which came from a link's text if linked is set. It
-// returns what remains to be walked.
+// step walks one component and returns the remaining ones. linked says that the
+// component came from a link's text.
 func (w *walker) step(p *resolvedPath, name string, pending []string, linked bool) (rest []string, done bool, err error) {
 	if len(name) > maxName {
 		return nil, false, refusePath("use a shorter name", "a name in the path has more than %d bytes", maxName)
@@ -320,7 +320,7 @@ func (w *walker) step(p *resolvedPath, name string, pending []string, linked boo
 			return nil, false, w.trouble(name, err)
 		}
 		w.fds, w.names = append(w.fds, fd), append(w.names, name)
-		// The folder may have been replaced since it was looked at.
+		// The folder may have been replaced since its status was read.
 		if st, err = statOf(fd); err != nil {
 			return nil, false, w.trouble(name, err)
 		}
@@ -361,8 +361,8 @@ func (w *walker) stepMissing(p *resolvedPath, name string, pending []string) err
 	return nil
 }
 
-// followLink reads a link in the current folder and returns the walk that
-// replaces it.
+// followLink reads a link in the current folder and returns the components to walk
+// instead.
 func (w *walker) followLink(name string, pending []string) ([]string, error) {
 	if w.links++; w.links > maxLinks {
 		return nil, refusePath(useInside, "%q leads through too many links, or in a circle", w.shown(name))
@@ -392,8 +392,8 @@ func (w *walker) followLink(name string, pending []string) ([]string, error) {
 	return append(slices.Clone(rest), pending...), nil
 }
 
-// locateRaw is locate for the components of a link's text, in which a ".."
-// after the folder's own part still has to be walked.
+// locateRaw is locate for the components of a link's text, where a ".." after the
+// folder's own part must still be walked.
 func (j *jail) locateRaw(parts []string) (at int, rest []string, ok bool) {
 	parts = slices.DeleteFunc(slices.Clone(parts), func(s string) bool { return s == "" || s == "." })
 	best := -1
@@ -413,8 +413,8 @@ func (w *walker) shown(name string) string {
 	return strings.Join(append(slices.Clone(w.names), name), "/")
 }
 
-// trouble turns a system's error on a path inside the workspace into a
-// sentence. The system's own text may name other places and is left out.
+// trouble turns a system error on a path inside the workspace into a sentence. The
+// system's own text may name other paths, so it is left out.
 func (w *walker) trouble(name string, err error) error {
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):

@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// searchFlags open a folder for walking through it; no right to list is needed.
+// searchFlags open a folder to walk through it, without permission to list it.
 const searchFlags = unix.O_PATH
 
-// kernelFiles reports whether an open folder shows the kernel rather than
-// files: there a link's text does not say where it leads, and reading or
-// writing acts.
+// kernelFiles reports whether an open folder belongs to a kernel file system. There
+// a link's text does not say where it leads, and reads and writes have side
+// effects.
 func kernelFiles(fd int) bool {
 	var fs unix.Statfs_t
 	if err := retry(func() error { return unix.Fstatfs(fd, &fs) }); err != nil {

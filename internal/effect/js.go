@@ -5,14 +5,14 @@ import (
 	"unicode/utf8"
 )
 
-// The functions of this file give JavaScript's answers, in the engine of
-// Node.js: its decoding of bytes and its idea of white space. Text is held as
-// UTF-8 without surrogates, in which searching, splitting and replacing give
-// the same results as on JavaScript's UTF-16.
+// The functions of this file behave like JavaScript in Node.js: its decoding of
+// bytes and its definition of white space. Text is UTF-8 without surrogates, so
+// searching, splitting and replacing give the same results as on JavaScript's
+// UTF-16.
 
-// decodeUTF8 turns bytes into text as Node's Buffer.toString does: each maximal
-// prefix of a sequence that cannot become valid yields one U+FFFD (WHATWG
-// Encoding, "UTF-8 decoder"). A byte order mark is kept.
+// decodeUTF8 decodes bytes as Node's Buffer.toString does: each maximal invalid
+// prefix becomes one U+FFFD (WHATWG Encoding, "UTF-8 decoder"). A byte order mark
+// is kept.
 func decodeUTF8(b []byte) string {
 	if utf8.Valid(b) {
 		return string(b)
@@ -32,8 +32,8 @@ func decodeUTF8(b []byte) string {
 	return out.String()
 }
 
-// badPrefix returns the length of the ill-formed prefix of b that one U+FFFD
-// replaces. b does not begin with a valid sequence.
+// badPrefix returns the length of the invalid prefix of b that one U+FFFD replaces.
+// b must not begin with a valid sequence.
 func badPrefix(b []byte) int {
 	need, lo, hi := 0, byte(0x80), byte(0xBF)
 	switch c := b[0]; {
@@ -63,9 +63,9 @@ func badPrefix(b []byte) int {
 	return n
 }
 
-// jsSpace reports whether r is white space to String.prototype.trim and to \s:
-// the WhiteSpace and LineTerminator productions of ECMAScript. U+0085 and
-// U+180E are not.
+// jsSpace reports whether String.prototype.trim and \s treat r as white space: the
+// WhiteSpace and LineTerminator productions of ECMAScript, without U+0085 and
+// U+180E.
 func jsSpace(r rune) bool {
 	switch r {
 	case '\t', '\n', '\v', '\f', '\r', ' ', 0xA0, 0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF:
@@ -91,5 +91,5 @@ func utf16Len(s string) int {
 	return n
 }
 
-// lf turns each CRLF into LF.
+// lf replaces each CRLF with LF.
 func lf(s string) string { return strings.ReplaceAll(s, "\r\n", "\n") }

@@ -11,17 +11,17 @@ import (
 )
 
 // jsValue is a JSON value as JavaScript holds it between JSON.parse and
-// JSON.stringify. It may be changed.
+// JSON.stringify. It is mutable.
 type jsValue struct {
 	typ   jsonvalue.Type
-	text  string   // of what is no container: as JSON.stringify writes it
+	text  string   // of a scalar, as JSON.stringify writes it
 	names []string // of an object
 	items []*jsValue
 }
 
-// jsParse is JSON.parse of a text that was decoded strictly. A number that a
-// double does not hold is written by stringify as the double's digits; where
-// that is not a plain number any more, it is refused.
+// jsParse is JSON.parse of a strictly decoded text. A number that a double cannot
+// hold is written back with the double's digits; if those are not a plain number,
+// it is refused.
 func jsParse(v jsonvalue.Value) (*jsValue, error) {
 	out := &jsValue{typ: v.Type()}
 	var err error
@@ -53,8 +53,8 @@ func jsParse(v jsonvalue.Value) (*jsValue, error) {
 	return out, err
 }
 
-// order puts members whose names are array indices first, by their number
-// (ECMAScript, OrdinaryOwnPropertyKeys); the rest keep theirs.
+// order moves members whose names are array indices to the front, sorted by number
+// (ECMAScript, OrdinaryOwnPropertyKeys). The others keep their order.
 func (o *jsValue) order() {
 	if !slices.ContainsFunc(o.names, func(s string) bool { _, ok := jsIndex(s); return ok }) {
 		return
@@ -81,8 +81,8 @@ func (o *jsValue) order() {
 	o.names, o.items = names, items
 }
 
-// jsIndex reports whether a name is an array index: the number's own spelling,
-// below 2^32-1.
+// jsIndex reports whether a name is an array index: a canonical number below
+// 2^32-1.
 func jsIndex(name string) (n uint64, ok bool) {
 	n, err := strconv.ParseUint(name, 10, 64)
 	return n, err == nil && n < 1<<32-1 && strconv.FormatUint(n, 10) == name
@@ -135,11 +135,11 @@ func jsQuote(s string) string {
 	return out.String()
 }
 
-// jsText is a string, jsLiteral null, true, false or a number.
+// jsText makes a string; jsLiteral makes null, true, false or a number.
 func jsText(s string) *jsValue       { return &jsValue{typ: jsonvalue.TypeString, text: jsQuote(s)} }
 func jsLiteral(text string) *jsValue { return &jsValue{text: text} }
 
-// member returns a member of an object, nil where there is none.
+// member returns a member of an object, or nil.
 func (o *jsValue) member(name string) *jsValue {
 	if o != nil && o.typ == jsonvalue.TypeObject {
 		if i := slices.Index(o.names, name); i >= 0 {
@@ -149,8 +149,7 @@ func (o *jsValue) member(name string) *jsValue {
 	return nil
 }
 
-// set replaces a member in its place or adds it at the end. The name is no
-// array index.
+// set replaces a member or appends it. The name must not be an array index.
 func (o *jsValue) set(name string, v *jsValue) {
 	if i := slices.Index(o.names, name); i >= 0 {
 		o.items[i] = v
@@ -159,7 +158,7 @@ func (o *jsValue) set(name string, v *jsValue) {
 	o.names, o.items = append(o.names, name), append(o.items, v)
 }
 
-// is reports whether o is this string.
+// is reports whether o is the string s.
 func (o *jsValue) is(s string) bool {
 	return o != nil && o.typ == jsonvalue.TypeString && o.text == jsQuote(s)
 }

@@ -9,25 +9,25 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// kind is one kind of effect: everything that the guard knows of it. A kind is
-// one file of this package and one line of the table below.
+// kind is everything that the guard knows about one kind of effect. A kind is one
+// file of this package and one row of the table below.
 type kind interface {
-	// about says what holds for every call of the kind.
+	// about returns what holds for every call of the kind.
 	about() About
-	// resolve names what a call touches, links resolved, what is written first.
-	// It reads no content.
+	// resolve returns what a call touches, with links resolved and written targets
+	// first. It reads no content.
 	resolve(ctx context.Context, b *Binding, in Input) (resolved, error)
-	// plan computes what a call would change, from what is there now.
+	// plan computes what a call would change, from the current state.
 	plan(ctx context.Context, b *Binding, in Input, at resolved) (guard.Preview, error)
-	// verify reads one effect back. It has the effect as it was kept and nothing
-	// else, so that it serves after a restart too.
+	// verify reads one effect back. It uses only the stored effect, so that it also
+	// works after a restart.
 	verify(ctx context.Context, reader Reader, e guard.Effect) reading
-	// inverse computes the call of the built-in server that takes the effects of
-	// an approval back.
+	// inverse computes the call of the built-in server that undoes the effects of
+	// an approval.
 	inverse(ctx context.Context, a guard.Approval) (Inverse, error)
 }
 
-// kinds is the table of all kinds, in the order in which messages list them.
+// kinds lists all kinds, in the order in which messages list them.
 var kinds = []kind{
 	fileRead{},
 	fileWrite,
@@ -52,27 +52,27 @@ var kinds = []kind{
 // About is what holds for every call of a kind.
 type About struct {
 	Name string
-	// ReadOnly kinds change nothing; they hold the paths of a read to the workspace.
+	// ReadOnly kinds change nothing; the paths they read must lie in the workspace.
 	ReadOnly bool
-	// MayRead is set where a call may turn out to read only, so that a condition
+	// MayRead is set if a call may turn out to be read-only, so that a condition
 	// may put it at T0.
 	MayRead bool
-	// Bare kinds may be written by their name alone.
+	// Bare kinds may be configured by name alone.
 	Bare bool
-	// Record is the parameter that says what becomes of a JSON record, for kinds
-	// that change one; Creates is set where they can make one that is missing.
+	// Record is the parameter that computes the new JSON record, for kinds that
+	// change one. Creates is set if they can create a missing record.
 	Record  string
 	Creates bool
 
-	// Lands is set where the files that change are known only once it was tried.
+	// Lands is set if the changed files are known only after a trial run.
 	Lands bool
 
 	params []param
 	paths  []string         // parameters that name files
-	check  func(Spec) error // what the list of parameters cannot say; may be nil
-	// blind kinds compute nothing, so it does not matter whether the server is proven.
+	check  func(Spec) error // checks beyond the parameter list; may be nil
+	// blind kinds compute nothing, so the server need not be proven.
 	blind bool
-	// touches names what a change reaches beside files; nil where it reaches nothing.
+	// touches names what a change reaches besides files; nil if nothing.
 	touches *touching
 }
 
@@ -86,18 +86,18 @@ type param struct {
 // dryRun is the parameter that says whether a call only asks what it would do.
 var dryRun = param{"dry_run", expr.Bool, true}
 
-// resolved is what a call touches. Targets that are no files have no place.
+// resolved is what a call touches. Targets that are not files have no path.
 type resolved struct {
 	targets []guard.Target
 	places  []resolvedPath
 }
 
-// reading is what reading one effect back has shown.
+// reading is the result of reading one effect back.
 type reading struct {
 	result     guard.ReadBack
 	state      guard.State
-	note       string          // explains every result but Verified
-	difference json.RawMessage // of a record that diverged, where it is known
+	note       string          // explains every result except Verified
+	difference json.RawMessage // of a record that diverged, if known
 }
 
 func kindNamed(name string) (kind, bool) {
@@ -108,7 +108,7 @@ func kindNamed(name string) (kind, bool) {
 	return kinds[i], true
 }
 
-// Lookup returns what holds for every call of a kind; ok is false for unknown
+// Lookup returns what holds for every call of a kind. ok is false for unknown
 // kinds.
 func Lookup(name string) (a About, ok bool) {
 	k, ok := kindNamed(name)
@@ -127,7 +127,7 @@ func Kinds() []string {
 	return out
 }
 
-// Params lists the parameters of a kind and which of them may be left out.
+// Params lists the required and optional parameters of a kind.
 func Params(name string) (required, optional []string) {
 	a, _ := Lookup(name)
 	for _, p := range a.params {
@@ -140,8 +140,8 @@ func Params(name string) (required, optional []string) {
 	return required, optional
 }
 
-// NamesTargets reports whether a call with these parameters names a file or a
-// record, so that rules may speak of it.
+// NamesTargets reports whether a call with these parameters names a file or record,
+// so that rules may refer to it.
 func (a About) NamesTargets(params map[string]string) bool {
 	return a.Record != "" || a.Lands || slices.ContainsFunc(a.params, func(p param) bool {
 		_, given := params[p.name]
@@ -149,8 +149,8 @@ func (a About) NamesTargets(params map[string]string) bool {
 	})
 }
 
-// notPredicted is embedded by kinds whose outcome is not predicted: nothing can
-// be read back or taken back.
+// notPredicted is embedded by kinds whose outcome is not predicted: nothing can be
+// verified or undone.
 type notPredicted struct{}
 
 func (notPredicted) verify(context.Context, Reader, guard.Effect) reading { return notComputed() }

@@ -6,15 +6,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
-// maxMemo bounds what is kept of a call, in bytes: it may wait for hours.
+// maxMemo bounds what is kept per call, in bytes, since a call may wait for hours.
 const maxMemo = 256 << 10
 
-// Memo keeps what was computed of a call's change from bytes alone. A call is
-// planned when it is asked and again under the lock of its target; where the
-// file and the arguments are the same to the byte, so is the view of their
-// values, which takes far longer to compute than a digest. Everything that is
-// looked up elsewhere is looked up again. The zero value is ready; one goroutine
-// at a time uses it.
+// Memo caches the parts of a plan that depend on bytes alone. A call is planned
+// when it arrives and again under the lock of its target; if the file and the
+// arguments are identical, so is the structural view, which costs far more than a
+// digest. Everything else is read again. The zero value is ready to use. A Memo is
+// not safe for concurrent use.
 type Memo struct {
 	key  memoKey
 	kept *structure
@@ -26,7 +25,7 @@ type memoKey struct {
 	before, after digest.Digest
 }
 
-// structural is the function of this name, computed once for the same bytes.
+// structural is the function structural, computed once for the same bytes.
 func (m *Memo) structural(name string, before, after []byte, exists bool) (structure, error) {
 	if m == nil {
 		return structural(name, before, after, exists)
@@ -43,7 +42,7 @@ func (m *Memo) structural(name string, before, after []byte, exists bool) (struc
 	return s.clipped(), err
 }
 
-// clipped returns s so that appending to its lists leaves the original alone.
+// clipped returns a copy of s whose lists can be appended to without changing s.
 func (s structure) clipped() structure {
 	s.hazards, s.sides = slices.Clip(s.hazards), slices.Clip(s.sides)
 	return s

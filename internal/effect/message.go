@@ -16,13 +16,13 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Message sends something to somebody. What becomes of it is not predicted:
-// the preview says who would get what.
+// Message sends something to recipients. Its outcome is not predicted: the preview
+// shows who would get what.
 const Message = "message"
 
-// The hazards of messages.
+// Hazards of messages.
 const (
-	HazardRecipient  = "recipient"        // one that cannot be read as what it looks like
+	HazardRecipient  = "recipient"        // one that cannot be parsed as what it looks like
 	HazardDomain     = "recipient_domain" // one whose domain may look like another
 	HazardManyPeople = "many_recipients"
 	HazardHidden     = "hidden_recipients"
@@ -30,7 +30,7 @@ const (
 	HazardHeader     = "header_break"
 )
 
-// manyRecipients is from how many recipients on a message is one to many.
+// manyRecipients is the number of recipients from which a message goes to many.
 const manyRecipients = 20
 
 // maxRecipients bounds the recipients of one call, maxAttachments its files.
@@ -45,7 +45,7 @@ func (messageKind) about() About {
 	return About{
 		Name: Message, check: checkMessageParams,
 		params: []param{
-			{"to", expr.Dyn, true}, // one text or a list; addresses in one text are parted by commas
+			{"to", expr.Dyn, true}, // one text or a list; commas separate addresses in one text
 			{"cc", expr.Dyn, true},
 			{"bcc", expr.Dyn, true},
 			{"subject", expr.String, true},
@@ -57,7 +57,7 @@ func (messageKind) about() About {
 	}
 }
 
-// checkMessageParams demands somebody to send to.
+// checkMessageParams requires at least one recipient parameter.
 func checkMessageParams(s Spec) error {
 	for _, name := range []string{"to", "cc", "bcc"} {
 		if _, ok := s.Params[name]; ok {
@@ -82,7 +82,7 @@ func (messageKind) resolve(_ context.Context, _ *Binding, in Input) (resolved, e
 	return resolved{targets: []guard.Target{runTarget(Message, in)}}, nil
 }
 
-// plan shows a message by its parts.
+// plan shows the parts of the message.
 func (messageKind) plan(ctx context.Context, b *Binding, in Input, at resolved) (guard.Preview, error) {
 	var f guard.MessageFacts
 	if err := b.texts(in, map[string]*string{"subject": &f.Subject, "body": &f.Body, "channel": &f.Channel}); err != nil {
@@ -121,8 +121,7 @@ func (messageKind) plan(ctx context.Context, b *Binding, in Input, at resolved) 
 	return p, nil
 }
 
-// recipients reads a parameter that says who gets something: one text or object,
-// or a list of them.
+// recipients reads a recipient parameter: one text or object, or a list of them.
 func (b *Binding) recipients(in Input, name string) ([]guard.Recipient, error) {
 	if !b.has(name) {
 		return nil, nil
@@ -148,7 +147,8 @@ func (b *Binding) recipients(in Input, name string) ([]guard.Recipient, error) {
 	return out, nil
 }
 
-// lookupName is a domain in ASCII and lower case; one that is none stays.
+// lookupName returns a domain in ASCII and lower case. Text that is not a domain is
+// unchanged.
 func lookupName(domain string) string {
 	domain = strings.TrimSuffix(strings.ToLower(domain), ".")
 	if ascii, err := idna.Lookup.ToASCII(domain); err == nil {
@@ -157,7 +157,7 @@ func lookupName(domain string) string {
 	return domain
 }
 
-// shownName is a domain in its own script, empty where that is the same.
+// shownName returns a domain in its own script, or "" if that is the same.
 func shownName(ascii string) string {
 	if !strings.Contains(ascii, "xn--") {
 		return ""
@@ -184,7 +184,7 @@ func phoneNumber(s string) (string, bool) {
 	return digits.String(), n >= 5 && n <= 15 && (s[0] == '+' || n >= 7)
 }
 
-// countRecipients counts those that differ, and those of each domain.
+// countRecipients counts distinct recipients, in total and per domain.
 func countRecipients(all []guard.Recipient) (int, []guard.DomainCount) {
 	seen := map[string]bool{}
 	byDomain := map[string]int{}
@@ -204,7 +204,7 @@ func countRecipients(all []guard.Recipient) (int, []guard.DomainCount) {
 	return len(seen), out
 }
 
-// attachments reads what is sent along.
+// attachments reads the attachments of the call.
 func (b *Binding) attachments(ctx context.Context, in Input) ([]guard.Attachment, error) {
 	v, err := b.value(in, "attachments")
 	if v == nil || err != nil {
@@ -227,8 +227,8 @@ func (b *Binding) attachments(ctx context.Context, in Input) ([]guard.Attachment
 	return out, nil
 }
 
-// attachment reads one. A path that leads to a file of the workspace is read;
-// what lies elsewhere is only named.
+// attachment reads one attachment. A file in the workspace is read; anything else
+// is only named.
 func attachment(ctx context.Context, x any, roots []string) guard.Attachment {
 	a := guard.Attachment{Size: -1}
 	path := ""
@@ -267,8 +267,8 @@ func attachment(ctx context.Context, x any, roots []string) guard.Attachment {
 	return a
 }
 
-// messageText says in plain words who would get what. The body comes last, so
-// that nothing of it can pass for a line above.
+// messageText describes who would get what. The body comes last so that it cannot
+// fake a line above.
 func messageText(f guard.MessageFacts) string {
 	var out strings.Builder
 	row := func(name, value string) {
@@ -316,7 +316,7 @@ func messageText(f guard.MessageFacts) string {
 	return out.String()
 }
 
-// reachText is how many people in how many domains a message reaches.
+// reachText says how many people in how many domains a message reaches.
 func reachText(f guard.MessageFacts) string {
 	s := "reaches " + plural(f.Count, "recipient", "recipients")
 	if len(f.Domains) == 0 {
@@ -397,8 +397,8 @@ func messageHazards(f guard.MessageFacts, all []guard.Recipient) []guard.Hazard 
 	return out
 }
 
-// mixedScripts names the scripts of a label that mixes Latin, Greek, Cyrillic or
-// Armenian letters, which have many shapes in common; empty where none does.
+// mixedScripts names the scripts of a label that mixes Latin, Greek, Cyrillic and
+// Armenian letters, which share many shapes; empty if there is no such label.
 func mixedScripts(domain string) string {
 	for _, label := range strings.Split(domain, ".") {
 		var found []string

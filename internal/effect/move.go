@@ -15,7 +15,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// maxListed is how many entries of a moved folder a preview names.
+// maxListed is how many entries of a moved folder a preview lists.
 const maxListed = 200
 
 // FileMove renames a file or folder.
@@ -35,7 +35,7 @@ func (fileMove) resolve(ctx context.Context, b *Binding, in Input) (resolved, er
 	return b.files(ctx, in, naming{paths: []string{"source", "destination"}, slash: true, follow: followsToMove})
 }
 
-// plan is the preview of a rename. Nothing is ever overwritten by one.
+// plan previews a rename. A rename never overwrites anything.
 func (fileMove) plan(ctx context.Context, b *Binding, _ Input, at resolved) (guard.Preview, error) {
 	src, dst := at.places[0], at.places[1]
 	if err := checkMove(src, dst); err != nil {
@@ -48,7 +48,7 @@ func (fileMove) plan(ctx context.Context, b *Binding, _ Input, at resolved) (gua
 	dest := dst.target(true)
 	after := before
 	if b.dialect == DialectGeneric {
-		after.Mode = 0 // a copy and a delete may look different
+		after.Mode = 0 // a copy followed by a delete may change the mode
 	}
 	e := guard.Effect{Kind: FileMove, Resource: src.target(true), Dest: &dest, Before: before, After: after}
 	out := guard.Preview{
@@ -86,7 +86,7 @@ func (fileMove) work(ctx context.Context, _ *Binding, _ Input, at resolved) (w W
 	return w, err
 }
 
-// verify looks at both ends. The state is what is at the destination.
+// verify checks both ends. The returned state is that of the destination.
 func (fileMove) verify(ctx context.Context, _ Reader, e guard.Effect) reading {
 	if !e.After.Computed || e.Resource.Kind != TargetFile {
 		return notComputed()
@@ -141,7 +141,7 @@ func (k fileMove) inverse(ctx context.Context, a guard.Approval) (Inverse, error
 	return out.call("move_file", map[string]string{"source": e.Dest.Key, "destination": e.Resource.Key})
 }
 
-// checkMove refuses every move that a rename would not carry out.
+// checkMove refuses every move that a rename could not do.
 func checkMove(src, dst resolvedPath) error {
 	if err := checkStands(src); err != nil {
 		return err
@@ -170,8 +170,7 @@ func checkMove(src, dst resolvedPath) error {
 	return nil
 }
 
-// moveListing describes the move of a folder in the words of git, with what it
-// holds.
+// moveListing describes the move of a folder in git's format, with its entries.
 func moveListing(src, dst resolvedPath, listing []string) string {
 	var w strings.Builder
 	fmt.Fprintf(&w, "rename from %s/\nrename to %s/\n%d entries move with it\n", src.shown(), dst.shown(), len(listing))

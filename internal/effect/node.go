@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// This file answers where @modelcontextprotocol/server-filesystem would put a
-// path (its validatePath, version 2026.8.31), and refuses what it would refuse.
+// This file computes the path that @modelcontextprotocol/server-filesystem would
+// use (its validatePath, version 2026.8.31), and refuses what it would refuse.
 
 var windowsPath = regexp.MustCompile(`^[A-Za-z]:([\\/]|$)`)
 
-// nodeAbsolute returns the absolute path that the server makes of p before it
-// looks at the disk. allowed are the folders that the server was given.
+// nodeAbsolute returns the absolute path that the server derives from p before it
+// reads the disk. allowed are the folders given to the server.
 func nodeAbsolute(p, home string, allowed []string) (string, error) {
 	if p == "~" || strings.HasPrefix(p, "~/") {
 		if home == "" {
@@ -34,8 +34,8 @@ func nodeAbsolute(p, home string, allowed []string) (string, error) {
 	return abs, nil
 }
 
-// nodeRelative tries each allowed folder in turn, the first that keeps the
-// result inside wins.
+// nodeRelative tries each allowed folder in turn; the first that keeps the result
+// inside wins.
 func nodeRelative(p string, allowed []string) string {
 	for _, dir := range allowed {
 		if c := filepath.Join(dir, p); nodeAllowed(nodeNormalize(c), allowed) {
@@ -45,8 +45,8 @@ func nodeRelative(p string, allowed []string) string {
 	return ""
 }
 
-// nodeNormalize is normalizePath for an absolute path on a POSIX system: it
-// trims white space and one quote at each end. It serves the check alone.
+// nodeNormalize is normalizePath for an absolute path on POSIX: it trims white
+// space and one quote at each end. It is used for the check only.
 func nodeNormalize(p string) string {
 	p = jsTrim(p)
 	if p != "" && strings.ContainsRune(`"'`, rune(p[0])) {
@@ -77,15 +77,15 @@ func nodeAllowed(p string, allowed []string) bool {
 	return false
 }
 
-// nodeFolders lists the folders as the server keeps them: each as given and,
-// where that differs, as it really is.
+// nodeFolders lists the folders as the server keeps them: each as given and, if
+// different, with links resolved.
 func nodeFolders(roots []string) []string {
 	var out []string
 	for _, r := range roots {
 		r = filepath.Clean(r)
 		real, err := filepath.EvalSymlinks(r)
 		if err != nil {
-			continue // the server drops what it cannot look at
+			continue // the server drops folders that it cannot stat
 		}
 		out = append(out, nodeNormalize(r))
 		if real != r {
@@ -95,6 +95,6 @@ func nodeFolders(roots []string) []string {
 	return out
 }
 
-// nodeTemp is how much longer than the file's name the name is under which the
-// server writes the new content: ".", 32 hexadecimal digits, ".tmp".
+// nodeTemp is how many bytes the server's temporary name for new content adds to
+// the file's name: ".", 32 hexadecimal digits, ".tmp".
 const nodeTemp = 1 + 32 + 4

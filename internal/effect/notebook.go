@@ -14,17 +14,18 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// This file does what NotebookEdit of Claude Code 2.1.329 does to a notebook: it
-// reads the whole of it as JSON, changes one cell, and writes everything anew as
-// JavaScript does. What that would not keep, or where it is not known, is refused.
+// This file reproduces what NotebookEdit of Claude Code 2.1.329 does to a notebook:
+// it parses the whole file as JSON, changes one cell, and writes everything again
+// as JavaScript does. Content that this would not preserve, and behavior that is
+// not known, are refused.
 
 // NotebookEdit changes, adds or removes one cell of a Jupyter notebook.
 const NotebookEdit = "notebook.edit"
 
-// HazardOwnID says that a part of the new content is the client's to choose.
+// HazardOwnID says that the client chooses a part of the new content.
 const HazardOwnID = "own_id"
 
-// ownID stands for the id that the client makes up for a new cell.
+// ownID stands for the id that the client generates for a new cell.
 const ownID = "????????"
 
 var notebookEdit = contentKind{
@@ -40,7 +41,7 @@ var notebookEdit = contentKind{
 	},
 }
 
-// cellEdit is what the call asks for; what is empty was not given.
+// cellEdit holds the arguments of the call; empty ones were not given.
 type cellEdit struct{ source, cell, typ, mode string }
 
 func (b *Binding) cellEdit(in Input) (e cellEdit, err error) {
@@ -116,7 +117,7 @@ func readNotebook(raw []byte, name string) (notebook, error) {
 	return notebook{doc}, nil
 }
 
-// hasSource reports whether a cell has a text, or a list of texts.
+// hasSource reports whether a cell has a source: a text or a list of texts.
 func hasSource(cell *jsValue) bool {
 	source := cell.member("source")
 	switch {
@@ -128,7 +129,7 @@ func hasSource(cell *jsValue) bool {
 	return source.typ == jsonvalue.TypeString
 }
 
-// edit makes the change in place.
+// edit changes n in place.
 func (n notebook) edit(e cellEdit, c *content) error {
 	cells := n.member("cells")
 	at, err := n.find(e, c.rel())
@@ -164,11 +165,10 @@ func (n notebook) edit(e cellEdit, c *content) error {
 	return nil
 }
 
-// cellIndex is how the tool names cells that have no id, or by their place.
+// cellIndex matches the tool's name for a cell without an id, or by index.
 var cellIndex = regexp.MustCompile(`^cell-([0-9]+)$`)
 
-// find returns the place of the cell that is meant, or of one that is added
-// behind it.
+// find returns the index of the named cell, or of the cell to insert after it.
 func (n notebook) find(e cellEdit, name string) (int, error) {
 	cells := n.member("cells").items
 	insert := e.mode == "insert"
@@ -195,7 +195,7 @@ func (n notebook) find(e cellEdit, name string) (int, error) {
 	return at, nil
 }
 
-// fresh is a new cell; own says that the client gives it an id of its own.
+// fresh returns a new cell. own says that the client generates its id.
 func (n notebook) fresh(e cellEdit, name string) (cell *jsValue, own bool, err error) {
 	major, ok := n.version("nbformat")
 	minor, also := n.version("nbformat_minor")
@@ -216,7 +216,7 @@ func (n notebook) fresh(e cellEdit, name string) (cell *jsValue, own bool, err e
 	return cell, own, nil
 }
 
-// version reads a whole number; one that is absent counts as 0.
+// version reads a whole number; a missing one counts as 0.
 func (n notebook) version(name string) (int, bool) {
 	v := n.member(name)
 	if v == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Opaque effects are not computed; the arguments are approved.
+// Opaque effects are not computed; the arguments are what is approved.
 const Opaque = "opaque"
 
 type opaque struct{ notPredicted }
@@ -30,18 +30,19 @@ func (opaque) resolve(ctx context.Context, b *Binding, in Input) (resolved, erro
 	return resolved{places: places, targets: append(targetsOf(places, true), opaqueTarget(b, in))}, nil
 }
 
-// opaqueTarget stands for all else that an opaque call may touch.
+// opaqueTarget stands for everything else that an opaque call may touch.
 func opaqueTarget(b *Binding, in Input) guard.Target {
 	if b.dialect == DialectClaude {
-		// One tool of the client's own can contain others, such as a skill that
-		// runs as an agent; they must not wait for it to end.
+		// A client tool can contain other calls, such as a skill that runs as an
+		// agent, and those must not wait for it to end.
 		return runTarget(Opaque, in)
 	}
-	// Nobody knows what else an opaque call touches: one at a time per server.
+	// What an opaque call touches is unknown, so only one runs at a time per
+	// server.
 	return guard.Target{Kind: TargetOpaque, Key: in.Call.Session.Server, Write: true}
 }
 
-// plan shows the arguments, for nothing else is known.
+// plan shows the arguments, since nothing else is known.
 func (opaque) plan(_ context.Context, b *Binding, in Input, at resolved) (guard.Preview, error) {
 	text, err := prettyArgs(in)
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Plan computes what the call would do from what is on disk now. targets are
-// those that Resolve returned; if the names lead elsewhere by now, the call is
-// refused. The result depends on the input, the disk and, for a record, on what
-// its server shows.
+// Plan computes what the call would do to what is on disk now. targets are those
+// that Resolve returned; if the names resolve differently now, the call is refused.
+// The result depends on the input, the disk and, for a record, on what its server
+// returns.
 func (b *Binding) Plan(ctx context.Context, in Input, targets []guard.Target) (guard.Preview, error) {
 	at, err := b.resolve(ctx, in)
 	if err != nil {
@@ -50,7 +50,7 @@ func (b *Binding) Plan(ctx context.Context, in Input, targets []guard.Target) (g
 	return p, nil
 }
 
-// planNothing is the preview of a read or of a trial run.
+// planNothing previews a read or a dry run.
 func (b *Binding) planNothing(in Input, places []resolvedPath) (guard.Preview, error) {
 	text, err := prettyArgs(in)
 	if err != nil {
@@ -75,7 +75,7 @@ func prettyArgs(in Input) (string, error) {
 	return out.String() + "\n", nil
 }
 
-// pathList names the places for a summary.
+// pathList joins the paths for a summary.
 func pathList(places []resolvedPath) string {
 	switch len(places) {
 	case 0:
@@ -86,7 +86,7 @@ func pathList(places []resolvedPath) string {
 	return fmt.Sprintf(" %s and %d more", places[0].shown(), len(places)-1)
 }
 
-// counts is "(+3 −1)", with a real minus sign.
+// counts returns "(+3 −1)", with a real minus sign.
 func counts(r diff.Result) string {
 	if r.Binary {
 		return " (binary)"

@@ -17,34 +17,34 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Bounds of what is read for one preview.
+// Limits on what is read for one preview.
 const (
-	// MaxText is how large a file may be for its content to be compared.
+	// MaxText is the largest file whose content is compared, in bytes.
 	MaxText = 16 << 20
-	// MaxHash is how large a file, or a folder's content in all, may be to be
-	// hashed, as a move or a delete needs.
+	// MaxHash bounds what is hashed for a move or delete, in bytes: a file, or all
+	// files in a folder together.
 	MaxHash = 1 << 30
-	// MaxTree is how many entries a folder may hold to be moved.
+	// MaxTree is the largest number of entries in a folder that may be moved.
 	MaxTree = 10_000
 )
 
-// The kinds of a state.
+// Kinds of state.
 const (
 	stateFile = "file"
 	stateDir  = "dir"
 	stateLink = "symlink"
 )
 
-// errGone says that a file is not there, or is no longer what it was.
+// errGone says that a file is missing or was replaced during the read.
 var errGone = errors.New("it changed while it was looked at")
 
-// parent opens the folder that holds a place, following no link: the place was
-// resolved, so a link on the way has been put there since. The caller closes
-// the descriptor.
+// parent opens the folder that holds the path and follows no link: the path was
+// resolved, so a link found now was put there since. The caller closes the
+// descriptor.
 func (p resolvedPath) parent() (int, error) {
 	fd, err := openDirAt(unix.AT_FDCWD, p.root)
 	if err != nil {
-		return -1, fmt.Errorf("opening the workspace folder: %v", err) // not %w: a missing workspace is no missing file
+		return -1, fmt.Errorf("opening the workspace folder: %v", err) // not %w: a missing workspace must not look like a missing file
 	}
 	for _, name := range p.names[:max(0, len(p.names)-1)] {
 		next, err := openDirAt(fd, name)
@@ -57,7 +57,7 @@ func (p resolvedPath) parent() (int, error) {
 	return fd, nil
 }
 
-// look returns what is at a place now. A missing file is unix.ENOENT.
+// look returns the current status of the path. A missing file is unix.ENOENT.
 func (p resolvedPath) look() (stat, error) {
 	fd, err := p.parent()
 	if err != nil {
@@ -70,8 +70,8 @@ func (p resolvedPath) look() (stat, error) {
 	return statAt(fd, p.names[len(p.names)-1])
 }
 
-// open opens the regular file at a place. It never blocks and never opens
-// anything else.
+// open opens the regular file at the path. It never blocks and never opens anything
+// else.
 func (p resolvedPath) open() (*os.File, stat, error) {
 	dir, err := p.parent()
 	if err != nil {
@@ -132,7 +132,7 @@ func (p resolvedPath) read(limit int64) ([]byte, stat, error) {
 	return buf.Bytes(), st, nil
 }
 
-// unchanged checks that an open file is as it was when st was taken.
+// unchanged checks that an open file is the same as when st was taken.
 func unchanged(f *os.File, st stat) error {
 	now, err := statOf(int(f.Fd()))
 	if err == nil && !now.same(st) {
@@ -141,8 +141,8 @@ func unchanged(f *os.File, st stat) error {
 	return err
 }
 
-// unreadable turns an error into a refusal without the system's text, which
-// may name other places.
+// unreadable turns an error into a refusal without the system's text, which may
+// name other paths.
 func (p resolvedPath) unreadable(err error) error {
 	var r *Refusal
 	switch {
@@ -192,9 +192,9 @@ func hashFile(ctx context.Context, f *os.File, st stat, limit int64) (digest.Dig
 	return d, nil
 }
 
-// state returns what is at a place, hashed: a file by its content, a folder by
-// all that it holds unless shallow is set, a link by its text. A missing file
-// is a computed state that does not exist. listing is filled for folders.
+// state returns the hashed state of the path: a file by its content, a link by its
+// text, and a folder by everything in it unless shallow is set. A missing file has
+// a computed state that does not exist. listing is set for folders.
 func (p resolvedPath) state(ctx context.Context, shallow bool) (s guard.State, listing []string, err error) {
 	st, err := p.look()
 	if errors.Is(err, unix.ENOENT) {
@@ -252,10 +252,10 @@ func readlinkAt(dir int, name string) (string, error) {
 	return string(buf[:max(0, n)]), err
 }
 
-// treeDomain separates the hashes of folders from all others.
+// treeDomain separates folder hashes from all others.
 const treeDomain = "mcpguard/tree/v1"
 
-// tree is a folder's content, hashed in the order of names.
+// tree hashes a folder's content in name order.
 type tree struct {
 	hash    *digest.Hasher
 	listing []string // paths below the folder; a folder's ends in "/"

@@ -10,14 +10,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// addressNames are the members by which objects name a recipient.
+// addressNames are the members by which an object names a recipient.
 var addressNames = []string{"email", "address", "emailAddress", "email_address", "phone", "phoneNumber", "phone_number", "id", "userId", "user_id",
 	"channel", "channelId", "channel_id", "recipient", "to"}
 
-// maxRecipientText is how long a text may be that is read as a list.
+// maxRecipientText is the longest text that is read as a list, in bytes.
 const maxRecipientText = 256 << 10
 
-// maxNested is how deep lists and objects of recipients may stand in each other.
+// maxNested is how deeply lists and objects of recipients may nest.
 const maxNested = 4
 
 func unclearRecipient() error {
@@ -25,8 +25,8 @@ func unclearRecipient() error {
 	return refusePlan("give recipients as texts", "a recipient is neither a text nor an object with one address")
 }
 
-// recipientTexts reads who gets something: a text, an object with an address, or
-// a list of these. What is blank is nobody.
+// recipientTexts reads recipients from a text, an object with an address, or a list
+// of these. Blank texts count as nobody.
 func recipientTexts(v any, depth int) ([]string, error) {
 	if depth > maxNested {
 		return nil, unclearRecipient()
@@ -57,8 +57,8 @@ func recipientTexts(v any, depth int) ([]string, error) {
 	return nil, unclearRecipient()
 }
 
-// objectRecipients reads an object that has exactly one member that says who it
-// is, and nothing else that looks like an address besides its name.
+// objectRecipients reads an object that has exactly one address member and, apart
+// from its name, nothing else that looks like an address.
 func objectRecipients(v map[string]any, depth int) ([]string, error) {
 	var who any
 	name := ""
@@ -89,8 +89,8 @@ func objectRecipients(v map[string]any, depth int) ([]string, error) {
 	return texts, err
 }
 
-// recipients reads the recipients in one text. What is no list of addresses is
-// one recipient as it stands.
+// recipients reads the recipients in one text. Text that is not a list of addresses
+// is one recipient.
 func recipients(text string) []guard.Recipient {
 	text = strings.TrimSpace(text)
 	if len(text) > maxRecipientText {
@@ -99,7 +99,8 @@ func recipients(text string) []guard.Recipient {
 	if list := emails(text); list != nil {
 		return list
 	}
-	// Many write a list with semicolons, and numbers or rooms with commas.
+	// Many people separate a list with semicolons, and numbers or rooms with
+	// commas.
 	addresses := strings.Contains(text, "@")
 	parts := strings.FieldsFunc(text, func(r rune) bool { return r == ';' || r == ',' && !addresses || r == '\n' })
 	var out []guard.Recipient
@@ -120,7 +121,7 @@ func recipients(text string) []guard.Recipient {
 	return out
 }
 
-// single reads a text that is no e-mail address.
+// single reads a text that is not an e-mail address.
 func single(text string) guard.Recipient {
 	if phone, ok := phoneNumber(text); ok {
 		return guard.Recipient{Text: text, Kind: guard.RecipientPhone, Address: phone}
@@ -131,8 +132,8 @@ func single(text string) guard.Recipient {
 	return guard.Recipient{Text: text, Kind: guard.RecipientLabel, Address: text}
 }
 
-// emails reads a list of addresses as RFC 5322 defines it; nil where a text is
-// none, or where another reader could take it for other addresses.
+// emails parses a list of addresses as defined in RFC 5322. It returns nil if the
+// text is not such a list, or if another parser could read other addresses.
 func emails(text string) []guard.Recipient {
 	if strings.IndexByte(text, '@') <= 0 {
 		return nil
@@ -146,14 +147,14 @@ func emails(text string) []guard.Recipient {
 	for i, a := range list {
 		at := strings.LastIndexByte(a.Address, '@')
 		if at < 0 || strings.ContainsAny(a.Address[:at], " \t\r\n,;:\"<>()[]@\\") {
-			return nil // only a quoted one has these, and not every reader knows of quoting
+			return nil // these need quoting, which not every parser understands
 		}
 		out[i] = emailRecipient(a, text, len(list))
 	}
 	return out
 }
 
-// emailRecipient spells an address in the form in which it is compared: the
+// emailRecipient returns an address in the form used for comparison, with the
 // domain as it is looked up.
 func emailRecipient(a *mail.Address, text string, of int) guard.Recipient {
 	r := guard.Recipient{Text: text, Kind: guard.RecipientEmail, Name: a.Name, Address: a.Address}
@@ -169,12 +170,12 @@ func emailRecipient(a *mail.Address, text string, of int) guard.Recipient {
 	return r
 }
 
-// listSigns are what stands between or around addresses, and in what carries
-// further ones.
+// listSigns are the characters that separate or enclose addresses, or that
+// introduce further ones.
 const listSigns = " \t\r\n,;\"<>()?&%"
 
-// severalIn reports whether a text that was not understood may name several:
-// what holds an @ and a sign of a list. A mention such as <@U123> is one.
+// severalIn reports whether unrecognized text may name several recipients: it holds
+// an @ and a list sign. A mention such as <@U123> counts as one.
 func severalIn(r guard.Recipient) bool {
 	if r.Kind != guard.RecipientLabel && r.Kind != guard.RecipientRoom {
 		return false

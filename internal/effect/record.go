@@ -13,29 +13,29 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// TargetRecord is the kind of a record's target. Its key is
-// server:tool:arguments of what reads it.
+// TargetRecord is the target kind of a record. Its key is server:tool:arguments of
+// the tool that reads it.
 const TargetRecord = "record"
 
 // RecordSpec says how a record is read and which of its changes count.
 type RecordSpec struct {
-	Tool string            // that reads it, T0; or
+	Tool string            // the tool that reads it, T0; or
 	File string            // an expression for the path of the file that holds it
 	Args map[string]string // of Tool → expression
-	At   string            // JSON Pointer into the answer or the file
-	// Shape says what is compared. What it ignores no call may set.
+	At   string            // JSON Pointer into the tool's result or the file
+	// Shape says what is compared. No call may set what it ignores.
 	Shape jsonvalue.Shape
-	// Allow, Ask and Deny are JSON Pointers into the record, * for any token: a
-	// change below one of them is allowed, asked for or refused.
+	// Allow, Ask and Deny are JSON Pointers into the record, with * for any token:
+	// a change at or below one of them is allowed, needs approval or is refused.
 	Allow, Ask, Deny []string
-	Create           bool   // a record that is missing may be made
-	Path             string // of the effect in the configuration, for the names of rules
+	Create           bool   // a missing record may be created
+	Path             string // of the effect in the configuration, for rule names
 }
 
-// Reader calls tools that read, on the server that a call goes to.
+// Reader calls read-only tools on the server that a call goes to.
 type Reader interface {
-	// ReadTool returns the result of one call, a JSON object. args is one too.
-	// A *Refusal says why there is none; any other error is that of ctx.
+	// ReadTool returns the result of one call, a JSON object. args is a JSON object
+	// too. A *Refusal says why there is no result; any other error is that of ctx.
 	ReadTool(ctx context.Context, tool string, args []byte) ([]byte, error)
 }
 
@@ -49,7 +49,7 @@ type record struct {
 	unproven bool
 }
 
-// compileRecord compiles how the record of an effect is read.
+// compileRecord compiles how the effect's record is read.
 func (b *Binding) compileRecord(env *expr.Env, s Spec) error {
 	if s.Record == nil {
 		return fmt.Errorf("effect %s does not say how its record is read", s.Kind)
@@ -88,7 +88,7 @@ func (r *record) compile(env *expr.Env, params map[string]*expr.Program) (err er
 	return err
 }
 
-// recordRef says where the record of this call is, in a form that can be kept.
+// recordRef returns a reference to this call's record that can be stored.
 func (b *Binding) recordRef(in Input) (*guard.RecordRef, error) {
 	r := b.record
 	ref := &guard.RecordRef{Tool: r.spec.Tool, At: r.spec.At, Ignore: r.spec.Shape.Ignore, Keys: r.spec.Shape.Keys}
@@ -113,12 +113,12 @@ func (b *Binding) recordRef(in Input) (*guard.RecordRef, error) {
 	return ref, nil
 }
 
-// maxRecordKey is how long the arguments may be that name a record; longer ones
-// are named by their digest.
+// maxRecordKey is the longest arguments, in bytes, that name a record themselves;
+// longer ones are replaced by their digest.
 const maxRecordKey = 512
 
-// exactValue evaluates an expression to a JSON value. Where it names an argument,
-// that is handed on as it was decoded, so that every digit stays.
+// exactValue evaluates an expression to a JSON value. An argument is passed on as
+// decoded, so that every digit is kept.
 func exactValue(prog *expr.Program, vars *expr.Vars) (jsonvalue.Value, error) {
 	if name, ok := prog.PlainArg(); ok {
 		if v := vars.Args.Value.Member(name); v.Present() {

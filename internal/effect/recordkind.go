@@ -12,25 +12,25 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// The kinds that change one JSON record: a document that another tool of the
-// server shows, or a part of one, or of a file.
+// Kinds that change one JSON record: a document, or a part of one, that another
+// tool of the server returns or that a file holds.
 const (
 	JSONReplace = "json.replace"
 	JSONMerge   = "json.merge" // RFC 7396
 	JSONPatch   = "json.patch" // RFC 6902
 )
 
-// recordKind is a kind that changes a record. The kinds differ in what a value
-// of the call makes of it.
+// recordKind is a kind that changes a record. Kinds differ in how they apply the
+// call's value.
 type recordKind struct {
 	name    string
 	param   string // that yields the value
-	creates bool   // may make a record that is missing
-	named   bool   // the value names what changes and is not the whole record
-	// become returns what a value makes of a record, and what it speaks of.
+	creates bool   // may create a missing record
+	named   bool   // the value names the changes rather than the whole record
+	// become returns the record after applying v, and the paths that v names.
 	become func(before, v jsonvalue.Value) (after jsonvalue.Value, named []touch, err error)
-	// undo returns the value that takes a change back, and what becomes of the
-	// record by it: from what it is now, also in the normal form, to before.
+	// undo returns the value that undoes a change, and the record that results from
+	// it. now is the current record and normal its normal form.
 	undo func(now, normal, before jsonvalue.Value) (v, result jsonvalue.Value, err error)
 }
 
@@ -73,7 +73,8 @@ func patchRecord(before, v jsonvalue.Value) (after jsonvalue.Value, named []touc
 
 func undoPatch(now, normal, before jsonvalue.Value) (v, result jsonvalue.Value, err error) {
 	p, _, _ := jsonvalue.Compare(normal, before)
-	// Not every server takes tests; the guard reads the record itself before the call.
+	// Not every server accepts tests; the guard reads the record itself before the
+	// call.
 	p = slices.DeleteFunc(p, func(op jsonvalue.Op) bool { return op.Op == jsonvalue.OpTest })
 	raw, err := p.MarshalJSON()
 	if err != nil {
@@ -88,15 +89,15 @@ func undoPatch(now, normal, before jsonvalue.Value) (v, result jsonvalue.Value, 
 	return v, result, nil
 }
 
-// errOtherForm says that a patch of the normal form does not fit the server's.
+// errOtherForm says that a patch of the normal form does not fit the server's form.
 var errOtherForm = errors.New("the record has another form at the server than the one that is compared")
 
 func (k recordKind) about() About {
 	return About{Name: k.name, Record: k.param, Creates: k.creates, params: []param{{name: k.param, want: expr.Dyn}, dryRun}}
 }
 
-// resolve names the record by the tool and the arguments that read it, or by the
-// file that holds it.
+// resolve names the record by the tool and arguments that read it, or by the file
+// that holds it.
 func (recordKind) resolve(ctx context.Context, b *Binding, in Input) (resolved, error) {
 	if b.record.spec.Tool == "" {
 		return b.files(ctx, in, naming{paths: []string{"path"}, follow: followsAlways})
@@ -145,8 +146,8 @@ func (k recordKind) plan(ctx context.Context, b *Binding, in Input, to resolved)
 	return b.presentRecord(to.targets[0], ref, before, after, named)
 }
 
-// inverse: the way back of a record is a call of its own server, which
-// RecordBefore and InverseArgs compute.
+// inverse refuses: the undo of a record is a call of its own server, computed by
+// RecordBefore and InverseArgs.
 func (recordKind) inverse(_ context.Context, a guard.Approval) (Inverse, error) {
 	e, err := undoable(a)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// pattern is a JSON Pointer in which * stands for any one token.
+// pattern is a JSON Pointer in which * matches any one token.
 type pattern []string
 
 func patterns(pointers []string) ([]pattern, error) {
@@ -24,7 +24,7 @@ func patterns(pointers []string) ([]pattern, error) {
 	return out, nil
 }
 
-// above reports whether a path is what the pattern names, or lies below it.
+// above reports whether the path is what the pattern names, or lies below it.
 func (p pattern) above(path []string) bool {
 	if len(p) > len(path) {
 		return false
@@ -37,8 +37,8 @@ func (p pattern) above(path []string) bool {
 	return true
 }
 
-// changed reports whether the value at the one place that a pattern names is
-// another than before.
+// changed reports whether the value at the one path that a pattern names has
+// changed.
 func (p pattern) changed(was, will jsonvalue.Value) bool {
 	if slices.Contains(p, "*") {
 		return false
@@ -52,7 +52,7 @@ func (p pattern) changed(was, will jsonvalue.Value) bool {
 // pathRules decide about single values of a record.
 type pathRules struct {
 	allow, ask, deny []pattern
-	name             string // of the effect, for the names of rules
+	name             string // of the effect, for rule names
 }
 
 func compilePaths(s RecordSpec) (r pathRules, err error) {
@@ -69,7 +69,7 @@ func compilePaths(s RecordSpec) (r pathRules, err error) {
 
 func (r pathRules) none() bool { return len(r.allow)+len(r.ask)+len(r.deny) == 0 }
 
-// denied is the refusal of a change at a path that one of deny names.
+// denied returns the refusal of a change at a path that a deny rule names.
 func (r pathRules) denied(i int, path []string) error {
 	return &Refusal{
 		Rule:   guard.Rule(fmt.Sprintf("%s.paths.deny[%d]", r.name, i)),
@@ -78,15 +78,15 @@ func (r pathRules) denied(i int, path []string) error {
 	}
 }
 
-// evaluate decides about all that changes, and all that the call names. A path
-// that is denied is a *Refusal. What touches no value is asked for.
+// evaluate decides about everything that changes and everything that the call
+// names. A denied path is a *Refusal. A change of no value needs approval.
 func (r pathRules) evaluate(rows []jsonvalue.Change, named []touch, was, will jsonvalue.Value) (guard.PathVerdict, error) {
 	if r.none() {
 		return "", nil
 	}
 	verdict, leaves := guard.PathsAllow, 0
-	// An element that comes or goes before a place that is named by its number
-	// puts another value there, though no row speaks of it.
+	// An element that is added or removed before an indexed path puts another value
+	// there, though no row mentions it.
 	for i, p := range r.deny {
 		if p.changed(was, will) {
 			return "", r.denied(i, p)
@@ -136,14 +136,14 @@ func (r pathRules) evaluate(rows []jsonvalue.Change, named []touch, was, will js
 	return verdict, nil
 }
 
-// touch is a place of a record and a value that was or will be there.
+// touch is a path in a record and a value that was or will be there.
 type touch struct {
 	path  string
 	value jsonvalue.Value
 }
 
-// leavesOf calls f with the path of every scalar and every empty container at
-// or below a place; an absent value has none.
+// leavesOf calls f with the path of every scalar and empty container at or below a
+// path. An absent value has none.
 func leavesOf(v jsonvalue.Value, path []string, f func([]string) error) error {
 	if !v.Present() {
 		return nil
@@ -165,8 +165,8 @@ func leavesOf(v jsonvalue.Value, path []string, f func([]string) error) error {
 	return nil
 }
 
-// namedBy lists what a patch speaks of, whether or not it changes it. A test
-// changes nothing, nor does a copy change what it copies.
+// namedBy lists the paths that a patch names, whether or not it changes them. A
+// test changes nothing, nor does a copy change its source.
 func namedBy(p jsonvalue.Patch) []touch {
 	var out []touch
 	for _, o := range p {

@@ -12,7 +12,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// The hazards of records.
+// Hazards of records.
 const (
 	HazardUnkeyed = "list_without_key"
 	HazardRetyped = "type_changed"
@@ -22,10 +22,11 @@ const (
 // stateRecord is the kind of a record's state.
 const stateRecord = "record"
 
-// largeRows is how many changed values are more than a person reads.
+// largeRows is the number of changed values from which a change is more than a
+// person reads.
 const largeRows = 500
 
-// recordFile is the place of the file that holds a record.
+// recordFile returns the path of the file that holds a record.
 func recordFile(p resolvedPath) (*resolvedPath, error) {
 	switch {
 	case p.exists && p.stat.isDir():
@@ -36,8 +37,8 @@ func recordFile(p resolvedPath) (*resolvedPath, error) {
 	return &p, nil
 }
 
-// recordValue evaluates the parameter that says what becomes of the record,
-// which may speak of the record as it is.
+// recordValue evaluates the parameter that computes the new record, which may refer
+// to the current one.
 func (b *Binding) recordValue(in Input, before jsonvalue.Value) (jsonvalue.Value, error) {
 	prog, vars := b.params[b.about.Record], in.Vars
 	if prog.Uses("record") {
@@ -67,11 +68,11 @@ func refuseRecordPatch(err error) *Refusal {
 	return refusePlan(readRecordFirst, "the patch does not apply to the record: operation %d, %s at %.100q: %v", pe.Index+1, pe.Op, pe.Path, pe.Err)
 }
 
-// serverMade refuses a call that sets a field of which the policy says that the
-// server makes it: it is not compared, so it would go by unseen. The value that
-// is there may be sent along. A whole record may come without the field; named
-// says that the call names what changes, and then to remove the field is to set
-// it, unless all around it goes as well.
+// serverMade refuses a call that sets a field that, by the policy, the server
+// makes: it is not compared, so the change would go unseen. The current value may
+// be sent along. A whole record may omit the field. named says that the call names
+// what changes; then removing the field counts as setting it, unless its whole
+// parent is removed.
 func (r *record) serverMade(before, after jsonvalue.Value, named bool) error {
 	for _, p := range r.ignored {
 		if err := r.sameAt(p, before, after, nil); err != nil {
@@ -90,7 +91,7 @@ func setByServer(path []string) error {
 	return refusePlan("leave it out", "%s of the record is set by the server itself", oneLine(jsonvalue.FormatPointer(path...)))
 }
 
-// keptAt refuses that a field goes from an object that stays.
+// keptAt refuses to remove a field from an object that stays.
 func keptAt(p pattern, before, after jsonvalue.Value, path []string) error {
 	if len(p) == 0 || !after.Present() {
 		return nil
@@ -112,7 +113,7 @@ func keptAt(p pattern, before, after jsonvalue.Value, path []string) error {
 	return nil
 }
 
-// membersOf are the members of an object that a token of a pattern names.
+// membersOf returns the members of an object that a pattern token matches.
 func membersOf(v jsonvalue.Value, token string) map[string]jsonvalue.Value {
 	if token != "*" {
 		if m := v.Member(token); m.Present() {
@@ -163,8 +164,8 @@ func (r *record) sameAt(p pattern, before, after jsonvalue.Value, path []string)
 	return nil
 }
 
-// earlier returns what tells what an element of a list was before: the one with
-// its key, or one that is the same in all, or else the one in its place.
+// earlier returns a function that finds what a list element was before: the element
+// with its key, an equal one, or else the one at the same index.
 func (r *record) earlier(before jsonvalue.Value) func(i int, v jsonvalue.Value) jsonvalue.Value {
 	text := func(v jsonvalue.Value) string {
 		n, _, _ := jsonvalue.Shape{}.Normal(v) // no pointer, no error
@@ -195,7 +196,7 @@ func (r *record) earlier(before jsonvalue.Value) func(i int, v jsonvalue.Value) 
 	}
 }
 
-// presentRecord renders a change of a record.
+// presentRecord renders a change to a record.
 func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, after jsonvalue.Value, named []touch) (guard.Preview, error) {
 	var hazards []guard.Hazard
 	was, will, unkeyed, err := b.record.spec.Shape.NormalPair(noNull(before), noNull(after))
@@ -246,9 +247,9 @@ func (b *Binding) presentRecord(t guard.Target, ref *guard.RecordRef, before, af
 	}, nil
 }
 
-// compareRecords returns the patch between two states of a record and its rows.
-// What has moved is removed and added in the rows, and a record that goes is
-// replaced by null in the patch: RFC 6902 has no document without a value.
+// compareRecords returns the patch between two states of a record and its rows. In
+// the rows, a moved value is removed and added. In the patch, a deleted record is
+// replaced by null, since RFC 6902 has no document without a value.
 func compareRecords(was, will jsonvalue.Value) (jsonvalue.Patch, []jsonvalue.Change, bool) {
 	patch, rows, coarse := jsonvalue.Compare(was, will)
 	if was.Present() && !will.Present() {
@@ -265,9 +266,9 @@ func compareRecords(was, will jsonvalue.Value) (jsonvalue.Patch, []jsonvalue.Cha
 	return patch, out, coarse
 }
 
-// oddNames are the first places of what is new under a name by which JavaScript
-// reaches what all objects have in common. A server that copies it member by
-// member changes other records than this one.
+// oddNames lists the first new paths with a member name through which JavaScript
+// reaches properties that all objects share. A server that copies such a record
+// member by member would change other records too.
 func oddNames(rows []jsonvalue.Change) []string {
 	var out []string
 	for _, r := range rows {
@@ -293,13 +294,13 @@ func oddNames(rows []jsonvalue.Change) []string {
 	return out
 }
 
-// errEnough ends a walk.
+// errEnough stops a walk early.
 var errEnough = errors.New("enough")
 
-// named3 is the first three of a list for a sentence.
+// named3 joins the first three of a list for a sentence.
 func named3(list []string) string { return oneLine(strings.Join(list[:min(len(list), 3)], ", ")) }
 
-// noNull is a record, or absent where it is null, which stands for none.
+// noNull returns v, or absent if v is null, which stands for no record.
 func noNull(v jsonvalue.Value) jsonvalue.Value {
 	if v.Type() == jsonvalue.TypeNull {
 		return jsonvalue.Value{}
@@ -307,7 +308,7 @@ func noNull(v jsonvalue.Value) jsonvalue.Value {
 	return v
 }
 
-// stateOfRecord is the state of a normal record, with its encoding.
+// stateOfRecord returns the state of a normalized record, and its encoding.
 func stateOfRecord(v jsonvalue.Value) (guard.State, []byte) {
 	if !v.Present() {
 		return guard.State{Computed: true}, nil
@@ -316,9 +317,8 @@ func stateOfRecord(v jsonvalue.Value) (guard.State, []byte) {
 	return guard.State{Exists: true, Kind: stateRecord, SHA256: digest.Sum(text), Size: int64(len(text)), Computed: true}, text
 }
 
-// rowText says the rows in plain words, whole: every value that is shown to
-// nobody could hide something. types are the paths whose value is of another
-// type than before.
+// rowText describes the rows in full, because a value left out could hide
+// something. types lists the paths whose value changes type.
 func rowText(rows []jsonvalue.Change) (text string, added, removed int, types []string) {
 	var w strings.Builder
 	for _, r := range rows {

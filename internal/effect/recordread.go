@@ -19,8 +19,8 @@ const (
 	askDeveloper    = "ask the developer to look at the effect of this tool in the guard's configuration"
 )
 
-// readRecord returns a record as it is now; absent where there is none. at is
-// the file where no tool reads it.
+// readRecord returns the current record, or absent. at is the file, if no tool
+// reads the record.
 func readRecord(ctx context.Context, reader Reader, ref guard.RecordRef, at *resolvedPath) (jsonvalue.Value, error) {
 	var doc jsonvalue.Value
 	var err error
@@ -60,8 +60,8 @@ func readRecordTool(ctx context.Context, reader Reader, ref guard.RecordRef) (js
 	return doc, nil
 }
 
-// readRecordFile reads a JSON, YAML or TOML file, known by its name; any other
-// is taken for JSON. A file that is not there holds no record.
+// readRecordFile reads a JSON, YAML or TOML file, told by its name; any other file
+// is read as JSON. A missing file holds no record.
 func readRecordFile(at *resolvedPath) (jsonvalue.Value, error) {
 	if !at.exists {
 		return jsonvalue.Value{}, nil
@@ -84,8 +84,8 @@ func readRecordFile(at *resolvedPath) (jsonvalue.Value, error) {
 	return doc, nil
 }
 
-// Answer returns what the result of a tool says, as a JSON value: its
-// structured content, else its text where that is one text and JSON.
+// Answer returns the result of a tool as a JSON value: its structured content, or
+// else its text if that is one JSON text.
 func Answer(result []byte) (jsonvalue.Value, error) {
 	if len(result) > MaxText {
 		return jsonvalue.Value{}, fmt.Errorf("it has %d bytes; at most %d are compared", len(result), MaxText)
@@ -96,8 +96,8 @@ func Answer(result []byte) (jsonvalue.Value, error) {
 		if err != nil || v.Len() != 1 || v.Member("result").Type() != jsonvalue.TypeString {
 			return v, err
 		}
-		// A server library for Python puts the text of a tool that answers with
-		// text into {"result": …}. The text is the document, if it is one.
+		// A Python server library wraps the text of a tool's result in {"result":
+		// …}. If that text is a document, it is the record.
 		if text, err := textOf(result, whole); err == nil && text == v.Member("result").Text() {
 			if doc, err := jsonvalue.Decode([]byte(text)); err == nil && doc.Len() > 0 {
 				return doc, nil
@@ -116,7 +116,7 @@ func Answer(result []byte) (jsonvalue.Value, error) {
 	return v, nil
 }
 
-// textOf returns the one text of a result.
+// textOf returns the single text of a result.
 func textOf(result []byte, whole jsonrpc.Span) (text string, err error) {
 	content, ok := jsonrpc.Member(result, whole, "content")
 	if !ok {
@@ -139,9 +139,9 @@ func textOf(result []byte, whole jsonrpc.Span) (text string, err error) {
 	return text, nil
 }
 
-// Plain returns a JSON value as expressions see one: whole numbers as int64,
-// others as float64. A number that neither holds exactly is an error, so that
-// no expression computes with a rounded one.
+// Plain returns a JSON value as expressions see it: whole numbers as int64, others
+// as float64. A number that neither holds exactly is an error, so that no
+// expression computes with a rounded one.
 func Plain(v jsonvalue.Value) (any, error) {
 	switch v.Type() {
 	case jsonvalue.TypeNull:

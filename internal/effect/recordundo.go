@@ -13,7 +13,7 @@ import (
 
 const byHand = "take it back by hand"
 
-// undoable returns the one effect of a change that ran and whose content is
+// undoable returns the single effect of a change that ran and whose content is
 // kept. A *Refusal says why there is none.
 func undoable(a guard.Approval) (guard.Effect, error) {
 	switch {
@@ -27,17 +27,17 @@ func undoable(a guard.Approval) (guard.Effect, error) {
 	return a.Preview.Effects[0], nil
 }
 
-// ChangesRecord reports whether a change is that of a record, whose way back is
-// a call of its own server.
+// ChangesRecord reports whether a change is to a record, whose undo is a call of
+// its own server.
 func ChangesRecord(a guard.Approval) bool {
 	return len(a.Preview.Effects) == 1 && a.Preview.Effects[0].Record != nil
 }
 
-// RecordBefore returns the record as it was before the change of an approval, in
-// the form that is compared and absent where there was none, and as it is now,
-// in the server's own form. It is made from the record now and from the patch
-// that is kept. A *Refusal says why it cannot be: the record has moved on, or
-// its content is no longer kept.
+// RecordBefore returns the record before an approved change, in the form that is
+// compared and absent if there was none, and the current record in the server's
+// form. The old record is computed from the current one and the stored patch. A
+// *Refusal says why that is impossible: the record has changed since, or its
+// content is no longer kept.
 func RecordBefore(ctx context.Context, reader Reader, a guard.Approval) (before, now jsonvalue.Value, err error) {
 	none := jsonvalue.Value{}
 	e, err := undoable(a)
@@ -65,7 +65,7 @@ func RecordBefore(ctx context.Context, reader Reader, a guard.Approval) (before,
 		return none, now, nil
 	}
 	if !normal.Present() {
-		normal = jsonvalue.Null() // as a patch says that a record is gone
+		normal = jsonvalue.Null() // how a patch says that a record is gone
 	}
 	p, err := jsonvalue.ParsePatch(a.Preview.Change.Patch)
 	if err == nil {
@@ -74,7 +74,7 @@ func RecordBefore(ctx context.Context, reader Reader, a guard.Approval) (before,
 	if err == nil {
 		before, err = p.Apply(normal)
 	}
-	if err == nil { // what was put back stands at the end
+	if err == nil { // restored elements are at the end
 		before, _, err = recordShape(e).Normal(before)
 	}
 	if err != nil {
@@ -107,10 +107,9 @@ func recordNow(ctx context.Context, reader Reader, e guard.Effect) (jsonvalue.Va
 	return readRecord(ctx, reader, *e.Record, at)
 }
 
-// InverseArgs returns the arguments with which the tool of a change takes it
-// back itself, where its effect hands on one argument as it came: the others
-// stay. before and now are those of RecordBefore. A *Refusal says why there are
-// none.
+// InverseArgs returns the arguments with which the changing tool undoes its own
+// change, if its effect passes on one argument unchanged; the other arguments stay.
+// before and now come from RecordBefore. A *Refusal says why there are none.
 func (b *Binding) InverseArgs(a guard.Approval, before, now jsonvalue.Value) (json.RawMessage, error) {
 	noWay := func(format string, args ...any) (json.RawMessage, error) {
 		return nil, refusePlan("take it back by hand, or name the way back as `undo` of the tool", "the tool has no way back that is known: "+format, args...)
@@ -152,8 +151,8 @@ func (b *Binding) InverseArgs(a guard.Approval, before, now jsonvalue.Value) (js
 	return withArg(a.Args, arg, v)
 }
 
-// inverseMerge is the merge patch that makes before of after, as far as one can:
-// no merge patch leaves a null.
+// inverseMerge returns the merge patch from after to before, as far as one exists:
+// no merge patch can set a null.
 func inverseMerge(after, before jsonvalue.Value) jsonvalue.Value {
 	if after.Type() != jsonvalue.TypeObject || before.Type() != jsonvalue.TypeObject {
 		return before
@@ -171,12 +170,12 @@ func inverseMerge(after, before jsonvalue.Value) jsonvalue.Value {
 	}
 	v, err := jsonvalue.Object(out...)
 	if err != nil {
-		return before // the result is compared, whatever this is
+		return before // the result is compared anyway
 	}
 	return v
 }
 
-// withArg replaces one argument.
+// withArg returns args with one argument replaced.
 func withArg(args json.RawMessage, name string, v jsonvalue.Value) (json.RawMessage, error) {
 	old, err := jsonvalue.Decode(args)
 	if err != nil {

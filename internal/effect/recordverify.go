@@ -11,10 +11,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// maxDifference bounds the patch that says how a record diverged, in bytes.
+// maxDifference bounds the patch that shows how a record diverged, in bytes.
 const maxDifference = 256 << 10
 
-// verify reads the record again and compares it in its normal form.
+// verify reads the record again and compares its normal form.
 func (recordKind) verify(ctx context.Context, reader Reader, e guard.Effect) reading {
 	if e.Record == nil || !e.After.Computed {
 		return notComputed()
@@ -64,8 +64,8 @@ func cannotReadRecord(name string, err error) string {
 	return name + " could not be read back"
 }
 
-// differenceOf says how a record differs from what was predicted; nothing after
-// a restart, when only its digest is known.
+// differenceOf returns how a record differs from the prediction. It returns nothing
+// after a restart, when only the digest is known.
 func differenceOf(e guard.Effect, now jsonvalue.Value) (patch json.RawMessage, where string) {
 	var want jsonvalue.Value
 	if len(e.Want) > 0 {

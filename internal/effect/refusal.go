@@ -7,16 +7,16 @@ import (
 )
 
 // Refusal says why a call's effect is not computed and what the agent could do
-// instead. It names nothing outside the workspace. Every refusal denies.
+// instead. It names nothing outside the workspace. Every refusal denies the call.
 type Refusal struct {
 	Rule   guard.Rule
 	Reason string // a sentence for people and for the agent
-	Repair string // what could be done instead
+	Repair string // what to do instead
 }
 
 func (r *Refusal) Error() string { return r.Reason }
 
-// repairs that several refusals share
+// Repairs that several refusals share.
 const (
 	useInside   = "use a path inside the workspace"
 	useAbsolute = "give the absolute path of the file"
@@ -32,8 +32,8 @@ func refusePlan(repair, format string, args ...any) *Refusal {
 	return &Refusal{Rule: guard.RulePreviewFailed, Reason: fmt.Sprintf(format, args...), Repair: repair}
 }
 
-// errOutside is the one answer for everything beyond the workspace, so that it
-// does not tell what is there.
+// errOutside is the same answer for everything outside the workspace, so that it
+// does not reveal what exists there.
 func errOutside() *Refusal {
 	return refusePath(useInside, "the path leads outside of the workspace")
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// The kinds of target.
+// Kinds of target.
 const (
 	TargetFile   = "file"
 	TargetOpaque = "opaque"
@@ -19,10 +19,9 @@ const (
 // maxPaths bounds the paths of one call.
 const maxPaths = 1000
 
-// Path resolves one path against the workspace folders: links are followed,
-// and whatever is not an ordinary file or folder inside them is refused with a
-// *Refusal. The path need not exist. A relative path is taken from the first
-// folder.
+// Path resolves one path against the workspace folders. Links are followed, and
+// anything but a regular file or folder inside them is refused with a *Refusal. The
+// path need not exist. A relative path starts at the first folder.
 func Path(path string, roots []string) (guard.Target, error) {
 	j, err := newJail(roots)
 	if err != nil {
@@ -39,8 +38,8 @@ func Path(path string, roots []string) (guard.Target, error) {
 	return p.target(false), nil
 }
 
-// Resolve returns the resources that the call names, with links resolved, the
-// written one first. It looks at names alone and reads no content.
+// Resolve returns the resources that the call names, with links resolved and
+// written ones first. It examines names only and reads no content.
 func (b *Binding) Resolve(ctx context.Context, in Input) ([]guard.Target, error) {
 	at, err := b.resolve(ctx, in)
 	return at.targets, err
@@ -54,7 +53,7 @@ func (b *Binding) resolve(ctx context.Context, in Input) (resolved, error) {
 	return at, err
 }
 
-// targetsOf are the targets of files, each once.
+// targetsOf returns the targets of files, each once.
 func targetsOf(places []resolvedPath, write bool) []guard.Target {
 	var out []guard.Target
 	for _, p := range places {
@@ -71,18 +70,19 @@ func (p resolvedPath) target(write bool) guard.Target {
 
 // naming says how a kind names files.
 type naming struct {
-	paths []string // parameters that hold paths, the one that is written first
-	// whole lets a path be the workspace folder itself; slash lets one end in a slash.
+	paths []string // parameters that hold paths, the written one first
+	// whole lets a path be the workspace folder itself; slash lets a path end in a
+	// slash.
 	whole, slash bool
-	follow       func(dialect string) bool // follow a link at the end of a path
+	follow       func(dialect string) bool // follow a link as the last component
 	optional     bool                      // the call may name no path
 }
 
-// Which kinds follow a link at the end of a path.
+// Which kinds follow a link in the last component.
 func followsAlways(string) bool { return true }
 
-// followsToMove: a server of unknown habits may move or delete a link or what
-// it leads to; the link itself is shown, and refused by the plan.
+// followsToMove: an unknown server may move or delete either a link or its target,
+// so the link itself is shown, and the plan refuses it.
 func followsToMove(dialect string) bool { return dialect == DialectFilesystem }
 
 // followsToWrite: Claude Code refuses to write links.
@@ -153,7 +153,7 @@ func (j *jail) resolvePath(abs string, equal, follow bool) (resolvedPath, error)
 	return j.resolve(at, names, equal, follow)
 }
 
-// absolute returns the absolute path that the server would make of p.
+// absolute returns the absolute path that the server would derive from p.
 func (b *Binding) absolute(p string, in Input, n naming) (string, error) {
 	if b.dialect == DialectClaude && !filepath.IsAbs(p) {
 		// fail closed: which folder the tool is in by now is not known
@@ -187,7 +187,7 @@ func (b *Binding) absolute(p string, in Input, n naming) (string, error) {
 	return abs, nil
 }
 
-// checkText refuses what no file is called.
+// checkText refuses text that cannot be a file name.
 func checkText(p string) error {
 	switch {
 	case p == "":
@@ -200,9 +200,8 @@ func checkText(p string) error {
 	return nil
 }
 
-// plainAbsolute makes p absolute where nothing about it is left to a server's
-// habits: no "..", whose meaning depends on whether links are followed first,
-// and no ~.
+// plainAbsolute makes p absolute if that does not depend on the server: p has no
+// "..", whose meaning depends on whether links are followed first, and no ~.
 func plainAbsolute(p string, roots []string) (string, error) {
 	if err := checkText(p); err != nil {
 		return "", err

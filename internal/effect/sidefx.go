@@ -11,24 +11,23 @@ import (
 	"github.com/mcpguard/mcpguard/internal/redact"
 )
 
-// The hazards of secrets in what is written or sent.
+// Hazards of secrets in what is written or sent.
 const (
 	HazardSecret      = "secret_added"
 	HazardNotSearched = "secrets_not_searched"
 )
 
-// notReversible is said of what cannot be taken back.
+// notReversible marks what cannot be undone.
 var notReversible = guard.SideEffect{Text: "NOT reversible"}
 
-// jumpFactor is from which ratio on a change of size is named, jumpFloor from
-// how many bytes.
+// jumpFactor is the ratio from which a change in size is reported, jumpFloor the
+// number of bytes.
 const (
 	jumpFactor = 10
 	jumpFloor  = 1 << 10
 )
 
-// addSideEffects adds what follows from a change of a file beside the change
-// itself.
+// addSideEffects adds what a change to a file implies besides the change itself.
 func addSideEffects(p *guard.Preview, at resolvedPath) {
 	for _, e := range p.Effects {
 		if e.Before.Kind == stateFile && e.After.Kind == stateFile && e.Before.Computed && e.After.Computed {
@@ -42,7 +41,7 @@ func addSideEffects(p *guard.Preview, at resolvedPath) {
 	}
 }
 
-// sizeJump says how much a file grows or shrinks, where that is much.
+// sizeJump says how much a file grows or shrinks, if that is a lot.
 func sizeJump(before, after int64) string {
 	if before == 0 || max(before, after) < jumpFloor {
 		return ""
@@ -56,18 +55,17 @@ func sizeJump(before, after int64) string {
 	return ""
 }
 
-// fraction spells one part of n.
+// fraction returns 1/n as text.
 func fraction(n int64) string { return fmt.Sprintf("1/%d", n) }
 
-// maxSecretScan bounds the added text that is searched for secrets, in bytes.
+// maxSecretScan bounds the added text searched for secrets, in bytes.
 const maxSecretScan = 256 << 10
 
-// detector is made once: what it looks for is compiled into one machine.
+// detector is built once, because compiling its patterns is expensive.
 var detector = sync.OnceValue(func() *redact.Redactor { return redact.New(redact.Config{}) })
 
-// secretHazards looks for secrets in the text that is new. It is shown as it
-// is: a payload must not be able to hide as a secret.
-// does says what the call does with it.
+// secretHazards looks for secrets in new text. The text is shown unredacted, so
+// that a payload cannot hide as a secret. does says what the call does with it.
 func secretHazards(does string, added []byte) []guard.Hazard {
 	if len(added) == 0 {
 		return nil
@@ -93,7 +91,7 @@ func secretHazards(does string, added []byte) []guard.Hazard {
 	return out
 }
 
-// addedText is the text of the added lines alone.
+// addedText returns the text of the added lines only.
 func addedText(r diff.Result) []byte {
 	var added bytes.Buffer
 	for _, h := range r.Hunks {

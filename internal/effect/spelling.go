@@ -12,12 +12,12 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// maxEntries bounds how many names of one folder are compared.
+// maxEntries bounds how many names in one folder are compared.
 const maxEntries = 1 << 20
 
-// checkSpelling refuses a name that a folder finds although none of its entries
-// is spelt so: on a file system that ignores case or Unicode form one file has
-// many names, and rules and locks know only one.
+// checkSpelling refuses a name that a folder resolves although no entry is spelled
+// that way. On a file system that ignores case or Unicode form one file has many
+// names, and rules and locks know only one.
 func (w *walker) checkSpelling(name string, st stat) error {
 	suspect := false
 	for _, other := range otherSpellings(name) {
@@ -42,8 +42,8 @@ func (w *walker) checkSpelling(name string, st stat) error {
 	return nil
 }
 
-// otherSpellings returns names that mean the same file only where the file
-// system ignores case or Unicode form.
+// otherSpellings returns names that mean the same file only if the file system
+// ignores case or Unicode form.
 func otherSpellings(name string) []string {
 	var out []string
 	swapped := strings.Map(func(r rune) rune {
@@ -60,13 +60,13 @@ func otherSpellings(name string) []string {
 	return out
 }
 
-// checkEquivalent refuses a name that is not there while an entry equals it in
-// Unicode form: a server that looks for such entries would use that one.
+// checkEquivalent refuses a missing name if an entry equals it in Unicode form,
+// because a server that looks for such entries would use that one.
 func (w *walker) checkEquivalent(name string) error {
 	want := norm.NFC.String(name)
 	var clash bool
 	if err := w.entries(func(entry string) bool {
-		// The server sees bytes that are no text as U+FFFD.
+		// The server sees invalid bytes as U+FFFD.
 		clash = norm.NFC.String(decodeUTF8([]byte(entry))) == want
 		return !clash
 	}); err != nil {
@@ -78,8 +78,8 @@ func (w *walker) checkEquivalent(name string) error {
 	return nil
 }
 
-// entries calls f with each name in the current folder, in no order, until it
-// returns false.
+// entries calls f with each name in the current folder, in no particular order,
+// until f returns false.
 func (w *walker) entries(f func(string) bool) error {
 	var fd int
 	err := retry(func() (err error) {

@@ -13,11 +13,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/sqltext"
 )
 
-// SQL hands text to a database. What it would change there is not predicted:
-// the preview says what the text asks for.
+// SQL sends text to a database. Its outcome is not predicted: the preview shows
+// what the text asks for.
 const SQL = "sql"
 
-// The hazards of SQL.
+// Hazards of SQL.
 const (
 	HazardSQLNotRead    = "sql_not_understood"
 	HazardSQLMany       = "sql_many_statements"
@@ -43,7 +43,7 @@ func (sqlKind) about() About {
 	}
 }
 
-// tablesOf names tables together with their server and database.
+// tablesOf lists tables with their server and database.
 func tablesOf(server string, c guard.Change) []string {
 	if c.SQL == nil {
 		return nil
@@ -57,7 +57,7 @@ func tablesOf(server string, c guard.Change) []string {
 	return out
 }
 
-// resolve names the database. Writes to one wait for each other.
+// resolve names the database. Writes to the same one wait for each other.
 func (sqlKind) resolve(_ context.Context, b *Binding, in Input) (resolved, error) {
 	var name string
 	if err := b.texts(in, map[string]*string{"database": &name}); err != nil {
@@ -66,7 +66,7 @@ func (sqlKind) resolve(_ context.Context, b *Binding, in Input) (resolved, error
 	return resolved{targets: []guard.Target{{Kind: TargetOpaque, Key: SQL + ":" + in.Call.Session.Server + ":" + name, Write: true}}}, nil
 }
 
-// plan shows a text by its statements.
+// plan shows the statements of the text.
 func (sqlKind) plan(_ context.Context, b *Binding, in Input, at resolved) (guard.Preview, error) {
 	f, err := b.sqlFacts(in)
 	if err != nil {
@@ -115,8 +115,8 @@ func (b *Binding) sqlFacts(in Input) (f guard.SQLFacts, err error) {
 	return f, nil
 }
 
-// sqlText says in plain words what a text asks for. The text comes last, so
-// that nothing of it can pass for a line above.
+// sqlText describes what a text asks for. The text comes last so that it cannot
+// fake a line above.
 func sqlText(f guard.SQLFacts) string {
 	var out strings.Builder
 	row := func(name, value string) {
@@ -206,8 +206,8 @@ func sqlSummary(f guard.SQLFacts) string {
 	return text + where
 }
 
-// telling is the statement that a summary names: the first that changes
-// something which is named, else one that writes, else the first.
+// telling returns the statement to name in a summary: the first that changes a
+// named thing, else the first that writes, else the first.
 func telling(list []guard.SQLStatement) guard.SQLStatement {
 	for _, holds := range []func(guard.SQLStatement) bool{
 		func(s guard.SQLStatement) bool { return len(s.Changes) > 0 },

@@ -7,22 +7,22 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// touching is what a kind reaches beside files, of which it is said when a
-// tenant reaches it for the first time.
+// touching describes what a kind reaches besides files. The first time that a
+// tenant reaches something is reported.
 type touching struct {
-	noun  string // "host", "recipient" …; it is kept with each name
+	noun  string // "host", "recipient" …; it is stored with each name
 	first string // "first request to the host"
-	// many is first for several.
+	// many is first in the plural.
 	many string
 	// names lists what a change reaches, on one server.
 	names func(server string, c guard.Change) []string
 }
 
-// maxTouched bounds what is remembered of one call.
+// maxTouched bounds the names stored per call.
 const maxTouched = 200
 
-// Touched names the hosts, recipients and tables of a change, each as a kind and
-// a name with a blank between. A table is one of a server's database.
+// Touched names the hosts, recipients and tables of a change, each as a noun and a
+// name separated by a blank. A table belongs to a database of one server.
 func Touched(server string, c guard.Change) []string {
 	var out []string
 	for _, k := range kinds {
@@ -39,7 +39,7 @@ func Touched(server string, c guard.Change) []string {
 	return out
 }
 
-// FirstTimes says which of what a call touches is new to its tenant.
+// FirstTimes reports the names that are new to the tenant.
 func FirstTimes(fresh []string) []guard.SideEffect {
 	names := map[string][]string{}
 	for _, s := range fresh {

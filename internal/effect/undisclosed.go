@@ -12,17 +12,17 @@ import (
 // show.
 const HazardUndisclosed = "argument_unseen"
 
-// Of the arguments beside a message, in bytes of a value's encoding, and how
-// many are listed.
+// Limits on the arguments besides the message: the bytes of an encoded value, and
+// the number that is listed.
 const (
 	maxDisclosed     = 120
 	maxDisclosedArgs = 50
 )
 
-// undisclosedArgs adds the arguments from which none of the effect's expressions
-// takes a value: what a server knows of a message beside its recipients and its
-// text, such as whether customers see it, must not go by unseen. A long one is a
-// hazard: it may be what is really sent.
+// undisclosedArgs shows the arguments that no expression of the effect reads: what
+// a server is told besides the recipients and the text, such as whether customers
+// see it, must not go unnoticed. A long one is a hazard, as it may be what is
+// really sent.
 func (b *Binding) undisclosedArgs(in Input, p *guard.Preview) {
 	var used [][]string
 	for _, prog := range b.params {

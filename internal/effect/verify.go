@@ -13,17 +13,17 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Found is what reading the targets of effects back has shown.
+// Found is the result of reading back the targets of effects.
 type Found struct {
 	Result guard.ReadBack
-	After  []guard.State // one per effect; of a move, at its destination
-	Detail string        // explains every result but a plain Verified
-	// Difference leads from what was predicted to what was found, where a record
-	// is something else and the prediction is still known.
+	After  []guard.State // one per effect; for a move, at its destination
+	Detail string        // explains every result except a plain Verified
+	// Difference is the patch from the prediction to what was found, if a record
+	// differs and the prediction is still known.
 	Difference json.RawMessage
 }
 
-// maxNotes is how many sentences explain a result.
+// maxNotes bounds the sentences that explain a result.
 const maxNotes = 3
 
 // Verify reads the targets of effects back and compares them with what was
@@ -90,8 +90,8 @@ func (onFiles) inverse(ctx context.Context, a guard.Approval) (Inverse, error) {
 	return inverseFile(ctx, a, false)
 }
 
-// verifyFile reads a file back, or a folder; of a folder only that it is there,
-// if shallow is set.
+// verifyFile reads back a file or folder. If shallow is set, a folder is only
+// checked to exist.
 func verifyFile(ctx context.Context, e guard.Effect, shallow bool) reading {
 	if !e.After.Computed || e.Resource.Kind != TargetFile {
 		return notComputed()
@@ -113,8 +113,8 @@ func verifyFile(ctx context.Context, e guard.Effect, shallow bool) reading {
 	return reading{result: guard.Diverged, state: now, note: difference(at.rel(), now, e.After)}
 }
 
-// cannotRead answers for a target that cannot be looked at. A target that was
-// replaced by something else than a file has diverged.
+// cannotRead returns the reading for a target that cannot be read. A target that is
+// no longer a file has diverged.
 func cannotRead(err error) reading {
 	var r *Refusal
 	if errors.As(err, &r) && r.Rule == guard.RulePath {
@@ -123,8 +123,8 @@ func cannotRead(err error) reading {
 	return reading{result: guard.Unverifiable, note: err.Error()}
 }
 
-// resolvedPathOf finds a target again by its recorded name. Nothing is resolved: a
-// link that stands in the way by now is not followed.
+// resolvedPathOf returns the path of a recorded target. It resolves nothing: a link
+// that is in the way by now is not followed.
 func resolvedPathOf(t guard.Target) (resolvedPath, error) {
 	p := resolvedPath{root: t.Root}
 	if t.Path != "." {
@@ -137,7 +137,8 @@ func resolvedPathOf(t guard.Target) (resolvedPath, error) {
 	return p, nil
 }
 
-// matches compares a state with a prediction; what was not predicted is free.
+// matches compares a state with a prediction; what was not predicted may be
+// anything.
 func matches(now, want guard.State) bool {
 	if now.Exists != want.Exists {
 		return false
@@ -149,7 +150,7 @@ func matches(now, want guard.State) bool {
 		(want.Kind == stateDir && want.SHA256.IsZero() || now.SHA256 == want.SHA256 && now.Size == want.Size)
 }
 
-// difference says in one sentence how a target differs from what was approved.
+// difference describes in one sentence how a target differs from what was approved.
 func difference(name string, now, want guard.State) string {
 	switch {
 	case !now.Exists:

@@ -12,16 +12,16 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// What is read to tell whether git keeps a file. No program is run for it: git
-// itself runs what a repository's configuration names.
+// Limits on what is read to tell whether git tracks a file. No program is run,
+// because git itself runs commands that a repository configures.
 const (
 	maxIndex      = 64 << 20 // bytes of .git/index
 	maxIgnoreFile = 256 << 10
 )
 
-// versioned says where a file stands with version control, if that is worth
-// saying: nothing for one that git keeps, and for a new one that it may come to
-// keep. What cannot be read says nothing.
+// versioned describes the version control of a file if that is worth saying. It
+// returns nothing for a tracked file, for a new one that may become tracked, and if
+// the repository cannot be read.
 func versioned(p resolvedPath) string {
 	top, gitDir := repository(p)
 	if top == "" {
@@ -55,7 +55,7 @@ func versioned(p resolvedPath) string {
 	return ""
 }
 
-// repository finds the work tree that a path lies in, and where git keeps it.
+// repository finds the work tree that holds a path, and its git folder.
 func repository(p resolvedPath) (top, gitDir string) {
 	dir := p.abs()
 	for {
@@ -84,7 +84,7 @@ func repository(p resolvedPath) (top, gitDir string) {
 	}
 }
 
-// readBounded reads an ordinary file, and none that is larger than limit.
+// readBounded reads a regular file of at most limit bytes.
 func readBounded(name string, limit int64) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -107,9 +107,9 @@ func readBounded(name string, limit int64) ([]byte, error) {
 
 var errTooMuch = errors.New("larger than what is read of it")
 
-// indexed reports whether an index lists a file, or files below a folder; known
-// is false where it cannot be read (gitformat-index). A repository without an
-// index keeps nothing yet.
+// indexed reports whether an index lists a file, or files below a folder
+// (gitformat-index). known is false if the index cannot be read. A repository
+// without an index tracks nothing yet.
 func indexed(index []byte, rel string, folder bool) (kept, known bool) {
 	if len(index) == 0 {
 		return false, true
@@ -162,14 +162,14 @@ func indexed(index []byte, rel string, folder bool) (kept, known bool) {
 			return true, true
 		case mode&0o170000 == sparse && strings.HasPrefix(rel, string(name)),
 			mode&0o170000 == submodule && strings.HasPrefix(rel, string(name)+"/"):
-			return false, false // another index knows
+			return false, false // a shared index holds the entries
 		}
 	}
 	return false, true
 }
 
-// indexOffset reads the number of bytes that version 4 takes off the name
-// before, in the encoding of pack offsets.
+// indexOffset reads the number of bytes that version 4 removes from the previous
+// name, in the encoding of pack offsets.
 func indexOffset(b []byte) (n, size int) {
 	for i, c := range b {
 		if i > 4 {

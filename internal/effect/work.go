@@ -7,25 +7,25 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Work is what a call asks for, ready to be carried out: the same computation
-// as a plan, without its presentation. The built-in server works from it, so
-// that it cannot do anything else than what was shown.
+// Work is what a call asks for, ready to be carried out: the same computation as a
+// plan, without its presentation. The built-in server executes it, so it cannot do
+// anything other than what was shown.
 type Work struct {
 	Op     WorkOp
 	Target guard.Target
-	Before guard.State // of Target; of a move, of its source
-	// Content is the whole new content of WriteContent, with Mode as its
-	// permission bits.
+	Before guard.State // of Target; for a move, of its source
+	// Content is the whole new content for WriteContent; Mode holds its permission
+	// bits.
 	Content []byte
 	Mode    uint32
 	Dest    guard.Target   // of Rename
 	Folders []guard.Target // to be created, outermost first
 }
 
-// WorkOp is what is done to the disk.
+// WorkOp is an operation on the disk.
 type WorkOp int
 
-// The operations of the built-in server.
+// Operations of the built-in server.
 const (
 	WriteContent WorkOp = iota + 1
 	Rename
@@ -33,14 +33,14 @@ const (
 	MakeFolders
 )
 
-// worker is a kind that the built-in server can carry out. The target is filled
-// in by Binding.Work.
+// worker is a kind that the built-in server can carry out. Binding.Work sets the
+// target.
 type worker interface {
 	work(ctx context.Context, b *Binding, in Input, at resolved) (Work, error)
 }
 
-// Work resolves and computes a call of the built-in server. It refuses exactly
-// what Plan refuses.
+// Work resolves and computes a call of the built-in server. It refuses exactly what
+// Plan refuses.
 func (b *Binding) Work(ctx context.Context, in Input) (Work, error) {
 	k, ok := b.kind.(worker)
 	if !ok || b.dialect != DialectWorkspace {
@@ -59,8 +59,8 @@ func (b *Binding) Work(ctx context.Context, in Input) (Work, error) {
 	return w, nil
 }
 
-// State returns what is at a target now, as Before and After states describe
-// it. Of a folder only that it is there, if shallow is set.
+// State returns the current state of a target, in the form of Before and After
+// states. If shallow is set, a folder is only checked to exist.
 func State(ctx context.Context, t guard.Target, shallow bool) (guard.State, error) {
 	p, err := resolvedPathOf(t)
 	if err != nil {
@@ -70,6 +70,6 @@ func State(ctx context.Context, t guard.Target, shallow bool) (guard.State, erro
 	return s, err
 }
 
-// Matches reports whether a state is one that was expected. What was not
-// predicted is free.
+// Matches reports whether a state is the expected one. What was not predicted may
+// be anything.
 func Matches(now, want guard.State) bool { return want.Computed && matches(now, want) }

@@ -11,20 +11,20 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Request is one call with all that a decision may depend on.
+// Request is one call with everything that a decision may depend on.
 type Request struct {
 	Call       guard.ToolCall
 	Definition []byte         // raw, as the upstream lists the tool in this session
 	Targets    []guard.Target // resolved by the tool's binding
 	Snapshot   Snapshot
-	// Args are the arguments of Call as expr.DecodeArgs makes them, where the
-	// caller has them already; without them they are decoded here.
+	// Args are the arguments of Call as returned by expr.DecodeArgs, if the caller
+	// has them already; otherwise they are decoded here.
 	Args expr.Args
 }
 
-// Snapshot is the state of the world that a decision may depend on, read once.
+// Snapshot is the external state that a decision may depend on, read once.
 type Snapshot struct {
-	CallsInRun     int  // of this tool in this run, this call not counted
+	CallsInRun     int  // of this tool in this run, not counting this call
 	RateOK         bool // a call fits into the rate now
 	InFlight       int  // other calls of this tool that have not ended
 	ServerInFlight int  // other calls of this server that have not ended
@@ -33,8 +33,8 @@ type Snapshot struct {
 	LastIdentical  time.Time // when the identical call last ran; zero if never
 }
 
-// deny builds a refusal. The sentences are fixed; `says` of the configuration
-// is the only part of a policy that an agent ever reads.
+// deny builds a refusal. The sentences are fixed; `says` in the configuration is
+// the only part of a policy that an agent ever reads.
 func (t *Tool) deny(rule guard.Rule, reason, repair string) guard.Decision {
 	return guard.Decision{Verdict: guard.Deny, Rule: rule, Reason: reason, Repair: repair, PolicyHash: t.Hash}
 }
@@ -44,8 +44,8 @@ const (
 	goOn    = "go on without this call, or ask the user"
 )
 
-// Admit answers whether a call may go on to its preview: Allow, or Deny with
-// the rule. It looks at everything but the effect. A nil tool denies.
+// Admit decides whether a call may proceed to its preview: Allow, or Deny with the
+// rule. It checks everything except the effect. A nil tool denies.
 func (t *Tool) Admit(req Request) guard.Decision {
 	if t == nil {
 		return NotListed()
@@ -90,7 +90,7 @@ func (t *Tool) Listed(s guard.Session, raw []byte) bool {
 	return ok
 }
 
-// standing checks what does not depend on arguments.
+// standing checks everything that does not depend on arguments.
 func (t *Tool) standing(req Request) (guard.Decision, bool) {
 	if !t.Tier.Valid() {
 		// fail closed: a tier that is not named is no tier
@@ -128,7 +128,7 @@ func (t *Tool) never(says string) guard.Decision {
 	return t.deny(guard.RuleNever, says, "do not try again; no approval is offered for it")
 }
 
-// contains reports membership; the empty word is a member of nothing.
+// contains reports membership; the empty string is never a member.
 func contains(list []string, s string) bool {
 	if s == "" {
 		return false
@@ -160,7 +160,7 @@ func (t *Tool) pinCheck(req Request) (*definition, guard.Decision, bool) {
 	return def, guard.Decision{}, true
 }
 
-// arguments checks them against the tool's own schema.
+// arguments checks the arguments against the tool's own schema.
 func (t *Tool) arguments(req Request, def *definition) (*expr.Vars, guard.Decision, bool) {
 	no := func(reason, repair string) (*expr.Vars, guard.Decision, bool) {
 		return nil, t.deny(guard.RuleSchema, reason, repair), false
@@ -216,7 +216,7 @@ func (t *Tool) inJail(req Request) (guard.Decision, bool) {
 		}
 		named++
 		if x.Kind == effect.TargetRecord && x.Key != "" && x.Root == "" {
-			continue // it lies on the server, not in a folder
+			continue // it is on the server, not in a folder
 		}
 		if x.Root == "" || x.Key == "" || !expr.Under(x.Key, x.Root) || !expr.Under(x.Path, ".") {
 			return t.deny(guard.RulePath, "the path is outside of the workspace", "use a path inside the workspace"), false
@@ -242,8 +242,8 @@ func (t *Tool) withinLimits(s Snapshot) (guard.Decision, bool) {
 	return guard.Decision{}, true
 }
 
-// Unconfigured names the setting without which every call of the tool is
-// refused at its own tier, as "sandbox: none"; "" where nothing lacks.
+// Unconfigured names the missing setting without which every call of the tool at
+// its own tier is refused, such as "sandbox: none"; "" if none is missing.
 func (t *Tool) Unconfigured() string {
 	if _, ok := t.configured(t.Tier); ok {
 		return ""
@@ -254,7 +254,7 @@ func (t *Tool) Unconfigured() string {
 	return "signed: no"
 }
 
-// configured checks that what a tier demands is there.
+// configured checks that the settings that a tier requires are present.
 func (t *Tool) configured(tier guard.Tier) (guard.Decision, bool) {
 	switch {
 	case tier == guard.T3Execute && !t.sandbox:
@@ -266,8 +266,8 @@ func (t *Tool) configured(tier guard.Tier) (guard.Decision, bool) {
 }
 
 // view is one way to look at a call: one of its targets, and one of its effects
-// once they are known. A rule that speaks of a target or an effect is asked for
-// each.
+// once they are known. A rule about a target or an effect is evaluated for each
+// view.
 type view struct{ vars expr.Vars }
 
 func views(v *expr.Vars, p *guard.Preview) []view {
@@ -287,7 +287,7 @@ func views(v *expr.Vars, p *guard.Preview) []view {
 		for i := range p.Effects {
 			e := &p.Effects[i]
 			if len(p.Effects) > 1 && !named(e.Resource) && e.Dest == nil {
-				continue // the server as a whole, beside the files that are named
+				continue // the server as a whole, besides the named files
 			}
 			add(&e.Resource, e)
 			if e.Dest != nil {
@@ -317,14 +317,14 @@ func firstEffect(p *guard.Preview) *guard.Effect {
 	return &p.Effects[0]
 }
 
-// broken is the answer when an expression cannot be evaluated. It does not say
-// which one, nor why: that would tell the agent what the policy looks at.
+// broken is the decision when an expression cannot be evaluated. It says neither
+// which one nor why, as that would tell the agent what the policy checks.
 func (t *Tool) broken() guard.Decision {
 	return t.deny(guard.RuleExpression, "a rule of this tool's policy could not be evaluated for this call", "check that all arguments are given, or ask the user")
 }
 
-// evaluate applies deny and allow rules. Rules that speak of the effect wait until
-// it is known.
+// evaluate applies deny and allow rules. Rules about the effect wait until it is
+// known.
 func (t *Tool) evaluate(list []view, withEffect bool) (guard.Decision, bool) {
 	for _, r := range t.rules.deny {
 		if !withEffect && r.prog.Uses("effect") {
@@ -355,7 +355,7 @@ func (t *Tool) evaluate(list []view, withEffect bool) (guard.Decision, bool) {
 	return guard.Decision{}, true
 }
 
-// allowed reports whether one allow rule holds, or may hold later.
+// allowed reports whether some allow rule holds, or may hold later.
 func (t *Tool) allowed(v *expr.Vars, withEffect bool) (ok, later bool, err error) {
 	for _, r := range t.rules.allow {
 		if !withEffect && r.prog.Uses("effect") {

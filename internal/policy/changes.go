@@ -13,14 +13,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Change is one difference between two policies, in a sentence.
+// Change is one difference between two policies, as a sentence.
 type Change struct {
 	Text   string
-	Widens bool // something is permitted that was not before, or may be
+	Widens bool // something is, or may be, newly permitted
 }
 
-// Changes lists what differs. Whatever is not known to narrow counts as
-// widening.
+// Changes lists the differences. A difference counts as widening unless it is known
+// to narrow.
 func Changes(old, new *Set) []Change {
 	d := &differ{}
 	d.profiles(old.cfg, new.cfg)
@@ -67,7 +67,7 @@ func same(a, b any) bool {
 
 func show(v any) string { return clipText(text(v)) }
 
-// text is the encoding of a value, whole.
+// text is the full encoding of a value.
 func text(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil || string(b) == "null" {
@@ -76,7 +76,7 @@ func text(v any) string {
 	return string(b)
 }
 
-// words compares two lists of permissions: what is added widens.
+// words compares two lists of permissions: an addition widens.
 func (d *differ) words(what string, old, new []string) {
 	for _, w := range new {
 		if !slices.Contains(old, w) {
@@ -90,8 +90,8 @@ func (d *differ) words(what string, old, new []string) {
 	}
 }
 
-// open compares two lists of whom something is open to; none is for all, as
-// far as others do not say less.
+// open compares two lists of whom something is open to. An empty list means
+// everyone that other settings allow.
 func (d *differ) open(what string, old, new []string) {
 	switch {
 	case old == nil && new != nil:
@@ -110,7 +110,7 @@ func (d *differ) rate(what string, old, new config.Rate) {
 	}
 }
 
-// limit compares two bounds; 0 means none.
+// limit compares two limits; 0 means no limit.
 func (d *differ) limit(what string, old, new int64, text func(int64) string) {
 	if old == new {
 		return
@@ -154,8 +154,8 @@ func (d *differ) profiles(old, new *config.Config) {
 		case !had:
 			d.add(true, "profile %s is new: %s, %s, in %s", name, b.Tenant, b.Environment, strings.Join(b.Roots, " "))
 		case !has:
-			// A folder that loses its profile may fall to another one above it, where
-			// there is another.
+			// A folder that loses its profile may get another one from a folder
+			// above it.
 			d.add(len(new.Profiles) > 0, "profile %s is gone", name)
 		default:
 			d.words("roots of profile "+name, a.Roots, b.Roots)
@@ -188,9 +188,8 @@ func (d *differ) global(old, new *config.Config) {
 	}
 }
 
-// WidensApprovers reports whether more may decide under one setting of
-// approvers.unsigned than under another. A word that is not known is the widest
-// to come from, and to go to.
+// WidensApprovers reports whether a change of approvers.unsigned lets more
+// approvers decide. An unknown value counts as the widest, both before and after.
 func WidensApprovers(from, to string) bool {
 	rank := map[string]int{"never": 1, "terminal": 2, "any": 3}
 	x, known := rank[from]
@@ -238,7 +237,7 @@ func (d *differ) server(old, new *Server) {
 			d.tool(x, y)
 		}
 	}
-	// What is left of the two after all that was described.
+	// Anything that differs beyond what was described.
 	if x, y := rest(*a), rest(*b); !same(x, y) {
 		before, after := apart(text(x), text(y))
 		d.add(true, "%s: command or settings changed: %s → %s", name, before, after)
@@ -260,7 +259,7 @@ func (d *differ) tool(old, new *Tool) {
 		d.add(b.Tier < a.Tier, "%s: tier %s → %s", name, a.Tier, b.Tier)
 	}
 	if b.Tier == guard.Never {
-		return // nothing else about it counts
+		return // nothing else about it matters
 	}
 	d.words(name+", tenants", a.Tenants, b.Tenants)
 	d.words(name+", environments", a.Environments, b.Environments)
@@ -320,9 +319,9 @@ func (d *differ) tool(old, new *Tool) {
 	}
 }
 
-// undescribed is what of a tool's settings the differ says nothing about.
-// Today that is nothing; a setting that is added later counts as widening until
-// it is described.
+// undescribed returns the part of a tool's settings that the differ does not
+// describe. Today that is empty; a new setting counts as widening until it is
+// described.
 func undescribed(t config.Tool) config.Tool {
 	t.Name, t.Tier, t.TiersWhen, t.Effect, t.Deny, t.Allow = "", guard.Never, nil, config.Effect{}, nil, nil
 	t.Tenants, t.Environments, t.Workflows, t.Approval, t.Limits = nil, nil, nil, config.Approval{}, config.Limits{}
@@ -352,8 +351,8 @@ func (d *differ) ruleList(what string, old, new []config.Rule, addingWidens bool
 	}
 }
 
-// allowList: the first rule narrows, a further one widens, removing the last
-// one widens.
+// allowList compares allow rules: the first one narrows, a further one widens, and
+// removing the last one widens.
 func (d *differ) allowList(name string, old, new []config.Rule) {
 	switch {
 	case same(old, new):
@@ -380,7 +379,7 @@ func (d *differ) approval(name string, old, new *Tool) {
 		d.add(y, "%s: %s", name, map[bool]string{true: "runs first and is shown afterwards", false: "no longer runs before it is shown"}[y])
 	}
 	if same(old.Config.Approval, new.Config.Approval) {
-		return // a change of the tier's time box is described once
+		return // a change to the tier's time box is described once
 	}
 	for tier := guard.T0Read; tier < guard.Never; tier++ {
 		if tier == new.Tier {

@@ -6,9 +6,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/config"
 )
 
-// effect compares what two policies say that a tool changes, part by part: of
-// two long texts a reader would not find what differs. Only what is known to
-// narrow does not count as widening.
+// effect compares what two policies say that a tool changes, part by part, because
+// a reader could not find the difference between two long texts. A difference
+// counts as widening unless it is known to narrow.
 func (d *differ) effect(name string, old, new config.Effect) {
 	if same(old, new) {
 		return
@@ -56,7 +56,7 @@ func (d *differ) record(name string, old, new config.Record) {
 	}
 }
 
-// forbidden compares two lists of what is kept back: what is taken out widens.
+// forbidden compares two lists of restrictions: a removal widens.
 func (d *differ) forbidden(what string, old, new []string) {
 	for _, w := range new {
 		if !slices.Contains(old, w) {
@@ -70,15 +70,15 @@ func (d *differ) forbidden(what string, old, new []string) {
 	}
 }
 
-// undescribedRecord is what of a record's settings nothing is said about. A
-// setting that is added later counts as widening until it is described.
+// undescribedRecord returns the part of a record's settings that the differ does
+// not describe. A new setting counts as widening until it is described.
 func undescribedRecord(r config.Record) config.Record {
 	r.Read, r.At, r.Missing, r.Keys, r.Ignore, r.Paths = config.RecordRead{}, "", "", nil, nil, config.RecordPaths{}
 	return r
 }
 
-// apart cuts from two long texts what they have in common at both ends, so that
-// what differs is not lost where they are clipped.
+// apart removes the common prefix and suffix of two long texts, so that the
+// difference survives clipping.
 func apart(a, b string) (string, string) {
 	const shown, around = 120, 20
 	if len([]rune(a)) <= shown && len([]rune(b)) <= shown {

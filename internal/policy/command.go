@@ -7,9 +7,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// contained is the tier of a command that ran in a sandbox and wanted nothing: it
-// goes by what changed, not by the tool. What can be taken back is T1, what
-// cannot, or what a condition of the policy names, is more.
+// contained returns the tier of a command that ran in a sandbox and tried to reach
+// nothing outside. It depends on what changed, not on the tool: a change that can
+// be undone is T1; one that cannot, or that a condition of the policy names, is
+// higher.
 func (t *Tool) contained(list []view, run *guard.ExecRun, p guard.Preview) (guard.Tier, error) {
 	if run.Unchanged() {
 		return guard.T0Read, nil
@@ -25,12 +26,12 @@ func (t *Tool) contained(list []view, run *guard.ExecRun, p guard.Preview) (guar
 	return max(tier, guard.T1ReversibleWrite), nil
 }
 
-// irreversible are the hazards of changes that taking back does not undo, or that
-// make other programs run.
+// irreversible are the hazards of changes that undo does not revert, or that make
+// other programs run.
 var irreversible = []string{commands.HazardGitLoses, commands.HazardGitPrograms, commands.HazardGitDamaged, commands.HazardGitUnread, commands.HazardSetID, commands.HazardNotShown}
 
-// commandVerdict lets a command pass that has proven to change nothing, or
-// nothing but times of files, unless the policy wants to be asked.
+// commandVerdict allows a command that is proven to change nothing, or only file
+// times, unless the policy wants to be asked.
 func (t *Tool) commandVerdict(v *Verdict, run *guard.ExecRun, environment string) {
 	required := t.Config.Approval.Required
 	harmless := run.Unchanged() || run.Whole() && run.Times && v.Tier == guard.T1ReversibleWrite

@@ -63,7 +63,7 @@ func (c *compiler) binding(t *Tool, s *config.Server, tc *config.Tool) {
 	}
 	path := tc.Path + ".effect"
 	for _, p := range slices.Sorted(maps.Keys(t.effect.Params)) {
-		// Compiled for its place in the file; effect.Compile checks the type.
+		// Compiled with its location in the file; effect.Compile checks the type.
 		env := c.env
 		if t.effect.Record != nil && p != "dry_run" {
 			env = c.scope(c.env.Record)
@@ -94,15 +94,15 @@ func (c *compiler) binding(t *Tool, s *config.Server, tc *config.Tool) {
 	t.Binding = b
 }
 
-// lands reports whether the files that a call changes are known only once it was
-// tried, so that it need not name any.
+// lands reports whether the files that a call changes are known only after a trial
+// run, so that it need not name any.
 func (t *Tool) lands() bool {
 	about, ok := effect.Lookup(t.effect.Kind)
 	return ok && about.Lands
 }
 
-// namesPaths reports whether the effect names paths, so that rules may speak of
-// a target.
+// namesPaths reports whether the effect names paths, so that rules may refer to a
+// target.
 func (t *Tool) namesPaths() bool {
 	about, ok := effect.Lookup(t.effect.Kind)
 	return ok && about.NamesTargets(t.effect.Params)
@@ -138,8 +138,8 @@ func (c *compiler) rules(t *Tool, tc *config.Tool) {
 	}
 }
 
-// known reports an expression about something that a call of this tool never
-// has. Without this the tool would load and then deny every call.
+// known reports an expression about something that a call of this tool never has.
+// Otherwise the tool would load and then deny every call.
 func (c *compiler) known(t *Tool, path string, p *expr.Program) {
 	if p == nil || t.Tier == guard.Never {
 		return

@@ -20,32 +20,31 @@ type Verdict struct {
 	Sensitive   bool
 	SideEffects []guard.SideEffect
 	Hazards     []guard.Hazard
-	Claim       string // why the agent says it makes the call; nothing is decided by it
-	// Post says that the call runs and is shown afterwards.
+	Claim       string // the agent's stated reason; no decision depends on it
+	// Post says that the call runs first and is shown afterwards.
 	Post bool
-	// Output bounds the result that is passed on, in bytes; 0 means no bound.
+	// Output bounds the result that is passed on, in bytes; 0 means no limit.
 	Output int64
 }
 
-// SensitiveOutput bounds what a sensitive read passes on, in bytes.
+// SensitiveOutput bounds the result of a sensitive read, in bytes.
 const SensitiveOutput = 64 << 10
 
-// The hazards that policy adds.
+// Hazards that the policy adds.
 const (
 	HazardProduction = "production"
 	HazardNoSandbox  = "no_sandbox"
 	HazardUnsigned   = "unsigned"
 )
 
-// notReversible is said of what cannot be taken back, by policy and effects alike.
+// notReversible marks what cannot be undone; effects use the same text.
 const notReversible = "NOT reversible"
 
-// maxSideEffects bounds the sentences of one call.
+// maxSideEffects bounds the side effects listed for one call.
 const maxSideEffects = 32
 
-// Decide answers deny, ask or allow for a call that was admitted, with its
-// preview. Every rule is asked again, since targets may have moved. A nil tool
-// denies.
+// Decide decides deny, ask or allow for an admitted call with its preview. Every
+// rule is evaluated again, since targets may have moved. A nil tool denies.
 func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 	no := func(d guard.Decision) Verdict { return Verdict{Decision: d} }
 	if t == nil {
@@ -112,11 +111,11 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 	return v
 }
 
-// trial reports whether the call asks for a trial run and so changes nothing.
-// The binding and the preview must agree on it.
+// trial reports whether the call asks for a dry run and so changes nothing. The
+// binding and the preview must agree.
 func (t *Tool) trial(req Request, vars *expr.Vars, p guard.Preview) (bool, error) {
 	if t.Binding == nil || t.Binding.ReadOnly() || effect.Ran(p) != nil {
-		return false, nil // a command that changes nothing is no trial: it has run
+		return false, nil // a command that changes nothing is not a dry run: it has run
 	}
 	changes, err := t.Binding.Changes(effect.Input{Call: req.Call, Vars: vars})
 	if err != nil {
@@ -129,8 +128,8 @@ func (t *Tool) trial(req Request, vars *expr.Vars, p guard.Preview) (bool, error
 	return !changes, nil
 }
 
-// tier applies the conditions: for each view the first that holds wins, base
-// where none does, and the call has the highest tier of its views.
+// tier applies the conditions. For each view the first condition that holds wins,
+// or base if none does; the call gets the highest tier of its views.
 func (t *Tool) tier(list []view, base guard.Tier) (guard.Tier, error) {
 	highest := guard.Tier(0)
 	for i := range list {
@@ -150,9 +149,9 @@ func (t *Tool) tier(list []view, base guard.Tier) (guard.Tier, error) {
 	return highest, nil
 }
 
-// atLeast raises the tier of a call that was taken for a read, by a condition of
-// the policy, and is none: SQL that writes or is not understood keeps the tier
-// of its tool.
+// atLeast raises the tier of a call that a condition of the policy took for a read
+// but that is not one: SQL that writes or cannot be parsed keeps the tier of its
+// tool.
 func atLeast(tier, tool guard.Tier, p guard.Preview) guard.Tier {
 	if sql := p.Change.SQL; sql != nil && (sql.Writes || !sql.Understood) && tier == guard.T0Read {
 		return max(tool, guard.T1ReversibleWrite)
@@ -178,8 +177,8 @@ func (t *Tool) sensitive(list []view) (bool, error) {
 	return false, nil
 }
 
-// sideEffects lists the sentences of the policy, and what the guard says of
-// every call, without those that the preview has already.
+// sideEffects lists the policy's sentences and those that the guard adds to every
+// call, without those already in the preview.
 func (t *Tool) sideEffects(list []view, tier guard.Tier, s Snapshot, has []guard.SideEffect) ([]guard.SideEffect, error) {
 	var out []guard.SideEffect
 	seen := map[string]bool{}
@@ -219,11 +218,11 @@ func (t *Tool) sideEffects(list []view, tier guard.Tier, s Snapshot, has []guard
 	return out, nil
 }
 
-// maxClaim bounds what is kept of an agent's claim, in bytes.
+// maxClaim bounds the stored part of an agent's claim, in bytes.
 const maxClaim = 1000
 
-// claimed is the agent's own reason. One that cannot be read is none: nothing
-// depends on it.
+// claimed returns the agent's stated reason. An unreadable one counts as none,
+// since nothing depends on it.
 func (t *Tool) claimed(list []view) string {
 	if t.rules.claim == nil || len(list) == 0 {
 		return ""
@@ -252,8 +251,8 @@ func spoken(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// verdict applies the tier's default and what the policy says about approval
-// and about the paths that change.
+// verdict applies the tier's default and what the policy says about approval and
+// about the changed paths.
 func (t *Tool) verdict(v *Verdict, paths guard.PathVerdict, environment string) guard.Decision {
 	d := guard.Decision{Verdict: guard.Ask, Rule: guard.RuleTierDefault, PolicyHash: t.Hash}
 	required := t.Config.Approval.Required
@@ -272,7 +271,7 @@ func (t *Tool) verdict(v *Verdict, paths guard.PathVerdict, environment string) 
 		case paths == guard.PathsAllow:
 			d.Verdict, d.Rule, d.Reason = guard.Allow, guard.RulePathsAllowed, "the policy allows all that changes"
 			return d
-		case paths == guard.PathsAsk: // required: false does not speak for single paths
+		case paths == guard.PathsAsk: // required: false does not cover single paths
 		case required != nil && !*required:
 			d.Verdict, d.Rule, d.Reason = guard.Allow, guard.RuleApprovalOptional, "the policy does not ask for an approval"
 			return d
@@ -287,16 +286,16 @@ func (t *Tool) verdict(v *Verdict, paths guard.PathVerdict, environment string) 
 	return t.never("")
 }
 
-// shownAfterwards reports whether a write runs first: one that can be taken back,
-// outside of production, with nothing about it that a reviewer must not miss,
-// and that nothing but its tier asks about.
+// shownAfterwards reports whether a write runs first and is shown afterwards: it
+// can be undone, is not in production, has nothing that a reviewer must not miss,
+// and needs approval only because of its tier.
 func (t *Tool) shownAfterwards(v *Verdict, environment string, p guard.Preview) bool {
 	return t.Config.Approval.Mode == "post" && v.Tier == guard.T1ReversibleWrite && v.Rule == guard.RuleTierDefault &&
 		p.Paths != guard.PathsAsk && environment != "prod" && len(p.Hazards) == 0 && len(v.Hazards) == 0 && restorable(p)
 }
 
-// restorable reports whether a preview knows all that changes, as it is before
-// and afterwards. What is sent, run or not computed has no way back.
+// restorable reports whether a preview knows everything that changes, both before
+// and after. What is sent, run or not computed cannot be undone.
 func restorable(p guard.Preview) bool {
 	for _, e := range p.Effects {
 		if !e.Before.Computed || !e.After.Computed {
@@ -306,15 +305,14 @@ func restorable(p guard.Preview) bool {
 	return len(p.Effects) > 0 && !slices.Contains(p.SideEffects, guard.SideEffect{Text: notReversible})
 }
 
-// AskFirst makes the verdict on a write that was allowed wait for a human.
+// AskFirst makes an allowed write wait for a human.
 func (v *Verdict) AskFirst(reason string) {
 	if v.Verdict == guard.Allow && v.Tier != guard.T0Read {
 		v.Post, v.Verdict, v.Rule, v.Reason = false, guard.Ask, guard.RuleTierDefault, reason
 	}
 }
 
-// AskPerson makes the verdict on any call that was allowed wait for a human, a
-// read's too.
+// AskPerson makes any allowed call wait for a human, reads included.
 func (v *Verdict) AskPerson(reason string) {
 	if v.Verdict == guard.Allow {
 		v.Post, v.Verdict, v.Rule, v.Reason = false, guard.Ask, guard.RuleTierDefault, reason
@@ -326,7 +324,7 @@ func (t *Tool) hazards(v *Verdict, environment string) []guard.Hazard {
 	if environment == "prod" && (v.Tier != guard.T0Read || v.Verdict == guard.Ask) {
 		out = append(out, guard.Hazard{Kind: HazardProduction, Text: "production environment"})
 	}
-	if v.Tier == guard.T3Execute && !(t.Config.Sandbox == "client" && t.Server == config.NativeServer) { // whose effect says where it is off
+	if v.Tier == guard.T3Execute && !(t.Config.Sandbox == "client" && t.Server == config.NativeServer) { // its effect says if it is off
 		out = append(out, guard.Hazard{Kind: HazardNoSandbox, Text: "runs without a sandbox (sandbox: none)"})
 	}
 	if v.Tier == guard.T4IdentityMoneyOutbound {

@@ -10,8 +10,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
-// explain names where the arguments do not fit: the deepest cause, its place
-// and the keyword, never a value.
+// explain says where the arguments do not fit: the deepest cause, its path and the
+// keyword, never a value.
 func explain(err error) string {
 	var v *jsonschema.ValidationError
 	if !errors.As(err, &v) {
@@ -27,7 +27,7 @@ func explain(err error) string {
 	return where + " " + describe(v)
 }
 
-// describe says which demand is not met, in words of the schema alone.
+// describe says which requirement is not met, in terms of the schema only.
 func describe(v *jsonschema.ValidationError) string {
 	switch k := v.ErrorKind.(type) {
 	case *kind.Type:

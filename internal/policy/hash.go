@@ -16,8 +16,8 @@ const (
 	setDomain  = "mcpguard/policy/set/v1"
 )
 
-// toolHash covers all that is in force for a tool, presets included: two tools
-// with one hash decide alike. Where in a file it stands does not count.
+// toolHash covers everything in force for a tool, presets included: two tools with
+// the same hash decide alike. The location in the file does not count.
 func toolHash(cfg *config.Config, s *config.Server, t *Tool) (string, error) {
 	boxes := map[string]guard.TimeBox{}
 	for tier, box := range t.boxes {
@@ -69,7 +69,7 @@ func setHash(s *Set) (string, error) {
 	return h.Digest().String(), nil
 }
 
-// plain is a configuration in a form that has one encoding.
+// plain is a configuration in a form that has exactly one encoding.
 func plain(c *config.Config) any {
 	boxes := map[string]config.TimeBoxTexts{}
 	for t, b := range c.TimeBoxes {

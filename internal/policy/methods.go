@@ -9,18 +9,18 @@ import (
 type class uint8
 
 const (
-	unknownMethod class = iota // no version of the protocol knows it in this direction
+	unknownMethod class = iota // no protocol version has it in this direction
 	passes                     // part of every session
 	resources
 	prompts
 	sampling
 	elicitation
-	answeredHere // the guard answers; it is never passed on
+	answeredHere // the guard answers; it is never forwarded
 )
 
-// methodsOfClients are what a client may send, in both eras of the protocol:
-// 2024-11-05 to 2025-11-25, and 2026-07-28 with its tasks extension. tools/list
-// and tools/call pass here because the proxy itself looks into them.
+// methodsOfClients are the methods that a client may send, in both eras of the
+// protocol: 2024-11-05 to 2025-11-25, and 2026-07-28 with its tasks extension.
+// tools/list and tools/call pass here because the proxy itself inspects them.
 // Source: the protocol's schema of each version.
 var methodsOfClients = map[string]class{
 	"initialize":           passes,
@@ -53,9 +53,9 @@ var methodsOfClients = map[string]class{
 	"notifications/tasks":              passes,
 }
 
-// methodsOfServers are what a server may send. In the modern era the requests
-// among them arrive inside an answer that asks for input; they have the same
-// policy there.
+// methodsOfServers are the methods that a server may send. In the modern era its
+// requests arrive inside a result that asks for input; the same policy applies to
+// them there.
 var methodsOfServers = map[string]class{
 	"ping":         passes,
 	"tasks/get":    passes,
@@ -80,9 +80,8 @@ var methodsOfServers = map[string]class{
 	"notifications/subscriptions/acknowledged": passes,
 }
 
-// Method answers whether a message of a method may pass in a direction: Allow
-// or Deny. What no version of the protocol knows is denied unless the policy
-// names it.
+// Method decides whether a message may pass in a direction: Allow or Deny. A method
+// that no protocol version has is denied unless the policy names it.
 func (sv *Server) Method(fromClient bool, method string) guard.Decision {
 	known := methodsOfServers
 	if fromClient {

@@ -14,8 +14,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// scope returns an environment with one variable more; the plain one where it
-// cannot be built, in which nothing that speaks of it compiles.
+// scope returns an environment with one more variable. If it cannot be built, it
+// returns the plain one, in which no expression with that variable compiles.
 func (c *compiler) scope(of func() (*expr.Env, error)) *expr.Env {
 	env, err := of()
 	if err != nil {
@@ -43,7 +43,7 @@ func (c *compiler) recordSpec(r *config.Record) *effect.RecordSpec {
 	return spec
 }
 
-// receipt is one expression over a call's answer.
+// receipt is one expression over a call's result.
 type receipt struct {
 	kind string
 	prog *expr.Program
@@ -62,18 +62,18 @@ func (c *compiler) receipts(t *Tool, tc *config.Tool) {
 	}
 }
 
-// Bounds of what is kept of an answer.
+// Limits on what is kept of a result.
 const (
 	maxTouched   = 100
 	maxTouchedID = 500 // bytes
 )
 
-// KeepsReceipts reports whether Touched may find anything.
+// KeepsReceipts reports whether Touched can return anything.
 func (t *Tool) KeepsReceipts() bool { return t != nil && len(t.receipts) > 0 }
 
-// Touched returns what the answer of a call says was touched. It is the
-// server's own word: what an expression does not find, or finds too long, is
-// left out.
+// Touched returns what the result of a call says was touched. It is only the
+// server's claim: what an expression does not find, or what is too long, is left
+// out.
 func (t *Tool) Touched(vars *expr.Vars, answer jsonvalue.Value) []guard.Touched {
 	if !t.KeepsReceipts() || vars == nil {
 		return nil
@@ -119,13 +119,13 @@ func (c *compiler) undo(t *Tool, tc *config.Tool) {
 	}
 }
 
-// ErrNoUndo means that the condition of a tool's way back does not hold.
+// ErrNoUndo means that the condition of a tool's undo does not hold.
 var ErrNoUndo = errors.New("by the condition of its `undo` there is no way back from this change")
 
-// Undo returns the call of the tool's own server that the policy names as the
-// way back from a change: the tool's name and its arguments. args are those of
-// the call that made the change, before is the record as it was, absent where
-// there was none. Without such a call the name is empty.
+// Undo returns the call of the tool's own server that the policy names to undo a
+// change: the tool's name and its arguments. args are those of the call that made
+// the change; before is the record as it was, absent if there was none. If the
+// policy names no such call, the name is empty.
 func (t *Tool) Undo(session guard.Session, args json.RawMessage, before jsonvalue.Value) (tool string, with json.RawMessage, err error) {
 	if !t.Config.Undo.Set() {
 		return "", nil, nil

@@ -19,12 +19,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// Bounds of a schema and of checking against it.
+// Limits on a schema and on checking against it.
 const (
 	maxSchema      = 256 << 10 // bytes
 	maxSchemaDepth = 64
 	maxSchemaNodes = 20_000
-	maxVisits      = 2_000_000 // pairs of schema and value that one check may look at
+	maxVisits      = 2_000_000 // pairs of schema and value that one check may visit
 	maxNumber      = 64        // characters of a number
 	maxExponent    = 308
 	regexpTimeout  = 50 * time.Millisecond  // of one match
@@ -42,26 +42,26 @@ type schema struct {
 	budget *regexpClock
 }
 
-// regexpClock bounds the time that all matches of one check take together.
+// regexpClock bounds the total time of all matches in one check.
 type regexpClock struct {
 	left  time.Duration
 	spent atomic.Bool
 }
 
-// definition is what a raw tool definition says, computed once.
+// definition is the parsed form of a raw tool definition, computed once.
 type definition struct {
 	hash   digest.Digest
 	schema *schema
 	err    error // why there is no schema
 }
 
-// schemaCache remembers the last definitions seen, by their bytes.
+// schemaCache holds the definitions seen last, keyed by their bytes.
 type schemaCache struct {
 	mu      sync.Mutex
 	entries map[[sha256.Size]byte]*definition
 }
 
-// maxCached is how many definitions of one tool are remembered: sessions with
+// maxCached is how many definitions of one tool are cached: sessions may run with
 // an older and a newer server side by side.
 const maxCached = 4
 
@@ -69,8 +69,7 @@ func newSchemaCache() *schemaCache {
 	return &schemaCache{entries: map[[sha256.Size]byte]*definition{}}
 }
 
-// look returns what a definition says; an error means that it cannot be used
-// at all.
+// look returns the parsed definition; an error means that it cannot be used at all.
 func (c *schemaCache) look(raw []byte) (*definition, error) {
 	if len(raw) > config.MaxDefinition {
 		return nil, errors.New("the tool definition is too large")
@@ -97,8 +96,8 @@ func (c *schemaCache) look(raw []byte) (*definition, error) {
 	return d, nil
 }
 
-// CheckDefinition says why the schema of a tool definition cannot be used to
-// check arguments; nil where it can. No call of such a tool is ever let pass.
+// CheckDefinition says why the schema of a tool definition cannot be used to check
+// arguments, or returns nil. No call of such a tool is ever allowed.
 func CheckDefinition(raw []byte) error {
 	_, err := compileDefinition(raw)
 	return err
@@ -108,7 +107,7 @@ func compileDefinition(raw []byte) (*schema, error) {
 	var tool struct {
 		InputSchema json.RawMessage `json:"inputSchema"`
 	}
-	// Readers that fold case would take another member for the schema.
+	// Parsers that fold case could take another member for the schema.
 	if err := jsonvalue.DecodeKnown(raw, &tool); err != nil {
 		return nil, fmt.Errorf("reading the tool definition: %w", err)
 	}
@@ -122,7 +121,7 @@ func compileDefinition(raw []byte) (*schema, error) {
 	return compileSchema(tool.InputSchema)
 }
 
-// refuseAll is the loader of references: nothing is ever loaded.
+// refuseAll is the loader for references: it never loads anything.
 type refuseAll struct{}
 
 func (refuseAll) Load(url string) (any, error) {
@@ -167,7 +166,7 @@ func compileSchema(raw []byte) (s *schema, err error) {
 	return s, nil
 }
 
-// schemaFault says in one line where a schema is none, and why.
+// schemaFault says in one line where and why a schema is invalid.
 func schemaFault(err error) error {
 	var invalid *jsonschema.SchemaValidationError
 	var v *jsonschema.ValidationError
@@ -188,10 +187,10 @@ func schemaFault(err error) error {
 	return fmt.Errorf("the tool's schema cannot be compiled: %w", err)
 }
 
-// checkNumbers refuses numbers of a schema that the library does not survive,
-// and nesting that is out of proportion; arguments are values by the time at
-// which they are checked. It only looks at where strings and numbers begin and
-// end; whether the text is JSON is for its reader to say.
+// checkNumbers refuses excessive nesting, and numbers in a schema that crash the
+// library; arguments are already decoded when they are checked. It only finds where
+// strings and numbers begin and end; whether the text is JSON is left to the
+// decoder.
 func checkNumbers(raw []byte) error {
 	depth := 0
 	for i := 0; i < len(raw); {
@@ -221,7 +220,7 @@ func checkNumbers(raw []byte) error {
 	return nil
 }
 
-// afterString returns the index behind the quote that ends a string.
+// afterString returns the index after the quote that ends a string.
 func afterString(raw []byte, i int) int {
 	for i < len(raw) {
 		n := bytes.IndexAny(raw[i:], "\"\\")
@@ -252,7 +251,7 @@ func checkNumber(s string) error {
 	return nil
 }
 
-// compile is the schema library's regexp engine: ECMAScript, with a clock.
+// compile is the schema library's regexp engine: ECMAScript with a time limit.
 func (c *regexpClock) compile(src string) (jsonschema.Regexp, error) {
 	if len(src) > 1000 {
 		return nil, errors.New("the pattern is too long")
@@ -270,8 +269,8 @@ type timedRegexp struct {
 	clock *regexpClock
 }
 
-// MatchString reports a match. Once the time is up nothing matches, and the
-// check as a whole fails: see schema.check.
+// MatchString reports a match. Once the time is up nothing matches and the whole
+// check fails: see schema.check.
 func (r *timedRegexp) MatchString(s string) bool {
 	if r.clock.left <= 0 {
 		r.clock.spent.Store(true)
@@ -287,18 +286,18 @@ func (r *timedRegexp) MatchString(s string) bool {
 	return ok
 }
 
-// fault is why arguments do not fit a schema, in words that name no value.
+// fault is why arguments do not fit a schema, in words that quote no value.
 type fault struct {
 	what string
-	// extra is true where the schema does not speak of a member; the policy can
-	// allow such members.
+	// extra is true if the schema does not know a member; the policy can allow such
+	// members.
 	extra bool
 }
 
 func (f *fault) Error() string { return f.what }
 
-// check validates decoded arguments, as expr.DecodeArgs makes them. With strict
-// unknown members are refused wherever the schema does not speak of others.
+// check validates arguments decoded by expr.DecodeArgs. With strict, unknown
+// members are refused wherever the schema does not allow others.
 func (s *schema) check(args map[string]any, strict bool) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -332,8 +331,8 @@ func (s *schema) check(args map[string]any, strict bool) (err error) {
 	return nil
 }
 
-// measure counts the values in args, and reports whether a list is so long
-// that looking for equal items would take too long.
+// measure counts the values in args, and reports whether a list is so long that
+// looking for equal items would take too long.
 func measure(v any, unique bool) (n int, tooLong bool) {
 	n = 1
 	switch v := v.(type) {

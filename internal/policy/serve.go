@@ -11,8 +11,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Serves answers whether a session may use the server at all: Allow or Deny.
-// Where it may not, the server is not started for it, and nothing of it answers.
+// Serves decides whether a session may use the server at all: Allow or Deny. If
+// not, the server is not started for it, and no request to it is answered.
 func (sv *Server) Serves(s guard.Session) guard.Decision {
 	if d, ok := sv.open(s); !ok {
 		return d
@@ -21,7 +21,7 @@ func (sv *Server) Serves(s guard.Session) guard.Decision {
 	if c.Tenants != nil && c.Environments != nil {
 		return allowed()
 	}
-	// What the server itself does not say its tools say.
+	// If the server has no such lists, those of its tools decide.
 	for _, t := range sv.sorted {
 		if t.Tier.Valid() && t.Tier != guard.Never && contains(t.Config.Tenants, s.Tenant) && contains(t.Config.Environments, s.Environment) &&
 			inWorkflow(t.Config.Workflows, s.Workflow) {
@@ -31,8 +31,7 @@ func (sv *Server) Serves(s guard.Session) guard.Decision {
 	return closed(guard.RuleTenant, "this server is not open to the tenant and the environment that the work is done for")
 }
 
-// open checks what the server itself says about tenant, environment and
-// workflow.
+// open checks what the server itself says about tenant, environment and workflow.
 func (sv *Server) open(s guard.Session) (guard.Decision, bool) {
 	c := sv.Config
 	switch {
@@ -46,8 +45,8 @@ func (sv *Server) open(s guard.Session) (guard.Decision, bool) {
 	return guard.Decision{}, true
 }
 
-// inWorkflow reports whether a list that names workflows names this one. No
-// list names all.
+// inWorkflow reports whether a list of workflows contains this one. A nil list
+// means all.
 func inWorkflow(list []string, workflow string) bool { return list == nil || contains(list, workflow) }
 
 func allowed() guard.Decision {
@@ -58,20 +57,20 @@ func closed(rule guard.Rule, reason string) guard.Decision {
 	return guard.Decision{Verdict: guard.Deny, Rule: rule, Reason: reason, Repair: "go on without this server, or ask the user"}
 }
 
-// Starts answers whether the server may be started for a session: Allow or
-// Deny. What is part of the guard is no process, and stays while it is paused.
+// Starts decides whether the server may be started for a session: Allow or Deny.
+// Servers inside the guard are not processes and stay while paused.
 func (sv *Server) Starts(s guard.Session, switches []guard.Switch) guard.Decision {
 	if d, paused := sv.paused(switches); paused && sv.Config.Builtin == "" {
 		d.Repair = "wait until it is resumed, then connect again"
 		return d
 	}
 	if sv.Config.Builtin == config.NativeServer {
-		return allowed() // each call has its own answer, which the client's hook passes on
+		return allowed() // each call is decided separately, and the client's hook passes that on
 	}
 	return sv.Serves(s)
 }
 
-// paused is the answer while a switch stops the server, or everything.
+// paused returns the decision while a switch stops the server, or everything.
 func (sv *Server) paused(switches []guard.Switch) (guard.Decision, bool) {
 	for _, s := range switches {
 		if s.Stops(sv.Name, "") {
@@ -82,9 +81,9 @@ func (sv *Server) paused(switches []guard.Switch) (guard.Decision, bool) {
 	return guard.Decision{}, false
 }
 
-// handshake are the methods that a session needs to stay open. They carry no
-// data and change nothing, so a pause does not stop them. tools/call is decided
-// by its tool's own policy, which has a better answer.
+// handshake are the methods that a session needs to stay open. They carry no data
+// and change nothing, so a pause does not stop them. tools/call is decided by its
+// tool's own policy, which has a more precise answer.
 var handshake = map[string]bool{
 	"initialize": true, "server/discover": true, "ping": true, "tools/list": true, "tools/call": true, "tasks/cancel": true,
 	"notifications/initialized": true, "notifications/cancelled": true, "notifications/progress": true, "notifications/roots/list_changed": true,
@@ -92,10 +91,10 @@ var handshake = map[string]bool{
 	"notifications/elicitation/complete": true, "notifications/subscriptions/acknowledged": true,
 }
 
-// Handshakes reports whether a method goes on while its server is paused.
+// Handshakes reports whether a method still works while its server is paused.
 func Handshakes(method string) bool { return handshake[method] }
 
-// Message is a message that is no call of a tool.
+// Message is a message other than a tool call.
 type Message struct {
 	Session    guard.Session
 	Method     string
@@ -103,8 +102,8 @@ type Message struct {
 	Switches   []guard.Switch
 }
 
-// Pass answers whether a message may pass: Allow or Deny. It looks at whose work
-// it is, at what is paused, and at what the policy says of its method.
+// Pass decides whether a message may pass: Allow or Deny. It checks the session,
+// what is paused, and the policy for its method.
 func (sv *Server) Pass(m Message) guard.Decision {
 	if d := sv.Serves(m.Session); d.Verdict != guard.Allow && m.Method != "tools/call" {
 		return d
@@ -115,11 +114,11 @@ func (sv *Server) Pass(m Message) guard.Decision {
 	return sv.Method(m.FromClient, m.Method)
 }
 
-// defaultReadRate bounds reads, and requests for what is no tool, whose policy
+// defaultReadRate bounds reads, and requests other than tool calls, if the policy
 // names no rate.
 var defaultReadRate = config.Rate{Count: 1000, Per: time.Minute}
 
-// RequestRate is how often what is no tool may be asked for, by method.
+// RequestRate is the allowed rate of requests other than tool calls.
 func (sv *Server) RequestRate() config.Rate {
 	if r := sv.Config.Limits.Rate; r.Count > 0 {
 		return r
@@ -127,7 +126,7 @@ func (sv *Server) RequestRate() config.Rate {
 	return defaultReadRate
 }
 
-// Admit answers whether a request for what is no tool fits into the limits of
+// Admit decides whether a request other than a tool call fits into the limits of
 // the server: Allow or Deny.
 func (sv *Server) Admit(s Snapshot) guard.Decision {
 	t := Tool{Limits: Limits{Rate: sv.RequestRate()}, serverMax: sv.Config.Limits.Concurrency}
@@ -138,16 +137,16 @@ func (sv *Server) Admit(s Snapshot) guard.Decision {
 	return allowed()
 }
 
-// networked are the schemes of addresses that are fetched from a host. What
-// stands in another scheme is the server's own name for something.
+// networked are the schemes of addresses that are fetched from a host. An address
+// with another scheme is the server's own name for something.
 var networked = map[string]bool{
 	"http": true, "https": true, "ws": true, "wss": true, "ftp": true, "ftps": true, "sftp": true, "ssh": true, "git": true,
 	"smb": true, "nfs": true, "ldap": true, "ldaps": true, "gopher": true, "dict": true, "tftp": true, "s3": true, "gs": true,
 }
 
-// Resource answers for the address of a resource: Allow or Deny. path is the
-// file that a file: address names, which the caller has to resolve and to hold
-// to the workspace; it is empty for every other address.
+// Resource decides about the address of a resource: Allow or Deny. path is the file
+// that a file: address names, which the caller must resolve and confine to the
+// workspace; it is empty for every other address.
 func (sv *Server) Resource(uri string) (d guard.Decision, path string) {
 	no := func(reason, repair string) (guard.Decision, string) {
 		return guard.Decision{Verdict: guard.Deny, Rule: guard.RulePath, Reason: reason, Repair: repair}, ""
@@ -159,7 +158,7 @@ func (sv *Server) Resource(uri string) (d guard.Decision, path string) {
 		// fail closed: a server may take it for a path
 		return no("the resource's address has no scheme", listed)
 	}
-	// One that stands in front of another address, as in git+ssh: or jar:file:.
+	// A scheme may precede another one, as in git+ssh: or jar:file:.
 	for _, part := range strings.FieldsFunc(scheme, func(r rune) bool { return r == '+' || r == '.' || r == '-' }) {
 		if part == "file" && scheme != "file" {
 			return no("the resource's address names a file in a way that cannot be checked", listed)
@@ -182,8 +181,7 @@ func (sv *Server) Resource(uri string) (d guard.Decision, path string) {
 	return allowed(), u.Path
 }
 
-// escaped finds what a server that decodes an address twice would read
-// otherwise.
+// escaped finds what a server that decodes an address twice would read differently.
 var escaped = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 
 func schemeName(s string) bool {
@@ -196,7 +194,7 @@ func schemeName(s string) bool {
 	return s != ""
 }
 
-// hostOf holds a network address to the hosts that the policy names.
+// hostOf checks a network address against the hosts that the policy names.
 func (sv *Server) hostOf(uri string, no func(reason, repair string) (guard.Decision, string)) (guard.Decision, string) {
 	u, err := url.Parse(uri)
 	if err != nil || u.Opaque != "" || u.Hostname() == "" {

@@ -23,7 +23,7 @@ type Set struct {
 	profiles []root
 }
 
-// Profile is whose work is done in a folder.
+// Profile says who works in a folder.
 type Profile struct {
 	Name, Tenant, Environment, Workflow string
 }
@@ -43,9 +43,9 @@ type Server struct {
 	hold   config.Hold
 }
 
-// Compile checks every expression and effect of cfg. The error is a
-// *config.Error with the place of each problem. A nil lock accepts no tool.
-// Neither argument may change afterwards.
+// Compile checks every expression and effect of cfg. The error is a *config.Error
+// with the location of each problem. A nil lock accepts no tool. Neither argument
+// may change afterwards.
 func Compile(cfg *config.Config, lock *config.Lock) (*Set, error) {
 	env, err := expr.New()
 	if err != nil {
@@ -74,9 +74,9 @@ func (c *compiler) server(sc *config.Server) *Server {
 	return sv
 }
 
-// Unproven returns the set as it holds for a process of a server whose version
-// is not one that the effects were proven with, whatever is installed by now.
-// The hash is that of s; the hashes of the server's tools are not.
+// Unproven returns the set for a process of a server whose version is not one that
+// the effects were proven with, whatever is installed now. It keeps the hash of s;
+// the hashes of the server's tools differ.
 func (s *Set) Unproven(server string) *Set {
 	out := *s
 	out.servers = maps.Clone(s.servers)
@@ -123,8 +123,9 @@ func (s *Set) Config() *config.Config { return s.cfg }
 // Lock returns the accepted definitions, which must not be changed; it may be nil.
 func (s *Set) Lock() *config.Lock { return s.lock }
 
-// ProfileFor returns the profile whose folder is nearest above the given
-// absolute folder, as the daemon sees it. No profile means no service.
+// ProfileFor returns the profile of the nearest folder at or above the given
+// absolute folder, as the daemon sees it. Without a profile a session is not
+// served.
 func (s *Set) ProfileFor(folder string) (Profile, bool) {
 	if !filepath.IsAbs(folder) {
 		return Profile{}, false
@@ -147,7 +148,7 @@ func (s *Set) Server(name string) (*Server, bool) {
 	return sv, ok
 }
 
-// Program returns what stood behind a server when its tools were accepted.
+// Program returns the program behind a server when its tools were accepted.
 func (s *Set) Program(server string) (config.Program, bool) { return s.lock.Program(server) }
 
 // Servers returns every upstream, sorted by name.
@@ -159,8 +160,8 @@ func (s *Set) Servers() []*Server {
 	return list
 }
 
-// Hold returns how long a call of a client, by the name it gives itself, is
-// held open while it waits; 0 means until it is decided.
+// Hold returns how long a waiting call is held open for a client, by the name it
+// gives itself; 0 means until it is decided.
 func (s *Set) Hold(client string) time.Duration { return hold(s.cfg.Hold, client) }
 
 func hold(h config.Hold, client string) time.Duration {
@@ -174,18 +175,18 @@ func hold(h config.Hold, client string) time.Duration {
 // Hold is Set.Hold.
 func (sv *Server) Hold(client string) time.Duration { return hold(sv.hold, client) }
 
-// Tool returns the policy of a tool. What is not found is denied: NotListed
-// says how.
+// Tool returns the policy of a tool. A tool that is not found is denied with
+// NotListed.
 func (sv *Server) Tool(name string) (*Tool, bool) {
 	t, ok := sv.tools[name]
 	return t, ok
 }
 
-// Tools returns every tool that the policy names, NEVER included, sorted by
-// name. The slice must not be changed.
+// Tools returns every tool that the policy names, NEVER included, sorted by name.
+// The slice must not be changed.
 func (sv *Server) Tools() []*Tool { return sv.sorted }
 
-// NotListed is the answer for a tool that the policy does not name.
+// NotListed is the decision for a tool that the policy does not name.
 func NotListed() guard.Decision {
 	return guard.Decision{Verdict: guard.Deny, Rule: guard.RuleNotListed,
 		Reason: "the policy does not name this tool", Repair: "use one of the tools that are listed"}
@@ -205,7 +206,7 @@ type Tool struct {
 	Server, Name string
 	Tier         guard.Tier      // before conditions
 	Hash         string          // of the policy in force for the tool
-	Binding      *effect.Binding // nil for a tool that names no effect and is T0
+	Binding      *effect.Binding // nil for a T0 tool without an effect
 	Limits       Limits
 	Config       *config.Tool
 
@@ -215,7 +216,7 @@ type Tool struct {
 	rules   rules
 	effect  config.Effect
 	sandbox bool // sandbox: none, client or overlay is written
-	// askUnchanged is set where commands that change nothing are asked about too.
+	// askUnchanged is set if commands that change nothing need approval too.
 	askUnchanged bool
 	unsigned     bool // signed: no is written
 	strict       bool // unknown members of arguments are refused
@@ -223,7 +224,7 @@ type Tool struct {
 	schemas      *schemaCache
 	proven       bool
 	receipts     []receipt
-	undo         map[string]*expr.Program // arguments of the tool that takes a change back
+	undo         map[string]*expr.Program // arguments of the tool that undoes a change
 	undoWhen     *expr.Program            // nil: always
 	serverMax    int                      // calls in flight on the whole server
 }
@@ -231,8 +232,8 @@ type Tool struct {
 // Pin returns the accepted definition of the tool.
 func (t *Tool) Pin() (guard.Pin, bool) { return t.pin, t.pinned }
 
-// Proven reports whether the tool's effect was compared with the version of
-// the server at hand.
+// Proven reports whether the tool's effect was checked against this version of the
+// server.
 func (t *Tool) Proven() bool { return t.proven }
 
 // rules are a tool's compiled conditions.
@@ -241,7 +242,7 @@ type rules struct {
 	deny, allow []rule
 	sensitive   []rule
 	effects     []sideEffect
-	claim       *expr.Program // nil where the agent states no reason
+	claim       *expr.Program // nil if the agent states no reason
 }
 
 type rule struct {
@@ -260,7 +261,7 @@ type sideEffect struct {
 	says template
 }
 
-// defaultWriteRate bounds writes whose policy names no rate.
+// defaultWriteRate bounds writes if the policy names no rate.
 var defaultWriteRate = config.Rate{Count: 60, Per: time.Minute}
 
 // compiler collects the problems of all tools.
@@ -275,7 +276,7 @@ func (c *compiler) problem(pos config.Pos, message, suggestion string) {
 	c.problems = append(c.problems, config.Diagnostic{Pos: pos, Message: message, Suggestion: suggestion})
 }
 
-// expression compiles the text at path; nil after a problem.
+// expression compiles the text at path; it returns nil after a problem.
 func (c *compiler) expression(path, src string, want expr.Type) *expr.Program {
 	return c.expressionIn(c.env, path, src, want)
 }
@@ -287,7 +288,7 @@ func (c *compiler) expressionIn(env *expr.Env, path, src string, want expr.Type)
 	}
 	var e *expr.Error
 	if errors.As(err, &e) {
-		message, _, _ := strings.Cut(e.Message, " expecting {") // a list of what the grammar knows
+		message, _, _ := strings.Cut(e.Message, " expecting {") // a list of the grammar's tokens
 		c.problem(c.cfg.PosIn(path, e.Line, e.Column), "this expression does not compile: "+message, remedy(message))
 	} else {
 		c.problem(c.cfg.Pos(path), "this expression does not compile", "")
@@ -295,8 +296,7 @@ func (c *compiler) expressionIn(env *expr.Env, path, src string, want expr.Type)
 	return nil
 }
 
-// remedy suggests what to do about an expression that does not compile, where
-// the fault is one that people make.
+// remedy suggests a fix for common mistakes in an expression that does not compile.
 func remedy(message string) string {
 	switch {
 	case strings.Contains(message, "mismatched input '<EOF>'"):

@@ -12,14 +12,14 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// walker is a schema as a graph, references resolved. It answers two questions
-// that the schema library does not: which members a schema does not speak of,
-// wherever `additionalProperties` is left out and across allOf, anyOf and
-// references; and how much work a check would be. It is immutable.
+// walker is a schema as a graph with references resolved. It answers two questions
+// that the schema library does not: which members a schema does not name, when
+// `additionalProperties` is left out and across allOf, anyOf and references; and
+// how much work a check would be. It is immutable.
 //
 // A schema that names some members is taken to name all of them. One that names
-// none describes a free-form object, as real servers write it for settings,
-// rows and queries, and takes any.
+// none describes a free-form object, as real servers use for settings, rows and
+// queries, and accepts any member.
 type walker struct {
 	root   *snode
 	nodes  int
@@ -35,16 +35,16 @@ type walker struct {
 // snode is one schema.
 type snode struct {
 	names      bool // names members, or forbids all others
-	other      bool // no object fits it: it is for values of other types
+	other      bool // no object fits it: it is for other types
 	open       bool // allows members that it does not name
-	closed     bool // names members, by itself or by what applies in place
+	closed     bool // names members, by itself or through a schema for the same value
 	props      map[string]*snode
-	required   []string // members that it demands, and so names
+	required   []string // members that it requires, and so names
 	patterns   []pattern
 	additional []*snode
 	inPlace    []*snode   // schemas that apply to the same value
-	choices    [][]*snode // of inPlace, those of anyOf and oneOf: one of each has to fit
-	aside      []*snode   // likewise, but what they name is not thereby allowed
+	choices    [][]*snode // of inPlace, those of anyOf and oneOf: one of each must fit
+	aside      []*snode   // like inPlace, but members that they name are not thereby allowed
 	prefix     []*snode
 	rest       []*snode
 }
@@ -67,13 +67,13 @@ func newWalker(doc any, clock *regexpClock) (*walker, error) {
 	return w, nil
 }
 
-// close computes which schemas allow only members that are named, over references
-// in circles too: those that name some themselves, those that must hold together
-// with such a one, and those in which an object has only such ones to choose from.
+// close computes which schemas allow only named members, including through cyclic
+// references: those that name some themselves, those that must hold together with
+// such a schema, and those that offer an object only such schemas.
 func (w *walker) close() {
 	type group struct {
 		owner *snode
-		left  int // schemas of it that an object may fit and that are not closed
+		left  int // its schemas that an object may fit and that are not closed
 	}
 	of := map[*snode][]*group{} // the groups that each schema is in
 	var todo []*snode
@@ -115,8 +115,8 @@ func (w *walker) close() {
 	}
 }
 
-// anchors collects names that references may use. A schema with its own base
-// below the root is refused: references inside it would mean something else.
+// anchors collects names that references may use. A schema below the root with its
+// own base is refused, as references inside it would mean something else.
 func (w *walker) anchors(v any, depth int) error {
 	if depth > maxSchemaDepth {
 		return errors.New("the tool's schema is nested too deeply")
@@ -154,7 +154,7 @@ func (w *walker) anchors(v any, depth int) error {
 	return nil
 }
 
-// build makes the node of a schema; the same schema gives the same node.
+// build makes the node of a schema; the same schema gets the same node.
 func (w *walker) build(v any, depth int) (*snode, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
@@ -255,8 +255,8 @@ func (b *builder) object(n *snode, m map[string]any) {
 	n.aside = append(n.aside, b.one(m["propertyNames"])...)
 }
 
-// objects reports whether an object may fit a schema, by its type and the values
-// that it lists.
+// objects reports whether an object may fit a schema, by the schema's type and
+// listed values.
 func objects(m map[string]any) bool {
 	isObject := func(v any) bool { _, ok := v.(map[string]any); return ok }
 	if v, ok := m["const"]; ok && !isObject(v) {
@@ -324,7 +324,7 @@ func (b *builder) inPlace(n *snode, m map[string]any) {
 	}
 }
 
-// resolve follows a reference inside the schema. Nothing outside is followed.
+// resolve follows a reference inside the schema. It never follows one outside.
 func (w *walker) resolve(ref string) (any, error) {
 	rest, local := strings.CutPrefix(ref, "#")
 	if !local {
@@ -362,7 +362,7 @@ func (w *walker) resolve(ref string) (any, error) {
 	return at, nil
 }
 
-// unescape undoes percent encoding where it is valid.
+// unescape decodes percent encoding if it is valid.
 func unescape(s string) string {
 	if !strings.Contains(s, "%") {
 		return s
@@ -405,7 +405,7 @@ func closure(list []*snode) []*snode {
 	return out
 }
 
-// unknown returns the place of a member that no schema speaks of, or "".
+// unknown returns the path of a member that no schema names, or "".
 func (w *walker) unknown(args map[string]any) string {
 	return w.members(args, []*snode{w.root})
 }
@@ -464,13 +464,13 @@ func (w *walker) members(v map[string]any, list []*snode) string {
 			p = quoteName(name) + "." + deeper
 		}
 		if p != "" && (bad == "" || p < bad) {
-			bad = p // the first by name, so that the answer does not change
+			bad = p // the first by name, so that the result is stable
 		}
 	}
 	return bad
 }
 
-// quoteName shows a member's name as one safe word of bounded length.
+// quoteName returns a member's name as one safe word of bounded length.
 func quoteName(s string) string {
 	if r := []rune(s); len(r) > 60 {
 		s = string(r[:60]) + "…"
@@ -478,8 +478,8 @@ func quoteName(s string) string {
 	return strconv.QuoteToASCII(s)
 }
 
-// visits estimates how many pairs of schema and value a check looks at; above
-// maxVisits it stops counting.
+// visits estimates how many pairs of schema and value a check visits; it stops
+// counting above maxVisits.
 func (w *walker) visits(v any) int {
 	c := &counter{memo: map[visit]int{}}
 	n := c.count(w.root, v)
@@ -532,7 +532,7 @@ func (c *counter) count(n *snode, v any) int {
 				add([]*snode{sub}, x)
 			}
 			for _, p := range n.patterns {
-				add([]*snode{p.n}, x) // at most: whether it matches is not asked
+				add([]*snode{p.n}, x) // an upper bound: the pattern is not matched here
 			}
 			add(n.additional, x)
 		}

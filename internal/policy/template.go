@@ -8,7 +8,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/expr"
 )
 
-// template is a sentence with expressions in braces. {{ stands for one brace.
+// template is a sentence with expressions in braces. {{ is a literal brace.
 type template []piece
 
 type piece struct {
@@ -16,7 +16,7 @@ type piece struct {
 	prog *expr.Program // nil for text
 }
 
-// maxValue bounds what one expression may put into a sentence, in characters.
+// maxValue bounds the output of one expression in a sentence, in characters.
 const maxValue = 200
 
 func (c *compiler) template(t *Tool, path, src string) (out template) {
@@ -44,7 +44,7 @@ func (c *compiler) template(t *Tool, path, src string) (out template) {
 	return out
 }
 
-// render fills the sentence. What it quotes from arguments is hostile text and
+// render fills in the sentence. What it quotes from arguments is hostile text and
 // must be made safe before it is shown.
 func (t template) render(v *expr.Vars) (string, error) {
 	var b strings.Builder
