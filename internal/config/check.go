@@ -23,13 +23,13 @@ var (
 
 var environments = []string{"dev", "staging", "prod"}
 
-// Bounds of a time box: short lived, but long enough to be read.
+// Limits of a time box: short-lived, but long enough to be read.
 const (
 	minTTL, maxTTL             = 5 * time.Second, 24 * time.Hour
 	minUseWithin, maxUseWithin = time.Second, time.Hour
 )
 
-// check reports everything that is well formed and still must not load.
+// check reports everything that is well-formed but must not load.
 func (c *Config) check(d *decoder) {
 	if _, ok := d.locations["version"]; !ok {
 		d.errorf("", `write "version: 1"`, "the version of the configuration is missing")
@@ -177,8 +177,8 @@ func (c *Config) checkServer(d *decoder, s *Server, name string) {
 	}
 }
 
-// noteUncallable names the tools of a server that no tenant or environment is
-// given: in one note at the server, since a preset brings many.
+// noteUncallable names the tools of a server that have no tenant or environment. It
+// is one note at the server, since a preset brings many tools.
 func (c *Config) noteUncallable(s *Server, path string) {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(s.Tools)) {
@@ -200,8 +200,8 @@ func (c *Config) note(path, message, suggestion string) {
 	c.Notes = append(c.Notes, Diagnostic{Pos: c.Pos(path), Message: message, Suggestion: suggestion})
 }
 
-// noteWider names what a tool is given that its server is not: the server
-// decides first.
+// noteWider reports what a tool allows but its server does not: the server decides
+// first.
 func (c *Config) noteWider(s *Server, t *Tool) {
 	wider := func(key string, server, tool []string) {
 		for _, x := range tool {
@@ -227,7 +227,7 @@ func checkHosts(d *decoder, path string, hosts []string) {
 	}
 }
 
-// checkWho looks at tenants, environments and workflows.
+// checkWho checks tenants, environments and workflows.
 func (c *Config) checkWho(d *decoder, path string, tenants, envs, workflows []string) {
 	known, labels := map[string]bool{}, map[string]bool{}
 	for _, p := range c.Profiles {
@@ -296,10 +296,10 @@ func (c *Config) checkTool(d *decoder, s *Server, t *Tool, name string) {
 	}
 }
 
-// maxToolName is the length of a tool's name, in bytes.
+// maxToolName is the maximum length of a tool name, in bytes.
 const maxToolName = 128
 
-// CheckToolName says why a text cannot be a tool's name; nil where it can.
+// CheckToolName says why a text cannot be a tool name, or returns nil.
 func CheckToolName(s string) error {
 	switch {
 	case s == "":
@@ -317,7 +317,7 @@ func CheckToolName(s string) error {
 	return nil
 }
 
-// highest returns the highest tier below NEVER that a call may have.
+// highest returns the highest tier below NEVER that a call may get.
 func (t *Tool) highest() guard.Tier {
 	h := t.Tier
 	for _, w := range t.TiersWhen {
@@ -345,7 +345,7 @@ func checkEffect(d *decoder, t *Tool, path string) {
 		d.errorf(path, `write "effect: opaque" to approve its arguments`, "from T2 up a tool must say its effect, and %q says none", t.Name)
 	}
 	for i, w := range t.TiersWhen {
-		// What SQL does is seen in its text; the policy raises what writes.
+		// The text of SQL shows what it does; the policy raises the tier of writes.
 		if w.Tier == guard.T0Read && writes && !about.MayRead {
 			d.errorf(fmt.Sprintf("%s.tiers_when[%d].tier", path, i), "", "a call that changes files cannot be T0_READ")
 		}

@@ -8,13 +8,13 @@ import (
 	"unicode"
 )
 
-// maxNamesSaid bounds how many names one sentence holds.
+// maxNamesSaid bounds the names in one sentence.
 const maxNamesSaid = 6
 
-// CloseNames says in sentences which tools may be taken for one another: those of
-// one server whose names differ only in how they are written (getUser, get_user),
-// and those that two servers have under one name, or nearly. tools has the names
-// by server; where of is not empty only what concerns that server is said.
+// CloseNames reports tools that may be mistaken for one another: tools of one
+// server whose names differ only in spelling (getUser, get_user), and tools of two
+// servers with the same or nearly the same name. tools holds the names by server.
+// If of is not empty, only what concerns that server is reported.
 func CloseNames(tools map[string][]string, of string) []string {
 	var out []string
 	servers := slices.Sorted(maps.Keys(tools))
@@ -31,8 +31,8 @@ func CloseNames(tools map[string][]string, of string) []string {
 	return out
 }
 
-// foldName is a name without what people and models do not tell apart: case, and
-// all that parts words.
+// foldName removes from a name what people and models do not distinguish: case and
+// separators.
 func foldName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
@@ -76,7 +76,7 @@ func acrossServers(a, b string, ofA, ofB []string) (out []string) {
 	return out
 }
 
-// listed writes names as a list; of many only the first.
+// listed joins names into a list, cut short if there are many.
 func listed(names []string) string {
 	if n := len(names) - maxNamesSaid; n > 0 {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNamesSaid], ", "), n)
@@ -87,8 +87,8 @@ func listed(names []string) string {
 	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }
 
-// ToolNames returns the names of the tools that each server has by this
-// configuration, but for the client's own, which no server offers.
+// ToolNames returns the tool names of each server in this configuration, except the
+// client's own tools, which no server offers.
 func (c *Config) ToolNames() map[string][]string {
 	out := map[string][]string{}
 	for name, s := range c.Servers {

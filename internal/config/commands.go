@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Commands says how commands are run in a sandbox before they are asked about.
-// The zero value is the default.
+// Commands says how commands run in a sandbox before approval. The zero value is
+// the default.
 type Commands struct {
 	Preview   string        `yaml:"preview" json:",omitempty" doc:"'overlay' (default) runs a command in a sandbox first and shows what it changes; 'text' shows commands by their text; 'require' does as overlay and refuses what cannot be contained." enum:"overlay,text,require"`
 	Unchanged string        `yaml:"unchanged" json:",omitempty" doc:"Whether a command that changed nothing and wanted nothing passes: 'allow' (default) or 'ask'. In prod it is always asked about." enum:"allow,ask"`

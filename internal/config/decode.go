@@ -10,31 +10,30 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// decoder fills Go values from nodes and collects every problem on its way.
-// It remembers where each value stands, by its path.
+// decoder fills Go values from nodes and collects every problem. It records the
+// location of each value by its path.
 type decoder struct {
 	diagnostics []Diagnostic
 	locations   map[string]location
 }
 
-// location is where a value stands in a file.
+// location is the position of a value in a file.
 type location struct {
 	Pos
 	inner int
 }
 
-// nodeDecoder is implemented by types that read themselves.
+// nodeDecoder is implemented by types that decode themselves.
 type nodeDecoder interface {
 	decodeNode(d *decoder, n *node, path string)
 }
 
-// named is implemented by struct types; messages call them by it.
+// named is implemented by struct types; messages use the name.
 type named interface {
 	displayName() string
 }
 
-// unknownKey is implemented by struct types that say more about a key that
-// they do not have.
+// unknownKey is implemented by struct types that explain certain unknown keys.
 type unknownKey interface {
 	unknownKey(name string) (message, suggestion string)
 }
@@ -50,7 +49,7 @@ func (d *decoder) errorf(path, suggestion, format string, args ...any) {
 	d.report(d.at(path), fmt.Sprintf(format, args...), suggestion)
 }
 
-// at returns where path stands, or its nearest parent that stands somewhere.
+// at returns the position of path, or of its nearest parent that has one.
 func (d *decoder) at(path string) Pos {
 	for {
 		if p, ok := d.locations[path]; ok {
@@ -151,7 +150,7 @@ func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
 	}
 	if n.kind != kindMap {
 		if n.kind == kindNull && len(n.keys) == 0 {
-			return // an empty mapping: what is required is checked afterwards
+			return // an empty mapping: required keys are checked later
 		}
 		d.mismatch(n, "a mapping ("+what+")")
 		return
@@ -200,7 +199,7 @@ func (d *decoder) decodeMap(n *node, v reflect.Value, path string) {
 		p := join(path, k.name)
 		d.decode(n.items[i], elem, p)
 		if n.items[i].kind == kindMap || n.items[i].kind == kindList || n.items[i].kind == kindNull {
-			d.locations[p] = location{k.pos, 0} // a named thing stands where its name stands
+			d.locations[p] = location{k.pos, 0} // the location of a named thing is that of its name
 		}
 		out.SetMapIndex(name, elem)
 	}
@@ -234,7 +233,7 @@ func (d *decoder) tier(n *node) guard.Tier {
 	return 0
 }
 
-// oneOf checks a word against a closed list.
+// oneOf checks a value against a fixed list.
 func (d *decoder) oneOf(n *node, what string, known ...string) (string, bool) {
 	if n.kind != kindString {
 		d.mismatch(n, what)
@@ -247,7 +246,7 @@ func (d *decoder) oneOf(n *node, what string, known ...string) (string, bool) {
 	return n.text, true
 }
 
-// decodeInto decodes into what v points to.
+// decodeInto decodes into the value that v points to.
 func decodeInto[T any](d *decoder, n *node, v *T, path string) {
 	d.decode(n, reflect.ValueOf(v).Elem(), path)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// decodeFile reads a JSON file that decides, as strictly as frames are read; see
-// [jsonvalue.DecodeStrict]. The error is an *Error with the place.
+// decodeFile reads a JSON file that decisions depend on, as strictly as frames are
+// read; see [jsonvalue.DecodeStrict]. The error is an *Error with the position.
 func decodeFile(path string, data []byte, into any) error {
 	err := jsonvalue.DecodeStrict(data, into)
 	var bad *jsonvalue.SyntaxError
@@ -23,19 +23,19 @@ func decodeFile(path string, data []byte, into any) error {
 	return nil
 }
 
-// damaged is the error of a file that does not mean one thing only.
+// damaged returns the error for a file that is invalid or ambiguous.
 func damaged(at Pos, why string) error {
 	return NewError([]Diagnostic{{at, "the file is damaged: " + why, ""}})
 }
 
-// placeIn counts lines and characters up to an offset.
+// placeIn converts an offset to a line and a column in characters.
 func placeIn(path string, data []byte, offset int) Pos {
 	before := data[:min(max(offset, 0), len(data))]
 	start := bytes.LastIndexByte(before, '\n') + 1
 	return Pos{File: path, Line: 1 + bytes.Count(before, []byte("\n")), Col: 1 + utf8.RuneCount(before[start:])}
 }
 
-// versioned refuses the format of another version.
+// versioned refuses another version of the format.
 func versioned(path string, version int) error {
 	if version == 1 {
 		return nil

@@ -13,19 +13,19 @@ import (
 	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
-// Bounds of a tool definition.
+// Limits of a tool definition.
 const (
 	MaxDefinition      = 1 << 20 // bytes
 	maxDefinitionDepth = 100
 )
 
-// definitionDomain separates these digests from all others and versions them.
+// definitionDomain separates these digests from all others and gives their version.
 const definitionDomain = "mcpguard/definition/v1"
 
-// DefinitionHash returns the digest of a tool definition as a server lists it.
-// Order of members, blanks and escapes do not count, every value does; numbers
-// count as they are spelt, so that no two are taken for one. A definition with
-// a member twice has no digest.
+// DefinitionHash returns the digest of a tool definition as a server lists it. It
+// ignores the order of members, white space and escapes, but covers every value.
+// Numbers are compared as written, so no two are confused. A definition with a
+// duplicate member has no digest.
 func DefinitionHash(raw []byte) (digest.Digest, error) {
 	canonical, err := canonicalDefinition(raw)
 	if err != nil {
@@ -134,6 +134,6 @@ func writeObject(w *bytes.Buffer, dec *json.Decoder, depth int) error {
 }
 
 func writeString(w *bytes.Buffer, s string) {
-	b, _ := json.Marshal(s) // a string always has a JSON form
+	b, _ := json.Marshal(s) // encoding a string never fails
 	w.Write(b)
 }

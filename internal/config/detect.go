@@ -13,7 +13,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// The registries that a preset may name packages of.
+// Registries whose packages a preset may name.
 const (
 	RegistryNPM  = "npm"
 	RegistryPyPI = "pypi"
@@ -21,8 +21,8 @@ const (
 )
 
 // PresetFor returns the preset that knows a package of a registry, whatever its
-// version, or "" where none does. The name alone loosens nothing by itself: the
-// preset is what `add` and `import` propose, and they show it.
+// version, or "". The name alone loosens nothing: `add` and `import` propose the
+// preset, and show it.
 func PresetFor(registry, name string) string {
 	if name == "" {
 		return ""
@@ -30,7 +30,7 @@ func PresetFor(registry, name string) string {
 	return presetsByPackage()[registry+":"+registryName(registry, name)]
 }
 
-// registryName is a package's name as its registry compares names.
+// registryName returns a package name in the form that its registry compares.
 func registryName(registry, name string) string {
 	switch registry {
 	case RegistryPyPI: // PEP 503
@@ -54,7 +54,7 @@ var presetsByPackage = sync.OnceValue(func() map[string]string {
 		data, _ := configs.Preset(preset) // it is in the list
 		root := parseYAML("presets/"+preset+".yaml", data, func(Pos, string, string) {})
 		if root == nil {
-			continue // a test compiles every preset
+			continue // invalid; a test compiles every preset
 		}
 		if n := root.get("package"); n != nil {
 			index[RegistryNPM+":"+n.text] = preset
@@ -72,9 +72,9 @@ var presetsByPackage = sync.OnceValue(func() map[string]string {
 // exactSpec is a package with an exact version, as npx takes it.
 var exactSpec = regexp.MustCompile(`^((?:@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*)@([0-9]+\.[0-9]+\.[0-9]+(?:[-+][0-9A-Za-z.+-]+)?)$`)
 
-// DetectPackage returns the package that a server's command starts: from an
-// exact specification given to a package runner, or from the package.json above
-// the script. A version that could change between two starts is not known.
+// DetectPackage returns the package that a server's command starts: from an exact
+// version given to a package runner, or from the package.json above the script. A
+// version that could change between two starts counts as unknown.
 func DetectPackage(s *Server) (Package, bool) {
 	if s.Builtin != "" || s.Command == "" {
 		return Package{}, false
@@ -86,7 +86,7 @@ func DetectPackage(s *Server) (Package, bool) {
 				return Package{Name: m[1], Version: m[2]}, true
 			}
 			if !strings.HasPrefix(a, "-") && a != "dlx" && a != "exec" && a != "x" {
-				return Package{}, false // the package itself, without an exact version
+				return Package{}, false // the package without an exact version
 			}
 		}
 		return Package{}, false
@@ -136,7 +136,7 @@ func readPackage(path string) (p Package, found bool) {
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile))
 	if err != nil || jsonvalue.DecodeKnown(b, &doc) != nil {
-		return p, true // there is one, and nothing can be said about it
+		return p, true // it exists, but says nothing usable
 	}
 	return Package{Name: doc.Name, Version: doc.Version}, doc.Name != ""
 }

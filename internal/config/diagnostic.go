@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Pos is a place in a file. Line and Col count from 1; Line 0 means the file
-// as a whole.
+// Pos is a position in a file. Line and Col count from 1; Line 0 means the whole
+// file.
 type Pos struct {
 	File      string
 	Line, Col int
@@ -24,8 +24,7 @@ func (p Pos) String() string {
 	return p.File
 }
 
-// Diagnostic is one problem: a sentence, and what to do about it where that is
-// known.
+// Diagnostic is one problem: a sentence, and a suggestion if there is one.
 type Diagnostic struct {
 	Pos
 	Message    string
@@ -39,7 +38,7 @@ func (d Diagnostic) String() string {
 	return d.Pos.String() + ": " + d.Message + " – " + d.Suggestion
 }
 
-// Error is every problem of a configuration, in the order of the file.
+// Error holds every problem of a configuration, in file order.
 type Error struct {
 	Diagnostics []Diagnostic
 }
@@ -52,8 +51,8 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// NewError returns an *Error with the problems in the order of the files, or
-// nil if there is none.
+// NewError returns an *Error with the problems in file order, or nil if there are
+// none.
 func NewError(list []Diagnostic) error {
 	if len(list) == 0 {
 		return nil
@@ -65,8 +64,8 @@ func NewError(list []Diagnostic) error {
 	return &Error{Diagnostics: slices.Compact(list)}
 }
 
-// didYouMean names the known word nearest to the given one, or lists the known
-// ones if none is near and they are few.
+// didYouMean suggests the known word nearest to word, or lists the known words if
+// none is near and there are few.
 func didYouMean(word string, known []string) string {
 	best, at := "", len(word)/3+2
 	for _, k := range known {
@@ -91,7 +90,8 @@ func fold(s string) string {
 	return strings.ReplaceAll(strings.ToLower(s), "-", "_")
 }
 
-// distance is the number of characters to insert, remove, replace or swap.
+// distance is the number of insertions, deletions, replacements and swaps of
+// characters.
 func distance(a, b string) int {
 	x, y := []rune(a), []rune(b)
 	if len(x) > 64 || len(y) > 64 {

@@ -15,17 +15,17 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// Editor changes config.yaml in place: what a change does not touch keeps its
-// bytes, comments included. It is not safe for concurrent use.
+// Editor changes config.yaml in place: bytes that a change does not affect stay as
+// they are, comments included. It is not safe for concurrent use.
 type Editor struct {
 	path string
 	data []byte
 }
 
-// ErrExists is wrapped where something of that name is there already.
+// ErrExists is wrapped if the name is already in use.
 var ErrExists = errors.New("it is there already")
 
-// OpenEditor reads the file; one that is not there is begun.
+// OpenEditor reads the file, or starts a new one if it does not exist.
 func OpenEditor(path string) (*Editor, error) {
 	data, err := readOwned(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -46,11 +46,11 @@ func NewEditor(path string, data []byte) (*Editor, error) {
 	return e, nil
 }
 
-// Bytes returns the text as it stands.
+// Bytes returns the current text.
 func (e *Editor) Bytes() []byte { return bytes.Clone(e.data) }
 
-// Save checks the whole file and replaces it in one step. What does not load is
-// not written; the error is then an *Error.
+// Save checks the whole file and replaces it atomically. A file that would not load
+// is not written; the error is then an *Error.
 func (e *Editor) Save() error {
 	if _, err := Parse(e.path, e.Bytes()); err != nil {
 		return err
@@ -87,11 +87,11 @@ type ServerEntry struct {
 type ToolEntry struct {
 	Name    string
 	Tier    guard.Tier
-	Claimed bool // the tier is the server's own claim
+	Claimed bool // the tier is only the server's claim
 	Opaque  bool // write effect: opaque
 }
 
-// AddServer appends a server. ErrExists is wrapped if there is one of that name.
+// AddServer appends a server. It wraps ErrExists if the name is in use.
 func (e *Editor) AddServer(name string, s ServerEntry) error {
 	root, err := e.tree()
 	if err != nil {
@@ -119,7 +119,7 @@ func (e *Editor) AddServer(name string, s ServerEntry) error {
 	})
 }
 
-// change replaces the text by what edit makes of it, if that still parses.
+// change replaces the text with the result of edit, if that still parses.
 func (e *Editor) change(edit func(text []byte) ([]byte, error)) error {
 	text, mark := bytes.CutPrefix(e.data, bom)
 	text, err := edit(text)
@@ -138,7 +138,8 @@ func (e *Editor) change(edit func(text []byte) ([]byte, error)) error {
 	return nil
 }
 
-// put adds a member to the mapping old, or begins one where the file has none.
+// put adds a member to the mapping old, or creates the mapping if the file has
+// none.
 func put(text []byte, old *node, v jsonvalue.Value, path ...string) ([]byte, error) {
 	if old != nil && old.kind == kindMap {
 		return patch(text, jsonvalue.Op{Op: jsonvalue.OpAdd, Path: jsonvalue.FormatPointer(path...), Value: v})
@@ -151,8 +152,8 @@ func put(text []byte, old *node, v jsonvalue.Value, path ...string) ([]byte, err
 	return patch(text, jsonvalue.Op{Op: jsonvalue.OpAdd, Path: jsonvalue.FormatPointer(path[:last]...), Value: v})
 }
 
-// patch applies one operation to the text, and refuses where the rest of the
-// file would be laid out anew.
+// patch applies one operation to the text, and refuses if that would reformat the
+// rest of the file.
 func patch(text []byte, o jsonvalue.Op) ([]byte, error) {
 	out, rewritten, err := document.PatchInline("config.yaml", text, jsonvalue.Patch{o})
 	if err == nil && rewritten {
@@ -161,7 +162,7 @@ func patch(text []byte, o jsonvalue.Op) ([]byte, error) {
 	return out, err
 }
 
-// flow reports whether a mapping with members is written in braces.
+// flow reports whether a non-empty mapping is written in braces.
 func (e *Editor) flow(n *node) bool {
 	if len(n.keys) == 0 {
 		return false
@@ -186,7 +187,7 @@ func runePrefix(s string, n int) string {
 	return string(r[:min(n, len(r))])
 }
 
-// mapping collects the members of an entry that have something in them.
+// mapping collects the non-empty members of an entry.
 type mapping struct {
 	members []jsonvalue.Member
 	err     error
@@ -264,9 +265,9 @@ func (t ToolEntry) value() (jsonvalue.Value, error) {
 	return m.value()
 }
 
-// SetTool adds a tool to a server, or changes the tier of one that the file
-// names. Claimed marks the tier as the server's own claim; without it such a
-// mark is removed. Opaque is written for a new tool only.
+// SetTool adds a tool to a server, or changes the tier of an existing one. Claimed
+// marks the tier as the server's own claim; otherwise such a mark is removed.
+// Opaque is written for new tools only.
 func (e *Editor) SetTool(server string, t ToolEntry) error {
 	root, err := e.tree()
 	if err != nil {
@@ -307,8 +308,8 @@ func (e *Editor) SetTool(server string, t ToolEntry) error {
 	})
 }
 
-// AddRoot makes the guard serve a folder in a file without profiles. It reports
-// whether the file changed; with profiles the folder belongs into one of them.
+// AddRoot adds a folder to a file without profiles. It reports whether the file
+// changed. In a file with profiles, the folder belongs in one of them.
 func (e *Editor) AddRoot(folder string) (bool, error) {
 	root, err := e.tree()
 	if err != nil {

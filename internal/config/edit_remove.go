@@ -6,9 +6,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// RemoveServer takes a server out: its key and what belongs to it. Every other
-// line stays, a comment above it included. The error for a server that is not
-// there is an *Error with the place to look at and the nearest name.
+// RemoveServer removes a server's key and its value. Every other line stays,
+// including a comment above the key. The error for an unknown server is an *Error
+// with the position to look at and the nearest name.
 func (e *Editor) RemoveServer(name string) error {
 	root, err := e.tree()
 	if err != nil {
@@ -37,7 +37,7 @@ func (e *Editor) RemoveServer(name string) error {
 	return nil
 }
 
-// names returns a mapping's keys in the order of the file.
+// names returns a mapping's keys in file order.
 func (n *node) names() (list []string) {
 	if n == nil || n.kind != kindMap {
 		return nil

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// Environment is what `add` recorded of the environment in which it ran, by
-// server: environment.json. The daemon itself runs without it. The zero value
-// is empty. It is not safe for concurrent change.
+// Environment holds the environment variables that `add` recorded for each server:
+// environment.json. The daemon itself does not use them. The zero value is empty.
+// It is not safe for concurrent changes.
 type Environment struct {
 	servers map[string]map[string]string
 }
@@ -28,7 +28,7 @@ type environmentFile struct {
 	Servers map[string]map[string]string `json:"servers"`
 }
 
-// LoadEnvironment reads environment.json; one that is not there is empty.
+// LoadEnvironment reads environment.json; a missing file is empty.
 func LoadEnvironment(path string) (*Environment, error) {
 	data, err := readOwned(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -48,8 +48,8 @@ func LoadEnvironment(path string) (*Environment, error) {
 	return &Environment{servers: f.Servers}, nil
 }
 
-// Record keeps the values that lookup has for the names, in place of what was
-// recorded for the server before. It returns the names without a value.
+// Record replaces the recorded values of a server with those that lookup returns
+// for the names. It returns the names without a value.
 func (e *Environment) Record(server string, names []string, lookup func(string) (string, bool)) (missing []string) {
 	values := map[string]string{}
 	for _, n := range names {
@@ -75,7 +75,7 @@ func (e *Environment) Lookup(server, name string) (string, bool) {
 	return v, ok
 }
 
-// Names returns the names that are recorded for a server, sorted.
+// Names returns the names recorded for a server, sorted.
 func (e *Environment) Names(server string) []string {
 	if e == nil {
 		return nil
@@ -83,14 +83,14 @@ func (e *Environment) Names(server string) []string {
 	return slices.Sorted(maps.Keys(e.servers[server]))
 }
 
-// Remove forgets a server, and reports whether there was anything to forget.
+// Remove deletes a server's values, and reports whether there were any.
 func (e *Environment) Remove(server string) bool {
 	_, known := e.servers[server]
 	delete(e.servers, server)
 	return known
 }
 
-// Save writes the file in one step with mode 0600.
+// Save writes the file atomically with mode 0600.
 func (e *Environment) Save(path string) error {
 	f := environmentFile{Version: 1, Servers: e.servers}
 	if f.Servers == nil {
@@ -103,9 +103,9 @@ func (e *Environment) Save(path string) error {
 	return writeFile(path, append(data, '\n'))
 }
 
-// Environ returns the complete environment of a server: the recorded values of
-// the names in `env` and the resolved secrets, sorted, and nothing else. Names
-// without a recorded value are left out and returned.
+// Environ returns the complete environment of a server: the recorded values of the
+// names in `env` and the resolved secrets, sorted, and nothing else. Names without
+// a recorded value are left out and returned as missing.
 func (s *Server) Environ(e *Environment, secrets map[string]string) (environ, missing []string) {
 	values := maps.Clone(secrets)
 	if values == nil {
@@ -124,15 +124,15 @@ func (s *Server) Environ(e *Environment, secrets map[string]string) (environ, mi
 	return environ, missing
 }
 
-// Bounds of a secret.
+// Limits of a secret.
 const (
 	maxSecret     = 64 << 10 // bytes
 	secretTimeout = 15 * time.Second
 )
 
-// ResolveSecrets fetches a server's secrets. lookup answers env: references;
-// nil means the recorded environment of the server cannot help and only the
-// process's own is asked. No error contains a value or a command's output.
+// ResolveSecrets fetches a server's secrets. lookup resolves env: references; if it
+// is nil, only the process's own environment is used. No error contains a value or
+// a command's output.
 func (s *Server) ResolveSecrets(ctx context.Context, lookup func(name string) (string, bool)) (map[string]string, error) {
 	out := make(map[string]string, len(s.Secrets))
 	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
@@ -194,7 +194,7 @@ func readSecret(path string) (string, error) {
 	return strings.TrimRight(string(b), "\r\n"), nil
 }
 
-// runSecret runs a command line of the owner's in a shell and takes its
+// runSecret runs one of the owner's command lines in a shell and returns its
 // standard output.
 func runSecret(ctx context.Context, line string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
@@ -217,9 +217,9 @@ func runSecret(ctx context.Context, line string) (string, error) {
 	return strings.TrimRight(out.buf.String(), "\r\n"), nil
 }
 
-// capped keeps the first bytes and remembers that there were more.
+// capped keeps the first bytes and records whether there were more.
 type capped struct {
-	buf  bytes.Buffer // not embedded: its ReadFrom would pass by the cap
+	buf  bytes.Buffer // not embedded: its ReadFrom would bypass the limit
 	over bool
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // Load reads config.yaml and looks up the packages that its servers start. The
-// error is an *Error when the file could be read but must not be used.
+// error is an *Error if the file could be read but must not be used.
 func Load(path string) (*Config, error) {
 	data, err := readOwned(path)
 	if err != nil {
@@ -27,12 +27,11 @@ func Load(path string) (*Config, error) {
 	return c, nil
 }
 
-// maxRead bounds what is read of any file, in bytes; a lock holds many
-// definitions.
+// maxRead bounds the bytes read from any file; a lock holds many definitions.
 const maxRead = 64 << 20
 
-// ReadFile returns what a file of the configuration holds, under the rules that
-// loading it follows: see [PermissionError].
+// ReadFile returns the content of a configuration file, under the same rules as
+// loading it: see [PermissionError].
 func ReadFile(path string) ([]byte, error) { return readOwned(path) }
 
 // readOwned reads a file that only its owner, this user or root, may write.
@@ -76,8 +75,8 @@ func (e *PermissionError) Error() string {
 	return fmt.Sprintf("%s %s; %s", e.Path, e.Problem, e.Remedy)
 }
 
-// checkOwner refuses a file or folder that others own or may write. A folder
-// with the sticky bit protects its entries by itself.
+// checkOwner refuses a file or folder that others own or may write. In a folder
+// with the sticky bit, entries are protected already.
 func checkOwner(path string, st fs.FileInfo, group bool) error {
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -97,9 +96,9 @@ func checkOwner(path string, st fs.FileInfo, group bool) error {
 	return nil
 }
 
-// checkFolders looks at the folders above path, as it is named and as it is
-// resolved: who may write one of them may put another file in its place. The
-// nearest folder must not be writable by the group either.
+// checkFolders checks the folders above path, as named and as resolved: anyone who
+// may write to one of them could replace the file. The nearest folder must not be
+// group-writable either.
 func checkFolders(path string) error {
 	abs, err := filepath.Abs(path)
 	if err != nil {

@@ -18,9 +18,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// Lock is the accepted tool definitions: tools.lock. The zero value is empty
-// and ready to use. It is not safe for concurrent change; once it is handed to
-// a policy it must not change any more.
+// Lock holds the accepted tool definitions: tools.lock. The zero value is empty and
+// ready to use. It is not safe for concurrent changes, and must not change after it
+// is passed to a policy.
 type Lock struct {
 	pins     map[pinKey]guard.Pin
 	programs map[string]Program // by server
@@ -28,7 +28,7 @@ type Lock struct {
 
 type pinKey struct{ server, tool string }
 
-// lockFile is the file's form. It is JSON, so that a definition stands in it as
+// lockFile is the form of the file. It is JSON, so that it holds each definition as
 // the server sent it.
 type lockFile struct {
 	Comment string       `json:"comment,omitempty"`
@@ -48,8 +48,8 @@ type lockPin struct {
 
 const lockComment = "Accepted tool definitions. Written by 'mcpguardd add' and 'mcpguardd accept'."
 
-// LoadLock reads tools.lock. A file that is not there is an empty lock. A
-// definition that does not have its hash is an error.
+// LoadLock reads tools.lock. A missing file is an empty lock. A definition that
+// does not match its hash is an error.
 func LoadLock(path string) (*Lock, error) {
 	data, err := readOwned(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -65,7 +65,7 @@ func LoadLock(path string) (*Lock, error) {
 	return l, nil
 }
 
-// ParseLock reads the form that Save writes.
+// ParseLock reads the format that Save writes.
 func ParseLock(data []byte) (*Lock, error) { return parseLock("tools.lock", data) }
 
 func parseLock(path string, data []byte) (*Lock, error) {
@@ -122,8 +122,8 @@ func (l *Lock) Pins() []guard.Pin {
 	return list
 }
 
-// Put adds or replaces a pin. The hash may be left out; if it is there it must
-// be that of the definition, and the definition must be of that tool.
+// Put adds or replaces a pin. The hash may be empty; otherwise it must match the
+// definition. The definition must belong to that tool.
 func (l *Lock) Put(p guard.Pin) error {
 	hash, err := DefinitionHash(p.Definition)
 	if err != nil {
@@ -147,7 +147,7 @@ func (l *Lock) Put(p guard.Pin) error {
 	return nil
 }
 
-// Remove takes a pin out; an empty tool takes out all of the server.
+// Remove removes a pin, or all pins of the server if tool is empty.
 func (l *Lock) Remove(server, tool string) {
 	if tool == "" {
 		delete(l.programs, server)
@@ -159,7 +159,7 @@ func (l *Lock) Remove(server, tool string) {
 	}
 }
 
-// Encode returns the file's content: the same pins give the same bytes.
+// Encode returns the file's content. The same pins give the same bytes.
 func (l *Lock) Encode() ([]byte, error) {
 	f := lockFile{Comment: lockComment, Version: 1, Tools: []lockPin{}}
 	for _, name := range slices.Sorted(maps.Keys(l.programs)) {
@@ -178,7 +178,7 @@ func (l *Lock) Encode() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Save writes the file in one step, readable and writable by its owner alone.
+// Save writes the file atomically, with access for its owner only.
 func (l *Lock) Save(path string) error {
 	data, err := l.Encode()
 	if err != nil {
@@ -187,8 +187,8 @@ func (l *Lock) Save(path string) error {
 	return writeFile(path, data)
 }
 
-// writeFile replaces a file in one step and waits until it is on disk. A link
-// is followed, so that a configuration kept elsewhere stays there.
+// writeFile replaces a file atomically and syncs it to disk. It follows a link, so
+// that a configuration kept elsewhere stays there.
 func writeFile(path string, data []byte) (err error) {
 	if real, e := filepath.EvalSymlinks(path); e == nil {
 		path = real

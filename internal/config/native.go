@@ -4,18 +4,18 @@ import "slices"
 
 // Names of servers that the guard uses itself.
 const (
-	// NativeServer is what the section `native` becomes: the tools that are the
-	// client's own and reach the guard through its hooks.
+	// NativeServer is the server made from the section `native`: the client's own
+	// tools, which reach the guard through its hooks.
 	NativeServer = "native"
 	// PermissionServer answers the client's permission prompts.
 	PermissionServer = "permission"
 )
 
-// nativePreset is what `native` means where it names no preset.
+// nativePreset is used if `native` names no preset.
 const nativePreset = "claude-native"
 
-// liftNative makes a server of the section `native`, so that all that holds for
-// servers holds for it.
+// liftNative turns the section `native` into a server, so that everything that
+// applies to servers applies to it.
 func liftNative(root *node, d *decoder) {
 	at := slices.IndexFunc(root.keys, func(k key) bool { return k.name == "native" })
 	if root.kind != kindMap || at < 0 {
@@ -27,7 +27,7 @@ func liftNative(root *node, d *decoder) {
 	}
 	servers := root.get("servers")
 	if n.kind != kindMap || servers != nil && servers.kind != kindMap && servers.kind != kindNull {
-		return // reported when it is decoded
+		return // reported when the section is decoded
 	}
 	if n.get("builtin") != nil {
 		d.report(n.pos, "'native' is no built-in server that could be chosen", "remove 'builtin'")
@@ -54,7 +54,7 @@ func liftNative(root *node, d *decoder) {
 	servers.keys, servers.items = append(servers.keys, key{NativeServer, k.pos}), append(servers.items, &n)
 }
 
-// checkNative refuses what has no meaning where nothing is started.
+// checkNative refuses settings that have no meaning when nothing is started.
 func checkNative(d *decoder, s *Server, path string) {
 	for _, name := range []string{"command", "args", "env", "cwd", "secrets", "prompts", "resources", "sampling", "elicitation", "methods", "start_timeout"} {
 		if _, ok := d.locations[path+"."+name]; ok {

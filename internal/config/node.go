@@ -13,10 +13,10 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Bounds of a file.
+// Limits of a file.
 const (
 	maxFile  = 1 << 20 // bytes
-	maxLines = 20_000  // the parser's work grows with their square
+	maxLines = 20_000  // the parser takes quadratic time in the lines
 	maxDepth = 32      // nesting of values
 )
 
@@ -35,13 +35,13 @@ func (k kind) String() string {
 	return [...]string{"nothing", "a text", "a number", "true or false", "a list", "a mapping"}[k]
 }
 
-// node is one value of a file with its place. Anchors, aliases, tags and merge
-// keys do not become nodes: they hide from a reader what is in force.
+// node is one value in a file with its position. Anchors, aliases, tags and merge
+// keys are not accepted, as they hide from a reader what is in force.
 type node struct {
 	kind  kind
 	text  string // of a scalar
 	pos   Pos
-	inner int // columns from pos to the text itself; −1 where it starts on another line
+	inner int // columns from pos to the text itself; −1 if it starts on another line
 	keys  []key
 	items []*node // of a list, or the values that belong to keys
 }
@@ -64,8 +64,8 @@ func (n *node) get(name string) *node {
 	return nil
 }
 
-// parseYAML reads one document. Problems go to report; the node is nil when
-// there is no structure to look at.
+// parseYAML reads one document and reports its problems. The node is nil if there
+// is no structure to inspect.
 func parseYAML(file string, data []byte, report func(Pos, string, string)) (root *node) {
 	whole := Pos{File: file}
 	defer func() {
@@ -106,8 +106,8 @@ func parseYAML(file string, data []byte, report func(Pos, string, string)) (root
 	return c.convert(f.Docs[0].Body, 0)
 }
 
-// admissible refuses what the parser need not see; in particular nesting that
-// would cost it its stack.
+// admissible refuses input before it reaches the parser, in particular nesting that
+// would overflow its stack.
 func admissible(data []byte) string {
 	if len(data) > maxFile {
 		return fmt.Sprintf("the file has %d bytes; at most %d are read", len(data), maxFile)

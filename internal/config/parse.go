@@ -13,13 +13,13 @@ import (
 	"github.com/mcpguard/mcpguard/configs"
 )
 
-// bom is the mark that some editors write before a text in UTF-8. It is no part
-// of the configuration; whoever edits the file keeps it.
+// bom is the byte order mark that some editors write. It is not part of the
+// configuration, but edits keep it.
 var bom = []byte("\ufeff")
 
-// Parse reads a configuration from data; file is its name in messages. It does
-// no I/O but resolving the folders that the file names. The error is an *Error
-// with every problem found.
+// Parse reads a configuration from data; file is its name in messages. The only I/O
+// is resolving the folders that the file names. The error is an *Error with every
+// problem found.
 func Parse(file string, data []byte) (*Config, error) {
 	d := newDecoder()
 	data = bytes.TrimPrefix(data, bom)
@@ -45,8 +45,7 @@ func Parse(file string, data []byte) (*Config, error) {
 
 func (Config) displayName() string { return "the configuration" }
 
-// applyPresets merges the preset that each server names under what the file
-// says about the server.
+// applyPresets merges the preset of each server under the server's own settings.
 func applyPresets(root *node, d *decoder) {
 	servers := root.get("servers")
 	if servers == nil || servers.kind != kindMap {
@@ -68,8 +67,8 @@ func applyPresets(root *node, d *decoder) {
 	}
 }
 
-// presetFor returns the tree of the preset that a server names; the built-in
-// server has its own unless another is named.
+// presetFor returns the tree of a server's preset. The built-in server has its own
+// unless the file names another.
 func presetFor(s *node, d *decoder) *node {
 	name := s.get("preset")
 	if name == nil {
@@ -90,7 +89,7 @@ func presetFor(s *node, d *decoder) *node {
 	return parseYAML("presets/"+name.text+".yaml", data, d.report)
 }
 
-// presetKeys returns the keys of a server, and those that only a preset has.
+// presetKeys returns the keys of a server, and those that only a preset may have.
 func presetKeys() (all, only []string) { return serverKeys() }
 
 var serverKeys = sync.OnceValues(func() (all, only []string) {
@@ -104,10 +103,10 @@ var serverKeys = sync.OnceValues(func() (all, only []string) {
 	return all, only
 })
 
-// merge returns over laid upon base. Mappings are merged member by member and
-// other values replaced, except that protective lists grow: a preset's deny
-// rules, sensitive conditions and side effects stay in force, and conditions
-// for tiers are tried after the file's own; its labels stay too.
+// merge returns base with over merged on top. Mappings are merged by member and
+// other values replaced, except that protective lists grow: a preset's deny rules,
+// sensitive conditions, side effects and labels stay in force, and its tier
+// conditions are tried after the file's own.
 func merge(base, over *node, path []string) *node {
 	last := ""
 	if len(path) > 0 {
@@ -141,7 +140,7 @@ func merge(base, over *node, path []string) *node {
 	return &out
 }
 
-// Defaults that the file leaves out.
+// Defaults for settings that the file omits.
 const (
 	defaultHeld         = 256 << 20 // bytes
 	defaultHeldCalls    = 256
@@ -153,7 +152,7 @@ const (
 	implicitEnvironment = "dev"
 )
 
-// fill puts defaults where the file says nothing.
+// fill sets the defaults.
 func (c *Config) fill() {
 	c.Implicit = len(c.Profiles) == 0
 	if c.Implicit {
@@ -215,7 +214,7 @@ func (s *Server) fill(name string, implicit bool) {
 			continue
 		}
 		t.Name = name
-		slices.Sort(t.Labels) // the order says nothing, and a preset may have said the same
+		slices.Sort(t.Labels) // order does not matter, and a preset may repeat a label
 		t.Labels = slices.Compact(t.Labels)
 		if t.Tenants == nil {
 			t.Tenants = s.Tenants
@@ -238,7 +237,7 @@ func setDefault[T comparable](v *T, d T) {
 	}
 }
 
-// expand replaces a leading ~ by the home folder and cleans what is absolute.
+// expand replaces a leading ~ with the home folder and cleans absolute paths.
 func expand(p string) string {
 	if p == "~" || strings.HasPrefix(p, "~/") {
 		if home, err := os.UserHomeDir(); err == nil {
@@ -259,10 +258,10 @@ func expandAll(list []string) []string {
 	return out
 }
 
-// claim is the comment that marks a tier as taken from a server's annotation.
+// claim is the comment that marks a tier as copied from a server's annotation.
 const claim = "server's claim, unconfirmed"
 
-// unconfirmed marks the tools whose tier still carries that comment.
+// unconfirmed marks the tools whose tier still has that comment.
 func unconfirmed(c *Config, data []byte) {
 	if !bytes.Contains(data, []byte(claim)) {
 		return

@@ -7,11 +7,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/digest"
 )
 
-// Program is what stood behind a server when its definitions were accepted. The
-// same definitions can be served by another program, so that is kept beside them.
+// Program is the program behind a server when its definitions were accepted. It is
+// stored with them because another program can serve the same definitions.
 type Program struct {
 	// Path is the file that decides what runs: the program, or the script that an
-	// interpreter runs; empty where that is not one file, as with a package runner.
+	// interpreter runs. It is empty if there is no single file, as with a package
+	// runner.
 	Path     string        `json:"path,omitempty"`
 	SHA256   digest.Digest `json:"sha256,omitzero"`
 	Package  string        `json:"package,omitempty"`
@@ -19,13 +20,13 @@ type Program struct {
 	Reported string        `json:"reported,omitempty"` // name and version, as the server says
 }
 
-// lockServer is a program in the lock's file.
+// lockServer is a program in the lock file.
 type lockServer struct {
 	Server string `json:"server"`
 	Program
 }
 
-// Program returns what stood behind a server, where that is known.
+// Program returns the program behind a server, if known.
 func (l *Lock) Program(server string) (Program, bool) {
 	if l == nil {
 		return Program{}, false
@@ -34,7 +35,7 @@ func (l *Lock) Program(server string) (Program, bool) {
 	return p, ok
 }
 
-// PutProgram keeps what stands behind a server now.
+// PutProgram records the current program of a server.
 func (l *Lock) PutProgram(server string, p Program) {
 	if l.programs == nil {
 		l.programs = map[string]Program{}
@@ -53,8 +54,8 @@ func (l *Lock) addProgram(s lockServer) error {
 	return nil
 }
 
-// Differences says in sentences how now differs from what was accepted. What is
-// not known of one of them is not compared.
+// Differences describes how now differs from what was accepted. What is unknown on
+// either side is not compared.
 func (p Program) Differences(now Program) (out []string) {
 	switch {
 	case p.Package == "" || now.Package == "":

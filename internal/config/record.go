@@ -12,8 +12,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// Record says how the record that a json.* effect changes is read, and which
-// parts of it count.
+// Record says how to read the record that a json.* effect changes, and which parts
+// of it count.
 type Record struct {
 	Path    string            `yaml:"-" json:"-"`
 	Read    RecordRead        `yaml:"read" doc:"How the record is read, before and after the call: by a T0 tool of the same server, or from a file. Required."`
@@ -35,8 +35,8 @@ type RecordRead struct {
 
 func (RecordRead) displayName() string { return "read" }
 
-// RecordPaths decides about changes by where they are. A path stands for
-// itself and all below it.
+// RecordPaths decides about changes by their path. A path covers itself and
+// everything below it.
 type RecordPaths struct {
 	Allow []string `yaml:"allow" doc:"At T1, a call that changes nothing else runs unasked, though not in prod. From T2 up it is asked for all the same."`
 	Ask   []string `yaml:"ask" doc:"Asked for, whatever 'allow' says. So is what no list names."`
@@ -48,8 +48,8 @@ func (RecordPaths) displayName() string { return "paths" }
 // Set reports whether any path is named.
 func (p RecordPaths) Set() bool { return len(p.Allow)+len(p.Ask)+len(p.Deny) > 0 }
 
-// Expression is the source of an expression. A number, true or false may be
-// written as it is.
+// Expression is the source of an expression. A number, true or false may be written
+// literally.
 type Expression string
 
 func (e *Expression) decodeNode(d *decoder, n *node, _ string) {
@@ -61,8 +61,8 @@ func (e *Expression) decodeNode(d *decoder, n *node, _ string) {
 	}
 }
 
-// decodeRecord reads the parameters of a json.* effect: expressions, and what
-// says how the record is read.
+// decodeRecord reads the parameters of a json.* effect: its expressions, and how to
+// read its record.
 func (e *Effect) decodeRecord(d *decoder, about effect.About, params *node, path string) {
 	kind := about.Name
 	path = join(path, kind)
@@ -91,7 +91,7 @@ func (e *Effect) decodeRecord(d *decoder, about effect.About, params *node, path
 	}
 }
 
-// checkRecord reports what a json.* effect must not say.
+// checkRecord reports invalid settings of a json.* effect.
 func (c *Config) checkRecord(d *decoder, s *Server, t *Tool) {
 	r := t.Effect.Record
 	if r == nil {
@@ -134,7 +134,7 @@ func (c *Config) checkRecord(d *decoder, s *Server, t *Tool) {
 	}
 }
 
-// checkReadTool demands a tool that the guard may call by itself.
+// checkReadTool requires a tool that the guard may call on its own.
 func checkReadTool(d *decoder, s *Server, name, at string) {
 	tool := s.Tools[name]
 	switch {
@@ -156,10 +156,10 @@ func checkReadTool(d *decoder, s *Server, name, at string) {
 	}
 }
 
-// receiptKinds are what an answer may name that a call has touched.
+// receiptKinds are the kinds of thing that a result may say were touched.
 var receiptKinds = []string{"record", "message", "file", "commit", "other"}
 
-// checkReceipts looks at what a tool keeps of its answers.
+// checkReceipts checks what a tool keeps of its results.
 func checkReceipts(d *decoder, t *Tool, path string) {
 	for _, kind := range slices.Sorted(maps.Keys(t.Receipts)) {
 		at := join(path+".receipts", kind)
@@ -172,7 +172,7 @@ func checkReceipts(d *decoder, t *Tool, path string) {
 	}
 }
 
-// checkUndo looks at the call that takes a change back.
+// checkUndo checks the call that undoes a change.
 func checkUndo(d *decoder, s *Server, t *Tool, at string) {
 	if !t.Undo.Set() {
 		return

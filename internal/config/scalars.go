@@ -9,10 +9,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/effect"
 )
 
-// Access is whether something passes. The zero value means the default.
+// Access says whether something passes. The zero value means the default.
 type Access string
 
-// The two answers.
+// The values of Access.
 const (
 	AccessAllow Access = "allow"
 	AccessDeny  Access = "deny"
@@ -24,14 +24,14 @@ func (a *Access) decodeNode(d *decoder, n *node, _ string) {
 	}
 }
 
-// Label says what a tool is a source or a sink of. A label describes; this
+// Label says what a tool is a source or sink of. A label only describes: this
 // version enforces nothing by it.
 type Label string
 
-// The labels.
+// The known labels.
 const (
-	LabelUntrusted Label = "untrusted" // its answer holds text that strangers wrote
-	LabelPrivate   Label = "private"   // its answer is not for everyone
+	LabelUntrusted Label = "untrusted" // its result holds text written by strangers
+	LabelPrivate   Label = "private"   // its result is not for everyone
 	LabelOutbound  Label = "outbound"  // a call carries data to others
 )
 
@@ -69,7 +69,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	return v, nil
 }
 
-// HoldTime is a duration, or the word wait.
+// HoldTime is a duration or the word wait.
 type HoldTime struct {
 	Limit time.Duration
 	Wait  bool
@@ -112,8 +112,8 @@ func (s *Size) decodeNode(d *decoder, n *node, _ string) {
 	*s = Size(v * factor)
 }
 
-// Rate is a number of calls per time, written as 5/s, 30/m or 100/h. The zero
-// value means none.
+// Rate is a number of calls per time, written as 5/s, 30/m or 100/h. The zero value
+// means no rate.
 type Rate struct {
 	Count int
 	Per   time.Duration
@@ -142,7 +142,7 @@ func (r *Rate) decodeNode(d *decoder, n *node, _ string) {
 	*r = Rate{Count: c, Per: per}
 }
 
-// Unsigned is true where a file says `signed: no`.
+// Unsigned is true if a file says `signed: no`.
 type Unsigned bool
 
 func (u *Unsigned) decodeNode(d *decoder, n *node, _ string) {
@@ -156,7 +156,7 @@ func (u *Unsigned) decodeNode(d *decoder, n *node, _ string) {
 	}
 }
 
-// SecretRef says where the daemon finds a secret. It never holds one.
+// SecretRef says where the daemon finds a secret. It never holds the secret itself.
 type SecretRef struct {
 	Scheme string // file, env or cmd
 	Value  string // path, name or command line
@@ -165,7 +165,7 @@ type SecretRef struct {
 func (r *SecretRef) decodeNode(d *decoder, n *node, _ string) {
 	scheme, value, ok := strings.Cut(n.text, ":")
 	if n.kind != kindString || !ok || value == "" || (scheme != "file" && scheme != "env" && scheme != "cmd") {
-		// The text is not quoted: it may be the secret itself.
+		// The text is not quoted, as it may be the secret itself.
 		d.report(n.pos, "a secret is named by where it is found, never written into the file", `write "file:PATH", "env:NAME" or "cmd:COMMAND"`)
 		return
 	}
@@ -176,9 +176,9 @@ func (r *SecretRef) decodeNode(d *decoder, n *node, _ string) {
 	*r = SecretRef{Scheme: scheme, Value: value}
 }
 
-// Effect binds a tool's arguments to what a call changes.
+// Effect maps a tool's arguments to what a call changes.
 type Effect struct {
-	Kind   string            // "" where none is written
+	Kind   string            // "" if none is given
 	Params map[string]string // parameter → expression
 	Record *Record           `json:",omitempty"` // of the kinds json.*
 }
@@ -224,13 +224,13 @@ func (e *Effect) decodeKind(d *decoder, k key, params *node, path string) {
 	}
 }
 
-// Sensitive says which calls read what is sensitive.
+// Sensitive says which calls read sensitive data.
 type Sensitive struct {
 	Always bool
 	When   []Rule
 }
 
-// Set reports whether anything is said.
+// Set reports whether anything is configured.
 func (s Sensitive) Set() bool { return s.Always || len(s.When) > 0 }
 
 func (s *Sensitive) decodeNode(d *decoder, n *node, path string) {

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// secretShapes are tokens that are recognised by their form alone.
+// secretShapes matches tokens that are recognised by their form alone.
 var secretShapes = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY|` +
 	`\b(?:sk-ant-[A-Za-z0-9_-]{16,}|sk-(?:proj-)?[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|` +
 	`(?:AKIA|ASIA)[A-Z0-9]{16}|xox[abposr]-[A-Za-z0-9-]{10,}|npm_[A-Za-z0-9]{30,}|AIza[A-Za-z0-9_-]{30,}|[sr]k_live_[A-Za-z0-9]{16,}|` +
 	`SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{30,}|pypi-[A-Za-z0-9_-]{32,}|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})`)
 
-// credentialURL finds a password inside an address.
+// credentialURL matches a password inside an address.
 var credentialURL = regexp.MustCompile(`[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@`)
 
 const secretWord = `(?:api[-_]?key|access[-_]?key|access[-_]?token|auth[-_]?token|bearer|token|password|passwd|passphrase|secret|client[-_]?secret|private[-_]?key)`
@@ -21,7 +21,7 @@ var (
 	secretAssign = regexp.MustCompile(`(?i)^(?:--?)?(?:[a-z0-9]+[-_])*` + secretWord + `\s*[=:]\s*(\S{6,})`)
 )
 
-// findSecrets reports texts that look like a secret. No message quotes them.
+// findSecrets reports texts that look like a secret. Messages do not quote them.
 func findSecrets(root *node, report func(Pos, string, string)) {
 	const message = "this looks like a secret, and a secret written into the file does not load"
 	const suggestion = `put it into a file of yours and name it: secrets: {NAME: "file:~/.secrets/…"} (or env:, cmd:)`
@@ -57,8 +57,8 @@ func findSecrets(root *node, report func(Pos, string, string)) {
 	walk(root)
 }
 
-// isReference reports whether a value names where a secret is, rather than
-// being one.
+// isReference reports whether a value says where a secret is, rather than being
+// one.
 func isReference(s string) bool {
 	return strings.HasPrefix(s, "/") || strings.HasPrefix(s, "~/") || strings.HasPrefix(s, "./") || strings.HasPrefix(s, "$") || strings.HasPrefix(s, "-")
 }

@@ -6,13 +6,13 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// Config is a whole configuration with its presets applied and its defaults
-// filled in. It is read only after loading and may be shared.
+// Config is a whole configuration with presets and defaults applied. It is
+// read-only after loading and may be shared.
 //
-// The struct tags are the single source of the keys: `yaml` names a key, `doc`
-// is what an editor shows for it. In every type, Path is where the value
-// stands, such as "servers.files.tools.write_file"; it is not part of the
-// configuration and in no hash.
+// The struct tags are the only source of the keys: `yaml` names a key, and editors
+// show `doc` for it. In every type, Path is the location of the value, such as
+// "servers.files.tools.write_file"; it is not part of the configuration or of any
+// hash.
 type Config struct {
 	Version   int                         `yaml:"version" doc:"Version of this format: 1."`
 	Roots     []string                    `yaml:"roots" doc:"Folders in which the guard serves clients when there are no profiles; the tenant is then 'local' and the environment 'dev'."`
@@ -27,17 +27,17 @@ type Config struct {
 	Retention Retention                   `yaml:"retention" doc:"How long decided approvals keep their content."`
 	Commands  Commands                    `yaml:"commands" doc:"How commands are run in a sandbox to see what they change."`
 
-	// Implicit is true where no profiles are written: roots, tenant local,
-	// environment dev.
+	// Implicit is true if no profiles are written: roots, tenant local, environment
+	// dev.
 	Implicit bool `yaml:"-"`
-	// Notes are problems that do not keep the file from loading.
+	// Notes are problems that do not prevent loading.
 	Notes []Diagnostic `yaml:"-" json:"-"`
 
 	file   string
 	places map[string]location
 }
 
-// Profile says whose work is done in a set of folders.
+// Profile says who works in a set of folders.
 type Profile struct {
 	Path        string   `yaml:"-" json:"-"`
 	Roots       []string `yaml:"roots" doc:"Absolute folders; a client belongs to the profile whose folder is nearest above its own."`
@@ -74,7 +74,7 @@ type Server struct {
 	Limits       ServerLimits         `yaml:"limits" doc:"Limits of the whole server."`
 	Tools        map[string]*Tool     `yaml:"tools" doc:"The tools that exist for clients, by literal name. A tool that is not here is neither listed nor callable."`
 
-	// What only a preset may say.
+	// Keys that only a preset may have.
 	About    string   `yaml:"about" preset:"only" doc:"What the preset is for."`
 	Basis    string   `yaml:"basis" preset:"only" doc:"What it rests on: 'run' (called by the tests), 'listed' (its package lists these tools; no call was made) or 'published' (its published definitions, not run)." enum:"run,listed,published"`
 	Package  string   `yaml:"package" preset:"only" doc:"Name of the npm package that the effects were proven with."`
@@ -82,15 +82,15 @@ type Server struct {
 	Also     []string `yaml:"also" preset:"only" doc:"Other packages that start this server: npm:NAME, pypi:NAME or oci:IMAGE."`
 	Dialect  string   `yaml:"dialect" preset:"only" doc:"Whose way of applying edits the effects follow."`
 
-	// Detected is the package that the command starts, where that is known.
+	// Detected is the package that the command starts, if known.
 	Detected Package `yaml:"-"`
 }
 
 func (Server) displayName() string { return "a server" }
 
-// Proven reports whether the effects of the server's tools were checked with
-// the very package and version that its command starts. A server without a
-// preset that names a package is as proven as its owner says.
+// Proven reports whether the effects of the server's tools were checked with the
+// exact package and version that its command starts. For a server without a preset
+// that names a package, the owner vouches for it.
 func (s *Server) Proven() bool { return s.ProvenWith(s.Detected) }
 
 // ProvenWith is Proven for a server that was started from package p.
@@ -149,8 +149,8 @@ type Tool struct {
 	Signed       Unsigned              `yaml:"signed" doc:"For T4_IDENTITY_MONEY_OUTBOUND: 'no' accepts decisions without a signature; each approval says so."`
 	Says         string                `yaml:"says" doc:"For NEVER: what the agent is told instead."`
 
-	// Unconfirmed is true where the tier still carries the comment that it is
-	// only the server's claim.
+	// Unconfirmed is true if the tier still has the comment that it is only the
+	// server's claim.
 	Unconfirmed bool `yaml:"-" json:"-"`
 }
 

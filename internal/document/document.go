@@ -16,25 +16,25 @@ import (
 // MaxOps bounds the operations of one patch.
 const MaxOps = 1000
 
-// maxPatchWork bounds the bytes that are read again while a patch is written
-// into the text, operation by operation.
+// maxPatchWork bounds the bytes that are parsed again while the operations of a
+// patch are applied one by one.
 const maxPatchWork = 256 << 20
 
-// Patch applies a JSON Patch (RFC 6902) to a JSON, YAML or TOML file,
-// known by the extension of its name, and returns the new text. What the patch
-// does not touch keeps its bytes. Where that is not possible the file is
-// written anew, comments kept as far as the format's library can, and rewritten
-// is set; where the meaning could change with the layout, the patch is refused.
+// Patch applies a JSON Patch (RFC 6902) to a JSON, YAML or TOML file, told by its
+// extension, and returns the new text. What the patch does not touch keeps its
+// bytes. If that is not possible, the file is rewritten, comments are kept as far
+// as the format's library can, and rewritten is set. If rewriting could change the
+// meaning, the patch is refused.
 //
-// The result always reads as the patched value: it is read back and compared.
-// The error is a *Refusal.
+// The result always parses as the patched value: it is read back and compared. The
+// error is a *Refusal.
 func Patch(name string, text []byte, p jsonvalue.Patch) (out []byte, rewritten bool, err error) {
 	return patch(name, text, p, false)
 }
 
-// PatchInline is Patch for a YAML text whose lists of plain values are written
-// on one line, as in [a, b], and whose texts are quoted unless they are plain:
-// new ones are too.
+// PatchInline is Patch for a YAML text whose lists of plain values are on one line,
+// as in [a, b], and whose texts are quoted unless plain: new ones are written the
+// same way.
 func PatchInline(name string, text []byte, p jsonvalue.Patch) (out []byte, rewritten bool, err error) {
 	return patch(name, text, p, true)
 }
@@ -71,15 +71,14 @@ func patch(name string, text []byte, p jsonvalue.Patch, inline bool) (out []byte
 	return nil, false, refuse("edit it as text", "the patch cannot be written into %q without changing more than it says", name)
 }
 
-// Refusal says why a patch is not written into a document, and what could be
-// done instead.
+// Refusal says why a patch is not applied to a document, and what to do instead.
 type Refusal struct {
 	Reason, Repair string // sentences for people and for the agent
 }
 
 func (r *Refusal) Error() string { return r.Reason }
 
-// readAgain is the repair of what does not fit the file.
+// readAgain is the repair for a patch that does not fit the file.
 const readAgain = "read the file again and send a call that fits what is there now"
 
 func refuse(repair, format string, args ...any) *Refusal {
@@ -102,7 +101,7 @@ func elementary(before, after jsonvalue.Value) jsonvalue.Patch {
 	for _, o := range jsonvalue.MakePatch(before, after) {
 		next, err := jsonvalue.Patch{o}.Apply(now)
 		if err != nil {
-			return nil // cannot be: the patch was made for this value
+			return nil // impossible: the patch was made for this value
 		}
 		switch o.Op {
 		case jsonvalue.OpTest:
@@ -123,16 +122,16 @@ func elementary(before, after jsonvalue.Value) jsonvalue.Patch {
 	return out
 }
 
-// document is one patch on its way into a text.
+// document is a patch being applied to a text.
 type document struct {
 	ext   string
 	notes Notes // of the text before
 	want  jsonvalue.Value
 
-	inline bool // new lists of plain values go on one line
+	inline bool // new lists of plain values are written on one line
 }
 
-// tryEach writes one operation after the other into the text.
+// tryEach applies the operations to the text one by one.
 func (d document) tryEach(text []byte, before jsonvalue.Value, ops jsonvalue.Patch) (out []byte, ok bool) {
 	defer recovered(&ok)
 	now := before
@@ -159,8 +158,7 @@ func (d document) tryEach(text []byte, before jsonvalue.Value, ops jsonvalue.Pat
 	return text, d.reads(text)
 }
 
-// tryWhole writes the file anew. TOML is left out: no library here keeps its
-// comments.
+// tryWhole rewrites the file. TOML is left out: no library here keeps its comments.
 func (d document) tryWhole(text []byte, ops jsonvalue.Patch) (out []byte, ok bool) {
 	defer recovered(&ok)
 	switch d.notes.Format {
@@ -197,8 +195,8 @@ func recovered(ok *bool) {
 	}
 }
 
-// reads reports whether a text has the wanted value, and nothing in it that
-// readers of the format take differently and that was not there before.
+// reads reports whether a text has the wanted value, without any new part that
+// parsers of the format read differently.
 func (d document) reads(text []byte) bool {
 	got, notes, err := ParseDocument(d.ext, text)
 	if err != nil || len(jsonvalue.MakePatch(got, d.want)) > 0 || notes.BOM != d.notes.BOM || len(notes.Duplicates) > 0 {
@@ -215,7 +213,7 @@ func (d document) reads(text []byte) bool {
 	return true
 }
 
-// spellings drops the paths of ambiguous places, for elements may have moved.
+// spellings drops the paths of ambiguous values, as elements may have moved.
 func spellings(notes []string) []string {
 	out := make([]string, len(notes))
 	for i, n := range notes {
@@ -224,7 +222,7 @@ func spellings(notes []string) []string {
 	return out
 }
 
-// yamlIndent is the indentation that a text uses, by its first nested entry.
+// yamlIndent returns the indentation of the first nested entry.
 func yamlIndent(doc *yaml.Node) int {
 	n := doc.Content[0]
 	for n.Kind == yaml.MappingNode && len(n.Content) > 1 {
@@ -238,13 +236,13 @@ func yamlIndent(doc *yaml.Node) int {
 	return 2
 }
 
-// AllCRLF reports whether b has line ends and each of them is CRLF.
+// AllCRLF reports whether b has line endings and all of them are CRLF.
 func AllCRLF(b []byte) bool {
 	n := bytes.Count(b, []byte{'\n'})
 	return n > 0 && bytes.Count(b, []byte("\r\n")) == n
 }
 
-// ToCRLF returns b with each line end as CRLF.
+// ToCRLF returns b with each line ending as CRLF.
 func ToCRLF(b []byte) []byte {
 	return bytes.ReplaceAll(bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 }

@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// Encoding says how a text is encoded, in words for people.
+// Encoding is the name of a text encoding, for display.
 type Encoding string
 
-// The encodings that the first bytes of a file tell.
+// Encodings recognised by the first bytes of a file.
 const (
 	UTF8    Encoding = "UTF-8"
 	UTF8BOM Encoding = "UTF-8 with a byte order mark"
@@ -21,13 +21,13 @@ const (
 
 const bom = "\ufeff"
 
-// Wide reports whether the encoding is one of UTF-16.
+// Wide reports whether the encoding is UTF-16.
 func (e Encoding) Wide() bool { return e == UTF16LE || e == UTF16BE }
 
-// DecodeText returns the content of a file as UTF-8 for people to read, and how
-// it is encoded. UTF-16 is decoded where a byte order mark announces it and all
-// of it is text; the mark is left out. Everything else is returned as it is, with
-// the mark of UTF-8.
+// DecodeText returns the content of a file as UTF-8 for people to read, and its
+// encoding. UTF-16 is decoded if there is a byte order mark and the rest is valid
+// text; the mark is removed. Everything else is returned unchanged, including the
+// UTF-8 mark.
 func DecodeText(data []byte) (text []byte, e Encoding) {
 	var order binary.ByteOrder = binary.LittleEndian
 	switch {
@@ -49,7 +49,7 @@ func DecodeText(data []byte) (text []byte, e Encoding) {
 	return text, e
 }
 
-// decodeUTF16 decodes text; what holds half a character or a NUL is none.
+// decodeUTF16 decodes text; half a character or a NUL makes it fail.
 func decodeUTF16(data []byte, order binary.ByteOrder) ([]byte, bool) {
 	if len(data)%2 != 0 {
 		return nil, false

@@ -14,23 +14,23 @@ import (
 // bytes.
 const maxPlainDocument = 1 << 20
 
-// errPlain says that a file is not one that all readers of its format take.
+// errPlain says that parsers of the format disagree about a file.
 var errPlain = errors.New("a line that readers of the format take differently")
 
-// plainObject gathers members in the order of their first mention.
+// plainObject collects members in order of first mention.
 type plainObject struct {
 	names  []string
 	vals   map[string]jsonvalue.Value
 	folded map[string]string // name in lower case → the first such name
 }
 
-// alike reports whether there is a member whose name differs in case alone.
+// alike reports whether there is a member whose name differs only in case.
 func (o *plainObject) alike(name string) bool {
 	first, ok := o.folded[strings.ToLower(name)]
 	return ok && first != name
 }
 
-// set adds a member, and reports whether it was there.
+// set adds a member, and reports whether it already existed.
 func (o *plainObject) set(name string, v jsonvalue.Value) (twice bool) {
 	if o.vals == nil {
 		o.vals, o.folded = map[string]jsonvalue.Value{}, map[string]string{}
@@ -53,8 +53,7 @@ func (o *plainObject) value() (jsonvalue.Value, error) {
 	return jsonvalue.Object(members...)
 }
 
-// plainLines splits a small text file, for readers of formats without a
-// standard.
+// plainLines splits a small text file, for formats without a standard.
 func plainLines(data []byte, n *Notes) ([]string, error) {
 	data, n.BOM = bytes.CutPrefix(data, []byte("\ufeff"))
 	switch {
@@ -68,9 +67,9 @@ func plainLines(data []byte, n *Notes) ([]string, error) {
 
 var envAssignment = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(.*?)\s*$`)
 
-// ReadEnv reads an .env file. There is no standard for it: what shells, Docker
-// and the libraries take differently stands in the notes, and a value over
-// several lines is not read.
+// ReadEnv reads an .env file. There is no standard for it: what shells, Docker and
+// libraries read differently is recorded in the notes, and multi-line values are
+// refused.
 func ReadEnv(data []byte) (jsonvalue.Value, Notes, error) {
 	notes := Notes{Format: "env"}
 	lines, err := plainLines(data, &notes)
@@ -107,8 +106,8 @@ func ReadEnv(data []byte) (jsonvalue.Value, Notes, error) {
 	return v, notes, err
 }
 
-// envValue reads what stands behind the sign. odd says that readers differ
-// about it: comments behind a value, variables, escapes.
+// envValue reads the value after the equals sign. odd says that parsers disagree
+// about it: trailing comments, variables, escapes.
 func envValue(s string) (value string, odd bool, err error) {
 	if s == "" {
 		return "", false, nil
@@ -116,7 +115,7 @@ func envValue(s string) (value string, odd bool, err error) {
 	if q := s[0]; q == '"' || q == '\'' {
 		end := strings.IndexByte(s[1:], q) + 1
 		if end == 0 || q == '"' && s[end-1] == '\\' {
-			return "", false, errPlain // it goes on, or ends elsewhere
+			return "", false, errPlain // it continues, or ends elsewhere
 		}
 		rest := strings.TrimSpace(s[end+1:])
 		if rest != "" && rest[0] != '#' {

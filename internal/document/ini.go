@@ -6,9 +6,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// ReadINI reads an .ini file: sections of names and values, all of them text.
-// Lines that begin with a blank go on with a value for some readers and are
-// lines of their own for others; such a file is not read.
+// ReadINI reads an .ini file: sections of names and values, all of them text. Lines
+// that begin with a blank continue a value in some parsers and stand alone in
+// others, so a file with them is refused.
 func ReadINI(data []byte) (jsonvalue.Value, Notes, error) {
 	notes := Notes{Format: "ini"}
 	lines, err := plainLines(data, &notes)
@@ -49,7 +49,7 @@ func ReadINI(data []byte) (jsonvalue.Value, Notes, error) {
 		if err != nil {
 			return jsonvalue.Value{}, notes, err
 		}
-		if root.set(s, v) { // a name above all sections is the same
+		if root.set(s, v) { // a name above all sections has the same name
 			return jsonvalue.Value{}, notes, errPlain
 		}
 	}
@@ -57,7 +57,7 @@ func ReadINI(data []byte) (jsonvalue.Value, Notes, error) {
 	return v, notes, err
 }
 
-// iniLine reads one name, with a value or without.
+// iniLine reads one name, with or without a value.
 func iniLine(text, section string, at *plainObject, notes *Notes) error {
 	v := jsonvalue.Null()
 	name := text
@@ -76,7 +76,7 @@ func iniLine(text, section string, at *plainObject, notes *Notes) error {
 		steps = []string{section, name}
 	}
 	pointer := jsonvalue.FormatPointer(steps...)
-	if at.alike(name) { // many readers know no case
+	if at.alike(name) { // many parsers ignore case
 		notes.Ambiguous = append(notes.Ambiguous, pointer+" "+name)
 	}
 	if at.set(name, v) {

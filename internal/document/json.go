@@ -9,14 +9,14 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// errLayout says that a change cannot be made within the text's own layout.
+// errLayout says that a change cannot be made within the layout of the text.
 var errLayout = errors.New("the change does not fit into the layout of the file")
 
 // span is a part of a text.
 type span struct{ from, to int }
 
-// jsonNode is a value's place in a JSON text, comments allowed (JSONC). For
-// containers items holds the members or elements.
+// jsonNode is the position of a value in a JSON text, comments allowed (JSONC). For
+// containers, items holds the members or elements.
 type jsonNode struct {
 	span
 	kind  byte // '{', '[' or 0
@@ -24,14 +24,14 @@ type jsonNode struct {
 	comma bool // a comma follows the last item
 }
 
-// jsonItem is a member, or an element without a name.
+// jsonItem is a member, or an element, which has no name.
 type jsonItem struct {
 	span  // name and value
 	name  string
 	value *jsonNode
 }
 
-// jsonReader finds spans. The text was accepted by diff's decoder before.
+// jsonReader finds spans in a text that jsonvalue has already accepted.
 type jsonReader struct {
 	text []byte
 	at   int
@@ -127,7 +127,7 @@ func (r *jsonReader) str() error {
 }
 
 func (r *jsonReader) container(n *jsonNode, depth int) error {
-	closing := n.kind + 2 // '{' and '}', '[' and ']' are two apart
+	closing := n.kind + 2 // '}' is '{' + 2, and ']' is '[' + 2
 	r.at++
 	for {
 		r.blank()
@@ -172,7 +172,7 @@ func (r *jsonReader) container(n *jsonNode, depth int) error {
 	}
 }
 
-// jsonStyle is how a text is laid out.
+// jsonStyle is the layout of a text.
 type jsonStyle struct {
 	newline string // "" for a text on one line
 	unit    string // one level of indentation
@@ -222,8 +222,8 @@ func startsItsLine(text []byte, offset int) bool {
 	return start > 0 && len(bytes.TrimLeft(text[start:offset], " \t")) == 0
 }
 
-// render writes a value as it would stand on a line indented by indent; inline
-// keeps it on one line.
+// render returns a value as written on a line indented by indent; inline keeps it
+// on one line.
 func (s jsonStyle) render(v jsonvalue.Value, indent string, inline bool) string {
 	var w strings.Builder
 	s.write(&w, v, indent, inline || s.newline == "")
@@ -281,7 +281,7 @@ func encodeString(s string) []byte {
 	return v.Encode()
 }
 
-// patchJSON applies one operation to a text, keeping all else as it is.
+// patchJSON applies one operation to a text and keeps everything else.
 func patchJSON(text []byte, o jsonvalue.Op) ([]byte, error) {
 	root, err := readJSON(text)
 	if err != nil {
@@ -347,7 +347,7 @@ func splice(text []byte, s span, with string) []byte {
 	return bytes.Join([][]byte{text[:s.from], []byte(with), text[s.to:]}, nil)
 }
 
-// removeJSON cuts item i of parent out, with its comma.
+// removeJSON removes item i of parent with its comma.
 func removeJSON(text []byte, parent *jsonNode, i int) []byte {
 	switch n := len(parent.items); {
 	case n == 1:
@@ -362,7 +362,7 @@ func removeJSON(text []byte, parent *jsonNode, i int) []byte {
 	return splice(text, span{parent.items[i-1].to, parent.items[i].to}, "")
 }
 
-// insertJSON puts a value before item i of parent, or at its end.
+// insertJSON inserts a value before item i of parent, or at its end.
 func insertJSON(text []byte, s jsonStyle, parent *jsonNode, i int, name string, v jsonvalue.Value) []byte {
 	n := len(parent.items)
 	if n == 0 {
@@ -397,7 +397,7 @@ func insertJSON(text []byte, s jsonStyle, parent *jsonNode, i int, name string, 
 		}
 		return splice(text, span{near.to, near.to}, ","+sep+body)
 	}
-	// A comment may follow the last item on its line: the new item goes below.
+	// A comment may follow the last item on its line, so the new item goes below.
 	at := near.to
 	if rest := text[near.to : near.to+lineEnd(text[near.to:])]; bytes.Contains(rest, []byte("//")) || bytes.Contains(rest, []byte("/*")) {
 		at = near.to + len(bytes.TrimRight(rest, "\r"))

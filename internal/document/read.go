@@ -11,13 +11,13 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// Reasons for which a file has no structural view, for errors.Is.
+// Reasons why a file has no structural view, for errors.Is.
 var (
-	// ErrUnknownFormat means that the extension names no format known here.
+	// ErrUnknownFormat means that the extension is of no supported format.
 	ErrUnknownFormat = errors.New("no known document format")
 	// ErrNotOneDocument means that a YAML stream holds several documents.
 	ErrNotOneDocument = errors.New("not one document")
-	// ErrTooLarge means that the format's reader would need too long.
+	// ErrTooLarge means that the format's parser would take too long.
 	ErrTooLarge = errors.New("too large for a structural view")
 )
 
@@ -25,46 +25,46 @@ const (
 	// maxDocument bounds the bytes of a JSON document.
 	maxDocument = 64 << 20
 	// maxForeign and maxMarks bound a YAML or TOML document: its bytes, and the
-	// places where something begins. The readers of these formats take time
-	// that grows with the square of the number of entries and recurse without
-	// a limit; at this size they stay well below a second.
+	// positions where something begins. The parsers of these formats take quadratic
+	// time in the number of entries and recurse without limit; at this size they
+	// stay well below a second.
 	maxForeign = 1 << 20
 	maxMarks   = 10_000
 )
 
-// Notes tells what reading a document as a plain value hides. Paths are JSON
-// Pointers; "path text" entries name a path and what is written there.
+// Notes records what is lost when a document is read as a plain value. Paths are
+// JSON Pointers; "path text" entries hold a path and what is written there.
 type Notes struct {
 	// Format is json, jsonc, yaml or toml.
 	Format string
-	// Duplicates are the paths of members given more than once. The last counts
-	// here; other readers take the first or refuse.
+	// Duplicates are the paths of repeated members. The last one counts here; other
+	// parsers take the first or refuse.
 	Duplicates []string
 	// Anchors are the names of YAML anchors. Aliases are replaced by values.
 	Anchors []string
 	// MergeKeys are the paths of objects that YAML merge keys contribute to.
 	MergeKeys []string
-	// Ambiguous are the paths and texts of what readers of this format take
-	// differently, or what JSON has no type for: yes and 012 in YAML, dates,
-	// tags, infinities, names that are no strings, merge keys.
+	// Ambiguous are the paths and texts of what parsers of this format read
+	// differently, or for which JSON has no type: yes and 012 in YAML, dates, tags,
+	// infinities, names that are not strings, merge keys.
 	Ambiguous []string
 	// BOM says that a byte order mark precedes the document.
 	BOM bool
 }
 
-// SameReading says whether documents with equal values, and with these notes,
-// mean the same to every reader. Only then may a change with an empty
-// structural patch be called formatting only.
+// SameReading reports whether documents with equal values and these notes mean the
+// same to every parser. Only then may a change with an empty structural patch be
+// called formatting only.
 func (n Notes) SameReading(m Notes) bool {
 	return n.Format == m.Format && n.BOM == m.BOM && len(n.Duplicates) == 0 && len(m.Duplicates) == 0 &&
 		slices.Equal(n.Ambiguous, m.Ambiguous)
 }
 
-// ParseDocument reads a configuration file by its extension, .json, .jsonc,
-// .yaml, .yml or .toml, with or without the dot, in any case. The value serves
-// for comparing and showing, not for writing the file back: comments, anchors
-// and spelling are lost. It fails closed: whatever the value could not show
-// truly is an error or stands in the notes.
+// ParseDocument reads a configuration file by its extension, .json, .jsonc, .yaml,
+// .yml or .toml, with or without the dot, in any case. The value is for comparing
+// and showing, not for writing the file back: comments, anchors and spelling are
+// lost. It fails closed: whatever the value cannot represent exactly is an error or
+// is recorded in the notes.
 func ParseDocument(ext string, data []byte) (jsonvalue.Value, Notes, error) {
 	format := strings.ToLower(strings.TrimPrefix(ext, "."))
 	if format == "yml" {
@@ -91,7 +91,7 @@ func parseJSON(data []byte, n *Notes) (v jsonvalue.Value, err error) {
 	return v, err
 }
 
-// checkForeign applies the limits for readers that are not our own.
+// checkForeign applies the limits for third-party parsers.
 func checkForeign(data []byte) error {
 	marks := 0
 	for i, c := range data {
@@ -113,7 +113,7 @@ func checkForeign(data []byte) error {
 	return nil
 }
 
-// guarded runs a foreign reader; a panic inside becomes an error.
+// guarded runs a third-party parser; a panic becomes an error.
 func guarded(read func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -24,7 +24,7 @@ func parseTOML(data []byte, n *Notes) (jsonvalue.Value, error) {
 	return r.value(root)
 }
 
-// tomlReader turns decoded TOML into a value. TOML gives tables no order, so
+// tomlReader converts decoded TOML to a value. TOML tables are unordered, so
 // members are sorted by name.
 type tomlReader struct {
 	notes *Notes
@@ -89,8 +89,8 @@ func (r *tomlReader) child(step string, x any) (jsonvalue.Value, error) {
 	return v, err
 }
 
-// typed returns a string for a scalar that JSON has no type for and notes it, so
-// that it is not taken for the same text in quotes.
+// typed returns a string for a scalar that JSON has no type for, and notes it so
+// that it is not confused with the same text in quotes.
 func (r *tomlReader) typed(text string) (jsonvalue.Value, error) {
 	r.notes.Ambiguous = append(r.notes.Ambiguous, jsonvalue.FormatPointer(r.path...)+" "+text)
 	return jsonvalue.String(text)

@@ -12,8 +12,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// maxExpansion bounds what aliases and merge keys may add: members copied, and
-// the weight of the whole in bytes.
+// Limits on what aliases and merge keys may add: the number of copied members, and
+// the total weight in bytes.
 const (
 	maxMergedMembers = 1 << 17
 	maxExpandedBytes = 16 << 20
@@ -49,13 +49,13 @@ func parseYAML(data []byte, n *Notes) (jsonvalue.Value, error) {
 	return v, err
 }
 
-// yamlReader turns a syntax tree into a value. It resolves plain scalars by
-// itself, by the core schema of YAML 1.2, because it must know where other
-// readers would resolve them differently.
+// yamlReader converts a syntax tree to a value. It resolves plain scalars itself,
+// by the core schema of YAML 1.2, because it must know where other parsers would
+// resolve them differently.
 type yamlReader struct {
 	notes   *Notes
 	path    []string
-	depth   int // of the tree, which may exceed that of the value
+	depth   int // of the tree; may exceed that of the value
 	merged  int
 	anchors map[string]jsonvalue.Value
 }
@@ -117,8 +117,8 @@ func (r *yamlReader) child(step string, n ast.Node) (jsonvalue.Value, error) {
 	return v, err
 }
 
-// mapping reads an object. Its own members come first and win over merged ones,
-// among which the first wins.
+// mapping reads an object. Its own members come first and override merged ones, of
+// which the first wins.
 func (r *yamlReader) mapping(pairs []*ast.MappingValueNode) (jsonvalue.Value, error) {
 	var names []string
 	var vals, sources []jsonvalue.Value
@@ -181,8 +181,8 @@ func (r *yamlReader) mapping(pairs []*ast.MappingValueNode) (jsonvalue.Value, er
 	return jsonvalue.NewObject(names, vals)
 }
 
-// key returns a member's name. A name that some reader does not take for a
-// string is written as one and noted at its object with a colon.
+// key returns a member's name. A name that some parser does not read as a string is
+// converted to one, and noted at its object with a colon.
 func (r *yamlReader) key(n ast.Node) (string, error) {
 	if k, ok := n.(*ast.MappingKeyNode); ok {
 		n = k.Value
@@ -202,7 +202,7 @@ func (r *yamlReader) key(n ast.Node) (string, error) {
 	return nameOf(v), err
 }
 
-// nameOf returns the text of a string, and any other scalar as JSON writes it.
+// nameOf returns the text of a string, or another scalar as JSON writes it.
 func nameOf(v jsonvalue.Value) string {
 	if v.Type() == jsonvalue.TypeString || !v.Present() {
 		return v.Text()
@@ -210,8 +210,8 @@ func nameOf(v jsonvalue.Value) string {
 	return string(v.Encode())
 }
 
-// tagged reads a value with a tag. Tags of the core schema are obeyed; any other
-// is shown as an object with the tag for its member, and noted.
+// tagged reads a value with a tag. Tags of the core schema are applied; any other
+// becomes an object with the tag as its member, and is noted.
 func (r *yamlReader) tagged(n *ast.TagNode) (jsonvalue.Value, error) {
 	tag := n.Start.Value
 	if n.Directive != nil {

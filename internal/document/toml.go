@@ -13,12 +13,12 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// tomlEntry is one expression of a TOML text: a table's header or a key with
-// its value.
+// tomlEntry is one expression in a TOML text: a table header, or a key with its
+// value.
 type tomlEntry struct {
-	path  []string // where it puts its value; array tables by their number
+	path  []string // path of its value; array tables by index
 	table bool     // a header
-	lines span     // whole lines, the comment at the end included
+	lines span     // whole lines, including a trailing comment
 	value span     // of a key's value
 	dates bool     // the value holds a date or time, which JSON has no type for
 }
@@ -78,8 +78,7 @@ func tomlKey(n *unstable.Node) (names []string, at span, err error) {
 	return names, at, nil
 }
 
-// tomlSection resolves a header's key: a step through an array of tables means
-// its latest element.
+// tomlSection resolves a header's key: an array of tables means its latest element.
 func tomlSection(names []string, array bool, count map[string]int) []string {
 	var path []string
 	for i, name := range names {
@@ -96,7 +95,7 @@ func tomlSection(names []string, array bool, count map[string]int) []string {
 	return path
 }
 
-// tomlValue finds a value that follows its key.
+// tomlValue finds the value after a key.
 func tomlValue(text []byte, from int, n *unstable.Node) (span, error) {
 	i := from
 	for i < len(text) && (text[i] == ' ' || text[i] == '\t' || text[i] == '=') {
@@ -145,7 +144,7 @@ func tomlEnd(text []byte, from int, n *unstable.Node) (int, error) {
 	return at + 1, nil
 }
 
-// tomlSkip passes blanks, commas and comments inside an array or inline table.
+// tomlSkip skips blanks, commas and comments inside an array or inline table.
 func tomlSkip(text []byte, at int) int {
 	for at < len(text) {
 		switch text[at] {
@@ -176,8 +175,8 @@ func tomlDates(n *unstable.Node) bool {
 	return false
 }
 
-// patchTOML applies one operation to a text whose value is before, and whose
-// value is after once the operation is done.
+// patchTOML applies one operation to a text. before and after are its values before
+// and after the operation.
 func patchTOML(text []byte, o jsonvalue.Op, before, after jsonvalue.Value) ([]byte, error) {
 	entries, err := readTOML(text)
 	if err != nil {
@@ -187,7 +186,7 @@ func patchTOML(text []byte, o jsonvalue.Op, before, after jsonvalue.Value) ([]by
 	if err != nil || len(path) == 0 {
 		return nil, errLayout
 	}
-	// The value of the innermost key that holds the path is written anew.
+	// The value of the innermost key that contains the path is rewritten.
 	for _, e := range entries {
 		inside := !e.table && len(e.path) <= len(path) && slices.Equal(e.path, path[:len(e.path)])
 		if !inside || o.Op == jsonvalue.OpRemove && len(e.path) == len(path) {
@@ -217,7 +216,7 @@ func patchTOML(text []byte, o jsonvalue.Op, before, after jsonvalue.Value) ([]by
 	return nil, errLayout
 }
 
-// removeTOML deletes every line that gives a part of the value at path.
+// removeTOML deletes every line that contributes to the value at path.
 func removeTOML(text []byte, entries []tomlEntry, path []string) ([]byte, error) {
 	removed := 0
 	for i := len(entries) - 1; i >= 0; i-- {
@@ -291,13 +290,13 @@ func tomlName(s string) string {
 	return tomlString(s)
 }
 
-// tomlString quotes as TOML's basic strings do; JSON's escapes are a part of
-// TOML's, except that U+007F must be escaped.
+// tomlString quotes a TOML basic string. JSON's escapes are valid in TOML, but
+// U+007F must be escaped too.
 func tomlString(s string) string {
 	return strings.ReplaceAll(string(encodeString(s)), "\x7f", `\u007F`)
 }
 
-// renderTOML writes a value on one line.
+// renderTOML renders a value on one line.
 func renderTOML(v jsonvalue.Value) (string, error) {
 	switch v.Type() {
 	case jsonvalue.TypeString:

@@ -11,7 +11,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// yamlTarget is where a path leads in a YAML tree.
+// yamlTarget is what a path leads to in a YAML tree.
 type yamlTarget struct {
 	parent *yaml.Node
 	at     int        // index in the parent's Content: of a key, or of an element; -1 if there is none
@@ -19,7 +19,7 @@ type yamlTarget struct {
 	value  *yaml.Node // nil if there is none
 }
 
-// readYAML returns the value of a text of one document.
+// readYAML parses a text of one document.
 func readYAML(text []byte) (*yaml.Node, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil || doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
@@ -28,8 +28,8 @@ func readYAML(text []byte) (*yaml.Node, error) {
 	return &doc, nil
 }
 
-// findYAML walks to a path. Nothing is looked up through an alias or a merge:
-// a change there would show in other places too.
+// findYAML walks to a path. It does not go through aliases or merges, because a
+// change there would show in other places too.
 func findYAML(root *yaml.Node, path []string) (yamlTarget, error) {
 	p := yamlTarget{value: root, at: -1}
 	for i, token := range path {
@@ -59,7 +59,7 @@ func findYAML(root *yaml.Node, path []string) (yamlTarget, error) {
 	return p, nil
 }
 
-// yamlLines is a text cut into lines, each with its newline.
+// yamlLines is a text split into lines, each with its newline.
 type yamlLines [][]byte
 
 func (l yamlLines) indent(i int) int {
@@ -68,8 +68,9 @@ func (l yamlLines) indent(i int) int {
 
 func (l yamlLines) blank(i int) bool { return len(bytes.TrimSpace(l[i])) == 0 }
 
-// entryEnd returns the line after the entry that starts on line i with its key
-// or dash in column col: everything deeper, and a list below its key.
+// entryEnd returns the line after the entry that starts on line i with its key or
+// dash in column col. The entry includes everything deeper, and a list below its
+// key.
 func (l yamlLines) entryEnd(i, col int, list bool) int {
 	end := i + 1
 	for j := i + 1; j < len(l); j++ {
@@ -85,7 +86,7 @@ func (l yamlLines) entryEnd(i, col int, list bool) int {
 	return end
 }
 
-// linesOf cuts a text into lines.
+// linesOf splits a text into lines.
 func linesOf(text []byte) yamlLines {
 	lines := yamlLines(bytes.SplitAfter(text, []byte{'\n'}))
 	if len(lines[len(lines)-1]) == 0 {
@@ -96,8 +97,7 @@ func linesOf(text []byte) yamlLines {
 
 func (l yamlLines) join() []byte { return bytes.Join(l, nil) }
 
-// patchYAMLText applies one operation to the lines of a text and leaves all
-// others alone.
+// patchYAMLText applies one operation to the lines of a text and keeps all others.
 func (d document) patchYAMLText(text []byte, o jsonvalue.Op) ([]byte, error) {
 	doc, err := readYAML(text)
 	if err != nil {
@@ -139,8 +139,8 @@ func (d document) patchYAMLText(text []byte, o jsonvalue.Op) ([]byte, error) {
 	return d.replaceEntry(lines, p, o)
 }
 
-// fillYAML adds the first entry to an empty mapping or list, which stands on
-// its line as {} or [].
+// fillYAML adds the first entry to an empty mapping or list, written as {} or [] on
+// its line.
 func (d document) fillYAML(text []byte, kind yaml.Kind, path []string, v jsonvalue.Value) (out []byte, err error) {
 	if kind == yaml.MappingNode {
 		v, err = jsonvalue.Object(jsonvalue.Member{Name: path[len(path)-1], Value: v})
@@ -153,8 +153,8 @@ func (d document) fillYAML(text []byte, kind yaml.Kind, path []string, v jsonval
 	return d.patchYAMLText(text, jsonvalue.Op{Op: jsonvalue.OpReplace, Path: jsonvalue.FormatPointer(path[:len(path)-1]...), Value: v})
 }
 
-// replaceEntry removes an entry of a block, or writes it anew. The comment on
-// the line of its key stays.
+// replaceEntry removes or rewrites a block entry. The comment on the line of its
+// key stays.
 func (d document) replaceEntry(lines yamlLines, p yamlTarget, o jsonvalue.Op) ([]byte, error) {
 	from, col, ok := lines.start(p.parent, p.at)
 	if !ok {
@@ -168,7 +168,7 @@ func (d document) replaceEntry(lines yamlLines, p yamlTarget, o jsonvalue.Op) ([
 		return slices.Delete(lines, from, to).join(), nil
 	}
 	if p.key != nil && p.value.Line-1 > from && p.value.Anchor == "" && o.Value.Type() == jsonvalue.TypeNull {
-		return slices.Delete(lines, from+1, to).join(), nil // nothing behind a key is null
+		return slices.Delete(lines, from+1, to).join(), nil // a key without a value is null
 	}
 	entry, err := lines.render(p.key, "", d.yamlNode(o.Value), col)
 	if err != nil {
@@ -182,8 +182,8 @@ func (d document) replaceEntry(lines yamlLines, p yamlTarget, o jsonvalue.Op) ([
 	return slices.Concat(lines[:from], yamlLines{entry}, lines[to:]).join(), nil
 }
 
-// start returns the line and the column of an entry that begins its line: of a
-// key, or of the dash before an element.
+// start returns the line and column of an entry that begins its line: of a key, or
+// of the dash before an element.
 func (l yamlLines) start(parent *yaml.Node, at int) (line, col int, ok bool) {
 	n := parent.Content[at]
 	line = n.Line - 1
@@ -198,7 +198,7 @@ func (l yamlLines) start(parent *yaml.Node, at int) (line, col int, ok bool) {
 	return line, col, bytes.HasPrefix(rest, []byte("- ")) && col == parent.Column-1
 }
 
-// add puts a new entry behind the last one, or an element before another.
+// add inserts a new entry after the last one, or an element before another.
 func (l yamlLines) add(p yamlTarget, name string, v *yaml.Node) ([]byte, error) {
 	step := 1
 	if p.parent.Kind == yaml.MappingNode {
@@ -210,7 +210,7 @@ func (l yamlLines) add(p yamlTarget, name string, v *yaml.Node) ([]byte, error) 
 		return nil, errLayout
 	}
 	if step == 2 && !ok {
-		// The only key may stand behind a dash: the next goes below it.
+		// The only key may follow a dash: the next one goes below it.
 		k := p.parent.Content[0]
 		from, col = k.Line-1, k.Column-1
 		if from >= len(l) || !bytes.HasPrefix(bytes.TrimLeft(l[from], " "), []byte("- ")) {
@@ -248,7 +248,7 @@ func (l yamlLines) newline() string {
 	return "\n"
 }
 
-// render writes an entry with its key, or with a dash, in column col.
+// render renders an entry with its key, or with a dash, in column col.
 func (l yamlLines) render(key *yaml.Node, eol string, v *yaml.Node, col int) ([]byte, error) {
 	n := &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{v}}
 	if key != nil {
@@ -274,7 +274,7 @@ func (l yamlLines) render(key *yaml.Node, eol string, v *yaml.Node, col int) ([]
 	return out.Bytes(), nil
 }
 
-// replaceScalar writes a scalar on one line over another, comments kept.
+// replaceScalar replaces a scalar on one line and keeps comments.
 func (l yamlLines) replaceScalar(n *yaml.Node, v jsonvalue.Value, flow bool) ([]byte, bool) {
 	if n.Kind != yaml.ScalarNode || n.Anchor != "" || n.Style&(yaml.LiteralStyle|yaml.FoldedStyle|yaml.TaggedStyle) != 0 || v.Len() > 0 {
 		return nil, false
@@ -308,7 +308,7 @@ func (l yamlLines) replaceScalar(n *yaml.Node, v jsonvalue.Value, flow bool) ([]
 	return out.join(), true
 }
 
-// byteColumn turns a column in characters into an offset.
+// byteColumn converts a column in characters to an offset.
 func byteColumn(line []byte, col int) int {
 	n := 0
 	for i := range string(line) {
@@ -320,8 +320,8 @@ func byteColumn(line []byte, col int) int {
 	return len(line)
 }
 
-// scalarLen returns the length of the scalar that text begins with, 0 if it
-// does not end on the line.
+// scalarLen returns the length of the scalar at the start of text, or 0 if it does
+// not end on the line.
 func scalarLen(text []byte, style yaml.Style, flow bool) int {
 	switch {
 	case len(text) == 0:
@@ -359,7 +359,7 @@ func scalarLen(text []byte, style yaml.Style, flow bool) int {
 	return len(bytes.TrimRight(text[:end], " \t\r\n"))
 }
 
-// patchYAMLTree applies one operation to the parsed text: comments stay, the
+// patchYAMLTree applies one operation to the parsed text. Comments stay, but the
 // layout may change.
 func patchYAMLTree(doc *yaml.Node, o jsonvalue.Op) error {
 	path, err := jsonvalue.ParsePointer(o.Path)
@@ -400,8 +400,8 @@ func patchYAMLTree(doc *yaml.Node, o jsonvalue.Op) error {
 	return nil
 }
 
-// yamlNode turns a value into a tree. What reads as another type is quoted by
-// the encoder, which goes by the tags.
+// yamlNode converts a value to a tree. The encoder quotes, by the tags, what would
+// parse as another type.
 func yamlNode(v jsonvalue.Value) *yaml.Node {
 	scalar := func(tag, text string) *yaml.Node {
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: text}
@@ -438,15 +438,15 @@ func yamlNode(v jsonvalue.Value) *yaml.Node {
 	return scalar("!!null", "null")
 }
 
-// yamlText makes a string's node, in quotes where some reader of YAML would
-// take the bare text for something else, such as yes, 012 or 12:30.
+// yamlText makes the node of a string, quoted if some YAML parser would read the
+// bare text as something else, such as yes, 012 or 12:30.
 func yamlText(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
 	if strings.Contains(s, "\n") {
 		n.Style = yaml.LiteralStyle
 		return n
 	}
-	const longest = 64 // of what could be a number, a date or a word with a meaning
+	const longest = 64 // of a number, date or special word
 	if len(s) <= longest {
 		v, notes, err := ParseDocument("yaml", []byte("- "+s+"\n"))
 		if err != nil || len(notes.Ambiguous) > 0 || v.Elem(0).Type() != jsonvalue.TypeString {

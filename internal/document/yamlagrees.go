@@ -11,14 +11,13 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// maxSecondReading bounds the nodes that a second reading of a YAML text visits:
-// aliases can make few into many.
+// maxSecondReading bounds the nodes visited when a YAML text is read a second time:
+// aliases can multiply nodes.
 const maxSecondReading = 200_000
 
-// YAMLAgrees reports whether another reader, a port of libyaml as most tools
-// use it, takes a text for the document that was read. The first reader is
-// lenient: {a:b}, tabs and blanks at the ends of lines mean different things to
-// the two.
+// YAMLAgrees reports whether another parser, a port of libyaml as most tools use
+// it, reads the same document. The first parser is lenient: the two disagree about
+// {a:b}, tabs and trailing blanks.
 func YAMLAgrees(text []byte, v jsonvalue.Value) bool {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	var doc yaml.Node
@@ -66,8 +65,8 @@ func (r *yamlSecond) same(n *yaml.Node, v jsonvalue.Value) bool {
 	return false
 }
 
-// sameMapping compares the members that an object has by itself; with a merge
-// key it may have others.
+// sameMapping compares the members that an object has itself; with a merge key it
+// may have others.
 func (r *yamlSecond) sameMapping(n *yaml.Node, v jsonvalue.Value) bool {
 	if v.Type() != jsonvalue.TypeObject {
 		return false
@@ -100,8 +99,8 @@ func (r *yamlSecond) sameMapping(n *yaml.Node, v jsonvalue.Value) bool {
 	return len(own) == 0
 }
 
-// sameScalar compares scalars. What a plain one means beyond its text, such as
-// yes or 012, stands in the notes of the first reading.
+// sameScalar compares scalars. What a plain one means beyond its text, such as yes
+// or 012, is in the notes of the first reading.
 func sameScalar(n *yaml.Node, v jsonvalue.Value) bool {
 	plain := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0
 	switch v.Type() {

@@ -11,8 +11,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// addFlow puts an entry behind the last one of a list or mapping that is
-// written in brackets on one line.
+// addFlow adds an entry after the last one of a list or mapping written in brackets
+// on one line.
 func (l yamlLines) addFlow(p yamlTarget, name string, v jsonvalue.Value) ([]byte, error) {
 	if p.at >= 0 {
 		return nil, errLayout // before another element
@@ -49,8 +49,8 @@ func (l yamlLines) addFlow(p yamlTarget, name string, v jsonvalue.Value) ([]byte
 	return out.join(), nil
 }
 
-// flowEnd returns where the bracket that text begins with is closed, -1 if that
-// is not on the line.
+// flowEnd returns where the bracket at the start of text is closed, or -1 if not on
+// the line.
 func flowEnd(text []byte) int {
 	depth := 0
 	for i := 0; i < len(text); i++ {
@@ -79,7 +79,7 @@ func flowEnd(text []byte) int {
 	return -1
 }
 
-// yamlNode is the tree of a value as the layout wants it written.
+// yamlNode converts a value to a tree in the layout of the document.
 func (d document) yamlNode(v jsonvalue.Value) *yaml.Node {
 	n := yamlNode(v)
 	if d.inline {
@@ -88,8 +88,8 @@ func (d document) yamlNode(v jsonvalue.Value) *yaml.Node {
 	return n
 }
 
-// inlineLists puts the lists of plain values in a tree on one line each, and
-// texts of anything but plain characters in quotes.
+// inlineLists puts each list of plain values in a tree on one line, and quotes
+// texts with other than plain characters.
 func inlineLists(n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && n.Style == 0 {
 		onOneLine(n)
@@ -104,7 +104,7 @@ func inlineLists(n *yaml.Node) {
 	}
 }
 
-// flowNode is the tree of a value that is written in brackets.
+// flowNode converts a value to a tree written in brackets.
 func flowNode(v jsonvalue.Value) *yaml.Node {
 	n := yamlNode(v)
 	onOneLine(n)
@@ -119,8 +119,8 @@ func flowText(s string) *yaml.Node {
 
 var plainInFlow = regexp.MustCompile(`^[A-Za-z0-9_./@+-]+$`)
 
-// onOneLine writes a tree in brackets. Texts of anything but plain characters
-// are quoted, for more characters have a meaning there.
+// onOneLine writes a tree in brackets. Texts with other than plain characters are
+// quoted, as more characters have a meaning there.
 func onOneLine(n *yaml.Node) {
 	switch {
 	case n.Kind != yaml.ScalarNode:
@@ -133,8 +133,8 @@ func onOneLine(n *yaml.Node) {
 	}
 }
 
-// comment returns where the comment of a line begins, -1 if it has none. It is
-// a comment if the text reads the same without it.
+// comment returns where the comment of a line begins, or -1 if it has none. It is a
+// comment if the text has the same value without it.
 func (l yamlLines) comment(line int) int {
 	if line < 0 || line >= len(l) || bytes.IndexByte(l[line], '#') < 0 {
 		return -1
@@ -143,7 +143,7 @@ func (l yamlLines) comment(line int) int {
 	if err != nil {
 		return -1
 	}
-	const most = 8 // of places that could begin one
+	const most = 8 // positions where one could begin
 	at := 0
 	for range most {
 		i := bytes.IndexByte(l[line][at:], '#')
@@ -163,9 +163,9 @@ func (l yamlLines) comment(line int) int {
 	return -1
 }
 
-// MarkYAML puts a remark into the comment on the line of the value at path, or
-// takes it out; other remarks on the line, parted by semicolons, stay. A value
-// that does not stand on one line cannot be marked.
+// MarkYAML adds a remark to the comment on the line of the value at path, or
+// removes it. Other remarks on the line, separated by semicolons, stay. A value
+// that spans several lines cannot be marked.
 func MarkYAML(text []byte, path, remark string, set bool) ([]byte, error) {
 	refusal := refuse("edit it as text", "the comment at %.100q cannot be changed in place", path)
 	before, notes, err := ParseDocument("yaml", text)

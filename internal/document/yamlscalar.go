@@ -9,8 +9,8 @@ import (
 )
 
 // resolvePlain resolves an unquoted YAML scalar by the core schema of YAML 1.2
-// (section 10.3.2). ambiguous says that readers of YAML 1.1, or common readers
-// of 1.2, take it for something else, or that JSON has no such value.
+// (section 10.3.2). ambiguous says that parsers of YAML 1.1, or common parsers of
+// 1.2, read it differently, or that JSON has no such value.
 func resolvePlain(s string) (v jsonvalue.Value, ambiguous bool, err error) {
 	switch s {
 	case "", "~", "null", "Null", "NULL":
@@ -36,7 +36,7 @@ func resolvePlain(s string) (v jsonvalue.Value, ambiguous bool, err error) {
 	return v, ambiguousText(s), err
 }
 
-// prefixed returns the digits and the base of 0o17 and 0x1F.
+// prefixed returns the digits and base of 0o17 and 0x1F.
 func prefixed(s string) (digits string, base int) {
 	only := func(digits, set string) bool { return digits != "" && strings.Trim(digits, set) == "" }
 	if d, ok := strings.CutPrefix(s, "0o"); ok && only(d, "01234567") {
@@ -48,8 +48,8 @@ func prefixed(s string) (digits string, base int) {
 	return "", 0
 }
 
-// decimalToken returns the JSON token of a decimal number, "" if s is none.
-// simple says that every reader takes s for this number.
+// decimalToken returns the JSON token of a decimal number, or "" if s is not one.
+// simple says that every parser reads s as this number.
 func decimalToken(s string) (token string, simple bool) {
 	rest, minus := strings.CutPrefix(s, "-")
 	rest, plus := strings.CutPrefix(rest, "+")
@@ -69,7 +69,7 @@ func decimalToken(s string) (token string, simple bool) {
 		return "", false
 	}
 	simple = !plus && whole != "" && (whole == "0" || whole[0] != '0') && dot == (fraction != "")
-	if exponent != "" { // 1e3 and 1.0e3 are strings to readers of YAML 1.1
+	if exponent != "" { // 1e3 and 1.0e3 are strings to YAML 1.1 parsers
 		simple = simple && dot && (exponent[0] == '+' || exponent[0] == '-')
 	}
 	whole = strings.TrimLeft(whole, "0")
@@ -94,8 +94,8 @@ func decimalToken(s string) (token string, simple bool) {
 
 func allDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-// ambiguousText says that a plain string is a boolean, a number, a time or
-// something special to other readers. It errs on the side of true.
+// ambiguousText reports whether other parsers read a plain string as a boolean,
+// number, time or something special. If in doubt, it returns true.
 func ambiguousText(s string) bool {
 	switch strings.ToLower(s) {
 	case "y", "n", "yes", "no", "on", "off", "=", "<<", "null", "true", "false", ".inf", "+.inf", "-.inf", ".nan":

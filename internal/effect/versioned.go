@@ -162,7 +162,7 @@ func indexed(index []byte, rel string, folder bool) (kept, known bool) {
 			return true, true
 		case mode&0o170000 == sparse && strings.HasPrefix(rel, string(name)),
 			mode&0o170000 == submodule && strings.HasPrefix(rel, string(name)+"/"):
-			return false, false // a shared index holds the entries
+			return false, false // this index does not list the entries below
 		}
 	}
 	return false, true

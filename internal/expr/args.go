@@ -9,15 +9,15 @@ import (
 	"cel.dev/cel-go/common/types"
 )
 
-// ArgPaths lists the arguments that the expression takes a value from, each as
-// the names that lead to it: args.a.b and args["a"].b are [a b]. Below a list,
-// and where a name is computed, a path ends. An expression that looks at the
-// arguments as a whole has the empty path for it; one that only asks whether an
-// argument is there, as has(args.a) does, takes no value.
+// ArgPaths lists the arguments whose values the expression reads, each as a path of
+// names: args.a.b and args["a"].b are [a b]. A path ends at a list or a computed
+// name. An expression that reads the arguments as a whole has the empty path. One
+// that only tests whether an argument is present, as has(args.a) does, reads no
+// value.
 func (p *Program) ArgPaths() [][]string { return p.args }
 
-// PlainArg returns the argument that the expression hands on as it is, if it
-// does nothing else.
+// PlainArg returns the argument that the expression passes on unchanged, if it does
+// nothing else.
 func (p *Program) PlainArg() (name string, ok bool) { return p.plain, p.plain != "" }
 
 // argVar is the variable that holds the arguments.
@@ -26,7 +26,7 @@ const argVar = "args"
 // argWalk collects the paths of one expression.
 type argWalk struct{ paths [][]string }
 
-// argPaths reads a checked syntax tree.
+// argPaths reads the paths from a checked syntax tree.
 func argPaths(root celast.Expr) (paths [][]string, plain string) {
 	var w argWalk
 	w.visit(root)
@@ -47,7 +47,7 @@ func (w *argWalk) visit(e celast.Expr) {
 	case celast.SelectKind:
 		s := e.AsSelect()
 		if _, ok := argPath(s.Operand()); ok && s.IsTestOnly() {
-			return // whether it is there is not its value
+			return // a test for presence reads no value
 		}
 		w.visit(s.Operand())
 	case celast.CallKind:
@@ -76,8 +76,8 @@ func (w *argWalk) visit(e celast.Expr) {
 	}
 }
 
-// comprehension walks a loop. A loop variable may be called args, too, and then
-// means something else inside.
+// comprehension walks a loop. A loop variable may also be called args, and then
+// shadows the arguments.
 func (w *argWalk) comprehension(c celast.ComprehensionExpr) {
 	w.visit(c.IterRange())
 	w.visit(c.AccuInit())

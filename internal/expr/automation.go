@@ -6,18 +6,18 @@ import (
 	"unicode"
 )
 
-// Automation is one program that runs or obeys files without anybody naming
-// them: an editor, an agent, a hook, a build or a pipeline.
+// Automation is a program that runs or obeys files that nobody names to it: an
+// editor, an agent, a hook, a build or a pipeline.
 type Automation struct {
 	By     string // the program
-	Source string // where it says so
-	// Names of its files, in lower case, at any depth: a file's name, with * for any
-	// text, or a folder with all that is in it, which ends with a slash.
+	Source string // where its documentation says so
+	// Names of its files, in lower case, at any depth: a file name, with * for any
+	// text, or a folder with everything in it, which ends with a slash.
 	Names []string
 }
 
-// Automations returns the table behind automation_path. A name that is not here
-// is taken for a file that waits for somebody to start it.
+// Automations returns the table behind automation_path. A name that is not listed
+// counts as a file that only runs when somebody starts it.
 func Automations() []Automation { return automations }
 
 var automations = []Automation{
@@ -106,11 +106,11 @@ var automations = []Automation{
 	{"build scripts by custom", "https://github.com/github/scripts-to-rule-them-all", []string{"build.sh", "bootstrap.sh", "install.sh", "setup.sh", "deploy.sh", "ci.sh", "test.sh", "entrypoint.sh", "docker-entrypoint.sh", "postinstall.js", "preinstall.js"}},
 }
 
-// automationIndex is the table as it is asked.
+// automationIndex is the table in the form used for lookups.
 type automationIndex struct {
 	names   map[string]bool // of files
 	folders map[string]bool // of one component
-	nested  []string        // of several, with slashes around
+	nested  []string        // of several components, with slashes around them
 	globs   []string
 }
 
@@ -136,8 +136,8 @@ func indexAutomations(rows []Automation) automationIndex {
 	return x
 }
 
-// AutomationPath reports whether a file there is run or obeyed by an editor, an
-// agent, a hook, a build or a pipeline without anybody naming it.
+// AutomationPath reports whether an editor, agent, hook, build or pipeline runs or
+// obeys a file at p without being told to.
 func AutomationPath(p string) bool {
 	p = fold(path.Clean(p))
 	base := path.Base(p)
@@ -162,7 +162,7 @@ func AutomationPath(p string) bool {
 	return false
 }
 
-// fold writes letters as file systems that ignore case compare them.
+// fold folds case as file systems that ignore case do.
 func fold(p string) string {
 	return strings.Map(func(r rune) rune {
 		low := r

@@ -15,39 +15,39 @@ import (
 	"cel.dev/cel-go/ext"
 )
 
-// Bounds of an expression. The run limit lets one `contains` look through
-// arguments of 16 MiB and stops well under a second.
+// Limits of an expression. The run limit lets one `contains` search 16 MiB of
+// arguments, and stops well under a second.
 const (
 	maxSource   = 4096       // characters
 	maxNodes    = 1000       // nodes of the syntax tree
 	maxDepth    = 64         // nesting
 	compileCost = 50_000_000 // estimated for arguments of ordinary size
 	runCost     = 5_000_000
-	// For expressions over a document, which look at all of it again and again: two
-	// seconds at most.
+	// For expressions over a document, which may read all of it many times: at most
+	// two seconds.
 	documentCost = 20_000_000
 )
 
-// Bounds of the values that an evaluation makes. The engine counts elements, of
-// which ten bytes of text are one, and takes for too large what it cannot count
-// to the end: its own bounds are five levels and ten thousand values.
+// Limits on the values that an evaluation creates. The engine counts elements, ten
+// bytes of text being one, and treats what it cannot fully count as too large. Its
+// own limits are five levels and ten thousand values.
 const (
 	runMemory   = 16 << 20 // elements
 	countDepth  = 256
 	countValues = 4 << 20
-	countEvery  = 1000 // turns of a loop
+	countEvery  = 1000 // iterations of a loop
 )
 
-// memory is the bound on values as the engine takes it.
+// memory passes the limits on values to the engine.
 func memory() cel.ProgramOption {
 	return cel.MemoryTracking(types.MemoryTrackerLimit(runMemory), types.MemoryTrackerSampleInterval(countEvery),
 		types.MemoryTrackerSizeCalculator(types.NewSizeCalculator(types.SizeCalculatorMaxDepth(countDepth), types.SizeCalculatorMaxTraversal(countValues))))
 }
 
-// Type is what an expression must yield.
+// Type is the type that an expression must yield.
 type Type uint8
 
-// The types a caller may ask for.
+// The types that a caller may ask for.
 const (
 	Dyn        Type = iota // any JSON value
 	Bool                   // true or false
@@ -73,15 +73,15 @@ type Env struct {
 	cel     *cel.Env
 	records *records
 	adapter types.Adapter
-	// unestimated is set where the cost is bounded when it runs alone.
+	// unestimated is set if the cost is bounded at run time only.
 	unestimated bool
 }
 
-// shared builds the environment once: it costs milliseconds and a few hundred
-// kilobytes, and never changes.
+// shared builds the environment once: that takes milliseconds and a few hundred
+// kilobytes, and the result never changes.
 var shared = sync.OnceValues(build)
 
-// New returns the environment. All callers share one, built by the first.
+// New returns the environment. All callers share one, built on first use.
 func New() (*Env, error) { return shared() }
 
 func build() (*Env, error) {
@@ -119,7 +119,7 @@ func build() (*Env, error) {
 }
 
 // Error is a fault in an expression. Line and Column count from 1, Column in
-// characters; Offset counts bytes of Source from 0.
+// characters; Offset is a byte offset into Source.
 type Error struct {
 	Source       string
 	Line, Column int
@@ -129,7 +129,7 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// Program is a compiled expression: immutable, safe for concurrent use.
+// Program is a compiled expression. It is immutable and safe for concurrent use.
 type Program struct {
 	env  *Env
 	src  string
@@ -187,7 +187,7 @@ func (e *Env) Compile(src string, want Type) (_ *Program, err error) {
 }
 
 // yields reports whether an expression of type got may be used where want is
-// needed; what is dynamic is checked again on each evaluation.
+// needed. Dynamic types are checked again on each evaluation.
 func yields(got *cel.Type, want Type) bool {
 	if got.Kind() == types.DynKind || want == Dyn {
 		return true
@@ -217,7 +217,7 @@ func firstIssue(src string, iss *cel.Issues) error {
 	return &Error{Source: src, Line: line, Column: col, Offset: offset(src, line, col), Message: x.Message}
 }
 
-// offset turns a line and a column in characters into a byte offset.
+// offset converts a line and a column in characters to a byte offset.
 func offset(src string, line, col int) int {
 	start := 0
 	for ; line > 1; line-- {
@@ -255,11 +255,11 @@ func references(ast *cel.Ast) map[string]bool {
 // Source returns the text that was compiled.
 func (p *Program) Source() string { return p.src }
 
-// Uses reports whether the expression mentions a variable such as "effect", or
-// a function, written as "under()".
+// Uses reports whether the expression mentions a variable such as "effect", or a
+// function, written as "under()".
 func (p *Program) Uses(name string) bool { return p.uses[name] }
 
-// eval runs the program; unknowns, errors and panics are errors.
+// eval runs the program; unknowns and panics are errors.
 func (p *Program) eval(v *Vars) (out ref.Val, err error) {
 	defer func() {
 		if r := recover(); r != nil { // fail closed: whatever the engine trips over is no answer
@@ -302,7 +302,7 @@ func (p *Program) String(v *Vars) (string, error) {
 	return string(s), nil
 }
 
-// Strings evaluates to a list of strings; one string is a list of one.
+// Strings evaluates to a list of strings; a single string becomes a list of one.
 func (p *Program) Strings(v *Vars) ([]string, error) {
 	out, err := p.eval(v)
 	if err != nil {
@@ -327,7 +327,7 @@ func (p *Program) Strings(v *Vars) ([]string, error) {
 }
 
 // Any evaluates to a JSON value: nil, bool, int64, float64, string, []any or
-// map[string]any, as DecodeArgs makes them. The caller owns the containers.
+// map[string]any, as returned by DecodeArgs. The caller owns the containers.
 func (p *Program) Any(v *Vars) (any, error) {
 	out, err := p.eval(v)
 	if err != nil {
@@ -387,8 +387,8 @@ func native(v ref.Val) (any, error) {
 	return nil, errNoJSON
 }
 
-// activation shows Vars to the engine. A name without a value is not found,
-// which the engine reports as an error.
+// activation exposes Vars to the engine. A name without a value is not found, which
+// the engine reports as an error.
 type activation struct {
 	vars *Vars
 	env  *Env
@@ -435,7 +435,7 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	return a.session(name)
 }
 
-// document shows a JSON value, null included.
+// document exposes a JSON value, null included.
 func document(v *any) (any, bool) {
 	if v == nil {
 		return nil, false
@@ -466,8 +466,8 @@ func (a *activation) session(name string) (any, bool) {
 	return nil, false
 }
 
-// sizes estimates for arguments of ordinary size. What really arrives is
-// bounded by the run limit.
+// sizes estimates costs for arguments of ordinary size. The run limit bounds the
+// actual arguments.
 type sizes struct{}
 
 func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {

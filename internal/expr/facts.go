@@ -7,7 +7,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// tablesOf lists the tables that SQL names, the changed ones first.
+// tablesOf lists the tables that SQL names, changed ones first.
 func tablesOf(f *guard.SQLFacts) []string {
 	out := []string{}
 	if f == nil {
@@ -52,9 +52,8 @@ func requestOf(f *guard.HTTPFacts) guard.HTTPFacts {
 	return *f
 }
 
-// programsOf lists the programs of a command by their last names. Of a line
-// that could not be taken apart there are none: a rule that allows by programs
-// has to look at their number, too.
+// programsOf lists the programs of a command by base name. A line that could not be
+// parsed has none, so a rule that allows by program must check their number too.
 func programsOf(f *guard.ExecFacts) []string {
 	out := []string{}
 	if f == nil {
@@ -70,7 +69,7 @@ func programsOf(f *guard.ExecFacts) []string {
 	return distinct(out)
 }
 
-// distinct keeps the first of each.
+// distinct removes repeated strings.
 func distinct(list []string) []string {
 	seen := make(map[string]bool, len(list))
 	return slices.DeleteFunc(list, func(s string) bool {

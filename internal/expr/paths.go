@@ -11,12 +11,12 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// FunctionsVersion grows when a function here answers otherwise than before;
-// what binds an expression binds it too.
+// FunctionsVersion increases when the result of a function here changes; whatever
+// is bound to an expression is bound to it too.
 const FunctionsVersion = 2
 
-// pathFunctions declares under, glob and the questions that presets ask. All
-// work on slash-separated names and touch no disk.
+// pathFunctions declares under, glob and the path tests that presets use. All work
+// on slash-separated names and do not access the disk.
 func pathFunctions() []cel.EnvOption {
 	return []cel.EnvOption{
 		question("secret_path", SecretPath),
@@ -57,7 +57,7 @@ func binary(f func(a, b string) ref.Val) func(a, b ref.Val) ref.Val {
 }
 
 // Under reports whether p is dir or lies in it, comparing whole components:
-// ".github" is not under ".git". Both are cleaned first. "." holds every
+// ".github" is not under ".git". Both are cleaned first. "." contains every
 // relative path that does not climb out.
 func Under(p, dir string) bool {
 	p, dir = path.Clean(p), path.Clean(dir)
@@ -90,7 +90,7 @@ func question(name string, ask func(string) bool) cel.EnvOption {
 		})))
 }
 
-// The three questions ignore case, since some file systems do.
+// The three tests ignore case, since some file systems do.
 var (
 	secretPaths = regexp.MustCompile(`(?i)(^|/)(` +
 		`\.env(\..*)?|\.envrc|id_(rsa|dsa|ecdsa|ed25519)(_sk)?|[^/]*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk|tfvars|tfstate)` +
@@ -100,8 +100,7 @@ var (
 	gitPaths = regexp.MustCompile(`(?i)(^|/)\.git(/|$)`)
 )
 
-// SecretPath reports whether a path is one that by custom holds keys or
-// credentials.
+// SecretPath reports whether a path conventionally holds keys or credentials.
 func SecretPath(p string) bool { return secretPaths.MatchString(path.Clean(p)) }
 
 // GitPath reports whether a path is a repository's own data.

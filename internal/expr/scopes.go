@@ -8,26 +8,23 @@ import (
 	"cel.dev/cel-go/ext"
 )
 
-// Besides the variables of every expression there are two that only some
-// places know: the record as it is now, where an effect computes what it will
-// be, and the answer of a call, where something of it is kept.
+// Two more variables exist only in some places: the current record, where an effect
+// computes the new one, and the result of a call, where parts of it are kept.
 
 var (
 	recordScope = sync.OnceValues(func() (*Env, error) { return extended("record") })
 	answerScope = sync.OnceValues(func() (*Env, error) { return extended("answer") })
 )
 
-// Record returns the environment with the variable record, and functions that
-// take lists apart.
+// Record returns the environment with the variable record and list functions.
 func (*Env) Record() (*Env, error) { return recordScope() }
 
-// Answer returns the environment with the variable answer, and the same
-// functions.
+// Answer returns the environment with the variable answer and the same functions.
 func (*Env) Answer() (*Env, error) { return answerScope() }
 
-// extended adds a variable of any type. What an expression over it costs
-// depends on a document of unknown size, so no estimate is made: the bound on
-// each evaluation is what holds.
+// extended adds a variable of any type. The cost of an expression over it depends
+// on a document of unknown size, so no estimate is made; only the limit on each
+// evaluation applies.
 func extended(name string) (*Env, error) {
 	base, err := New()
 	if err != nil {

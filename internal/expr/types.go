@@ -18,8 +18,8 @@ type field[T any] struct {
 	get  func(T) any
 }
 
-// record is a struct type that expressions see. It gives the checker the names
-// of its members, so that a misspelt one is found when the file is loaded.
+// record is a struct type that expressions see. It tells the checker the names of
+// its members, so that a misspelled one is found when the file is loaded.
 type record struct {
 	typ    *types.Type
 	names  []string
@@ -48,7 +48,7 @@ func newRecord[T any](name string, fields ...field[T]) *record {
 	return r
 }
 
-// of wraps v, whose Go type must be the record's own.
+// of wraps v, whose Go type must be that of the record.
 func (r *record) of(v any) ref.Val { return &object{typ: r.typ, v: v} }
 
 // object is a value of a record type.
@@ -72,13 +72,13 @@ func (o *object) Equal(other ref.Val) ref.Val {
 func (o *object) Type() ref.Type { return o.typ }
 func (o *object) Value() any     { return o.v }
 
-// effectView joins one effect with the line counts of the whole preview.
+// effectView combines one effect with the line counts of the whole preview.
 type effectView struct {
 	e *guard.Effect
 	p *guard.Preview
 }
 
-// runView is what `run` shows.
+// runView is the value of `run`.
 type runView struct {
 	s     *guard.Session
 	calls int

@@ -10,9 +10,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// Vars is what an expression may see of one call. It is read only while an
-// evaluation runs, and may be shared by several at once. A nil member is
-// unknown: an expression that touches it fails.
+// Vars is what an expression may see of one call. It must not change during an
+// evaluation, and concurrent evaluations may share it. A nil member is unknown: an
+// expression that reads it fails.
 type Vars struct {
 	Args    Args           // decoded by DecodeArgs
 	Target  *guard.Target  // the resource in question
@@ -23,22 +23,22 @@ type Vars struct {
 	Server  string         // name of the server in the configuration
 	Session *guard.Session // gives tenant, environment, workflow, run and client
 	Calls   int            // calls of this tool in this run so far: run.calls
-	Record  *any           // a JSON value as DecodeArgs makes them; for expressions of [Env.Record]
+	Record  *any           // a JSON value as returned by DecodeArgs; for expressions of [Env.Record]
 	Answer  *any           // likewise, of [Env.Answer]
 }
 
-// Args are the arguments of a call, which are decoded once: exactly, and as
-// expressions see them.
+// Args are the arguments of a call, decoded once: exactly, and as expressions see
+// them.
 type Args struct {
 	Value jsonvalue.Value // an object, each number as it was written
-	Plain map[string]any  // nil for arguments that were not decoded
+	Plain map[string]any  // nil if the arguments were not decoded
 }
 
-// MaxNumber is how long a number in arguments may be, in characters.
+// MaxNumber is the maximum length of a number in arguments, in characters.
 const MaxNumber = 64
 
-// DecodeArgs decodes a JSON object, and refuses whatever two readers might take
-// differently; see ArgsOf.
+// DecodeArgs decodes a JSON object, and refuses anything that two parsers might
+// read differently; see ArgsOf.
 func DecodeArgs(raw []byte) (Args, error) {
 	v, err := jsonvalue.Decode(raw)
 	if err != nil {
@@ -47,8 +47,8 @@ func DecodeArgs(raw []byte) (Args, error) {
 	return ArgsOf(v)
 }
 
-// ArgsOf returns an object, also as expressions see it. Integers become int64, other
-// numbers float64; an integer outside int64 is an error, so that no rule ever
+// ArgsOf returns an object, also as expressions see it. Integers become int64,
+// other numbers float64; an integer outside int64 is an error, so that no rule
 // compares a rounded one.
 func ArgsOf(v jsonvalue.Value) (Args, error) {
 	if v.Type() != jsonvalue.TypeObject {
@@ -61,7 +61,7 @@ func ArgsOf(v jsonvalue.Value) (Args, error) {
 	return Args{Value: v, Plain: m.(map[string]any)}, nil
 }
 
-// plain returns a value of the types that JSON has in Go.
+// plain converts v to the Go types of JSON.
 func plain(v jsonvalue.Value) (any, error) {
 	switch v.Type() {
 	case jsonvalue.TypeNull:
