@@ -5,13 +5,12 @@ import (
 	"fmt"
 )
 
-// Reasons for which a patch does not apply, for errors.Is; ErrNoSuchValue is
-// another.
+// Reasons why a patch does not apply, for errors.Is; ErrNoSuchValue is another.
 var (
 	// ErrTestFailed means that a test operation found another value.
 	ErrTestFailed = errors.New("the value differs from the one tested for")
-	// ErrTooExpensive means that a patch would take more work or grow the
-	// document more than an honest one does.
+	// ErrTooExpensive means that a patch would take more work, or grow the document
+	// more, than any legitimate one.
 	ErrTooExpensive = errors.New("the patch takes too much work")
 )
 
@@ -22,8 +21,8 @@ const (
 	applyGrowth = 64 << 20
 )
 
-// PatchError says which operation of a patch failed. No operation of a patch
-// that fails has any effect.
+// PatchError says which operation of a patch failed. A patch that fails has no
+// effect at all.
 type PatchError struct {
 	Index    int
 	Op, Path string
@@ -38,9 +37,9 @@ func (e *PatchError) Error() string {
 // Unwrap returns the reason.
 func (e *PatchError) Unwrap() error { return e.Err }
 
-// Apply returns doc with the patch applied. doc itself never changes. All
-// errors are of type *PatchError. Beyond RFC 6902: removing the whole document
-// is refused, and so is a result nested deeper than 100.
+// Apply returns doc with the patch applied. doc itself never changes. All errors
+// are of type *PatchError. Beyond RFC 6902, removing the whole document is refused,
+// as is a result nested deeper than 100.
 func (p Patch) Apply(doc Value) (Value, error) {
 	a := applier{root: cell{v: doc}, steps: applySteps, growth: applyGrowth}
 	for i, o := range p {
@@ -51,15 +50,15 @@ func (p Patch) Apply(doc Value) (Value, error) {
 	return a.freeze(&a.root), nil
 }
 
-// applier holds a document under change. Containers on the way to a change are
-// opened into a mutable form once and closed at the end, so that the price of an
+// applier holds a document while it is changed. Containers on the way to a change
+// are converted once to a mutable form, and back at the end, so that the cost of an
 // operation does not depend on the size of the document.
 type applier struct {
 	root          cell
 	steps, growth int
 }
 
-// cell is a value under change: v, unless arr or obj holds its opened form.
+// cell is a value while it is changed: v, unless arr or obj holds its mutable form.
 type cell struct {
 	v   Value
 	arr *gapArray
@@ -129,7 +128,7 @@ func (a *applier) apply(o Op) error {
 	return a.spend(0)
 }
 
-// open turns a container into its mutable form.
+// open converts a container to its mutable form.
 func (a *applier) open(c *cell) error {
 	if c.arr != nil || c.obj != nil || c.v.node == nil {
 		return nil
@@ -146,7 +145,7 @@ func (a *applier) open(c *cell) error {
 	return nil
 }
 
-// freeze returns the value of c. c stays open.
+// freeze returns the value of c, which stays open.
 func (a *applier) freeze(c *cell) Value {
 	switch {
 	case c.arr != nil:
@@ -169,7 +168,7 @@ func (a *applier) freeze(c *cell) Value {
 	return c.v
 }
 
-// child returns the child of c that token names.
+// child returns the child of c with the given token.
 func (a *applier) child(c *cell, token string) (*cell, error) {
 	if err := a.open(c); err != nil {
 		return nil, err
@@ -274,7 +273,7 @@ func (a *applier) remove(path []string) (cell, error) {
 	return removed, a.spend(parent.arr.remove(i))
 }
 
-// depth returns how deep c nests.
+// depth returns how deeply c nests.
 func (a *applier) depth(c *cell) (int, error) {
 	deepest := 0
 	visit := func(child *cell) error {

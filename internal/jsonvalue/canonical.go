@@ -12,11 +12,11 @@ import (
 	"github.com/gowebpki/jcs"
 )
 
-// Canonical returns the canonical form of a JSON text (RFC 8785): one text for
-// all spellings of one value, to be hashed. Beyond what [Decode] refuses, it
-// refuses numbers that the form would change: whole numbers beyond ±2^53, of
-// which several would share one form, numbers out of a double's range, and
-// numbers with more digits than a double holds. -0 becomes 0, as the RFC says.
+// Canonical returns the canonical form of a JSON text (RFC 8785), which is the same
+// for all spellings of a value and is used for hashing. Beyond what [Decode]
+// refuses, it refuses numbers that the form would change: whole numbers beyond
+// ±2^53, several of which would share one form, numbers out of a double's range,
+// and numbers with more digits than a double holds. -0 becomes 0, as the RFC says.
 func Canonical(raw []byte) ([]byte, error) {
 	v, err := Decode(raw)
 	if err != nil {
@@ -25,8 +25,8 @@ func Canonical(raw []byte) ([]byte, error) {
 	return v.Canonical()
 }
 
-// Canonical returns the canonical form of v; see the function of that name. An
-// absent value has none.
+// Canonical returns the canonical form of v; see the function Canonical. An absent
+// value is an error.
 func (v Value) Canonical() ([]byte, error) {
 	room := min(v.Weight(), 16<<20)
 	out, err := v.appendCanonical(make([]byte, 0, room+room/16))
@@ -71,8 +71,8 @@ func (v Value) appendCanonical(dst []byte) (_ []byte, err error) {
 	return append(dst, v.text...), nil
 }
 
-// canonicalOrder returns the places of the members in the order of their names,
-// by UTF-16 code units (RFC 8785, section 3.2.3).
+// canonicalOrder returns the indices of the members, sorted by name in UTF-16 code
+// units (RFC 8785, section 3.2.3).
 func (v Value) canonicalOrder() []int {
 	order := make([]int, len(v.node.names))
 	for i := range order {
@@ -82,8 +82,8 @@ func (v Value) canonicalOrder() []int {
 	return order
 }
 
-// compareUTF16 compares by code units. Bytes have the same order but where one
-// name goes on beyond the basic plane and the other ends it.
+// compareUTF16 compares by UTF-16 code units. Byte order differs from it only if
+// one of the differing characters is beyond the basic plane.
 func compareUTF16(a, b string) int {
 	i := 0
 	for i < len(a) && i < len(b) && a[i] == b[i] {
@@ -100,7 +100,7 @@ func compareUTF16(a, b string) int {
 	return cmp.Or(slices.Compare(utf16.Encode([]rune{x}), utf16.Encode([]rune{y})), strings.Compare(a[i:], b[i:]))
 }
 
-// appendNumber writes a number as ECMAScript does, and refuses one that this
+// appendNumber writes a number as ECMAScript does, and refuses one whose value that
 // would change.
 func appendNumber(dst []byte, token string) ([]byte, error) {
 	if err := survives(token); err != nil {

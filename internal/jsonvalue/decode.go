@@ -19,10 +19,10 @@ func DecodeStrict(raw []byte, into any) error { return strictjson.DecodeStrict(r
 // DecodeKnown is [strictjson.DecodeKnown].
 func DecodeKnown(raw []byte, into any) error { return strictjson.DecodeKnown(raw, into) }
 
-// Decode reads one JSON text as RFC 8259 defines it and refuses whatever two
-// readers might take differently: members of one name, invalid UTF-8, lone
-// surrogates, a byte order mark, arrays and objects nested deeper than 100,
-// exponents of more than nine digits, anything after the value.
+// Decode reads one JSON text as defined by RFC 8259 and refuses anything that two
+// parsers might read differently: duplicate members, invalid UTF-8, lone
+// surrogates, a byte order mark, nesting deeper than 100, exponents of more than
+// nine digits, and anything after the value.
 func Decode(raw []byte) (Value, error) {
 	d := decoder{data: raw}
 	v, err := d.document()
@@ -32,20 +32,20 @@ func Decode(raw []byte) (Value, error) {
 	return v, nil
 }
 
-// DecodeDocument reads a JSON text as programs keep it in files: of members of
-// one name the last counts and duplicates has their paths. With relaxed set
-// comments and trailing commas are taken (JSONC). Everything else is refused as
-// Decode refuses it. The values share one copy of the text, which lives as long
-// as any of them.
+// DecodeDocument reads a JSON text as programs keep it in files. The last of
+// several members of one name counts, and duplicates holds their paths. With
+// relaxed set, comments and trailing commas are accepted (JSONC). Everything else
+// is refused as in Decode. The values share one copy of the text, which lives as
+// long as any of them.
 func DecodeDocument(raw []byte, relaxed bool) (v Value, duplicates []string, err error) {
 	d := decoder{data: raw, duplicates: &duplicates, relaxed: relaxed, text: string(raw)}
 	v, err = d.document()
 	return v, duplicates, err
 }
 
-// decoder reads one text. With relaxed set it accepts comments and trailing
-// commas (JSONC); with duplicates set it records the paths of repeated members,
-// of which the last counts, and goes on.
+// decoder reads one text. With relaxed set it accepts comments and trailing commas
+// (JSONC). With duplicates set it records the paths of repeated members, of which
+// the last counts, and continues.
 type decoder struct {
 	data       []byte
 	at         int
@@ -53,14 +53,14 @@ type decoder struct {
 	relaxed    bool
 	duplicates *[]string
 	path       []string // of the value being read; kept only for duplicates
-	// text is data, to take strings from it without a copy of each; empty where
-	// the values are to stand alone.
+	// text is data as a string, so that strings can be sliced from it without
+	// copying. It is empty if values must not share memory.
 	text   string
-	vals   []Value // of the containers that are being read
-	room   []Value // for the children of those that were
-	nodes  []node  // likewise
+	vals   []Value // of the containers being read
+	room   []Value // for the children of finished containers
+	nodes  []node  // for the nodes of finished containers
 	shapes [8][]string
-	latest int // of shapes, to be replaced
+	latest int // the index in shapes to replace next
 }
 
 // slice returns a part of the text as a string.
@@ -100,8 +100,8 @@ func (d *decoder) here() string {
 	return fmt.Sprintf("%q", d.data[d.at])
 }
 
-// peek returns the next byte, 0 at the end. A NUL in the text is legal nowhere
-// outside strings, so the two need not be told apart.
+// peek returns the next byte, or 0 at the end. A NUL is legal nowhere outside
+// strings, so the two need not be distinguished.
 func (d *decoder) peek() byte {
 	if d.at < len(d.data) {
 		return d.data[d.at]
@@ -195,7 +195,7 @@ func (d *decoder) next(closing byte) (done bool, err error) {
 	return d.first(closing, d.relaxed)
 }
 
-// first moves to an item, or past the closing byte where one may stand.
+// first moves to an item, or past the closing byte if one is allowed.
 func (d *decoder) first(closing byte, mayClose bool) (done bool, err error) {
 	if err := d.blank(); err != nil {
 		return false, err

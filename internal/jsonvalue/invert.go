@@ -5,14 +5,13 @@ import (
 	"slices"
 )
 
-// ErrNoInverse means that a patch does not hold what it takes away.
+// ErrNoInverse means that a patch does not contain the values that it removes.
 var ErrNoInverse = errors.New("the patch does not say what was there before")
 
-// Invert returns the patch that takes p back: applied to what p made of a
-// document it gives the document. It needs the tests that [MakePatch] puts before
-// each remove and replace, and relies on add making something new at a
-// place that it names, as it does there. A patch that lacks them or that copies is
-// ErrNoInverse.
+// Invert returns the patch that undoes p: applied to the result of p it gives the
+// original document. It needs the tests that [MakePatch] puts before each remove
+// and replace, and assumes that add never replaces a value, as is so there. A patch
+// without the tests, or with copy operations, gives ErrNoInverse.
 func (p Patch) Invert() (Patch, error) {
 	out := make(Patch, 0, len(p))
 	var test *Op

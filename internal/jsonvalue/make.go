@@ -9,23 +9,23 @@ import (
 	"github.com/mcpguard/mcpguard/internal/diff"
 )
 
-// Change is one row of a patch made for reading: what was at a path and what is
-// there afterwards.
+// Change is one row of a patch for display: what was at a path and what is there
+// afterwards.
 type Change struct {
 	Op string // add, replace, remove or move
-	// Path is a JSON Pointer into the document after the change for add and
-	// move, and into the one before it for replace and remove. Unlike the paths
-	// of a Patch it does not depend on the rows before it.
+	// Path is a JSON Pointer: for add and move into the document after the change,
+	// for replace and remove into the document before it. Unlike the paths of a
+	// Patch, it does not depend on earlier rows.
 	Path string
-	// FromPath is where a moved value was, in the document before.
+	// FromPath is the path of a moved value in the document before.
 	FromPath string
-	// From and To are the old and the new value; From is absent for add, To for
+	// From and To are the old and the new value. From is absent for add, To for
 	// remove. A move has both, and they are equal.
 	From, To Value
 }
 
-// MarshalJSON returns {op, path, from, to}, without the values that are absent,
-// and fromPath for a move.
+// MarshalJSON returns {op, path, from, to} without absent values, and fromPath for
+// a move.
 func (c Change) MarshalJSON() ([]byte, error) {
 	row := struct {
 		Op       string `json:"op"`
@@ -43,12 +43,12 @@ func (c Change) MarshalJSON() ([]byte, error) {
 	return json.Marshal(row)
 }
 
-// MakePatch returns a patch that turns before into after. Each remove, replace
-// and move is preceded by a test for the value that it takes away, so the patch
-// applies only to what it was made from. Members are visited in byte order of
-// their names, array elements are aligned like lines: equal inputs give equal
-// patches. Numbers that are equal but written with and without a fraction, 1 and
-// 1.0, count as different here, since many readers take them so.
+// MakePatch returns a patch that turns before into after. Each remove, replace and
+// move is preceded by a test for the value that it removes, so the patch applies
+// only to the document that it was made from. Members are visited in byte order of
+// their names, and array elements are aligned like lines: equal inputs give equal
+// patches. Equal numbers with and without a fraction, 1 and 1.0, count as
+// different, since many parsers distinguish them.
 //
 // The patch is empty exactly if nothing differs. An object or array that was
 // renamed within its object is moved; everything else is added and removed.
@@ -57,14 +57,14 @@ func MakePatch(before, after Value) Patch {
 	return p
 }
 
-// makePatchWith is MakePatch with a step budget. coarse says that the budget did
-// not suffice for minimal changes to arrays; the patch is right all the same.
+// makePatchWith is MakePatch with a step budget. coarse says that the budget was
+// too small for minimal changes to arrays; the patch is still correct.
 func makePatchWith(before, after Value, budget int) (p Patch, coarse bool) {
 	c := compareValues(before, after, budget)
 	return c.patch, c.coarse
 }
 
-// Preview returns the rows of the same comparison that MakePatch makes; never
+// Preview returns the rows of the same comparison as MakePatch. The result is never
 // nil, so that it encodes as an array.
 func Preview(before, after Value) []Change {
 	return append([]Change{}, compareValues(before, after, 0).changes...)
@@ -90,44 +90,44 @@ func compareValues(before, after Value, budget int) *comparison {
 	return c
 }
 
-// maxCounted bounds the number of values by which budgets grow: what shares its
-// parts counts them each time.
+// maxCounted bounds the number of values that budgets grow with: shared parts are
+// counted each time.
 const maxCounted = 1 << 28
 
-// tree mirrors a value: equal subtrees of both documents have equal numbers.
+// tree mirrors a value. Equal subtrees of both documents have equal numbers.
 type tree struct {
 	id   uint32
 	kids []tree
 }
 
-// treeTable numbers subtrees bottom-up, each by its type and the numbers of its
-// children, so that every later comparison of two subtrees takes one step.
+// treeTable numbers subtrees bottom-up, by type and the numbers of the children, so
+// that comparing two subtrees later takes one step.
 type treeTable struct {
-	ids   *numbering        // of numbers, literals and containers, by a key that begins with the type
+	ids   *numbering        // of numbers, literals and containers, by a key that starts with the type
 	texts *numbering        // of strings
-	names map[string]uint32 // of members; they are compared with each other alone
+	names map[string]uint32 // of members, which are compared only with each other
 	done  map[*node]tree    // large containers that both documents share
 	next  uint32
 
-	// For one subtree at a time, once its children are numbered.
+	// Scratch space for one subtree, whose children are already numbered.
 	key    []byte
 	pairs  []uint64
-	recent [8]nameIDs // of the objects before
-	latest int        // of recent, to be replaced
+	recent [8]nameIDs // of the previous objects
+	latest int        // the index in recent to replace next
 	slab   []tree     // room for children
 }
 
-// nameIDs are the names of an object by their numbers.
+// nameIDs are the names of an object with their numbers.
 type nameIDs struct {
 	names []string
 	ids   []uint32
 }
 
-// worthNumbering is from which weight on the numbers of a container are kept: a
-// smaller one that stands in many places costs less than the map of all of them.
+// worthNumbering is the weight from which the numbers of a container are cached.
+// Numbering a smaller one again costs less than a map of all of them.
 const worthNumbering = 1 << 10
 
-// newTreeTable makes room for about n values, of which many are the same.
+// newTreeTable makes room for about n values, many of them equal.
 func newTreeTable(n int) *treeTable {
 	n = min(n, 1<<20)
 	return &treeTable{ids: newNumbering(n / 2), texts: newNumbering(n / 8), names: map[string]uint32{}, done: map[*node]tree{}}
@@ -157,8 +157,8 @@ func (t *treeTable) name(s string) uint32 {
 	return id
 }
 
-// nameIDs numbers the names of an object; valid until the next call. Objects
-// often share their names with one shortly before.
+// nameIDs numbers the names of an object. The result is valid until the next call.
+// Objects often share their names with a recent one.
 func (t *treeTable) nameIDs(names []string) []uint32 {
 	if len(names) == 0 {
 		return nil
@@ -191,8 +191,8 @@ func (t *treeTable) kids(n int) []tree {
 	return out
 }
 
-// tree numbers v. like is a value beside which it stands, and twin what became
-// of it: containers that the two share are numbered once.
+// tree numbers v. like is a value at the same position in the other document, and
+// twin its tree: containers that the two share are numbered once.
 func (t *treeTable) tree(v, like Value, twin tree) tree {
 	if v.node == like.node && (v.node != nil || v.typ == like.typ && v.text == like.text && v.Present()) {
 		return twin
@@ -229,7 +229,7 @@ func (t *treeTable) tree(v, like Value, twin tree) tree {
 		}
 	}
 	if same {
-		return twin // what is written alike has the number already
+		return twin // equal text has the same number already
 	}
 	t.key = append(t.key[:0], byte(v.typ))
 	if v.typ == TypeArray {
@@ -253,8 +253,8 @@ func (t *treeTable) tree(v, like Value, twin tree) tree {
 	return out
 }
 
-// location is where a value stands: in the document as the patch so far has left
-// it, and in the documents before and after.
+// location is the position of a value: in the document as patched so far, and in
+// the documents before and after.
 type location struct{ now, old, new string }
 
 func (p location) member(name string) location {
@@ -294,7 +294,7 @@ func (c *comparison) move(from, to location, v Value) {
 	c.changes = append(c.changes, Change{Op: OpMove, Path: to.new, FromPath: from.old, From: v, To: v})
 }
 
-// value compares two values at one place.
+// value compares two values at one location.
 func (c *comparison) value(at location, a, b Value, ta, tb tree) {
 	switch {
 	case ta.id == tb.id:
@@ -313,9 +313,8 @@ func (c *comparison) object(at location, a, b Value, ta, tb tree) {
 	slices.Sort(names)
 	names = slices.Compact(names)
 
-	// Containers that vanish under one name and appear under another have
-	// moved. Scalars are not paired: true removed here and true added there
-	// are two facts.
+	// Containers that vanish under one name and appear under another have moved.
+	// Scalars are not paired: true removed here and true added there are two facts.
 	vanished := map[uint32][]string{}
 	for _, name := range names {
 		if _, stays := inB[name]; !stays {

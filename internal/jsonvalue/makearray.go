@@ -6,8 +6,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/diff"
 )
 
-// array compares two arrays. Equal elements are aligned as lines are; now is the
-// index in the array as the patch has left it: what stands before it is final.
+// array compares two arrays and aligns equal elements like lines. now is the index
+// in the array as patched so far; everything before it is final.
 func (c *comparison) array(at location, a, b Value, ta, tb tree) {
 	now, i := 0, 0
 	for _, k := range c.alignKeys(contents(ta.kids), contents(tb.kids)) {
@@ -17,9 +17,9 @@ func (c *comparison) array(at location, a, b Value, ta, tb tree) {
 	}
 }
 
-// elements handles one block of an array. Objects with the same identity are
-// paired first, whatever lies between pairs is paired by place; what has no
-// partner is removed or added. It returns the index after the block.
+// elements handles one block of an array. Objects with the same identity are paired
+// first, and what lies between pairs is paired by position. Unpaired elements are
+// removed or added. It returns the index after the block.
 func (c *comparison) elements(at location, now int, k diff.Block, a, b Value, ta, tb tree) int {
 	inner := []diff.Block{k}
 	if k.A1 > k.A0 && k.B1 > k.B0 {
@@ -58,8 +58,8 @@ func (c *comparison) elements(at location, now int, k diff.Block, a, b Value, ta
 	return now
 }
 
-// alignKeys aligns two sequences of keys with a share of the budget that is
-// their share of the documents, so that all arrays together stay within it.
+// alignKeys aligns two sequences of keys. Its share of the budget is their share of
+// the documents, so that all arrays together stay within it.
 func (c *comparison) alignKeys(a, b []uint64) []diff.Block {
 	const least = 1 << 12 // steps; enough for a small array in a large document
 	share := int(int64(c.budget) / int64(c.nodes) * int64(len(a)+len(b)))
@@ -89,18 +89,18 @@ func contents(kids []tree) []uint64 {
 	return keys
 }
 
-// identifying are the members by which lists commonly name their entries, the
-// most telling first.
+// identifying lists the members by which lists commonly identify their entries, the
+// most specific first.
 var identifying = [...]string{"id", "_id", "uid", "uuid", "key", "name", "path"}
 
-// The sides that keep elements without identity apart.
+// Sides, which keep elements without identity apart.
 const (
 	sideBefore = 1 << 62
 	sideAfter  = 1 << 63
 )
 
-// identities returns a key for each of the elements from to to-1: that of the
-// identifying member, or one that nothing else has.
+// identities returns a key for each of the elements from to to-1: that of its
+// identifying member, or a unique one.
 func identities(v Value, t tree, from, to int, side uint64) []uint64 {
 	keys := make([]uint64, 0, to-from)
 	for i := from; i < to; i++ {
@@ -128,7 +128,7 @@ func identity(v Value, t tree) (key uint64, ok bool) {
 	return 0, false
 }
 
-// alike says that b reads better as a change to a than as its replacement.
+// alike reports whether b reads better as a change to a than as its replacement.
 func alike(a, b Value, ta, tb tree) bool {
 	if a.typ != b.typ || a.node == nil {
 		return false

@@ -1,8 +1,8 @@
 package jsonvalue
 
-// MergePatch returns target with an RFC 7396 merge patch applied: members of
-// patch replace those of target, null removes, anything but an object replaces
-// the whole. Members keep their place, new ones follow in the patch's order.
+// MergePatch returns target with an RFC 7396 merge patch applied: members of patch
+// replace those of target, null removes, and anything but an object replaces the
+// whole. Members keep their position; new ones follow in the order of the patch.
 func MergePatch(target, patch Value) Value {
 	if patch.typ != TypeObject {
 		return patch

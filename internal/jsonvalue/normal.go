@@ -9,28 +9,28 @@ import (
 	"strings"
 )
 
-// Shape says what of a document counts when two states of it are compared.
-// Ignore and the keys of Keys are JSON Pointers in which * stands for any one
-// token. The zero Shape leaves nothing out.
+// Shape says what counts when two states of a document are compared. Ignore and the
+// keys of Keys are JSON Pointers in which * matches any one token. The zero Shape
+// leaves nothing out.
 type Shape struct {
 	Ignore []string          // members that are left out
-	Keys   map[string]string // arrays whose order does not count → the member that tells their elements apart
+	Keys   map[string]string // arrays whose order does not count → the member that identifies their elements
 }
 
-// Normal returns the one form of v under the shape: members in byte order of
-// their names, numbers in the one spelling of their exact value, keyed arrays in
-// the order of their keys, ignored members left out. Two documents that differ
-// in nothing that counts have one encoding.
+// Normal returns the normal form of v under the shape: members sorted by name in
+// byte order, numbers in one spelling of their exact value, keyed arrays sorted by
+// key, and ignored members left out. Documents that differ in nothing that counts
+// have the same encoding.
 //
-// unkeyed lists, as pointers into v, keyed arrays that keep their order because
-// an element lacks the member, or two share its value.
+// unkeyed lists, as pointers into v, keyed arrays that keep their order because an
+// element lacks the member or two elements share its value.
 func (s Shape) Normal(v Value) (n Value, unkeyed []string, err error) {
 	n, _, unkeyed, err = s.NormalPair(v, Value{})
 	return n, unkeyed, err
 }
 
-// NormalPair is Normal for two states of one document. What the two share is
-// done once, and the results share it too. An absent value stays absent.
+// NormalPair is Normal for two states of one document. Work on shared parts is done
+// once, and the results share them too. An absent value stays absent.
 func (s Shape) NormalPair(before, after Value) (a, b Value, unkeyed []string, err error) {
 	z := normalizer{done: make(map[*node]Value, min(before.count()/8, 1<<18)), steps: addWeight(before.Weight(), after.Weight())}
 	var live []rule
@@ -50,7 +50,7 @@ func (s Shape) NormalPair(before, after Value) (a, b Value, unkeyed []string, er
 	return a, b, slices.Compact(z.unkeyed), nil
 }
 
-// rule is a pointer of a shape on its way down a document.
+// rule is a pointer of a shape while descending a document.
 type rule struct {
 	rest   []string
 	ignore bool
@@ -69,19 +69,19 @@ func enter(live *[]rule, pointer string, r rule) error {
 
 type normalizer struct {
 	unkeyed []string
-	done    map[*node]Value // of containers that no rule reaches
-	steps   int             // left for seeing that two values are the same
+	done    map[*node]Value // containers that no rule reaches
+	steps   int             // left for detecting that two values are the same
 
-	recent [8]nameOrder // of the objects before
-	next   int          // of recent, to be replaced
+	recent [8]nameOrder // of the previous objects
+	next   int          // the index in recent to replace next
 }
 
-// worthKeeping is from which weight on what became of a container is kept.
+// worthKeeping is the weight from which the result for a container is cached.
 const worthKeeping = 64
 
-// value normalises v. live are the rules that may still apply at or below it;
-// path is kept for them alone. like is a value beside which v stands: where the
-// two are written the same, what became of one is shared.
+// value normalizes v. live are the rules that may still apply at or below it; path
+// is kept only for them. like is a value at the same position in the other
+// document: if both are written the same, they share the result.
 func (z *normalizer) value(v Value, live []rule, path []string, like Value) Value {
 	switch v.typ {
 	case TypeNumber:
@@ -111,7 +111,7 @@ func (z *normalizer) value(v Value, live []rule, path []string, like Value) Valu
 	return n
 }
 
-// below returns the rules that hold for a child.
+// below returns the rules that apply to a child.
 func below(live []rule, token string) (kids []rule, ignored bool) {
 	for _, r := range live {
 		if len(r.rest) == 0 || r.rest[0] != "*" && r.rest[0] != token {
@@ -124,15 +124,15 @@ func below(live []rule, token string) (kids []rule, ignored bool) {
 	return kids, ignored
 }
 
-// neighbours finds, for the children of one container in turn, those of another
-// beside which they stand.
+// neighbours finds, for the children of one container in turn, the children at the
+// same position in another one.
 type neighbours struct {
 	v     Value
-	moved bool // a child of an array was not beside its twin
+	moved bool // a child of an array was not at the same index as its twin
 }
 
-// of returns the place of the child beside child i of v, or -1. Children of an
-// object are found where the two have them in one order.
+// of returns the index of the child that matches child i of v, or -1. Children of
+// an object are found only if both have them in the same order.
 func (b *neighbours) of(v Value, i int) int {
 	if b.v.node == nil || b.v.typ != v.typ {
 		return -1
@@ -147,7 +147,7 @@ func (b *neighbours) of(v Value, i int) int {
 	if b.moved {
 		j += len(b.v.node.vals) - len(v.node.vals)
 	} else if len(b.v.node.vals) != len(v.node.vals) && (i >= len(b.v.node.vals) || b.v.node.vals[i].Weight() != v.node.vals[i].Weight()) {
-		b.moved = true // from here on they are as far from the end
+		b.moved = true // from here on, match by distance from the end
 		j += len(b.v.node.vals) - len(v.node.vals)
 	}
 	if j < 0 || j >= len(b.v.node.vals) {
@@ -156,7 +156,7 @@ func (b *neighbours) of(v Value, i int) int {
 	return j
 }
 
-// child is the child at the place that of finds, absent where there is none.
+// child returns the child at the index that of finds, or absent.
 func (b *neighbours) child(v Value, i int) Value {
 	if v.node.vals[i].node == nil {
 		return Value{}
@@ -167,8 +167,8 @@ func (b *neighbours) child(v Value, i int) Value {
 	return Value{}
 }
 
-// identical reports whether two values are written the same, as long as there
-// are steps left for looking.
+// identical reports whether two values are written the same, as long as the step
+// budget lasts.
 func (z *normalizer) identical(a, b Value) bool {
 	if z.steps--; z.steps < 0 || a.typ != b.typ || a.text != b.text || a.Weight() != b.Weight() {
 		return false
@@ -210,15 +210,15 @@ func (z *normalizer) object(v Value, live []rule, path []string, like Value) Val
 	return Value{typ: TypeObject, node: newNode(names, vals)}
 }
 
-// nameOrder is the order of the names of an object, and the names in it.
+// nameOrder is the sort order of an object's names, and the sorted names.
 type nameOrder struct {
 	names  []string
 	order  []int
 	sorted []string
 }
 
-// sorted returns the order of names. Objects often have the names of one shortly
-// before; then they share what came of them.
+// sorted returns the sort order of names. Objects often have the names of a recent
+// one and then share the result.
 func (z *normalizer) sorted(names []string) (order []int, sorted []string) {
 	for i := range z.recent {
 		if r := &z.recent[i]; len(r.names) == len(names) && slices.Equal(r.names, names) {
@@ -239,7 +239,7 @@ func (z *normalizer) sorted(names []string) (order []int, sorted []string) {
 	return order, sorted
 }
 
-// step extends the path where a rule may still need it.
+// step extends the path if a rule may still need it.
 func step(path []string, kids []rule, token string) []string {
 	if kids == nil {
 		return nil
@@ -255,7 +255,7 @@ func (z *normalizer) array(v Value, live []rule, path []string, like Value) Valu
 		token := ""
 		if live != nil {
 			token = strconv.Itoa(i)
-			kids, _ = below(live, token) // only members are left out: without an element the others would have other places
+			kids, _ = below(live, token) // only members are left out: dropping an element would shift the others
 		}
 		vals[i] = z.value(e, kids, step(path, kids, token), beside.child(v, i))
 	}
@@ -270,8 +270,8 @@ func (z *normalizer) array(v Value, live []rule, path []string, like Value) Valu
 	return Value{typ: TypeArray, node: newNode(nil, vals)}
 }
 
-// sortByMember orders normal elements by a member that each of them has and no
-// two share; otherwise it leaves them as they are.
+// sortByMember sorts normal elements by a member that each has and no two share;
+// otherwise it keeps their order.
 func sortByMember(vals []Value, member string) bool {
 	type entry struct {
 		key []byte
@@ -297,13 +297,13 @@ func sortByMember(vals []Value, member string) bool {
 	return true
 }
 
-// maxPlainDigits is how many digits a number may have to be written without an
-// exponent.
+// maxPlainDigits is the maximum number of digits of a number that is written
+// without an exponent.
 const maxPlainDigits = 40
 
-// plainNumber returns the one spelling of a number's exact value: a plain whole
-// number or fraction where it is short enough, else digits with an exponent.
-// Every digit is kept.
+// plainNumber returns the single spelling of a number's exact value: a plain whole
+// number or fraction if short enough, else digits with an exponent. Every digit is
+// kept.
 func plainNumber(token string) string {
 	if len(token) <= maxPlainDigits && !strings.ContainsAny(token, ".eE") && token != "-0" {
 		return token // JSON has no other spelling of it without fraction and exponent
@@ -330,8 +330,8 @@ func plainNumber(token string) string {
 	return fmt.Sprintf("%s%s.%se%d", sign, d.digits[:1], d.digits[1:], d.exp-1)
 }
 
-// Compare returns what MakePatch and Preview return, from one comparison. coarse
-// says that the budget did not suffice for minimal changes to arrays.
+// Compare returns the results of MakePatch and Preview from one comparison. coarse
+// says that the budget was too small for minimal changes to arrays.
 func Compare(before, after Value) (p Patch, rows []Change, coarse bool) {
 	a, b, same := prune(before, after)
 	if same {
@@ -341,9 +341,9 @@ func Compare(before, after Value) (p Patch, rows []Change, coarse bool) {
 	return c.patch, append([]Change{}, c.changes...), c.coarse
 }
 
-// prune takes out of two objects what is the same in both, at every depth down
-// to the first array: no row speaks of it, and to compare it costs more than to
-// see that it is the same. same may miss what is equal but written otherwise.
+// prune removes from two objects what is the same in both, at every depth down to
+// the first array: no row mentions it, and detecting that it is the same is cheaper
+// than comparing it. same may miss values that are equal but written differently.
 func prune(a, b Value) (x, y Value, same bool) {
 	if a.typ != TypeObject || b.typ != TypeObject {
 		return a, b, identical(a, b)
@@ -352,7 +352,7 @@ func prune(a, b Value) (x, y Value, same bool) {
 		return a, b, true
 	}
 	same = len(a.node.names) == len(b.node.names)
-	var place map[string]int // needed only where the orders differ
+	var place map[string]int // needed only if the orders differ
 	var outA, outB []Member
 	inBoth := make([]bool, len(b.node.names))
 	for i, name := range a.node.names {

@@ -7,7 +7,7 @@ import (
 )
 
 // decimal is the exact value 0.digits × 10^exp of a number token. Zero has no
-// digits; otherwise the first and the last digit are not 0, so equal values are
+// digits; otherwise neither the first nor the last digit is 0, so equal values are
 // equal structs.
 type decimal struct {
 	negative bool
@@ -45,11 +45,11 @@ func decimalOf(token string) decimal {
 	return decimal{negative, trimmed, exp}
 }
 
-// isWhole says that d has no fraction.
+// isWhole reports whether d has no fraction.
 func (d decimal) isWhole() bool { return d.exp >= int64(len(d.digits)) || d.digits == "" }
 
-// exceedsSafeInteger says that d is a whole number beyond ±2^53, where doubles
-// no longer tell neighbours apart.
+// exceedsSafeInteger reports whether d is a whole number beyond ±2^53, where
+// doubles no longer distinguish neighbours.
 func (d decimal) exceedsSafeInteger() bool {
 	const limit = "9007199254740992" // 2^53
 	switch {
@@ -61,8 +61,8 @@ func (d decimal) exceedsSafeInteger() bool {
 	return d.digits+strings.Repeat("0", len(limit)-len(d.digits)) > limit
 }
 
-// survives reports why a number token would not come back from the canonical
-// form as the same number.
+// survives returns an error if a number token would not come back from the
+// canonical form as the same number.
 func survives(token string) error {
 	d := decimalOf(token)
 	if d.exceedsSafeInteger() {
@@ -78,5 +78,5 @@ func survives(token string) error {
 	return nil
 }
 
-// HasFraction says that a token is written with a fraction or an exponent.
+// HasFraction reports whether a token is written with a fraction or an exponent.
 func HasFraction(token string) bool { return strings.ContainsAny(token, ".eE") }

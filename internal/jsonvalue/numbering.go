@@ -6,17 +6,17 @@ import (
 )
 
 // numbering gives equal keys equal numbers. A large document has as many keys as
-// values, most of them new; a map of Go's takes three times as long for these
-// (BenchmarkLargeDocument), since each is a string of its own and is looked for
-// before it is put in.
+// values, most of them new. A Go map takes three times as long for these
+// (BenchmarkLargeDocument), since each key is a separate string and is looked up
+// before it is inserted.
 type numbering struct {
 	seed maphash.Seed
-	// slots is a hash table without chains. A slot has the upper half of a hash
-	// and one more than the index of its key, 0 if it is free.
+	// slots is a hash table without chains. A slot holds the upper half of a hash
+	// and the index of its key plus one, or 0 if it is free.
 	slots []uint64
 	keys  []string
 	ids   []uint32
-	room  strings.Builder // what keys are kept in that do not stand anywhere else
+	room  strings.Builder // storage for keys that are not part of another string
 }
 
 // newNumbering makes room for about n keys.
@@ -39,7 +39,7 @@ func (n *numbering) ofBytes(key []byte, next uint32) (id uint32, fresh bool) {
 	}
 	const bulk = 64 << 10
 	if n.room.Cap()-n.room.Len() < len(key) {
-		n.room = strings.Builder{} // the keys hold on to the one before
+		n.room = strings.Builder{} // the keys still refer to the previous one
 		n.room.Grow(max(bulk, len(key)))
 	}
 	start := n.room.Len()
@@ -48,7 +48,7 @@ func (n *numbering) ofBytes(key []byte, next uint32) (id uint32, fresh bool) {
 	return next, true
 }
 
-// ofText is ofBytes for a string, which is kept as it is.
+// ofText is ofBytes for a string, which is kept without copying.
 func (n *numbering) ofText(key string, next uint32) (id uint32, fresh bool) {
 	hash := maphash.String(n.seed, key)
 	at := hash & uint64(len(n.slots)-1)

@@ -1,7 +1,7 @@
 package jsonvalue
 
-// gapArray is an array under change. The free room lies where the last change
-// was, so neighbouring changes move nothing.
+// gapArray is an array while it is changed. The gap is where the last change was,
+// so neighbouring changes move nothing.
 type gapArray struct {
 	cells  []cell
 	lo, hi int // the gap is cells[lo:hi]
@@ -39,7 +39,7 @@ func (g *gapArray) seek(i int) int {
 	return moved
 }
 
-// insert puts c before element i and returns the steps that it took.
+// insert inserts c before element i and returns the number of steps taken.
 func (g *gapArray) insert(i int, c cell) int {
 	steps := 1
 	if g.lo == g.hi {
@@ -56,7 +56,7 @@ func (g *gapArray) insert(i int, c cell) int {
 	return steps
 }
 
-// remove deletes element i and returns the steps that it took.
+// remove deletes element i and returns the number of steps taken.
 func (g *gapArray) remove(i int) int {
 	steps := 1 + g.seek(i)
 	g.cells[g.hi] = cell{}
@@ -64,8 +64,8 @@ func (g *gapArray) remove(i int) int {
 	return steps
 }
 
-// openObject is an object under change. Removed members keep their entry until
-// the object is closed.
+// openObject is an object while it is changed. Removed members keep their entry
+// until the object is closed.
 type openObject struct {
 	entries []entry
 	place   map[string]int

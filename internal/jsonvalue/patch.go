@@ -17,8 +17,8 @@ const (
 	OpTest    = "test"
 )
 
-// Op is one operation of a JSON Patch. From belongs to move and copy, Value to
-// add, replace and test; for the other operations they are empty and absent.
+// Op is one operation of a JSON Patch. From is used by move and copy, Value by add,
+// replace and test; other operations leave them empty and absent.
 type Op struct {
 	Op, Path, From string
 	Value          Value
@@ -27,10 +27,9 @@ type Op struct {
 // Patch is a JSON Patch (RFC 6902): operations applied in order, all or none.
 type Patch []Op
 
-// ParsePatch reads a JSON Patch as strictly as [Decode] and checks each
-// operation: its members and the syntax of its pointers. Members that the RFC
-// does not define for an operation are ignored, as it demands; members that
-// appear twice are refused.
+// ParsePatch reads a JSON Patch as strictly as [Decode] and checks the members and
+// pointer syntax of each operation. Members that the RFC does not define for an
+// operation are ignored, as it requires; duplicate members are refused.
 func ParsePatch(raw []byte) (Patch, error) {
 	v, err := Decode(raw)
 	if err != nil {
@@ -39,7 +38,7 @@ func ParsePatch(raw []byte) (Patch, error) {
 	return PatchOf(v)
 }
 
-// PatchOf reads a JSON Patch that is already decoded.
+// PatchOf reads a decoded JSON Patch.
 func PatchOf(v Value) (Patch, error) {
 	if v.Type() != TypeArray {
 		return nil, fmt.Errorf("reading JSON Patch: want an array, found %v", v.Type())
@@ -112,7 +111,7 @@ func (o Op) pointers() (path, from []string, err error) {
 	return path, from, nil
 }
 
-// value returns o as a JSON object with the members that its operation has.
+// value returns o as a JSON object with the members of its operation.
 func (o Op) value() (Value, error) {
 	if _, _, err := o.pointers(); err != nil {
 		return Value{}, err
@@ -125,7 +124,7 @@ func (o Op) value() (Value, error) {
 	case OpAdd, OpReplace, OpTest:
 		names, vals = append(names, "value"), append(vals, o.Value)
 	}
-	// The operation wraps a value of any depth: the limit is checked by its readers.
+	// The operation wraps a value of any depth: its readers check the limit.
 	return Value{typ: TypeObject, node: newNode(names, vals)}, nil
 }
 

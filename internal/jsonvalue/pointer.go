@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// ErrNoSuchValue is returned where a JSON Pointer leads nowhere.
+// ErrNoSuchValue is returned if a JSON Pointer leads nowhere.
 var ErrNoSuchValue = errors.New("no value at this path")
 
 // ParsePointer splits a JSON Pointer (RFC 6901) into its unescaped tokens. The
-// empty pointer, which stands for the whole document, has none.
+// empty pointer, which means the whole document, has none.
 func ParsePointer(pointer string) ([]string, error) {
 	if pointer == "" {
 		return nil, nil
@@ -71,8 +71,8 @@ func (v Value) At(pointer string) (Value, error) {
 	return v, nil
 }
 
-// arrayIndex reads an index: digits without a leading zero (RFC 6901 section
-// 4). "-", the place after the last element, is for the caller to handle.
+// arrayIndex parses an index: digits without a leading zero (RFC 6901 section 4).
+// The caller handles "-", the index after the last element.
 func arrayIndex(t string) (int, error) {
 	const longest = 9 // digits; keeps the number within every int
 	if t == "" || len(t) > longest || len(t) > 1 && t[0] == '0' || strings.Trim(t, "0123456789") != "" {

@@ -6,11 +6,11 @@ import (
 	"unicode"
 )
 
-// Objects of a document often have the names of one shortly before. What is
-// written alike is compared with the text as it stands, and kept once.
+// Objects in a document often have the same names as a recent one. Such names are
+// compared with the text directly, and kept once.
 
-// container makes an array or an object of the values from base on. Many are
-// small, so those of a document are made in bulk.
+// container makes an array or object of the values from base on. Many are small, so
+// those of a document are allocated in bulk.
 func (d *decoder) container(typ Type, names []string, base int) Value {
 	const bulk = 1 << 10
 	read := d.vals[base:]
@@ -51,8 +51,8 @@ func (d *decoder) shape(name string) []string {
 	return nil
 }
 
-// remember keeps the names of an object for those that follow, where they can be
-// compared with the text as it stands.
+// remember keeps the names of an object for later objects, if they can be compared
+// with the text directly.
 func (d *decoder) remember(names []string) []string {
 	names = slices.Clip(names)
 	if len(names) == 0 || len(names) > 64 {
@@ -68,16 +68,16 @@ func (d *decoder) remember(names []string) []string {
 	return names
 }
 
-// members are those of the object that is being read.
+// members are those of the object being read.
 type members struct {
 	// like are the names of an earlier object, with which those so far agree.
 	like  []string
 	n     int
-	names []string       // where they do not
-	at    map[string]int // of many names
+	names []string       // used once they do not match
+	at    map[string]int // for large numbers of names
 }
 
-// find returns the place of a member of this name, -1 if there is none yet.
+// find returns the index of the member with this name, or -1.
 func (m *members) find(name string) int {
 	if m.at != nil {
 		if i, ok := m.at[name]; ok {
@@ -102,7 +102,7 @@ func (m *members) add(name string) {
 	}
 }
 
-// part takes over the names that agreed, since the next one does not.
+// part copies the names that matched, since the next one does not.
 func (m *members) part() {
 	if m.like == nil {
 		return
@@ -114,8 +114,8 @@ func (m *members) part() {
 	}
 }
 
-// expected passes over the next name if it is the one that an earlier object has
-// in this place.
+// expected consumes the next name if it is the one that an earlier object has at
+// this index.
 func (d *decoder) expected(m *members) bool {
 	if m.n >= len(m.like) {
 		return false

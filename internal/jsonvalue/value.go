@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Type is the type of a JSON value. The zero value means that there is none.
+// Type is the type of a JSON value. The zero value means no value.
 type Type uint8
 
 // The types of a value.
@@ -24,7 +24,7 @@ const (
 	TypeObject
 )
 
-// String returns the type's name as RFC 8259 has it.
+// String returns the name of the type, as in RFC 8259.
 func (t Type) String() string {
 	names := [...]string{"absent", "null", "boolean", "number", "string", "array", "object"}
 	if int(t) < len(names) {
@@ -33,28 +33,28 @@ func (t Type) String() string {
 	return fmt.Sprintf("Type(%d)", uint8(t))
 }
 
-// MaxDepth is how deep arrays and objects may nest. It keeps recursion short
-// and matches what admission lets through.
+// MaxDepth is how deeply arrays and objects may nest. It bounds recursion and
+// matches the limit of admission.
 const MaxDepth = 100
 
-// Value is an immutable JSON value. Numbers keep the digits they were written
-// with and objects the order of their members, so that nothing is lost between
-// reading and writing. The zero Value is absent: no value at all, not null.
-// Values share structure freely and are safe for concurrent use.
+// Value is an immutable JSON value. Numbers keep their digits as written and
+// objects the order of their members, so that reading and writing loses nothing.
+// The zero Value is absent: no value at all, not null. Values share structure and
+// are safe for concurrent use.
 type Value struct {
 	typ  Type
 	text string // a number's token, a string's text, else the literal
 	node *node  // of an array or object
 }
 
-// node holds the children of an array or an object, and sums over them that
-// keep the price of a patch known.
+// node holds the children of an array or object, and sums over them by which the
+// cost of a patch is known.
 type node struct {
 	names  []string // nil for an array
 	vals   []Value
 	depth  int
 	weight int
-	count  int // of the values below it, itself included
+	count  int // number of values in it, itself included
 }
 
 // newNode computes the sums. weight saturates.
@@ -94,7 +94,7 @@ func (v Value) depth() int {
 	return v.node.depth
 }
 
-// Weight is roughly the bytes that v takes when encoded.
+// Weight is the approximate encoded size of v, in bytes.
 func (v Value) Weight() int {
 	if v.node == nil {
 		return len(v.text) + 3
@@ -102,7 +102,7 @@ func (v Value) Weight() int {
 	return v.node.weight
 }
 
-// count is how many values v is made of.
+// count is the number of values in v, itself included.
 func (v Value) count() int {
 	if v.node == nil {
 		return 1
@@ -110,7 +110,7 @@ func (v Value) count() int {
 	return v.node.count
 }
 
-// Member is a named value of an object.
+// Member is a member of an object.
 type Member struct {
 	Name  string
 	Value Value
@@ -127,7 +127,7 @@ func Bool(b bool) Value {
 	return Value{typ: TypeBool, text: "false"}
 }
 
-// Number returns the number with this JSON token, kept digit by digit.
+// Number returns the number with this JSON token and keeps every digit.
 func Number(token string) (Value, error) {
 	v, err := Decode([]byte(token))
 	if err != nil || v.typ != TypeNumber || v.text != token {
@@ -139,7 +139,7 @@ func Number(token string) (Value, error) {
 // Int returns a whole number.
 func Int(n int64) Value { return Value{typ: TypeNumber, text: strconv.FormatInt(n, 10)} }
 
-// String returns a string value. Text that is not valid UTF-8 is refused, for
+// String returns a string value. Text that is not valid UTF-8 is refused, since
 // JSON cannot hold it.
 func String(s string) (Value, error) {
 	if !utf8.ValidString(s) {
@@ -158,7 +158,7 @@ func Array(elements ...Value) (Value, error) {
 	return NewArray(append([]Value(nil), elements...))
 }
 
-// NewArray is Array without a look at the elements: it takes ownership of vals.
+// NewArray is Array without checking the elements. It takes ownership of vals.
 func NewArray(vals []Value) (Value, error) {
 	v := Value{typ: TypeArray, node: newNode(nil, vals)}
 	if v.depth() > MaxDepth {
@@ -167,8 +167,8 @@ func NewArray(vals []Value) (Value, error) {
 	return v, nil
 }
 
-// Object returns an object of the members in this order. Two members of one
-// name, an absent value and a name that is not valid UTF-8 are refused.
+// Object returns an object with the members in this order. Duplicate names, absent
+// values and names that are not valid UTF-8 are refused.
 func Object(members ...Member) (Value, error) {
 	names, vals := make([]string, len(members)), make([]Value, len(members))
 	seen := make(map[string]bool, len(members))
@@ -187,8 +187,8 @@ func Object(members ...Member) (Value, error) {
 	return NewObject(names, vals)
 }
 
-// NewObject is Object without a look at the members: it takes ownership of names,
-// which must differ and be valid UTF-8, and of vals, none of which may be absent.
+// NewObject is Object without checking the members. It takes ownership of names,
+// which must be distinct and valid UTF-8, and of vals, none of which may be absent.
 func NewObject(names []string, vals []Value) (Value, error) {
 	v := Value{typ: TypeObject, node: newNode(names, vals)}
 	if v.depth() > MaxDepth {
@@ -202,10 +202,10 @@ var ErrDepth = fmt.Errorf("arrays and objects nest deeper than %d", MaxDepth)
 // Type returns the type of v.
 func (v Value) Type() Type { return v.typ }
 
-// Present says that v is a value; null is one.
+// Present reports whether v is a value; null is one.
 func (v Value) Present() bool { return v.typ != TypeAbsent }
 
-// Bool returns whether v is true.
+// Bool reports whether v is true.
 func (v Value) Bool() bool { return v.typ == TypeBool && v.text == "true" }
 
 // Text returns the text of a string, the token of a number, and "" otherwise.
@@ -224,7 +224,7 @@ func (v Value) Len() int {
 	return len(v.node.vals)
 }
 
-// Elem returns element i of an array, absent if there is none.
+// Elem returns element i of an array, or absent.
 func (v Value) Elem(i int) Value {
 	if v.typ != TypeArray || i < 0 || i >= v.Len() {
 		return Value{}
@@ -232,8 +232,8 @@ func (v Value) Elem(i int) Value {
 	return v.node.vals[i]
 }
 
-// Member returns the member of an object with this exact name, absent if there
-// is none. It takes time linear in the number of members.
+// Member returns the member of an object with exactly this name, or absent. It
+// takes time linear in the number of members.
 func (v Value) Member(name string) Value {
 	if v.typ == TypeObject {
 		for i, n := range v.node.names {
@@ -267,7 +267,7 @@ func (v Value) Members() iter.Seq2[string, Value] {
 	}
 }
 
-// index returns the place of each member by name.
+// index returns the index of each member by name.
 func (v Value) index() map[string]int {
 	m := make(map[string]int, v.Len())
 	for i, name := range v.node.names {
@@ -276,9 +276,9 @@ func (v Value) index() map[string]int {
 	return m
 }
 
-// Equal says whether v and w are the same value as RFC 6902 section 4.6 defines
-// it: numbers by their exact numeric value, objects regardless of order. Absent
-// equals absent only.
+// Equal reports whether v and w are the same value as defined in RFC 6902 section
+// 4.6: numbers by exact numeric value, objects regardless of order. Absent equals
+// only absent.
 func (v Value) Equal(w Value) bool {
 	if v.typ != w.typ || v.Len() != w.Len() {
 		return false
@@ -297,7 +297,7 @@ func (v Value) Equal(w Value) bool {
 		if v.node == w.node {
 			return true
 		}
-		var at map[string]int // needed only where the orders differ
+		var at map[string]int // needed only if the orders differ
 		for i, name := range v.node.names {
 			j, ok := i, w.node.names[i] == name
 			if !ok {
@@ -315,8 +315,8 @@ func (v Value) Equal(w Value) bool {
 	return v.text == w.text
 }
 
-// Encode returns v as JSON without white space, members in their order, numbers
-// as they were written; nil if v is absent.
+// Encode returns v as JSON without white space, with members in order and numbers
+// as written; nil if v is absent.
 func (v Value) Encode() []byte {
 	if !v.Present() {
 		return nil
@@ -371,8 +371,8 @@ func (v Value) appendJSON(dst []byte) []byte {
 	return append(dst, v.text...)
 }
 
-// appendString writes s with the escapes that RFC 8785 section 3.2.2.2 asks
-// for and no others.
+// appendString writes s with exactly the escapes that RFC 8785 section 3.2.2.2
+// requires.
 func appendString(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// keywords are parts of names by which assignments are found; the whole name is
-// then judged by secretName and weakName. Some short ones count at the end of a
-// name alone, and so stand with what follows it.
+// keywords are parts of names by which assignments are found; secretName and
+// weakName then evaluate the whole name. Some short ones count only at the end of a
+// name, and so include what follows it.
 var keywords = append(spelledApart(
 	"password", "passwd", "passphrase", "passcode", "pwd", "secret", "token", "credential", "authorization", "cookie", "mnemonic",
 	"api key", "private key", "access key", "account key", "encryption key", "signing key", "master key", "auth key", "app key",
@@ -16,8 +16,8 @@ var keywords = append(spelledApart(
 ), "_pass", "-pass", ".pass", "dbpass", "userpass", "pass=", "pass =", "pass:", `pass"`, "pass'", "psk=", "psk:", `psk"`,
 	"_pat=", "_pat:", `_pat"`, "_pat ")
 
-// spelledApart returns the names with the space between their words taken out,
-// or a dash or low line in its place.
+// spelledApart returns the names with the spaces between words removed, or replaced
+// by a dash or underscore.
 func spelledApart(names ...string) []string {
 	var out []string
 	for _, name := range names {
@@ -32,17 +32,17 @@ func spelledApart(names ...string) []string {
 	return out
 }
 
-// window is how many bytes of a value are looked at to judge it. What is judged
-// a secret is then masked to its end.
+// window is how many bytes of a value are examined. A value found to be a secret is
+// masked to its end.
 const window = 256
 
-// matchAssignment looks at the name that holds a keyword at b[i:end] for an
-// assignment of a literal value: NAME=value, name: "value", "name": "value",
-// name := 'value', --name value.
+// matchAssignment checks whether the name with a keyword at b[i:end] is assigned a
+// literal value: NAME=value, name: "value", "name": "value", name := 'value',
+// --name value.
 //
-// What it masks must look like a literal: quoted, or without the signs of an
-// expression. Names of passwords ask for less than names of tokens and keys,
-// which stand for many other things in code.
+// What it masks must look like a literal: quoted, or without signs of an
+// expression. Names of passwords require less evidence than names of tokens and
+// keys, which mean many other things in code.
 func matchAssignment(b []byte, i, end int) (from, to int, ok bool) {
 	nameStart, nameEnd := i, wordDash.run(b, i, 2*maxName)
 	for nameStart > 0 && i-nameStart < maxName && wordDash[b[nameStart-1]] {
@@ -75,7 +75,7 @@ func matchAssignment(b []byte, i, end int) (from, to int, ok bool) {
 		case !v.quoted && !tight && (string(name) == "PASS" || !a.wholeLine()):
 			return 0, 0, false // the result of a test
 		case nameStart > 1 && string(b[nameStart-2:nameStart]) == "::", bytes.IndexByte(b[v.start:v.end], '.') > 0 && decimal.run(b, v.start, window) >= v.end:
-			return 0, 0, false // a class, or a number
+			return 0, 0, false // a class or a number
 		}
 	}
 	if !a.literal(env) && !a.word() {
@@ -84,7 +84,7 @@ func matchAssignment(b []byte, i, end int) (from, to int, ok bool) {
 	return v.start, v.whole(b), true
 }
 
-// assignment is a name of a secret, and the value that seems to be given to it.
+// assignment is the name of a secret, and the value apparently assigned to it.
 type assignment struct {
 	b         []byte
 	name      []byte
@@ -93,14 +93,14 @@ type assignment struct {
 	tight     bool // no space around the sign
 }
 
-// inList reports whether the assignment is one of several in a connection string
-// or a query.
+// inList reports whether the assignment is one of several in a connection string or
+// a query.
 func (a assignment) inList() bool {
 	return a.tight && !a.v.quoted && a.nameStart > 0 && bytes.IndexByte([]byte(";&?"), a.b[a.nameStart-1]) >= 0
 }
 
-// word reports whether the value of a name of passwords is a plain word, or
-// several, in a file of settings: there a word is no variable.
+// word reports whether a password is assigned one or more plain words in a settings
+// file, where a word is not a variable.
 func (a assignment) word() bool {
 	val := a.b[a.v.start:a.v.end]
 	if !passwordName(a.name) {
@@ -115,13 +115,13 @@ func (a assignment) word() bool {
 	return a.v.quoted || a.inList() || a.wholeLine() && !a.inCode() && (a.tight || a.b[a.v.start-1] != ' ' || a.colon() || a.inSection())
 }
 
-// colon reports whether the sign of the assignment is a colon.
+// colon reports whether the assignment uses a colon.
 func (a assignment) colon() bool {
 	return bytes.IndexByte(a.b[a.nameStart+len(a.name):a.v.start], ':') >= 0
 }
 
-// wholeLine reports whether the assignment is all that its line holds, as in
-// YAML, INI and property files.
+// wholeLine reports whether the line holds only the assignment, as in YAML, INI and
+// property files.
 func (a assignment) wholeLine() bool {
 	at := a.nameStart
 	for at > 0 && a.nameStart-at < maxName && (wordDash[a.b[at-1]] || a.b[at-1] == '.') {
@@ -137,8 +137,8 @@ func (a assignment) wholeLine() bool {
 	return (at == 0 || a.b[at-1] == '\n') && (end >= len(a.b) || a.b[end] == '\n' || a.b[end] == '\r')
 }
 
-// inCode reports whether the lines around are those of a program: the one before
-// or the one that opens the block ends as no line of settings does.
+// inCode reports whether the surrounding lines are code: the previous line, or the
+// one that opens the block, ends as no settings line does.
 func (a assignment) inCode() bool {
 	start, _ := lineStart(a.b, a.nameStart, 2*maxName)
 	own := indent(a.b[start:a.v.start])
@@ -174,8 +174,8 @@ func indent(line []byte) int { return len(line) - len(bytes.TrimLeft(line, " \t"
 // codeWords begin the line above a list of variables or members.
 var codeWords = []string{"class", "def", "func", "function", "interface", "type", "struct", "let", "const", "var", "if", "for", "return", "import", "from"}
 
-// inSection reports whether the line stands under a [section], with nothing but
-// settings between.
+// inSection reports whether the line is under a [section] with only settings in
+// between.
 func (a assignment) inSection() bool {
 	at := a.nameStart
 	for n := 0; n < 20; n++ {
@@ -192,7 +192,7 @@ func (a assignment) inSection() bool {
 	return false
 }
 
-// phrase reports whether v is four words or more that say nothing to a user.
+// phrase reports whether v is four words or more and not a message to a user.
 func phrase(v []byte) bool {
 	words := strings.Split(string(v), " ")
 	for _, w := range words {
@@ -203,8 +203,8 @@ func phrase(v []byte) bool {
 	return len(words) >= 4
 }
 
-// toldByForm finds the value of a name where no sign of assignment stands
-// between them: in XML, PHP's define, .netrc, SQL and a Dockerfile.
+// toldByForm finds the value of a name that has no assignment sign: in XML, PHP's
+// define, .netrc, SQL and a Dockerfile.
 func toldByForm(b []byte, nameStart, nameEnd int) (value, bool) {
 	name, rest := b[nameStart:nameEnd], b[nameEnd:min(len(b), nameEnd+window)]
 	before := b[max(0, nameStart-300):nameStart]
@@ -281,7 +281,7 @@ func separator(b []byte, nameStart, j int) (at int, tight, flag, ok bool) {
 	return j, tight && j == spaces, false, true
 }
 
-// value is an assigned value, as much of it as is needed to judge it.
+// value is an assigned value, or as much of it as is examined.
 type value struct {
 	start, end int
 	quoted     bool
@@ -289,8 +289,8 @@ type value struct {
 	escaped    bool // the quotes themselves have a backslash
 }
 
-// findValue finds the value at j: within quotes, or up to white space or a sign
-// that ends an argument. A scheme before a token ("Token abc…") is skipped.
+// findValue finds the value at j: in quotes, or up to white space or a sign that
+// ends an argument. A scheme before a token ("Token abc…") is skipped.
 func findValue(b []byte, j int) value {
 	v := value{start: j}
 	for j < len(b) && b[j] == '\\' && j < v.start+3 {
@@ -314,7 +314,7 @@ func findValue(b []byte, j int) value {
 	return v
 }
 
-// whole returns where the value ends in truth.
+// whole returns where the complete value ends.
 func (v value) whole(b []byte) int {
 	if v.quoted {
 		return v.quotedEnd(b, len(b))
@@ -361,8 +361,7 @@ func isEnvName(name []byte) bool {
 	return true
 }
 
-// literal reports whether the value looks like a secret rather than like code or
-// a word.
+// literal reports whether the value looks like a secret rather than code or a word.
 func (a assignment) literal(env bool) bool {
 	v := a.b[a.v.start:a.v.end]
 	if env {
@@ -399,7 +398,7 @@ func literal(v, name []byte, quoted, settings bool) bool {
 		return len(v) >= 8 && letters > 0
 	}
 	if bytes.HasPrefix(v, []byte(`\u`)) && len(v)%6 == 0 && bytes.Count(v, []byte(`\u`)) == len(v)/6 {
-		return false // signs that cannot be typed
+		return false // characters that cannot be typed
 	}
 	if letters == 0 || len(v) < 12 || !quoted && len(v) < 16 || wordy(v) {
 		return false
@@ -407,16 +406,16 @@ func literal(v, name []byte, quoted, settings bool) bool {
 	return digits > 0 && entropy(v) >= 2.8 || len(v) >= 24 && mixedCase(v) && entropy(v) >= 3.5 && others*4 <= len(v)
 }
 
-// expression reports whether a value without quotes is a call, an index, a
-// selector or an operator's operand.
+// expression reports whether an unquoted value is a call, index, selector or
+// operand.
 func expression(v []byte) bool {
 	return bytes.ContainsAny(v, "([") || bytes.ContainsAny(v[:1], "*!&.") || bytes.IndexByte(v, '.') > 0 && dotted.run(v, 0, window) == len(v)
 }
 
 var dotted = newCharset("a-zA-Z0-9_.")
 
-// wordy reports whether a value is made of words and short numbers, as the names
-// of roles, classes and types are.
+// wordy reports whether a value consists of words and short numbers, as names of
+// roles, classes and types do.
 func wordy(v []byte) bool {
 	parts := bytes.FieldsFunc(v, func(r rune) bool { return bytes.ContainsRune([]byte("_-./:?#@ "), r) })
 	long := 0
@@ -463,7 +462,7 @@ func mixedCase(v []byte) bool {
 	return inner && lower
 }
 
-// entropy returns the bits a byte of v carries, by the frequencies within v.
+// entropy returns the bits per byte of v, by the byte frequencies in v.
 func entropy(v []byte) float64 {
 	v = v[:min(len(v), 256)]
 	var count [256]int

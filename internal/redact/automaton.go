@@ -1,7 +1,7 @@
 package redact
 
-// automaton finds all occurrences of many short patterns in one pass over the
-// text, ignoring ASCII case (Aho and Corasick, as a table).
+// automaton finds all occurrences of many short patterns in one pass over the text,
+// ignoring ASCII case (Aho-Corasick, as a table).
 type automaton struct {
 	class  [256]uint8 // byte → column
 	next   []uint32   // row + column → row, with hitFlag where a pattern ends
@@ -70,8 +70,8 @@ func (t *trie) add(p []byte, id int32, class *[256]uint8) {
 	t.hits[node] = append(t.hits[node], id)
 }
 
-// table completes the trie to an automaton: where there is no edge, go where the
-// longest proper suffix goes.
+// table completes the trie to an automaton: a missing edge leads where the longest
+// proper suffix leads.
 func (t *trie) table() ([]uint32, [][]int32) {
 	fail := make([]int32, len(t.hits))
 	queue := make([]int32, 0, len(t.hits))
@@ -105,8 +105,8 @@ func (t *trie) table() ([]uint32, [][]int32) {
 	return out, t.hits
 }
 
-// find calls hit for each occurrence of a pattern, with its first byte, in order
-// of the occurrences' ends. It stops when hit returns false.
+// find calls hit for each occurrence of a pattern with its first byte, in order of
+// where they end. It stops when hit returns false.
 func (a *automaton) find(b []byte, hit func(pattern, start int) bool) {
 	row := uint32(0)
 	next, class := a.next, &a.class

@@ -2,7 +2,7 @@ package redact
 
 import "strings"
 
-// described says what the kinds are that no issuer's name tells.
+// described describes the kinds that are not named after an issuer.
 var described = map[string]string{
 	kindAssignment: "a password or a token", kindMember: "a password or a token", kindConfigured: "a configured secret",
 	kindUnscanned: "text that was too long to search", "private_key": "a private key", "json_web_key": "a private JSON web key",
@@ -14,14 +14,14 @@ var described = map[string]string{
 	"google_key": "a Google key", "slack_webhook": "a Slack webhook's address", "discord_webhook": "a Discord webhook's address",
 }
 
-// issuers have a name that is not written as other words are.
+// issuers holds issuer names with an unusual spelling.
 var issuers = map[string]string{
 	"aws": "AWS", "github": "GitHub", "gitlab": "GitLab", "openai": "OpenAI", "pypi": "PyPI", "digitalocean": "DigitalOcean",
 	"huggingface": "Hugging Face", "sendgrid": "SendGrid", "hubspot": "HubSpot", "newrelic": "New Relic", "langsmith": "LangSmith",
 	"planetscale": "PlanetScale", "onepassword": "1Password", "hashicorp": "HashiCorp",
 }
 
-// Describe says in words what a kind of finding is: "a GitHub token".
+// Describe describes a kind of finding in words, such as "a GitHub token".
 func Describe(kind string) string {
 	if s, ok := described[kind]; ok {
 		return s

@@ -1,18 +1,18 @@
-// Package redact takes secrets out of what leaves the daemon: logs, the
-// upstream's standard error, audit previews and the answers to the model.
+// Package redact removes secrets from what leaves the daemon: logs, the upstream's
+// standard error, audit previews and results for the model.
 //
-// It knows three kinds of secret: tokens of a known shape, the values of
-// configured secrets in their usual spellings, and what is named like a secret
-// (members of JSON objects, assignments with a literal value). Each is replaced
-// by a marker, [REDACTED:kind]; a write that carries a marker would destroy the
-// real value and can be told by [ContainsMarker].
+// It knows three kinds of secret: tokens of a known shape, the values of configured
+// secrets in their usual spellings, and values named like a secret (members of JSON
+// objects, assignments of a literal value). Each is replaced with a marker,
+// [REDACTED:kind]. A write that contains a marker would destroy the real value;
+// [ContainsMarker] detects it.
 //
-// One pass of a string automaton over the bytes finds where a secret may begin;
-// what follows is looked at there only, with bounded effort. Text over the limit
-// is never passed on half scanned: it fails, or is replaced as a whole.
+// One pass of a string automaton finds where a secret may begin; only these
+// positions are examined further, with bounded effort. Text over the limit is never
+// passed on partly scanned: it fails, or is replaced as a whole.
 //
-// The package will not find every secret: unknown formats, encodings in other
-// bases, encrypted or compressed data, and a secret cut in pieces pass. It will
-// not decide where redaction applies, log, or touch what a digest covers: a
-// reviewer sees payloads as they are, or one could hide as a secret.
+// The package does not find every secret: unknown formats, other encodings,
+// encrypted or compressed data, and split secrets pass. It does not decide where
+// redaction applies, does not log, and does not touch what a digest covers: a
+// reviewer sees payloads as they are, or a payload could hide as a secret.
 package redact

@@ -5,21 +5,21 @@ import (
 	"encoding/base64"
 )
 
-// Secrets that are told by the file or the command in which they stand. Each
-// matcher looks at a bounded number of bytes around its anchor.
+// Secrets recognised by the file or command around them. Each matcher examines a
+// bounded number of bytes around its anchor.
 
-// nearby is how far around an anchor the matchers look, in bytes.
+// nearby is how many bytes around an anchor the matchers examine.
 const nearby = 1024
 
 // lineStart returns where the line of b[i] begins, looking back at most limit
-// bytes; false where it begins before.
+// bytes. It returns false if the line begins before that.
 func lineStart(b []byte, i, limit int) (int, bool) {
 	from := max(0, i-limit)
 	n := bytes.LastIndexByte(b[from:i], '\n')
 	return from + n + 1, n >= 0 || from == 0
 }
 
-// lineEnd returns where the line of b[i] ends, without its end.
+// lineEnd returns where the line of b[i] ends, excluding its newline.
 func lineEnd(b []byte, i, limit int) int {
 	stop := min(len(b), i+limit)
 	end := stop
@@ -32,8 +32,8 @@ func lineEnd(b []byte, i, limit int) int {
 	return end
 }
 
-// secretWord reports whether v may be a secret, after all that is known of where
-// it stands: it is no marker, no reference and no placeholder.
+// secretWord reports whether v may be a secret, given its context: it is not a
+// marker, reference or placeholder.
 func secretWord(v []byte) bool {
 	return len(v) > 0 && !bytes.Contains(v, []byte(markerPrefix)) && !placeholder(v)
 }
@@ -72,10 +72,10 @@ func matchDockerAuth(b []byte, i int) (int, int, bool) {
 	if end < len(b) && b[end] != '"' && b[end] != '\\' {
 		return 0, 0, false
 	}
-	return matchNpmAuth(b, i) // the names have one length
+	return matchNpmAuth(b, i) // both names have the same length
 }
 
-// matchJWK matches the private part of a key that stands in JSON.
+// matchJWK matches the private part of a JSON web key.
 func matchJWK(b []byte, i int) (int, int, bool) {
 	from, to := max(0, i-nearby), min(len(b), i+nearby)
 	if n := bytes.LastIndexByte(b[from:i], '{'); n >= 0 {
@@ -101,7 +101,7 @@ func matchJWK(b []byte, i int) (int, int, bool) {
 	return 0, 0, false
 }
 
-// jwkNames are the members of a JSON web key that are private.
+// jwkNames are the private members of a JSON web key.
 var jwkNames = []string{"d", "p", "q", "dp", "dq", "qi", "k"}
 
 // matchKubernetes matches the values in a Secret's data.
@@ -160,7 +160,7 @@ func matchPgpass(b []byte, i int) (int, int, bool) {
 	return end - len(fields[4]), end, len(fields[4]) >= 4 && secretWord(fields[4])
 }
 
-// matchPuTTY matches the private lines of a key in PuTTY's form, to its end.
+// matchPuTTY matches the private lines of a PuTTY key, to its end.
 func matchPuTTY(b []byte, i int) (int, int, bool) {
 	at := lineEnd(b, i, 64)
 	body := at
@@ -185,8 +185,8 @@ func matchPuTTY(b []byte, i int) (int, int, bool) {
 	return body + 1, at, true
 }
 
-// matchSAS matches the signature of an Azure address, which stands beside the
-// version or the end of what it allows.
+// matchSAS matches the signature in an Azure address, which is next to the version
+// or the expiry.
 func matchSAS(b []byte, i int) (int, int, bool) {
 	if i > 0 && alnum[b[i-1]] {
 		return 0, 0, false
@@ -205,7 +205,7 @@ func matchSignature(b []byte, i int) (int, int, bool) {
 	return from, end, end-from >= 64
 }
 
-// matchWallet matches the words of a wallet's recovery phrase: twelve or more.
+// matchWallet matches the recovery phrase of a wallet: twelve words or more.
 func matchWallet(b []byte, i int) (int, int, bool) {
 	sign := bytes.IndexAny(b[i:min(len(b), i+64)], "=:")
 	if sign < 0 {
@@ -240,7 +240,7 @@ func matchIdentifiedBy(b []byte, i int) (int, int, bool) {
 	return v.start, v.whole(b), v.quoted && v.quote != '`' && v.end > v.start && secretWord(b[v.start:v.end])
 }
 
-// inCommand reports whether one of the programs stands before i in its line.
+// inCommand reports whether one of the programs precedes i on its line.
 func inCommand(b []byte, i int, programs ...string) bool {
 	start, _ := lineStart(b, i, 300)
 	for _, p := range programs {
@@ -288,7 +288,7 @@ func matchMySQL(b []byte, i int) (int, int, bool) {
 	return v.start, v.whole(b), v.end-v.start >= 4 && b[v.start] != '-' && !bytes.HasPrefix(b[v.start:v.end], []byte("rotocol")) && secretWord(b[v.start:v.end])
 }
 
-// matchDirective matches a setting that is a word and its value in a line.
+// matchDirective matches a setting written as a word and its value on a line.
 func matchDirective(b []byte, i int) (int, int, bool) {
 	start, ok := lineStart(b, i, 64)
 	j := i + bytes.IndexByte(b[i:], ' ') + 1

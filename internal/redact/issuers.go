@@ -2,15 +2,15 @@ package redact
 
 import "bytes"
 
-// What the table cannot say of a token in one line: shapes with parts of fixed
-// lengths. Each looks at a bounded number of bytes around its anchor.
+// Token shapes that do not fit in one row of the table because they have parts of
+// fixed length. Each matcher examines a bounded number of bytes around its anchor.
 
-// runOf reports whether exactly n bytes of the set stand at i.
+// runOf reports whether b has exactly n bytes of the set at i.
 func runOf(b []byte, i, n int, set *charset) bool {
 	return i >= 0 && set.run(b, i, n) == i+n && (i+n == len(b) || !set[b[i+n]])
 }
 
-// back returns where the run of the set that ends before i begins, at most limit
+// back returns the start of the run of the set that ends before i, at most limit
 // bytes before it.
 func (s *charset) back(b []byte, i, limit int) int {
 	start := i
@@ -20,8 +20,8 @@ func (s *charset) back(b []byte, i, limit int) int {
 	return start
 }
 
-// discordAnchors are how the base64 of an identifier begins whose first two
-// digits are given: tokens of bots begin with the bot's identifier.
+// discordAnchors are the possible beginnings of the base64 of an identifier, by its
+// first two digits: bot tokens begin with the bot's identifier.
 func discordAnchors() []string {
 	var out []string
 	for _, first := range []string{"MT", "Mj", "Mz", "ND", "NT", "Nj", "Nz", "OD", "OT"} {
@@ -63,7 +63,7 @@ func matchTelegram(b []byte, i int) (int, int, bool) {
 	return start, i + 3 + 33, true
 }
 
-// matchTwilio matches the token that stands beside an account's identifier.
+// matchTwilio matches the token next to an account identifier.
 func matchTwilio(b []byte, i int) (int, int, bool) {
 	at := i + 2 + 32
 	if !boundary(b, i) || !runOf(b, i+2, 32, lowerHex) {
@@ -77,7 +77,7 @@ func matchTwilio(b []byte, i int) (int, int, bool) {
 	return 0, 0, false
 }
 
-// matchMailgun matches a key near the issuer's name: by itself it could be a
+// matchMailgun matches a key near the issuer's name: on its own it could be a
 // version of something.
 func matchMailgun(b []byte, i int) (int, int, bool) {
 	for j := i + len("mailgun"); j < len(b) && j < i+200; j++ {
@@ -129,7 +129,7 @@ func matchFirebase(b []byte, i int) (int, int, bool) {
 }
 
 // matchAzureSecret matches a client secret: three characters, a digit, "Q~" and
-// some thirty more.
+// about thirty more.
 func matchAzureSecret(b []byte, i int) (int, int, bool) {
 	set := newCharset("a-zA-Z0-9_.~-")
 	start := i - 4

@@ -7,16 +7,17 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// JSON masks the secrets in a JSON value: within every string, decoded, also
-// where the string is JSON or escaped text itself, and whole where the member is
-// named like a secret (unless it holds a JSON Schema). Names that hold a secret
-// are masked too. Numbers, booleans and null stay, and every byte outside the
-// masked strings; what was valid by [jsonrpc.Check] stays so. It returns raw
-// itself where there is nothing to mask, then without having judged its grammar.
+// JSON masks the secrets in a JSON value. It searches every decoded string,
+// including strings that are themselves JSON or escaped text, and masks the whole
+// value of a member named like a secret (unless it holds a JSON Schema). Member
+// names that contain a secret are masked too. Numbers, booleans, null and every
+// byte outside the masked strings stay; what [jsonrpc.Check] accepts stays valid.
+// If there is nothing to mask it returns raw itself, whose grammar it may then not
+// have checked.
 //
-// The errors are [ErrTooLarge] for input over the limit, and others for what is
-// not JSON or cannot be masked; there is no output then, and the input must not
-// be passed on.
+// The errors are [ErrTooLarge] for input over the limit, and others for input that
+// is not JSON or cannot be masked. On error there is no output, and the input must
+// not be passed on.
 func (r *Redactor) JSON(raw []byte) ([]byte, []Finding, error) {
 	if len(raw) > r.max {
 		return nil, nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(raw), r.max) // fail closed
@@ -75,8 +76,8 @@ func (r *Redactor) walk(raw []byte, nest int) (*walker, error) {
 	return w, w.err
 }
 
-// walker goes through a JSON value that jsonrpc.Check accepted, and so need not
-// look for errors of grammar; its depth is bounded by that check.
+// walker walks a JSON value that jsonrpc.Check accepted, so it need not check the
+// grammar; the same check bounds its depth.
 type walker struct {
 	r      *Redactor
 	raw    []byte
@@ -93,8 +94,8 @@ func (w *walker) space(i int) int {
 	return i
 }
 
-// value goes through the value at i and returns the index after it. named says
-// that it belongs to a name of secrets.
+// value walks the value at i and returns the index after it. named says that its
+// member is named like a secret.
 func (w *walker) value(i int, named bool) int {
 	switch w.raw[i] {
 	case '{':
@@ -128,7 +129,7 @@ func (w *walker) object(i int, named bool) int {
 		key := jsonrpc.Span{Start: i, End: w.stringEnd(i)}
 		name := w.decode(key)
 		if out := w.masked(name); out != nil {
-			// Two names must not become one.
+			// Two names must not become equal.
 			w.edit(key, fmt.Appendf(out, "#%d", n))
 		}
 		i = w.space(w.space(key.End) + 1)
@@ -140,8 +141,8 @@ func (w *walker) object(i int, named bool) int {
 	return i + 1
 }
 
-// holdsSecret reports whether the value at i is a secret by the name of its
-// member, and where the name alone does not tell it by what it is.
+// holdsSecret reports whether the value at i is a secret by its member's name or,
+// if the name is not conclusive, by its content.
 func (w *walker) holdsSecret(kind objectKind, name []byte, i int) bool {
 	switch kind {
 	case keyObject:
@@ -179,7 +180,8 @@ func endsFold(name []byte, end string) bool {
 	return len(name) >= len(end) && bytes.EqualFold(name[len(name)-len(end):], []byte(end))
 }
 
-// objectKind says what an object with secrets in it is, by its other members.
+// objectKind is the kind of an object that holds secrets, told by its other
+// members.
 type objectKind uint8
 
 const (
@@ -187,9 +189,9 @@ const (
 	kubernetesSecret                       // kind: Secret
 )
 
-// kind tells what the object at i is.
+// kind returns the kind of the object at i.
 func (w *walker) kind(i int) objectKind {
-	const near = 2048 // bytes looked at: objects may nest, and each is asked
+	const near = 2048 // bytes examined: objects nest, and each is checked
 	stop := i + near
 	for i = w.space(i + 1); i < stop && w.raw[i] == '"'; {
 		end := w.stringEnd(i)
@@ -208,11 +210,11 @@ func (w *walker) kind(i int) objectKind {
 	return 0
 }
 
-// schema reports whether the object at i describes a value instead of being one,
+// schema reports whether the object at i describes a value rather than being one,
 // as in the input schema of a tool that takes a password, or a package whose name
 // ends in "token".
 func (w *walker) schema(i int) bool {
-	const near = 4096 // bytes looked at: objects may nest, and each is asked
+	const near = 4096 // bytes examined: objects nest, and each is checked
 	stop := i + near
 	i = w.space(i + 1)
 	for i < stop && w.raw[i] == '"' {
@@ -237,7 +239,7 @@ var (
 	schemaTypes = []string{"string", "number", "integer", "boolean", "object", "array", "null"}
 )
 
-// skip returns the index after the value at i, or some index from stop on.
+// skip returns the index after the value at i, or some index at or after stop.
 func (w *walker) skip(i, stop int) int {
 	for depth := 0; i < stop; {
 		switch w.raw[i] {
@@ -300,13 +302,13 @@ func (w *walker) text(s jsonrpc.Span, named bool) {
 	}
 }
 
-// isReference reports whether the value of a member that is named like a secret
-// says where something is, or of which version: names of packages are names.
+// isReference reports whether the value of a member named like a secret only says
+// where something is, or which version: package names end like secrets too.
 func isReference(v []byte) bool {
 	return isVersion(v) || bytes.HasPrefix(v, []byte("./")) || bytes.HasPrefix(v, []byte("../"))
 }
 
-// masked returns the text without its secrets, nil if there are none.
+// masked returns the text without its secrets, or nil if there are none.
 func (w *walker) masked(text []byte) []byte {
 	found := counts{}
 	out, err := w.r.leaf(text, w.nest, found)
@@ -325,7 +327,7 @@ func (w *walker) edit(s jsonrpc.Span, text []byte) {
 	w.edits = append(w.edits, jsonrpc.Edit{Span: s, With: jsonrpc.QuoteString(string(text))})
 }
 
-// isMarker reports whether the text is one marker and nothing else.
+// isMarker reports whether b is exactly one marker.
 func isMarker(b []byte) bool {
 	kind, ok := bytes.CutPrefix(b, []byte(markerPrefix))
 	if !ok {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// secretEndings are how names of secrets end, in lower case without separators.
+// secretEndings are the endings of secret names, in lower case without separators.
 var secretEndings = []string{
 	"password", "passwd", "passphrase", "passcode", "pwd", "secret", "token", "apikey", "privatekey", "secretkey",
 	"accesskey", "accountkey", "encryptionkey", "signingkey", "masterkey", "authkey", "credential", "authorization", "connectionstring",
@@ -13,25 +13,25 @@ var secretEndings = []string{
 	"secretkeybase", "presharedkey", "subscriptionkey", "clientkeydata", "requirepass", "fastlykey",
 }
 
-// weakEndings are how names end that mostly hold a secret, and at times
-// something else: their values are looked at, also in JSON.
+// weakEndings are endings of names that mostly hold a secret but sometimes
+// something else: their values are examined, in JSON too.
 var weakEndings = []string{"pass", "psk", "pat", "appkey"}
 
-// notPasses are words that end in "pass" and names of passes over something.
+// notPasses are words that end in "pass" and are not passwords.
 var notPasses = []string{
 	"by", "com", "sur", "tres", "tress", "over", "under", "one", "first", "second", "third", "last", "next", "two", "single", "multi",
 	"render", "shader", "final", "num", "max", "test", "tests", "should", "did", "does", "must", "all", "boarding", "low", "high", "band",
 }
 
-// notTokens are beginnings with which a name that ends in "token" is no secret:
-// places in a list, parts of a text, bookkeeping of the protocol.
+// notTokens are prefixes of names that end in "token" but are not secrets: list
+// positions, parts of a text, protocol bookkeeping.
 var notTokens = []string{
 	"progress", "page", "nextpage", "prevpage", "next", "previous", "continuation", "cursor", "sync", "resume", "nextsync",
 	"max", "min", "num", "total", "prompt", "completion", "input", "output", "special", "stop", "start", "end", "eos", "bos",
 	"pad", "unk", "cls", "sep", "mask", "per", "first", "last", "current", "peek", "cancellation", "cancel",
 }
 
-// maxName is the length in bytes over which nothing is a name.
+// maxName is the maximum length of a name, in bytes.
 const maxName = 80
 
 // secretName reports whether a member or variable of this name holds a secret.
@@ -54,7 +54,7 @@ func secretName(name []byte) bool {
 }
 
 // weakName reports whether a member or variable of this name may hold a secret,
-// by what its value is.
+// depending on its value.
 func weakName(name []byte) bool {
 	var buf [maxName]byte
 	low := plainName(&buf, name)
@@ -77,8 +77,8 @@ func weakName(name []byte) bool {
 	return false
 }
 
-// plainName returns the name in lower case without separators, nil where it is
-// no name.
+// plainName returns the name in lower case without separators, or nil if it is not
+// a name.
 func plainName(buf *[maxName]byte, name []byte) []byte {
 	if len(name) == 0 || len(name) > maxName {
 		return nil
@@ -112,7 +112,7 @@ var placeholders = []string{
 	"password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "credential",
 }
 
-// placeholder reports whether a value is no secret by its wording.
+// placeholder reports whether the wording of a value shows that it is not a secret.
 func placeholder(v []byte) bool {
 	if isVersion(v) || bytes.HasPrefix(v, []byte("urn:")) || len(v) > 2 && bytes.Count(v, v[:1]) == len(v) {
 		return true
@@ -129,8 +129,8 @@ func placeholder(v []byte) bool {
 	return false
 }
 
-// isVersion reports whether v is a version or a range of them, as beside the
-// names of packages.
+// isVersion reports whether v is a version or a version range, as found next to
+// package names.
 func isVersion(v []byte) bool {
 	v = bytes.TrimLeft(v, "^~>=<v ")
 	numbers := digits.run(v, 0, 8)
@@ -139,7 +139,7 @@ func isVersion(v []byte) bool {
 
 var versionSet = newCharset("a-z0-9.+-")
 
-// plainWords stand in the place of a password's value and are none.
+// plainWords are words in place of a password that are not one.
 var plainWords = []string{
 	"string", "varchar", "integer", "boolean", "optional", "required", "nullable", "undefined", "disabled", "enabled", "default", "inherit",
 	"prompt", "always", "invalid", "incorrect", "mismatch", "missing", "internal", "external", "plaintext", "encrypted", "generated", "random",
@@ -151,7 +151,7 @@ var plainWords = []string{
 // exampleWords stand for the password in an address.
 var exampleWords = []string{"password", "passwd", "pass", "pwd", "pw", "secret", "token"}
 
-// sentenceWords stand in what is said to a user about a password, not in one.
+// sentenceWords occur in messages to a user about a password, not in one.
 var sentenceWords = []string{
 	"the", "and", "for", "not", "you", "your", "this", "that", "are", "can", "must", "should", "cannot", "will", "have", "has", "please", "enter",
 	"least", "than", "too", "short", "long", "match", "contain", "with", "without", "from", "does", "was", "were", "only", "may", "characters",

@@ -12,23 +12,23 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// DefaultMaxScan is how many bytes are scanned unless Config says otherwise.
+// DefaultMaxScan is the default of Config.MaxScan, in bytes.
 const DefaultMaxScan = 4 << 20
 
 const markerPrefix = "[REDACTED:"
 
-// ErrTooLarge says that the input is over Config.MaxScan and was not scanned.
+// ErrTooLarge says that the input exceeds Config.MaxScan and was not scanned.
 var ErrTooLarge = errors.New("not fully scanned for secrets: too large")
 
-// errUnstable says that masking kept uncovering more.
+// errUnstable says that masking kept uncovering more secrets.
 var errUnstable = errors.New("not fully scanned for secrets: masking does not settle")
 
-// Marker returns the text that stands for a secret of the kind.
+// Marker returns the text that replaces a secret of the kind.
 func Marker(kind string) string { return markerPrefix + kind + "]" }
 
 // ContainsMarker reports whether b holds a marker, also one written with \u
-// escapes: writing it would put the marker in the place of the real value. A "["
-// and the rest of the prefix with a kind's first letter are enough.
+// escapes: writing it would replace the real value. A "[" and the rest of the
+// prefix with the first letter of a kind are enough.
 func ContainsMarker(b []byte) bool {
 	if hasMarker(b) {
 		return true
@@ -79,7 +79,7 @@ func hasMarker(b []byte) bool {
 	}
 }
 
-// Finding says how many secrets of a kind were masked.
+// Finding is the number of masked secrets of a kind.
 type Finding struct {
 	Kind  string
 	Count int
@@ -87,10 +87,10 @@ type Finding struct {
 
 // Config says what a Redactor looks for beyond the known shapes.
 type Config struct {
-	// Secrets are values that must not leave. White space around them does not
-	// count; values under four bytes are not looked for.
+	// Secrets are values that must not leave. Surrounding white space is ignored;
+	// values under four bytes are not searched for.
 	Secrets []string
-	// MaxScan is the largest input in bytes, DefaultMaxScan if zero.
+	// MaxScan is the largest input in bytes; zero means DefaultMaxScan.
 	MaxScan int
 }
 
@@ -100,7 +100,7 @@ type Redactor struct {
 	escapes bool // a configured secret has characters that JSON escapes
 
 	machine  *automaton
-	patterns []pattern // what each pattern of the machine is
+	patterns []pattern // the meaning of each pattern of the automaton
 	shapes   []shape
 	encoded  []encoded
 	spelled  []spelling
@@ -152,10 +152,9 @@ func New(cfg Config) *Redactor {
 	return r
 }
 
-// Text masks the secrets in plain text: a line of a log or of standard error.
-// Text that is one JSON value is treated like JSON. It returns b itself where
-// there is nothing to mask. Text over the limit is replaced by a marker as a
-// whole.
+// Text masks the secrets in plain text: a line of a log or of standard error. Text
+// that is one JSON value is treated like JSON. It returns b itself if there is
+// nothing to mask. Text over the limit is replaced with a marker as a whole.
 func (r *Redactor) Text(b []byte) ([]byte, []Finding) {
 	if len(b) > r.max {
 		// fail closed: what was not scanned does not pass.
@@ -191,10 +190,11 @@ func (c counts) add(other counts) {
 	}
 }
 
-// leaf masks text, or the JSON in it. nest is the number of JSON texts around it.
+// leaf masks text, or the JSON in it. nest is the number of enclosing JSON texts.
 func (r *Redactor) leaf(b []byte, nest int, t counts) ([]byte, error) {
 	if nest < maxLayers && looksJSON(b) {
-		// A configured secret may be JSON itself, and then stands in no one string.
+		// A configured secret may be JSON itself, so that no single string holds
+		// it.
 		b = t.mask(b, r.scan(b, patSpelling))
 		inner := counts{}
 		if out, err := r.json(b, nest+1, inner); err == nil {
@@ -205,8 +205,8 @@ func (r *Redactor) leaf(b []byte, nest int, t counts) ([]byte, error) {
 	return r.plain(b, t)
 }
 
-// maxRounds bounds how often text is scanned again after something was masked:
-// what stands beside a marker may begin a word that it did not begin before.
+// maxRounds bounds how often text is scanned again after masking: what is next to a
+// marker may now be the beginning of a word.
 const maxRounds = 8
 
 func (r *Redactor) plain(b []byte, t counts) ([]byte, error) {
@@ -220,8 +220,8 @@ func (r *Redactor) plain(b []byte, t counts) ([]byte, error) {
 	return nil, errUnstable
 }
 
-// mask returns b with markers in the place of what was found, b itself where
-// that is nothing.
+// mask returns b with markers in place of the matches, or b itself if there are
+// none.
 func (c counts) mask(b []byte, found []match) []byte {
 	if len(found) == 0 {
 		return b
@@ -241,8 +241,8 @@ type match struct {
 	kind       string
 }
 
-// scan returns what to mask in b, in order and without overlaps; only patterns
-// of one type if that is not zero.
+// scan returns what to mask in b, in order and without overlaps. If only is not
+// zero, it uses only patterns of that type.
 func (r *Redactor) scan(b []byte, only patternType) []match {
 	var found []match
 	if only == patSpelling && len(r.spelled) == 0 {
@@ -266,7 +266,7 @@ func (r *Redactor) scan(b []byte, only patternType) []match {
 	return merge(found)
 }
 
-// match judges an occurrence of a pattern at b[i:end].
+// match evaluates an occurrence of a pattern at b[i:end].
 func (r *Redactor) match(b []byte, p pattern, i, end int) (m match, ok bool) {
 	switch p.typ {
 	case patShape:
@@ -290,7 +290,7 @@ func (r *Redactor) match(b []byte, p pattern, i, end int) (m match, ok bool) {
 	return m, ok && m.start < m.end
 }
 
-// merge sorts matches and joins those that overlap.
+// merge sorts matches and joins overlapping ones.
 func merge(found []match) []match {
 	if len(found) < 2 {
 		return found
@@ -308,9 +308,9 @@ func merge(found []match) []match {
 	return out
 }
 
-// quiet reports whether JSON text b can hold nothing that is looked for, by one
-// pass over it as it is written. Escapes that can spell letters make it false;
-// the others do not stand within tokens. Names of secrets are left to the walk.
+// quiet reports, from one pass over the raw bytes, that JSON text b holds nothing
+// to mask. Escapes that can spell letters make it false; other escapes do not occur
+// in tokens. Secret names are left to the walk.
 func (r *Redactor) quiet(b []byte) bool {
 	if r.backslashes(b) || percents(b) {
 		return false

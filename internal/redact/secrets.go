@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	// minSecret is the length in bytes under which a configured secret is not
-	// looked for: it would be found in ordinary words.
+	// minSecret is the minimum length in bytes of a configured secret that is
+	// searched for: a shorter one would occur in ordinary words.
 	minSecret = 4
-	// maxPrefix is how much of a spelling the automaton holds; the rest is compared.
+	// maxPrefix is how much of a spelling is in the automaton; the rest is
+	// compared.
 	maxPrefix = 12
 )
 
@@ -25,8 +26,8 @@ type spelling struct {
 	edges bool // base64: the character before and after holds bits of it too
 }
 
-// spellings returns how the configured secrets may be written. Escapes of JSON
-// and URLs are undone before the search, and are not among them.
+// spellings returns how the configured secrets may be written. JSON and URL escapes
+// are undone before the search, so they are not among them.
 func spellings(secrets []string) []spelling {
 	var out []spelling
 	seen := map[string]bool{}
@@ -51,14 +52,14 @@ func spellings(secrets []string) []spelling {
 	return out
 }
 
-// parts trims the secrets and adds the long lines of those that have several:
-// a key file may be shown with other line ends, or indented.
+// parts trims the secrets and adds the long lines of multi-line ones: a key file
+// may be shown with other line endings, or indented.
 func parts(secrets []string) []string {
 	var out []string
 	for _, s := range secrets {
 		s = strings.TrimSpace(s)
 		if len(s) < minSecret || strings.Contains(Marker(kindConfigured), s) {
-			continue // the search would shred ordinary text, or the markers
+			continue // searching for it would mask ordinary text, or the markers
 		}
 		out = append(out, s)
 		if looksJSON([]byte(s)) {
@@ -75,8 +76,8 @@ func parts(secrets []string) []string {
 	return out
 }
 
-// jsonParts returns the long strings of a secret that is a JSON document, as a
-// service account's key file is.
+// jsonParts returns the long strings of a secret that is a JSON document, such as a
+// service account's key file.
 func jsonParts(doc []byte) []string {
 	root, ok := jsonrpc.Root(doc)
 	if !ok || jsonrpc.Check(doc, jsonrpc.Limits{}) != nil {
@@ -99,9 +100,9 @@ func jsonParts(doc []byte) []string {
 	return out
 }
 
-// base64Core returns the characters that every base64 text has in which s begins
+// base64Core returns the characters common to every base64 text in which s begins
 // shift bytes after a group of three, and how many characters of the first group
-// stand before them.
+// precede them.
 func base64Core(enc *base64.Encoding, s []byte, shift int) (core []byte, lead int) {
 	padded := append(make([]byte, shift, shift+len(s)), s...)
 	text := enc.EncodeToString(padded)
@@ -109,7 +110,7 @@ func base64Core(enc *base64.Encoding, s []byte, shift int) (core []byte, lead in
 	return []byte(text[lead : len(padded)*8/6]), lead
 }
 
-// at reports whether the spelling stands at b[i:], and what to mask.
+// at reports whether the spelling occurs at b[i:], and what to mask.
 func (s *spelling) at(b []byte, i int) (start, end int, ok bool) {
 	end = i + len(s.text)
 	if end > len(b) {
@@ -131,13 +132,13 @@ func (s *spelling) at(b []byte, i int) (start, end int, ok bool) {
 	return i, end, ok
 }
 
-// encodedShapes are the kinds of token that are also looked for in base64.
+// encodedShapes are the kinds of token also searched for in base64.
 var encodedShapes = []string{
 	"AKIA", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "sk_live_", "sk-ant-", "sk-proj-", "AIza", "npm_",
 	"-----BEGIN", "AGE-SECRET-KEY-1",
 }
 
-// encoded is the anchor of a shape as it stands in base64.
+// encoded is the base64 form of a shape's anchor.
 type encoded struct {
 	shape int
 	core  []byte
@@ -145,10 +146,10 @@ type encoded struct {
 	shift int // bytes of the group before the anchor
 }
 
-// probe is how many base64 characters are decoded to judge a token.
+// probe is how many base64 characters are decoded to examine a token.
 const probe = 256
 
-// at decodes around the core found at b[i:] and looks for the token there.
+// at decodes around the core found at b[i:] and searches for the token there.
 func (e *encoded) at(b []byte, i int, s *shape) (start, end int, ok bool) {
 	group := i - e.lead
 	if group < 0 || !bytes.Equal(b[i:i+len(e.core)], e.core) {

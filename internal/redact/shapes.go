@@ -5,19 +5,19 @@ import (
 	"encoding/base64"
 )
 
-// A shape is a kind of token that can be told by how it looks.
+// A shape is a kind of token that is recognised by its form.
 type shape struct {
 	kind   string
 	anchor string // as it is written, found ignoring case and then compared
-	// match looks at b, in which the anchor begins at i, and returns what to mask.
-	// It must fail within bounded effort, or within the word that begins at i.
+	// match examines b, where the anchor begins at i, and returns what to mask. It
+	// must fail within bounded effort, or within the word that begins at i.
 	match func(b []byte, i int) (start, end int, ok bool)
-	// around says that match looks at the lines or members around the anchor:
-	// these differ between a text and its spelling as a JSON string.
+	// around says that match examines the lines or members around the anchor, which
+	// differ between a text and its spelling as a JSON string.
 	around bool
 }
 
-// The kinds of the markers beyond those in the table of shapes.
+// Kinds of markers beyond those in the table of shapes.
 const (
 	kindConfigured = "configured_secret"
 	kindMember     = "member"
@@ -57,8 +57,8 @@ var (
 	bearerSet = newCharset("a-zA-Z0-9._~+/=-")
 )
 
-// run returns the index after the longest run of bytes of the set from i on, but
-// not beyond limit bytes.
+// run returns the index after the longest run of bytes of the set from i on, up to
+// limit bytes.
 func (s *charset) run(b []byte, i, limit int) int {
 	end := min(len(b), i+limit)
 	for i < end && s[b[i]] {
@@ -68,7 +68,7 @@ func (s *charset) run(b []byte, i, limit int) int {
 }
 
 // boundary reports whether a word can begin at i: not after a letter or digit,
-// unless these belong to an escape like \n.
+// unless that belongs to an escape like \n.
 func boundary(b []byte, i int) bool {
 	if i == 0 || !word[b[i-1]] {
 		return true
@@ -76,7 +76,7 @@ func boundary(b []byte, i int) bool {
 	return i >= 2 && b[i-2] == '\\' && bytes.IndexByte([]byte("nrtbfv0"), b[i-1]) >= 0
 }
 
-// prefixed is the shape of most tokens: a prefix and a run of at least least
+// prefixed matches the shape of most tokens: a prefix and a run of at least `least`
 // bytes of a set, masked to its end.
 func prefixed(anchor string, set *charset, least int, more func(tail []byte) bool) func([]byte, int) (int, int, bool) {
 	return func(b []byte, i int) (int, int, bool) {
@@ -119,7 +119,7 @@ func (s *shape) folds() bool {
 	return false
 }
 
-// exactly is a token of one length.
+// exactly matches a token of one fixed length.
 func exactly(anchor string, set *charset, n int) func([]byte, int) (int, int, bool) {
 	return func(b []byte, i int) (int, int, bool) {
 		end := set.run(b, i+len(anchor), n+1)
@@ -136,12 +136,11 @@ func matchSendGrid(b []byte, i int) (int, int, bool) {
 	return i, wordDash.run(b, dot+1, len(b)), true
 }
 
-// matchJWT matches header.payload.signature, the first two of which begin with
-// {" in base64; the signature may be empty. A JSON web encryption has two parts
-// more.
+// matchJWT matches header.payload.signature, of which the first two begin with {"
+// in base64; the signature may be empty. A JSON web encryption has two more parts.
 func matchJWT(b []byte, i int) (int, int, bool) {
 	if !boundary(b, i) || i > 0 && b[i-1] == '-' {
-		return 0, 0, false // within a word: only the word's own beginning is looked at
+		return 0, 0, false // inside a word: only the beginning of a word is examined
 	}
 	dot := wordDash.run(b, i, len(b))
 	if dot < i+15 || dot+1 >= len(b) || b[dot] != '.' {
@@ -164,8 +163,7 @@ func matchJWT(b []byte, i int) (int, int, bool) {
 	return i, end, true
 }
 
-// matchPEM matches a private key block, also one written as a string literal or
-// cut off before its end.
+// matchPEM matches a private key block, also as a string literal or truncated.
 func matchPEM(b []byte, i int) (int, int, bool) {
 	head := b[i:min(len(b), i+64)]
 	n := bytes.Index(head, []byte("PRIVATE KEY"))
@@ -183,9 +181,9 @@ func matchPEM(b []byte, i int) (int, int, bool) {
 	return i, end, end > 0
 }
 
-// pemBody returns where the key block ends whose body begins at at, 0 if what
-// follows is no key. Between the lines of the body anything short may stand:
-// line ends, also escaped, quotes, headers.
+// pemBody returns where the key block whose body begins at at ends, or 0 if it is
+// not a key. Anything short may separate the lines of the body: line endings, also
+// escaped, quotes, headers.
 func pemBody(b []byte, at int) int {
 	end, tail, other := 0, 0, 0
 	for at < len(b) && other < 300 {
@@ -208,7 +206,7 @@ func pemBody(b []byte, at int) int {
 			other++
 		default:
 			if end > 0 && tail == end && at-end <= 4 {
-				tail = next // the last line of a key that was cut off
+				tail = next // the last line of a truncated key
 			}
 			other += next - at
 		}
@@ -217,8 +215,8 @@ func pemBody(b []byte, at int) int {
 	return max(end, tail)
 }
 
-// matchURL matches the password in scheme://user:password@host, and a token that
-// stands as the user.
+// matchURL matches the password in scheme://user:password@host, and a token used as
+// the user.
 func matchURL(b []byte, i int) (int, int, bool) {
 	from := i + 3
 	at, colon := -1, -1
@@ -226,12 +224,12 @@ func matchURL(b []byte, i int) (int, int, bool) {
 		c := b[j]
 		if c == '[' && bytes.HasPrefix(b[j:], []byte(markerPrefix)) {
 			if n := bytes.IndexByte(b[j:min(len(b), j+64)], ']'); n > 0 {
-				j += n // its colon is not the one before a password
+				j += n // its colon does not precede a password
 				continue
 			}
 		}
 		if c == '@' {
-			at = j // a password may hold @, the host begins after the last
+			at = j // a password may hold @; the host begins after the last one
 			continue
 		}
 		if c == ':' && colon < 0 {
@@ -270,8 +268,8 @@ func matchBearer(b []byte, i int) (int, int, bool) {
 	return from, bearerSet.run(b, from, len(b)), true
 }
 
-// matchBasic matches the credentials of HTTP basic authentication, which decode
-// to user:password.
+// matchBasic matches HTTP basic authentication credentials, which decode to
+// user:password.
 func matchBasic(b []byte, i int) (int, int, bool) {
 	from := i + len("basic ")
 	if !boundary(b, i) {

@@ -70,7 +70,7 @@ func shapes() []shape {
 	return append(out, builtShapes()...)
 }
 
-// builtShapes are those of the table that are more than a prefix and a run.
+// builtShapes are the shapes that are more than a prefix and a run.
 func builtShapes() []shape {
 	var out []shape
 	for _, a := range discordAnchors() {

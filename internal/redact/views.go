@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// view is the text with one layer of escapes undone, and for each of its bytes
-// (and its end) where that came from in the original.
+// view is the text with one layer of escapes undone, and the original position of
+// each of its bytes and of its end.
 type view struct {
 	text []byte
 	from []int32 // nil for the original itself
@@ -20,8 +20,8 @@ func (v view) origin(i int) int {
 	return int(v.from[i])
 }
 
-// maxLayers is how many layers of backslashes, and of percent signs, are undone.
-// Text that was escaped more often than that is not readable either.
+// maxLayers is how many layers of backslashes and percent signs are undone. Text
+// escaped more often is not readable anyway.
 const maxLayers = 4
 
 // views calls scan for the text and for every layer beneath it.
@@ -52,9 +52,9 @@ func (r *Redactor) views(b []byte, scan func(view)) {
 	}
 }
 
-// backslashes reports whether undoing escapes could bring a secret to light:
-// always for those that can spell any letter, else only where a configured
-// secret has characters that are escaped.
+// backslashes reports whether undoing escapes could reveal a secret: always for
+// escapes that can spell any letter, otherwise only if a configured secret has
+// characters that are escaped.
 func (r *Redactor) backslashes(b []byte) bool {
 	for {
 		i := bytes.IndexByte(b, '\\')
@@ -68,7 +68,7 @@ func (r *Redactor) backslashes(b []byte) bool {
 		case 'u', 'U', 'x', '/':
 			return true
 		case '\\':
-			// A layer further down may hold one of these.
+			// A deeper layer may hold one of these.
 			rest := bytes.TrimLeft(b[i:], `\`)
 			if len(rest) > 0 && (rest[0] == 'u' || rest[0] == 'x' || rest[0] == '/') {
 				return true
