@@ -8,8 +8,8 @@ import (
 	"github.com/mcpguard/mcpguard/configs"
 )
 
-// TestPresetForPackages: a preset is found by what a registry calls its
-// package, in each spelling of that registry, and by nothing else.
+// TestPresetForPackages: a preset is found by the name that a registry gives its
+// package, in every spelling of that registry, and by nothing else.
 func TestPresetForPackages(t *testing.T) {
 	for _, c := range []struct{ registry, name, want string }{
 		{RegistryNPM, "@modelcontextprotocol/server-filesystem", "filesystem"},
@@ -33,8 +33,8 @@ func TestPresetForPackages(t *testing.T) {
 	}
 }
 
-// TestPresetsSayWhatTheyRestOn: every preset states its basis; the packages of
-// two never meet; what was called by tests names the versions.
+// TestPresetsSayWhatTheyRestOn: every preset states its basis, no two presets share
+// a package, and a preset whose tools were called by tests names the versions.
 func TestPresetsSayWhatTheyRestOn(t *testing.T) {
 	owner := map[string]string{}
 	for _, name := range configs.Presets() {

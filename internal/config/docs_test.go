@@ -138,8 +138,8 @@ var tabled = map[string]reflect.Type{
 // its kind.
 var beside = map[string][]string{"Records": {"value", "merge", "patch", "dry_run"}}
 
-// TestEveryKeyIsDocumented holds docs/configuration.md against the types that
-// the loader fills: no key is missing there, and none is there that is not.
+// TestEveryKeyIsDocumented compares docs/configuration.md with the types that the
+// loader fills: no key is missing there, and none is extra.
 func TestEveryKeyIsDocumented(t *testing.T) {
 	data, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
@@ -148,7 +148,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	for _, p := range undocumented(string(data)) {
 		t.Error(p)
 	}
-	// What this test is for, it notices.
+	// Check that the test notices what it is for.
 	for _, c := range []struct{ old, new, want string }{
 		{"| `cwd` |", "| `cdw` |", `"cdw" is not a key of Server`},
 		{"| `cwd` |", "| cwd |", `the table in "Servers" lacks the key "cwd"`},
@@ -165,7 +165,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	}
 }
 
-// undocumented returns what is wrong with the page.
+// undocumented returns the problems of the page.
 func undocumented(text string) (problems []string) {
 	p := readPage(text)
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }

@@ -127,7 +127,7 @@ func TestSetTool(t *testing.T) {
 	if got := string(e.Bytes()); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	// Confirming takes the mark away and leaves the rest.
+	// Confirming removes the mark and keeps the rest.
 	if err := e.SetTool("files", ToolEntry{Name: "new", Tier: guard.T0Read}); err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestSetTool(t *testing.T) {
 	if err := e.SetTool("none", ToolEntry{Name: "x", Tier: guard.T0Read}); err == nil {
 		t.Error("a server that is not there")
 	}
-	// A mark beside another comment goes too.
+	// A mark next to another comment is removed too.
 	e = editor(t, strings.Replace(written, "# fine", "# fine; "+claim, 1))
 	if err := e.SetTool("files", ToolEntry{Name: "read", Tier: guard.T0Read}); err != nil || string(e.Bytes()) != written {
 		t.Errorf("%v, got\n%s", err, e.Bytes())
@@ -198,8 +198,8 @@ func TestSaveRefusesWhatDoesNotLoad(t *testing.T) {
 	}
 }
 
-// TestByteOrderMark: the mark that some editors write is no part of the text, and
-// an edit leaves it where it is. A text in UTF-16 is refused by its name.
+// TestByteOrderMark: the byte order mark is not part of the text, and an edit keeps
+// it. A text in UTF-16 is refused as such.
 func TestByteOrderMark(t *testing.T) {
 	const text = "\ufeffversion: 1\nroots: [/w]\nservers: {}\n"
 	if _, err := Parse("c.yaml", []byte(text)); err != nil {

@@ -130,9 +130,9 @@ const (
 	secretTimeout = 15 * time.Second
 )
 
-// ResolveSecrets fetches a server's secrets. lookup resolves env: references; if it
-// is nil, only the process's own environment is used. No error contains a value or
-// a command's output.
+// ResolveSecrets fetches a server's secrets. env: references are looked up with
+// lookup first, which may be nil, and then in the process's own environment. No
+// error contains a value or a command's output.
 func (s *Server) ResolveSecrets(ctx context.Context, lookup func(name string) (string, bool)) (map[string]string, error) {
 	out := make(map[string]string, len(s.Secrets))
 	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {

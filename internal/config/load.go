@@ -34,9 +34,9 @@ const maxRead = 64 << 20
 // loading it: see [PermissionError].
 func ReadFile(path string) ([]byte, error) { return readOwned(path) }
 
-// readOwned reads a file that only its owner, this user or root, may write.
-// Links are followed; what they lead to is held to the same rule. What is no
-// regular file is refused without waiting for whoever writes to it.
+// readOwned reads a file that only its owner, this user or root, may write. Links
+// are followed; their target must meet the same rule. Anything but a regular file
+// is refused without blocking.
 func readOwned(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestAPipeIsNoConfiguration: nobody has to write to it for that to be said.
+// TestAPipeIsNoConfiguration: a pipe is refused even if nobody writes to it.
 func TestAPipeIsNoConfiguration(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

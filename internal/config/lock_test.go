@@ -82,7 +82,7 @@ func TestLock(t *testing.T) {
 		t.Error("removed and still there")
 	}
 
-	// A definition that was changed by hand has no longer its hash.
+	// A definition that was edited by hand no longer matches its hash.
 	for name, change := range map[string]func(string) string{
 		"definition": func(s string) string { return strings.Replace(s, `"x": 1.0`, `"x": 2.0`, 1) },
 		"tool":       func(s string) string { return strings.Replace(s, `"tool": "t"`, `"tool": "u"`, 1) },
@@ -116,8 +116,8 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// TestPromise8_OnlyNamedEnvironment: a server gets what its policy names and
-// nothing else.
+// TestPromise8_OnlyNamedEnvironment: a server gets the variables that its policy
+// names and nothing else.
 func TestPromise8_OnlyNamedEnvironment(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "environment.json")
 	e, err := LoadEnvironment(path)
@@ -236,8 +236,8 @@ func TestDetectPackage(t *testing.T) {
 	}
 }
 
-// TestFilesThatDecideAreReadStrictly: what two readers may take differently is
-// refused, with its place.
+// TestFilesThatDecideAreReadStrictly: what two parsers may read differently is
+// refused, with its position.
 func TestFilesThatDecideAreReadStrictly(t *testing.T) {
 	dir := t.TempDir()
 	lock := func(path string) error { _, err := LoadLock(path); return err }
@@ -264,8 +264,8 @@ func TestFilesThatDecideAreReadStrictly(t *testing.T) {
 	}
 }
 
-// TestProgramBehindAServer: what stands behind a server is kept beside its
-// definitions, goes with it, and every difference has its sentence.
+// TestProgramBehindAServer: the program of a server is stored with its definitions
+// and removed with them, and every difference is described.
 func TestProgramBehindAServer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tools.lock")
 	was := Program{Path: "/opt/crm", SHA256: digest.Sum([]byte("a")), Package: "crm", Version: "1.0.0", Reported: "crm 1"}

@@ -14,8 +14,8 @@ import (
 
 const base = "version: 1\nroots: [/w]\nservers:\n  s:\n    command: /bin/x\n    tools:\n      t:\n        tier: T1_REVERSIBLE_WRITE\n"
 
-// TestPromise1_WhatIsNotUnderstoodDoesNotLoad: each message has its place and,
-// where there is one, the way out.
+// TestPromise1_WhatIsNotUnderstoodDoesNotLoad: each message has a position and, if
+// there is one, a suggestion.
 func TestPromise1_WhatIsNotUnderstoodDoesNotLoad(t *testing.T) {
 	for _, c := range []struct{ src, want string }{
 		{"", "c.yaml:1:1: the version of the configuration is missing – write \"version: 1\""},
@@ -182,7 +182,7 @@ func TestDefaults(t *testing.T) {
 	if c.Box(guard.T1ReversibleWrite).TTL != 15*time.Minute || c.Box(guard.T2IrreversibleWrite).TTL != 5*time.Minute {
 		t.Error("time boxes")
 	}
-	// With profiles nothing is open to anybody by default.
+	// With profiles, nothing is open to anyone by default.
 	c, err = Parse("c.yaml", []byte(strings.Replace(base, "roots: [/w]", "profiles: {a: {roots: [/w], tenant: x, environment: dev}}", 1)))
 	if err != nil {
 		t.Fatal(err)
@@ -192,8 +192,8 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestToolsThatNobodyCanCallAreNamedOnce: a preset under profiles brings many,
-// and one note at the server is enough.
+// TestToolsThatNobodyCanCallAreNamedOnce: a preset under profiles brings many such
+// tools, and one note at the server is enough.
 func TestToolsThatNobodyCanCallAreNamedOnce(t *testing.T) {
 	c, err := Parse("config.yaml", []byte(`version: 1
 profiles: {a: {roots: [/w], tenant: acme, environment: dev}}
@@ -221,7 +221,7 @@ servers:
 	}
 }
 
-// TestPresetIsRefined: what the file says wins, and what protects grows.
+// TestPresetIsRefined: the file overrides the preset, and protections are added up.
 func TestPresetIsRefined(t *testing.T) {
 	c, err := Parse("c.yaml", []byte(`version: 1
 roots: [/w]
@@ -316,7 +316,7 @@ func TestOnlyTheOwnerMayWrite(t *testing.T) {
 	if _, err := LoadLock(filepath.Join(dir, "none")); err != nil {
 		t.Errorf("no lock: %v", err)
 	}
-	// A link is followed, and what it leads to is looked at.
+	// A link is followed, and its target is checked.
 	other := filepath.Join(dir, "other")
 	if err := os.Mkdir(other, 0o700); err != nil {
 		t.Fatal(err)
@@ -355,8 +355,8 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// Nothing loads that has a tool without a tier, or one that is open to
-		// nobody known.
+		// Nothing loads that has a tool without a tier, or one open to nobody
+		// known.
 		for _, s := range c.Servers {
 			for _, x := range s.Tools {
 				if !x.Tier.Valid() {

@@ -14,8 +14,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// ownTools are the presets of what has no list in configs/testdata: the tools
-// are this program's own or the client's, and other tests compare them.
+// ownTools are the presets without a list in configs/testdata: their tools are this
+// program's own or the client's, and other tests compare them.
 var ownTools = []string{"claude-native", "workspace"}
 
 // listedTools reads the tools of a server: name → argument → whether it must be
@@ -67,10 +67,10 @@ func expressions(x *Tool) []string {
 	return out
 }
 
-// TestPresetsFitTheTools compares each preset with the list of its server: every
-// tool has a tier and none is invented; what an expression asks for is an
-// argument of that tool, and one that may be left out is asked for with has(),
-// since a condition that cannot be evaluated refuses the call.
+// TestPresetsFitTheTools compares each preset with the tool list of its server:
+// every tool has a tier and none is invented. What an expression reads is an
+// argument of that tool, and an optional one is tested with has(), since a
+// condition that cannot be evaluated refuses the call.
 func TestPresetsFitTheTools(t *testing.T) {
 	for _, name := range configs.Presets() {
 		if slices.Contains(ownTools, name) {
@@ -99,9 +99,9 @@ func TestPresetsFitTheTools(t *testing.T) {
 	}
 }
 
-// TestPresetsAreCareful holds the presets of services to what they promise: a
-// write says its effect, a read of what is private is sensitive, and what sends
-// data out is never a read of private data.
+// TestPresetsAreCareful checks the presets of services: a write declares its
+// effect, a read of private data is sensitive, and what sends data out is never a
+// read of private data.
 func TestPresetsAreCareful(t *testing.T) {
 	for _, name := range configs.Presets() {
 		c, err := Parse("c.yaml", []byte("version: 1\nroots: [/w]\nservers:\n  x: {preset: "+name+", command: /bin/x}\n"))
@@ -127,7 +127,7 @@ func TestPresetsAreCareful(t *testing.T) {
 	}
 }
 
-// TestPresetsTable holds the table in docs/presets.md to the presets.
+// TestPresetsTable compares the table in docs/presets.md with the presets.
 func TestPresetsTable(t *testing.T) {
 	const path, begin, end = "../../docs/presets.md", "-update -->\n", "<!-- end -->"
 	var table strings.Builder

@@ -19,7 +19,7 @@ servers:
         effect:
 `
 
-// TestRecordsDoNotLoad: what a json effect must not say, each with its place.
+// TestRecordsDoNotLoad checks invalid json effects and the position of each error.
 func TestRecordsDoNotLoad(t *testing.T) {
 	const read = "read: {tool: get_contact, args: {id: args.id}}"
 	for _, c := range []struct{ effect, want string }{

@@ -156,8 +156,8 @@ func TestSchemaForEditors(t *testing.T) {
 	}
 }
 
-// TestSchemaAgrees: every key has a description, the example fits the schema,
-// and a misspelt key does not.
+// TestSchemaAgrees: every key has a description, and the example fits the schema,
+// but a misspelled key does not.
 func TestSchemaAgrees(t *testing.T) {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(configs.Schema()))
 	if err != nil {

@@ -184,7 +184,7 @@ func TestPatchInlineWritesListsOnOneLine(t *testing.T) {
 	}
 }
 
-// TestMarkYAML sets a remark in the comment of a line and takes it away again.
+// TestMarkYAML adds a remark to the comment of a line and removes it again.
 func TestMarkYAML(t *testing.T) {
 	for name, c := range map[string]struct{ text, path, with string }{
 		"bare":           {"a:\n  b: x\nc: 1\n", "/a/b", "a:\n  b: x # it's said\nc: 1\n"},
@@ -255,7 +255,7 @@ func randomValue(depth int) *rapid.Generator[jsonvalue.Value] {
 }
 
 // TestPatchedDocumentsReadAsPatched makes a document, lays it out at random and
-// patches it into another: the text must read as the other, or be refused.
+// patches it into another: the text must parse as the other, or be refused.
 func TestPatchedDocumentsReadAsPatched(t *testing.T) {
 	kept, rewritten, refusals := map[string]int{}, map[string]int{}, map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {

@@ -8,7 +8,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// FuzzPatch demands that a patched text reads as the patched value.
+// FuzzPatch checks that a patched text parses as the patched value.
 func FuzzPatch(f *testing.F) {
 	for _, ext := range []string{".json", ".jsonc", ".yaml", ".toml"} {
 		for _, text := range []string{packageJSON, composeYAML, cargoTOML, "a: 1\n", "a = 1\n", `{"a": 1}`} {

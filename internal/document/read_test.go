@@ -104,7 +104,7 @@ func TestParseDocumentRefuses(t *testing.T) {
 	}
 }
 
-// TestSameReading: only what every reader takes alike is formatting.
+// TestSameReading: only what every parser reads alike is formatting.
 func TestSameReading(t *testing.T) {
 	for _, c := range []struct {
 		ext, before, after string

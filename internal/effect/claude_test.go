@@ -16,8 +16,8 @@ var claudeEdit1 = Spec{Kind: FileEdit, Dialect: DialectClaude, Params: map[strin
 
 var claudeWrite1 = Spec{Kind: FileWrite, Dialect: DialectClaude, Params: map[string]string{"path": "args.file_path", "content": "args.content"}}
 
-// TestClaudeEdits holds what Edit and Write of Claude Code 2.1.329 were seen to
-// do with these very files, byte for byte.
+// TestClaudeEdits compares plans with what Edit and Write of Claude Code 2.1.329
+// were observed to do with these files, byte for byte.
 func TestClaudeEdits(t *testing.T) {
 	long := strings.Repeat("x\n", 3000)
 	for name, c := range map[string]struct {
@@ -110,8 +110,8 @@ func TestClaudeWrites(t *testing.T) {
 	}
 }
 
-// TestClaudeOpaque: tools of the client's own do not wait for each other, unless
-// they are the same call; those of a server do.
+// TestClaudeOpaque: calls of the client's own tools wait only for identical calls;
+// those of one server wait for each other.
 func TestClaudeOpaque(t *testing.T) {
 	root := workspace(t)
 	key := func(dialect, skill string) string {
@@ -129,7 +129,7 @@ func TestClaudeOpaque(t *testing.T) {
 	}
 }
 
-// TestClaudePlaces: what the tools do with links, folders and modes.
+// TestClaudePlaces checks what the tools do with links, folders and modes.
 func TestClaudePlaces(t *testing.T) {
 	root := workspace(t)
 	path := write(t, root, "real/f.sh", "one\n")

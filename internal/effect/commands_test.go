@@ -9,8 +9,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestProgramsBehindOthers: rules see the program that another one starts, by
-// whatever flags and lines stand before it.
+// TestProgramsBehindOthers: rules see the program that a launcher starts, whatever
+// flags and lines precede it.
 func TestProgramsBehindOthers(t *testing.T) {
 	for line, want := range map[string]string{
 		"sudo -u root -E rm -rf /":                     "sudo rm",
@@ -88,7 +88,7 @@ func TestProgramsBehindOthers(t *testing.T) {
 			t.Errorf("%s: programs %q (computed %v), want %q", line, got, s.computed, want)
 		}
 	}
-	// What is computed where a program may stand is said.
+	// A computed program name is reported.
 	for _, line := range []string{"sudo $X", "env $A rm x", "bash -c \"$X\"", "timeout 5 $(x)", "xargs $X rm", "eval \"$X\"", "sh -c $X", "find . -exec $X {} +"} {
 		s := readShell(line)
 		if !slices.ContainsFunc(s.hazards, func(h guard.Hazard) bool { return h.Kind == HazardIndirect && strings.Contains(h.Text, "computed") }) {
@@ -113,8 +113,8 @@ func TestProgramsBehindOthers(t *testing.T) {
 	}
 }
 
-// TestShadowedPrograms: a function or alias that is called in place of a program
-// is said, with its name.
+// TestShadowedPrograms: a function or alias called in place of a program is
+// reported by name.
 func TestShadowedPrograms(t *testing.T) {
 	for line, want := range map[string]string{
 		"git() { rm -rf x; }; git status":      "git",

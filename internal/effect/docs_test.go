@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestEffectsAreDocumented holds the table of effects in docs/configuration.md
-// against the kinds and parameters that there are.
+// TestEffectsAreDocumented compares the table of effects in docs/configuration.md
+// with the kinds and parameters in the code.
 func TestEffectsAreDocumented(t *testing.T) {
 	data, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// TestDocumentViews writes documents of every format and looks at what is said
-// beside the text diff.
+// TestDocumentViews writes documents of every format and checks what is shown
+// besides the text diff.
 func TestDocumentViews(t *testing.T) {
 	const comments, formatting, both = "comments only", "formatting only", "formatting and comments only"
 	for _, c := range []struct {
@@ -47,7 +47,7 @@ func TestDocumentViews(t *testing.T) {
 		{"a.yml", "x: &d {p: 1}\ny: *d\n", "x: &d {p: 2}\ny: *d\n", "replace /x/p replace /y/p", "", ""},
 		{"a.yml", "x: &d {p: 1}\ny: {<<: *d}\n", "x: &d {p: 2}\ny: {<<: *d}\n", "replace /x/p replace /y/p", "", ""},
 		{"a.yml", "x: {p: 1}\ny: {p: 1}\n", "x: &d {p: 1}\ny: *d\n", "", formatting, ""},
-		// What one reader takes for formatting, and another does not.
+		// What one parser considers formatting and another does not.
 		{"a.yaml", "a: {b: 1}\n", "a: {b:1}\n", "", "", HazardAmbiguous},
 		{"a.yaml", "a: >-\n  x\nb: 1\n", "a: >-\n  x  \nb: 1\n", "", "", HazardAmbiguous},
 		{"a.yaml", "a: pq\n", "a: p\tq\n", "", "", HazardAmbiguous},
@@ -100,7 +100,7 @@ func TestDocumentViews(t *testing.T) {
 			t.Errorf("%s %q → %q: hazards %v, want %q", c.name, c.before, c.after, s.hazards, c.hazards)
 		}
 	}
-	// A new document has no rows, but what is wrong with it.
+	// A new document has no rows, but its problems are reported.
 	s, err := structural("a.json", nil, []byte(`{"a":1,"a":2}`), false)
 	if err != nil || s.preview != nil || len(s.hazards) != 1 || s.hazards[0].Kind != HazardDuplicate {
 		t.Errorf("new: %+v %v", s, err)
@@ -122,8 +122,8 @@ func rowsOf(t *testing.T, s structure) string {
 	return strings.Join(out, " ")
 }
 
-// TestHugeDocuments: what is too large for a structural view says so, and costs
-// no more than reading it.
+// TestHugeDocuments: a document too large for a structural view is reported as
+// such, and costs no more than reading it.
 func TestHugeDocuments(t *testing.T) {
 	var yaml, env strings.Builder
 	for i := range 30_000 {
@@ -138,8 +138,8 @@ func TestHugeDocuments(t *testing.T) {
 	}
 }
 
-// FuzzPlainDocuments: reading never fails otherwise than with an error, and the
-// patch between two readings leads from one to the other.
+// FuzzPlainDocuments: parsing fails only with an error, and the patch between two
+// documents leads from one to the other.
 func FuzzPlainDocuments(f *testing.F) {
 	f.Add("A=1\nexport B='x' # y\n", "A=\"2\"\n")
 	f.Add("[s]\na=1\nb: 2\n; c\n", "a\n[t]\n")

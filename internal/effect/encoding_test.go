@@ -32,8 +32,8 @@ func sides(p guard.Preview) string {
 	return strings.Join(out, "; ")
 }
 
-// TestEncodings: what becomes of a file's encoding is said where it changes, and
-// only there; UTF-16 is shown as text.
+// TestEncodings: a change of a file's encoding is reported, and only then; UTF-16
+// is shown as text.
 func TestEncodings(t *testing.T) {
 	const mark = "\ufeff"
 	le, be := wide(binary.LittleEndian, "größe\n"), wide(binary.BigEndian, "größe\n")
@@ -81,8 +81,8 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
-// TestUTF16IsNotConverted: a tool that would take the file for UTF-8 is refused,
-// and nothing tells an agent to write the file in another encoding.
+// TestUTF16IsNotConverted: a tool that would read the file as UTF-8 is refused, and
+// nothing tells an agent to write the file in another encoding.
 func TestUTF16IsNotConverted(t *testing.T) {
 	root := workspace(t)
 	write(t, root, "f.json", wide(binary.LittleEndian, "{\"a\": 1}\n"))
@@ -115,8 +115,8 @@ func TestUTF16IsNotConverted(t *testing.T) {
 	}
 }
 
-// TestOverwrittenUTF16CannotBeTakenBack: the text that is on record is not the
-// bytes that were there.
+// TestOverwrittenUTF16CannotBeTakenBack: the stored text is not the bytes that were
+// in the file.
 func TestOverwrittenUTF16CannotBeTakenBack(t *testing.T) {
 	root := workspace(t)
 	path := write(t, root, "f.txt", wide(binary.LittleEndian, "one\n"))
@@ -125,8 +125,8 @@ func TestOverwrittenUTF16CannotBeTakenBack(t *testing.T) {
 	refused(t, err, guard.RulePreviewFailed)
 }
 
-// TestReplacedFileLoses: that a new file takes the place of a read-only one, and
-// what the old one had beside its content, is said.
+// TestReplacedFileLoses: replacing a read-only file, and what the old file had
+// besides its content, are reported.
 func TestReplacedFileLoses(t *testing.T) {
 	root := workspace(t)
 	path := write(t, root, "f", "one\n")

@@ -57,8 +57,8 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestExecSandbox: whatever is said of the client's sandbox, each command has a
-// hazard, since the guard does not see it.
+// TestExecSandbox: whatever the client says about its sandbox, each command has a
+// hazard, since the guard cannot check it.
 func TestExecSandbox(t *testing.T) {
 	b := compile(t, Spec{Kind: Exec, Dialect: DialectClaude, Params: map[string]string{"command": "args.command", "folder": "args.cwd", "sandbox": "args.sandbox"}})
 	for said, want := range map[string]string{
@@ -71,7 +71,7 @@ func TestExecSandbox(t *testing.T) {
 	}
 }
 
-// row returns what stands in a row above the command.
+// row returns the value of a row above the command.
 func row(text, name string) string {
 	head, _, _ := strings.Cut(text, "command\n")
 	for line := range strings.Lines(head) {

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// naiveEdit is the server's own loop, line by line, without any bound.
+// naiveEdit is the server's own loop over lines, without any limit.
 func naiveEdit(content, oldText, newText string) (string, bool) {
 	old, repl := lf(oldText), lf(newText)
 	if strings.Contains(content, old) {
@@ -62,8 +62,8 @@ func FuzzNodeEdits(f *testing.F) {
 	})
 }
 
-// FuzzDecodeUTF8 holds decoding to its properties: valid text, nothing valid
-// lost, and at most one replacement for each byte.
+// FuzzDecodeUTF8 checks properties of decoding: the result is valid text, nothing
+// valid is lost, and each byte gives at most one replacement.
 func FuzzDecodeUTF8(f *testing.F) {
 	for _, s := range []string{"", "a\xff", "\xe2\x82", "\xf0\x9f\x98x", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\ufeffé", "\xc0\xaf"} {
 		f.Add([]byte(s))
@@ -85,12 +85,12 @@ func FuzzDecodeUTF8(f *testing.F) {
 	})
 }
 
-// strip removes what is not valid, and the replacement character.
+// strip removes invalid bytes and replacement characters.
 func strip(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\ufffd", "")
 }
 
-// FuzzPath demands that whatever is accepted lies inside the workspace.
+// FuzzPath checks that every accepted path lies inside the workspace.
 func FuzzPath(f *testing.F) {
 	root := workspace(f)
 	base := filepath.Dir(root)

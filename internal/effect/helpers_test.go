@@ -15,7 +15,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// specs bind arguments that are named like the parameters.
+// spec returns a spec whose arguments are named like the parameters.
 func spec(kind, dialect string) Spec {
 	s := Spec{Kind: kind, Dialect: dialect, Proven: true, Params: map[string]string{}}
 	required, _ := Params(kind)
@@ -80,7 +80,7 @@ func input(t testing.TB, args any, roots ...string) Input {
 
 type m = map[string]any
 
-// plan resolves and plans in one go.
+// plan resolves and plans a call.
 func plan(t testing.TB, b *Binding, in Input) (guard.Preview, error) {
 	t.Helper()
 	targets, err := b.Resolve(context.Background(), in)
@@ -111,7 +111,7 @@ func write(t testing.TB, root, name, content string) string {
 	return p
 }
 
-// workspace returns an empty folder whose path has no link in it.
+// workspace returns an empty folder whose path contains no link.
 func workspace(t testing.TB) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())

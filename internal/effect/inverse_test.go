@@ -15,8 +15,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// executed plans a call, puts its result on disk and returns it as an approval
-// that ran.
+// executed plans a call, applies its result to disk with do, and returns it as an
+// approval that ran.
 func executed(t testing.TB, b *Binding, in Input, do func()) guard.Approval {
 	t.Helper()
 	p := mustPlan(t, b, in)
@@ -24,8 +24,8 @@ func executed(t testing.TB, b *Binding, in Input, do func()) guard.Approval {
 	return guard.Approval{Status: guard.Executed, Args: in.Call.ArgsCanonical, Preview: p}
 }
 
-// TestInverseOfWrites: for any two contents, the inverse of a write is a write
-// of the very content before, and of a new file its deletion.
+// TestInverseOfWrites: for any two contents, the inverse of a write writes exactly
+// the old content, and the inverse of a new file deletes it.
 func TestInverseOfWrites(t *testing.T) {
 	root := workspace(t)
 	b := compile(t, spec(FileWrite, DialectWorkspace))
@@ -55,7 +55,7 @@ func TestInverseOfWrites(t *testing.T) {
 		if !exists && in.Tool != "delete_file" || exists && (in.Tool != "write_file" || args.Content != before) || args.Path != path || in.Roots[0] != root {
 			rt.Fatalf("%q → %q, existed %v: %s %s", before, after, exists, in.Tool, in.Args)
 		}
-		// One more byte, and it is nobody's to take back.
+		// With one more byte, it can no longer be undone.
 		write(t, root, "f.txt", after+"x")
 		if _, err := InverseOf(context.Background(), a); err == nil || !strings.Contains(err.Error(), "moved on") {
 			rt.Fatalf("a file that has moved on: %v", err)

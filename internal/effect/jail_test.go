@@ -58,8 +58,8 @@ func TestPathsThatLeadOutAreRefused(t *testing.T) {
 	}
 }
 
-// TestRefusalsDoNotTellWhatIsOutside compares a link to a file that is there
-// with one to a file that is not.
+// TestRefusalsDoNotTellWhatIsOutside compares a link to an existing file with a
+// link to a missing one.
 func TestRefusalsDoNotTellWhatIsOutside(t *testing.T) {
 	root := hostileTree(t)
 	_, there := Path("abs", []string{root})
@@ -162,7 +162,7 @@ func TestSpecialFilesNeverBlock(t *testing.T) {
 	}
 }
 
-// TestPromise2_SwappedLinkCannotEscape puts a link where a folder was, between
+// TestPromise2_SwappedLinkCannotEscape replaces a folder with a link between
 // resolving and reading.
 func TestPromise2_SwappedLinkCannotEscape(t *testing.T) {
 	root := workspace(t)
@@ -211,8 +211,8 @@ func TestPromise2_SwappedLinkCannotEscape(t *testing.T) {
 	refused(t, err, guard.RulePath)
 }
 
-// TestSpellingIsChecked stands in for a file system that ignores case: a second
-// name for one file looks the same to the check.
+// TestSpellingIsChecked simulates a file system that ignores case: a second name
+// for one file looks the same to the check.
 func TestSpellingIsChecked(t *testing.T) {
 	root := workspace(t)
 	p := write(t, root, "File", "x")
@@ -241,8 +241,8 @@ func TestSpellingIsChecked(t *testing.T) {
 	refused(t, w.checkSpelling("File", st), guard.RulePath)
 }
 
-// TestResolveStaysInside walks random trees of folders and links: whatever is
-// accepted lies inside, has no link in it and is what the system finds.
+// TestResolveStaysInside walks random trees of folders and links: every accepted
+// path lies inside, contains no link and is what the system finds.
 func TestResolveStaysInside(t *testing.T) {
 	base := workspace(t)
 	n := 0
@@ -266,7 +266,7 @@ func TestResolveStaysInside(t *testing.T) {
 			if rapid.Bool().Draw(t, "absolute") {
 				target = filepath.Dir(root) + "/" + target
 			}
-			_ = os.Symlink(target, at) // something may stand there already
+			_ = os.Symlink(target, at) // something may already exist there
 		}
 		p := path.Draw(t, "path")
 		got, err := Path(p, []string{root})

@@ -13,7 +13,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// TestAsNode compares with JSON.parse and JSON.stringify of the real thing.
+// TestAsNode compares with JSON.parse and JSON.stringify of the real Node.js.
 func TestAsNode(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -98,7 +98,7 @@ func randomJSON(rnd *rand.Rand, depth int) string {
 	return text()
 }
 
-// FuzzStringify: what is written is JSON that reads as the same, and is written
+// FuzzStringify: the output is JSON that parses as the same value and is written
 // the same again.
 func FuzzStringify(f *testing.F) {
 	for _, s := range []string{`{"b":1,"2":[],"1":{"x":-0.0}}`, `["\u2028\ud83d\ude00", 1e-7, null]`, `{"cells":[{"source":["a"]}]}`} {

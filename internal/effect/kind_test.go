@@ -14,8 +14,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// fileMode is a sample of a kind, all of it: it changes the permission bits of a
-// file. In the program it would be this file and one line of the table.
+// fileMode is a complete sample kind: it changes the permission bits of a file. In
+// the program it would be this file and one row of the table.
 type fileMode struct{ onFiles }
 
 func (fileMode) about() About {
@@ -54,8 +54,8 @@ func (fileMode) plan(ctx context.Context, b *Binding, in Input, at resolved) (gu
 	}, nil
 }
 
-// TestKindIsOneFileAndOneLine: what stands in the table is known everywhere, with
-// its parameters, its rules about paths, its plan and its read-back.
+// TestKindIsOneFileAndOneLine: a kind in the table is known everywhere, with its
+// parameters, path rules, plan and verification.
 func TestKindIsOneFileAndOneLine(t *testing.T) {
 	before := kinds
 	kinds = append(slices.Clone(kinds), fileMode{})
@@ -97,8 +97,8 @@ func TestKindIsOneFileAndOneLine(t *testing.T) {
 	}
 }
 
-// TestUnknownKindOfEffect: an effect that another version kept is neither read
-// back nor taken back.
+// TestUnknownKindOfEffect: an effect stored by another version is neither verified
+// nor undone.
 func TestUnknownKindOfEffect(t *testing.T) {
 	root := workspace(t)
 	write(t, root, "f", "x")
@@ -111,7 +111,7 @@ func TestUnknownKindOfEffect(t *testing.T) {
 	refused(t, err, guard.RulePreviewFailed)
 }
 
-// TestKindsAreComplete: each kind has a name of its own and names only its own
+// TestKindsAreComplete: each kind has a unique name and refers only to its own
 // parameters.
 func TestKindsAreComplete(t *testing.T) {
 	seen := map[string]bool{}

@@ -54,8 +54,8 @@ func largeDocuments() map[string][2][]byte {
 	}
 }
 
-// BenchmarkLargeDocument shows what planning a change of a large document costs:
-// its lines, and its values. A call's whole way is to stay below a second.
+// BenchmarkLargeDocument measures planning a change to a large document: its lines
+// and its values. A whole call must stay below a second.
 func BenchmarkLargeDocument(b *testing.B) {
 	for name, d := range largeDocuments() {
 		b.Run(name+"/lines", func(b *testing.B) {
@@ -73,8 +73,8 @@ func BenchmarkLargeDocument(b *testing.B) {
 	}
 }
 
-// TestMemoKeepsWhatDependsOnBytesAlone: the second look at the same bytes says the
-// same, other bytes are computed anew, and nobody can change what is kept.
+// TestMemoKeepsWhatDependsOnBytesAlone: the same bytes give the same view, other
+// bytes are computed again, and callers cannot change what is cached.
 func TestMemoKeepsWhatDependsOnBytesAlone(t *testing.T) {
 	var m Memo
 	before, after, other := []byte(`{"a": 1, "b": 2}`), []byte(`{"a": "1", "b": 2}`), []byte(`{"a": 1, "b": 3}`)

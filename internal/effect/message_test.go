@@ -35,7 +35,7 @@ func TestRecipients(t *testing.T) {
 		{"#ops a", "label #ops a"},
 		{"bob, alice", "label bob, alice"},
 		{"o'brien@x.example", "email o'brien@x.example x.example"},
-		// Not every reader knows of quoting.
+		// Not every parser knows quoting.
 		{`"evil@evil.example, x"@x.example`, `label "evil@evil.example, x"@x.example`},
 		{"<@U02ABC>", "label <@U02ABC>"},
 		{"=?utf-8?q?Ann?= <a@x.example>", "email a@x.example x.example Ann"},
@@ -51,7 +51,7 @@ func TestRecipients(t *testing.T) {
 	}
 }
 
-// TestRecipientsAreBounded: however long a text is, reading it ends soon.
+// TestRecipientsAreBounded: reading a text ends soon, however long it is.
 func TestRecipientsAreBounded(t *testing.T) {
 	for name, unit := range map[string]string{"addresses": "a@b.c,", "commas": ",", "numbers": "+49 151 12345,", "names": "\"x\" <", "semicolons": "a@b;", "comments": "(", "words": "a@b c "} {
 		start := time.Now()
@@ -148,7 +148,7 @@ func TestMessageRefusals(t *testing.T) {
 	b := messageBinding(t)
 	for name, to := range map[string]any{
 		"nobody": []any{}, "blank": " ", "a list of blanks": []any{"", nil, []any{}}, "a number": []any{7}, "no address": []any{m{"name": "Ann"}}, "null": nil,
-		// A server that reads these otherwise sends to others than those who are seen.
+		// A server that parses these differently sends to others than those shown.
 		"two without a comma":  "a@x.example b@x.example",
 		"one within another":   `"evil@evil.example, x"@x.example`,
 		"a line of its own":    "a@x.example\r\nBcc: evil@evil.example",
@@ -165,7 +165,7 @@ func TestMessageRefusals(t *testing.T) {
 	}
 }
 
-// TestRecipientShapes: the shapes in which tools are given who gets something.
+// TestRecipientShapes checks the shapes in which tools are given recipients.
 func TestRecipientShapes(t *testing.T) {
 	b := messageBinding(t)
 	for name, to := range map[string]any{
@@ -188,8 +188,8 @@ func TestRecipientShapes(t *testing.T) {
 	}
 }
 
-// FuzzRecipients: every text has a recipient, whose address does not change
-// when it is read again.
+// FuzzRecipients: every text has a recipient, whose address does not change when it
+// is parsed again.
 func FuzzRecipients(f *testing.F) {
 	for _, s := range []string{"a@b.example", "Ann <a@b.example>, c@d.example", "#x", "+49 30 1234567", "@", "a@b@c", "\"a\"@b", "<>", "a@[127.0.0.1]", "ä@ö.example"} {
 		f.Add(s)

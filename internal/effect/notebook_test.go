@@ -14,8 +14,8 @@ var notebookEdit1 = Spec{Kind: NotebookEdit, Dialect: DialectClaude, Params: map
 	"type": "has(args.cell_type) ? args.cell_type : ''", "mode": "has(args.edit_mode) ? args.edit_mode : ''",
 }}
 
-// TestNotebookEdit holds what NotebookEdit of Claude Code 2.1.329 makes of a
-// notebook; the same rules run against the real one in e2e/claude.
+// TestNotebookEdit checks what NotebookEdit of Claude Code 2.1.329 does to a
+// notebook; e2e/claude checks the same rules against the real tool.
 func TestNotebookEdit(t *testing.T) {
 	const (
 		code  = `{"cell_type":"code","id":"a1","metadata":{},"outputs":[{"x":1}],"execution_count":3,"source":["1\n","2"]}`
@@ -95,7 +95,7 @@ func TestNotebookEdit(t *testing.T) {
 	}
 }
 
-// TestNotebookPlaces: what is no notebook, is not there, or is a link.
+// TestNotebookPlaces checks files that are not notebooks, missing files, and links.
 func TestNotebookPlaces(t *testing.T) {
 	root := workspace(t)
 	write(t, root, "a.txt", `{"cells":[]}`)

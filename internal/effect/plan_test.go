@@ -151,7 +151,7 @@ func TestPlans(t *testing.T) {
 					t.Errorf("effect %+v, want the content %q", e, c.after)
 				}
 			}
-			// The same ground gives the same bytes.
+			// The same input gives the same bytes.
 			again := mustPlan(t, b, in)
 			one, _ := json.Marshal(p)
 			two, _ := json.Marshal(again)

@@ -126,7 +126,7 @@ func (s *realServer) request(t testing.TB, method string, params any) json.RawMe
 	}
 }
 
-// call returns the text of the answer and whether the server refused.
+// call returns the text of the result and whether the server refused.
 func (s *realServer) call(t testing.TB, tool string, args any) (text string, failed bool) {
 	t.Helper()
 	raw := s.request(t, "tools/call", m{"name": tool, "arguments": args})
@@ -177,7 +177,7 @@ func snapshot(t testing.TB, root string) string {
 	return strings.Join(out, "\n")
 }
 
-// tools of the real server and what they are bound to.
+// serverTools maps the tools of the real server to their specs.
 var serverTools = map[string]Spec{
 	"write_file": {Kind: FileWrite, Params: map[string]string{"path": "args.path", "content": "args.content"}},
 	"edit_file": {Kind: FileEdit, Params: map[string]string{
@@ -186,8 +186,8 @@ var serverTools = map[string]Spec{
 	"create_directory": {Kind: DirCreate, Params: map[string]string{"path": "args.path"}},
 }
 
-// both runs one call through the plan and through the real server and demands
-// the same outcome. stricter allows the plan to refuse what the server does.
+// both runs one call through the plan and the real server and requires the same
+// outcome. stricter lets the plan refuse what the server accepts.
 func both(t *testing.T, s *realServer, root, tool string, args m, stricter bool) (failed bool) {
 	t.Helper()
 	sp := serverTools[tool]
@@ -259,7 +259,7 @@ func randomText(r *rand.Rand, lines int, invalid bool) string {
 	return b.String()
 }
 
-// randomEdit takes a piece of the file and bends it so that it matches exactly,
+// randomEdit takes a piece of the file and alters it so that it matches exactly,
 // only when trimmed, or not at all.
 func randomEdit(r *rand.Rand, content string) m {
 	old := ""
@@ -295,8 +295,8 @@ func randomEdit(r *rand.Rand, content string) m {
 	return m{"oldText": old, "newText": repl}
 }
 
-// TestPromise2_EditsAreSimulatedExactly runs generated edits through the real
-// server and through the plan.
+// TestPromise2_EditsAreSimulatedExactly compares the plans of generated edits with
+// the real server.
 func TestPromise2_EditsAreSimulatedExactly(t *testing.T) {
 	root := workspace(t)
 	s := startServer(t, root)
@@ -327,7 +327,7 @@ func TestPromise2_EditsAreSimulatedExactly(t *testing.T) {
 			trials++
 		}
 		if dry, _ := args["dryRun"].(bool); dry {
-			// A trial run that would fail is refused by the server alone.
+			// Only the server refuses a dry run that would fail.
 			before := snapshot(t, root)
 			sp := serverTools["edit_file"]
 			sp.Dialect, sp.Proven = DialectFilesystem, true
@@ -357,8 +357,8 @@ func TestPromise2_EditsAreSimulatedExactly(t *testing.T) {
 	}
 }
 
-// TestPromise2_WritesAndMovesAreSimulatedExactly does the same for the other
-// tools, on a small tree with odd names.
+// TestPromise2_WritesAndMovesAreSimulatedExactly does the same for the other tools,
+// on a small tree with unusual names.
 func TestPromise2_WritesAndMovesAreSimulatedExactly(t *testing.T) {
 	root := workspace(t)
 	s := startServer(t, root)
@@ -421,8 +421,8 @@ func rooted(args m, root string) bool {
 	return false
 }
 
-// TestPromise2_PathsThatTheServerTakesOtherwise are refused by the plan where
-// the server does something that is not shown.
+// TestPromise2_PathsThatTheServerTakesOtherwise: the plan refuses paths with which
+// the server would do something that is not shown.
 func TestPromise2_PathsThatTheServerTakesOtherwise(t *testing.T) {
 	root := workspace(t)
 	s := startServer(t, root)
@@ -446,8 +446,8 @@ func TestPromise2_PathsThatTheServerTakesOtherwise(t *testing.T) {
 	}
 }
 
-// TestPromise2_LargeInvalidFileIsRefused: beyond one chunk the server decodes
-// piece by piece.
+// TestPromise2_LargeInvalidFileIsRefused: beyond one chunk the server decodes a
+// file in pieces.
 func TestPromise2_LargeInvalidFileIsRefused(t *testing.T) {
 	root := workspace(t)
 	s := startServer(t, root)

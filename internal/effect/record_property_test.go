@@ -15,10 +15,10 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// TestRecordPatchIsTheChange: for any two documents the patch that is shown
-// turns the record before into the record after, in the form that is compared;
-// the read-back of after is verified, and the difference to anything else is
-// exactly that. Run with -rapid.checks=100000 for the long form.
+// TestRecordPatchIsTheChange: for any two documents, the shown patch turns the
+// record before into the record after, in the form that is compared; reading back
+// after is Verified, and any other state gives exactly its difference. Run with
+// -rapid.checks=100000 for the long form.
 func TestRecordPatchIsTheChange(t *testing.T) {
 	shape := jsonvalue.Shape{Ignore: []string{"/~1"}, Keys: map[string]string{"": "id", "/list": "id", "/*/list": "name"}}
 	bindings := map[string]*Binding{}
@@ -45,10 +45,10 @@ func TestRecordPatchIsTheChange(t *testing.T) {
 				t.Fatal(err)
 			}
 			if change, err = jsonvalue.Decode(raw); err != nil {
-				return // wrapped in a patch it is nested too deeply
+				return // wrapping it in a patch nests it too deeply
 			}
 		}
-		// serverMade has its own test: here both sides say the same of it.
+		// serverMade has its own test: here both sides agree on it.
 		if same := before.Member("/").Equal(want.Member("/")); !same && (want.Member("/").Present() || kind != JSONReplace && want.Type() == jsonvalue.TypeObject) {
 			return
 		}
@@ -116,7 +116,7 @@ func sorted(v jsonvalue.Value) []byte {
 	return v.Encode()
 }
 
-// decoded returns the arguments as expressions see them; nil where they hold a
+// decoded returns the arguments as expressions see them, or nil if they contain a
 // number that is not admitted.
 func decoded(raw []byte) *expr.Vars {
 	args, err := expr.DecodeArgs(raw)
@@ -177,8 +177,8 @@ func anyRecord(r *rand.Rand, depth int) jsonvalue.Value {
 	return v
 }
 
-// FuzzAnswer: no result of a server breaks the guard, and what is taken from
-// one is a document that reads the same again.
+// FuzzAnswer: no result of a server breaks the guard, and what is taken from one is
+// a document that parses as the same value.
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`{"structuredContent":{"a":[1,null]}}`))
 	f.Add([]byte(`{"content":[{"type":"text","text":"{\"a\":1}"}]}`))
@@ -203,7 +203,7 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// BenchmarkRecordPlan: what a preview costs besides the server's own read.
+// BenchmarkRecordPlan measures a preview without the server's own read.
 func BenchmarkRecordPlan(b *testing.B) {
 	for _, size := range []int{4 << 10, 1 << 20, 10 << 20} {
 		var w bytes.Buffer

@@ -16,7 +16,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// shelf is a server with one record: whatever tool is asked shows it.
+// shelf is a server with one record, which every tool returns.
 type shelf struct {
 	doc   string // the structured content
 	err   error
@@ -39,7 +39,7 @@ func recordSpecOf(kind string, change func(*RecordSpec)) Spec {
 	return Spec{Kind: kind, Proven: true, Params: map[string]string{recordArg(kind): "args.change"}, Record: r}
 }
 
-// recordPlan plans a change of {"contact": before}.
+// recordPlan plans a change to {"contact": before}.
 func recordPlan(t testing.TB, s Spec, before string, change any) (guard.Preview, *shelf, error) {
 	t.Helper()
 	server := &shelf{doc: `{"contact":` + before + `}`}
@@ -158,7 +158,7 @@ func TestRecordReadsFailClosed(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
 	}
-	// The arguments of the read must be there.
+	// The arguments of the read are required.
 	in := input(t, m{"change": m{"a": 1}})
 	if _, err := b.Resolve(context.Background(), in); err == nil {
 		t.Error("a record without a name is resolved")
@@ -229,8 +229,8 @@ func TestRecordPaths(t *testing.T) {
 	}
 }
 
-// TestRecordCostsWhatItWeighs: neither many elements nor many members, nor names
-// that are hazards, take more than their share of time.
+// TestRecordCostsWhatItWeighs: many elements, many members and hazardous names all
+// take time in proportion to their size.
 func TestRecordCostsWhatItWeighs(t *testing.T) {
 	const n = 20_000
 	var list, object, odd []string
@@ -251,14 +251,14 @@ func TestRecordCostsWhatItWeighs(t *testing.T) {
 		if err != nil || p.Change.Added != 1 || !hasHazard(p, HazardOddName) {
 			t.Errorf("%s: %s, %v", kind, p.Summary, err)
 		}
-		if took := time.Since(start); took > 10*time.Second { // it takes less than one; a square of it would take minutes
+		if took := time.Since(start); took > 10*time.Second { // takes less than one second; quadratic time would take minutes
 			t.Errorf("%s took %v", kind, took)
 		}
 	}
 }
 
-// TestRecordPathsByNumber: a place that is named by its number changes, too, when
-// something comes or goes before it.
+// TestRecordPathsByNumber: an indexed path changes too when an element is added or
+// removed before it.
 func TestRecordPathsByNumber(t *testing.T) {
 	rules := func(r *RecordSpec) {
 		r.Allow, r.Ask, r.Deny = []string{"/roles", "/tags"}, []string{"/tags/0"}, []string{"/roles/1", "/a~1b/~0", "/list/0/x"}
@@ -294,7 +294,7 @@ func TestRecordPathsByNumber(t *testing.T) {
 	}
 }
 
-// TestRecordExpressions: what is computed from the record as it is.
+// TestRecordExpressions checks what is computed from the current record.
 func TestRecordExpressions(t *testing.T) {
 	s := recordSpecOf(JSONPatch, nil)
 	s.Params["patch"] = `args.names.map(n, {'op': 'add', 'path': '/list/' + string(record.list.transformList(i, x, x.name == n, i)[0]) + '/seen', 'value': record.n})`
@@ -320,7 +320,7 @@ func TestRecordExpressions(t *testing.T) {
 	}
 }
 
-// TestRecordInFile: a record in a file is read and verified there, and held to
+// TestRecordInFile: a record in a file is read and verified there, and must lie in
 // the workspace.
 func TestRecordInFile(t *testing.T) {
 	root := t.TempDir()
@@ -391,7 +391,7 @@ func TestRecordVerify(t *testing.T) {
 			t.Errorf("%s: %s, %s, %s", name, f.Result, f.Detail, f.Difference)
 		}
 	}
-	// After a restart the prediction is known by its digest alone.
+	// After a restart only the digest of the prediction is known.
 	raw, err := json.Marshal(p.Effects)
 	if err != nil {
 		t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// changed plans a change of a record and returns it as one that ran, with the
-// server as it is then.
+// changed plans a change to a record and returns it as one that ran, with the
+// server in the state after it.
 func changed(t *testing.T, s Spec, before string, change any, after string) (guard.Approval, *Binding, *shelf) {
 	t.Helper()
 	b := compile(t, s)
@@ -26,7 +26,7 @@ func changed(t *testing.T, s Spec, before string, change any, after string) (gua
 	return guard.Approval{Status: guard.Executed, Args: in.Call.ArgsCanonical, Preview: p}, b, server
 }
 
-// wayBack is the call that takes a change back, or why there is none.
+// wayBack returns the call that undoes a change, or why there is none.
 func wayBack(a guard.Approval, b *Binding, r Reader) (string, error) {
 	before, now, err := RecordBefore(context.Background(), r, a)
 	if err != nil {
@@ -119,15 +119,15 @@ func TestRecordsWithoutAWayBack(t *testing.T) {
 	if _, err := (*Binding)(nil).InverseArgs(guard.Approval{}, jsonvalue.Value{}, jsonvalue.Value{}); err == nil {
 		t.Error("a tool that is gone takes something back")
 	}
-	// A file's record is not taken back as if it were the file.
+	// A record in a file is not undone as if it were the file.
 	a, _, _ := changed(t, spec, `{"a":1}`, m{"a": 2}, `{"a":2}`)
 	if _, err := InverseOf(context.Background(), a); err == nil || !ChangesRecord(a) {
 		t.Errorf("a record as a file: %v", err)
 	}
 }
 
-// TestRecordInAFileGoesBack: a document that the policy knows as a record is read
-// from its file, and taken back by the tool that wrote it.
+// TestRecordInAFileGoesBack: a document that the policy declares as a record is
+// read from its file, and undone by the tool that wrote it.
 func TestRecordInAFileGoesBack(t *testing.T) {
 	root := workspace(t)
 	at := write(t, root, "settings.json", `{"theme":"dark","size":1.0}`)
@@ -139,7 +139,7 @@ func TestRecordInAFileGoesBack(t *testing.T) {
 	if !ChangesRecord(a) {
 		t.Fatalf("%+v", p.Effects)
 	}
-	write(t, root, "settings.json", "{\n  \"size\": 2\n}\n") // laid out otherwise
+	write(t, root, "settings.json", "{\n  \"size\": 2\n}\n") // in another layout
 	got, err := wayBack(a, b, nil)
 	if want := `{"change":{"size":1,"theme":"dark"},"path":"` + at + `"}`; err != nil || got != want {
 		t.Errorf("%s %v, want %s", got, err, want)

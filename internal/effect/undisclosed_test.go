@@ -8,13 +8,13 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestUndisclosedArguments: what a call carries beside the parts of its message is
-// shown, or marked where it is long.
+// TestUndisclosedArguments: the arguments besides the parts of the message are
+// shown, or marked if they are long.
 func TestUndisclosedArguments(t *testing.T) {
 	for name, c := range map[string]struct {
 		to, body string
 		args     m
-		want     string // side effects beside the message's own
+		want     string // side effects besides the message's own
 		hazard   string
 	}{
 		"nothing":          {"args.to", "args.text", m{"to": "a@x.example", "text": "b"}, "", ""},

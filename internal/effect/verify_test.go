@@ -63,7 +63,7 @@ func TestVerify(t *testing.T) {
 			root := workspace(t)
 			write(t, root, "f", "old")
 			p := c.plan(t, root)
-			// Only what was persisted is used.
+			// Only stored data is used.
 			raw, err := json.Marshal(p.Effects)
 			if err != nil {
 				t.Fatal(err)

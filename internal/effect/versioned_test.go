@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestVersioned compares what is said of files with git's own word, for every
-// version of its index.
+// TestVersioned compares the reports on files with git's own, for every version of
+// its index.
 func TestVersioned(t *testing.T) {
 	git, err := exec.LookPath("git")
 	if err != nil {
@@ -86,7 +86,7 @@ func TestVersioned(t *testing.T) {
 	}
 }
 
-// FuzzIndex: no index, however it is made, is read past its end.
+// FuzzIndex: no index, however malformed, is read past its end.
 func FuzzIndex(f *testing.F) {
 	f.Add([]byte("DIRC\x00\x00\x00\x02\x00\x00\x00\x01"+strings.Repeat("\x00", 70)), "a", false)
 	f.Add([]byte("DIRC\x00\x00\x00\x04\x00\x00\x00\x02"+strings.Repeat("\x00", 62)+"\x00abc\x00"+strings.Repeat("\x00", 62)+"\x01d\x00"), "abd", true)

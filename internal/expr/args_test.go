@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestArgPaths: which arguments an expression takes values from is read from its
-// syntax tree: no text in it can pass for an argument, and none can hide.
+// TestArgPaths: the arguments that an expression reads are taken from its syntax
+// tree: no text in it can look like an argument, and none can be hidden.
 func TestArgPaths(t *testing.T) {
 	env, err := New()
 	if err != nil {

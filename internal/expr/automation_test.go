@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// untested says of a row's program why no test here runs it.
+// untested says why no test here runs the program of a row.
 const (
 	service   = "it runs on a service's machines, which no test reaches"
 	model     = "it hands the file to a model; whether that obeys is not for a test"
@@ -24,8 +24,8 @@ const (
 // below HOME while the test takes the folder away.
 var noTelemetry = map[string]string{".config/go/telemetry/mode": "off"}
 
-// evidence has for each row of the table how its program was seen to run or read
-// the file, or why that was not tried.
+// evidence records, for each row of the table, how its program was observed to run
+// or read the file, or why that was not tested.
 var evidence = map[string]struct {
 	why   string // why it cannot be tested; else there are runs
 	tries []try
@@ -141,8 +141,8 @@ var evidence = map[string]struct {
 	"build scripts by custom":                               {why: "by custom people and pipelines start them under these names; no program looks for them"},
 }
 
-// try is one run of a program in an empty folder, which is its home too, beside
-// one file of the table. It makes the file $SEEN if it has run or read that one.
+// try is one run of a program in an empty folder, which is also its home, with one
+// file of the table. The file creates $SEEN when it is run or read.
 type try struct {
 	file, text string
 	more       map[string]string // other files
@@ -150,8 +150,8 @@ type try struct {
 	needs      string            // a program; without it the test is left out
 }
 
-// TestAutomationsRun: each row of the table has a source, and its program is seen
-// to run or read its files, or it is said why that is not tested.
+// TestAutomationsRun: each row of the table has a source, and its program is
+// observed to run or read its files, or there is a reason why that is not tested.
 func TestAutomationsRun(t *testing.T) {
 	seen := map[string]bool{}
 	for _, row := range Automations() {
@@ -235,8 +235,8 @@ func (x try) sees(t *testing.T, row Automation) {
 	}
 }
 
-// TestAutomationPaths: in any case and at any depth, and nothing that only looks
-// alike.
+// TestAutomationPaths: names match in any case and at any depth, and similar names
+// do not match.
 func TestAutomationPaths(t *testing.T) {
 	for _, row := range Automations() {
 		for _, name := range row.Names {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestExpressionsAreDocumented holds the tables of variables and functions in
-// docs/configuration.md against those that there are.
+// TestExpressionsAreDocumented compares the tables of variables and functions in
+// docs/configuration.md with those in the code.
 func TestExpressionsAreDocumented(t *testing.T) {
 	data, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
@@ -39,7 +39,7 @@ func TestExpressionsAreDocumented(t *testing.T) {
 			}
 		}
 		for _, w := range told {
-			// What stands in brackets are values, such as the kinds of a target.
+			// Words in brackets are values, such as the kinds of a target.
 			if !slices.Contains(rec.names, w) && name != "target" {
 				t.Errorf("docs/configuration.md names %s.%s, which is not there", name, w)
 			}

@@ -214,7 +214,7 @@ func TestUses(t *testing.T) {
 	}
 }
 
-// TestRunCost: an expression that is cheap on ordinary arguments stops on
+// TestRunCost: an expression that is cheap on ordinary arguments is stopped on
 // hostile ones.
 func TestRunCost(t *testing.T) {
 	p, err := env(t).Compile(`args.a.all(x, args.a.all(y, x == y))`, Bool)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestScopes: record and answer are known where they are meant and nowhere else.
+// TestScopes: record and answer exist only in their own scopes.
 func TestScopes(t *testing.T) {
 	base := env(t)
 	record, err := base.Record()
@@ -50,7 +50,7 @@ func TestScopes(t *testing.T) {
 	}
 }
 
-// TestScopesAreBounded: what is not estimated stops when it runs.
+// TestScopesAreBounded: an expression without an estimate is stopped at run time.
 func TestScopesAreBounded(t *testing.T) {
 	record, err := env(t).Record()
 	if err != nil {
@@ -70,8 +70,8 @@ func TestScopesAreBounded(t *testing.T) {
 	}
 }
 
-// TestLargeValues: documents of the size and depth that are admitted can be
-// spoken of, and what an expression makes of them stays bounded.
+// TestLargeValues: expressions can read documents of the maximum size and depth,
+// and their results stay bounded.
 func TestLargeValues(t *testing.T) {
 	base := env(t)
 	record, err := base.Record()

@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestInvert: the inverse of a patch that was made here leads from the document
+// TestInvert: the inverse of a patch made by this package leads from the document
 // after to the one before.
 func TestInvert(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -260,7 +260,7 @@ func TestMakePatchReads(t *testing.T) {
 	}
 }
 
-// TestApplyIsBounded: patches that would grow or work without end are refused.
+// TestApplyIsBounded: patches that would grow or run without end are refused.
 func TestApplyIsBounded(t *testing.T) {
 	var doubling Patch
 	for i := range 60 {
@@ -293,7 +293,7 @@ func TestApplyIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var swinging Patch // each pair moves the whole array to and fro
+	var swinging Patch // each pair moves the whole array back and forth
 	for range 50_000 {
 		swinging = append(swinging, Op{Op: OpRemove, Path: "/0"}, Op{Op: OpAdd, Path: "/-", Value: Null()})
 	}

@@ -45,7 +45,7 @@ func TestNormal(t *testing.T) {
 	}
 }
 
-// TestPlainNumberIsExact: one spelling for each value, and it is that value.
+// TestPlainNumberIsExact: each value has one spelling, with exactly that value.
 func TestPlainNumberIsExact(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		token := rapid.StringMatching(`-?(0|[1-9][0-9]{0,45})(\.[0-9]{1,45})?([eE][+-]?[0-9]{1,3})?`).Draw(t, "number")
@@ -75,8 +75,8 @@ func TestPlainNumberIsExact(t *testing.T) {
 	})
 }
 
-// TestNormalForgetsOrder: shuffling members and keyed arrays changes nothing,
-// and what is normal stays as it is.
+// TestNormalForgetsOrder: shuffling members and keyed arrays changes nothing, and a
+// normal form stays as it is.
 func TestNormalForgetsOrder(t *testing.T) {
 	shape := Shape{Keys: map[string]string{"/items": "id"}}
 	rapid.Check(t, func(t *rapid.T) {
@@ -108,7 +108,8 @@ func TestNormalForgetsOrder(t *testing.T) {
 	})
 }
 
-// TestCompareIsTheSameComparison: what is left out beforehand shows in no row.
+// TestCompareIsTheSameComparison: what is pruned beforehand would not be in any
+// row.
 func TestCompareIsTheSameComparison(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := anyValue(t, 4)
@@ -139,8 +140,7 @@ func mustObject(m ...Member) Value {
 	return v
 }
 
-// randomValue draws a document with escapes, long integers, nulls and nested
-// arrays.
+// anyValue draws a document with escapes, long integers, nulls and nested arrays.
 func anyValue(t *rapid.T, depth int) Value {
 	max := 6
 	if depth == 0 {
@@ -224,8 +224,8 @@ func BenchmarkRecords(b *testing.B) {
 	}
 }
 
-// TestSharingChangesNothing: two documents that are read apart and have much in
-// common give the same as each by itself, whatever is shared on the way.
+// TestSharingChangesNothing: two separately parsed documents with much in common
+// give the same results together as each alone, whatever is shared on the way.
 func TestSharingChangesNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(31, 32))
 	apart := func(v Value) Value {

@@ -70,7 +70,7 @@ func (d *decoder) remember(names []string) []string {
 
 // members are those of the object being read.
 type members struct {
-	// like are the names of an earlier object, with which those so far agree.
+	// like are the names of an earlier object, which all names so far match.
 	like  []string
 	n     int
 	names []string       // used once they do not match

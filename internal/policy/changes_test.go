@@ -115,8 +115,8 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestChangesSeesEverything: two policies with different hashes never differ in
-// silence.
+// TestChangesSeesEverything: two policies with different hashes always have a
+// reported difference.
 func TestChangesSeesEverything(t *testing.T) {
 	base := compile(t, tool(write))
 	for _, extra := range []string{
@@ -125,7 +125,7 @@ func TestChangesSeesEverything(t *testing.T) {
 	} {
 		next, err := tryCompile(t, tool(write+extra))
 		if err != nil {
-			continue // does not load, which is louder
+			continue // does not load, which is reported anyway
 		}
 		if next.Hash() == base.Hash() || len(Changes(base, next)) == 0 {
 			t.Errorf("%q changes in silence", extra)
@@ -133,8 +133,8 @@ func TestChangesSeesEverything(t *testing.T) {
 	}
 }
 
-// TestChangesOfRecords: what differs about a record is named by itself, however
-// much stands around it.
+// TestChangesOfRecords: a difference in a record is named separately, however much
+// surrounds it.
 func TestChangesOfRecords(t *testing.T) {
 	record := func(more string) *Set {
 		return compile(t, tool("tier: T1_REVERSIBLE_WRITE\neffect: {json.merge: {read: {file: \"'a.json'\"}, merge: args.fields, "+more+"}}\n"))

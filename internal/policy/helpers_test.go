@@ -15,7 +15,7 @@ import (
 
 const head = "version: 1\nprofiles:\n  p: {roots: [/w], tenant: acme, environment: dev}\n  prod: {roots: [/live], tenant: acme, environment: prod}\n  other: {roots: [/o], tenant: rival, environment: dev}\nservers:\n"
 
-// tool wraps the body of one tool into a whole configuration.
+// tool wraps the body of one tool in a whole configuration.
 func tool(body string) string {
 	return head + "  s:\n    command: /bin/x\n    tenants: [acme]\n    environments: [dev, prod]\n    tools:\n      t:\n" + indent(body, "        ")
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// TestPostAsksAboutHazards: what a reviewer must not miss is not shown
-// afterwards.
+// TestPostAsksAboutHazards: a call with something that a reviewer must not miss is
+// not shown afterwards.
 func TestPostAsksAboutHazards(t *testing.T) {
 	at := file("src/a.go")
 	p := preview("file.write", at)
@@ -21,8 +21,8 @@ func TestPostAsksAboutHazards(t *testing.T) {
 	}
 }
 
-// TestPostIsForWhatCanBeTakenBack: what is sent, run or not computed asks in
-// every mode, and so does what has no effect that is known.
+// TestPostIsForWhatCanBeTakenBack: what is sent, run or not computed needs approval
+// in every mode, and so does a call without a known effect.
 func TestPostIsForWhatCanBeTakenBack(t *testing.T) {
 	at := file("src/a.go")
 	for name, spoil := range map[string]func(*guard.Preview){
@@ -41,8 +41,8 @@ func TestPostIsForWhatCanBeTakenBack(t *testing.T) {
 	}
 }
 
-// TestSQLIsNotTakenForARead: a condition may let reads run, but not what writes
-// or is not understood.
+// TestSQLIsNotTakenForARead: a condition may let reads run, but not SQL that writes
+// or cannot be parsed.
 func TestSQLIsNotTakenForARead(t *testing.T) {
 	const body = "tier: T2_IRREVERSIBLE_WRITE\neffect: {sql: {statement: args.content, dialect: \"'sqlite'\"}}\n"
 	target := guard.Target{Kind: "opaque", Key: "sql:s:", Write: true}
@@ -74,7 +74,8 @@ func TestSQLIsNotTakenForARead(t *testing.T) {
 	}
 }
 
-// TestRulesSeeFacts: conditions speak of recipients, domains, hosts and programs.
+// TestRulesSeeFacts: conditions can refer to recipients, domains, hosts and
+// programs.
 func TestRulesSeeFacts(t *testing.T) {
 	target := guard.Target{Kind: "opaque", Key: "x", Write: true}
 	for _, c := range []struct {
@@ -100,8 +101,8 @@ func TestRulesSeeFacts(t *testing.T) {
 	}
 }
 
-// TestUndo computes the call that takes a change back, from what the call was and
-// from the record before it.
+// TestUndo computes the call that undoes a change, from the original call and the
+// record before it.
 func TestUndo(t *testing.T) {
 	decode := func(s string) jsonvalue.Value {
 		v, err := jsonvalue.Decode([]byte(s))
@@ -145,8 +146,8 @@ func TestUndo(t *testing.T) {
 	}
 }
 
-// TestClaimIsShownAndDecidesNothing: the agent's own reason is kept, bounded,
-// and one that cannot be read is none.
+// TestClaimIsShownAndDecidesNothing: the agent's stated reason is kept, with a size
+// limit, and an unreadable one counts as none.
 func TestClaimIsShownAndDecidesNothing(t *testing.T) {
 	at := file("src/a.go")
 	for _, c := range []struct{ claim, args, want string }{

@@ -176,8 +176,8 @@ func TestDecideEachDestination(t *testing.T) {
 	}
 }
 
-// TestTrialRun: a call that asks for a trial run changes nothing and is a read;
-// if binding and preview disagree, the answer is no.
+// TestTrialRun: a dry run changes nothing and is a read; if binding and preview
+// disagree, it is denied.
 func TestTrialRun(t *testing.T) {
 	x := one(t, "tier: T1_REVERSIBLE_WRITE\neffect: {file.write: {path: args.path, content: args.content, dry_run: has(args.dry) && args.dry}}\nside_effects: [{says: 'adds {effect.added} lines'}]\n")
 	at := file("a")
@@ -197,9 +197,9 @@ func TestTrialRun(t *testing.T) {
 	}
 }
 
-// TestTrialRunOfAnOpaqueTool: what the policy says is a trial run is a read, also
-// where nothing of the effect is computed; any other call waits, and one that
-// does not say plainly what it is does not run.
+// TestTrialRunOfAnOpaqueTool: what the policy calls a dry run is a read, even if
+// the effect is not computed. Any other call waits, and one that is ambiguous does
+// not run.
 func TestTrialRunOfAnOpaqueTool(t *testing.T) {
 	x := one(t, "tier: T2_IRREVERSIBLE_WRITE\neffect: {opaque: {dry_run: has(args.dry) && args.dry}}\ndeny: [{when: has(args.force) && args.force, says: not by force}]\n")
 	for args, c := range map[string]struct {
@@ -358,8 +358,8 @@ func TestHold(t *testing.T) {
 	}
 }
 
-// TestHashes: the hash of a tool changes with all that is in force for it and
-// with nothing else.
+// TestHashes: the hash of a tool changes with everything in force for it and with
+// nothing else.
 func TestHashes(t *testing.T) {
 	base := one(t, write).Hash
 	for _, body := range []string{

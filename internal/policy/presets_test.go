@@ -134,7 +134,7 @@ func TestPresetOnOtherVersions(t *testing.T) {
 		if x.Binding.Kind() != kind || x.Proven() != (kind != effect.Opaque) {
 			t.Errorf("version %s: effect %s", version, x.Binding.Kind())
 		}
-		// What protects the repository holds whatever the version.
+		// What protects the repository applies to every version.
 		d := x.Admit(localRequest("write_file", `{"path":".git/x","content":""}`, tools["write_file"], file(".git/x"), guard.Target{Kind: "opaque", Key: "s", Write: true}))
 		if d.Rule != "servers.s.tools.write_file.deny[0]" {
 			t.Errorf("version %s: %+v", version, d)
@@ -225,8 +225,8 @@ func TestPresetWorkspace(t *testing.T) {
 	}
 }
 
-// A process of another version is served by the same policy, but for what is
-// known of its effects.
+// TestUnproven: a process of another version gets the same policy, except for what
+// is known about its effects.
 func TestUnproven(t *testing.T) {
 	sv, _ := packageServer(t, "filesystem", "2026.8.31")
 	set, err := Compile(&config.Config{Servers: map[string]*config.Server{"s": sv.Config, "other": {Name: "other", Command: "x"}}}, nil)

@@ -152,7 +152,7 @@ func TestBudgetIsPerCheck(t *testing.T) {
 	}
 }
 
-// FuzzStrict: whatever a schema says, a check ends, and what passes strictly
+// FuzzStrict: a check ends whatever a schema says, and what passes strictly also
 // passes loosely.
 func FuzzStrict(f *testing.F) {
 	f.Add(`{"type":"object","properties":{"a":{"type":"string"}}}`, `{"a":"x"}`)
@@ -179,9 +179,9 @@ func FuzzStrict(f *testing.F) {
 	})
 }
 
-// TestSchemasOfRealServers: lists of tools as servers were seen to give them.
-// What cannot be used is told with its cause, and what can takes the calls that
-// its server would take.
+// TestSchemasOfRealServers uses tool lists of real servers. An unusable schema is
+// reported with its cause, and a usable one accepts the calls that its server would
+// accept.
 func TestSchemasOfRealServers(t *testing.T) {
 	unusable := map[string]string{
 		"s_dangling":   "refers to \"#/$defs/ScreenInstance\", which is not in it",
@@ -256,8 +256,8 @@ func TestSchemasOfRealServers(t *testing.T) {
 	}
 }
 
-// TestDefinitionWithTwoSchemasIsRefused: one reader would check arguments by the
-// one, another by the other.
+// TestDefinitionWithTwoSchemasIsRefused: two parsers could check arguments against
+// different ones.
 func TestDefinitionWithTwoSchemasIsRefused(t *testing.T) {
 	strict, free := `{"type":"object","properties":{"a":{"type":"string"}}}`, `{"type":"object","additionalProperties":true}`
 	for _, def := range []string{

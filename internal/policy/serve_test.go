@@ -27,8 +27,8 @@ func serverOf(t *testing.T, body string) *Server {
 	return sv
 }
 
-// TestServerDecidesForWhom holds that tenant, environment and workflow of a
-// server decide for all that it offers.
+// TestServerDecidesForWhom: tenant, environment and workflow of a server apply to
+// everything that it offers.
 func TestServerDecidesForWhom(t *testing.T) {
 	ses := func(tenant, environment, workflow string) guard.Session {
 		return guard.Session{Tenant: tenant, Environment: environment, Workflow: workflow, Server: "s"}
@@ -36,7 +36,7 @@ func TestServerDecidesForWhom(t *testing.T) {
 	for _, c := range []struct {
 		name, body string
 		session    guard.Session
-		want       guard.Rule // "" where it may be used
+		want       guard.Rule // "" if it may be used
 	}{
 		{"named", "tenants: [acme]\nenvironments: [dev]\ntools: {}\n", ses("acme", "dev", ""), ""},
 		{"other tenant", "tenants: [acme]\nenvironments: [dev]\ntools: {}\n", ses("rival", "dev", ""), guard.RuleTenant},

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestLockFilesStay: hashes and versions beside names such as jsonwebtoken are
-// no secrets.
+// TestLockFilesStay: hashes and versions next to names such as jsonwebtoken are not
+// secrets.
 func TestLockFilesStay(t *testing.T) {
 	list := []string{"../../go.sum", "../../e2e/package-lock.json", "../../e2e/claude/package-lock.json", "../../e2e/conformance/package-lock.json"}
 	samples, err := os.ReadDir("testdata/lockfiles")
@@ -33,7 +33,7 @@ func TestLockFilesStay(t *testing.T) {
 	}
 }
 
-// stays wants a file unchanged as a text.
+// stays checks that a file is unchanged as text.
 func stays(t *testing.T, r *Redactor, name string) {
 	t.Helper()
 	b, err := os.ReadFile(name)
@@ -54,9 +54,8 @@ func stays(t *testing.T, r *Redactor, name string) {
 	t.Errorf("%s: findings %v", name, found)
 }
 
-// TestSourceFilesStay reads the sources of the Go distribution: those of its
-// packages that speak most of passwords, tokens and keys, and its style sheets
-// and scripts.
+// TestSourceFilesStay reads sources of the Go distribution: packages that mention
+// passwords, tokens and keys most, style sheets and scripts.
 func TestSourceFilesStay(t *testing.T) {
 	where, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -118,7 +117,7 @@ func TestSourceFilesStay(t *testing.T) {
 	}
 }
 
-// TestCodeAndStyleStay: what is named like a secret and is none.
+// TestCodeAndStyleStay checks text that is named like a secret but is not one.
 func TestCodeAndStyleStay(t *testing.T) {
 	r := New(Config{})
 	for _, in := range []string{

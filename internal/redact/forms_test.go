@@ -16,7 +16,7 @@ type form struct {
 	secrets    []string // parts of text; a key's lines are parts of their own
 }
 
-// forms reads the set. What stands for the secrets is the same in each run.
+// forms reads the set. The generated secrets are the same in each run.
 func forms(t testing.TB) []form {
 	t.Helper()
 	b, err := os.ReadFile("testdata/forms.txt")
@@ -52,7 +52,7 @@ func forms(t testing.TB) []form {
 	return out
 }
 
-// filledIn puts characters in the place of {a20} and the like.
+// filledIn replaces {a20} and the like with characters.
 func filledIn(t testing.TB, template string, seed uint64) string {
 	t.Helper()
 	const low, up, digits = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"
@@ -120,8 +120,8 @@ func TestFormsAreASetOf150(t *testing.T) {
 	}
 }
 
-// survivors returns the secrets of a form that can still be read in out, also in
-// part; parts that the rest of the form has, too, do not count.
+// survivors returns the secrets of a form that out still contains, even in part.
+// Parts that the rest of the form also contains do not count.
 func (f form) survivors(out []byte) []string {
 	rest := f.text
 	for _, s := range f.secrets {
@@ -139,8 +139,8 @@ func (f form) survivors(out []byte) []string {
 	return left
 }
 
-// TestFormsAreFound holds the share of the set that must be found: as text, and
-// as a text within an answer.
+// TestFormsAreFound checks the share of the set that must be found: as text, and as
+// text within a result.
 func TestFormsAreFound(t *testing.T) {
 	const least = 95 // per cent
 	r, found := New(Config{}), 0

@@ -60,8 +60,8 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// FuzzJSON: what is valid stays valid, only strings and names change, and no
-// secret survives in a decoded string.
+// FuzzJSON: valid input stays valid, only strings and names change, and no secret
+// survives in a decoded string.
 func FuzzJSON(f *testing.F) {
 	for _, form := range forms(f) {
 		f.Add(append(append([]byte(`{"text":`), jsonrpc.QuoteString(form.text)...), '}'))
@@ -112,7 +112,7 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// skeleton is the text with every string made empty.
+// skeleton returns the text with every string emptied.
 func skeleton(b []byte) string {
 	var out []byte
 	for i := 0; i < len(b); i++ {

@@ -9,7 +9,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
-// fragments are what the random texts are put together from.
+// fragments are the parts of the random texts.
 func fragments() []string {
 	out := []string{
 		"password", "token", "secret", "api_key", "=", ": ", ":", `"`, "'", `\"`, `\`, `\\`, "\n", `\n`, " ", ",", "/", "://", "@", ".", "-", "_",
@@ -25,8 +25,8 @@ func fragments() []string {
 	return out
 }
 
-// TestRandomText holds masking to its properties on texts that random bytes
-// would not reach.
+// TestRandomText checks the properties of masking on texts that random bytes would
+// not reach.
 func TestRandomText(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	parts := fragments()
@@ -66,7 +66,7 @@ func TestRandomText(t *testing.T) {
 	}
 }
 
-// TestHostileText runs what the benchmarks measure once, in short.
+// TestHostileText runs the inputs of the benchmarks once.
 func TestHostileText(t *testing.T) {
 	r := benchRedactor()
 	for name, in := range hostile {

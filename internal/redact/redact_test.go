@@ -16,8 +16,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// The samples are put together here so that no file of the project holds
-// anything that looks like a live token.
+// The samples are assembled here so that no file of the project contains anything
+// that looks like a live token.
 var (
 	a36  = strings.Repeat("aB3dE6gH9", 4)
 	hexa = strings.Repeat("0123456789abcdef", 4)
@@ -170,7 +170,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// Ordinary code and prose must come through, or nobody can work.
+// TestOrdinaryTextStays: ordinary code and prose must pass unchanged, or nobody can
+// work.
 func TestOrdinaryTextStays(t *testing.T) {
 	r := New(Config{Secrets: []string{"abc", ""}})
 	for _, in := range []string{
@@ -245,7 +246,7 @@ func TestFailsClosed(t *testing.T) {
 			t.Errorf("JSON(%s) = %q, %v", in, out, err)
 		}
 	}
-	// Two names that both become "[REDACTED:…]#1" would be one.
+	// Two names that both become "[REDACTED:…]#1" would be equal.
 	gh := "ghp_" + a36
 	in := `{"[REDACTED:github_token]#1":1,"` + gh + `":2}`
 	if out, _, err := New(Config{}).JSON([]byte(in)); err == nil || out != nil {
@@ -265,8 +266,8 @@ func TestContainsMarker(t *testing.T) {
 	}
 }
 
-// TestValueContainsMarker finds the marker in each spelling that the bytes of the
-// arguments can have, in texts and in names at any depth.
+// TestValueContainsMarker finds the marker in each spelling that arguments can
+// have, in texts and names at any depth.
 func TestValueContainsMarker(t *testing.T) {
 	for raw, want := range map[string]bool{
 		`{}`: false, `{"a":["[REDACTED:",{"b":"[REDACTED]"}]}`: false, `{"a":"[REDACTED:","b":"jwt]"}`: false, `null`: false,
@@ -286,7 +287,7 @@ func TestValueContainsMarker(t *testing.T) {
 	}
 }
 
-// configured secrets of many forms, each in every spelling.
+// configured are secrets of many forms, each tried in every spelling.
 var configured = []string{
 	"hunter2", "pa ss&wo<rd>", `quo"te\slash/`, "ünïcødé-秘密", "s3cr3t+/=%41", "line one of it\nline two of this secret\n", "{\"key\":\"a-long-enough-value-1\"}",
 	"aaaaaaaa", "0123456789abcdef0123456789abcdef",
@@ -319,7 +320,7 @@ func spell(s string) map[string]string {
 	return out
 }
 
-// survives reports whether the secret can be read back from out by undoing the
+// survives reports whether the secret can be recovered from out by undoing the
 // spelling.
 func survives(name, spelled, s string, out []byte) bool {
 	if strings.HasPrefix(name, "base64") {
@@ -343,7 +344,8 @@ func survives(name, spelled, s string, out []byte) bool {
 	return bytes.Contains(out, []byte(strings.TrimSpace(spelled))) || bytes.Contains(out, []byte(strings.TrimSpace(s)))
 }
 
-// Promise 8: a configured secret does not get out in any of its spellings.
+// TestPromise8_ConfiguredSecretsStay: a configured secret does not get out in any
+// of its spellings.
 func TestPromise8_ConfiguredSecretsStay(t *testing.T) {
 	r := New(Config{Secrets: configured})
 	for _, s := range configured {
