@@ -8,9 +8,9 @@ import (
 	"github.com/mcpguard/mcpguard/configs"
 )
 
-// TestPresetForPackages: a preset is found by the name that a registry gives its
+// TestPresetIsFoundByPackageName: a preset is found by the name that a registry gives its
 // package, in every spelling of that registry, and by nothing else.
-func TestPresetForPackages(t *testing.T) {
+func TestPresetIsFoundByPackageName(t *testing.T) {
 	for _, c := range []struct{ registry, name, want string }{
 		{RegistryNPM, "@modelcontextprotocol/server-filesystem", "filesystem"},
 		{RegistryNPM, "@modelcontextprotocol/server-memory", "memory"},
@@ -33,9 +33,9 @@ func TestPresetForPackages(t *testing.T) {
 	}
 }
 
-// TestPresetsSayWhatTheyRestOn: every preset states its basis, no two presets share
+// TestPresetsStateTheirBasis: every preset states its basis, no two presets share
 // a package, and a preset whose tools were called by tests names the versions.
-func TestPresetsSayWhatTheyRestOn(t *testing.T) {
+func TestPresetsStateTheirBasis(t *testing.T) {
 	owner := map[string]string{}
 	for _, name := range configs.Presets() {
 		c, err := Parse("c.yaml", []byte("version: 1\nroots: [/w]\nservers:\n  x: {preset: "+name+", command: /bin/x}\n"))

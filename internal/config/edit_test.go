@@ -198,9 +198,9 @@ func TestSaveRefusesWhatDoesNotLoad(t *testing.T) {
 	}
 }
 
-// TestByteOrderMark: the byte order mark is not part of the text, and an edit keeps
+// TestEditsKeepTheByteOrderMark: the byte order mark is not part of the text, and an edit keeps
 // it. A text in UTF-16 is refused as such.
-func TestByteOrderMark(t *testing.T) {
+func TestEditsKeepTheByteOrderMark(t *testing.T) {
 	const text = "\ufeffversion: 1\nroots: [/w]\nservers: {}\n"
 	if _, err := Parse("c.yaml", []byte(text)); err != nil {
 		t.Error(err)

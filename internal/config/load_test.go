@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestAPipeIsNoConfiguration: a pipe is refused even if nobody writes to it.
-func TestAPipeIsNoConfiguration(t *testing.T) {
+// TestPipeIsRefusedWithoutBlocking: a pipe is refused even if nobody writes to it.
+func TestPipeIsRefusedWithoutBlocking(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)

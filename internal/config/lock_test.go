@@ -236,9 +236,9 @@ func TestDetectPackage(t *testing.T) {
 	}
 }
 
-// TestFilesThatDecideAreReadStrictly: what two parsers may read differently is
+// TestAmbiguousFilesAreRefused: what two parsers may read differently is
 // refused, with its position.
-func TestFilesThatDecideAreReadStrictly(t *testing.T) {
+func TestAmbiguousFilesAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	lock := func(path string) error { _, err := LoadLock(path); return err }
 	environment := func(path string) error { _, err := LoadEnvironment(path); return err }
@@ -264,9 +264,9 @@ func TestFilesThatDecideAreReadStrictly(t *testing.T) {
 	}
 }
 
-// TestProgramBehindAServer: the program of a server is stored with its definitions
+// TestServerProgramIsStoredWithDefinitions: the program of a server is stored with its definitions
 // and removed with them, and every difference is described.
-func TestProgramBehindAServer(t *testing.T) {
+func TestServerProgramIsStoredWithDefinitions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tools.lock")
 	was := Program{Path: "/opt/crm", SHA256: digest.Sum([]byte("a")), Package: "crm", Version: "1.0.0", Reported: "crm 1"}
 	l := &Lock{}

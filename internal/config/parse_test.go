@@ -192,9 +192,9 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestToolsThatNobodyCanCallAreNamedOnce: a preset under profiles brings many such
+// TestUncallableToolsAreNotedOnce: a preset under profiles brings many such
 // tools, and one note at the server is enough.
-func TestToolsThatNobodyCanCallAreNamedOnce(t *testing.T) {
+func TestUncallableToolsAreNotedOnce(t *testing.T) {
 	c, err := Parse("config.yaml", []byte(`version: 1
 profiles: {a: {roots: [/w], tenant: acme, environment: dev}}
 servers:
@@ -221,8 +221,8 @@ servers:
 	}
 }
 
-// TestPresetIsRefined: the file overrides the preset, and protections are added up.
-func TestPresetIsRefined(t *testing.T) {
+// TestFileRefinesPresetAndKeepsProtections: the file overrides the preset, and protections are added up.
+func TestFileRefinesPresetAndKeepsProtections(t *testing.T) {
 	c, err := Parse("c.yaml", []byte(`version: 1
 roots: [/w]
 servers:

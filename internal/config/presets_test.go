@@ -99,10 +99,10 @@ func TestPresetsFitTheTools(t *testing.T) {
 	}
 }
 
-// TestPresetsAreCareful checks the presets of services: a write declares its
+// TestServicePresetsProtectPrivateData checks the presets of services: a write declares its
 // effect, a read of private data is sensitive, and what sends data out is never a
 // read of private data.
-func TestPresetsAreCareful(t *testing.T) {
+func TestServicePresetsProtectPrivateData(t *testing.T) {
 	for _, name := range configs.Presets() {
 		c, err := Parse("c.yaml", []byte("version: 1\nroots: [/w]\nservers:\n  x: {preset: "+name+", command: /bin/x}\n"))
 		if err != nil {

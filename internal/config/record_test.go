@@ -19,8 +19,8 @@ servers:
         effect:
 `
 
-// TestRecordsDoNotLoad checks invalid json effects and the position of each error.
-func TestRecordsDoNotLoad(t *testing.T) {
+// TestInvalidRecordsDoNotLoad checks invalid json effects and the position of each error.
+func TestInvalidRecordsDoNotLoad(t *testing.T) {
 	const read = "read: {tool: get_contact, args: {id: args.id}}"
 	for _, c := range []struct{ effect, want string }{
 		{"json.merge: {read: {tool: x}, merge: args.f}", `c.yaml:13:37: server "crm" names no tool "x" to read the record with`},

@@ -110,9 +110,9 @@ func TestClaudeWrites(t *testing.T) {
 	}
 }
 
-// TestClaudeOpaque: calls of the client's own tools wait only for identical calls;
+// TestClientToolsDoNotWaitForEachOther: calls of the client's own tools wait only for identical calls;
 // those of one server wait for each other.
-func TestClaudeOpaque(t *testing.T) {
+func TestClientToolsDoNotWaitForEachOther(t *testing.T) {
 	root := workspace(t)
 	key := func(dialect, skill string) string {
 		list, err := compile(t, Spec{Kind: Opaque, Dialect: dialect}).Resolve(t.Context(), input(t, m{"skill": skill}, root))
@@ -129,8 +129,8 @@ func TestClaudeOpaque(t *testing.T) {
 	}
 }
 
-// TestClaudePlaces checks what the tools do with links, folders and modes.
-func TestClaudePlaces(t *testing.T) {
+// TestClaudeLinksFoldersAndModes checks what the tools do with links, folders and modes.
+func TestClaudeLinksFoldersAndModes(t *testing.T) {
 	root := workspace(t)
 	path := write(t, root, "real/f.sh", "one\n")
 	if err := os.Chmod(path, 0o755); err != nil {

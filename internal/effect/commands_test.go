@@ -9,9 +9,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestProgramsBehindOthers: rules see the program that a launcher starts, whatever
+// TestRulesSeeProgramsThatLaunchersStart: rules see the program that a launcher starts, whatever
 // flags and lines precede it.
-func TestProgramsBehindOthers(t *testing.T) {
+func TestRulesSeeProgramsThatLaunchersStart(t *testing.T) {
 	for line, want := range map[string]string{
 		"sudo -u root -E rm -rf /":                     "sudo rm",
 		"sudo --user=root FOO=1 rm x":                  "sudo rm",
@@ -113,9 +113,9 @@ func TestProgramsBehindOthers(t *testing.T) {
 	}
 }
 
-// TestShadowedPrograms: a function or alias called in place of a program is
+// TestShadowedProgramsAreReported: a function or alias called in place of a program is
 // reported by name.
-func TestShadowedPrograms(t *testing.T) {
+func TestShadowedProgramsAreReported(t *testing.T) {
 	for line, want := range map[string]string{
 		"git() { rm -rf x; }; git status":      "git",
 		"function ls { rm x; }; sudo ls":       "ls",

@@ -122,9 +122,9 @@ func rowsOf(t *testing.T, s structure) string {
 	return strings.Join(out, " ")
 }
 
-// TestHugeDocuments: a document too large for a structural view is reported as
+// TestHugeDocumentsHaveNoStructuralView: a document too large for a structural view is reported as
 // such, and costs no more than reading it.
-func TestHugeDocuments(t *testing.T) {
+func TestHugeDocumentsHaveNoStructuralView(t *testing.T) {
 	var yaml, env strings.Builder
 	for i := range 30_000 {
 		fmt.Fprintf(&yaml, "key%d: [a, b, {c: d}]\n", i)
@@ -161,7 +161,7 @@ func FuzzPlainDocuments(f *testing.F) {
 	})
 }
 
-func TestSecretsInWhatIsAdded(t *testing.T) {
+func TestAddedSecretsAreReported(t *testing.T) {
 	const token = "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB"
 	root := workspace(t)
 	write(t, root, "a.txt", "x\ntoken "+token+"\n")
@@ -208,7 +208,7 @@ func TestSizeJump(t *testing.T) {
 	}
 }
 
-func TestTouched(t *testing.T) {
+func TestTouchedNamesHostsRecipientsAndTables(t *testing.T) {
 	b := compile(t, Spec{Kind: SQL, Params: map[string]string{"statement": "args.sql", "dialect": "'sqlite'"}})
 	p := mustPlan(t, b, input(t, m{"sql": "DELETE FROM a WHERE x IN (SELECT y FROM b)"}))
 	got := Touched("db", p.Change)

@@ -115,9 +115,9 @@ func TestUTF16IsNotConverted(t *testing.T) {
 	}
 }
 
-// TestOverwrittenUTF16CannotBeTakenBack: the stored text is not the bytes that were
+// TestOverwrittenUTF16CannotBeUndone: the stored text is not the bytes that were
 // in the file.
-func TestOverwrittenUTF16CannotBeTakenBack(t *testing.T) {
+func TestOverwrittenUTF16CannotBeUndone(t *testing.T) {
 	root := workspace(t)
 	path := write(t, root, "f.txt", wide(binary.LittleEndian, "one\n"))
 	a := executed(t, compile(t, spec(FileWrite, DialectWorkspace)), input(t, m{"path": path, "content": "two\n"}, root), func() { write(t, root, "f.txt", "two\n") })
@@ -125,9 +125,9 @@ func TestOverwrittenUTF16CannotBeTakenBack(t *testing.T) {
 	refused(t, err, guard.RulePreviewFailed)
 }
 
-// TestReplacedFileLoses: replacing a read-only file, and what the old file had
+// TestReplacingAFileReportsWhatIsLost: replacing a read-only file, and what the old file had
 // besides its content, are reported.
-func TestReplacedFileLoses(t *testing.T) {
+func TestReplacingAFileReportsWhatIsLost(t *testing.T) {
 	root := workspace(t)
 	path := write(t, root, "f", "one\n")
 	tagged := true

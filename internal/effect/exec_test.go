@@ -57,9 +57,9 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestExecSandbox: whatever the client says about its sandbox, each command has a
+// TestClientSandboxRemovesNoHazard: whatever the client says about its sandbox, each command has a
 // hazard, since the guard cannot check it.
-func TestExecSandbox(t *testing.T) {
+func TestClientSandboxRemovesNoHazard(t *testing.T) {
 	b := compile(t, Spec{Kind: Exec, Dialect: DialectClaude, Params: map[string]string{"command": "args.command", "folder": "args.cwd", "sandbox": "args.sandbox"}})
 	for said, want := range map[string]string{
 		SaidOn: HazardClientShell, "the client's own is switched off": HazardNoSandbox, "unknown: …": HazardNoSandbox, "On": HazardNoSandbox, "": HazardClientShell,

@@ -56,7 +56,7 @@ func compile(t testing.TB, s Spec) *Binding {
 	return b
 }
 
-// input makes an input of arguments given as a Go value.
+// input makes an input from arguments given as a Go value.
 func input(t testing.TB, args any, roots ...string) Input {
 	t.Helper()
 	raw, err := json.Marshal(args)

@@ -119,7 +119,7 @@ func TestNestedAndSeveralWorkspaces(t *testing.T) {
 	refused(t, err, guard.RulePath)
 }
 
-func TestRootsThatAreNotThere(t *testing.T) {
+func TestUnusableWorkspaceFoldersAreRefused(t *testing.T) {
 	_, err := Path("x", []string{"/no/such/folder"})
 	refused(t, err, guard.RulePath, "such")
 	_, err = Path("x", nil)
@@ -211,9 +211,9 @@ func TestPromise2_SwappedLinkCannotEscape(t *testing.T) {
 	refused(t, err, guard.RulePath)
 }
 
-// TestSpellingIsChecked simulates a file system that ignores case: a second name
+// TestOtherSpellingsAreRefused simulates a file system that ignores case: a second name
 // for one file looks the same to the check.
-func TestSpellingIsChecked(t *testing.T) {
+func TestOtherSpellingsAreRefused(t *testing.T) {
 	root := workspace(t)
 	p := write(t, root, "File", "x")
 	if err := os.Link(p, filepath.Join(root, "fILE")); err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// TestAsNode compares with JSON.parse and JSON.stringify of the real Node.js.
-func TestAsNode(t *testing.T) {
+// TestJSONMatchesNode compares with JSON.parse and JSON.stringify of the real Node.js.
+func TestJSONMatchesNode(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
 		if os.Getenv("CI") != "" {

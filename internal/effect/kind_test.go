@@ -97,9 +97,9 @@ func TestKindIsOneFileAndOneLine(t *testing.T) {
 	}
 }
 
-// TestUnknownKindOfEffect: an effect stored by another version is neither verified
+// TestUnknownKindIsNeitherVerifiedNorUndone: an effect stored by another version is neither verified
 // nor undone.
-func TestUnknownKindOfEffect(t *testing.T) {
+func TestUnknownKindIsNeitherVerifiedNorUndone(t *testing.T) {
 	root := workspace(t)
 	write(t, root, "f", "x")
 	p := mustPlan(t, compile(t, spec(FileWrite, DialectWorkspace)), input(t, m{"path": "f", "content": "x"}, root))

@@ -73,9 +73,9 @@ func BenchmarkLargeDocument(b *testing.B) {
 	}
 }
 
-// TestMemoKeepsWhatDependsOnBytesAlone: the same bytes give the same view, other
+// TestMemoCachesByBytesAlone: the same bytes give the same view, other
 // bytes are computed again, and callers cannot change what is cached.
-func TestMemoKeepsWhatDependsOnBytesAlone(t *testing.T) {
+func TestMemoCachesByBytesAlone(t *testing.T) {
 	var m Memo
 	before, after, other := []byte(`{"a": 1, "b": 2}`), []byte(`{"a": "1", "b": 2}`), []byte(`{"a": 1, "b": 3}`)
 	for i, c := range []struct{ before, after []byte }{{before, after}, {before, after}, {before, other}, {after, other}, {before, after}} {

@@ -95,8 +95,8 @@ func TestNotebookEdit(t *testing.T) {
 	}
 }
 
-// TestNotebookPlaces checks files that are not notebooks, missing files, and links.
-func TestNotebookPlaces(t *testing.T) {
+// TestNotebookEditRefusesOtherFiles: files that are not notebooks, and missing files, are refused.
+func TestNotebookEditRefusesOtherFiles(t *testing.T) {
 	root := workspace(t)
 	write(t, root, "a.txt", `{"cells":[]}`)
 	for _, name := range []string{"a.txt", "none.ipynb"} {

@@ -229,9 +229,9 @@ func TestRecordPaths(t *testing.T) {
 	}
 }
 
-// TestRecordCostsWhatItWeighs: many elements, many members and hazardous names all
+// TestRecordPlanTimeIsProportionalToSize: many elements, many members and hazardous names all
 // take time in proportion to their size.
-func TestRecordCostsWhatItWeighs(t *testing.T) {
+func TestRecordPlanTimeIsProportionalToSize(t *testing.T) {
 	const n = 20_000
 	var list, object, odd []string
 	for i := range n {
@@ -257,9 +257,9 @@ func TestRecordCostsWhatItWeighs(t *testing.T) {
 	}
 }
 
-// TestRecordPathsByNumber: an indexed path changes too when an element is added or
+// TestIndexedPathChangesWhenElementsShift: an indexed path changes too when an element is added or
 // removed before it.
-func TestRecordPathsByNumber(t *testing.T) {
+func TestIndexedPathChangesWhenElementsShift(t *testing.T) {
 	rules := func(r *RecordSpec) {
 		r.Allow, r.Ask, r.Deny = []string{"/roles", "/tags"}, []string{"/tags/0"}, []string{"/roles/1", "/a~1b/~0", "/list/0/x"}
 	}

@@ -36,7 +36,7 @@ func wayBack(a guard.Approval, b *Binding, r Reader) (string, error) {
 	return string(args), err
 }
 
-func TestRecordsWayBack(t *testing.T) {
+func TestRecordUndo(t *testing.T) {
 	shape := func(r *RecordSpec) {
 		r.Shape = jsonvalue.Shape{Ignore: []string{"/at"}, Keys: map[string]string{"/items": "id"}}
 	}
@@ -74,7 +74,7 @@ func TestRecordsWayBack(t *testing.T) {
 	}
 }
 
-func TestRecordsWithoutAWayBack(t *testing.T) {
+func TestRecordUndoRefusals(t *testing.T) {
 	spec := recordSpecOf(JSONMerge, nil)
 	of := func(change func(*guard.Approval, *shelf) *Binding) error {
 		a, b, server := changed(t, spec, `{"a":1}`, m{"a": 2}, `{"a":2}`)
@@ -126,9 +126,9 @@ func TestRecordsWithoutAWayBack(t *testing.T) {
 	}
 }
 
-// TestRecordInAFileGoesBack: a document that the policy declares as a record is
+// TestRecordInAFileIsUndone: a document that the policy declares as a record is
 // read from its file, and undone by the tool that wrote it.
-func TestRecordInAFileGoesBack(t *testing.T) {
+func TestRecordInAFileIsUndone(t *testing.T) {
 	root := workspace(t)
 	at := write(t, root, "settings.json", `{"theme":"dark","size":1.0}`)
 	s := recordSpecOf(JSONMerge, func(r *RecordSpec) { r.Tool, r.Args, r.At, r.File = "", nil, "", "args.path" })

@@ -8,9 +8,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestUndisclosedArguments: the arguments besides the parts of the message are
+// TestUndisclosedArgumentsAreShown: the arguments besides the parts of the message are
 // shown, or marked if they are long.
-func TestUndisclosedArguments(t *testing.T) {
+func TestUndisclosedArgumentsAreShown(t *testing.T) {
 	for name, c := range map[string]struct {
 		to, body string
 		args     m

@@ -82,7 +82,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-func TestVerifyRefusesCrookedRecords(t *testing.T) {
+func TestVerifyRefusesContradictoryRecords(t *testing.T) {
 	root := workspace(t)
 	write(t, root, "f", "x")
 	good := guard.Target{Kind: TargetFile, Key: filepath.Join(root, "f"), Path: "f", Root: root}

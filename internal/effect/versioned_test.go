@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestVersioned compares the reports on files with git's own, for every version of
+// TestVersionedAgreesWithGit compares the reports on files with git's own, for every version of
 // its index.
-func TestVersioned(t *testing.T) {
+func TestVersionedAgreesWithGit(t *testing.T) {
 	git, err := exec.LookPath("git")
 	if err != nil {
 		if os.Getenv("CI") != "" {

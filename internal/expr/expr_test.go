@@ -214,9 +214,9 @@ func TestUses(t *testing.T) {
 	}
 }
 
-// TestRunCost: an expression that is cheap on ordinary arguments is stopped on
+// TestCostlyEvaluationStops: an expression that is cheap on ordinary arguments is stopped on
 // hostile ones.
-func TestRunCost(t *testing.T) {
+func TestCostlyEvaluationStops(t *testing.T) {
 	p, err := env(t).Compile(`args.a.all(x, args.a.all(y, x == y))`, Bool)
 	if err != nil {
 		t.Fatal(err)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestScopes: record and answer exist only in their own scopes.
-func TestScopes(t *testing.T) {
+// TestRecordAndAnswerExistOnlyInTheirScopes: record and answer exist only in their own scopes.
+func TestRecordAndAnswerExistOnlyInTheirScopes(t *testing.T) {
 	base := env(t)
 	record, err := base.Record()
 	if err != nil {

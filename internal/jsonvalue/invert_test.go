@@ -7,9 +7,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestInvert: the inverse of a patch made by this package leads from the document
+// TestInvertRestoresTheDocument: the inverse of a patch made by this package leads from the document
 // after to the one before.
-func TestInvert(t *testing.T) {
+func TestInvertRestoresTheDocument(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		before, after := anyValue(t, 4), anyValue(t, 4)
 		if rapid.Bool().Draw(t, "alike") && before.Type() == TypeObject {

@@ -75,9 +75,9 @@ func TestPlainNumberIsExact(t *testing.T) {
 	})
 }
 
-// TestNormalForgetsOrder: shuffling members and keyed arrays changes nothing, and a
+// TestNormalIgnoresOrder: shuffling members and keyed arrays changes nothing, and a
 // normal form stays as it is.
-func TestNormalForgetsOrder(t *testing.T) {
+func TestNormalIgnoresOrder(t *testing.T) {
 	shape := Shape{Keys: map[string]string{"/items": "id"}}
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 6).Draw(t, "n")
@@ -108,9 +108,9 @@ func TestNormalForgetsOrder(t *testing.T) {
 	})
 }
 
-// TestCompareIsTheSameComparison: what is pruned beforehand would not be in any
+// TestPruningChangesNoRow: what is pruned beforehand would not be in any
 // row.
-func TestCompareIsTheSameComparison(t *testing.T) {
+func TestPruningChangesNoRow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := anyValue(t, 4)
 		b := anyValue(t, 4)

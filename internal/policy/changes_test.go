@@ -115,9 +115,9 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestChangesSeesEverything: two policies with different hashes always have a
+// TestEveryHashChangeIsReported: two policies with different hashes always have a
 // reported difference.
-func TestChangesSeesEverything(t *testing.T) {
+func TestEveryHashChangeIsReported(t *testing.T) {
 	base := compile(t, tool(write))
 	for _, extra := range []string{
 		"tenants: []\n", "says: x\n", "approval: {use_within: 1m}\n", "limits: {output: 1KiB}\n", "limits: {timeout: 1s}\n", "limits: {concurrency: 4}\n",
@@ -133,9 +133,9 @@ func TestChangesSeesEverything(t *testing.T) {
 	}
 }
 
-// TestChangesOfRecords: a difference in a record is named separately, however much
+// TestRecordChangesAreNamedSeparately: a difference in a record is named separately, however much
 // surrounds it.
-func TestChangesOfRecords(t *testing.T) {
+func TestRecordChangesAreNamedSeparately(t *testing.T) {
 	record := func(more string) *Set {
 		return compile(t, tool("tier: T1_REVERSIBLE_WRITE\neffect: {json.merge: {read: {file: \"'a.json'\"}, merge: args.fields, "+more+"}}\n"))
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
 )
 
-// TestPostAsksAboutHazards: a call with something that a reviewer must not miss is
+// TestHazardsAreNotShownAfterwards: a call with something that a reviewer must not miss is
 // not shown afterwards.
-func TestPostAsksAboutHazards(t *testing.T) {
+func TestHazardsAreNotShownAfterwards(t *testing.T) {
 	at := file("src/a.go")
 	p := preview("file.write", at)
 	p.Hazards = []guard.Hazard{{Kind: "executable", Text: "changes an executable file"}}
@@ -21,9 +21,9 @@ func TestPostAsksAboutHazards(t *testing.T) {
 	}
 }
 
-// TestPostIsForWhatCanBeTakenBack: what is sent, run or not computed needs approval
+// TestOnlyReversibleWritesAreShownAfterwards: what is sent, run or not computed needs approval
 // in every mode, and so does a call without a known effect.
-func TestPostIsForWhatCanBeTakenBack(t *testing.T) {
+func TestOnlyReversibleWritesAreShownAfterwards(t *testing.T) {
 	at := file("src/a.go")
 	for name, spoil := range map[string]func(*guard.Preview){
 		"not computed":        func(p *guard.Preview) { p.Effects[0].After.Computed = false },
@@ -41,9 +41,9 @@ func TestPostIsForWhatCanBeTakenBack(t *testing.T) {
 	}
 }
 
-// TestSQLIsNotTakenForARead: a condition may let reads run, but not SQL that writes
+// TestWritingSQLIsNotARead: a condition may let reads run, but not SQL that writes
 // or cannot be parsed.
-func TestSQLIsNotTakenForARead(t *testing.T) {
+func TestWritingSQLIsNotARead(t *testing.T) {
 	const body = "tier: T2_IRREVERSIBLE_WRITE\neffect: {sql: {statement: args.content, dialect: \"'sqlite'\"}}\n"
 	target := guard.Target{Kind: "opaque", Key: "sql:s:", Write: true}
 	for _, c := range []struct {
@@ -101,9 +101,9 @@ func TestRulesSeeFacts(t *testing.T) {
 	}
 }
 
-// TestUndo computes the call that undoes a change, from the original call and the
+// TestUndoComputesTheCall computes the call that undoes a change, from the original call and the
 // record before it.
-func TestUndo(t *testing.T) {
+func TestUndoComputesTheCall(t *testing.T) {
 	decode := func(s string) jsonvalue.Value {
 		v, err := jsonvalue.Decode([]byte(s))
 		if err != nil {

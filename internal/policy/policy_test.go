@@ -176,9 +176,9 @@ func TestDecideEachDestination(t *testing.T) {
 	}
 }
 
-// TestTrialRun: a dry run changes nothing and is a read; if binding and preview
+// TestDryRunIsARead: a dry run changes nothing and is a read; if binding and preview
 // disagree, it is denied.
-func TestTrialRun(t *testing.T) {
+func TestDryRunIsARead(t *testing.T) {
 	x := one(t, "tier: T1_REVERSIBLE_WRITE\neffect: {file.write: {path: args.path, content: args.content, dry_run: has(args.dry) && args.dry}}\nside_effects: [{says: 'adds {effect.added} lines'}]\n")
 	at := file("a")
 	dry, wet := request(`{"path":"a","content":"x","dry":true}`, at), request(`{"path":"a","content":"x"}`, at)
@@ -197,10 +197,10 @@ func TestTrialRun(t *testing.T) {
 	}
 }
 
-// TestTrialRunOfAnOpaqueTool: what the policy calls a dry run is a read, even if
+// TestDryRunOfAnOpaqueToolIsARead: what the policy calls a dry run is a read, even if
 // the effect is not computed. Any other call waits, and one that is ambiguous does
 // not run.
-func TestTrialRunOfAnOpaqueTool(t *testing.T) {
+func TestDryRunOfAnOpaqueToolIsARead(t *testing.T) {
 	x := one(t, "tier: T2_IRREVERSIBLE_WRITE\neffect: {opaque: {dry_run: has(args.dry) && args.dry}}\ndeny: [{when: has(args.force) && args.force, says: not by force}]\n")
 	for args, c := range map[string]struct {
 		verdict guard.Verdict
@@ -358,9 +358,9 @@ func TestHold(t *testing.T) {
 	}
 }
 
-// TestHashes: the hash of a tool changes with everything in force for it and with
+// TestToolHashCoversExactlyWhatIsInForce: the hash of a tool changes with everything in force for it and with
 // nothing else.
-func TestHashes(t *testing.T) {
+func TestToolHashCoversExactlyWhatIsInForce(t *testing.T) {
 	base := one(t, write).Hash
 	for _, body := range []string{
 		write + "deny: [{when: 'false'}]\n", write + "limits: {rate: 5/m}\n", write + "approval: {ttl: 1m}\n", write + "side_effects: [{says: x}]\n",

@@ -138,7 +138,7 @@ func TestPromise1_HostileSchemas(t *testing.T) {
 	}
 }
 
-func TestBudgetIsPerCheck(t *testing.T) {
+func TestRegexpBudgetIsPerCheck(t *testing.T) {
 	s, err := compileSchema([]byte(`{"properties":{"a":{"pattern":"^(a+)+$"}}}`))
 	if err != nil {
 		t.Fatal(err)

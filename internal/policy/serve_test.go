@@ -27,9 +27,9 @@ func serverOf(t *testing.T, body string) *Server {
 	return sv
 }
 
-// TestServerDecidesForWhom: tenant, environment and workflow of a server apply to
+// TestServerRestrictionsCoverItsTools: tenant, environment and workflow of a server apply to
 // everything that it offers.
-func TestServerDecidesForWhom(t *testing.T) {
+func TestServerRestrictionsCoverItsTools(t *testing.T) {
 	ses := func(tenant, environment, workflow string) guard.Session {
 		return guard.Session{Tenant: tenant, Environment: environment, Workflow: workflow, Server: "s"}
 	}

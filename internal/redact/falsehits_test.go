@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// TestLockFilesStay: hashes and versions next to names such as jsonwebtoken are not
+// TestLockFilesAreNotMasked: hashes and versions next to names such as jsonwebtoken are not
 // secrets.
-func TestLockFilesStay(t *testing.T) {
+func TestLockFilesAreNotMasked(t *testing.T) {
 	list := []string{"../../go.sum", "../../e2e/package-lock.json", "../../e2e/claude/package-lock.json", "../../e2e/conformance/package-lock.json"}
 	samples, err := os.ReadDir("testdata/lockfiles")
 	if err != nil {
@@ -54,9 +54,9 @@ func stays(t *testing.T, r *Redactor, name string) {
 	t.Errorf("%s: findings %v", name, found)
 }
 
-// TestSourceFilesStay reads sources of the Go distribution: packages that mention
+// TestSourceFilesAreNotMasked reads sources of the Go distribution: packages that mention
 // passwords, tokens and keys most, style sheets and scripts.
-func TestSourceFilesStay(t *testing.T) {
+func TestSourceFilesAreNotMasked(t *testing.T) {
 	where, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -117,8 +117,8 @@ func TestSourceFilesStay(t *testing.T) {
 	}
 }
 
-// TestCodeAndStyleStay checks text that is named like a secret but is not one.
-func TestCodeAndStyleStay(t *testing.T) {
+// TestCodeAndStyleSheetsAreNotMasked checks text that is named like a secret but is not one.
+func TestCodeAndStyleSheetsAreNotMasked(t *testing.T) {
 	r := New(Config{})
 	for _, in := range []string{
 		`authorization: "role_based_v2"`, `{"authorization": "role_based_v2"}`, `authorization = 'rbac-with-scopes-2'`, `token_type: "access_token_v2"`,

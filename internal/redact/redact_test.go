@@ -170,9 +170,9 @@ func TestText(t *testing.T) {
 	}
 }
 
-// TestOrdinaryTextStays: ordinary code and prose must pass unchanged, or nobody can
+// TestOrdinaryTextIsNotMasked: ordinary code and prose must pass unchanged, or nobody can
 // work.
-func TestOrdinaryTextStays(t *testing.T) {
+func TestOrdinaryTextIsNotMasked(t *testing.T) {
 	r := New(Config{Secrets: []string{"abc", ""}})
 	for _, in := range []string{
 		"token = nextToken()", "token := p.next()", "tok, err := lexer.Token()", `token: "identifier"`, `Token{Kind: "keyword"}`,
