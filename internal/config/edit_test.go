@@ -198,8 +198,8 @@ func TestSaveRefusesWhatDoesNotLoad(t *testing.T) {
 	}
 }
 
-// TestEditsKeepTheByteOrderMark: the byte order mark is not part of the text, and an edit keeps
-// it. A text in UTF-16 is refused as such.
+// TestEditsKeepTheByteOrderMark: the byte order mark is not part of the text,
+// and an edit keeps it. A text in UTF-16 is refused as such.
 func TestEditsKeepTheByteOrderMark(t *testing.T) {
 	const text = "\ufeffversion: 1\nroots: [/w]\nservers: {}\n"
 	if _, err := Parse("c.yaml", []byte(text)); err != nil {

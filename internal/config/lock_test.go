@@ -264,8 +264,8 @@ func TestAmbiguousFilesAreRefused(t *testing.T) {
 	}
 }
 
-// TestServerProgramIsStoredWithDefinitions: the program of a server is stored with its definitions
-// and removed with them, and every difference is described.
+// TestServerProgramIsStoredWithDefinitions: the program of a server is stored
+// with its definitions and removed with them, and every difference is described.
 func TestServerProgramIsStoredWithDefinitions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tools.lock")
 	was := Program{Path: "/opt/crm", SHA256: digest.Sum([]byte("a")), Package: "crm", Version: "1.0.0", Reported: "crm 1"}

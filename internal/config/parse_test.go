@@ -221,7 +221,8 @@ servers:
 	}
 }
 
-// TestFileRefinesPresetAndKeepsProtections: the file overrides the preset, and protections are added up.
+// TestFileRefinesPresetAndKeepsProtections: the file overrides the preset, and
+// protections are added up.
 func TestFileRefinesPresetAndKeepsProtections(t *testing.T) {
 	c, err := Parse("c.yaml", []byte(`version: 1
 roots: [/w]

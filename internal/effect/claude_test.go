@@ -110,8 +110,8 @@ func TestClaudeWrites(t *testing.T) {
 	}
 }
 
-// TestClientToolsDoNotWaitForEachOther: calls of the client's own tools wait only for identical calls;
-// those of one server wait for each other.
+// TestClientToolsDoNotWaitForEachOther: calls of the client's own tools wait
+// only for identical calls; those of one server wait for each other.
 func TestClientToolsDoNotWaitForEachOther(t *testing.T) {
 	root := workspace(t)
 	key := func(dialect, skill string) string {

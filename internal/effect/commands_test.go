@@ -9,8 +9,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// TestRulesSeeProgramsThatLaunchersStart: rules see the program that a launcher starts, whatever
-// flags and lines precede it.
+// TestRulesSeeProgramsThatLaunchersStart: rules see the program that a launcher
+// starts, whatever flags and lines precede it.
 func TestRulesSeeProgramsThatLaunchersStart(t *testing.T) {
 	for line, want := range map[string]string{
 		"sudo -u root -E rm -rf /":                     "sudo rm",

@@ -122,8 +122,8 @@ func rowsOf(t *testing.T, s structure) string {
 	return strings.Join(out, " ")
 }
 
-// TestHugeDocumentsHaveNoStructuralView: a document too large for a structural view is reported as
-// such, and costs no more than reading it.
+// TestHugeDocumentsHaveNoStructuralView: a document too large for a structural
+// view is reported as such, and costs no more than reading it.
 func TestHugeDocumentsHaveNoStructuralView(t *testing.T) {
 	var yaml, env strings.Builder
 	for i := range 30_000 {

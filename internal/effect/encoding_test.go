@@ -125,8 +125,8 @@ func TestOverwrittenUTF16CannotBeUndone(t *testing.T) {
 	refused(t, err, guard.RulePreviewFailed)
 }
 
-// TestReplacingAFileReportsWhatIsLost: replacing a read-only file, and what the old file had
-// besides its content, are reported.
+// TestReplacingAFileReportsWhatIsLost: replacing a read-only file, and what the
+// old file had besides its content, are reported.
 func TestReplacingAFileReportsWhatIsLost(t *testing.T) {
 	root := workspace(t)
 	path := write(t, root, "f", "one\n")

@@ -57,8 +57,8 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestClientSandboxRemovesNoHazard: whatever the client says about its sandbox, each command has a
-// hazard, since the guard cannot check it.
+// TestClientSandboxRemovesNoHazard: whatever the client says about its sandbox,
+// each command has a hazard, since the guard cannot check it.
 func TestClientSandboxRemovesNoHazard(t *testing.T) {
 	b := compile(t, Spec{Kind: Exec, Dialect: DialectClaude, Params: map[string]string{"command": "args.command", "folder": "args.cwd", "sandbox": "args.sandbox"}})
 	for said, want := range map[string]string{

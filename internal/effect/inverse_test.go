@@ -24,8 +24,8 @@ func executed(t testing.TB, b *Binding, in Input, do func()) guard.Approval {
 	return guard.Approval{Status: guard.Executed, Args: in.Call.ArgsCanonical, Preview: p}
 }
 
-// TestInverseRestoresExactContent: for any two contents, the inverse of a write writes exactly
-// the old content, and the inverse of a new file deletes it.
+// TestInverseRestoresExactContent: for any two contents, the inverse of a write
+// writes exactly the old content, and the inverse of a new file deletes it.
 func TestInverseRestoresExactContent(t *testing.T) {
 	root := workspace(t)
 	b := compile(t, spec(FileWrite, DialectWorkspace))

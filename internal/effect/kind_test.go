@@ -97,8 +97,8 @@ func TestKindIsOneFileAndOneLine(t *testing.T) {
 	}
 }
 
-// TestUnknownKindIsNeitherVerifiedNorUndone: an effect stored by another version is neither verified
-// nor undone.
+// TestUnknownKindIsNeitherVerifiedNorUndone: an effect stored by another version
+// is neither verified nor undone.
 func TestUnknownKindIsNeitherVerifiedNorUndone(t *testing.T) {
 	root := workspace(t)
 	write(t, root, "f", "x")

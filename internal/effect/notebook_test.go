@@ -95,7 +95,8 @@ func TestNotebookEdit(t *testing.T) {
 	}
 }
 
-// TestNotebookEditRefusesOtherFiles: files that are not notebooks, and missing files, are refused.
+// TestNotebookEditRefusesOtherFiles: files that are not notebooks, and missing
+// files, are refused.
 func TestNotebookEditRefusesOtherFiles(t *testing.T) {
 	root := workspace(t)
 	write(t, root, "a.txt", `{"cells":[]}`)

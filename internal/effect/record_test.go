@@ -229,8 +229,8 @@ func TestRecordPaths(t *testing.T) {
 	}
 }
 
-// TestRecordPlanTimeIsProportionalToSize: many elements, many members and hazardous names all
-// take time in proportion to their size.
+// TestRecordPlanTimeIsProportionalToSize: many elements, many members and
+// hazardous names all take time in proportion to their size.
 func TestRecordPlanTimeIsProportionalToSize(t *testing.T) {
 	const n = 20_000
 	var list, object, odd []string
@@ -257,8 +257,8 @@ func TestRecordPlanTimeIsProportionalToSize(t *testing.T) {
 	}
 }
 
-// TestIndexedPathChangesWhenElementsShift: an indexed path changes too when an element is added or
-// removed before it.
+// TestIndexedPathChangesWhenElementsShift: an indexed path changes too when an
+// element is added or removed before it.
 func TestIndexedPathChangesWhenElementsShift(t *testing.T) {
 	rules := func(r *RecordSpec) {
 		r.Allow, r.Ask, r.Deny = []string{"/roles", "/tags"}, []string{"/tags/0"}, []string{"/roles/1", "/a~1b/~0", "/list/0/x"}

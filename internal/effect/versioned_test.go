@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestVersionedAgreesWithGit compares the reports on files with git's own, for every version of
-// its index.
+// TestVersionedAgreesWithGit compares the reports on files with git's own, for
+// every version of its index.
 func TestVersionedAgreesWithGit(t *testing.T) {
 	git, err := exec.LookPath("git")
 	if err != nil {

@@ -214,8 +214,8 @@ func TestUses(t *testing.T) {
 	}
 }
 
-// TestCostlyEvaluationStops: an expression that is cheap on ordinary arguments is stopped on
-// hostile ones.
+// TestCostlyEvaluationStops: an expression that is cheap on ordinary arguments
+// is stopped on hostile ones.
 func TestCostlyEvaluationStops(t *testing.T) {
 	p, err := env(t).Compile(`args.a.all(x, args.a.all(y, x == y))`, Bool)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// TestRecordAndAnswerExistOnlyInTheirScopes: record and answer exist only in their own scopes.
+// TestRecordAndAnswerExistOnlyInTheirScopes: record and answer exist only in
+// their own scopes.
 func TestRecordAndAnswerExistOnlyInTheirScopes(t *testing.T) {
 	base := env(t)
 	record, err := base.Record()

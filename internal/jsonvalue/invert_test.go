@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestInvertRestoresTheDocument: the inverse of a patch made by this package leads from the document
-// after to the one before.
+// TestInvertRestoresTheDocument: the inverse of a patch made by this package
+// leads from the document after to the one before.
 func TestInvertRestoresTheDocument(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		before, after := anyValue(t, 4), anyValue(t, 4)

@@ -133,8 +133,8 @@ func TestEveryHashChangeIsReported(t *testing.T) {
 	}
 }
 
-// TestRecordChangesAreNamedSeparately: a difference in a record is named separately, however much
-// surrounds it.
+// TestRecordChangesAreNamedSeparately: a difference in a record is named
+// separately, however much surrounds it.
 func TestRecordChangesAreNamedSeparately(t *testing.T) {
 	record := func(more string) *Set {
 		return compile(t, tool("tier: T1_REVERSIBLE_WRITE\neffect: {json.merge: {read: {file: \"'a.json'\"}, merge: args.fields, "+more+"}}\n"))

@@ -21,8 +21,8 @@ func TestHazardsAreNotShownAfterwards(t *testing.T) {
 	}
 }
 
-// TestOnlyReversibleWritesAreShownAfterwards: what is sent, run or not computed needs approval
-// in every mode, and so does a call without a known effect.
+// TestOnlyReversibleWritesAreShownAfterwards: what is sent, run or not computed
+// needs approval in every mode, and so does a call without a known effect.
 func TestOnlyReversibleWritesAreShownAfterwards(t *testing.T) {
 	at := file("src/a.go")
 	for name, spoil := range map[string]func(*guard.Preview){
@@ -101,8 +101,8 @@ func TestRulesSeeFacts(t *testing.T) {
 	}
 }
 
-// TestUndoComputesTheCall computes the call that undoes a change, from the original call and the
-// record before it.
+// TestUndoComputesTheCall computes the call that undoes a change, from the
+// original call and the record before it.
 func TestUndoComputesTheCall(t *testing.T) {
 	decode := func(s string) jsonvalue.Value {
 		v, err := jsonvalue.Decode([]byte(s))

@@ -358,8 +358,8 @@ func TestHold(t *testing.T) {
 	}
 }
 
-// TestToolHashCoversExactlyWhatIsInForce: the hash of a tool changes with everything in force for it and with
-// nothing else.
+// TestToolHashCoversExactlyWhatIsInForce: the hash of a tool changes with
+// everything in force for it and with nothing else.
 func TestToolHashCoversExactlyWhatIsInForce(t *testing.T) {
 	base := one(t, write).Hash
 	for _, body := range []string{

@@ -225,8 +225,8 @@ func TestPresetWorkspace(t *testing.T) {
 	}
 }
 
-// TestUnprovenServerKeepsItsPolicy: a process of another version gets the same policy, except for what
-// is known about its effects.
+// TestUnprovenServerKeepsItsPolicy: a process of another version gets the same
+// policy, except for what is known about its effects.
 func TestUnprovenServerKeepsItsPolicy(t *testing.T) {
 	sv, _ := packageServer(t, "filesystem", "2026.8.31")
 	set, err := Compile(&config.Config{Servers: map[string]*config.Server{"s": sv.Config, "other": {Name: "other", Command: "x"}}}, nil)

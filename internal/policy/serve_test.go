@@ -27,8 +27,8 @@ func serverOf(t *testing.T, body string) *Server {
 	return sv
 }
 
-// TestServerRestrictionsCoverItsTools: tenant, environment and workflow of a server apply to
-// everything that it offers.
+// TestServerRestrictionsCoverItsTools: tenant, environment and workflow of a
+// server apply to everything that it offers.
 func TestServerRestrictionsCoverItsTools(t *testing.T) {
 	ses := func(tenant, environment, workflow string) guard.Session {
 		return guard.Session{Tenant: tenant, Environment: environment, Workflow: workflow, Server: "s"}

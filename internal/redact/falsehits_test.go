@@ -117,7 +117,8 @@ func TestSourceFilesAreNotMasked(t *testing.T) {
 	}
 }
 
-// TestCodeAndStyleSheetsAreNotMasked checks text that is named like a secret but is not one.
+// TestCodeAndStyleSheetsAreNotMasked checks text that is named like a secret but
+// is not one.
 func TestCodeAndStyleSheetsAreNotMasked(t *testing.T) {
 	r := New(Config{})
 	for _, in := range []string{
