@@ -15,7 +15,7 @@ import (
 // page is docs/configuration.md.
 type page struct {
 	tables []table
-	code   map[string]bool // every word that stands in code
+	code   map[string]bool // every word written as code
 }
 
 // table is one whose first column names keys.
@@ -134,8 +134,8 @@ var tabled = map[string]reflect.Type{
 	"Audit and retention":     reflect.TypeFor[Config](),
 }
 
-// beside are keys that no type has: what a record is computed from is called by
-// its kind.
+// beside are keys that no type has: the key of a record's value depends on its
+// kind.
 var beside = map[string][]string{"Records": {"value", "merge", "patch", "dry_run"}}
 
 // TestEveryKeyIsDocumented compares docs/configuration.md with the types that the

@@ -121,7 +121,7 @@ func (s *shellText) command(words []shellWord, depth int) {
 		return
 	}
 	if s.steps++; depth > maxNesting || s.steps > maxSteps {
-		s.opaque = true // fail closed: what stands behind it is not known
+		s.opaque = true // fail closed: the following words are not known
 		return
 	}
 	switch {
