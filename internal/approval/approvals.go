@@ -256,7 +256,7 @@ func light(a guard.Approval) guard.Approval {
 // attach makes the call of a the live call of the approval as.
 func (d *Approvals) attach(as, a guard.Approval) *Waiter {
 	t := &Waiter{
-		desk: d, id: as.ID, call: a.CallID, session: a.SessionID, round: max(a.Round, as.Round),
+		approvals: d, id: as.ID, call: a.CallID, session: a.SessionID, round: max(a.Round, as.Round),
 		decided: make(chan struct{}), lost: make(chan struct{}),
 	}
 	d.mu.Lock()

@@ -29,11 +29,11 @@ var ErrLost = errors.New("the approval can no longer be used by this call")
 // Waiter is one held call that waits for an approval. It belongs to one
 // goroutine, but Lost and Cancel are safe for concurrent use.
 type Waiter struct {
-	desk    *Approvals
-	id      guard.ApprovalID
-	call    guard.CallID
-	session guard.SessionID
-	round   int
+	approvals *Approvals
+	id        guard.ApprovalID
+	call      guard.CallID
+	session   guard.SessionID
+	round     int
 
 	decided chan struct{} // closed once result is set
 	lost    chan struct{} // closed once the call can no longer execute
@@ -73,9 +73,9 @@ func (t *Waiter) Round() int { return t.round }
 
 // Approval returns the approval in its last known state.
 func (t *Waiter) Approval() guard.Approval {
-	t.desk.mu.Lock()
-	defer t.desk.mu.Unlock()
-	if e := t.desk.open[t.id]; e != nil {
+	t.approvals.mu.Lock()
+	defer t.approvals.mu.Unlock()
+	if e := t.approvals.open[t.id]; e != nil {
 		return e.approval
 	}
 	if t.result == nil {
@@ -101,8 +101,8 @@ func (t *Waiter) Decided() <-chan struct{} { return t.decided }
 // Result returns what Wait returned or would return, or the zero Result while
 // undecided.
 func (t *Waiter) Result() Result {
-	t.desk.mu.Lock()
-	defer t.desk.mu.Unlock()
+	t.approvals.mu.Lock()
+	defer t.approvals.mu.Unlock()
 	if t.result == nil {
 		return Result{}
 	}
@@ -115,7 +115,7 @@ func (t *Waiter) Lost() <-chan struct{} { return t.lost }
 
 // mine returns the entry if this waiter is its live one, else nil. mu is held.
 func (t *Waiter) mine() *entry {
-	if e := t.desk.open[t.id]; e != nil && e.live == t {
+	if e := t.approvals.open[t.id]; e != nil && e.live == t {
 		return e
 	}
 	return nil
@@ -125,7 +125,7 @@ func (t *Waiter) mine() *entry {
 // and a later identical one may join. It returns ErrLost if the waiter is no
 // longer live or the approval no longer pending.
 func (t *Waiter) Leave(ctx context.Context) error {
-	d := t.desk
+	d := t.approvals
 	d.calls.Lock()
 	defer d.calls.Unlock()
 	d.mu.Lock()
@@ -151,7 +151,7 @@ func (t *Waiter) Leave(ctx context.Context) error {
 // Cancel ends the approval because the client no longer wants the call. It
 // does nothing if another live call has joined or the execution has begun.
 func (t *Waiter) Cancel(ctx context.Context, why string) error {
-	d := t.desk
+	d := t.approvals
 	d.calls.Lock()
 	defer d.calls.Unlock()
 	d.mu.Lock()
@@ -169,7 +169,7 @@ func (t *Waiter) Cancel(ctx context.Context, why string) error {
 // one call what [Approvals.EndSession] does for those that were already
 // waiting.
 func (t *Waiter) Abandon(ctx context.Context) error {
-	d := t.desk
+	d := t.approvals
 	d.calls.Lock()
 	defer d.calls.Unlock()
 	d.mu.Lock()
@@ -194,14 +194,14 @@ func (t *Waiter) Abandon(ctx context.Context) error {
 // here; the store checks the deadline once more when the execution begins.
 // Claim waits for a later call that is just replacing this one.
 func (t *Waiter) Claim() error {
-	t.desk.mu.Lock()
-	defer t.desk.mu.Unlock()
+	t.approvals.mu.Lock()
+	defer t.approvals.mu.Unlock()
 	e := t.mine()
 	for e != nil && e.joining != nil {
 		joining := e.joining
-		t.desk.mu.Unlock()
+		t.approvals.mu.Unlock()
 		<-joining
-		t.desk.mu.Lock()
+		t.approvals.mu.Lock()
 		e = t.mine()
 	}
 	if e == nil || e.approval.Status != guard.Approved {
@@ -216,10 +216,10 @@ func (t *Waiter) Claim() error {
 // Begun records that the store has begun the execution. The approval is no
 // longer tracked here.
 func (t *Waiter) Begun() {
-	t.desk.mu.Lock()
-	defer t.desk.mu.Unlock()
+	t.approvals.mu.Lock()
+	defer t.approvals.mu.Unlock()
 	if e := t.mine(); e != nil {
-		delete(t.desk.open, t.id)
+		delete(t.approvals.open, t.id)
 		e.settle()
 	}
 }
@@ -227,23 +227,23 @@ func (t *Waiter) Begun() {
 // Unclaim undoes Claim after the store could not begin the execution. It reads
 // the approval again.
 func (t *Waiter) Unclaim() {
-	t.desk.mu.Lock()
+	t.approvals.mu.Lock()
 	if e := t.mine(); e != nil {
 		e.settle()
 	}
-	t.desk.mu.Unlock()
-	t.desk.refresh(t.id)
-	t.desk.mu.Lock()
-	t.desk.wake()
-	t.desk.mu.Unlock()
+	t.approvals.mu.Unlock()
+	t.approvals.refresh(t.id)
+	t.approvals.mu.Lock()
+	t.approvals.wake()
+	t.approvals.mu.Unlock()
 }
 
 // End closes the approval of a claimed waiter because it is stale or policy no
 // longer allows the call.
 func (t *Waiter) End(ctx context.Context, to guard.Status, why string) error {
-	err := t.desk.end(ctx, t.id, to, why)
-	t.desk.mu.Lock()
-	defer t.desk.mu.Unlock()
+	err := t.approvals.end(ctx, t.id, to, why)
+	t.approvals.mu.Lock()
+	defer t.approvals.mu.Unlock()
 	if e := t.mine(); e != nil {
 		e.settle()
 	}
@@ -255,7 +255,7 @@ func (t *Waiter) End(ctx context.Context, to guard.Status, why string) error {
 // ErrStaleRounds, and the old approval has ended. The waiter must not be used
 // again.
 func (t *Waiter) Replace(ctx context.Context, fresh guard.Approval, events ...audit.Event) (*Waiter, error) {
-	d := t.desk
+	d := t.approvals
 	d.calls.Lock()
 	defer d.calls.Unlock()
 	fresh.Round = t.round + 1

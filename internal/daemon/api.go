@@ -21,7 +21,7 @@ import (
 // apiTimeout.
 func (d *daemon) serveAPI(l net.Listener) (stop func()) {
 	api := localapi.New(localapi.Config{
-		Store: d.store, Desk: d.desk, Live: live{d}, Clock: d.clock, Version: d.cfg.Version,
+		Store: d.store, Approvals: d.approvals, Live: live{d}, Clock: d.clock, Version: d.cfg.Version,
 		Watch:    func() localapi.Watcher { return d.store.Watch() },
 		Unsigned: d.unsignedOf, Approvers: d.decideApprovers,
 		Clients:  d.clients,

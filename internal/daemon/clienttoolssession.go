@@ -137,7 +137,7 @@ func (d *daemon) proxyClientTools(ctx context.Context, r *clientToolsRun) error 
 		Session: r.Session, Client: r.tools.Client(),
 		Upstream: func(context.Context) (upstream.Conn, error) { return r.tools.Upstream(), nil },
 		Policy:   d.policy.Load,
-		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
+		Store:    d.store, Approvals: d.approvals, Locks: d.locks, Meter: d.meter,
 		Redactor: d.secrets, Clock: d.clock, Spill: d.cfg.Paths.State, Roots: r.roots, Grace: nativeGrace,
 		Commands: d.nativeCommands(r), Collect: r.tools.Collect,
 		Log:    d.log.With("session", r.ID, "server", r.Server),

@@ -61,21 +61,21 @@ const maxRemembered = 2000
 // daemon is a running daemon. Fields are set before the sockets are bound and
 // then do not change, except those with their own synchronization.
 type daemon struct {
-	cfg      Config
-	log      *slog.Logger
-	clock    clock.Clock
-	started  time.Time
-	store    *store.Store
-	desk     *approval.Approvals
-	locks    *proxy.Locks
-	meter    *proxy.Meter
-	undoing  sync.Mutex // held while an undo is proposed
-	secrets  *secrets
-	programs *ipc.Programs // this installation's
-	kept     keptShims
-	policy   atomic.Pointer[policy.Set]
-	rule     atomic.Pointer[store.ApproverRule] // who may decide, as it is in force
-	problem  atomic.Pointer[policyProblem]      // why the newest configuration is not in force
+	cfg       Config
+	log       *slog.Logger
+	clock     clock.Clock
+	started   time.Time
+	store     *store.Store
+	approvals *approval.Approvals
+	locks     *proxy.Locks
+	meter     *proxy.Meter
+	undoing   sync.Mutex // held while an undo is proposed
+	secrets   *secrets
+	programs  *ipc.Programs // this installation's
+	kept      keptShims
+	policy    atomic.Pointer[policy.Set]
+	rule      atomic.Pointer[store.ApproverRule] // who may decide, as it is in force
+	problem   atomic.Pointer[policyProblem]      // why the newest configuration is not in force
 	// expected is true if there was a configuration. If the file is then
 	// missing, that does not count as an empty one.
 	expected atomic.Bool
@@ -193,14 +193,14 @@ func (d *daemon) serve(ctx context.Context) error {
 		return err
 	}
 	d.meter.Remember(ran)
-	d.desk = approval.New(approval.Config{Store: d.store, Clock: d.clock, Log: d.log})
+	d.approvals = approval.New(approval.Config{Store: d.store, Clock: d.clock, Log: d.log})
 	// Background work keeps running while sessions drain; it ends with this function.
 	work, endWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer endWork()
-	if err := d.desk.Start(work); err != nil {
+	if err := d.approvals.Start(work); err != nil {
 		return err
 	}
-	defer d.desk.Stop()
+	defer d.approvals.Stop()
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer endWork()

@@ -234,7 +234,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		Client:   duplex{h.In, h.Out},
 		Upstream: func(ctx context.Context) (upstream.Conn, error) { return d.startUpstream(ctx, s, h.Client.Cwd) },
 		Policy:   func() *policy.Set { return s.policy(d.policy.Load()) },
-		Store:    d.store, Desk: d.desk, Locks: d.locks, Meter: d.meter,
+		Store:    d.store, Approvals: d.approvals, Locks: d.locks, Meter: d.meter,
 		Redactor: d.secrets, Clock: d.clock, Spill: d.cfg.Paths.State,
 		Roots: s.roots, ServerRoots: FolderArgs(s.server.Config), Home: d.home(s.server.Config),
 		Commands:   s.commands.effects(),

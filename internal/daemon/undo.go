@@ -228,7 +228,7 @@ func (u *undo) run() {
 	}()
 	c := u.config
 	c.Session, c.Client, c.Undoes = u.session, pipeEnds{toGuard, fromGuard}, u.of.ID
-	c.Store, c.Desk, c.Locks, c.Meter, c.Redactor, c.Clock = u.store, u.desk, u.locks, u.meter, u.secrets, u.clock
+	c.Store, c.Approvals, c.Locks, c.Meter, c.Redactor, c.Clock = u.store, u.approvals, u.locks, u.meter, u.secrets, u.clock
 	c.Log = u.log.With("session", u.session.ID, "server", u.session.Server)
 	err := proxy.Serve(ctx, c)
 	_ = toUs.Close()

@@ -243,7 +243,7 @@ func readShell(line string) (s shellText) {
 		return shellText{hazards: []guard.Hazard{{Kind: HazardNotParsed, Text: "the command cannot be taken apart; read it as it stands"}}}
 	}
 	s.parsed = true
-	s.judge()
+	s.evaluate()
 	return s
 }
 
@@ -255,7 +255,7 @@ func readWords(argv []string) (s shellText) {
 	}
 	s.command(words, 0)
 	s.parsed = true
-	s.judge()
+	s.evaluate()
 	return s
 }
 
@@ -306,8 +306,8 @@ func (s *shellText) read(line string, depth int) bool {
 	return true
 }
 
-// judge turns the findings into hazards.
-func (s *shellText) judge() {
+// evaluate turns the findings into hazards.
+func (s *shellText) evaluate() {
 	indirect := func(text string) {
 		s.hazards = append(s.hazards, guard.Hazard{Kind: HazardIndirect, Text: text})
 	}

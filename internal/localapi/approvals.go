@@ -235,7 +235,7 @@ func (a *API) decide(r *http.Request, by guard.Approver) (any, error) {
 	// the answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), decideTimeout)
 	defer cancel()
-	v, err := a.cfg.Desk.Decide(ctx, guard.ApprovalID(id), guard.Signoff{
+	v, err := a.cfg.Approvals.Decide(ctx, guard.ApprovalID(id), guard.Signoff{
 		Approve: w.Decision == client.Allow, Digest: digest, Reason: reason, By: by, At: a.cfg.Clock.Now().Wall,
 	})
 	if err != nil {

@@ -88,11 +88,11 @@ type Clock interface{ Now() guard.Now }
 
 // Config configures an API. All fields but Log and UserName are required.
 type Config struct {
-	Store Store
-	Desk  Decider
-	Watch func() Watcher
-	Live  Live
-	Clock Clock
+	Store     Store
+	Approvals Decider
+	Watch     func() Watcher
+	Live      Live
+	Clock     Clock
 	// Version is the daemon's version, for the handshake.
 	Version string
 	// Unsigned returns where a decision without a signature may come from:

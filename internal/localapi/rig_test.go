@@ -137,7 +137,7 @@ func (r *rig) serve(change func(*rig, *API)) {
 		r.t.Fatal(err)
 	}
 	api := New(Config{
-		Store: r.store, Desk: r.desk, Live: r, Clock: r.clock, Version: "9.9.9",
+		Store: r.store, Approvals: r.desk, Live: r, Clock: r.clock, Version: "9.9.9",
 		Watch:    func() Watcher { return r.store.Watch() },
 		Unsigned: func() string { r.mu.Lock(); defer r.mu.Unlock(); return r.unsigned },
 		Clients:  func() []ipc.ClientRef { return nil },

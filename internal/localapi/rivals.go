@@ -13,7 +13,7 @@ const HazardContested = client.Contested
 
 // rivals returns the current rivals. Unlike other hazards, this one depends on
 // which other approvals are open, so it is not stored.
-func (a *API) rivals() map[guard.ApprovalID]guard.ApprovalID { return a.cfg.Desk.Rivals() }
+func (a *API) rivals() map[guard.ApprovalID]guard.ApprovalID { return a.cfg.Approvals.Rivals() }
 
 // contested adds the hazard to an approval that has a rival.
 func contested(v client.Approval, rivals map[guard.ApprovalID]guard.ApprovalID) client.Approval {

@@ -9,20 +9,20 @@ import (
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
-// rivalDesk is a Decider whose rivals are set by the test.
-type rivalDesk struct {
+// conflictingApprovals is a Decider whose rivals are set by the test.
+type conflictingApprovals struct {
 	*approval.Approvals
 	mu  sync.Mutex
 	now map[guard.ApprovalID]guard.ApprovalID
 }
 
-func (d *rivalDesk) Rivals() map[guard.ApprovalID]guard.ApprovalID {
+func (d *conflictingApprovals) Rivals() map[guard.ApprovalID]guard.ApprovalID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.now
 }
 
-func (d *rivalDesk) set(now map[guard.ApprovalID]guard.ApprovalID) {
+func (d *conflictingApprovals) set(now map[guard.ApprovalID]guard.ApprovalID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.now = now
@@ -31,10 +31,10 @@ func (d *rivalDesk) set(now map[guard.ApprovalID]guard.ApprovalID) {
 // TestRivalsAreReported: a waiting approval is reported again when another one
 // for its file comes, and when that one has ended.
 func TestRivalsAreReported(t *testing.T) {
-	d := &rivalDesk{}
+	d := &conflictingApprovals{}
 	r := newRig(t, func(r *rig, a *API) {
 		d.Approvals = r.desk
-		a.cfg.Desk = d
+		a.cfg.Approvals = d
 	})
 	s := r.session()
 	one := r.pending(s, "one")

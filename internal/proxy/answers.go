@@ -73,21 +73,21 @@ func ownAnswer(w reply, modern bool) any {
 // error, so the steps of a call can return it.
 type refusal struct {
 	status audit.Status // how the call is completed
-	word   reply
+	reply  reply
 	silent bool // the client wants no answer, or is gone
 }
 
-func (r *refusal) Error() string { return r.word.Status + ": " + r.word.Reason }
+func (r *refusal) Error() string { return r.reply.Status + ": " + r.reply.Reason }
 
 // denied returns the refusal for a decision that denies the call.
 func denied(d guard.Decision) *refusal {
-	return &refusal{status: audit.StatusDenied, word: reply{Status: replyDenied, Rule: d.Rule, Reason: d.Reason, Repair: d.Repair}}
+	return &refusal{status: audit.StatusDenied, reply: reply{Status: replyDenied, Rule: d.Rule, Reason: d.Reason, Repair: d.Repair}}
 }
 
 // broken refuses a call because a step failed. The agent reads reason and
 // repair; the cause goes to the log.
 func broken(rule guard.Rule, reason, repair string) *refusal {
-	return &refusal{status: audit.StatusDenied, word: reply{Status: replyDenied, Rule: rule, Reason: reason, Repair: repair}}
+	return &refusal{status: audit.StatusDenied, reply: reply{Status: replyDenied, Rule: rule, Reason: reason, Repair: repair}}
 }
 
 // againIfWanted tells the agent what to do after a call that ended before it
@@ -96,21 +96,21 @@ const againIfWanted = "Make the call again if it is still wanted."
 
 // gaveUp refuses a call whose context ended before anything ran.
 func gaveUp(cause error) *refusal {
-	r := &refusal{status: audit.StatusCancelled, word: reply{Status: replyCancelled, Reason: "the call ended before it ran; nothing was changed", Next: againIfWanted}}
+	r := &refusal{status: audit.StatusCancelled, reply: reply{Status: replyCancelled, Reason: "the call ended before it ran; nothing was changed", Next: againIfWanted}}
 	switch {
 	case errors.Is(cause, errCancelled):
 		r.silent = true
 	case errors.Is(cause, errPaused):
-		r.word = pausedWord()
+		r.reply = pausedReply()
 	case errors.Is(cause, errUpstreamGone):
-		r.word.Reason = "the server ended before the call ran; nothing was changed"
+		r.reply.Reason = "the server ended before the call ran; nothing was changed"
 	}
 	return r
 }
 
 // early answers a call that is still held before its client gives up.
 func early(a guard.Approval) *refusal {
-	return &refusal{status: audit.StatusBlocked, word: reply{
+	return &refusal{status: audit.StatusBlocked, reply: reply{
 		Status: replyBlocked, ApprovalID: a.ID, ExpiresAt: a.Expires.Wall.UTC().Format(time.RFC3339),
 		Reason: "a human has to approve this call; nothing was changed yet",
 		Next: "Tell the user that approval " + string(a.ID) + " is waiting. Then make exactly the same call again: it continues to wait, " +

@@ -91,7 +91,7 @@ func (s *session) call(ctx context.Context, c *call) {
 	if s.cfg.Commands != nil {
 		s.cfg.Commands.Done(c.tc.ID)
 	}
-	c.req.place.leave() // before the answer, since the next call may follow at once
+	c.req.slot.leave() // before the answer, since the next call may follow at once
 	s.reply(c.req, frame)
 }
 
@@ -115,7 +115,7 @@ func (s *session) recovered(c *call) {
 	if c.running != nil {
 		c.running.Keep()
 	}
-	c.req.place.leave()
+	c.req.slot.leave()
 	s.reply(c.req, ownResult(c, reply{Status: replyError, Rule: guard.RulePreviewFailed,
 		Reason: "the guard failed on this call", Repair: "read the target before you go on; ask the user to look at the guard's log"}))
 }
@@ -200,8 +200,8 @@ func (s *session) refuse(c *call, err error) []byte {
 	}
 	ctx, cancel := durably(s.ctx)
 	defer cancel()
-	if r.word.Rule != "" {
-		c.decision = guard.Decision{Verdict: guard.Deny, Rule: r.word.Rule, Reason: r.word.Reason}
+	if r.reply.Rule != "" {
+		c.decision = guard.Decision{Verdict: guard.Deny, Rule: r.reply.Rule, Reason: r.reply.Reason}
 	}
 	var events []audit.Event
 	if !c.recorded {
@@ -219,7 +219,7 @@ func (s *session) refuse(c *call, err error) []byte {
 	}
 	done := s.completed(c, r.status)
 	if c.decision.Reason == "" {
-		done.Reason = r.word.Reason
+		done.Reason = r.reply.Reason
 	}
 	recErr = errors.Join(recErr, s.cfg.Store.CloseCall(ctx, c.tc.ID, done))
 	if recErr != nil {
@@ -228,7 +228,7 @@ func (s *session) refuse(c *call, err error) []byte {
 	if r.silent {
 		return nil
 	}
-	return ownResult(c, r.word)
+	return ownResult(c, r.reply)
 }
 
 func (s *session) storeCall(c *call, limit int) store.Call {
@@ -403,9 +403,9 @@ func (s *session) request(c *call, tool *policy.Tool, targets []guard.Target) po
 func (s *session) meter(c *call, tool *policy.Tool) {
 	n, per := rateOf(tool)
 	c.metered = true
-	c.meter = c.req.place.enter(s.cfg.Meter, keyOf(c.tc), limit{n, per}, s.now())
+	c.meter = c.req.slot.enter(s.cfg.Meter, keyOf(c.tc), limit{n, per}, s.now())
 	if callLimit(tool) > 0 {
-		c.repeats = s.cfg.Desk.Waits(c.tc)
+		c.repeats = s.cfg.Approvals.Waits(c.tc)
 	}
 	if tool.Tier != guard.T0Read || len(tool.Config.TiersWhen) > 0 { // only reads may be repeated
 		c.meter.identical = s.cfg.Meter.lastRan(c.tc, s.now())
@@ -458,7 +458,7 @@ func (s *session) open(ctx context.Context, c *call, b *prepared) error {
 	opened := s.storeCall(c, callLimit(b.tool))
 	if opened.Limit > 0 && b.verdict.Verdict == guard.Ask {
 		var err error
-		if c.continues, err = s.cfg.Desk.Joins(s.approvalOf(c, b)); err != nil {
+		if c.continues, err = s.cfg.Approvals.Joins(s.approvalOf(c, b)); err != nil {
 			return s.notRecorded(c, err)
 		}
 		opened.Continues = c.continues

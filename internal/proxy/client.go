@@ -233,7 +233,7 @@ func (s *session) cancelled(m jsonrpc.Message) {
 		r.answered = true // per the protocol, no answer follows
 		switch r.stage {
 		case stageHeld:
-			r.place.leave() // it will not run; the client may call again at once
+			r.slot.leave() // it will not run; the client may call again at once
 			stop = r.cancel
 		case stageCommitted:
 			r.forgotten = m.Raw

@@ -8,8 +8,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/audit"
 )
 
-// errPlaceLost ends the wait of a call that can no longer use its approval.
-var errPlaceLost = errors.New("the approval has ended")
+// errSlotLost ends the wait of a call that can no longer use its approval.
+var errSlotLost = errors.New("the approval has ended")
 
 // collect waits until the client asks for the changes of a command that ran in
 // a sandbox and is to be carried out as it ran. Meanwhile the call holds no
@@ -27,7 +27,7 @@ func (s *session) collect(ctx context.Context, c *call, t *approval.Waiter, ran 
 			defer close(watched)
 			select {
 			case <-t.Lost():
-				stop(errPlaceLost)
+				stop(errSlotLost)
 			case <-wait.Done():
 			}
 		}()
@@ -41,7 +41,7 @@ func (s *session) collect(ctx context.Context, c *call, t *approval.Waiter, ran 
 		return s.leave(ctx, t, context.Cause(ctx))
 	case ctx.Err() != nil:
 		return gaveUp(context.Cause(ctx))
-	case t != nil && errors.Is(context.Cause(wait), errPlaceLost):
+	case t != nil && errors.Is(context.Cause(wait), errSlotLost):
 		return s.lost(c, t)
 	case t != nil:
 		rec, cancel := durably(ctx)
@@ -50,5 +50,5 @@ func (s *session) collect(ctx context.Context, c *call, t *approval.Waiter, ran 
 			s.cfg.Log.Error("cancelling an approval", "approval", t.ID(), "err", err)
 		}
 	}
-	return &refusal{status: audit.StatusCancelled, word: reply{Status: replyCancelled, ApprovalID: c.approval, Reason: err.Error()}}
+	return &refusal{status: audit.StatusCancelled, reply: reply{Status: replyCancelled, ApprovalID: c.approval, Reason: err.Error()}}
 }

@@ -81,12 +81,12 @@ type Config struct {
 	// Policy returns the set in force, which may change at any time.
 	Policy func() *policy.Set
 
-	Store    Store
-	Desk     *approval.Approvals
-	Locks    *Locks // shared by all sessions
-	Meter    *Meter // shared by all sessions
-	Redactor Redactor
-	Clock    Clock
+	Store     Store
+	Approvals *approval.Approvals
+	Locks     *Locks // shared by all sessions
+	Meter     *Meter // shared by all sessions
+	Redactor  Redactor
+	Clock     Clock
 
 	// Roots are the workspace folders as absolute paths. File effects must
 	// stay within them, and they are the guard's answer to roots/list.

@@ -44,7 +44,7 @@ func TestCallWaitingForALockCanStillEnd(t *testing.T) {
 				c.do(p, id)
 				r.one(c.want)
 				if c.word != "" {
-					if w := p.word(id); w.Status != c.word {
+					if w := p.reply(id); w.Status != c.word {
 						t.Errorf("got %+v", w)
 					}
 				}
@@ -102,7 +102,7 @@ func TestUnansweredReadsAreCancelledUpstream(t *testing.T) {
 		got := p.silent("look", false)
 		slow := p.call("look", `{}`)
 		<-got
-		w := p.wantWord(slow, replyError, "")
+		w := p.wantReply(slow, replyError, "")
 		if w.Reason != "the server did not answer within 30s" {
 			t.Errorf("got %+v", w)
 		}
@@ -168,7 +168,7 @@ func TestUnknownOutcomeGoesToAHuman(t *testing.T) {
 		<-got
 		r.put("a.txt", "something else\n")
 		p.server.die()
-		p.wantWord(id, replyUnknown, "")
+		p.wantReply(id, replyUnknown, "")
 		p.end()
 		a := r.one(guard.Unknown)
 		alerts, err := r.store.Alerts(false)
@@ -192,7 +192,7 @@ func TestClientNameIsRecorded(t *testing.T) {
 		p.send(`{"jsonrpc":"2.0","id":"i","method":"initialize","params":{"clientInfo":{"name":"patient","version":"9"}}}`)
 		p.frame()
 		began := time.Now()
-		p.wantWord(p.write("write", "a.txt", "x"), replyExpired, guard.RuleTimeBox) // held until it expires
+		p.wantReply(p.write("write", "a.txt", "x"), replyExpired, guard.RuleTimeBox) // held until it expires
 		if a := r.one(guard.Expired); a.RequestedBy.Client != "patient" || a.RequestedBy.Version != "9" || time.Since(began) < 15*time.Minute {
 			t.Errorf("asked by %+v, after %s", a.RequestedBy, time.Since(began))
 		}
@@ -256,7 +256,7 @@ func TestPanicEndsOnlyItsCall(t *testing.T) {
 		r.redactor = explosive{redact.New(redact.Config{})}
 		p := r.session("patient")
 		defer p.end()
-		if w := p.word(p.write("scratch", "boom.txt", "x")); w.Status != replyError {
+		if w := p.reply(p.write("scratch", "boom.txt", "x")); w.Status != replyError {
 			t.Errorf("got %+v", w)
 		}
 		p.wantDid(p.call("look", `{}`), "look")

@@ -182,8 +182,8 @@ func (s *session) outdate(ctx context.Context, t *approval.Waiter, why error) {
 	defer cancel()
 	reason := approval.WhyReplaced
 	var r *refusal
-	if errors.As(why, &r) && r.word.Reason != "" {
-		reason = r.word.Reason
+	if errors.As(why, &r) && r.reply.Reason != "" {
+		reason = r.reply.Reason
 	}
 	if err := t.End(rec, guard.Stale, reason); err != nil {
 		s.cfg.Log.Error("ending an approval", "approval", t.ID(), "err", err)
@@ -202,7 +202,7 @@ func (s *session) notBegun(c *call, t *approval.Waiter, err error) error {
 	}
 	switch {
 	case errors.As(err, &state), errors.Is(err, store.ErrSuperseded):
-		return &refusal{status: audit.StatusCancelled, word: reply{
+		return &refusal{status: audit.StatusCancelled, reply: reply{
 			Status: replySuperseded, ApprovalID: c.approval, Reason: "an identical call is using this approval",
 			Next: "Wait for the answer of the other call.",
 		}}
@@ -265,7 +265,7 @@ func (s *session) execute(c *call, b *prepared, in *guard.Intent, held *Lock) []
 		// target
 		s.cfg.Log.Error("recording a receipt", "call", c.tc.ID, "err", err)
 		held.Keep()
-		c.req.place.leave() // the client has its answer, so the call is not in flight
+		c.req.slot.leave() // the client has its answer, so the call is not in flight
 		s.settling.Add(1)
 		go func() { // ends when the receipt is recorded, or with the session
 			defer s.settling.Done()
@@ -324,7 +324,7 @@ func (s *session) conclude(e *execution, receipt guard.Receipt, held *Lock) {
 		s.reconcile(e, held)
 	default:
 		held.Keep()
-		e.call.req.place.leave() // as above
+		e.call.req.slot.leave() // as above
 		s.settling.Add(1)
 		go func() { // ends with the late answer or with the upstream, which close stops
 			defer s.settling.Done()

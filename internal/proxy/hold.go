@@ -20,7 +20,7 @@ func (s *session) submit(ctx context.Context, c *call, b *prepared) (*approval.W
 		return nil, err
 	}
 	a := s.approvalOf(c, b)
-	t, err := s.cfg.Desk.Submit(ctx, a, s.requested(c, a))
+	t, err := s.cfg.Approvals.Submit(ctx, a, s.requested(c, a))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, gaveUp(context.Cause(ctx))
@@ -193,7 +193,7 @@ func (s *session) decided(c *call, r approval.Result) error {
 	if r.Superseded {
 		w.Status, w.Reason = replySuperseded, "continued by a later call"
 		w.Next = "Wait for the answer of the later, identical call."
-		return &refusal{status: audit.StatusCancelled, word: w}
+		return &refusal{status: audit.StatusCancelled, reply: w}
 	}
 	status := audit.StatusDenied
 	switch r.Status {
@@ -221,7 +221,7 @@ func (s *session) decided(c *call, r approval.Result) error {
 		status = audit.StatusCancelled
 		w.Status, w.Reason = replySuperseded, "an identical call is using this approval"
 	}
-	return &refusal{status: status, word: w}
+	return &refusal{status: status, reply: w}
 }
 
 // lost returns why a call can no longer use its approval; it is never nil.
@@ -287,7 +287,7 @@ func (s *session) resubmit(ctx context.Context, c *call, t *approval.Waiter, b *
 const maxMoved = 3
 
 func keepsMoving(id guard.ApprovalID) error {
-	return &refusal{status: audit.StatusDenied, word: reply{
+	return &refusal{status: audit.StatusDenied, reply: reply{
 		Status: replyStale, Rule: guard.RuleStaleRounds, ApprovalID: id,
 		Reason: "the target changed each time before the call could run",
 		Repair: "Find out with the user what else changes the target, then make the call again.",

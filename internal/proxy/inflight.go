@@ -41,7 +41,7 @@ type request struct {
 	token  jsonrpc.ID
 	cancel context.CancelCauseFunc // of the goroutine that follows it; nil if it only passes
 	answer chan answer             // for that goroutine; has room for one
-	place  slot                    // its share of the meter
+	slot   slot                    // its share of the meter
 
 	listens bool   // subscribed to changes of the tool list
 	task    string // the task that it asks about

@@ -40,7 +40,7 @@ func TestDenialChangesNothingAndSaysWhy(t *testing.T) {
 		defer p.end()
 		id := p.write("write", "a.txt", "new\n")
 		r.decide(r.one(guard.Pending), false)
-		if w := p.wantWord(id, replyDenied, guard.RuleReviewer); w.Reason != "the reviewer's words" {
+		if w := p.wantReply(id, replyDenied, guard.RuleReviewer); w.Reason != "the reviewer's words" {
 			t.Errorf("got %+v", w)
 		}
 		r.wantContent("a.txt", "old\n")
@@ -53,7 +53,7 @@ func TestUndecidedCallExpires(t *testing.T) {
 		p := r.session("patient")
 		defer p.end()
 		began := time.Now()
-		p.wantWord(p.write("write", "a.txt", "new\n"), replyExpired, guard.RuleTimeBox)
+		p.wantReply(p.write("write", "a.txt", "new\n"), replyExpired, guard.RuleTimeBox)
 		if d := time.Since(began); d != 15*time.Minute {
 			t.Errorf("expired after %s", d)
 		}
@@ -148,7 +148,7 @@ func TestDisconnectCancelsHeldCalls(t *testing.T) {
 		p := r.session("patient")
 		p.write("write", "a.txt", "held\n")
 		q := r.session("hasty")
-		q.wantWord(q.write("write", "b.txt", "early\n"), replyBlocked, "")
+		q.wantReply(q.write("write", "b.txt", "early\n"), replyBlocked, "")
 		q.write("write", "c.txt", "approved\n")
 		early := r.approvals(guard.Pending)
 		if len(early) != 3 {
@@ -220,10 +220,10 @@ func TestTimedOutWriteKeepsItsTargetLocked(t *testing.T) {
 				id := p.write("write", "a.txt", "new\n")
 				r.decide(r.one(guard.Pending), true)
 				m := <-got
-				p.wantWord(id, replyUnknown, "")
+				p.wantReply(id, replyUnknown, "")
 				r.one(guard.Unknown)
 				r.wantCompleted("write", audit.StatusUnknown)
-				p.wantWord(p.write("scratch", "a.txt", "other\n"), replyDenied, guard.RuleUnknownOutcome)
+				p.wantReply(p.write("scratch", "a.txt", "other\n"), replyDenied, guard.RuleUnknownOutcome)
 				p.server.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}`, m.ID.Raw())
 				p.quiet() // the client has been answered already
 				if a := r.one(c.want); !a.Receipt.Reconciled {
@@ -459,11 +459,11 @@ func TestOutputAndCallLimits(t *testing.T) {
 			f.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"%s"}]}}`, m.ID.Raw(), strings.Repeat("x", 2000))
 			return true
 		})
-		if w := p.wantWord(p.call("capped", `{}`), replyError, "limit_output"); !strings.Contains(w.Reason, "1024") {
+		if w := p.wantReply(p.call("capped", `{}`), replyError, "limit_output"); !strings.Contains(w.Reason, "1024") {
 			t.Errorf("got %+v", w)
 		}
 		synctest.Wait()
-		p.wantWord(p.call("capped", `{}`), replyDenied, guard.RuleLimitCalls)
+		p.wantReply(p.call("capped", `{}`), replyDenied, guard.RuleLimitCalls)
 		r.wantCompleted("capped", audit.StatusOK, audit.StatusOK, audit.StatusDenied)
 	})
 }

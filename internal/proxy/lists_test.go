@@ -49,7 +49,7 @@ func TestListThatAlwaysChangesIsNotUsed(t *testing.T) {
 			n++
 			return strings.Replace(steady(cursor), `"name":"edit"`, fmt.Sprintf(`"name":"edit%d"`, n), 1)
 		}
-		p.wantWord(p.call("look", `{}`), replyDenied, guard.RulePinMissing)
+		p.wantReply(p.call("look", `{}`), replyDenied, guard.RulePinMissing)
 	})
 }
 
@@ -72,7 +72,7 @@ func TestRefusalTellsUnlistedFromChangedTools(t *testing.T) {
 			p := r.session("patient")
 			defer p.end()
 			p.server.list = func(string) string { return listOf(names...) }
-			if w := p.wantWord(p.call("look", `{}`), replyDenied, guard.RuleUnlisted); !strings.Contains(w.Reason, "the server's list does not have this tool") {
+			if w := p.wantReply(p.call("look", `{}`), replyDenied, guard.RuleUnlisted); !strings.Contains(w.Reason, "the server's list does not have this tool") {
 				t.Errorf("%s: got %+v", name, w)
 			}
 		})
@@ -83,7 +83,7 @@ func TestRefusalTellsUnlistedFromChangedTools(t *testing.T) {
 		paged(p, 0, nil)
 		first := p.server.list
 		p.server.list = func(cursor string) string { return strings.Replace(first(cursor), `"name":"edit"`, `"name":"look"`, 1) }
-		p.wantWord(p.call("look", `{}`), replyDenied, guard.RuleUnlisted)
+		p.wantReply(p.call("look", `{}`), replyDenied, guard.RuleUnlisted)
 	})
 }
 

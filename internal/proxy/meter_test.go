@@ -18,16 +18,16 @@ func TestRetryCountsOnce(t *testing.T) {
 		p := r.session("hasty")
 		defer p.end()
 		for range 3 {
-			p.wantWord(p.write("write", "a.txt", "x"), replyBlocked, "")
+			p.wantReply(p.write("write", "a.txt", "x"), replyBlocked, "")
 		}
-		p.wantWord(p.write("write", "a.txt", "y"), replyDenied, guard.RuleLimitCalls)
+		p.wantReply(p.write("write", "a.txt", "y"), replyDenied, guard.RuleLimitCalls)
 		r.decide(r.one(guard.Pending), true)
 		p.wantDid(p.write("write", "a.txt", "x"), "write")
 		r.wantContent("a.txt", "x")
 		if n := r.store.CallsInRun("local", "run_00000000000000000000000001", "files", "write"); n != 2 {
 			t.Errorf("%d calls are counted, want the first and the refused one", n)
 		}
-		p.wantWord(p.write("write", "a.txt", "x"), replyDenied, guard.RuleLimitCalls)
+		p.wantReply(p.write("write", "a.txt", "x"), replyDenied, guard.RuleLimitCalls)
 		r.wantCompleted("write", audit.StatusBlocked, audit.StatusBlocked, audit.StatusBlocked, audit.StatusDenied, audit.StatusOK, audit.StatusDenied)
 	})
 }
@@ -44,10 +44,10 @@ func TestReadsHaveARateByDefault(t *testing.T) {
 		for range 1000 {
 			p.wantDid(read(), "read")
 		}
-		p.wantWord(read(), replyDenied, guard.RuleLimitRate)
+		p.wantReply(read(), replyDenied, guard.RuleLimitRate)
 		time.Sleep(time.Minute / 1000)
 		p.wantDid(read(), "read")
-		p.wantWord(read(), replyDenied, guard.RuleLimitRate)
+		p.wantReply(read(), replyDenied, guard.RuleLimitRate)
 	})
 }
 
@@ -59,9 +59,9 @@ func TestRetryOfAnotherChangeCounts(t *testing.T) {
 		r.put("a.txt", "before")
 		p := r.session("hasty")
 		defer p.end()
-		p.wantWord(p.write("write", "a.txt", "x"), replyBlocked, "")
+		p.wantReply(p.write("write", "a.txt", "x"), replyBlocked, "")
 		r.put("a.txt", "changed")
-		p.wantWord(p.write("write", "a.txt", "x"), replyDenied, guard.RuleLimitCalls)
+		p.wantReply(p.write("write", "a.txt", "x"), replyDenied, guard.RuleLimitCalls)
 	})
 }
 

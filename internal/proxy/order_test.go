@@ -173,7 +173,7 @@ func TestLastAnswerOfAnEndingServerCounts(t *testing.T) {
 			id := p.call("blackbox", `{}`)
 			r.decide(r.one(guard.Pending), true)
 			m := <-got
-			p.wantWord(id, replyUnknown, "")
+			p.wantReply(id, replyUnknown, "")
 			r.one(guard.Unknown)
 			p.server.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}`, m.ID.Raw())
 			p.server.die()
@@ -225,8 +225,8 @@ func TestPanicAfterBeginKeepsTheTargetLocked(t *testing.T) {
 		r.redactor = panicking{}
 		p := r.session("patient")
 		defer p.end()
-		p.wantWord(p.write("scratch", "a.txt", "new\n"), replyError, guard.RulePreviewFailed)
-		p.wantWord(p.write("scratch", "a.txt", "newer\n"), replyDenied, guard.RuleUnknownOutcome)
+		p.wantReply(p.write("scratch", "a.txt", "new\n"), replyError, guard.RulePreviewFailed)
+		p.wantReply(p.write("scratch", "a.txt", "newer\n"), replyDenied, guard.RuleUnknownOutcome)
 		r.wantContent("a.txt", "new\n")
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/mcpguard/mcpguard/internal/policy"
 )
 
-// pausedWord is the reply to a call that a pause has ended.
-func pausedWord() reply {
+// pausedReply is the reply to a call that a pause has ended.
+func pausedReply() reply {
 	return reply{Status: replyDenied, Rule: guard.RuleSwitch, Reason: "a person has paused this, so the call was ended; nothing was changed by it",
 		Repair: "wait until it is resumed; do not try again in a loop"}
 }
@@ -54,7 +54,7 @@ func (s *session) interrupt() {
 		stop(errPaused)
 	}
 	for _, r := range passing {
-		s.reply(r, methodDenied(r.id, r.method, guard.Decision{Verdict: guard.Deny, Rule: guard.RuleSwitch, Reason: pausedWord().Reason, Repair: pausedWord().Repair}))
+		s.reply(r, methodDenied(r.id, r.method, guard.Decision{Verdict: guard.Deny, Rule: guard.RuleSwitch, Reason: pausedReply().Reason, Repair: pausedReply().Repair}))
 	}
 	for _, c := range cancels {
 		_ = s.toUpstream(c) // it ends next, or has ended

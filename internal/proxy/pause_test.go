@@ -103,7 +103,7 @@ func TestPauseNowSaysWhy(t *testing.T) {
 		id := p.call("look", `{}`)
 		synctest.Wait()
 		now("")
-		p.wantWord(id, replyDenied, guard.RuleSwitch)
+		p.wantReply(id, replyDenied, guard.RuleSwitch)
 		p.wantEnded()
 	})
 }
@@ -123,7 +123,7 @@ func TestPauseNowFinishesWrites(t *testing.T) {
 			t.Errorf("the server was told %v", list)
 		}
 		time.Sleep(20 * time.Second) // in the bubble: longer than an ending session would wait otherwise
-		p.wantWord(p.call("look", `{}`), replyDenied, guard.RuleSwitch)
+		p.wantReply(p.call("look", `{}`), replyDenied, guard.RuleSwitch)
 		r.put("a.txt", "x")
 		answer(`{"content":[]}`)
 		if m := p.answer(id); string(m.ResultRaw()) != `{"content":[]}` {
@@ -148,7 +148,7 @@ func TestPauseNowEndsOtherExecutions(t *testing.T) {
 		if list := p.server.received("notifications/cancelled"); len(list) != 1 {
 			t.Errorf("the server was told %v", list)
 		}
-		p.wantWord(id, replyUnknown, "")
+		p.wantReply(id, replyUnknown, "")
 		p.wantEnded()
 	})
 }
@@ -163,14 +163,14 @@ func TestPauseNowOfOneTool(t *testing.T) {
 		p.call("blackbox", `{}`)
 		synctest.Wait()
 		now("files/write")
-		p.wantWord(held, replyDenied, guard.RuleSwitch)
+		p.wantReply(held, replyDenied, guard.RuleSwitch)
 		if a := r.one(guard.Pending); a.Tool != "blackbox" {
 			t.Errorf("%s waits", a.Tool)
 		}
 		p.wantDid(p.call("look", `{}`), "look")
 		p.unanswering("tasks/get")
 		r.decide(r.one(guard.Pending), false)
-		p.wantWord(2, replyDenied, guard.RuleReviewer)
+		p.wantReply(2, replyDenied, guard.RuleReviewer)
 		task := p.request("tasks/get", `{"taskId":"t"}`)
 		synctest.Wait()
 		now("files")

@@ -66,7 +66,7 @@ func (r *rig) sessionWith(client, name string, server upstream.Conn) *peer {
 			toClient.Close()
 		}},
 		Upstream: func(context.Context) (upstream.Conn, error) { return server, nil },
-		Policy:   r.policy.Load, Store: r.store, Desk: r.desk, Locks: r.locks, Meter: r.meter,
+		Policy:   r.policy.Load, Store: r.store, Approvals: r.desk, Locks: r.locks, Meter: r.meter,
 		Redactor: r.redactor, Clock: bubbleClock{}, Roots: []string{r.root},
 		Notice: func(line string) { p.notes = append(p.notes, line) },
 	}
@@ -149,9 +149,9 @@ func (p *peer) answer(id int) jsonrpc.Message {
 	}
 }
 
-// word returns the guard's own reply to an ID; any other answer fails the
+// reply returns the guard's own reply to an ID; any other answer fails the
 // test.
-func (p *peer) word(id int) reply {
+func (p *peer) reply(id int) reply {
 	p.Helper()
 	m := p.answer(id)
 	var r struct {
@@ -170,9 +170,9 @@ func (p *peer) word(id int) reply {
 	return w
 }
 
-func (p *peer) wantWord(id int, status string, rule guard.Rule) reply {
+func (p *peer) wantReply(id int, status string, rule guard.Rule) reply {
 	p.Helper()
-	w := p.word(id)
+	w := p.reply(id)
 	if w.Status != status || w.Rule != rule {
 		p.Fatalf("got %+v, want %s by %s", w, status, rule)
 	}

@@ -88,9 +88,9 @@ func TestPostKeepsLimits(t *testing.T) {
 		for i := range 3 {
 			p.wantDid(p.write("write", "a.txt", fmt.Sprint(i)), "write")
 		}
-		p.wantWord(p.write("write", "a.txt", "too fast"), replyDenied, guard.RuleLimitRate)
+		p.wantReply(p.write("write", "a.txt", "too fast"), replyDenied, guard.RuleLimitRate)
 		time.Sleep(time.Hour)
-		p.wantWord(p.write("write", "a.txt", "too many"), replyDenied, guard.RuleLimitCalls)
+		p.wantReply(p.write("write", "a.txt", "too many"), replyDenied, guard.RuleLimitCalls)
 		r.wantContent("a.txt", "2")
 		if got := r.alerts(); got != "ran_unasked ×3" {
 			t.Errorf("alerts: %s", got)
@@ -172,7 +172,7 @@ func TestUnansweredPostKeepsItsTargetLocked(t *testing.T) {
 				return true
 			})
 			id := p.write("write", "a.txt", "new\n")
-			if w := p.word(id); w.Status != replyUnknown {
+			if w := p.reply(id); w.Status != replyUnknown {
 				t.Errorf("%+v", w)
 			}
 			synctest.Wait()

@@ -90,7 +90,7 @@ func TestPromise4_AFailingDiskStopsWrites(t *testing.T) {
 				p.frame()
 				r.events()
 				armed.Store(true)
-				w := p.word(p.write("scratch", "a.txt", "new\n"))
+				w := p.reply(p.write("scratch", "a.txt", "new\n"))
 				if w.Rule != guard.RuleStoreFailed {
 					t.Errorf("got %+v", w)
 				}
@@ -128,7 +128,7 @@ func TestPromise4_AReadThatCannotBeRecordedHasNoAnswer(t *testing.T) {
 		defer r.stop()
 		p := r.session("patient")
 		armed.Store(true)
-		p.wantWord(p.call("look", `{}`), replyDenied, guard.RuleStoreFailed)
+		p.wantReply(p.call("look", `{}`), replyDenied, guard.RuleStoreFailed)
 		p.quiet()
 		armed.Store(false)
 		p.end()

@@ -58,7 +58,7 @@ func TestPromise1_WhatNoPolicyNamesIsNotCallable(t *testing.T) {
 			{"edit", `{"path":"` + r.file("missing") + `","old":"a","new":"b"}`, guard.RulePreviewFailed},
 			{"write", `[]`, guard.RuleSchema},
 		} {
-			w := p.word(p.call(c.tool, c.args))
+			w := p.reply(p.call(c.tool, c.args))
 			if w.Status != replyDenied || w.Rule != c.rule {
 				t.Errorf("%s %s: got %+v, want %s", c.tool, c.args, w, c.rule)
 			}
@@ -166,7 +166,7 @@ func TestPromise2_AMovedTargetAsksAgain(t *testing.T) {
 			synctest.Wait()
 			r.wantContent("a.txt", fmt.Sprintf("moved %d\n", round))
 		}
-		p.wantWord(id, replyStale, guard.RuleStaleRounds)
+		p.wantReply(id, replyStale, guard.RuleStaleRounds)
 		if got := r.approvals(guard.Stale); len(got) != guard.MaxStaleRounds {
 			t.Errorf("%d are stale", len(got))
 		}
@@ -217,7 +217,7 @@ func TestPromise2_APolicyThatChangedAsksAgain(t *testing.T) {
 		}
 		r.setPolicy(strings.Replace(testConfig, "write: {tier: T1_REVERSIBLE_WRITE, ", "write: {tier: NEVER, ", 1))
 		r.decide(fresh, true)
-		p.wantWord(id, replyDenied, guard.RuleNever)
+		p.wantReply(id, replyDenied, guard.RuleNever)
 		r.wantContent("a.txt", "old\n")
 	})
 }
@@ -233,7 +233,7 @@ func TestPromise2_AKillSwitchStopsWhatIsApproved(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.decide(a, true)
-		p.wantWord(id, replyDenied, guard.RuleSwitch)
+		p.wantReply(id, replyDenied, guard.RuleSwitch)
 		r.wantContent("a.txt", "old\n")
 		r.one(guard.Stale)
 	})
@@ -245,7 +245,7 @@ func TestPromise3_ARetryJoinsAndOneApprovalRunsOnce(t *testing.T) {
 		p := r.session("hasty")
 		defer p.end()
 		began := time.Now()
-		w := p.wantWord(p.write("write", "a.txt", "new\n"), replyBlocked, "")
+		w := p.wantReply(p.write("write", "a.txt", "new\n"), replyBlocked, "")
 		if waited := time.Since(began); waited != 50*time.Second {
 			t.Errorf("answered after %s", waited)
 		}
@@ -277,7 +277,7 @@ func TestPromise3_TheNewestIdenticalCallExecutes(t *testing.T) {
 		first := p.write("write", "a.txt", "new\n")
 		a := r.one(guard.Pending)
 		second := p.write("write", "a.txt", "new\n")
-		if w := p.word(first); w.Status != replySuperseded || w.Reason != "continued by a later call" {
+		if w := p.reply(first); w.Status != replySuperseded || w.Reason != "continued by a later call" {
 			t.Errorf("got %+v", w)
 		}
 		r.decide(a, true)
@@ -309,7 +309,7 @@ func TestPromise8_SecretsAreTakenOutOfAnswers(t *testing.T) {
 		text := got[strings.Index(got, "[REDACTED:"):]
 		text = text[:strings.Index(text, "]")+1]
 		r.put("a.txt", "x "+token+" y\n")
-		p.wantWord(p.write("write", "a.txt", text), replyDenied, guard.RuleRedactionMarker)
+		p.wantReply(p.write("write", "a.txt", text), replyDenied, guard.RuleRedactionMarker)
 		for _, e := range r.events() {
 			if raw, _ := e.Encode(); strings.Contains(string(raw), token) {
 				t.Errorf("the log holds the secret: %s", raw)
@@ -344,7 +344,7 @@ func TestNamesAreBoundedInTheLog(t *testing.T) {
 		p := r.session("patient")
 		defer p.end()
 		long := strings.Repeat("é", 1<<20)
-		p.wantWord(p.call(long, `{}`), replyDenied, guard.RuleNotListed)
+		p.wantReply(p.call(long, `{}`), replyDenied, guard.RuleNotListed)
 		p.send(`{"jsonrpc":"2.0","id":"m","method":%q}`, long)
 		p.frame()
 		for _, e := range r.events() {
@@ -370,7 +370,7 @@ func TestPromise2_AToolThatChangedWhileItWaitedDoesNotRun(t *testing.T) {
 		p.server.send(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
 		p.frame()
 		r.decide(a, true)
-		p.wantWord(id, replyDenied, guard.RulePinChanged)
+		p.wantReply(id, replyDenied, guard.RulePinChanged)
 		r.wantContent("a.txt", "old\n")
 		r.one(guard.Stale)
 	})

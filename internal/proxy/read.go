@@ -36,7 +36,7 @@ func (s *session) read(ctx context.Context, c *call, tool *policy.Tool, preview 
 		a = s.awaitRead(ctx, c.req, limit)
 	}
 	frame, clean, status := s.readEnding(c, tool, output, a)
-	c.req.place.leave() // before the answer, since the next call may follow at once
+	c.req.slot.leave() // before the answer, since the next call may follow at once
 	s.reply(c.req, frame)
 	done := s.completed(c, status)
 	if a.err == nil {
@@ -95,7 +95,7 @@ func (s *session) readEnding(c *call, tool *policy.Tool, output int, a answer) (
 	case errors.Is(a.err, errSessionEnded):
 		return nil, nil, audit.StatusCancelled
 	case errors.Is(a.err, errPaused):
-		return ownResult(c, pausedWord()), nil, audit.StatusCancelled
+		return ownResult(c, pausedReply()), nil, audit.StatusCancelled
 	case errors.Is(a.err, errTimeout):
 		_ = s.toUpstream(jsonrpc.Notify("notifications/cancelled", map[string]any{"requestId": rawID(c.req.id), "reason": "timeout"}))
 		w.Reason = s.noAnswer(s.timeout(tool))

@@ -36,7 +36,7 @@ type records struct {
 func (r records) ReadTool(ctx context.Context, name string, args []byte) ([]byte, error) {
 	s := r.s
 	c := s.ownCall(r.of, name, args)
-	defer c.req.place.leave()
+	defer c.req.slot.leave()
 	m, err := s.followOwn(ctx, c, r.of)
 	if err == nil {
 		done := s.completed(c, audit.StatusOK)
@@ -59,7 +59,7 @@ func (r records) ReadTool(ctx context.Context, name string, args []byte) ([]byte
 	var w *refusal
 	why := "the guard could not handle the call"
 	if errors.As(err, &w) {
-		why = w.word.Reason
+		why = w.reply.Reason
 	}
 	// fail closed: what is not known cannot be shown
 	return nil, &effect.Refusal{Rule: guard.RulePreviewFailed, Reason: "the record could not be read with " + name + ": " + why,
@@ -133,7 +133,7 @@ func (s *session) followOwn(ctx context.Context, c, of *call) (jsonrpc.Message, 
 // ownFailed ends a call of the guard's own that reached, or should have
 // reached, the server.
 func ownFailed(reason string) *refusal {
-	return &refusal{status: audit.StatusError, word: reply{Status: replyError, Reason: reason}}
+	return &refusal{status: audit.StatusError, reply: reply{Status: replyError, Reason: reason}}
 }
 
 // admitOwn takes a call of the guard's own from its name to the policy's
@@ -156,7 +156,7 @@ func (s *session) admitOwn(ctx context.Context, c, of *call) (*policy.Tool, erro
 	}
 	c.def, c.tc.Definition = d.raw, d.hash
 	s.meter(c, tool)
-	if of.req.place.taken() && c.meter.server > 0 {
+	if of.req.slot.taken() && c.meter.server > 0 {
 		c.meter.server-- // the call that it serves waits for it, so it does not count
 	}
 	_, _, verdict, err := s.evaluate(ctx, c, tool)

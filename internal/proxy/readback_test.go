@@ -275,7 +275,7 @@ func TestFailedRecordReadRefusesTheWrite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withRecords(t, func(p *peer, cab *cabinet) {
 				cab.read = c.read
-				w := p.wantWord(p.call(c.tool, `{"path":"a","content":"new"}`), replyDenied, guard.RulePreviewFailed)
+				w := p.wantReply(p.call(c.tool, `{"path":"a","content":"new"}`), replyDenied, guard.RulePreviewFailed)
 				if !strings.Contains(w.Reason, c.reason) || strings.Contains(w.Reason, "ignore") || w.Repair == "" {
 					t.Errorf("the agent reads %+v", w)
 				}
@@ -305,7 +305,7 @@ func TestRecordReadsCount(t *testing.T) {
 		id := p.call("scratch", `{"path":"a","content":"new"}`) // the limit allows one read
 		a := p.one(guard.Pending)
 		p.decide(a, true)
-		if w := p.wantWord(id, replyDenied, guard.RulePreviewFailed); !strings.Contains(w.Reason, "may be called 1 times") {
+		if w := p.wantReply(id, replyDenied, guard.RulePreviewFailed); !strings.Contains(w.Reason, "may be called 1 times") {
 			t.Errorf("the agent reads %+v", w)
 		}
 		p.wantCompleted("capped", audit.StatusOK, audit.StatusDenied)
@@ -342,7 +342,7 @@ func TestUnreadableRecordIsUnverifiable(t *testing.T) {
 		})
 		id := p.call("write", `{"path":"a","content":"new"}`)
 		p.decide(p.one(guard.Pending), true)
-		p.wantWord(id, replyUnknown, "")
+		p.wantReply(id, replyUnknown, "")
 		p.end()
 		a := r.one(guard.Unknown)
 		alerts, err := r.store.Alerts(false)
@@ -365,7 +365,7 @@ func TestRecordPathsDecide(t *testing.T) {
 		if m := p.answer(set("edit", "stage", "customer")); outcomeOf(&m) != guard.OutcomeOK {
 			t.Errorf("an allowed change was answered %s", m.Raw)
 		}
-		p.wantWord(set("edit", "owner", "eve"), replyDenied, "servers.files.tools.edit.effect.json.merge.paths.deny[0]")
+		p.wantReply(set("edit", "owner", "eve"), replyDenied, "servers.files.tools.edit.effect.json.merge.paths.deny[0]")
 		for i, name := range []string{"email", "other"} {
 			id := set("edit", name, "x")
 			a := p.one(guard.Pending)
@@ -373,11 +373,11 @@ func TestRecordPathsDecide(t *testing.T) {
 				t.Errorf("%d: tier %s", i, a.Tier)
 			}
 			p.decide(a, false)
-			p.wantWord(id, replyDenied, guard.RuleReviewer)
+			p.wantReply(id, replyDenied, guard.RuleReviewer)
 		}
 		id := set("blackbox", "stage", "lost")
 		p.decide(p.one(guard.Pending), false)
-		p.wantWord(id, replyDenied, guard.RuleReviewer)
+		p.wantReply(id, replyDenied, guard.RuleReviewer)
 	})
 }
 

@@ -40,7 +40,7 @@ func (s *session) methodRead(ctx context.Context, c *call) {
 	if err != nil {
 		frame = s.refuse(c, err)
 	}
-	c.req.place.leave()
+	c.req.slot.leave()
 	s.reply(c.req, frame)
 }
 
@@ -54,7 +54,7 @@ func (s *session) admitRequest(c *call) (output int, err error) {
 	}
 	r := server.RequestRate()
 	c.metered = true
-	c.meter = c.req.place.enter(s.cfg.Meter, keyOf(c.tc), limit{r.Count, r.Per}, s.now())
+	c.meter = c.req.slot.enter(s.cfg.Meter, keyOf(c.tc), limit{r.Count, r.Per}, s.now())
 	d := server.Admit(policy.Snapshot{RateOK: c.meter.rateOK, InFlight: c.meter.others, ServerInFlight: c.meter.server})
 	if d.Verdict != guard.Allow {
 		return 0, denied(d)

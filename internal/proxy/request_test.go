@@ -117,7 +117,7 @@ func TestPauseStopsRequestsForOtherThanTools(t *testing.T) {
 				t.Errorf("the server was sent %s", got)
 			}
 		}
-		p.wantWord(p.call("look", `{}`), replyDenied, guard.RuleSwitch)
+		p.wantReply(p.call("look", `{}`), replyDenied, guard.RuleSwitch)
 		p.server.send(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"demo://a"}}`)
 		p.server.send(`{"jsonrpc":"2.0","id":"s1","method":"sampling/createMessage","params":{}}`)
 		p.quiet()

@@ -103,7 +103,7 @@ func TestSessionIsLeftWhole(t *testing.T) {
 		if len(b.InFlight) != 1 || string(b.InFlight[0]) != `"open"` {
 			t.Errorf("in flight %s", b.InFlight)
 		}
-		l.word(held) // the cancelled call has its answer
+		l.reply(held) // the cancelled call has its answer
 		if got := len(r.approvals(guard.Cancelled)); got != 1 {
 			t.Errorf("%d approvals are cancelled", got)
 		}

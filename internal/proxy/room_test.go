@@ -27,13 +27,13 @@ func TestHeldBytesAreBounded(t *testing.T) {
 		}
 		first := write("a.txt")
 		r.one(guard.Pending)
-		w := p.wantWord(write("b.txt"), replyDenied, guard.RuleQuota)
+		w := p.wantReply(write("b.txt"), replyDenied, guard.RuleQuota)
 		if !strings.Contains(w.Reason, "quotas.held") || !strings.Contains(w.Reason, "1 MiB") {
 			t.Errorf("got %+v", w)
 		}
 		p.wantDid(p.call("look", `{}`), "look")
 		r.decide(r.one(guard.Pending), false)
-		p.wantWord(first, replyDenied, guard.RuleReviewer)
+		p.wantReply(first, replyDenied, guard.RuleReviewer)
 		write("b.txt")
 		r.one(guard.Pending)
 		r.wantCompleted("write", audit.StatusDenied, audit.StatusDenied)
@@ -52,7 +52,7 @@ func TestHeldCallsOfAClientAreBounded(t *testing.T) {
 		if n := len(r.approvals(guard.Pending)); n != 2 {
 			t.Fatalf("%d approvals wait", n)
 		}
-		if w := p.wantWord(p.write("write", "c.txt", "x"), replyDenied, guard.RuleQuota); !strings.Contains(w.Reason, "quotas.held_calls") {
+		if w := p.wantReply(p.write("write", "c.txt", "x"), replyDenied, guard.RuleQuota); !strings.Contains(w.Reason, "quotas.held_calls") {
 			t.Errorf("got %+v", w)
 		}
 		p.wantDid(p.write("scratch", "d.txt", "x"), "scratch") // it does not wait for approval

@@ -133,7 +133,7 @@ func (s *session) close(ctx context.Context, upstreamGone <-chan struct{}) {
 	idle := make(chan struct{})
 	s.update(func(in *inflight) { in.closing, in.idle = true, idle })
 	durable, cancel := durably(ctx)
-	if err := s.cfg.Desk.EndSession(durable, s.cfg.Session.ID); err != nil {
+	if err := s.cfg.Approvals.EndSession(durable, s.cfg.Session.ID); err != nil {
 		s.cfg.Log.Error("cancelling what the session held", "session", s.cfg.Session.ID, "err", err)
 	}
 	cancel()
@@ -220,10 +220,10 @@ func (s *session) notStarted(ctx context.Context, cause error) error {
 	answer := fmt.Sprintf("mcpguard could not start the server %q. Ask the user to look at this client's MCP log, or to run: mcpguardd status", server)
 	var no *refusal
 	if errors.As(cause, &no) {
-		s.stopped(jsonrpc.FromClient, "initialize", guard.Decision{Verdict: guard.Deny, Rule: no.word.Rule, Reason: no.word.Reason})
-		answer = fmt.Sprintf("mcpguard did not start the server %q: %s", server, no.word.Reason)
-		if no.word.Repair != "" {
-			answer += ". You can " + no.word.Repair
+		s.stopped(jsonrpc.FromClient, "initialize", guard.Decision{Verdict: guard.Deny, Rule: no.reply.Rule, Reason: no.reply.Reason})
+		answer = fmt.Sprintf("mcpguard did not start the server %q: %s", server, no.reply.Reason)
+		if no.reply.Repair != "" {
+			answer += ". You can " + no.reply.Repair
 		}
 	}
 	s.notice("the server %q could not be started: %v", server, cause)

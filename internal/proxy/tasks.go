@@ -273,7 +273,7 @@ func (s *session) taskEnded(id, status string) {
 		delete(in.tasks, id)
 	})
 	if t.of != nil {
-		t.of.place.leave()       // the client is told of the end next and may call again at once
+		t.of.slot.leave()        // the client is told of the end next and may call again at once
 		t.end <- taskEnd{status} // has room for one, and is in the map once
 	}
 }

@@ -107,10 +107,10 @@ func TestAmbiguousServerAnswersAreRefused(t *testing.T) {
 		if got := p.frame(); !strings.HasPrefix(got, `{"jsonrpc":"2.0","id":"x","error"`) {
 			t.Errorf("got %s", got)
 		}
-		p.wantWord(p.call("look", `{}`), replyError, "")
+		p.wantReply(p.call("look", `{}`), replyError, "")
 		// A write whose answer cannot be read is settled by the state of its
 		// target.
-		p.wantWord(p.write("scratch", "a.txt", "new\n"), replyUnknown, "")
+		p.wantReply(p.write("scratch", "a.txt", "new\n"), replyUnknown, "")
 		synctest.Wait()
 		if open, _ := r.store.OpenIntents(); len(open) != 0 {
 			t.Errorf("%d intents are open", len(open))
@@ -190,7 +190,7 @@ func TestAnswerWithAStringIDMatchesANumber(t *testing.T) {
 			return true
 		})
 		id = p.call("look", `{}`)
-		if w := p.wantWord(id, replyError, ""); w.Reason != fmt.Sprintf(`the server did not answer within 30s (it sent an answer to the id "call-%d", which no open request has)`, id) {
+		if w := p.wantReply(id, replyError, ""); w.Reason != fmt.Sprintf(`the server did not answer within 30s (it sent an answer to the id "call-%d", which no open request has)`, id) {
 			t.Errorf("got %q", w.Reason)
 		}
 	})
@@ -299,7 +299,7 @@ func TestInputRequestsFollowTheMethodPolicy(t *testing.T) {
 			f.send(`{"jsonrpc":"2.0","id":%s,"result":{"resultType":"input_required","inputRequests":{"q":{"method":"sampling/createMessage","params":{}}}}}`, m.ID.Raw())
 			return true
 		})
-		p.wantWord(p.call("look", `{}`), replyError, guard.RuleMethod)
+		p.wantReply(p.call("look", `{}`), replyError, guard.RuleMethod)
 	})
 }
 
@@ -323,7 +323,7 @@ func TestGuardListsToolsItself(t *testing.T) {
 		p.next = 1
 		p.wantDid(p.call("look", `{}`), "look") // the guard need not list again
 		// A client can neither answer nor guess an ID of the guard's own.
-		p.wantWord(p.call("write", `{}`), replyDenied, guard.RuleUnlisted) // it is not listed
+		p.wantReply(p.call("write", `{}`), replyDenied, guard.RuleUnlisted) // it is not listed
 		if n := len(p.server.received("tools/list")); n != 2 {
 			t.Errorf("the guard listed %d times", n)
 		}
@@ -364,7 +364,7 @@ func TestPromise1_AnAmbiguousListIsNotPassedOn(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 		p.next = 1
-		p.wantWord(p.call("look", `{}`), replyDenied, guard.RuleUnlisted)
+		p.wantReply(p.call("look", `{}`), replyDenied, guard.RuleUnlisted)
 	})
 }
 
@@ -427,7 +427,7 @@ func TestPromise7_AStartFailureIsToldInSafeText(t *testing.T) {
 				Session:  guard.Session{ID: guard.NewSessionID(), Server: "files", Tenant: "local", Environment: "dev"},
 				Client:   duplex{fromClient, toClient, func() { fromClient.Close(); toClient.Close() }},
 				Upstream: func(context.Context) (upstream.Conn, error) { return nil, errors.New("no such \x1b[31mcommand") },
-				Policy:   r.policy.Load, Store: r.store, Desk: r.desk, Locks: r.locks, Meter: r.meter,
+				Policy:   r.policy.Load, Store: r.store, Approvals: r.desk, Locks: r.locks, Meter: r.meter,
 				Redactor: redact.New(redact.Config{}), Clock: bubbleClock{}, Notice: func(l string) { notes = append(notes, l) },
 			})
 		}()

@@ -128,7 +128,7 @@ func (r *rig) serve() {
 		decider = r.decider
 	}
 	api := localapi.New(localapi.Config{
-		Store: shown, Desk: decider, Live: r, Clock: r.clock, Version: "0.1.0",
+		Store: shown, Approvals: decider, Live: r, Clock: r.clock, Version: "0.1.0",
 		Watch:    func() localapi.Watcher { return r.store.Watch() },
 		Unsigned: func() string { return r.unsigned },
 		Clients:  func() []ipc.ClientRef { return nil },
