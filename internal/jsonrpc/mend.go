@@ -16,9 +16,8 @@ func Mend(frame []byte) (mended []byte, places int) {
 			switch {
 			case why == LoneSurrogate:
 				mended, places, i = append(mended, `\ufffd`...), places+1, i+6
-			case n == 0:
-				n = min(2, len(frame)-i) // no escape; Admit refuses it
-				fallthrough
+			case n == 0: // no escape; Admit refuses it
+				mended, i = append(mended, c), i+1
 			default:
 				mended, i = append(mended, frame[i:i+n]...), i+n
 			}

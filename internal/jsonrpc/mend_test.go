@@ -33,6 +33,7 @@ func TestMend(t *testing.T) {
 func FuzzMend(f *testing.F) {
 	f.Add([]byte(`{"jsonrpc":"2.0","id":1,"result":{"a":"\ud83d"}}`))
 	f.Add([]byte("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"caf\xe9\"}"))
+	f.Add([]byte("\\\xc5"))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		got, n := Mend(frame)
 		if !utf8.Valid(got) {
