@@ -61,6 +61,7 @@ func TestPromise10_CorpusOfCommands(t *testing.T) {
 	for class, line := range corpus(t) {
 		n++
 		t.Run(fmt.Sprintf("%03d", n), func(t *testing.T) {
+			t.Parallel()
 			x := newFixture(t)
 			x.inProject(sampleProject)
 			c := x.command(line)
