@@ -25,7 +25,7 @@ func inside(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideEnv) != "" {
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			t.Skipf("this system lets nobody mount anything: %v", err)
+			t.Skipf("this system lets nobody mount anything: %v", err) // a full disk needs a small one
 		}
 		return true
 	}
@@ -44,7 +44,7 @@ func inside(t *testing.T) bool {
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		t.Skipf("this system lets nobody mount anything: %v", err)
+		t.Skipf("this system lets nobody mount anything: %v", err) // a full disk needs a small one
 	}
 	switch {
 	case err != nil:

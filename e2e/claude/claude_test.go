@@ -111,7 +111,7 @@ func newWorld(t *testing.T, settings string) *world {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("Claude Code is not installed: %v; run npm ci in e2e/claude", err)
 		}
-		t.Skip("Claude Code is not installed; run npm ci in e2e/claude")
+		t.Skip("Claude Code is not installed; run npm ci in e2e/claude") // without the client there is nothing to drive; CI fails above
 	}
 	guard, err := os.MkdirTemp("", "mgc")
 	if err != nil {
@@ -432,7 +432,7 @@ func TestHookHeldLong(t *testing.T) {
 func (w *world) heldLong(tool string, input map[string]any, args ...string) {
 	long := os.Getenv("MCPGUARD_LONG")
 	if long == "" {
-		w.t.Skip("takes 150 s; set MCPGUARD_LONG=1, or to a time such as 11m")
+		w.t.Skip("takes 150 s; set MCPGUARD_LONG=1, or to a time such as 11m") // longer than a run of CI can spare
 	}
 	wait, err := time.ParseDuration(long)
 	if err != nil {

@@ -113,7 +113,7 @@ func TestBackground(t *testing.T) {
 // TestInteractiveLong is the same with the client's own 120 s.
 func TestInteractiveLong(t *testing.T) {
 	if os.Getenv("MCPGUARD_LONG") == "" {
-		t.Skip("takes over 120 s; set MCPGUARD_LONG=1")
+		t.Skip("takes over 120 s; set MCPGUARD_LONG=1") // TestBackground is the same with 3 s
 	}
 	background(t, 2*time.Minute)
 }

@@ -59,7 +59,7 @@ func (w *world) open(env []string, argv ...string) *terminal {
 		if os.Getenv("CI") != "" {
 			w.t.Fatal(err)
 		}
-		w.t.Skip("tmux is not installed")
+		w.t.Skip("tmux is not installed") // there is no other terminal to open; CI fails above
 	}
 	dir, err := os.MkdirTemp("", "mgt") // a socket's path has to be short
 	if err != nil {

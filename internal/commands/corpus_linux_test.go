@@ -54,7 +54,7 @@ var corpusEnv = []string{
 // of its class, and what changes files must land as if it had run in the folder.
 func TestPromise10_CorpusOfCommands(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes a minute; the full run covers it")
+		t.Skip("takes a minute; the full run covers it") // -short is for the race detector, which is slower still
 	}
 	home := homeOutside(t)
 	n := 0
