@@ -24,21 +24,7 @@ func TestCommands(t *testing.T) {
 		line("git commit -qam 'a better title' && git log -1 --format=%s"), line("getent hosts registry.example.com; true"))
 	s := w.startBare(a, "--allowedTools", tool)
 
-	edit := w.pending()
-	if !strings.Contains(edit.Diff.Text, "-# Shop\n+# Store\n") || edit.Tier != "T1_REVERSIBLE_WRITE" || w.read("README.md") != "# Shop\n" {
-		t.Errorf("%s\n%s", edit.Tier, edit.Diff.Text)
-	}
-	w.decide(edit, client.Allow, "a better title")
-	commit := w.pending()
-	if !strings.Contains(commit.Diff.Text, "by Ada <ada@example.com>: a better title (1 files, +1 −1)") {
-		t.Errorf("%s", commit.Diff.Text)
-	}
-	w.decide(commit, client.Allow, "commit it")
-	host := w.pending()
-	if host.Tier != "T3_EXECUTE" || !strings.Contains(hazards(host), "wanted host registry.example.com") {
-		t.Errorf("%s: %s", host.Tier, hazards(host))
-	}
-	w.decide(host, client.Deny, "no network today")
+	edit, commit := w.decideCommands("run_command")
 	w.finish(s)
 	told(t, a, "# Shop", "first", "a better title", "no network today")
 	if got := w.read("README.md"); got != "# Store\n" {
@@ -63,4 +49,27 @@ func hazards(d client.Detail) string {
 		out = append(out, h.Text)
 	}
 	return strings.Join(out, "; ")
+}
+
+// decideCommands allows an edit and a commit, which it returns, and denies a command that wants the
+// network, as each is held.
+func (w *world) decideCommands(tool string) (edit, commit client.Detail) {
+	t := w.t
+	t.Helper()
+	edit = w.pending()
+	if edit.Tool != tool || !strings.Contains(edit.Diff.Text, "-# Shop\n+# Store\n") || edit.Tier != "T1_REVERSIBLE_WRITE" || w.read("README.md") != "# Shop\n" {
+		t.Errorf("%s\n%s", edit.Tier, edit.Diff.Text)
+	}
+	w.decide(edit, client.Allow, "a better title")
+	commit = w.pending()
+	if !strings.Contains(commit.Diff.Text, "by Ada <ada@example.com>: a better title (1 files, +1 −1)") {
+		t.Errorf("%s", commit.Diff.Text)
+	}
+	w.decide(commit, client.Allow, "commit it")
+	host := w.pending()
+	if host.Tier != "T3_EXECUTE" || !strings.Contains(hazards(host), "wanted host registry.example.com") {
+		t.Errorf("%s: %s", host.Tier, hazards(host))
+	}
+	w.decide(host, client.Deny, "no network today")
+	return edit, commit
 }

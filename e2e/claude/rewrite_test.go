@@ -59,21 +59,7 @@ func TestBashInASandbox(t *testing.T) {
 		bash("getent hosts registry.example.com; true"), bash("cat /etc/hostname"))
 	s := w.startBare(a, "--settings", settings)
 
-	edit := w.pending()
-	if edit.Tool != "Bash" || !strings.Contains(edit.Diff.Text, "-# Shop\n+# Store\n") || edit.Tier != "T1_REVERSIBLE_WRITE" || w.read("README.md") != "# Shop\n" {
-		t.Errorf("%s\n%s", edit.Tier, edit.Diff.Text)
-	}
-	w.decide(edit, client.Allow, "a better title")
-	commit := w.pending()
-	if !strings.Contains(commit.Diff.Text, "by Ada <ada@example.com>: a better title (1 files, +1 −1)") {
-		t.Errorf("%s", commit.Diff.Text)
-	}
-	w.decide(commit, client.Allow, "commit it")
-	host := w.pending()
-	if host.Tier != "T3_EXECUTE" || !strings.Contains(hazards(host), "wanted host registry.example.com") {
-		t.Errorf("%s: %s", host.Tier, hazards(host))
-	}
-	w.decide(host, client.Deny, "no network today")
+	edit, commit := w.decideCommands("Bash")
 	outside := w.pending()
 	if outside.Tier != "T0_READ" {
 		t.Errorf("%s: %s", outside.Tier, outside.Diff.Text)
