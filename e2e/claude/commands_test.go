@@ -58,12 +58,12 @@ func (w *world) decideCommands(tool string) (edit, commit client.Detail) {
 	t.Helper()
 	edit = w.pending()
 	if edit.Tool != tool || !strings.Contains(edit.Diff.Text, "-# Shop\n+# Store\n") || edit.Tier != "T1_REVERSIBLE_WRITE" || w.read("README.md") != "# Shop\n" {
-		t.Errorf("%s\n%s", edit.Tier, edit.Diff.Text)
+		t.Errorf("%s: %s\n%s", edit.Tier, hazards(edit), edit.Diff.Text)
 	}
 	w.decide(edit, client.Allow, "a better title")
 	commit = w.pending()
 	if !strings.Contains(commit.Diff.Text, "by Ada <ada@example.com>: a better title (1 files, +1 −1)") {
-		t.Errorf("%s", commit.Diff.Text)
+		t.Errorf("%s: %s\n%s", commit.Tier, hazards(commit), commit.Diff.Text)
 	}
 	w.decide(commit, client.Allow, "commit it")
 	host := w.pending()

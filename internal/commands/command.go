@@ -26,6 +26,9 @@ type Command struct {
 	Home   string   // of the client's user
 	Env    []string // see Environment
 	Umask  int
+	// Programs are files outside of the folders that every command sees, by
+	// absolute path, that this one may read and run.
+	Programs []string
 	// Secret reports whether a path holds keys or credentials, as the policy for
 	// reads has it; the path is absolute. Such a path is closed.
 	Secret   func(path string) bool
@@ -50,7 +53,7 @@ func (r *Runner) spec(c Command) (sandbox.Spec, error) {
 			s.Trees = append(s.Trees, tmp)
 		}
 	}
-	for _, p := range slices.Concat(systemFolders, expand(toolChains, c.Home)) {
+	for _, p := range slices.Concat(systemFolders, expand(toolChains, c.Home), c.Programs) {
 		if there(p) && !slices.Contains(s.Trees, p) && (c.Secret == nil || !c.Secret(p)) {
 			s.Visible = append(s.Visible, p)
 		}

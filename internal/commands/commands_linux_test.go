@@ -194,3 +194,27 @@ func TestSecretsAndTheGuardsOwnFoldersAreClosed(t *testing.T) {
 		t.Errorf("%q, wanted %v", rec.Text(), rec.Wanted)
 	}
 }
+
+func TestClientsOwnProgramIsVisibleAndNothingBesideIt(t *testing.T) {
+	x := newFixture(t)
+	program, beside := filepath.Join(filepath.Dir(x.ws), "versions", "client"), filepath.Join(filepath.Dir(x.ws), "versions", "beside")
+	x.real("mkdir ../versions; printf '#!/bin/sh\\necho found\\n' > " + program + "; chmod +x " + program + "; echo private > " + beside)
+	run := func(line string, programs ...string) *Record {
+		c := x.command(line)
+		c.Settings.Temporary, c.Programs = []string{}, programs // the test's folder lies in /tmp
+		rec, _ := x.preview(c)
+		return rec
+	}
+	if rec := run(program); len(rec.Wanted) != 1 {
+		t.Errorf("without being named it ran, with %+v and %q", rec.Wanted, rec.Text())
+	}
+	if rec := run(program, program); !rec.Unchanged() || rec.Text() != "found\n" {
+		t.Errorf("named, it ended with %+v and %q", rec.Wanted, rec.Text())
+	}
+	if rec := run("cat "+beside, program); len(rec.Wanted) != 1 || rec.Text() == "private\n" {
+		t.Errorf("what lies beside it: %+v and %q", rec.Wanted, rec.Text())
+	}
+	if rec := run("echo worse > "+program, program); rec.Unchanged() {
+		t.Error("it could be written")
+	}
+}

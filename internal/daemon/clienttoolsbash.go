@@ -226,8 +226,19 @@ func (c bashCommands) Preview(ctx context.Context, line effect.CommandLine, head
 		return guard.Preview{}, &effect.Uncontained{Why: err.Error(), Refuse: cfg.Preview == "require"}
 	}
 	line.Folder = b.folder
+	// The functions of its snapshot for grep and find run the client's own program.
+	line.Programs = programsOf(c.r.client.Executable, c.roots)
 	line.Argv = []string{shell, "-c", c.snapshot(shell) + "eval " + shellQuote(line.Line) + " </dev/null\n"}
 	return c.sessionCommands.Preview(ctx, line, head)
+}
+
+// programsOf returns a client's program, unless the workspace has it: there it
+// is seen as everything else.
+func programsOf(executable string, roots []string) []string {
+	if !filepath.IsAbs(executable) || slices.ContainsFunc(roots, func(r string) bool { return expr.Under(executable, r) }) {
+		return nil
+	}
+	return []string{executable}
 }
 
 // shell returns the client's shell: its user's, if that is bash or zsh.

@@ -150,7 +150,7 @@ func (c *sessionCommands) command(line effect.CommandLine, cfg config.Commands) 
 	}
 	cmd := commands.Command{
 		Call: line.Call, Tenant: c.s.Tenant, Run: c.s.RunID, Argv: line.Argv, Folder: folder, Roots: c.roots, Home: value(c.env, "HOME"), Env: c.env, Umask: c.umask,
-		Secret: expr.SecretPath,
+		Programs: line.Programs, Secret: expr.SecretPath,
 		Settings: commands.Settings{Scratch: cfg.Scratch, Limits: sandbox.Limits{
 			Time: time.Duration(cfg.Limits.Time), Memory: int64(cfg.Limits.Memory), Processes: cfg.Limits.Processes,
 			Written: int64(cfg.Limits.Written), Output: int64(cfg.Limits.Output),

@@ -36,6 +36,8 @@ type CommandLine struct {
 	Folder string   // as the call gives it; "" for the first workspace folder
 	Roots  []string
 	Time   time.Duration // that the call gives it; 0 for none
+	// Programs are further files that the command may read and run, by absolute path.
+	Programs []string
 }
 
 // timeOf is the time that a call of the built-in server gives its command. Its
