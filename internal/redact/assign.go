@@ -13,8 +13,8 @@ var keywords = append(spelledApart(
 	"password", "passwd", "passphrase", "passcode", "pwd", "secret", "token", "credential", "authorization", "cookie", "mnemonic",
 	"api key", "private key", "access key", "account key", "encryption key", "signing key", "master key", "auth key", "app key",
 	"subscription key", "preshared key", "fastly key", "connection string", "client-key-data",
-), "_pass", "-pass", ".pass", "dbpass", "userpass", "pass=", "pass =", "pass:", `pass"`, "pass'", "psk=", "psk:", `psk"`,
-	"_pat=", "_pat:", `_pat"`, "_pat ")
+), "_pass", "-pass", ".pass", "dbpass", "userpass", "pass=", "pass =", "pass:", `pass"`, `pass\`, "pass'", "psk=", "psk:", `psk"`, `psk\`,
+	"_pat=", "_pat:", `_pat"`, `_pat\`, "_pat ")
 
 // spelledApart returns the names with the spaces between words removed, or replaced
 // by a dash or underscore.
@@ -64,11 +64,17 @@ func matchAssignment(b []byte, i, end int) (from, to int, ok bool) {
 	if !ok {
 		return 0, 0, false
 	}
+	if from, to, ok := blockScalar(b, nameStart, j); ok {
+		return from, to, true
+	}
 	v := findValue(b, j)
 	if v.end <= v.start || !secretWord(b[v.start:v.end]) {
 		return 0, 0, false
 	}
 	a := assignment{b: b, name: name, nameStart: nameStart, v: v, tight: tight}
+	if a.argument(flag) || a.privateSetting() || a.inSettings() || strong && a.environment() || !strong && a.member() {
+		return v.start, v.whole(b), true
+	}
 	env := strong && tight && isEnvName(name) && !flag
 	if !strong {
 		switch {

@@ -101,8 +101,11 @@ func (w *walker) value(i int, named bool) int {
 	case '{':
 		return w.object(i, named)
 	case '[':
+		option := false // the element before is --password or the like
 		for i = w.space(i + 1); w.raw[i] != ']'; {
-			i = w.space(w.value(i, named))
+			at := i
+			i = w.space(w.value(i, named || option && w.optionValue(i)))
+			option = w.isOption(at)
 			if w.raw[i] == ',' {
 				i = w.space(i + 1)
 			}
@@ -117,6 +120,26 @@ func (w *walker) value(i int, named bool) int {
 		i++
 	}
 	return i
+}
+
+// isOption reports whether the string at i is an option of a command that takes a
+// secret as its next argument.
+func (w *walker) isOption(i int) bool {
+	if w.raw[i] != '"' {
+		return false
+	}
+	text := w.decode(jsonrpc.Span{Start: i, End: w.stringEnd(i)})
+	name := bytes.TrimLeft(text, "-")
+	return len(name) < len(text) && len(name) <= maxName && (secretName(name) || weakName(name))
+}
+
+// optionValue reports whether the string at i may be the secret after such an option.
+func (w *walker) optionValue(i int) bool {
+	if w.raw[i] != '"' {
+		return false
+	}
+	text := w.decode(jsonrpc.Span{Start: i, End: w.stringEnd(i)})
+	return len(text) >= 3 && text[0] != '-' && !bytes.ContainsAny(text, " \t\n") && secretWord(text) && !stopWord(text)
 }
 
 func (w *walker) object(i int, named bool) int {
@@ -171,7 +194,7 @@ func (w *walker) holdsSecret(kind objectKind, name []byte, i int) bool {
 	case endsFold(name, "auth"):
 		return isBasic(val)
 	case weakName(name) && len(val) > 0:
-		return secretWord(val) && literal(val[:min(len(val), window)], name, true, true)
+		return passMember(name, val) || secretWord(val) && literal(val[:min(len(val), window)], name, true, true)
 	}
 	return false
 }

@@ -105,23 +105,34 @@ func oneOf(s string, list []string) bool {
 	return false
 }
 
-// placeholders are parts of values that stand for a secret in examples, or that
-// name one.
+// placeholders are parts of values that stand for a secret in examples.
 var placeholders = []string{
 	"your", "example", "changeme", "change-me", "change_me", "placeholder", "dummy", "xxxx", "****", "....", "redacted", "insert",
-	"password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "credential",
 }
 
+// secretNames are parts of values that name a secret.
+var secretNames = []string{"password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "credential"}
+
 // placeholder reports whether the wording of a value shows that it is not a secret.
-func placeholder(v []byte) bool {
+func placeholder(v []byte) bool { return standsFor(v) || namesSecret(v) }
+
+// standsFor reports whether a value is a version, a reference or an example.
+func standsFor(v []byte) bool {
 	if isVersion(v) || bytes.HasPrefix(v, []byte("urn:")) || len(v) > 2 && bytes.Count(v, v[:1]) == len(v) {
 		return true
 	}
 	if bytes.ContainsAny(v, "<>{}$") || bytes.Contains(v, []byte("://")) || bytes.HasPrefix(v, []byte("%")) {
 		return true
 	}
+	return containsOne(v, placeholders)
+}
+
+// namesSecret reports whether a value contains a name of secrets.
+func namesSecret(v []byte) bool { return containsOne(v, secretNames) }
+
+func containsOne(v []byte, parts []string) bool {
 	low := strings.ToLower(string(v[:min(len(v), 64)]))
-	for _, p := range placeholders {
+	for _, p := range parts {
 		if strings.Contains(low, p) {
 			return true
 		}
@@ -156,4 +167,24 @@ var sentenceWords = []string{
 	"the", "and", "for", "not", "you", "your", "this", "that", "are", "can", "must", "should", "cannot", "will", "have", "has", "please", "enter",
 	"least", "than", "too", "short", "long", "match", "contain", "with", "without", "from", "does", "was", "were", "only", "may", "characters",
 	"letters", "field", "value", "user", "use", "new", "old", "current", "reset", "forgot", "login", "change",
+}
+
+// otherWords stand where the word of a password could: answers, sources, results and
+// the types of values.
+var otherWords = []string{
+	"none", "null", "nil", "undef", "true", "false", "yes", "no", "on", "off", "empty", "auto", "ask", "never", "skip", "keep", "hide", "show",
+	"files", "compat", "systemd", "ldap", "nis", "sss", "winbind", "crypt", "plain", "hash", "hashed", "basic", "bearer", "stdin", "file", "env",
+	"pass", "passed", "fail", "failed", "success", "error", "warn", "warning", "pending", "skipped", "blocked", "unstable", "forward", "deferred",
+	"shadow", "opaque", "main", "depth", "color", "first", "second", "third", "final", "test", "tests",
+	"str", "text", "int", "bool", "bytes", "name", "path", "number", "object", "type", "any", "func", "self", "arg", "args",
+	"param", "options", "flags", "variable", "setting", "mode", "set", "sets", "add", "adding", "all", "more", "other",
+}
+
+// proseWords occur in a sentence about an option, and not on a command line.
+var proseWords = []string{
+	"the", "and", "for", "not", "you", "your", "this", "that", "are", "can", "must", "should", "cannot", "will", "have", "has", "please", "than",
+	"with", "without", "from", "only", "may", "option", "flag", "argument", "parameter", "or", "if", "is", "in", "to", "of", "as", "at", "by", "be",
+	"it", "its", "an", "a", "when", "where", "which", "while", "via", "using", "used", "use", "uses", "passing", "specify", "specifies", "provide",
+	"provided", "supply", "supports", "accepts", "requires", "given", "see", "also", "instead", "because", "since", "unless", "until", "then",
+	"them", "they", "into", "but", "both", "either", "same", "each", "takes", "names", "holds", "gives", "wants", "needs", "expects", "reads", "sets",
 }

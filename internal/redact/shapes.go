@@ -246,8 +246,8 @@ func matchURL(b []byte, i int) (int, int, bool) {
 		user := b[from:at]
 		return from, at, len(user) >= 20 && hasDigit(user) && !placeholder(user)
 	}
-	pass := b[colon+1 : at]
-	if len(pass) == 0 || oneOf(string(pass), exampleWords) || bytes.HasPrefix(pass, []byte("&lt;")) || bytes.HasPrefix(pass, []byte(markerPrefix)) || bytes.ContainsAny(pass, "{}$()") || bytes.HasPrefix(pass, []byte("%s")) {
+	user, pass := b[from:colon], b[colon+1:at]
+	if len(pass) == 0 || oneOf(string(pass), exampleWords) || string(user) == "username" && string(pass) == "p@ssword" || bytes.HasPrefix(pass, []byte("&lt;")) || bytes.HasPrefix(pass, []byte(markerPrefix)) || bytes.ContainsAny(pass, "{}$()") || bytes.HasPrefix(pass, []byte("%s")) {
 		return 0, 0, false
 	}
 	return colon + 1, at, true
@@ -268,6 +268,9 @@ func matchBearer(b []byte, i int) (int, int, bool) {
 	return from, bearerSet.run(b, from, len(b)), true
 }
 
+// exampleBasic are the credentials in RFC 7617, which documentation repeats.
+const exampleBasic = "Aladdin:open sesame"
+
 // matchBasic matches HTTP basic authentication credentials, which decode to
 // user:password.
 func matchBasic(b []byte, i int) (int, int, bool) {
@@ -280,7 +283,7 @@ func matchBasic(b []byte, i int) (int, int, bool) {
 		return 0, 0, false
 	}
 	dec, err := base64.RawStdEncoding.DecodeString(string(b[from:end]))
-	if err != nil || bytes.IndexByte(dec, ':') < 1 {
+	if err != nil || bytes.IndexByte(dec, ':') < 1 || string(dec) == exampleBasic {
 		return 0, 0, false
 	}
 	for _, c := range dec {
