@@ -39,13 +39,14 @@ type machine struct {
 	there           func(path string) bool
 	overlay         bool // the state folder lies on one
 	fuse            error
+	landlock        int // see sandbox.LandlockABI
 }
 
 // Able runs a command that does nothing in a sandbox, as the daemon would, and
 // says what this machine lacks. program becomes the first process of the sandbox;
 // state is the folder of the daemon's state.
 func Able(ctx context.Context, program, state string) Ability {
-	m := machine{system: runtime.GOOS, release: kernelRelease(), root: os.Geteuid() == 0, programs: filepath.Dir(program), there: there, overlay: onOverlay(state), fuse: openFUSE()}
+	m := machine{system: runtime.GOOS, release: kernelRelease(), root: os.Geteuid() == 0, programs: filepath.Dir(program), there: there, overlay: onOverlay(state), fuse: openFUSE(), landlock: sandbox.LandlockABI()}
 	m.read = func(path string) string {
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -126,6 +127,9 @@ func (m machine) lacks(err error) []Lack {
 		if m.fuse != nil {
 			add(fmt.Sprintf("/dev/fuse is not open to you (%v): commands run in a sandbox all the same, but slower", m.fuse),
 				"sudo chmod 0666 /dev/fuse; and so that it stays: echo 'KERNEL==\"fuse\", MODE=\"0666\"' | sudo tee /etc/udev/rules.d/60-fuse.rules")
+		}
+		if m.landlock == 0 {
+			add("the kernel offers no Landlock that can be used (Linux 5.19 or newer, named in its lsm= setting): what commands may reach is limited by namespaces, mounts and seccomp alone", "")
 		}
 		return out
 	}

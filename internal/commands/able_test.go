@@ -14,7 +14,7 @@ import (
 func TestLacksAreNamedWithTheirRemedy(t *testing.T) {
 	failed := fmt.Errorf("%w: making mounts private: permission denied", sandbox.ErrUnavailable)
 	linux := func(change func(*machine), files map[string]string) machine {
-		m := machine{system: "linux", release: "6.8.0-31-generic", programs: "/home/me/bin", read: func(p string) string { return files[p] }}
+		m := machine{system: "linux", release: "6.8.0-31-generic", programs: "/home/me/bin", landlock: 7, read: func(p string) string { return files[p] }}
 		m.there = func(p string) bool { _, ok := files[p]; return ok }
 		if change != nil {
 			change(&m)
@@ -43,6 +43,7 @@ func TestLacksAreNamedWithTheirRemedy(t *testing.T) {
 		"another system": {machine{system: "darwin"}, sandbox.ErrUnavailable, []string{"only Linux has what a sandbox is made of", "Linux machine"}},
 		"fuse is closed": {linux(func(m *machine) { m.fuse = errors.New("permission denied") }, nil), nil, []string{
 			"/dev/fuse is not open to you (permission denied): commands run in a sandbox all the same, but slower", "sudo chmod 0666 /dev/fuse"}},
+		"no Landlock":                {linux(func(m *machine) { m.landlock = 0 }, nil), nil, []string{"the kernel offers no Landlock that can be used (Linux 5.19", ""}},
 		"state on an overlay":        {linux(func(m *machine) { m.overlay = true }, nil), nil, []string{"the state folder lies on an overlay file system", "set MCPGUARD_HOME"}},
 		"state on an overlay, fails": {linux(func(m *machine) { m.overlay = true }, nil), failed, []string{"the state folder lies on an overlay", "", "making mounts private", ""}},
 	} {

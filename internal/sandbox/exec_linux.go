@@ -29,6 +29,7 @@ type execOrder struct {
 	Umask     int
 	Limits    Limits
 	Filter    filterSpec
+	Wall      wall
 }
 
 // becomeCommand enters the new root, gives up every right and executes the
@@ -52,8 +53,15 @@ func becomeCommand() error {
 		return fmt.Errorf("setting limits: %w", err)
 	}
 	unix.Umask(cmp.Or(o.Umask, 0o022))
+	rules, err := o.Wall.ruleset("/", LandlockABI())
+	if err != nil {
+		return fmt.Errorf("making the rules of Landlock: %w", err)
+	}
 	if err := dropRights(); err != nil {
 		return fmt.Errorf("giving up rights: %w", err)
+	}
+	if err := enclose(rules); err != nil {
+		return fmt.Errorf("enclosing the command: %w", err)
 	}
 	listener, err := installFilter(o.Filter)
 	if err != nil {

@@ -237,7 +237,7 @@ func (f *first) start(super *supervisor, argv, env []string, out [2]int) error {
 		return fmt.Errorf("starting the command's process: %w", err)
 	}
 	s := f.order.Spec
-	line, err := json.Marshal(execOrder{Root: f.order.Root, Dir: s.Dir, Argv: argv, Env: env, Umask: s.Umask, Limits: f.order.Limits, Filter: filterSpec{Reads: f.layers.closed == nil}})
+	line, err := json.Marshal(execOrder{Root: f.order.Root, Dir: s.Dir, Argv: argv, Env: env, Umask: s.Umask, Limits: f.order.Limits, Filter: filterSpec{Reads: f.layers.closed == nil}, Wall: wallOf(s)})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,9 @@ func Exec(context.Context, Spec) (*Run, error) {
 // Clean has nothing to remove.
 func Clean(string) error { return nil }
 
+// LandlockABI returns 0: this system has no Landlock.
+func LandlockABI() int { return 0 }
+
 // Land changes nothing on this system, on which nothing was run either.
 func (l *Landing) Land(context.Context) (map[Name]int64, error) { return nil, errNotHere }
 
