@@ -19,6 +19,9 @@ type Handback struct {
 	// initialize. Protocol is the negotiated version.
 	Handshake [][]byte `json:"handshake,omitempty"`
 	Protocol  string   `json:"protocol,omitempty"`
+	// Standing holds the client's requests that stay in force until it takes them
+	// back: subscriptions and the log level. The next daemon repeats them.
+	Standing [][]byte `json:"standing,omitempty"`
 	// InFlight holds the ids of unanswered requests, which the shim answers.
 	InFlight []json.RawMessage `json:"inFlight,omitempty"`
 	// Unread is input of the client that was read but not processed.

@@ -76,7 +76,7 @@ func refusedFor(r jsonrpc.Reason) string {
 func (s *session) fromClient(m jsonrpc.Message) {
 	switch m.Kind {
 	case jsonrpc.Request:
-		s.clientRequest(m)
+		s.clientRequest(m, nil)
 	case jsonrpc.Notification:
 		s.clientNotification(m)
 	case jsonrpc.Response:
@@ -86,7 +86,13 @@ func (s *session) fromClient(m jsonrpc.Message) {
 	}
 }
 
-func (s *session) clientRequest(m jsonrpc.Message) {
+// clientRequest admits one request. If repeated is not nil, the guard repeats a
+// request that an earlier daemon admitted, and the answer goes there.
+func (s *session) clientRequest(m jsonrpc.Message, repeated chan<- []byte) {
+	say := s.toClient
+	if repeated != nil {
+		say = func(frame []byte) { repeated <- frame }
+	}
 	s.identify(&m)
 	d := s.method(true, m.Method)
 	if strings.HasPrefix(m.Method, notificationPrefix) {
@@ -94,7 +100,7 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 	}
 	if d.Verdict != guard.Allow {
 		s.stopped(jsonrpc.FromClient, m.Method, d)
-		s.toClient(methodDenied(m.ID, m.Method, d))
+		say(methodDenied(m.ID, m.Method, d))
 		return
 	}
 	asked := m
@@ -105,10 +111,13 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 	}
 	if d.Verdict == guard.Deny {
 		s.stopped(jsonrpc.FromClient, m.Method, d)
-		s.toClient(methodDenied(m.ID, m.Method, d))
+		say(methodDenied(m.ID, m.Method, d))
 		return
 	}
-	r := &request{id: m.ID, method: m.Method, modern: modern(&m), listens: listens(&m), task: taskAsked(&m), tool: toolCalled(&m)}
+	r := &request{
+		id: m.ID, method: m.Method, modern: modern(&m), listens: listens(&m), task: taskAsked(&m), tool: toolCalled(&m),
+		standing: standing(&asked), repeated: repeated,
+	}
 	follow := s.follower(m.Method)
 	if follow != nil {
 		r.answer = make(chan answer, 1)
@@ -117,7 +126,7 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 		ctx, r.cancel = context.WithCancelCause(s.ctx)
 		if why := s.register(r); why != "" {
 			r.cancel(nil)
-			s.toClient(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "mcpguard refused this request: "+why, nil))
+			say(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "mcpguard refused this request: "+why, nil))
 			return
 		}
 		c := s.newCall(r, m) // only the call keeps the message
@@ -130,7 +139,7 @@ func (s *session) clientRequest(m jsonrpc.Message) {
 	}
 	r.stage = stageSent
 	if why := s.register(r); why != "" {
-		s.toClient(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "mcpguard refused this request: "+why, nil))
+		say(jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInvalidRequest, "mcpguard refused this request: "+why, nil))
 		return
 	}
 	s.opens(&asked)

@@ -51,6 +51,9 @@ type request struct {
 	finish  bool   // it changes files: do not interrupt it until its outcome is known
 	stopped bool   // ended by a pause
 
+	standing []byte        // the request, if it stays in force until taken back
+	repeated chan<- []byte // has room for its answer, which the client does not get; nil for the client's own
+
 	stage     stage
 	received  bool   // the upstream has answered
 	answered  bool   // the client has its answer, or wants none
@@ -194,6 +197,10 @@ func (s *session) reply(r *request, frame []byte) {
 		r.answered = true
 		in.settle(r)
 	})
+	if send && r.repeated != nil {
+		r.repeated <- frame
+		return
+	}
 	if send && !s.out.put(frame) {
 		s.update(func(in *inflight) { in.unsaid = append(in.unsaid, r) })
 	}

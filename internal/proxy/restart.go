@@ -123,6 +123,10 @@ func (s *session) handback() (ipc.Handback, bool) {
 	b := ipc.Handback{Unread: s.rest.unread}
 	s.who.Lock()
 	defer s.who.Unlock()
+	b.Standing = s.lasting.frames()
+	if n := s.lasting.left; n > 0 {
+		s.notice("%d subscriptions are more than can be kept for the next daemon; the client has to subscribe again", n)
+	}
 	whole := s.opening.answered
 	s.update(func(in *inflight) {
 		open := in.unsaid
@@ -132,6 +136,9 @@ func (s *session) handback() (ipc.Handback, bool) {
 			}
 		}
 		for _, r := range open {
+			if r.repeated != nil {
+				continue // the client did not ask
+			}
 			if r.method == "initialize" && !whole {
 				continue // the next daemon reads it again
 			}
@@ -185,6 +192,9 @@ func (s *session) reopen(ctx context.Context) error {
 		s.opens(&m)
 	}
 	s.agreed(&capabilities)
+	if err := s.repeatStanding(ctx); err != nil {
+		return err
+	}
 	s.listChanged()
 	for _, list := range []string{"prompts", "resources"} {
 		at, ok := jsonrpc.Lookup(capabilities.Raw, capabilities.Result, "capabilities", list, "listChanged")
@@ -193,6 +203,16 @@ func (s *session) reopen(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// leaves reports whether the daemon leaves its sessions to the next one.
+func (s *session) leaves() bool {
+	select {
+	case <-s.cfg.Leave:
+		return true
+	default:
+		return false
+	}
 }
 
 // reinitialize sends the client's initialize with an ID of the guard's own.

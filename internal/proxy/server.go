@@ -170,6 +170,9 @@ func (s *session) deliver(id jsonrpc.ID, a answer, pass func(*request) []byte) {
 		}
 		in.settle(r)
 	})
+	if r != nil && a.err == nil && a.msg.Error.IsZero() {
+		s.stands(r)
+	}
 	switch {
 	case own != nil:
 		own <- a // has room for one, and is in the map once

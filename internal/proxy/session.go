@@ -42,6 +42,7 @@ type session struct {
 	origin  guard.Origin // with the client's own labels, once known
 	version string       // the server's version, as the server reports it
 	opening opening
+	lasting lasting
 
 	leaving  atomic.Bool // another daemon may go on with the session
 	rest     handover    // of the client's reader; read after that has ended
@@ -95,7 +96,10 @@ func Serve(ctx context.Context, cfg Config) error {
 	clientGone := make(chan struct{})
 	go func() { // ends with the client's stream, which Serve closes
 		defer close(clientGone)
-		if err := s.reopen(ctx); err != nil {
+		switch err := s.reopen(ctx); {
+		case err != nil && s.leaves():
+			return // the next daemon goes on with it
+		case err != nil:
 			s.notice("the session could not go on with a new process of the server %q: %v; connect again", cfg.Session.Server, err)
 			return
 		}
@@ -110,6 +114,7 @@ func Serve(ctx context.Context, cfg Config) error {
 	select {
 	case <-ctx.Done():
 	case <-clientGone:
+		s.leaving.Store(s.leaves()) // repeating the handshake may have ended because of that
 	case <-upstreamGone:
 	case <-cfg.Leave:
 		s.stopForNext(clientGone)
