@@ -57,6 +57,23 @@ func (d Diff) Command() (t CommandText, ok bool) {
 	return CommandText{Head: text[:from], Run: rest[:to], Changes: rest[to:]}, true
 }
 
+// Renamed returns, for an effect of a contained command whose path was renamed,
+// the word between it and its other path: "renamed to" or "renamed from".
+func (d Diff) Renamed(e Effect) (word, other string) {
+	if d.Exec == nil || d.Exec.Run == nil {
+		return "", ""
+	}
+	for _, r := range d.Exec.Run.Renames {
+		switch {
+		case r.From == e.Key && !e.After.Exists:
+			return "renamed to", r.To
+		case r.To == e.Key && !e.Before.Exists:
+			return "renamed from", r.From
+		}
+	}
+	return "", ""
+}
+
 // Ended describes in one line how a command ended in a sandbox.
 func Ended(r *guard.ExecRun) string {
 	switch {

@@ -22,7 +22,10 @@ type Config struct {
 	Program string   // the executable that becomes the first process of a sandbox
 	State   string   // a folder of the runner's own, mode 0700
 	Hidden  []string // paths that no command may see: the guard's state and configuration
-	Log     *slog.Logger
+	// Obeyed reports whether a tool runs or obeys a file at a path by itself; the
+	// path is relative to its folder. Nil stands for no such path.
+	Obeyed func(path string) bool
+	Log    *slog.Logger
 }
 
 // atOnce is how many commands run in sandboxes at one time.
@@ -296,7 +299,7 @@ func (r *Runner) Reverse(call guard.CallID, id string) (*Record, error) {
 	}
 	rec := &Record{
 		Call: call, Argv: append([]string{"take back"}, old.Argv[len(old.Argv)-1]), Folder: old.Folder, Roots: old.Roots,
-		Changes: sandbox.Reversed(old.Changes, kept), Indexes: old.Indexes, Git: old.Git.reversed(), dir: old.dir,
+		Changes: sandbox.Reversed(old.Changes, kept), Indexes: old.Indexes, Git: old.Git.reversed(), dir: old.dir, obeyed: r.cfg.Obeyed,
 	}
 	rec.ID = rec.newID()
 	if err := copyFile(old.file(".before"), rec.file(".data")); err != nil {

@@ -69,8 +69,13 @@ func (r *Record) Preview(head string) (guard.Preview, error) {
 	for _, row := range run.Folded {
 		fmt.Fprintf(&text, "new in %s: %d files, %d bytes, which the repository ignores\n", quoted(row.Folder), row.Files, row.Bytes)
 	}
+	var err error
+	if s.pairs, err = s.renames(folded); err != nil {
+		return p, err
+	}
+	run.Renames = s.pairs.facts(r.Changes)
 	for _, c := range r.Changes {
-		if err := s.change(c, folded[sandbox.Name{Tree: c.Tree, Path: c.Path}] != ""); err != nil {
+		if err := s.change(c, folded[nameOf(c)] != ""); err != nil {
 			return p, err
 		}
 	}
@@ -154,6 +159,7 @@ func (r *Record) sentence(added, removed int) string {
 // summary collects effects, text and hazards of one record.
 type summary struct {
 	*Record
+	pairs          renames
 	text           *strings.Builder
 	preview        *guard.Preview
 	added, removed int
@@ -182,6 +188,10 @@ func (s *summary) change(c sandbox.Change, folded bool) error {
 		Before:   stateOf(c.Before), After: stateOf(c.After),
 	}
 	s.look(c, name)
+	pair := s.pairs.of[sideOf(c)]
+	if pair != nil {
+		return s.half(c, pair, e)
+	}
 	text, added, removed, err := s.compare(c, name)
 	if err != nil {
 		return err
@@ -194,13 +204,39 @@ func (s *summary) change(c sandbox.Change, folded bool) error {
 	s.added += added
 	s.removed += removed
 	if !folded {
-		if s.text.Len()+len(text) > maxText {
-			s.notShown(name)
-		} else {
-			s.text.Write(text)
-		}
+		s.show(text, name)
 	}
 	s.preview.Effects = append(s.preview.Effects, e)
+	return nil
+}
+
+// show adds to the text, unless it becomes too long.
+func (s *summary) show(text []byte, name string) {
+	if s.text.Len()+len(text) > maxText {
+		s.notShown(name)
+		return
+	}
+	s.text.Write(text)
+}
+
+// half adds one of the two changes of a renamed file. Their text is the same, and
+// stands where the first of them does.
+func (s *summary) half(c sandbox.Change, pair *rename, e guard.Effect) error {
+	text, added, removed, err := s.renamed(pair)
+	if err != nil {
+		return err
+	}
+	e.Diff = digest.Sum(text)
+	s.preview.Effects = append(s.preview.Effects, e)
+	switch group := s.pairs.moved[sideOf(c)]; {
+	case group != nil:
+		s.show(s.group(group), s.shownPath(c))
+	case !pair.moves && !pair.shown:
+		pair.shown = true
+		s.added += added
+		s.removed += removed
+		s.show(text, s.shownPath(c))
+	}
 	return nil
 }
 
@@ -294,9 +330,7 @@ func (s *summary) compareFiles(c sandbox.Change, name string) (text []byte, adde
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	after, small2, err := side(c.After, func() ([]byte, error) {
-		return io.ReadAll(io.NewSectionReader(s.contents, c.After.At, c.After.Size))
-	})
+	after, small2, err := side(c.After, func() ([]byte, error) { return s.contentAfter(c) })
 	if err != nil {
 		return nil, 0, 0, err
 	}
@@ -319,6 +353,11 @@ func sizes(c sandbox.Change) string {
 		return fmt.Sprintf("%d bytes, sha256:%s", e.Size, e.Sum)
 	}
 	return side(c.Before) + " → " + side(c.After)
+}
+
+// contentAfter reads what a change leaves at its path.
+func (s *summary) contentAfter(c sandbox.Change) ([]byte, error) {
+	return io.ReadAll(io.NewSectionReader(s.contents, c.After.At, c.After.Size))
 }
 
 // contentBefore reads the real file that a change starts from. What it returns is

@@ -29,7 +29,7 @@ func (d *daemon) startCommands() {
 	}
 	var err error
 	d.commands, err = commands.New(commands.Config{
-		Program: d.cfg.Sandbox, State: filepath.Join(d.cfg.Paths.State, "commands"), Log: d.log,
+		Program: d.cfg.Sandbox, State: filepath.Join(d.cfg.Paths.State, "commands"), Log: d.log, Obeyed: expr.AutomationPath,
 		Hidden: []string{d.cfg.Paths.State, filepath.Dir(d.cfg.Paths.ConfigFile())},
 	})
 	if err != nil {

@@ -54,6 +54,7 @@ type ExecRun struct {
 	// are shown by one line for their folder.
 	Files   int          `json:"files"`
 	Folded  []ExecFolded `json:"folded,omitempty"`
+	Renames []ExecRename `json:"renames,omitempty"`
 	Wanted  []ExecWant   `json:"wanted,omitempty"`
 	Stopped string       `json:"stopped,omitempty"` // the limit that ended it
 	Left    []string     `json:"left,omitempty"`    // processes that outlived it
@@ -69,6 +70,15 @@ type ExecFolded struct {
 	Folder string `json:"folder"`
 	Files  int    `json:"files"`
 	Bytes  int64  `json:"bytes"`
+}
+
+// ExecRename is a deletion and a creation among the changes whose contents are
+// the same or alike. Both count as changes of their own.
+type ExecRename struct {
+	From string `json:"from"` // absolute path
+	To   string `json:"to"`
+	// Same is set if nothing but the path changes.
+	Same bool `json:"same,omitempty"`
 }
 
 // ExecWant is something outside the sandbox that a command tried to reach and

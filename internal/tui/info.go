@@ -111,6 +111,9 @@ func (m *Model) describe(s *sheet, d client.Detail) {
 		if e.Dest != "" {
 			line = safetext.Concat(line, p.text(" to "), p.name(e.Dest))
 		}
+		if word, other := d.Diff.Renamed(e); word != "" {
+			line = safetext.Concat(line, p.say(" %s ", word), p.name(other))
+		}
 		s.item("effect", t.Text, line)
 		s.item("  before", t.Dim, p.text(state(e.Before)))
 		s.item("  after", t.Dim, p.text(state(e.After)))

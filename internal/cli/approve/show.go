@@ -118,7 +118,7 @@ func (p *page) detail(d client.Detail) {
 	for _, h := range d.Hazards {
 		p.item("HAZARD", a.text(red, h.Text), a.words(dim, " (%s)", h.Kind))
 	}
-	p.effects(d.Effects)
+	p.effects(d)
 	p.line()
 	p.change(d.Diff)
 	p.ran(d)
@@ -140,15 +140,18 @@ func shortDigest(digest string) string {
 	return digits[:min(len(digits), minDigest)]
 }
 
-func (p *page) effects(list []client.Effect) {
+func (p *page) effects(d client.Detail) {
 	a := p.app
-	for _, e := range list {
+	for _, e := range d.Effects {
 		if e.Key == "" || e.Kind == "opaque" {
 			continue
 		}
 		cells := []cell{a.words(plain, "%s ", e.Kind), a.name(bold, e.Key)}
 		if e.Dest != "" {
 			cells = append(cells, a.text(plain, " to "), a.name(bold, e.Dest))
+		}
+		if word, other := d.Diff.Renamed(e); word != "" {
+			cells = append(cells, a.words(plain, " %s ", word), a.name(bold, other))
 		}
 		if was, will := e.Before.Mode, e.After.Mode; was != "" && will != "" && was != will {
 			cells = append(cells, a.words(yellow, ", mode %s to %s", was, will))

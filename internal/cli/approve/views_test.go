@@ -40,6 +40,7 @@ func commanded() map[string]client.Detail {
 	changed := string(text) + "new folder dist/a b/b (mode 0755)\nnew link dist/to → ../a.txt\ntime of b.txt changes\n" + "git file .git/index: modify\n"
 	created, _ := diff.Unified(diff.File{Path: "z.txt"}, diff.File{Path: "z.txt", Data: []byte("z"), Exists: true, Mode: 0o644}, diff.Options{})
 	changed += string(created)
+	moved, _ := diff.Unified(diff.File{Path: "old.txt", Data: []byte("one\n"), Exists: true, Mode: 0o644}, diff.File{Path: "new.txt", Data: []byte("two\n"), Exists: true, Mode: 0o644}, diff.Options{})
 	argv := run("folder    /home/me/shop\nargv      "+fmt.Sprintf("%q", []string{"false", "exit code 3"})+"\nexit code 3\nnew folder x (mode 0700)\n", "", guard.ExecRun{Exit: 3, Files: 1})
 	argv.Diff.Exec.Argv = []string{"false", "exit code 3"}
 	tried := client.Detail{Diff: changes()["exec"], Output: "connecting\n", Attempt: &guard.ExecRun{
@@ -53,6 +54,7 @@ func commanded() map[string]client.Detail {
 			line, guard.ExecRun{Files: 817, Git: []string{"refs/heads/main moves from a to b"}, Folded: []guard.ExecFolded{{Folder: "node_modules", Files: 812, Bytes: 3400}}}),
 		"exec changes nothing":      run(commandHead+"ended by signal 9\n", line, guard.ExecRun{Signal: 9}),
 		"exec contained argv":       argv,
+		"exec renames":              run(commandHead+"exit code 0\n"+string(moved)+"renames src → lib: 4 files, none of them changes\nrenamed src/1 → lib/1\ndeleted folder src\n", line, guard.ExecRun{Files: 11}),
 		"exec taken back":           run("take back what a command changed\nexit code 0\n"+changed, "", guard.ExecRun{Files: 5}),
 		"exec of another text":      run(commandHead+"exit code 0\n"+changed, "another line", guard.ExecRun{Files: 5}),
 		"exec that wanted":          tried,
@@ -221,6 +223,22 @@ func TestShowPrintsWhatChanges(t *testing.T) {
 					t.Errorf("%s: %q is not printed:\n%s", name, w, p.buf.String())
 				}
 			}
+		}
+	}
+}
+
+// TestShowNamesBothPathsOfARename lists the effects of a command that renamed a
+// file to a path beside others.
+func TestShowNamesBothPathsOfARename(t *testing.T) {
+	d := client.Detail{Diff: client.NewDiff("exec", "")}
+	d.Diff.Exec = &guard.ExecFacts{Run: &guard.ExecRun{Files: 3, Renames: []guard.ExecRename{{From: "/w/a", To: "/w/b", Same: true}}}}
+	there := client.State{Exists: true, Kind: "file", Computed: true}
+	d.Effects = []client.Effect{{Kind: "exec", Key: "/w/a", Before: there}, {Kind: "exec", Key: "/w/b", After: there}, {Kind: "exec", Key: "/w/c", After: there}}
+	p := (&app{}).page()
+	p.effects(d)
+	for _, want := range []string{"exec /w/a renamed to /w/b\n", "exec /w/b renamed from /w/a\n", "exec /w/c\n"} {
+		if !strings.Contains(p.buf.String(), want) {
+			t.Errorf("no %q in\n%s", want, p.buf.String())
 		}
 	}
 }

@@ -86,6 +86,17 @@ func contained() client.Detail {
 	return d
 }
 
+// renaming is a command that moves a folder, and renames a file in other ways.
+func renaming() client.Detail {
+	line := "mv src lib && mv a.go b.go"
+	edit, _ := diff.Unified(diff.File{Path: "a.go", Data: []byte(goBefore), Exists: true, Mode: 0o644}, diff.File{Path: "b.go", Data: []byte(strings.Replace(goBefore, "sum * 2", "sum * 3", 1)), Exists: true, Mode: 0o755}, diff.Options{})
+	pure, _ := diff.Unified(diff.File{Path: "x.txt", Exists: true, Mode: 0o644}, diff.File{Path: "y.txt", Exists: true, Mode: 0o644}, diff.Options{})
+	d := of("exec", "folder    /w\nrun by    a shell of the server\nprograms  mv\ncommand\n"+line+"\nexit code 0\n"+string(edit)+
+		"new folder lib (mode 0755)\nrenames src → lib: 4 files, none of them changes\nrenamed src/1 → lib/1\nrenamed src/2 → lib/2\nrenamed src/p\u0430y → lib/p\u0430y\nrenamed src/4 → lib/4\ndeleted folder src\n"+string(pure))
+	d.Diff.Exec = &guard.ExecFacts{Line: line, Folder: "/w", Parsed: true, Run: &guard.ExecRun{Files: 14}}
+	return d
+}
+
 // wanted is a command that its sandbox did not contain.
 func wanted() client.Detail {
 	d := of("exec", "folder    /w\nrun by    a shell of the server\nprograms  curl\ncommand\ncurl -s https://example.org/x | tee x\n")
@@ -144,6 +155,7 @@ func cases() []namedCase {
 		{"exec-argv", of("exec", "folder    the server's own\nargv      "+fmt.Sprintf("%q", []string{"git", "commit", "-m", "a \"b\"\n\u202ec"})+"\n"), Options{}},
 		{"exec-contained", contained(), Options{}},
 		{"exec-contained-split", contained(), Options{Split: true}},
+		{"exec-renames", renaming(), Options{}},
 		{"exec-wanted", wanted(), Options{}},
 		{"http-rows", of("http", "method  POST\nscheme  https\nhost    xn--pple-43d.com\npath    /v1/pay\nas sent https://\u0430pple.com/v1/pay\nbody\n{\"x\":1}\n"), Options{}},
 		{"sql-rows", of("sql", "does    writes\ntables  users, orders\nstatement\nDELETE FROM users -- all\nWHERE id IN (SELECT user_id FROM orders ORDER BY 1 LIMIT 10)\n"), Options{}},

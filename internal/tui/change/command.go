@@ -110,6 +110,6 @@ const gitFile = "git file "
 func entryLine(s string) bool {
 	return slices.ContainsFunc([]string{
 		"time of ", "new folder ", "new link ", "new special file ", "deleted folder ", "deleted link ", "deleted special file ",
-		"link ", "folder ", gitFile, "extended attributes of ",
+		"link ", "folder ", gitFile, "extended attributes of ", "renames ", "renamed ",
 	}, func(begins string) bool { return strings.HasPrefix(s, begins) })
 }

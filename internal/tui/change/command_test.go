@@ -62,3 +62,29 @@ func TestEachFileOfACommandIsAHunk(t *testing.T) {
 		}
 	}
 }
+
+// TestRenamesAreReadInFull reads a folder that moved: every path that goes must be
+// painted, and none is folded.
+func TestRenamesAreReadInFull(t *testing.T) {
+	v := New(renaming(), Options{})
+	v.SetSize(120, 200)
+	shown := strings.Join(v.Render(), "\n")
+	for _, want := range []string{"renamed src/1 → lib/1", "renamed src/4 → lib/4", "rename from a.go", "rename from x.txt", "rename to y.txt", "deleted folder src"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("no %q in\n%s", want, shown)
+		}
+	}
+	if seen, hunks, percent, last := v.Seen(); percent != 100 || seen != hunks || !last {
+		t.Errorf("%d of %d hunks, %d %%, last %v", seen, hunks, percent, last)
+	}
+	for height := 1; ; height++ {
+		v := New(renaming(), Options{})
+		v.SetSize(120, height)
+		if strings.Contains(strings.Join(v.Render(), "\n"), "renamed src/4") {
+			break
+		}
+		if _, _, percent, last := v.Seen(); percent >= 100 || last {
+			t.Fatalf("in %d rows, without its last lines, %d %% of it is read", height, percent)
+		}
+	}
+}

@@ -236,6 +236,9 @@ func (p *diffParser) outside(at int, s string) {
 			p.add(at, kindFile, 0, 0, 0)
 			return
 		}
+		if p.entries { // a renamed file, which may have no other hunk
+			p.header()
+		}
 	}
 	rest, isOld := strings.CutPrefix(s, "--- ")
 	if p.name != "" && isOld && (rest == "/dev/null" || rest == "a/"+p.name) {
