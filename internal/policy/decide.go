@@ -90,6 +90,9 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 	if v.Sensitive, err = t.sensitive(list); err != nil {
 		return no(t.broken())
 	}
+	if run != nil && t.reads().sensitive {
+		v.Sensitive = true
+	}
 	if !trial {
 		if v.SideEffects, err = t.sideEffects(list, v.Tier, req.Snapshot, p.SideEffects); err != nil {
 			return no(t.broken())

@@ -1,0 +1,75 @@
+package policy
+
+import (
+	"testing"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
+)
+
+// ran returns the tool that runs commands beside one that reads files, and the
+// preview of a command that changed nothing.
+func ran(t *testing.T, read string) (*Tool, *Tool, guard.Preview) {
+	t.Helper()
+	src := head + "  s:\n    command: /bin/x\n    tenants: [acme]\n    environments: [dev]\n    tools:\n      t: {tier: T3_EXECUTE, sandbox: none, effect: {exec: {command: args.content}}}\n      r: {tier: T0_READ, effect: {file.read: {path: args.path}}" + read + "}\n"
+	sv, _ := compile(t, src, definitionOf("t", anySchema), definitionOf("r", anySchema)).Server("s")
+	command, _ := sv.Tool("t")
+	reader, _ := sv.Tool("r")
+	if command == nil || reader == nil {
+		t.Fatal("the tools are not there")
+	}
+	return command, reader, guard.Preview{Effects: []guard.Effect{}, Change: guard.Change{Type: guard.ChangeExec, Facts: guard.Facts{Exec: &guard.ExecFacts{Line: "cat x", Parsed: true, Run: &guard.ExecRun{}}}}}
+}
+
+// TestCommandThatPassesIsHeldToTheRulesOfReads decides on a command that changed
+// nothing as the same server's reading tool is decided on, for a file that the rule
+// of that tool is about: the command may have read it.
+func TestCommandThatPassesIsHeldToTheRulesOfReads(t *testing.T) {
+	const hr = "under(target.path, 'hr')"
+	for _, c := range []struct {
+		name, read string
+		verdict    guard.Verdict
+		sensitive  bool
+	}{
+		{"no rules", "", guard.Allow, false},
+		{"a label alone", ", labels: [private]", guard.Allow, false},
+		{"sensitive", ", sensitive: true", guard.Allow, true},
+		{"sensitive by its path", `, sensitive: [{when: "` + hr + `"}]`, guard.Allow, true},
+		{"sensitive, and asked", `, sensitive: [{when: "` + hr + `"}], approval: {required: true}`, guard.Ask, true},
+		{"every read is asked", ", approval: {required: true}", guard.Ask, false},
+		{"denied by its path", `, deny: [{when: "` + hr + `"}]`, guard.Ask, false},
+		{"allowed by its path", `, allow: [{when: "!` + hr + `"}]`, guard.Ask, false},
+		{"what is closed in the sandbox", `, sensitive: [{when: secret_path(target.path)}], deny: [{when: secret_path(target.path)}], approval: {required: true}`, guard.Allow, false},
+	} {
+		command, reader, p := ran(t, c.read)
+		req := request(`{"content":"cat hr/pay"}`)
+		req.Definition = definitionOf("t", anySchema)
+		got := command.Decide(req, p)
+		if got.Verdict != c.verdict || got.Sensitive != c.sensitive || got.Tier != guard.T0Read {
+			t.Errorf("%s: %s %v sensitive %v, want %s, sensitive %v", c.name, got.Verdict, got.Decision, got.Sensitive, c.verdict, c.sensitive)
+		}
+		if c.sensitive != (got.Output == SensitiveOutput) {
+			t.Errorf("%s: its answer may have %d bytes", c.name, got.Output)
+		}
+		// The reading tool itself, on that file.
+		req = request(`{"path":"hr/pay"}`, guard.Target{Kind: "file", Key: "/w/hr/pay", Path: "hr/pay", Root: "/w"})
+		req.Call.Tool, req.Definition = "r", definitionOf("r", anySchema)
+		read := reader.Decide(req, guard.Preview{})
+		if read.Sensitive != got.Sensitive || read.Output != got.Output || (read.Verdict == guard.Allow) != (got.Verdict == guard.Allow) {
+			t.Errorf("%s: the read is %s, sensitive %v, %d bytes; the command %s, sensitive %v, %d bytes", c.name, read.Verdict, read.Sensitive, read.Output, got.Verdict, got.Sensitive, got.Output)
+		}
+	}
+}
+
+// TestNoVerdictOnAPartOfARun has a run that wanted something passed as contained.
+func TestNoVerdictOnAPartOfARun(t *testing.T) {
+	for name, run := range map[string]guard.ExecRun{
+		"wanted": {Wanted: []guard.ExecWant{{Kind: "host", What: "x"}}}, "stopped": {Stopped: "time"}, "left": {Left: []string{"sleep"}},
+		"cut": {Cut: true}, "failed": {Failed: []string{"EXDEV"}},
+	} {
+		command, _, p := ran(t, "")
+		p.Change.Exec.Run = &run
+		if v := command.Decide(request(`{"content":"x"}`), p); v.Verdict != guard.Deny || v.Rule != guard.RuleNotContained {
+			t.Errorf("%s: %s by %s", name, v.Verdict, v.Rule)
+		}
+	}
+}
