@@ -392,3 +392,37 @@ func TestPermissionPrompts(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestPermissionPromptsOutliveARestart: the session of a permission prompt server goes
+// on with the next daemon; a prompt that waited is answered with an error.
+func TestPermissionPromptsOutliveARestart(t *testing.T) {
+	c := newClaude(t)
+	path := c.write("a.txt", "one\n")
+	prompts := c.connect("permission")
+	args := fields{"tool_name": "Write", "input": fields{"file_path": path, "content": "two\n"}, "tool_use_id": "toolu_p1"}
+	failed := make(chan error, 1)
+	go func() { // ends with the answer
+		_, err := prompts.Call(context.Background(), "approve", args)
+		failed <- err
+	}()
+	c.pending(1)
+	if _, errs, code := c.run("", "mcpguardd", "stop", "--force"); code != 0 {
+		t.Fatalf("stop: %s", errs)
+	}
+	if err := <-failed; err == nil || !strings.Contains(err.Error(), "was restarted") {
+		t.Errorf("the prompt that waited: %v", err)
+	}
+	args["tool_use_id"] = "toolu_p2"
+	answer := make(chan string, 1)
+	go func() { // ends with the answer
+		a, err := prompts.Call(context.Background(), "approve", args)
+		if err != nil {
+			a.Text = err.Error()
+		}
+		answer <- a.Text
+	}()
+	c.decide(c.pending(1), "allow")
+	if got := <-answer; !strings.Contains(got, `"behavior":"allow"`) {
+		t.Errorf("got %s", got)
+	}
+}

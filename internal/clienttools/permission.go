@@ -1,12 +1,16 @@
 package clienttools
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
@@ -17,6 +21,12 @@ type Permission struct {
 	Version string
 	// Ask decides one prompt. It gets the input of the tool unchanged.
 	Ask func(ctx context.Context, q Question) Answer
+	// Leave is closed when the daemon stops and another may go on with the
+	// session: Serve then stops between two reads. May be nil. The stream must
+	// then have SetReadDeadline.
+	Leave <-chan struct{}
+	// Unread is what an earlier daemon had read and not used.
+	Unread []byte
 }
 
 // permissionTool is the tool's description for clients.
@@ -26,19 +36,53 @@ const permissionTool = `{"name":"approve","title":"Approve a tool call","descrip
 // maxPrompts bounds the concurrent prompts on one connection.
 const maxPrompts = 64
 
-// Serve serves one client until its stream or ctx ends; it closes rw.
-func (p Permission) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
+// PermissionRest is what a session left for the next daemon. Nothing else of it
+// needs to be kept: the server has no state beyond its open prompts.
+type PermissionRest struct {
+	InFlight []json.RawMessage // the ids of prompts without an answer
+	Unread   []byte
+}
+
+// leaveGrace is how long a client may take to read the last answers.
+const leaveGrace = 2 * time.Second
+
+// Serve serves one client until its stream or ctx ends, or it is left; it
+// closes rw. rest is nil unless the session was left whole.
+func (p Permission) Serve(ctx context.Context, rw io.ReadWriteCloser) (rest *PermissionRest, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &permissionSession{Permission: p, rw: rw, calls: map[jsonrpc.ID]context.CancelFunc{}, slots: make(chan struct{}, maxPrompts)}
 	stop := context.AfterFunc(ctx, func() { rw.Close() })
-	defer func() {
-		cancel()
-		stop()
-		rw.Close()
-		s.running.Wait()
+	left := make(chan struct{})
+	go func() { // ends with ctx, which Serve ends
+		defer close(left)
+		select {
+		case <-p.Leave:
+			s.leave()
+		case <-ctx.Done():
+		}
 	}()
-	r := jsonrpc.NewReader(rw, jsonrpc.Limits{})
-	for {
+	r := jsonrpc.NewReader(io.MultiReader(bytes.NewReader(p.Unread), rw), jsonrpc.Limits{})
+	err = s.read(ctx, r)
+	if s.leaving.Load() {
+		stop() // answers under way are written
+	}
+	cancel()
+	<-left
+	stop()
+	s.settle()
+	rw.Close()
+	if s.leaving.Load() && (err == nil || errors.Is(err, os.ErrDeadlineExceeded)) && !s.failed.Load() {
+		if unread, whole := r.Rest(); whole && !s.ended {
+			return &PermissionRest{InFlight: s.open, Unread: unread}, nil
+		}
+	}
+	return nil, err
+}
+
+// read handles what the client sends until its stream or ctx ends, or the
+// session is left.
+func (s *permissionSession) read(ctx context.Context, r *jsonrpc.Reader) error {
+	for !s.leaving.Load() {
 		frame, err := r.Next()
 		var refused *jsonrpc.Refusal
 		if err == nil {
@@ -54,10 +98,42 @@ func (p Permission) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 				s.write(jsonrpc.ErrorReply(refused.ID, refused.Reason.Code(), refused.Error(), nil))
 			}
 		case errors.Is(err, io.EOF), ctx.Err() != nil:
+			s.ended = true
 			return nil
 		default:
 			return fmt.Errorf("reading a permission prompt: %w", err)
 		}
+	}
+	return nil
+}
+
+// settle waits for the prompts, whose context has ended. A client that does not
+// read what is being written to it holds them for a moment at most.
+func (s *permissionSession) settle() {
+	done := make(chan struct{})
+	go func() { // ends with the prompts
+		s.running.Wait()
+		close(done)
+	}()
+	moment := time.NewTimer(leaveGrace)
+	defer moment.Stop()
+	select {
+	case <-done:
+		return
+	case <-moment.C:
+		s.failed.Store(true)
+		s.rw.Close()
+	}
+	<-done
+}
+
+// leave stops the reader between two reads.
+func (s *permissionSession) leave() {
+	s.leaving.Store(true)
+	c, ok := s.rw.(interface{ SetReadDeadline(time.Time) error })
+	if !ok || c.SetReadDeadline(time.Unix(1, 0)) != nil {
+		s.failed.Store(true)
+		s.rw.Close() // the session cannot be kept
 	}
 }
 
@@ -68,16 +144,23 @@ type permissionSession struct {
 	slots   chan struct{}
 	running sync.WaitGroup
 
+	leaving atomic.Bool
+	failed  atomic.Bool // something could not be written, or the reader not be stopped
+	ended   bool        // the client has closed its end; of the reader
+
 	out sync.Mutex // one frame at a time
 
 	mu    sync.Mutex
 	calls map[jsonrpc.ID]context.CancelFunc
+	open  []json.RawMessage // prompts that ended without an answer because the session is left
 }
 
 func (s *permissionSession) write(frame []byte) {
 	s.out.Lock()
 	defer s.out.Unlock()
-	_, _ = s.rw.Write(append(frame, '\n')) // if the client is gone the reader ends too
+	if _, err := s.rw.Write(append(frame, '\n')); err != nil {
+		s.failed.Store(true) // if the client is gone the reader ends too
+	}
 }
 
 func (s *permissionSession) take(ctx context.Context, m jsonrpc.Message) {
@@ -87,6 +170,7 @@ func (s *permissionSession) take(ctx context.Context, m jsonrpc.Message) {
 			s.mu.Lock()
 			if stop := s.calls[id]; stop != nil {
 				stop()
+				delete(s.calls, id)
 			}
 			s.mu.Unlock()
 		}
@@ -158,17 +242,19 @@ func (s *permissionSession) call(ctx context.Context, m jsonrpc.Message) {
 	s.running.Add(1)
 	go func() { // ends with the decision, or with ctx; Serve waits for it
 		defer s.running.Done()
-		defer func() {
-			cancel()
-			s.mu.Lock()
-			delete(s.calls, m.ID)
-			s.mu.Unlock()
-			<-s.slots
-		}()
 		a := s.Ask(ctx, q)
-		if ctx.Err() == nil {
+		answers := ctx.Err() == nil
+		if answers {
 			s.write(verdict(m.ID, a, q.Input))
 		}
+		cancel()
+		s.mu.Lock()
+		if _, wanted := s.calls[m.ID]; wanted && !answers && s.leaving.Load() {
+			s.open = append(s.open, m.ID.Raw())
+		}
+		delete(s.calls, m.ID)
+		s.mu.Unlock()
+		<-s.slots
 	}()
 }
 

@@ -448,7 +448,7 @@ func TestPermissionServer(t *testing.T) {
 	outR, outW := io.Pipe()
 	served := make(chan error)
 	go func() { // ends with the client's stream
-		served <- Permission{Version: "1", Ask: func(ctx context.Context, q Question) Answer {
+		_, err := Permission{Version: "1", Ask: func(ctx context.Context, q Question) Answer {
 			switch q.Tool {
 			case "Wait":
 				q.Progress("waiting for approval")
@@ -458,6 +458,7 @@ func TestPermissionServer(t *testing.T) {
 			}
 			return Answer{Reason: "no: " + q.Tool + " " + q.ToolUseID}
 		}}.Serve(context.Background(), pipe{inR, outW, inR})
+		served <- err
 	}()
 	r := jsonrpc.NewReader(outR, jsonrpc.Limits{})
 	for _, c := range []struct{ send, want string }{

@@ -15,12 +15,13 @@ import (
 
 // giveBack returns a session to its shim for the next daemon, and reports
 // whether the shim has it.
-func (d *daemon) giveBack(s *session, h *ipc.Handover, b ipc.Handback) bool {
+// ours says that one of the guard's own programs handed it over.
+func (d *daemon) giveBack(ours bool, h *ipc.Handover, b ipc.Handback) bool {
 	if err := h.Return(b); err != nil {
-		d.log.Warn("a session could not be given back to its shim", "session", s.ID, "error", err)
+		d.log.Warn("a session could not be given back to its shim", "server", h.Hello.Server, "shim_pid", h.Shim.PID, "error", err)
 		return false
 	}
-	if s.ours {
+	if ours {
 		d.kept.add(h.Shim.Ref())
 	}
 	return true

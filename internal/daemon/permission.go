@@ -19,17 +19,26 @@ func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
 	if err := h.Welcome(ipc.Welcome{OK: true, Version: d.cfg.Version}); err != nil {
 		return
 	}
-	if d.owns(h) { // a call of its tool is let through for it alone
+	ours := d.owns(h)
+	if ours { // a call of its tool is let through for it alone
 		r.prompters.Add(1)
 		defer r.prompters.Add(-1)
 	}
+	var leave <-chan struct{}
+	if h.Hello.Keeps {
+		leave, ctx = ctx.Done(), context.WithoutCancel(ctx)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var unread []byte
+	if h.Kept != nil {
+		unread = h.Kept.Unread
+	}
 	go func() { // ends with the shim, at the latest when the handover is closed
 		<-h.Done()
 		cancel()
 	}()
-	err = clienttools.Permission{Version: d.cfg.Version, Ask: func(ctx context.Context, q clienttools.Question) clienttools.Answer {
+	rest, err := clienttools.Permission{Version: d.cfg.Version, Leave: leave, Unread: unread, Ask: func(ctx context.Context, q clienttools.Question) clienttools.Answer {
 		if q.ToolUseID == "" {
 			q.ToolUseID = "prompt-" + rand.Text()
 		}
@@ -49,5 +58,8 @@ func (d *daemon) permission(ctx context.Context, h *ipc.Handover) {
 	}}.Serve(ctx, duplex{h.In, h.Out})
 	if err != nil {
 		d.log.Warn("permission prompts ended", "error", err)
+	}
+	if rest != nil {
+		d.giveBack(ours, h, ipc.Handback{InFlight: rest.InFlight, Unread: rest.Unread})
 	}
 }

@@ -242,7 +242,7 @@ func (d *daemon) run(ctx context.Context, s *session, h *ipc.Handover) {
 		Notice:     s.tell,
 		ServerInfo: func(name, version string) { d.compareReported(s, name, version) },
 		Identified: s.identified, Waiting: s.waits, Changed: s.changed, Context: d.natives.context(s),
-		Leave: leave, Kept: h.Kept, Left: func(b ipc.Handback) { returned = d.giveBack(s, h, b) },
+		Leave: leave, Kept: h.Kept, Left: func(b ipc.Handback) { returned = d.giveBack(s.ours, h, b) },
 	})
 	if leave != nil && life.Err() != nil && !returned {
 		_ = h.Notice("the guard daemon ends and this session with it, since it could not be kept; connect again") // the shim may be gone
