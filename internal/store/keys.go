@@ -39,6 +39,8 @@ const (
 	bucketBlobs       = "blobs"               // tenant, sha256 → content
 	bucketBlobRefs    = "blob_refs"           // tenant, sha256, approval → nothing
 	bucketSeen        = "seen"                // tenant, digest of a name → time last touched
+	bucketLines       = "lines"               // tenant, digest of a token → line
+	bucketLineOutput  = "line_outputs"        // tenant, digest of a token → content
 	bucketLeaves      = "log_leaves"          // index → record
 	bucketHashes      = "log_hashes"          // stored index → hash
 	bucketCheckpoints = "log_checkpoints"     // size → signed checkpoint
@@ -50,7 +52,7 @@ func buckets() []string {
 		bucketMeta, bucketTenants, bucketApprovals, bucketByStatus, bucketByTime, bucketOpen, bucketIntents,
 		bucketIntentsOpen, bucketReceipts, bucketRuns, bucketRunKeys, bucketSessions, bucketSessOpen, bucketCalls,
 		bucketCallsClosed, bucketCounters, bucketSwitches, bucketAlerts, bucketAlertsOpen, bucketBlobs, bucketBlobRefs,
-		bucketSeen, bucketLeaves, bucketHashes, bucketCheckpoints,
+		bucketSeen, bucketLines, bucketLineOutput, bucketLeaves, bucketHashes, bucketCheckpoints,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	bolt "go.etcd.io/bbolt"
 )
@@ -64,6 +65,9 @@ func TestFixture(t *testing.T) {
 		if got := len(s.Unseen(tenant, []string{"host fixture.example"})); v >= 2 && got != 0 {
 			t.Errorf("version %d: it does not know what it has seen", v)
 		}
+		if l, err := s.LineOf(fixtureLine.Token); v >= 3 && (err != nil || string(l.Outcome) != string(fixtureLine.Outcome) || l.Call != fixtureLine.Call) {
+			t.Errorf("version %d: the line %+v, %v", v, l, err)
+		}
 		waiting := statuses[guard.Pending]
 		if n := s.CallsInRun(tenant, waiting.RunID, waiting.Server, waiting.Tool); n == 0 {
 			t.Errorf("version %d: no calls are counted", v)
@@ -92,6 +96,8 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
+var fixtureLine = Line{Token: digest.Sum([]byte("a token")), Tenant: tenant, Run: "run_x", Call: "call_x", Outcome: []byte(`{"exit_code":0}`)}
+
 // makeFixture writes a database with one of everything.
 func makeFixture(t *testing.T) {
 	o := options(t)
@@ -116,6 +122,9 @@ func makeFixture(t *testing.T) {
 	must(s.Decide(ctx, denied.ID, no(denied)))(t)
 	must(s.Replace(ctx, old.ID, approval(v, old.CallID, "new")))(t)
 	if err := s.SetSwitch(ctx, guard.Switch{Scope: "crm", Reason: "fixture"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutLine(ctx, fixtureLine); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.RaiseAlert(ctx, Alert{Kind: "fixture", Text: "An alert."}); err != nil {
