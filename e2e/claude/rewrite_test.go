@@ -210,7 +210,7 @@ func TestTokenOfNobody(t *testing.T) {
 	result := exec.Command(filepath.Join(bin, "mcpguard"), "result", "AAAAAAAAAAAAAAAAAAAAAAAAAA")
 	result.Dir, result.Env = w.project, w.env()
 	out, err := result.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "knows of none that waits") {
+	if err == nil || !strings.Contains(string(out), "knows of none that it stands for") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	w.decide(d, client.Allow, "go on")

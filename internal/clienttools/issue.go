@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
+	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
 
@@ -23,9 +24,24 @@ type Issue struct {
 	// Line returns the command line that presents a token, to run instead of
 	// the command of a tool use.
 	Line func(toolUseID, token string) string
+	// Keep makes durable that a token stands for the outcome of a record. It is
+	// called before the client gets the token, and again before another record
+	// is landed for it.
+	Keep func(ctx context.Context, token digest.Digest, r Ready) error
+	// Ended is told of the outcome of a call, before the client; Printed that
+	// the outcome was delivered. Neither may block.
+	Ended   func(token digest.Digest, o Outcome)
+	Printed func(token digest.Digest)
 	// Land applies a record completely or not at all, and returns the result
 	// of a call: what the command printed and how it ended.
 	Land func(ctx context.Context, record string) (json.RawMessage, error)
+}
+
+// Ready is a command that has run in a sandbox and may be landed.
+type Ready struct {
+	Call     guard.CallID
+	Record   string // of that run
+	Reviewed bool   // a human approved it
 }
 
 // issued is the state of a substitute line.
@@ -33,6 +49,7 @@ type issued struct {
 	token   digest.Digest
 	line    json.RawMessage // the whole input with the substitute line
 	sum     digest.Digest   // of that
+	kept    Ready           // what Keep was told of
 	record  string          // what Land applies
 	shown   bool            // the token was presented
 	shows   chan struct{}   // closed when shown is set
@@ -44,35 +61,35 @@ type issued struct {
 // unshown is how long a token may stay unused if no approval sets a limit.
 const unshown = 10 * time.Minute
 
-// maxOutcomes is how many ended calls keep their output so that it can be
-// printed again.
+// maxOutcomes is how many ended calls keep their output in memory. The others'
+// are printed again from the store; see Issue.Keep.
 const maxOutcomes = 8
 
-// ErrToken means that a token is unknown or has expired.
+// ErrToken means that the session knows no such token. It may have been issued
+// by an earlier session.
 var ErrToken = errors.New("this line shows the outcome of one command of this session, and the guard knows of none that waits for it; whether that command ran is not known here. Read the files before you make the call again, with the command itself")
 
 // Collect waits until the substitute line of a command has run, if the command
 // ran in a sandbox and its changes are to be landed; for other calls it
-// returns at once. reviewed means that a human approved the call. An error
-// means that the line did not run.
-func (s *Session) Collect(ctx context.Context, id jsonrpc.ID, reviewed bool) error {
+// returns at once. An error means that the line did not run.
+func (s *Session) Collect(ctx context.Context, id jsonrpc.ID, r Ready) error {
 	s.mu.Lock()
 	c := s.callOf(id)
 	if c == nil || !c.contained || s.cfg.Issue == nil {
 		s.mu.Unlock()
 		return nil
 	}
-	if c.issued == nil {
-		if err := s.issue(c); err != nil {
-			s.mu.Unlock()
+	c.approved = c.approved || r.Reviewed
+	i := c.issued
+	s.mu.Unlock()
+	if i == nil {
+		var err error
+		if i, err = s.issue(ctx, c, r); err != nil {
 			return err
 		}
 	}
-	c.approved = c.approved || reviewed
-	i := c.issued
-	s.mu.Unlock()
 	var over <-chan time.Time
-	if !reviewed {
+	if !r.Reviewed {
 		timer := time.NewTimer(unshown)
 		defer timer.Stop()
 		over = timer.C
@@ -95,26 +112,33 @@ func (s *Session) Collect(ctx context.Context, id jsonrpc.ID, reviewed bool) err
 	return errors.New(i.why)
 }
 
-// issue creates the substitute line and tells the client to run it; mu is
-// held.
-func (s *Session) issue(c *call) error {
+// issue creates the substitute line and tells the client to run it. Only the
+// goroutine of the call issues its line.
+func (s *Session) issue(ctx context.Context, c *call, r Ready) (*issued, error) {
 	token := rand.Text() // at least 128 bits, letters and digits
 	root, ok := jsonrpc.Root(c.input0)
 	if !ok {
-		return errors.New("the command's input cannot be read")
+		return nil, errors.New("the command's input cannot be read")
 	}
 	line := jsonrpc.SetMember(c.input0, root, "command", jsonrpc.QuoteString(s.cfg.Issue.Line(c.use, token)))
 	if line == nil {
-		return errors.New("the command's input cannot be read")
+		return nil, errors.New("the command's input cannot be read")
 	}
 	sum, err := inputSum(line)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.issued = &issued{token: digest.Sum([]byte(token)), line: line, sum: sum, shows: make(chan struct{}), dropped: make(chan struct{})}
-	s.tokens[c.issued.token] = c
+	i := &issued{token: digest.Sum([]byte(token)), line: line, sum: sum, kept: r, shows: make(chan struct{}), dropped: make(chan struct{})}
+	if err := s.cfg.Issue.Keep(ctx, i.token, r); err != nil {
+		// fail closed: after a crash the outcome could not be told
+		return nil, errors.New("the guard could not keep what came of the command, so nothing was changed; ask the user to look at the guard's log")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.issued = i
+	s.tokens[i.token] = c
 	close(c.begins)
-	return nil
+	return i, nil
 }
 
 // dropIssued stops waiting for a token; mu is held.
@@ -146,7 +170,7 @@ func (s *Session) Fetch(ctx context.Context, token string) (Outcome, error) {
 	select {
 	case <-c.ends:
 	case <-s.stopped:
-		return Outcome{}, ErrEnded
+		return Outcome{}, ErrToken // the store knows what became of it
 	case <-ctx.Done():
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -164,9 +188,11 @@ func (s *Session) Fetch(ctx context.Context, token string) (Outcome, error) {
 func (s *Session) Printed(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.tokens[digest.Sum([]byte(token))]; c != nil {
+	sum := digest.Sum([]byte(token))
+	if c := s.tokens[sum]; c != nil {
 		c.issued.printed = true
 	}
+	s.cfg.Issue.Printed(sum)
 }
 
 // Outcome is what a command printed and how it ended, as far as the model may
@@ -214,19 +240,28 @@ func (s *Session) Unsaid() (sentences []string) {
 	for _, c := range s.settled {
 		if i := c.issued; i != nil && i.shown && !i.printed && c.frame != nil {
 			i.printed = true
-			how := "has happened, although the line that was to show it was ended before"
+			s.cfg.Issue.Printed(i.token)
 			if o := outcomeOf(c.frame); o.Refused != "" {
-				how = "ended without its line: " + strings.TrimRight(o.Refused, ".")
+				sentences = append(sentences, "what an earlier command of this session changes ended without its line: "+strings.TrimRight(o.Refused, "."))
+				continue
 			}
-			sentences = append(sentences, "what an earlier command of this session changes "+how)
+			sentences = append(sentences, UnsaidLanding)
 		}
 	}
+	sentences = append(sentences, s.unsaidBefore...)
+	s.unsaidBefore = nil
 	return sentences
 }
 
+// UnsaidLanding is the sentence about a landing whose outcome may not have
+// been printed.
+const UnsaidLanding = "what an earlier command of this session changes has happened, although the line that was to show it may have been ended before"
+
 // land applies what a call has recorded; mu is held.
 func (s *Session) land(c *call) {
-	id, record := jsonrpc.IntID(c.id), c.issued.record
+	id, record, token := jsonrpc.IntID(c.id), c.issued.record, c.issued.token
+	again := c.issued.kept
+	again.Record = record
 	switch {
 	case !c.issued.shown:
 		// fail closed: the substitute line has not run
@@ -238,9 +273,20 @@ func (s *Session) land(c *call) {
 	}
 	c.begun, c.landing = true, true
 	go func() { // ends with the landing
-		result, err := s.cfg.Issue.Land(context.Background(), record)
+		var result json.RawMessage
+		var err error
+		if c.issued.kept.Record != record { // it has run again since
+			if err = s.cfg.Issue.Keep(context.Background(), token, again); err != nil {
+				// fail closed: after a crash another outcome would be told
+				err = errors.New("the guard could not keep what came of the command, so nothing was changed; ask the user to look at the guard's log")
+			}
+		}
+		if err == nil {
+			result, err = s.cfg.Issue.Land(context.Background(), record)
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		c.issued.kept = again
 		if err != nil {
 			s.answer(c, err.Error(), true)
 			return

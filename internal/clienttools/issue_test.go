@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
 )
@@ -21,6 +24,18 @@ type bench struct {
 	landed atomic.Int32
 	odd    []string
 	fail   error
+
+	mu       sync.Mutex
+	kept     []string // records, in order; "landed" where one was
+	failKeep error
+	ended    []Outcome
+	printed  int
+}
+
+func (b *bench) note(what string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kept = append(b.kept, what)
 }
 
 func newBench(t *testing.T) *bench {
@@ -30,8 +45,26 @@ func newBench(t *testing.T) *bench {
 		Odd:   func(kind, _, _ string) { b.odd = append(b.odd, kind) },
 		Issue: &Issue{
 			Line: func(_, token string) string { b.token = token; return "result " + token },
+			Keep: func(_ context.Context, token digest.Digest, r Ready) error {
+				if token != digest.Sum([]byte(b.token)) {
+					t.Errorf("kept under %s", token)
+				}
+				b.note(r.Record)
+				return b.failKeep
+			},
+			Ended: func(_ digest.Digest, o Outcome) {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				b.ended = append(b.ended, o)
+			},
+			Printed: func(digest.Digest) {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				b.printed++
+			},
 			Land: func(_ context.Context, record string) (json.RawMessage, error) {
 				b.landed.Add(1)
+				b.note("landed")
 				if b.fail != nil {
 					return nil, b.fail
 				}
@@ -47,6 +80,11 @@ const lineInput = `{"command":"sed -i s/a/b/ x","description":"do it","timeout":
 // play handles one call as the proxy does: approved, collected, sent with
 // record.
 func (b *bench) play(ctx context.Context, record string) error {
+	return b.playAs(ctx, "r1", record)
+}
+
+// playAs is play for a command that was run anew before it was sent.
+func (b *bench) playAs(ctx context.Context, first, record string) error {
 	f, err := b.s.toPEP.next()
 	if err != nil {
 		return err
@@ -56,7 +94,7 @@ func (b *bench) play(ctx context.Context, record string) error {
 		return err
 	}
 	conn, client := b.s.Upstream(), b.s.Client()
-	if err := b.s.Collect(ctx, m.ID, true); err != nil {
+	if err := b.s.Collect(ctx, m.ID, Ready{Call: "call_1", Record: first, Reviewed: true}); err != nil {
 		client.Write(append(jsonrpc.Result(m.ID, map[string]any{"isError": true, "content": []map[string]string{{"type": "text", "text": err.Error()}}}), '\n'))
 		return err
 	}
@@ -117,6 +155,9 @@ func TestLandsWhenTheTokenIsShown(t *testing.T) {
 	if err := <-done; err != nil || b.landed.Load() != 1 {
 		t.Errorf("%v, %d landings", err, b.landed.Load())
 	}
+	if len(b.ended) != 1 || b.ended[0].Text != "r1 printed" || !slices.Equal(b.kept, []string{"r1", "landed"}) {
+		t.Errorf("ended %+v, kept %q", b.ended, b.kept)
+	}
 	if !b.s.Report("u", []byte(a.Input), "", false) || len(b.odd) != 0 {
 		t.Errorf("alerts %v", b.odd)
 	}
@@ -125,6 +166,51 @@ func TestLandsWhenTheTokenIsShown(t *testing.T) {
 	}
 	if again, err := b.s.Ask(t.Context(), Question{Tool: "Bash", ToolUseID: "u", Input: json.RawMessage(lineInput), Contained: true}); err == nil {
 		t.Errorf("asked for again it was answered with %+v", again)
+	}
+}
+
+// TestALineIsKeptBeforeTheClientGetsIt: where it cannot be, the client gets none;
+// and another run of the command is kept before it is landed.
+func TestALineIsKeptBeforeTheClientGetsIt(t *testing.T) {
+	b := newBench(t)
+	b.failKeep = errors.New("the disk is full")
+	done := b.begin("r1")
+	if a := b.ask(Question{Contained: true}); a.Allow || a.Input != "" {
+		t.Errorf("%+v", a)
+	}
+	if err := <-done; err == nil || b.landed.Load() != 0 {
+		t.Errorf("%v, %d landings", err, b.landed.Load())
+	}
+
+	b = newBench(t)
+	done = make(chan error, 1)
+	go func() { done <- b.playAs(b.t.Context(), "r1", "r2") }() // ends with the call
+	b.ask(Question{Contained: true})
+	if o, err := b.s.Fetch(t.Context(), b.token); err != nil || o.Text != "r2 printed" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if err := <-done; err != nil || !slices.Equal(b.kept, []string{"r1", "r2", "landed"}) {
+		t.Errorf("%v, kept %q", err, b.kept)
+	}
+
+	b = newBench(t)
+	done = make(chan error, 1)
+	go func() { done <- b.playAs(b.t.Context(), "r1", "r2") }() // ends with the call
+	b.ask(Question{Contained: true})
+	b.failKeep = errors.New("the disk is full")
+	if o, err := b.s.Fetch(t.Context(), b.token); err != nil || o.Refused == "" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if <-done; b.landed.Load() != 0 {
+		t.Errorf("%d landings", b.landed.Load())
+	}
+}
+
+// TestWhatEarlierSessionsDidNotPrintIsToldOnce: by the next hook.
+func TestWhatEarlierSessionsDidNotPrintIsToldOnce(t *testing.T) {
+	s := New(Config{Unsaid: []string{UnsaidLanding}})
+	if got := s.Unsaid(); len(got) != 1 || got[0] != UnsaidLanding || len(s.Unsaid()) != 0 {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -32,6 +32,9 @@ type Config struct {
 	// Issue substitutes lines for commands; nil means that the client runs its
 	// own.
 	Issue *Issue
+	// Unsaid are sentences about landings of earlier sessions of this client
+	// whose outcome may not have been printed. The next hook tells them.
+	Unsaid []string
 	// Odd is told of events that a human should look at: a tool that ran with
 	// other input than was approved, or after its outcome was settled. May be
 	// nil.
@@ -66,6 +69,7 @@ type Session struct {
 	tokens          map[digest.Digest]*call
 	settled         []*call        // tool uses that are settled, the oldest first
 	unsaid          map[int64]bool // calls whose client never said how they ended
+	unsaidBefore    []string       // see Config.Unsaid
 	ended, finished bool
 }
 
@@ -112,7 +116,7 @@ func New(c Config) *Session {
 	}
 	return &Session{
 		cfg: c, toPEP: newQueue(), toUp: newQueue(), stopped: make(chan struct{}), done: make(chan struct{}),
-		calls: map[int64]*call{}, uses: map[string]*call{}, unsaid: map[int64]bool{}, tokens: map[digest.Digest]*call{},
+		calls: map[int64]*call{}, uses: map[string]*call{}, unsaid: map[int64]bool{}, unsaidBefore: c.Unsaid, tokens: map[digest.Digest]*call{},
 	}
 }
 
@@ -355,11 +359,20 @@ func (s *Session) fromPEP(frame []byte) {
 	switch {
 	case m.Kind == jsonrpc.Response:
 		s.mu.Lock()
-		defer s.mu.Unlock()
 		c := s.callOf(m.ID)
+		var i *issued
+		if c != nil {
+			i = c.issued
+		}
+		s.mu.Unlock()
 		if c == nil {
 			return
 		}
+		if i != nil { // before the client gets it; there is one answer to a call
+			s.cfg.Issue.Ended(i.token, outcomeOf(frame))
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		c.frame = bytes.Clone(frame)
 		delete(s.calls, c.id)
 		s.settle(c)

@@ -168,6 +168,16 @@ func (r *Record) outcome() Outcome {
 	return Outcome{Exit: r.Exit, Signal: r.Signal, Stdout: r.Stream(false), Stderr: r.Stream(true), Text: r.Text(), Truncated: r.Truncated, Changes: len(r.Changes)}
 }
 
+// Outcome returns what the run of a record printed and how it ended, and
+// carries nothing out.
+func (r *Runner) Outcome(id string) (Outcome, error) {
+	rec, err := r.find(id)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return rec.outcome(), nil
+}
+
 // Land carries out what a record kept, all or nothing, and returns the output of
 // its run. A *sandbox.MovedError says that nothing changed because something had
 // moved. ctx ends it only before the first change.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -21,7 +20,6 @@ import (
 	"github.com/mcpguard/mcpguard/internal/hook"
 	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/jsonvalue"
-	"github.com/mcpguard/mcpguard/internal/workspace"
 )
 
 // A command of the client's own Bash runs in a sandbox, and the client gets a
@@ -164,33 +162,6 @@ func (r *clientToolsRun) bashOf(use string) (bashUse, bool) {
 	return b, ok
 }
 
-// issueOf returns what substitutes lines for a run's commands.
-func (d *daemon) issueOf(r *clientToolsRun) *clienttools.Issue {
-	if r.commands == nil {
-		return nil
-	}
-	return &clienttools.Issue{
-		Line: func(use, token string) string {
-			line := shellQuote(d.cfg.Sandbox) + " result " + token
-			if b, _ := r.bashOf(use); b.ends != "" {
-				line += " && cd " + shellQuote(b.ends)
-			}
-			return line
-		},
-		Land: func(ctx context.Context, record string) (json.RawMessage, error) {
-			o, err := r.commands.Land(ctx, record)
-			if err != nil {
-				return nil, err
-			}
-			return outcomeOf(o).Result()
-		},
-	}
-}
-
-func outcomeOf(o workspace.CommandOutcome) clienttools.Outcome {
-	return clienttools.Outcome{Exit: o.Exit, Signal: o.Signal, Text: strings.ToValidUTF8(o.Text, "\ufffd"), Failure: o.Stdout == "" && o.Stderr != "", Truncated: o.Truncated}
-}
-
 // shellQuote quotes s as one word for a shell.
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
@@ -282,52 +253,4 @@ func (c bashCommands) snapshot(shell string) string {
 		return ""
 	}
 	return string(data) + "\n"
-}
-
-// outcome serves a substitute line.
-func (d *daemon) outcome(ctx context.Context, h *ipc.Handover) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() { // ends with the line's process, at the latest when the handover is closed
-		<-h.Done()
-		cancel()
-	}()
-	_ = h.In.SetReadDeadline(time.Now().Add(hookTimeout)) // on an error there is no deadline; the waiting process then ends it
-	raw, err := io.ReadAll(io.LimitReader(h.In, maxToken))
-	o, printed := clienttools.Outcome{Refused: "mcpguard: " + clienttools.ErrToken.Error()}, func() {}
-	if err == nil {
-		o, printed = d.fetch(ctx, h, strings.TrimSpace(string(raw)))
-	}
-	answer, err := json.Marshal(o)
-	if err != nil || ctx.Err() != nil {
-		return
-	}
-	_ = h.Out.SetWriteDeadline(time.Now().Add(hookTimeout))
-	if _, err := h.Out.Write(answer); err == nil && ctx.Err() == nil {
-		printed() // else the next hook tells
-	}
-}
-
-// fetch looks up a token in the sessions of the clients that the process
-// descends from, and in no others.
-func (d *daemon) fetch(ctx context.Context, h *ipc.Handover, token string) (o clienttools.Outcome, printed func()) {
-	var runs []*clientToolsRun
-	d.natives.mu.Lock()
-	for _, p := range slices.Concat([]ipc.Proc{h.Client}, h.Wrappers, h.Ancestors) {
-		if r := d.natives.clients[p.Ref()]; r != nil {
-			runs = append(runs, d.natives.runs[r.RunID]...)
-		}
-	}
-	d.natives.mu.Unlock()
-	for _, r := range runs {
-		o, err := r.tools.Fetch(ctx, token)
-		switch {
-		case err == nil:
-			return o, func() { r.tools.Printed(token) }
-		case !errors.Is(err, clienttools.ErrToken):
-			return clienttools.Outcome{Refused: "mcpguard: " + err.Error()}, func() {}
-		}
-	}
-	// fail closed: the token belongs to another client, or to none
-	return clienttools.Outcome{Refused: "mcpguard: " + clienttools.ErrToken.Error()}, func() {}
 }

@@ -47,7 +47,7 @@ func (d *daemon) clientToolsOf(ctx context.Context, h *ipc.Handover) (*clientToo
 	s.identified(clientName, "")
 	r := &clientToolsRun{session: s, client: c.Client}
 	r.tools = clienttools.New(clienttools.Config{
-		Ref: d.refOf(c.Client), Tools: d.clientToolNames, Issue: d.issueOf(r),
+		Ref: d.refOf(c.Client), Tools: d.clientToolNames, Issue: d.issueOf(r), Unsaid: d.unsaid(s),
 		Odd: func(kind, id, text string) { d.odd(s, kind, id, text) },
 	})
 	d.natives.mu.Lock()
@@ -139,8 +139,13 @@ func (d *daemon) proxyClientTools(ctx context.Context, r *clientToolsRun) error 
 		Policy:   d.policy.Load,
 		Store:    d.store, Approvals: d.approvals, Locks: d.locks, Meter: d.meter,
 		Redactor: d.secrets, Clock: d.clock, Spill: d.cfg.Paths.State, Roots: r.roots, Grace: nativeGrace,
-		Commands: d.nativeCommands(r), Collect: r.tools.Collect,
+		Commands: d.nativeCommands(r), Collect: r.collect,
 		Log:    d.log.With("session", r.ID, "server", r.Server),
 		Notice: r.notice, Waiting: r.waits, Changed: r.changed, Context: d.natives.context(r.session), NeedsPerson: r.tools.NeedsPerson,
 	})
+}
+
+// collect implements proxy.Config.Collect.
+func (r *clientToolsRun) collect(ctx context.Context, c proxy.Collected) error {
+	return r.tools.Collect(ctx, c.ID, clienttools.Ready{Call: c.Call, Record: c.Record, Reviewed: c.Reviewed})
 }

@@ -194,16 +194,25 @@ func (c *sessionCommands) folder(name string) (string, error) {
 
 // Land implements workspace.Commands.
 func (c *sessionCommands) Land(ctx context.Context, record string) (workspace.CommandOutcome, error) {
+	o, err := c.land(ctx, record)
+	return workspaceOutcome(o), err
+}
+
+func (c *sessionCommands) land(ctx context.Context, record string) (commands.Outcome, error) {
 	o, err := c.d.commands.Land(ctx, record)
 	var moved *sandbox.MovedError
 	switch {
 	case errors.As(err, &moved):
-		return workspace.CommandOutcome{}, errors.New("the files changed meanwhile; nothing was changed. Make the call again")
+		return commands.Outcome{}, errors.New("the files changed meanwhile; nothing was changed. Make the call again")
 	case err != nil:
 		c.d.log.Error("landing what a command changes", "record", record, "error", err)
-		return workspace.CommandOutcome{}, errors.New("what the command changes could not be carried out; read the files before you go on")
+		return commands.Outcome{}, errors.New("what the command changes could not be carried out; read the files before you go on")
 	}
-	return workspace.CommandOutcome(o), nil
+	return o, nil
+}
+
+func workspaceOutcome(o commands.Outcome) workspace.CommandOutcome {
+	return workspace.CommandOutcome(o)
 }
 
 // Run implements workspace.Commands.
@@ -217,7 +226,7 @@ func (c *sessionCommands) Run(ctx context.Context, line effect.CommandLine) (wor
 		c.d.log.Warn("running a command", "error", err)
 		return workspace.CommandOutcome{}, errors.New("the command could not be run")
 	}
-	return workspace.CommandOutcome(o), nil
+	return workspaceOutcome(o), nil
 }
 
 // Commands implements localapi.Live. Lines are redacted, since some contain

@@ -321,6 +321,9 @@ func (d *daemon) prune(ctx context.Context) {
 		if _, err := d.store.Prune(ctx, d.now().Add(-keep)); err != nil && ctx.Err() == nil {
 			d.log.Error("removing the contents of old approvals", "error", err)
 		}
+		if _, err := d.store.PruneLines(ctx, d.now().Add(-keepLines)); err != nil && ctx.Err() == nil {
+			d.log.Error("removing lines that stand for commands", "error", err)
+		}
 		if d.commands != nil {
 			if err := d.commands.Prune(d.now().Add(-keep)); err != nil {
 				d.log.Error("removing what is kept of old commands", "error", err)

@@ -31,6 +31,10 @@ const (
 	HookResult = "hook:result"
 )
 
+// ResultPrinted is the line with which a substitute line says that it has
+// printed the outcome that it got.
+const ResultPrinted = "printed"
+
 const (
 	maxHello     = 64 << 10 // bytes of one line
 	helloTimeout = 10 * time.Second

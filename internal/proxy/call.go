@@ -143,7 +143,7 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 		return nil, err
 	}
 	if verdict.Verdict == guard.Allow && verdict.Tier == guard.T0Read {
-		if err := s.collect(ctx, c, nil, effect.Ran(*preview) != nil); err != nil { // only where the client asks for it later
+		if err := s.collect(ctx, c, nil, ranAs(preview)); err != nil { // only where the client asks for it later
 			return nil, err
 		}
 		return s.read(ctx, c, tool, preview, outputLimit(verdict))
@@ -162,11 +162,11 @@ func (s *session) follow(ctx context.Context, c *call) ([]byte, error) {
 		}
 	}
 	for round := 0; ; round++ {
-		ran := effect.Ran(*ready.preview) != nil              // the preview is not kept while the call is held
+		record := ranAs(ready.preview)                        // the preview is not kept while the call is held
 		if err := s.hold(ctx, c, ticket, ready); err != nil { // waits for a human, if policy asks
 			return nil, err
 		}
-		if err := s.collect(ctx, c, ticket, ran); err != nil { // waits for the client, as above
+		if err := s.collect(ctx, c, ticket, record); err != nil { // waits for the client, as above
 			return nil, err
 		}
 		held, err := s.lock(ctx, c, ticket, ready)

@@ -6,6 +6,8 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/approval"
 	"github.com/mcpguard/mcpguard/internal/audit"
+	"github.com/mcpguard/mcpguard/internal/effect"
+	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
 // errSlotLost ends the wait of a call that can no longer use its approval.
@@ -13,9 +15,10 @@ var errSlotLost = errors.New("the approval has ended")
 
 // collect waits until the client asks for the changes of a command that ran in
 // a sandbox and is to be carried out as it ran. Meanwhile the call holds no
-// lock. Its approval counts as unused and lapses at its deadline.
-func (s *session) collect(ctx context.Context, c *call, t *approval.Waiter, ran bool) error {
-	if !ran || s.cfg.Collect == nil || c.own {
+// lock. Its approval counts as unused and lapses at its deadline. record is of
+// the sandbox's run; empty for all other calls.
+func (s *session) collect(ctx context.Context, c *call, t *approval.Waiter, record string) error {
+	if record == "" || s.cfg.Collect == nil || c.own {
 		return nil
 	}
 	c.room.done()
@@ -33,7 +36,7 @@ func (s *session) collect(ctx context.Context, c *call, t *approval.Waiter, ran 
 		}()
 		defer func() { stop(nil); <-watched }()
 	}
-	err := s.cfg.Collect(wait, c.req.id, t != nil)
+	err := s.cfg.Collect(wait, Collected{ID: c.req.id, Call: c.tc.ID, Record: record, Reviewed: t != nil})
 	switch {
 	case err == nil:
 		return nil
@@ -51,4 +54,13 @@ func (s *session) collect(ctx context.Context, c *call, t *approval.Waiter, ran 
 		}
 	}
 	return &refusal{status: audit.StatusCancelled, reply: reply{Status: replyCancelled, ApprovalID: c.approval, Reason: err.Error()}}
+}
+
+// ranAs returns the record of the run of a command that the preview shows;
+// empty if none ran in a sandbox.
+func ranAs(p *guard.Preview) string {
+	if effect.Ran(*p) == nil {
+		return ""
+	}
+	return p.Record
 }

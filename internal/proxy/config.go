@@ -126,10 +126,9 @@ type Config struct {
 
 	// Collect blocks until the client asks for the changes of a command that
 	// has run in a sandbox and may be carried out. It returns at once if the
-	// client does not need to ask. reviewed means that a human has approved
-	// the command. An error is a sentence that says why the client will not
-	// ask. May be nil.
-	Collect func(ctx context.Context, id jsonrpc.ID, reviewed bool) error
+	// client does not need to ask. An error is a sentence that says why the
+	// client will not ask. May be nil.
+	Collect func(context.Context, Collected) error
 
 	// Notice shows one line to the developer, on the shim's standard error.
 	// May be nil.
@@ -159,6 +158,14 @@ type Config struct {
 	// repeated to the upstream, and its unread bytes are read before those of
 	// Client. May be nil.
 	Kept *ipc.Handback
+}
+
+// Collected is a command whose changes the client has to ask for.
+type Collected struct {
+	ID       jsonrpc.ID // of the client's request
+	Call     guard.CallID
+	Record   string // of the sandbox's run
+	Reviewed bool   // a human has approved it
 }
 
 // Waiting is a tool that cannot be called because its definition is not the

@@ -26,14 +26,14 @@ const maxHookInput = 64 << 20
 // HookConfig is a hook as started by the client.
 type HookConfig struct {
 	Paths   ipc.Paths
-	Kind    string // ipc.HookPre or ipc.HookPost
+	Kind    string // ipc.HookPre or ipc.HookPost; Result sets its own
 	Version string
 	In, Out *os.File
 	Err     io.Writer
 	// Deadline ends the hook, whatever it is waiting for.
 	Deadline time.Time
-	// Autostart is called for a question if no daemon answers; nil means not
-	// to start one.
+	// Autostart is called for a question or a token if no daemon answers; nil
+	// means not to start one.
 	Autostart func(context.Context) error
 }
 
@@ -126,10 +126,11 @@ func (h *hook) ask(ctx context.Context) error {
 	return nil
 }
 
-// reach connects to the daemon. A question starts one if none answers.
+// reach connects to the daemon. If none answers, a question and a token start
+// one.
 func (h *hook) reach(ctx context.Context) (*net.UnixConn, error) {
 	conn, err := ipc.Dial(ctx, h.cfg.Paths.AgentSocket())
-	if !errors.Is(err, ipc.ErrNoDaemon) || h.cfg.Kind != ipc.HookPre || h.cfg.Autostart == nil {
+	if !errors.Is(err, ipc.ErrNoDaemon) || h.cfg.Kind == ipc.HookPost || h.cfg.Autostart == nil {
 		return conn, err
 	}
 	if err := h.cfg.Autostart(ctx); err != nil {

@@ -33,6 +33,8 @@ func TestMain(m *testing.M) {
 			os.Exit(serve())
 		case "start":
 			os.Exit(start())
+		case "result":
+			os.Exit(asResult())
 		case "hook":
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 			background = ctx

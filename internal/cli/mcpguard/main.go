@@ -56,7 +56,7 @@ const usage = `mcpguard connects a client to the guard's daemon; mcpguardd sets 
   mcpguard result TOKEN
       what the guard gives a client in the place of a command that it has run in a
       sandbox: lands what the command changes, prints what it printed, and ends as
-      it ended. The token is of use once, to the client that got it.
+      it ended. The token is of use to the client that got it, and lands once.
 `
 
 // Main runs one command and returns the exit code.
@@ -176,7 +176,7 @@ func (c Command) result(ctx context.Context, args []string) int {
 	if err != nil {
 		return c.misused(fmt.Errorf("finding the guard's folders: %w", err))
 	}
-	return shim.Result(ctx, shim.HookConfig{Paths: paths, Version: version.Number, In: c.In, Out: c.Out, Err: c.Err}, words[0])
+	return shim.Result(ctx, shim.HookConfig{Paths: paths, Version: version.Number, In: c.In, Out: c.Out, Err: c.Err, Autostart: c.start(paths)}, words[0])
 }
 
 // start returns the function that starts the daemon.
