@@ -23,7 +23,6 @@ type lineCrash struct {
 	tokens []string
 	landed []string // what each landed command has added to shared.txt, in order
 	owed   string   // landed, and the model was not told: the next hook must
-	unsure bool     // a line was killed after it may have told
 	told   map[string]int
 }
 
@@ -65,7 +64,7 @@ func TestPromise5_KillWhatLandsCommands(t *testing.T) {
 
 // command adds one line to the shared file and one file of its own, and prints.
 func (c *lineCrash) command(name string) string {
-	return fmt.Sprintf("echo %[1]s >> shared.txt; mkdir -p d && echo %[1]s > d/%[1]s; echo said %[1]s; sh -c 'exit 3'", name)
+	return fmt.Sprintf("echo %[1]s >> shared.txt; mkdir -p d && echo %[1]s > d/%[1]s; echo said %[1]s; echo beside %[1]s >&2; sh -c 'exit 3'", name)
 }
 
 // calm plays rounds without a kill and returns how long one takes.
@@ -79,7 +78,7 @@ func (c *lineCrash) calm() time.Duration {
 		e := c.client.do(task{ID: name + ".0", Command: c.command(name)})
 		longest = max(longest, time.Since(began))
 		stop()
-		if e.Code != 3 || e.Stdout != "said "+name+"\n" || !c.hasLanded(name) {
+		if !outcome(name, e) || !c.hasLanded(name) {
 			c.until("a look", func(all []client.Approval) bool {
 				for _, a := range all {
 					c.t.Logf("%s", c.must("approve", "show", a.ID))
@@ -92,6 +91,11 @@ func (c *lineCrash) calm() time.Duration {
 		c.landed = append(c.landed, name)
 	}
 	return longest + longest/5
+}
+
+// outcome reports whether a client got all of what a command prints, and its end.
+func outcome(name string, e end) bool {
+	return e.Code == 3 && e.Stdout == "said "+name+"\n" && e.Stderr == "beside "+name+"\n"
 }
 
 // hasLanded reports whether a command is in force; it must be so whole or not
@@ -167,10 +171,9 @@ func (c *lineCrash) judge(name, what string, e end) {
 	c.token(e)
 	said, landed := e.Stdout+e.Stderr+e.Denied, c.hasLanded(name)
 	owed := c.owed
-	c.owed, c.unsure = "", false
+	c.owed = ""
 	if owed != "" && e.Failed {
 		c.owed = owed // the hook that was to tell was killed; it counts as told, or the next one tells
-		c.unsure = true
 	}
 	switch {
 	case owed != "" && strings.Contains(e.Denied, "has happened"):
@@ -189,9 +192,9 @@ func (c *lineCrash) judge(name, what string, e end) {
 	case e.Killed:
 		c.told["nothing by a killed line"]++
 		if landed {
-			c.owed, c.unsure = name, e.Stdout != ""
+			c.owed = name
 		}
-	case e.Code == 3 && e.Stdout == "said "+name+"\n":
+	case outcome(name, e):
 		c.told["the outcome"]++
 		if !landed {
 			c.t.Errorf("%s after a kill of the %s: told the outcome, and nothing has landed: %+v", name, what, e)
@@ -220,11 +223,11 @@ func (c *lineCrash) printsAgain(name string, before end) {
 	if c.read("shared.txt") != shared {
 		c.t.Errorf("%s: printing again has changed the shared file from %q to %q", name, shared, c.read("shared.txt"))
 	}
-	outcome := e.Code == 3 && e.Stdout == "said "+name+"\n"
-	if outcome != landed {
+	printed := outcome(name, e)
+	if printed != landed {
 		c.t.Errorf("%s: landed is %v, and its line says %+v", name, landed, e)
 	}
-	if outcome {
+	if printed {
 		c.owed = "" // it has been printed
 	}
 }
@@ -246,7 +249,7 @@ func (c *lineCrash) repeat(name string) {
 			}
 			c.owed = ""
 			continue // it is to be made again
-		case e.Code != 3 || e.Stdout != "said "+name+"\n":
+		case !outcome(name, e):
 			c.t.Errorf("%s made again: %+v", name, e)
 			return
 		}

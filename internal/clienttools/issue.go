@@ -198,14 +198,19 @@ func (s *Session) Printed(token string) {
 // Outcome is what a command printed and how it ended, as far as the model may
 // know. Land returns its JSON as the structured content of a result.
 type Outcome struct {
-	Exit   int    `json:"exit_code"`
-	Signal int    `json:"signal,omitempty"`
-	Text   string `json:"text"` // both streams in order
-	// Failure means that all of the text was written to standard error.
-	Failure   bool `json:"on_stderr,omitempty"`
-	Truncated bool `json:"truncated,omitempty"`
+	Exit      int     `json:"exit_code"`
+	Signal    int     `json:"signal,omitempty"`
+	Output    []Piece `json:"output,omitempty"` // in order
+	Truncated bool    `json:"truncated,omitempty"`
 	// Refused is the reason if there is no outcome.
 	Refused string `json:"refused,omitempty"`
+}
+
+// Piece is what a command wrote to one of its streams before it wrote to the
+// other.
+type Piece struct {
+	Stderr bool   `json:"stderr,omitempty"`
+	Text   string `json:"text"`
 }
 
 // Result returns the outcome as the result of a call.

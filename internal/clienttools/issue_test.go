@@ -68,7 +68,7 @@ func newBench(t *testing.T) *bench {
 				if b.fail != nil {
 					return nil, b.fail
 				}
-				return Outcome{Exit: 3, Text: record + " printed"}.Result()
+				return Outcome{Exit: 3, Output: []Piece{{Text: record + " printed"}}}.Result()
 			},
 		},
 	})
@@ -114,6 +114,13 @@ func (b *bench) playAs(ctx context.Context, first, record string) error {
 	return err
 }
 
+func (o Outcome) text() (all string) {
+	for _, p := range o.Output {
+		all += p.Text
+	}
+	return all
+}
+
 // ask asks a question and returns what the client is to run.
 func (b *bench) ask(q Question) Answer {
 	b.t.Helper()
@@ -148,14 +155,14 @@ func TestLandsWhenTheTokenIsShown(t *testing.T) {
 	}
 	for range 3 {
 		o, err := b.s.Fetch(t.Context(), b.token)
-		if err != nil || o.Exit != 3 || o.Text != "r1 printed" || o.Refused != "" {
+		if err != nil || o.Exit != 3 || o.text() != "r1 printed" || o.Refused != "" {
 			t.Errorf("%+v, %v", o, err)
 		}
 	}
 	if err := <-done; err != nil || b.landed.Load() != 1 {
 		t.Errorf("%v, %d landings", err, b.landed.Load())
 	}
-	if len(b.ended) != 1 || b.ended[0].Text != "r1 printed" || !slices.Equal(b.kept, []string{"r1", "landed"}) {
+	if len(b.ended) != 1 || b.ended[0].text() != "r1 printed" || !slices.Equal(b.kept, []string{"r1", "landed"}) {
 		t.Errorf("ended %+v, kept %q", b.ended, b.kept)
 	}
 	if !b.s.Report("u", []byte(a.Input), "", false) || len(b.odd) != 0 {
@@ -186,7 +193,7 @@ func TestALineIsKeptBeforeTheClientGetsIt(t *testing.T) {
 	done = make(chan error, 1)
 	go func() { done <- b.playAs(b.t.Context(), "r1", "r2") }() // ends with the call
 	b.ask(Question{Contained: true})
-	if o, err := b.s.Fetch(t.Context(), b.token); err != nil || o.Text != "r2 printed" {
+	if o, err := b.s.Fetch(t.Context(), b.token); err != nil || o.text() != "r2 printed" {
 		t.Errorf("%+v, %v", o, err)
 	}
 	if err := <-done; err != nil || !slices.Equal(b.kept, []string{"r1", "r2", "landed"}) {
@@ -267,7 +274,7 @@ func TestAnotherRunIsNotLanded(t *testing.T) {
 		done := b.begin(record)
 		b.ask(Question{Contained: true})
 		o, err := b.s.Fetch(t.Context(), b.token)
-		if err != nil || o.Refused == "" || o.Exit != 0 || o.Text != "" {
+		if err != nil || o.Refused == "" || o.Exit != 0 || o.text() != "" {
 			t.Errorf("%q: %+v, %v", record, o, err)
 		}
 		if <-done; int(b.landed.Load()) != len(record)/2 {

@@ -159,13 +159,14 @@ func (r *Runner) run(ctx context.Context, c Command) (*Record, error) {
 type Outcome struct {
 	Exit, Signal   int
 	Stdout, Stderr string
-	Text           string // both in order
+	Text           string          // both in order
+	Output         []sandbox.Chunk // the same with its streams; nil for a command that ran for real
 	Truncated      bool
 	Changes        int // paths that were landed
 }
 
 func (r *Record) outcome() Outcome {
-	return Outcome{Exit: r.Exit, Signal: r.Signal, Stdout: r.Stream(false), Stderr: r.Stream(true), Text: r.Text(), Truncated: r.Truncated, Changes: len(r.Changes)}
+	return Outcome{Exit: r.Exit, Signal: r.Signal, Stdout: r.Stream(false), Stderr: r.Stream(true), Text: r.Text(), Output: r.Output, Truncated: r.Truncated, Changes: len(r.Changes)}
 }
 
 // Outcome returns what the run of a record printed and how it ended, and

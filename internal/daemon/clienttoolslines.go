@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/clienttools"
-	"github.com/mcpguard/mcpguard/internal/commands"
 	"github.com/mcpguard/mcpguard/internal/digest"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/ipc"
@@ -61,7 +60,7 @@ func (d *daemon) keepLine(ctx context.Context, r *clientToolsRun, token digest.D
 	o, err := d.commands.Outcome(ready.Record)
 	if err == nil {
 		var raw []byte
-		if raw, err = json.Marshal(d.outcomeOf(o)); err == nil {
+		if raw, err = json.Marshal(cut(d.outcomeOf(o), maxKeptOutput)); err == nil {
 			err = d.store.PutLine(ctx, store.Line{
 				Token: token, Tenant: r.Tenant, Run: r.RunID, Call: ready.Call, Client: d.refOf(r.client), Record: ready.Record, At: d.now(), Outcome: raw,
 			})
@@ -71,14 +70,6 @@ func (d *daemon) keepLine(ctx context.Context, r *clientToolsRun, token digest.D
 		d.log.Error("keeping what came of a command", "call", ready.Call, "error", err)
 	}
 	return err
-}
-
-// outcomeOf returns an outcome for a client, without secrets.
-func (d *daemon) outcomeOf(o commands.Outcome) clienttools.Outcome {
-	return clienttools.Outcome{
-		Exit: o.Exit, Signal: o.Signal, Truncated: o.Truncated,
-		Text: string(d.secrets.text([]byte(o.Text))), Failure: o.Stdout == "" && o.Stderr != "",
-	}
 }
 
 // Sentences about a line whose session is gone.

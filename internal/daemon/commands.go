@@ -212,7 +212,7 @@ func (c *sessionCommands) land(ctx context.Context, record string) (commands.Out
 }
 
 func workspaceOutcome(o commands.Outcome) workspace.CommandOutcome {
-	return workspace.CommandOutcome(o)
+	return workspace.CommandOutcome{Exit: o.Exit, Signal: o.Signal, Stdout: o.Stdout, Stderr: o.Stderr, Text: o.Text, Truncated: o.Truncated, Changes: o.Changes}
 }
 
 // Run implements workspace.Commands.

@@ -25,10 +25,12 @@ const settles = 2 * time.Second
 
 // outcome is the daemon's answer about a command; see package clienttools.
 type outcome struct {
-	Exit      int    `json:"exit_code"`
-	Signal    int    `json:"signal"`
-	Text      string `json:"text"`
-	Failure   bool   `json:"on_stderr"`
+	Exit   int `json:"exit_code"`
+	Signal int `json:"signal"`
+	Output []struct {
+		Stderr bool   `json:"stderr"`
+		Text   string `json:"text"`
+	} `json:"output"`
 	Truncated bool   `json:"truncated"`
 	Refused   string `json:"refused"`
 }
@@ -134,12 +136,14 @@ func (o outcome) print(stdout, stderr io.Writer) (code int, err error) {
 		_, err := fmt.Fprintln(stderr, o.Refused)
 		return exitNoOutcome, err
 	}
-	out := stdout
-	if o.Failure {
-		out = stderr
-	}
-	if _, err := io.WriteString(out, o.Text); err != nil {
-		return exitNoOutcome, err
+	for _, p := range o.Output {
+		out := stdout
+		if p.Stderr {
+			out = stderr
+		}
+		if _, err := io.WriteString(out, p.Text); err != nil {
+			return exitNoOutcome, err
+		}
 	}
 	if o.Truncated {
 		if _, err := fmt.Fprintln(stderr, "mcpguard: its output was cut"); err != nil {

@@ -85,10 +85,10 @@ func TestALineEndsAsItsCommandDid(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{`{"exit_code":0,"text":"` + much + `"}`, 0, much, ""},
-		{`{"exit_code":3,"text":"a"}`, 3, "a", ""},
-		{`{"signal":9,"exit_code":0,"text":""}`, 137, "", ""},
-		{`{"exit_code":0,"text":"a","truncated":true}`, 0, "a", "its output was cut"},
+		{`{"exit_code":0,"output":[{"text":"` + much + `"}]}`, 0, much, ""},
+		{`{"exit_code":3,"output":[{"text":"a"},{"text":"wrong","stderr":true},{"text":"b"}]}`, 3, "ab", "wrong"},
+		{`{"signal":9,"exit_code":0}`, 137, "", ""},
+		{`{"exit_code":0,"output":[{"text":"a"}],"truncated":true}`, 0, "a", "its output was cut"},
 		{`{"refused":"mcpguard: not today"}`, exitNoOutcome, "", "mcpguard: not today"},
 	} {
 		d := newDaemon(t)
@@ -103,16 +103,32 @@ func TestALineEndsAsItsCommandDid(t *testing.T) {
 	}
 }
 
+// TestALineKeepsTheOrderOfItsStreams: whoever gives both one file reads what a
+// terminal would show.
+func TestALineKeepsTheOrderOfItsStreams(t *testing.T) {
+	d := newDaemon(t)
+	l := &line{t: t, cmd: exec.Command(os.Args[0], "result", "TOKEN")}
+	l.cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), d.paths.Environ()...)
+	l.cmd.Stdout, l.cmd.Stderr = &l.out, &l.out
+	if err := l.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	h, _ := d.serveLine("TOKEN")
+	d.answerLine(h, `{"exit_code":0,"output":[{"text":"1","stderr":true},{"text":"2"},{"text":"3","stderr":true},{"text":"4"}]}`+"\n")
+	h.Close()
+	l.ends(0, "1234", "")
+}
+
 // TestALineAsksTheNextDaemon: one that goes away before it has answered leaves
 // nothing printed, and half an answer is none.
 func TestALineAsksTheNextDaemon(t *testing.T) {
 	d := newDaemon(t)
 	l := startLine(t, d.paths, "TOKEN")
 	h, _ := d.serveLine("TOKEN")
-	d.answerLine(h, `{"exit_code":0,"text":"half`)
+	d.answerLine(h, `{"exit_code":0,"output":[{"text":"half`)
 	h.Close()
 	h, _ = d.serveLine("TOKEN")
-	d.answerLine(h, `{"exit_code":4,"text":"whole"}`+"\n")
+	d.answerLine(h, `{"exit_code":4,"output":[{"text":"whole"}]}`+"\n")
 	h.Close()
 	l.ends(4, "whole", "")
 }
