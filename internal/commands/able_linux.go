@@ -35,3 +35,18 @@ func openFUSE() error {
 	}
 	return err
 }
+
+// isLocal reports whether a folder lies on a file system of this machine's own, as
+// far as they are known: over a network, times are those of a while ago.
+func isLocal(path string) bool {
+	var st unix.Statfs_t
+	if unix.Statfs(path, &st) != nil {
+		return false
+	}
+	switch uint32(st.Type) {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC, unix.OVERLAYFS_SUPER_MAGIC,
+		0x2fc12fc1 /* ZFS */, 0xca451a4e /* bcachefs */ :
+		return true
+	}
+	return false
+}

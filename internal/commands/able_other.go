@@ -7,3 +7,5 @@ func kernelRelease() string { return "" }
 func onOverlay(string) bool { return false }
 
 func openFUSE() error { return nil }
+
+func isLocal(string) bool { return false }

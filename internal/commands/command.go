@@ -3,8 +3,6 @@ package commands
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,14 +27,8 @@ type Command struct {
 	// Programs are files outside of the folders that every command sees, by
 	// absolute path, that this one may read and run.
 	Programs []string
-	// Secret reports whether a path holds keys or credentials, as the policy for
-	// reads has it; the path is absolute. Such a path is closed.
-	Secret   func(path string) bool
 	Settings Settings
 }
-
-// maxLooked bounds the entries of a workspace that are looked at for secrets.
-const maxLooked = 300_000
 
 // spec says what of the machine a command may see.
 func (r *Runner) spec(c Command) (sandbox.Spec, error) {
@@ -54,7 +46,7 @@ func (r *Runner) spec(c Command) (sandbox.Spec, error) {
 		}
 	}
 	for _, p := range slices.Concat(systemFolders, expand(toolChains, c.Home), c.Programs) {
-		if there(p) && !slices.Contains(s.Trees, p) && (c.Secret == nil || !c.Secret(p)) {
+		if there(p) && !slices.Contains(s.Trees, p) && (r.cfg.Secret == nil || !r.cfg.Secret(p)) {
 			s.Visible = append(s.Visible, p)
 		}
 	}
@@ -69,9 +61,9 @@ func (r *Runner) spec(c Command) (sandbox.Spec, error) {
 		s.Scratch = append(s.Scratch, sandbox.Scratch{Path: p, Store: r.scratch(c, p)})
 	}
 	s.Closed = append(append(s.Closed, r.cfg.State), r.cfg.Hidden...)
-	if c.Secret != nil {
+	if r.cfg.Secret != nil {
 		for _, root := range c.Roots {
-			secrets, err := secretsBelow(root, c.Secret)
+			secrets, err := r.secrets.below(root, r.cfg.Secret)
 			if err != nil {
 				return s, err
 			}
@@ -96,39 +88,6 @@ func (r *Runner) scratch(c Command, path string) string {
 		h.Write([]byte{0})
 	}
 	return filepath.Join(r.cfg.State, "scratch", hex.EncodeToString(h.Sum(nil)[:12]))
-}
-
-// secretsBelow lists the paths below a folder that hold keys or credentials, and
-// what links of such a name lead to.
-func secretsBelow(root string, secret func(string) bool) ([]string, error) {
-	var out []string
-	left := maxLooked
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return fs.SkipDir
-		}
-		if left--; left < 0 {
-			// fail closed: what was not looked at may be a key
-			return fmt.Errorf("%w: %s has more than %d files, too many to be looked at for keys", sandbox.ErrUnavailable, root, maxLooked)
-		}
-		if path == root {
-			return nil
-		}
-		if secret(path) {
-			out = append(out, path)
-			if target, err := filepath.EvalSymlinks(path); err == nil && d.Type()&fs.ModeSymlink != 0 && target != root {
-				out = append(out, target)
-			}
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-		}
-		if d.IsDir() && (d.Name() == "node_modules" || d.Name() == "objects" && filepath.Base(filepath.Dir(path)) == ".git") {
-			return fs.SkipDir
-		}
-		return nil
-	})
-	return out, err
 }
 
 // prepareScratch makes the stores that a run needs.

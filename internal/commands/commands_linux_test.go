@@ -188,7 +188,7 @@ func TestSecretsAndTheGuardsOwnFoldersAreClosed(t *testing.T) {
 	x := newFixture(t)
 	x.real("echo K=1 > .env; mkdir sub; echo key > sub/id_rsa")
 	c := x.command("cat .env sub/id_rsa 2>/dev/null; ls " + filepath.Dir(x.ws) + "/state; true")
-	c.Secret = func(p string) bool { return strings.HasSuffix(p, ".env") || strings.HasSuffix(p, "id_rsa") }
+	x.r.cfg.Secret = func(p string) bool { return strings.HasSuffix(p, ".env") || strings.HasSuffix(p, "id_rsa") }
 	rec, _ := x.preview(c)
 	if strings.Contains(rec.Text(), "K=1") || strings.Contains(rec.Text(), "key") || rec.Unchanged() || len(rec.Wanted) < 3 {
 		t.Errorf("%q, wanted %v", rec.Text(), rec.Wanted)

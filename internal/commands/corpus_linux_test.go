@@ -66,7 +66,7 @@ func TestPromise10_CorpusOfCommands(t *testing.T) {
 			x.inProject(sampleProject)
 			c := x.command(line)
 			c.Env, c.Home = append(corpusEnv[:len(corpusEnv):len(corpusEnv)], "HOME="+home), home
-			c.Secret = func(p string) bool { return filepath.Base(p) == ".env" }
+			x.r.cfg.Secret = func(p string) bool { return filepath.Base(p) == ".env" }
 			c.Settings.Limits = sandbox.Limits{Time: 20 * time.Second, CPU: 5 * time.Second}
 			c.Settings.Temporary = []string{"/tmp"}
 			if class == "cut" {

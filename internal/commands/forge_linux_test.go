@@ -162,7 +162,7 @@ func TestSecretsBehindLinksAreClosed(t *testing.T) {
 	x := newFixture(t)
 	x.real("mkdir conf; echo K=1 > conf/real; ln -s conf/real .env")
 	c := x.command("cat .env conf/real; true")
-	c.Secret = func(p string) bool { return strings.HasSuffix(p, ".env") }
+	x.r.cfg.Secret = func(p string) bool { return strings.HasSuffix(p, ".env") }
 	rec, _ := x.preview(c)
 	if strings.Contains(rec.Text(), "K=1") || rec.Unchanged() {
 		t.Errorf("%q, wanted %v", rec.Text(), rec.Wanted)

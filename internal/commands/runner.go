@@ -25,6 +25,10 @@ type Config struct {
 	// Obeyed reports whether a tool runs or obeys a file at a path by itself; the
 	// path is relative to its folder. Nil stands for no such path.
 	Obeyed func(path string) bool
+	// Secret reports whether a path holds keys or credentials, as the policy for
+	// reads has it; the path is absolute. Such a path is closed. It answers the same
+	// for the same path at all times.
+	Secret func(path string) bool
 	Log    *slog.Logger
 }
 
@@ -41,6 +45,8 @@ type Runner struct {
 	cfg  Config
 	runs string
 	free chan struct{}
+
+	secrets secretFinder
 
 	mu      sync.Mutex
 	records map[guard.CallID]*Record

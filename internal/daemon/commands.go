@@ -29,7 +29,7 @@ func (d *daemon) startCommands() {
 	}
 	var err error
 	d.commands, err = commands.New(commands.Config{
-		Program: d.cfg.Sandbox, State: filepath.Join(d.cfg.Paths.State, "commands"), Log: d.log, Obeyed: expr.AutomationPath,
+		Program: d.cfg.Sandbox, State: filepath.Join(d.cfg.Paths.State, "commands"), Log: d.log, Secret: expr.SecretPath, Obeyed: expr.AutomationPath,
 		Hidden: []string{d.cfg.Paths.State, filepath.Dir(d.cfg.Paths.ConfigFile())},
 	})
 	if err != nil {
@@ -150,7 +150,7 @@ func (c *sessionCommands) command(line effect.CommandLine, cfg config.Commands) 
 	}
 	cmd := commands.Command{
 		Call: line.Call, Tenant: c.s.Tenant, Run: c.s.RunID, Argv: line.Argv, Folder: folder, Roots: c.roots, Home: value(c.env, "HOME"), Env: c.env, Umask: c.umask,
-		Programs: line.Programs, Secret: expr.SecretPath,
+		Programs: line.Programs,
 		Settings: commands.Settings{Scratch: cfg.Scratch, Limits: sandbox.Limits{
 			Time: time.Duration(cfg.Limits.Time), Memory: int64(cfg.Limits.Memory), Processes: cfg.Limits.Processes,
 			Written: int64(cfg.Limits.Written), Output: int64(cfg.Limits.Output),

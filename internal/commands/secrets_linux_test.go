@@ -1,0 +1,78 @@
+package commands
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestSecretsAreFoundAfterEachChange: what is remembered of folders never hides a
+// key that was made, moved or linked since.
+func TestSecretsAreFoundAfterEachChange(t *testing.T) {
+	x := newFixture(t)
+	x.real("mkdir -p a/b c node_modules/m .git/objects; touch a/.env a/b/f c/f .env node_modules/m/.env .git/objects/.env")
+	looked := 0
+	secret := func(p string) bool { looked++; return strings.HasSuffix(p, ".env") || strings.HasSuffix(p, ".env/") }
+	// Long after each change, so that all of it is remembered.
+	known := secretFinder{now: func() time.Time { return time.Now().Add(time.Hour) }}
+	find := func(f *secretFinder) []string {
+		t.Helper()
+		got, err := f.below(x.ws, secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range got {
+			got[i] = strings.TrimPrefix(got[i], x.ws+"/")
+		}
+		slices.Sort(got)
+		return got
+	}
+	if got, want := find(&known), []string{".env", "a/.env"}; !slices.Equal(got, want) {
+		t.Fatalf("found %q, want %q", got, want)
+	}
+	for _, line := range []string{
+		"touch c/.env", "rm a/.env", "mkdir -p a/b/c/d && touch a/b/c/d/x.env", "mv c a/b/moved", "mv a/b/c/d/x.env a/b/c/d/x",
+		"ln -s a/b/f l.env", "ln -sfn a/b/moved/f l.env", "mv a/b/moved c.env", "mv c.env c", "rm -r a && mkdir a && touch a/y.env", "rm -r a && touch a", "mkdir -p c/deep && touch c/deep/.env && mv c/f c/deep/f.env",
+	} {
+		x.real(line)
+		if got, want := find(&known), find(&secretFinder{}); !slices.Equal(got, want) {
+			t.Errorf("after %s: found %q, want %q", line, got, want)
+		}
+	}
+	if !isLocal(x.ws) {
+		t.Skip("nothing is remembered of folders on this file system")
+	}
+	looked = 0
+	if find(&known); looked != 0 {
+		t.Errorf("%d names were looked at although no folder had changed", looked)
+	}
+	// A folder that changed a moment ago may change again within the same tick.
+	young := secretFinder{}
+	x.real("touch c/last")
+	find(&young)
+	looked = 0
+	if find(&young); looked == 0 {
+		t.Error("a folder that had just changed was remembered")
+	}
+}
+
+// TestWorkspacesAreForgotten: memory does not grow with each workspace that was used.
+func TestWorkspacesAreForgotten(t *testing.T) {
+	dir := t.TempDir()
+	var f secretFinder
+	for i := range maxKnown + 3 {
+		ws := filepath.Join(dir, strings.Repeat("w", i+1))
+		if err := os.Mkdir(ws, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.below(ws, func(string) bool { return false }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(f.known) != maxKnown {
+		t.Errorf("%d workspaces are remembered, want %d", len(f.known), maxKnown)
+	}
+}
