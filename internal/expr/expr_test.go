@@ -2,6 +2,7 @@ package expr
 
 import (
 	"errors"
+	"path"
 	"reflect"
 	"strings"
 	"testing"
@@ -289,6 +290,33 @@ func TestDecodeArgsRefuses(t *testing.T) {
 			t.Errorf("%s decodes to %v", raw, m)
 		}
 	}
+}
+
+// FuzzSecretPath: the quick look at a path never passes what the pattern matches.
+func FuzzSecretPath(f *testing.F) {
+	for _, s := range []string{"a/.env.local", ".ENV", "x/ID_RSA_sk", "a.Pem", "a/b.tfstate", "deep/_netrc", "credentials", "a/Credentials.YAML", "secrets.json", "service_account-1.json",
+		"a/.aws/config", "gcloud/x", "Secrets/a", "a.b.keystore", "\u017fecrets/a", "x.\u212aey", ".key", "a/.git-credentials", ".docker/", "/", ".", "a\n.pem", "main.go", "src/sec/ser.txt"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, p string) {
+		if got, want := SecretPath(p), secretPaths.MatchString(path.Clean(p)); got != want {
+			t.Errorf("%q: %v, want %v", p, got, want)
+		}
+	})
+}
+
+func BenchmarkSecretPath(b *testing.B) {
+	const p = "/home/ada/project/src/components/settings.go"
+	b.Run("pattern", func(b *testing.B) {
+		for b.Loop() {
+			secretPaths.MatchString(path.Clean(p))
+		}
+	})
+	b.Run("quick", func(b *testing.B) {
+		for b.Loop() {
+			SecretPath(p)
+		}
+	})
 }
 
 func FuzzCompile(f *testing.F) {

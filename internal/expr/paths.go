@@ -3,6 +3,7 @@ package expr
 import (
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -101,7 +102,44 @@ var (
 )
 
 // SecretPath reports whether a path conventionally holds keys or credentials.
-func SecretPath(p string) bool { return secretPaths.MatchString(path.Clean(p)) }
+func SecretPath(p string) bool {
+	p = path.Clean(p)
+	return mayBeSecret(p) && secretPaths.MatchString(p)
+}
+
+// mayBeSecret is false for most paths that secretPaths does not match, in a small
+// part of its time: all names of a workspace are looked at before a command runs
+// there.
+func mayBeSecret(p string) bool {
+	for i := range len(p) {
+		if p[i] >= 0x80 {
+			return true // letters beyond ASCII may be the same as some of ASCII
+		}
+	}
+	for {
+		step, rest, more := strings.Cut(p, "/")
+		for _, beginning := range secretBeginnings {
+			if step == "" || step[0]|0x20 != beginning[0]|0x20 {
+				continue // as most are
+			}
+			if len(step) >= len(beginning) && strings.EqualFold(step[:len(beginning)], beginning) {
+				return true
+			}
+		}
+		if !more {
+			dot := strings.LastIndexByte(step, '.')
+			ext := step[dot+1:]
+			return dot >= 0 && slices.ContainsFunc(secretExtensions, func(e string) bool { return strings.EqualFold(e, ext) })
+		}
+		p = rest
+	}
+}
+
+// What every name that secretPaths matches begins with, or has for an extension.
+var (
+	secretBeginnings = []string{".", "id_", "_netrc", "credentials", "secret", "service", "gcloud"}
+	secretExtensions = []string{"pem", "key", "p12", "pfx", "jks", "keystore", "kdbx", "ppk", "tfvars", "tfstate"}
+)
 
 // GitPath reports whether a path is a repository's own data.
 func GitPath(p string) bool { return gitPaths.MatchString(path.Clean(p)) }
