@@ -57,6 +57,17 @@ func (d Diff) Command() (t CommandText, ok bool) {
 	return CommandText{Head: text[:from], Run: rest[:to], Changes: rest[to:]}, true
 }
 
+// Scripts splits the text of a command that is not contained from the files that it
+// runs and that its run has changed. ok is false if there are none, or if the text
+// does not match its facts; it is then to be shown unchanged.
+func (d Diff) Scripts() (text string, scripts []guard.ExecScript, ok bool) {
+	if d.Exec == nil || len(d.Exec.Scripts) == 0 || d.Pruned {
+		return "", nil, false
+	}
+	text, ok = strings.CutSuffix(string(d.Bytes()), d.Exec.ScriptsText())
+	return text, d.Exec.Scripts, ok
+}
+
 // Renamed returns, for an effect of a contained command whose path was renamed,
 // the word between it and its other path: "renamed to" or "renamed from".
 func (d Diff) Renamed(e Effect) (word, other string) {

@@ -54,6 +54,9 @@ type Input struct {
 	// Commands runs commands in a sandbox. If it is nil, a command is shown by its
 	// text.
 	Commands Commands
+	// Changed lists the files that the run of this call has changed so far, by
+	// absolute path with all links resolved. It may be nil.
+	Changed func() ([]string, error)
 }
 
 // Binding maps a tool's arguments to an effect. It is immutable and safe for

@@ -124,6 +124,7 @@ func (s *shellText) command(words []shellWord, depth int) {
 		s.opaque = true // fail closed: the following words are not known
 		return
 	}
+	s.commands = append(s.commands, words)
 	switch {
 	case slices.Contains(s.programs, words[0].text):
 	case len(s.programs) >= maxPrograms:

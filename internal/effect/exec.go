@@ -204,10 +204,11 @@ type shellText struct {
 	redirections            []guard.ExecRedirection
 	hazards                 []guard.Hazard
 
-	defined           []string // functions and aliases
-	computed, pattern bool     // a program name is computed; there is a bracket pattern
-	steps             int      // commands examined
-	opaque            bool     // a nested line cannot be parsed
+	commands          [][]shellWord // each command with its words
+	defined           []string      // functions and aliases
+	computed, pattern bool          // a program name is computed; there is a bracket pattern
+	steps             int           // commands examined
+	opaque            bool          // a nested line cannot be parsed
 }
 
 // files lists the files that the line redirects to or from.

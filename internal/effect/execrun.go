@@ -80,10 +80,10 @@ func (k execKind) plan(ctx context.Context, b *Binding, in Input, at resolved) (
 	}
 	text := k.text(b, c, at)
 	if in.Commands == nil {
-		return text, nil
+		return withScripts(in, c, text), nil
 	}
 	if (c.background || c.unconfined) && b.dialect != DialectClaude {
-		return notRun(text, "it goes on in the background, or asks to run outside of a sandbox"), nil
+		return withScripts(in, c, notRun(text, "it goes on in the background, or asks to run outside of a sandbox")), nil
 	}
 	ran, err := in.Commands.Preview(ctx, CommandLine{Call: in.Call.ID, Use: in.Call.CorrelationID, Line: c.line, Argv: c.argv, Folder: c.folder, Roots: in.Roots, Time: timeOf(b, in)}, text.Change.Text)
 	var not *Uncontained
@@ -91,15 +91,15 @@ func (k execKind) plan(ctx context.Context, b *Binding, in Input, at resolved) (
 	case errors.As(err, &not) && not.Refuse:
 		return guard.Preview{}, &Refusal{Rule: guard.RuleNotContained, Reason: "the command cannot be contained: " + not.Why, Repair: "ask the user to look at what `mcpguardd doctor` says of commands"}
 	case errors.As(err, &not) && not.Why == "":
-		return text, nil
+		return withScripts(in, c, text), nil
 	case errors.As(err, &not):
-		return notRun(text, not.Why), nil
+		return withScripts(in, c, notRun(text, not.Why)), nil
 	case err != nil:
 		return guard.Preview{}, err
 	}
 	run := ran.Change.Exec.Run
 	if !run.Whole() {
-		return wanted(text, run, ran.Output), nil
+		return withScripts(in, c, wanted(text, run, ran.Output)), nil
 	}
 	facts := *text.Change.Exec
 	facts.Run = run

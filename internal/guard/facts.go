@@ -2,6 +2,9 @@ package guard
 
 import (
 	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/digest"
 )
@@ -41,6 +44,51 @@ type ExecFacts struct {
 	// was not done, and NotRun then says why.
 	Run    *ExecRun `json:"run,omitempty"`
 	NotRun string   `json:"not_run,omitempty"`
+	// Scripts are files that the command runs and that its run has changed, of a
+	// command that is shown by its text.
+	Scripts []ExecScript `json:"scripts,omitempty"`
+}
+
+// ExecScript is a file that a command runs, as it is now.
+type ExecScript struct {
+	Path   string        `json:"path"` // absolute
+	Size   int           `json:"size"` // in bytes
+	SHA256 digest.Digest `json:"sha256"`
+	// Text is its content, or the beginning of it; empty if it is not text.
+	Text string `json:"text,omitempty"`
+	// Unread is set if it could not be read; only Path then means something.
+	Unread bool `json:"unread,omitempty"`
+}
+
+// ScriptsText is the part of a change's text that shows the scripts. It stands at
+// the end, and each line of a script begins with a sign, so that none can pass for
+// another part.
+func (f *ExecFacts) ScriptsText() string {
+	var out strings.Builder
+	for _, s := range f.Scripts {
+		out.WriteString("script " + s.Title() + "\n")
+		for line := range strings.Lines(s.Text) {
+			out.WriteString("| " + strings.TrimSuffix(line, "\n") + "\n")
+		}
+	}
+	return out.String()
+}
+
+// Title says which file it is, and how much of it is shown.
+func (s ExecScript) Title() string {
+	name := s.Path
+	if strings.ContainsFunc(name, func(r rune) bool { return r < 0x20 || r == 0x7f || r == 0x2028 || r == 0x2029 }) {
+		name = strconv.QuoteToASCII(name)
+	}
+	switch {
+	case s.Unread:
+		return name + ", which this run has changed, and which cannot be read"
+	case len(s.Text) == s.Size:
+		return fmt.Sprintf("%s, which this run has changed, %d bytes", name, s.Size)
+	case s.Text == "":
+		return fmt.Sprintf("%s, which this run has changed, %d bytes, not shown, %s", name, s.Size, s.SHA256)
+	}
+	return fmt.Sprintf("%s, which this run has changed, the first %d of %d bytes, %s", name, len(s.Text), s.Size, s.SHA256)
 }
 
 // ExecRun is what a command did in a sandbox. It leaves out what may differ

@@ -329,8 +329,14 @@ func notListed() error {
 }
 
 func (s *session) input(c *call) effect.Input {
-	return effect.Input{Call: c.tc, Roots: s.cfg.Roots, Vars: c.vars, ServerRoots: s.cfg.ServerRoots, Home: s.cfg.Home, Reader: s.reader(c), Memo: &c.memo, Commands: s.cfg.Commands}
+	return effect.Input{Call: c.tc, Roots: s.cfg.Roots, Vars: c.vars, ServerRoots: s.cfg.ServerRoots, Home: s.cfg.Home, Reader: s.reader(c), Memo: &c.memo, Commands: s.cfg.Commands,
+		Changed: func() ([]string, error) {
+			return s.cfg.Store.ChangedInRun(c.tc.Session.Tenant, c.tc.Session.RunID, maxCallsLooked)
+		}}
 }
+
+// maxCallsLooked bounds the calls that are looked through for what a run changed.
+const maxCallsLooked = 5000
 
 // resolve returns the targets of a call. A tool without an effect has none.
 func (s *session) resolve(ctx context.Context, c *call, tool *policy.Tool) ([]guard.Target, error) {

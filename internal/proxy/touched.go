@@ -8,6 +8,8 @@ import (
 // Memory knows what the executed calls of a tenant have touched.
 type Memory interface {
 	Unseen(tenant string, names []string) []string
+	// ChangedInRun lists the files that a run has changed, of its last calls.
+	ChangedInRun(tenant string, run guard.RunID, most int) ([]string, error)
 }
 
 // firstTimes returns which hosts, recipients and tables of a call are new to

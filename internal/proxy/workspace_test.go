@@ -129,3 +129,32 @@ func TestPromise2_TheBuiltInServerWritesByCompareAndSwap(t *testing.T) {
 		r.one(guard.Failed)
 	})
 }
+
+// TestCommandShowsTheScriptThatItsRunChanged writes a script, runs it, and writes it
+// again while the approval waits: what was approved is not what would run.
+func TestCommandShowsTheScriptThatItsRunChanged(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.put("old.sh", "echo old\n")
+		p := r.withWorkspace(func() {})
+		defer p.end()
+		id := p.call("write_file", `{"path":"deploy.sh","content":"echo deployed\n"}`)
+		r.decide(r.one(guard.Pending), true)
+		p.answer(id)
+		id = p.call("run_command", `{"command":"bash old.sh && bash deploy.sh"}`)
+		a := r.one(guard.Pending)
+		if list := a.Preview.Change.Exec.Scripts; len(list) != 1 || list[0].Text != "echo deployed\n" {
+			t.Fatalf("it shows %+v", list)
+		}
+		if !strings.Contains(a.Preview.Change.Text, "| echo deployed\n") {
+			t.Errorf("the approval does not hold the script:\n%s", a.Preview.Change.Text)
+		}
+		r.put("deploy.sh", "echo worse\n")
+		r.decide(a, true)
+		again := r.one(guard.Pending)
+		if again.ID == a.ID || again.Preview.Change.Exec.Scripts[0].Text != "echo worse\n" {
+			t.Errorf("it is asked with %+v", again.Preview.Change.Exec.Scripts)
+		}
+		r.decide(again, false)
+		p.answer(id)
+	})
+}

@@ -328,6 +328,48 @@ func (s *Store) RecentlyRun(since time.Time, most int) ([]guard.Intent, error) {
 	return out, nil
 }
 
+// ChangedInRun returns the files that executed calls of a run were to change, by
+// their keys, the last first and each once. What failed, or has no known outcome,
+// counts as well. It looks at no more than the last most calls of the tenant.
+func (s *Store) ChangedInRun(tenant string, run guard.RunID, most int) ([]string, error) {
+	var out []string
+	seen := map[string]bool{}
+	add := func(t guard.Target) {
+		if t.Kind == "file" && t.Write && !seen[t.Key] {
+			seen[t.Key] = true
+			out = append(out, t.Key)
+		}
+	}
+	err := s.view(func(tx *bolt.Tx) error {
+		var began guard.Run // where it is not known, all that is kept is looked at
+		if _, err := getJSON(tx.Bucket([]byte(bucketRuns)), key(tenant, string(run)), &began); err != nil {
+			return err
+		}
+		n := 0
+		return backwards(tx.Bucket([]byte(bucketIntents)), prefix(tenant), func(_, v []byte) (bool, error) {
+			var in guard.Intent
+			if err := json.Unmarshal(v, &in); err != nil {
+				return false, err
+			}
+			for _, e := range in.Effects {
+				if in.RunID != run {
+					break
+				}
+				add(e.Resource)
+				if e.Dest != nil {
+					add(*e.Dest)
+				}
+			}
+			n++
+			return n < most && !in.At.Before(began.StartedAt), nil // a call is older than its intent
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading what a run has changed: %w", err)
+	}
+	return out, nil
+}
+
 // Intent returns the intent of a call, and its receipt if there is a final one.
 func (s *Store) Intent(call guard.CallID) (guard.Intent, *guard.Receipt, error) {
 	var in guard.Intent

@@ -139,3 +139,54 @@ func TestRecentlyRun(t *testing.T) {
 		}
 	}
 }
+
+// TestChangedInRun lists what the calls of one run were to change, whatever became
+// of them, and nothing of another run.
+func TestChangedInRun(t *testing.T) {
+	o := options(t)
+	s := open(t, o)
+	v := session(t, s)
+	clock := o.Clock.(*fakeClock)
+	run := func(n string, outcome guard.Outcome) {
+		a := approved(t, s, v, n)
+		in := intentFor(a)
+		in.Effects = []guard.Effect{
+			{Resource: guard.Target{Kind: "file", Key: "/w/" + n, Write: true}, Dest: &guard.Target{Kind: "file", Key: "/w/to-" + n, Write: true}},
+			{Resource: guard.Target{Kind: "opaque", Key: "x:" + n, Write: true}},
+		}
+		if err := s.Begin(ctx, in); err != nil {
+			t.Fatal(err)
+		}
+		if outcome != "" {
+			must(s.Finish(ctx, receipt(a.CallID, outcome), completed(audit.StatusOK)))(t)
+		}
+		clock.advance(time.Minute, time.Minute)
+	}
+	run("a", guard.OutcomeOK)
+	run("b", guard.OutcomeError)
+	run("c", "") // it runs now
+	mine := v.RunID
+	v.ID, v.RunID = guard.NewSessionID(), guard.NewRunID()
+	if err := s.OpenSession(ctx, v); err != nil {
+		t.Fatal(err)
+	}
+	run("theirs", guard.OutcomeOK)
+	s = reopen(t, s, o)
+	for _, c := range []struct {
+		run  guard.RunID
+		most int
+		want string
+	}{
+		{mine, 100, "/w/c /w/to-c /w/b /w/to-b /w/a /w/to-a"},
+		{mine, 2, "/w/c /w/to-c"}, // of the last two calls one is another run's
+		{v.RunID, 100, "/w/theirs /w/to-theirs"},
+		{guard.NewRunID(), 100, ""},
+	} {
+		if got := strings.Join(must(s.ChangedInRun(v.Tenant, c.run, c.most))(t), " "); got != c.want {
+			t.Errorf("at most %d: %q, want %q", c.most, got, c.want)
+		}
+	}
+	if got := must(s.ChangedInRun("beta", mine, 100))(t); len(got) > 0 {
+		t.Errorf("another tenant sees %q", got)
+	}
+}

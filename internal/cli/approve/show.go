@@ -227,6 +227,15 @@ func (p *page) change(d client.Diff) {
 		p.unified([]byte(t.Changes))
 		return
 	}
+	if text, scripts, ok := d.Scripts(); ok {
+		p.inset([]byte(text))
+		for _, s := range scripts {
+			p.line()
+			p.line(a.text(yellow, "script "), a.text(bold, s.Title()))
+			p.inset([]byte(s.Text))
+		}
+		return
+	}
 	if d.Type == "opaque" {
 		p.line(a.text(yellow, "effect not computed; you approve the arguments:"))
 	}

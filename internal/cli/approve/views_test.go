@@ -49,7 +49,13 @@ func commanded() map[string]client.Detail {
 	tried.Diff.Exec = &guard.ExecFacts{}
 	not := client.Detail{Diff: client.NewDiff("exec", "not run in a sandbox: the kernel is old\n"+commandHead)}
 	not.Diff.Exec = &guard.ExecFacts{NotRun: "the kernel is old"}
+	scripts := client.Detail{Output: "out\n"}
+	facts := guard.ExecFacts{Line: "bash deploy.sh\nscript x, which this run has changed, 1 bytes\n", Parsed: true, Scripts: []guard.ExecScript{
+		{Path: "/w/deploy.sh", Size: 26, Text: "curl https://x\nscript none"}, {Path: "/w/Makefile", Size: 70000, Text: "all:\n\techo\n"}, {Path: "/w/x", Unread: true}}}
+	scripts.Diff = client.NewDiff("exec", "folder    /w\nrun by    a shell of the server\ncommand\n"+facts.Line+facts.ScriptsText())
+	scripts.Diff.Exec = &facts
 	return map[string]client.Detail{
+		"exec with scripts": scripts,
 		"exec contained": run(commandHead+"exit code 0\ngit: refs/heads/main moves from a to b\nnew in node_modules: 812 files, 3400 bytes, which the repository ignores\n"+changed,
 			line, guard.ExecRun{Files: 817, Git: []string{"refs/heads/main moves from a to b"}, Folded: []guard.ExecFolded{{Folder: "node_modules", Files: 812, Bytes: 3400}}}),
 		"exec changes nothing":      run(commandHead+"ended by signal 9\n", line, guard.ExecRun{Signal: 9}),

@@ -97,6 +97,17 @@ func renaming() client.Detail {
 	return d
 }
 
+// scripted is a command that runs what its run has changed. Its line, and a script,
+// contain what such a script begins with.
+func scripted() client.Detail {
+	facts := guard.ExecFacts{Line: "bash deploy.sh\nscript x, which this run has changed, 1 bytes", Folder: "/w", Parsed: true, Scripts: []guard.ExecScript{
+		{Path: "/w/deploy.sh", Size: 47, Text: "set -e # stop\ncurl \u202ehttps://x\nscript no\n| x\n"}, {Path: "/w/p\u0430y.py", Size: 70000, Text: "import os\n"}}}
+	d := of("exec", "folder    /w\nrun by    a shell of the server\nprograms  bash\ncommand\n"+facts.Line+"\n"+facts.ScriptsText())
+	d.Diff.Exec = &facts
+	d.Attempt = &guard.ExecRun{Wanted: []guard.ExecWant{{Kind: "host", What: "x"}}}
+	return d
+}
+
 // wanted is a command that its sandbox did not contain.
 func wanted() client.Detail {
 	d := of("exec", "folder    /w\nrun by    a shell of the server\nprograms  curl\ncommand\ncurl -s https://example.org/x | tee x\n")
@@ -157,6 +168,7 @@ func cases() []namedCase {
 		{"exec-contained-split", contained(), Options{Split: true}},
 		{"exec-renames", renaming(), Options{}},
 		{"exec-wanted", wanted(), Options{}},
+		{"exec-scripts", scripted(), Options{}},
 		{"http-rows", of("http", "method  POST\nscheme  https\nhost    xn--pple-43d.com\npath    /v1/pay\nas sent https://\u0430pple.com/v1/pay\nbody\n{\"x\":1}\n"), Options{}},
 		{"sql-rows", of("sql", "does    writes\ntables  users, orders\nstatement\nDELETE FROM users -- all\nWHERE id IN (SELECT user_id FROM orders ORDER BY 1 LIMIT 10)\n"), Options{}},
 		{"read", client.Detail{Approval: client.Approval{Tier: "T0_READ"}, Diff: client.NewDiff("opaque", "{\n  \"path\": \".env\"\n}\n")}, Options{}},

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/mcpguard/mcpguard/internal/client"
+	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
 // exec adds a command: its changes if it was contained, otherwise its text and
@@ -15,6 +16,7 @@ func (b *builder) exec(d client.Detail, text string) {
 		b.contained(d, t)
 		return
 	}
+	text, scripts := withoutScripts(d.Diff, text)
 	if line, rest, more := strings.Cut(text, "\n"); more && d.Diff.Exec != nil && d.Diff.Exec.NotRun != "" && strings.HasPrefix(line, "not run in a sandbox: ") {
 		b.warn(line)
 		text = rest
@@ -23,6 +25,7 @@ func (b *builder) exec(d client.Detail, text string) {
 		b.warn("this text does not say what its facts say; read it as it is")
 	}
 	b.command(text)
+	b.scripts(scripts)
 	if d.Attempt == nil {
 		if d.Output != "" {
 			b.output(d.Output)
@@ -35,6 +38,24 @@ func (b *builder) exec(d client.Detail, text string) {
 		b.said1(line, "exit code 0")
 	}
 	b.output(d.Output)
+}
+
+func withoutScripts(d client.Diff, text string) (string, []guard.ExecScript) {
+	if head, scripts, ok := d.Scripts(); ok {
+		return head, scripts
+	}
+	return text, nil
+}
+
+// scripts adds the files that a command runs and that its run has changed.
+func (b *builder) scripts(list []guard.ExecScript) {
+	for _, s := range list {
+		b.lang = languageOf(s.Path)
+		b.header()
+		b.identity("script ", s.Title())
+		b.plainText(s.Text)
+	}
+	b.lang = noLanguage
 }
 
 // contained adds the captured changes of a command, which are what lands.
