@@ -70,7 +70,12 @@ func (r *Runner) spec(c Command) (sandbox.Spec, error) {
 			s.Closed = append(s.Closed, secrets...)
 		}
 	}
-	s.Env = append(s.Env, "TMPDIR=/tmp")
+	store, err := r.temporaryOf(c)
+	if err != nil {
+		return s, err
+	}
+	s.Stored = []sandbox.Scratch{{Path: temporaryPath, Store: store}}
+	s.Env = append(slices.Clone(s.Env), "TMPDIR="+temporaryPath)
 	return s, nil
 }
 
@@ -90,9 +95,9 @@ func (r *Runner) scratch(c Command, path string) string {
 	return filepath.Join(r.cfg.State, "scratch", hex.EncodeToString(h.Sum(nil)[:12]))
 }
 
-// prepareScratch makes the stores that a run needs.
-func prepareScratch(s sandbox.Spec) error {
-	for _, c := range s.Scratch {
+// prepareStores makes the stores that a run needs.
+func prepareStores(s sandbox.Spec) error {
+	for _, c := range slices.Concat(s.Scratch, s.Stored) {
 		if err := os.MkdirAll(c.Store, 0o700); err != nil {
 			return err
 		}

@@ -364,7 +364,7 @@ func (r *Runner) gitChange(ctx context.Context, c Command, spec sandbox.Spec, ru
 		}
 		return g
 	}
-	spec.Argv, spec.Env, spec.Probe, spec.Scratch, spec.Copies = gitProbe(c.Folder), safeEnv, nil, nil, nil
+	spec.Argv, spec.Env, spec.Probe, spec.Scratch, spec.Stored, spec.Copies = gitProbe(c.Folder), safeEnv, nil, nil, nil, nil
 	was, err := sandbox.Exec(ctx, spec)
 	if err != nil || !ok {
 		g.Unread = true

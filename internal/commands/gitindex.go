@@ -167,7 +167,7 @@ func (r *Runner) refreshIndex(ctx context.Context, rec *Record) error {
 	if err != nil {
 		return err
 	}
-	spec.Env, spec.Scratch = safeEnv, nil
+	spec.Env, spec.Scratch, spec.Stored = safeEnv, nil, nil
 	spec.Argv = []string{"/bin/sh", "-c", safeGit + `cd "$1" && set -- && while IFS= read -r key; do [ -z "$key" ] || set -- "$@" -c "$key="; done <<E
 $(g config --name-only --get-regexp '^filter\.')
 E

@@ -42,7 +42,10 @@ type Record struct {
 	Moved        []string
 
 	Changes []sandbox.Change
-	Special []string `json:",omitempty"` // pipes, sockets and devices, which are not landed
+	// Own are changes of the run's own folder for temporary files. They land with the
+	// others and count for nothing.
+	Own     []sandbox.Change `json:",omitempty"`
+	Special []string         `json:",omitempty"` // pipes, sockets and devices, which are not landed
 	Names   map[uint64][]sandbox.Name
 	Git     *GitChange `json:",omitempty"`
 	// Indexes are, by the hash of an index of git, the hash of what it says.
@@ -98,10 +101,16 @@ func (r *Record) Stream(stderr bool) string {
 
 // keep puts a run into files that stay.
 func (r *Runner) keep(ctx context.Context, c Command, spec sandbox.Spec, run *sandbox.Run) (*Record, error) {
+	var own []sandbox.Change
+	run.Changes, own = apart(spec, run.Changes)
+	own = ownTmp(own)
+	if run.Stopped == "" && temporaryFull(spec, own) {
+		run.Stopped = "written"
+	}
 	rec := &Record{
 		Call: c.Call, Argv: c.Argv, Folder: c.Folder, Roots: c.Roots, Started: run.Started, Took: run.Ended.Sub(run.Started), Copied: spec.Copies != nil,
 		Exit: run.Exit, Signal: run.Signal, Output: run.Output, Truncated: run.Truncated, Stopped: run.Stopped, Left: run.Left,
-		Wanted: run.Wanted, Retry: run.Retry, Moved: run.Moved, Changes: ownTmp(run.Changes), Special: special(run.Changes), Names: run.Names,
+		Wanted: run.Wanted, Retry: run.Retry, Moved: run.Moved, Changes: ownTmp(run.Changes), Own: own, Special: special(run.Changes), Names: run.Names,
 		dir: filepath.Join(r.cfg.State, "kept"), obeyed: r.cfg.Obeyed,
 	}
 	if len(rec.Changes) > 0 {
@@ -109,7 +118,7 @@ func (r *Runner) keep(ctx context.Context, c Command, spec sandbox.Spec, run *sa
 		rec.Changes = withoutRefreshes(rec.Changes, rec.Git)
 	}
 	rec.ID = rec.newID()
-	if len(rec.Changes) == 0 {
+	if len(rec.Changes)+len(rec.Own) == 0 {
 		return rec, run.Close()
 	}
 	f, err := os.OpenFile(rec.file(".data"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -180,13 +189,13 @@ func (r *Record) newID() string { return newID() + r.sum() }
 // sum is a hash over what a landing of r does and what is said of it.
 func (r *Record) sum() string {
 	text, err := json.Marshal(struct {
-		Changes      []sandbox.Change
+		Changes, Own []sandbox.Change
 		Names        map[uint64][]sandbox.Name
 		Argv, Roots  []string
 		Folder       string
 		Exit, Signal int
 		Whole        bool
-	}{r.Changes, r.Names, r.Argv, r.Roots, r.Folder, r.Exit, r.Signal, r.Whole()})
+	}{r.Changes, r.Own, r.Names, r.Argv, r.Roots, r.Folder, r.Exit, r.Signal, r.Whole()})
 	if err != nil {
 		return "" // fail closed: no record has this name
 	}
@@ -247,7 +256,7 @@ func (r *Record) forget() {
 }
 
 func (r *Record) landing() *sandbox.Landing {
-	return &sandbox.Landing{ID: r.ID, Changes: r.Changes, Names: r.Names, Contents: r.contents, Alike: r.alike}
+	return &sandbox.Landing{ID: r.ID, Changes: slices.Concat(r.Changes, existing(r.Own)), Names: r.Names, Contents: r.contents, Alike: r.alike}
 }
 
 // load reads the record of an earlier process.

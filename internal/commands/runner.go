@@ -91,7 +91,7 @@ func (r *Runner) Preview(ctx context.Context, c Command) (*Record, error) {
 	r.mu.Unlock()
 	if old != nil {
 		p, err := old.landing().Progress()
-		if err == nil && (p == sandbox.NotBegun || len(old.Changes) == 0) {
+		if err == nil && (p == sandbox.NotBegun || len(old.landing().Changes) == 0) {
 			return old, nil
 		}
 		if old.Rounds >= maxRounds {
@@ -133,8 +133,8 @@ func (r *Runner) run(ctx context.Context, c Command) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepareScratch(spec); err != nil {
-		return nil, fmt.Errorf("making the folders for caches: %w", err)
+	if err := prepareStores(spec); err != nil {
+		return nil, fmt.Errorf("making the folders for caches and temporary files: %w", err)
 	}
 	spec.Probe, spec.ProbeEnv = gitProbe(c.Folder), safeEnv
 	for round := 0; ; round++ {
@@ -145,7 +145,7 @@ func (r *Runner) run(ctx context.Context, c Command) (*Record, error) {
 		switch {
 		case len(run.Retry) > 0 && spec.Copies == nil:
 			// Nothing has landed, so to run it again costs time alone.
-			spec.Copies = c.Roots
+			spec.Copies = append(slices.Clone(c.Roots), temporaryPath)
 			run.Close()
 			continue
 		case len(run.Moved) > 0 && round < maxRounds && ctx.Err() == nil:
@@ -197,10 +197,10 @@ func (r *Runner) Land(ctx context.Context, id string) (Outcome, error) {
 		// fail closed: it does not tell all that the command would do
 		return Outcome{}, errors.New("the run of this command is not whole, so nothing of it can be landed")
 	}
-	if len(rec.Changes) == 0 {
+	l := rec.landing()
+	if len(l.Changes) == 0 {
 		return rec.outcome(), nil
 	}
-	l := rec.landing()
 	if l.Kept, err = os.OpenFile(rec.file(".before"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
 		return Outcome{}, fmt.Errorf("making room for what is taken away: %w", err)
 	}
@@ -361,7 +361,7 @@ func (r *Runner) Keep(id guard.CallID) {
 	r.mu.Unlock()
 	switch {
 	case rec == nil:
-	case rec.Landed:
+	case rec.Landed && len(rec.Changes) > 0:
 		if rec.Git != nil && rec.Git.IndexPath != "" {
 			// Without it tools see changes where there are none, until git looks itself.
 			ctx, cancel := context.WithTimeout(context.Background(), refreshTime)

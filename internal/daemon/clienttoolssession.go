@@ -125,6 +125,7 @@ func (d *daemon) serveClientTools(ctx context.Context, r *clientToolsRun, client
 	<-watched
 	d.natives.forget(r, client.Ref())
 	d.sessions.remove(r.session)
+	d.endRuns()
 	end, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancelEnd()
 	if err := d.store.CloseSession(end, r.ID, d.now(), audit.ForSession(audit.SessionClosed, r.Session, d.now())); err != nil {

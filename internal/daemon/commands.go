@@ -17,6 +17,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
+	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/sandbox"
 	"github.com/mcpguard/mcpguard/internal/workspace"
 )
@@ -34,6 +35,30 @@ func (d *daemon) startCommands() {
 	})
 	if err != nil {
 		d.log.Error("commands are shown by their text", "error", err)
+	}
+}
+
+// endRuns removes what the commands of runs that are over have left in their folders
+// for temporary files. A run lives as long as its client, whatever sessions that has.
+func (d *daemon) endRuns() {
+	if d.commands == nil {
+		return
+	}
+	runs, err := d.store.Runs()
+	if err != nil {
+		d.log.Error("looking for runs that are over", "error", err)
+		return
+	}
+	boot := d.clock.Now().BootID
+	alive := map[guard.RunID]bool{}
+	for _, r := range runs {
+		alive[r.ID] = r.BootID == boot && ipc.Running(r.Origin.PID, r.Origin.StartTime)
+	}
+	for _, s := range d.sessions.all() {
+		alive[s.RunID] = true
+	}
+	if err := d.commands.EndRuns(func(id guard.RunID) bool { return alive[id] }); err != nil {
+		d.log.Warn("removing the temporary files of runs that are over", "error", err)
 	}
 }
 

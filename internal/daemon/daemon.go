@@ -328,6 +328,7 @@ func (d *daemon) prune(ctx context.Context) {
 			if err := d.commands.Prune(d.now().Add(-keep)); err != nil {
 				d.log.Error("removing what is kept of old commands", "error", err)
 			}
+			d.endRuns()
 		}
 		select {
 		case <-ctx.Done():

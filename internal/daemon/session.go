@@ -77,6 +77,7 @@ func (d *daemon) agent(ctx context.Context, c *net.UnixConn) {
 		_ = h.Welcome(ipc.Welcome{Version: d.cfg.Version, Error: err.Error()}) // the shim may be gone
 		return
 	}
+	defer d.endRuns()
 	defer d.sessions.remove(s)
 	if err := h.Welcome(ipc.Welcome{OK: true, Version: d.cfg.Version}); err != nil {
 		d.log.Warn("a shim went away before its session began", "error", err)

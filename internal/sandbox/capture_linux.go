@@ -49,7 +49,8 @@ func (c *capture) all() error {
 	return c.out.Flush()
 }
 
-func (c *capture) lower(rel string) string { return filepath.Join(c.now.path, rel) }
+func (c *capture) lower(rel string) string { return filepath.Join(c.now.real, rel) }
+func (c *capture) shown(rel string) string { return filepath.Join(c.now.path, rel) }
 func (c *capture) after(rel string) string { return filepath.Join(c.now.data, rel) }
 
 // folder compares a folder of the upper layer with the real one. had says that
@@ -82,7 +83,7 @@ func (c *capture) folder(rel string, had, shut bool) error {
 // isOther reports whether a path belongs to another tree or to a scratch folder,
 // or is masked: what stands there is a mount point.
 func (c *capture) isOther(rel string) bool {
-	at := c.lower(rel)
+	at := c.shown(rel)
 	for _, t := range c.trees {
 		if t.path == at && t.path != c.now.path {
 			return true
@@ -113,10 +114,10 @@ func (c *capture) entry(rel string, there, had bool) error {
 		there = c.now.copied || !isWhiteout(&after)
 	}
 	if had && !time.Unix(before.Ctim.Unix()).Before(c.started) {
-		c.report(report{Moved: []byte(c.lower(rel))})
+		c.report(report{Moved: []byte(c.shown(rel))})
 	}
 	if there && after.Mode&unix.S_IFMT == unix.S_IFREG && after.Nlink > 1 {
-		c.report(report{Name: &nameReport{after.Ino, []byte(c.now.path), []byte(rel)}})
+		c.report(report{Name: &nameReport{after.Ino, []byte(c.now.real), []byte(rel)}})
 	}
 	isDir := func(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFDIR }
 	switch {
@@ -218,7 +219,7 @@ func (c *capture) compare(rel string, before, after *unix.Stat_t) error {
 // overlay shows two files where there is one.
 func (c *capture) splitLink(rel string, before *unix.Stat_t) error {
 	if !c.now.copied && before.Nlink > 1 && before.Mode&unix.S_IFMT == unix.S_IFREG {
-		c.report(report{Retry: "a file with several names was opened for writing: " + c.lower(rel)})
+		c.report(report{Retry: "a file with several names was opened for writing: " + c.shown(rel)})
 	}
 	return nil
 }
@@ -246,7 +247,7 @@ func (c *capture) emit(rel string, op Op, before, after *unix.Stat_t) (err error
 
 func (c *capture) send(rel string, op Op, before, after *entryReport) {
 	c.found++
-	c.report(report{Change: &changeReport{Tree: []byte(c.now.path), Path: []byte(rel), Op: op, Before: before, After: after}})
+	c.report(report{Change: &changeReport{Tree: []byte(c.now.real), Path: []byte(rel), Op: op, Before: before, After: after}})
 }
 
 // forget takes back what was put into the pack since mark.

@@ -24,7 +24,7 @@ type wall struct {
 // wallOf is the wall of a run.
 func wallOf(s Spec) wall {
 	w := wall{Write: slices.Concat(s.Trees, []string{"/dev", "/run"}), Run: slices.Clone(s.Visible)}
-	for _, c := range s.Scratch {
+	for _, c := range slices.Concat(s.Stored, s.Scratch) {
 		w.Write = append(w.Write, c.Path)
 	}
 	// A look at a closed path would count as the command's.

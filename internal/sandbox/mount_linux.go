@@ -24,12 +24,13 @@ type mounter struct {
 	closed *closedFS // nil on a machine without it
 	upper  string    // where upper layers and copies are
 	memory bool      // upper is in memory
-	trees  []tree    // in the order of Spec.Trees
+	trees  []tree    // in the order of Spec.Trees and Spec.Stored
 }
 
 // tree is a folder that the command may change.
 type tree struct {
-	path string // as the command and the machine name it
+	path string // as the command names it
+	real string // as the machine names it
 	data string // the upper layer, or the copy
 	// copied is set where data is a copy.
 	copied bool
@@ -194,8 +195,13 @@ func (m *mounter) mounts() error {
 	}
 	var steps []step
 	for i, path := range m.order.Spec.Trees {
-		m.trees = append(m.trees, tree{path: path})
+		m.trees = append(m.trees, tree{path: path, real: path})
 		steps = append(steps, step{path, func(at string) error { return m.tree(i, at) }})
+	}
+	for _, t := range m.order.Spec.Stored {
+		i := len(m.trees)
+		m.trees = append(m.trees, tree{path: t.Path, real: t.Store})
+		steps = append(steps, step{t.Path, func(at string) error { return m.tree(i, at) }})
 	}
 	for _, path := range m.order.Spec.Visible {
 		steps = append(steps, step{path, func(at string) error { return m.visible(path, at) }})
@@ -306,7 +312,7 @@ func mountPoint(at string, dir bool) error {
 // tree lays a writable layer over a folder, or a copy in its place.
 func (m *mounter) tree(i int, at string) error {
 	t := &m.trees[i]
-	st, err := os.Stat(t.path)
+	st, err := os.Stat(t.real)
 	if err != nil {
 		return err
 	}
@@ -323,7 +329,7 @@ func (m *mounter) tree(i int, at string) error {
 	}
 	if t.copied = slices.Contains(m.order.Spec.Copies, t.path); t.copied {
 		c := copier{left: m.order.Limits.Copied, skip: slices.Concat(m.order.Spec.Trees, []string{m.order.Spec.State})}
-		if err := c.tree(t.path, t.data); err != nil {
+		if err := c.tree(t.real, t.data); err != nil {
 			return err
 		}
 		return unix.Mount(t.data, at, "", unix.MS_BIND, "")
@@ -331,7 +337,7 @@ func (m *mounter) tree(i int, at string) error {
 	if err := unix.Chmod(t.data, unixMode(st.Mode())); err != nil {
 		return err
 	}
-	data := "userxattr,lowerdir=" + overlayPath(t.path) + ",upperdir=" + overlayPath(t.data) + ",workdir=" + overlayPath(work)
+	data := "userxattr,lowerdir=" + overlayPath(t.real) + ",upperdir=" + overlayPath(t.data) + ",workdir=" + overlayPath(work)
 	if err := unix.Mount("overlay", at, "overlay", unix.MS_NOSUID|unix.MS_NODEV, data); err != nil {
 		return &missing{fmt.Errorf("laying an overlay over %s: %w", t.path, err), "overlays without root need Linux 5.11 or newer, and a state folder that is not itself on an overlay"}
 	}

@@ -5,6 +5,7 @@ package sandbox
 import (
 	"context"
 	"fmt"
+	"os"
 )
 
 // Main plays no part on this system.
@@ -14,6 +15,9 @@ func Main([]string) (code int, handled bool) { return 0, false }
 func Exec(context.Context, Spec) (*Run, error) {
 	return nil, fmt.Errorf("%w: only Linux has what is needed", ErrUnavailable)
 }
+
+// Remove removes a folder.
+func Remove(dir string) error { return os.RemoveAll(dir) }
 
 // Clean has nothing to remove.
 func Clean(string) error { return nil }

@@ -110,7 +110,7 @@ func (s *supervisor) overlayLimits(at string, c pathCall, write bool) {
 		return
 	}
 	var st unix.Stat_t
-	if !write || unix.Lstat(at, &st) != nil {
+	if !write || unix.Lstat(s.places.real(at), &st) != nil {
 		return // new, so it lies in the upper layer alone
 	}
 	switch {

@@ -10,10 +10,14 @@ import (
 // and clean, as the command sees them.
 type places struct {
 	trees, visible, scratch, closed, silent []string
+	stored                                  []Scratch // of the trees, those that are elsewhere
 }
 
 func placesOf(s Spec) places {
-	p := places{trees: s.Trees, visible: s.Visible, closed: s.Closed, silent: slices.Concat(s.Quiet, asides)}
+	p := places{trees: slices.Clone(s.Trees), stored: s.Stored, visible: s.Visible, closed: s.Closed, silent: slices.Concat(s.Quiet, asides)}
+	for _, t := range s.Stored {
+		p.trees = append(p.trees, t.Path)
+	}
 	for _, c := range s.Scratch {
 		p.scratch = append(p.scratch, c.Path)
 	}
@@ -77,6 +81,16 @@ func (p places) writable(at string) bool {
 
 // quiet reports whether nobody minds that a path is not there.
 func (p places) quiet(at string) bool { return deepest(p.silent, at) >= 0 }
+
+// real returns where outside of the command's view a path is.
+func (p places) real(at string) string {
+	for _, t := range p.stored {
+		if within(at, t.Path) {
+			return t.Store + at[len(t.Path):]
+		}
+	}
+	return at
+}
 
 // treeOf returns the tree that a path belongs to.
 func (p places) treeOf(at string) (string, bool) {

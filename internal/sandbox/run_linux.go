@@ -295,6 +295,16 @@ func Clean(state string) error {
 	return nil
 }
 
+// Remove removes a folder that commands wrote, whatever modes they gave to what
+// is in it.
+func Remove(dir string) error {
+	removeAll(dir)
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s could not be removed", dir)
+	}
+	return nil
+}
+
 // removeAll removes a run's folder, in which overlayfs leaves a folder of mode
 // 000 and the command may have left others.
 func removeAll(dir string) {

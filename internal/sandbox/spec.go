@@ -28,6 +28,9 @@ type Spec struct {
 	// the real folders stay as they are. A tree within another is captured as
 	// its own.
 	Trees []string
+	// Stored are trees that the command sees at another path than the one that they
+	// have outside of it, their store. Their changes name the store as the tree.
+	Stored []Scratch
 	// Visible are files and folders that are there, read-only.
 	Visible []string
 	// Scratch are folders with a store of their own that outlives the run, for
@@ -45,7 +48,7 @@ type Spec struct {
 	// removes it. It is never visible inside.
 	State string
 	// Copies are the trees of which the command gets a full copy instead of an
-	// overlay.
+	// overlay, by the paths at which it sees them.
 	Copies []string
 
 	Limits Limits
