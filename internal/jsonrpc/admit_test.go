@@ -146,7 +146,7 @@ var refused = []struct {
 }
 
 func TestAdmitRefuses(t *testing.T) {
-	seen := map[Reason]bool{TooLarge: true}
+	seen := map[Reason]bool{TooLarge: true, SeveralLines: true} // said of what is no frame
 	for _, tc := range refused {
 		seen[tc.why] = true
 		if got := admitReason(t, tc.frame, Limits{}); got != tc.why {

@@ -35,13 +35,14 @@ const (
 	BareCR                    // bare_cr: a carriage return between tokens
 	TrailingData              // trailing_data: something follows the object
 	Syntax                    // syntax: not JSON (RFC 8259)
+	SeveralLines              // several_lines: a message over more than one line
 	reasonEnd
 )
 
 var reasonNames = [reasonEnd]string{
 	"invalid", "duplicate_member", "case_folded_member", "invalid_utf8", "lone_surrogate", "nul_in_name",
 	"number_not_canonical", "too_deep", "too_large", "batch", "not_an_object", "bad_id", "bad_version",
-	"bad_method", "bad_params", "not_a_message", "bare_cr", "trailing_data", "syntax",
+	"bad_method", "bad_params", "not_a_message", "bare_cr", "trailing_data", "syntax", "several_lines",
 }
 
 // String returns the reason's stable snake_case name, for audit records.

@@ -301,9 +301,26 @@ func (p *probe) request(ctx context.Context, method string, params map[string]an
 	}
 }
 
+// refusedFor returns an error if one of the refused messages is the answer to id.
+func refusedFor(each []*jsonrpc.Refusal, id jsonrpc.ID) error {
+	for _, r := range each {
+		if r.Kind == jsonrpc.Response && (r.ID == id || asText(r.ID, id)) {
+			return fmt.Errorf("the server's answer was refused, as it would be in a session: %w", r)
+		}
+	}
+	return nil
+}
+
 func (p *probe) await(id jsonrpc.ID) (json.RawMessage, error) {
 	for {
 		frame, err := p.conn.Next()
+		var lines *upstream.LinesError
+		if errors.As(err, &lines) {
+			if r := refusedFor(lines.Refusals, id); r != nil {
+				return nil, r
+			}
+			continue
+		}
 		if errors.As(err, new(*jsonrpc.FrameError)) || errors.As(err, new(*upstream.GarbageError)) {
 			continue // as in a session: some servers greet on standard output
 		}
@@ -317,10 +334,17 @@ func (p *probe) await(id jsonrpc.ID) (json.RawMessage, error) {
 		}
 		var refused *jsonrpc.Refusal
 		switch {
-		case errors.As(err, &refused) && refused.Kind == jsonrpc.Response && (refused.ID == id || asText(refused.ID, id)):
-			return nil, fmt.Errorf("the server's answer was refused, as it would be in a session: %w", refused)
-		case err != nil:
+		case errors.As(err, &refused):
+			each := []*jsonrpc.Refusal{refused}
+			if refused.Reason == jsonrpc.Batch {
+				each = jsonrpc.Refused(frame, jsonrpc.Batch)
+			}
+			if r := refusedFor(each, id); r != nil {
+				return nil, r
+			}
 			continue // a line that begins like a message and is none
+		case err != nil:
+			continue
 		}
 		switch {
 		case m.Kind == jsonrpc.Request:

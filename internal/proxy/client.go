@@ -15,6 +15,7 @@ import (
 // waits for a human or for an answer from the upstream.
 func (s *session) readClient() {
 	r := jsonrpc.NewReader(s.clientStream(), s.cfg.Limits)
+	var lines jsonrpc.Lines
 	for {
 		if s.leaving.Load() {
 			s.stopReading(r, nil)
@@ -32,9 +33,18 @@ func (s *session) readClient() {
 		}
 		m, err := jsonrpc.Admit(frame, s.cfg.Limits)
 		if errors.As(err, &refusal) {
-			s.refuseClient(refusal)
+			if refusal.Reason == jsonrpc.Batch {
+				s.refuseAll(s.refuseClient, jsonrpc.Refused(frame, jsonrpc.Batch), refusal)
+			} else {
+				s.refuseClient(refusal)
+			}
+			// Each line of a message over several lines was refused by itself.
+			if whole, _ := lines.Add(frame, s.cfg.maxFrame()); whole != nil {
+				s.refuseAll(s.refuseClient, jsonrpc.Refused(whole, jsonrpc.SeveralLines), &jsonrpc.Refusal{Reason: jsonrpc.SeveralLines, Kind: jsonrpc.Notification})
+			}
 			continue
 		}
+		lines.Reset()
 		if err != nil {
 			return // fail closed: an error that is not a refusal admits nothing
 		}
@@ -45,10 +55,27 @@ func (s *session) readClient() {
 // refuseClient answers a frame that is refused as ambiguous or malformed.
 func (s *session) refuseClient(r *jsonrpc.Refusal) {
 	s.stopped(jsonrpc.FromClient, "", guard.Decision{Rule: guard.RuleAdmission, Reason: r.Error()})
-	if r.Kind == jsonrpc.Notification || r.Kind == jsonrpc.Response {
+	switch r.Kind {
+	case jsonrpc.Notification:
+		return
+	case jsonrpc.Response:
+		s.refuseReply(r)
 		return
 	}
 	s.toClient(jsonrpc.ErrorReply(r.ID, r.Reason.Code(), "mcpguard refused this message "+refusedFor(r.Reason), nil))
+}
+
+// refuseReply tells the upstream that the client's answer to its request was
+// refused, so that it does not wait for another.
+func (s *session) refuseReply(r *jsonrpc.Refusal) {
+	known := false
+	s.update(func(in *inflight) {
+		_, known = in.server[r.ID]
+		delete(in.server, r.ID)
+	})
+	if known {
+		_ = s.toUpstream(jsonrpc.ErrorReply(r.ID, jsonrpc.CodeInternalError, "the guard refused the client's answer: "+r.Reason.String(), nil))
+	}
 }
 
 // refusedFor tells the client why a frame was refused and what to do.
@@ -60,6 +87,8 @@ func refusedFor(r jsonrpc.Reason) string {
 		why, what = "because it is too large", "Send less at once."
 	case jsonrpc.TooDeep:
 		why, what = "because it is nested too deeply", "Send it with fewer levels."
+	case jsonrpc.SeveralLines:
+		why, what = "because it takes several lines", "Send it on one line."
 	case jsonrpc.Batch:
 		why, what = "because it holds several", "Send them one by one."
 	case jsonrpc.NumberNotCanonical:

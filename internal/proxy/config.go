@@ -188,6 +188,14 @@ func (c Config) notBegun() ipc.Handback {
 	return b
 }
 
+// maxFrame returns the largest frame in bytes.
+func (c Config) maxFrame() int {
+	if c.Limits.MaxFrame > 0 {
+		return c.Limits.MaxFrame
+	}
+	return jsonrpc.DefaultMaxFrame
+}
+
 func (c Config) withDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -118,6 +118,19 @@ func (f *fakeServer) received(method string) []string {
 	return out
 }
 
+// answers returns the answers to the server's own request with an id.
+func (f *fakeServer) answers(id string) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []string
+	for _, frame := range f.got {
+		if strings.Contains(frame, fmt.Sprintf(`"id":%q`, id)) && !strings.Contains(frame, `"method"`) {
+			out = append(out, frame)
+		}
+	}
+	return out
+}
+
 func (f *fakeServer) set(handle func(*fakeServer, jsonrpc.Message) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -117,7 +117,7 @@ func (s *session) ending(c *call, b *prepared, a answer, limit time.Duration) en
 		Repair: "Read the target to see whether the change was made. Do not repeat the call blindly."}
 	switch {
 	case errors.As(a.err, &refused):
-		unknown.Reason = "the server's answer was refused, so whether it made the change is not known from it"
+		unknown.Reason = "the " + answerRefused(refused.Reason) + ", so whether it made the change is not known from it"
 		return ending{outcome: guard.OutcomeUnknown, final: true, detail: unknown.Reason, frame: ownResult(c, unknown)}
 	case errors.Is(a.err, errTimeout):
 		unknown.Reason = s.noAnswer(limit) + "; whether it made the change is not known yet"

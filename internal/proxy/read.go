@@ -101,7 +101,7 @@ func (s *session) readEnding(c *call, tool *policy.Tool, output int, a answer) (
 		w.Reason = s.noAnswer(s.timeout(tool))
 		w.Repair = "Ask for less, or try again later."
 	case errors.As(a.err, &refused):
-		w.Reason = "the guard refused the server's answer (" + refused.Reason.String() + ")"
+		w.Reason = "the " + answerRefused(refused.Reason)
 	default:
 		return s.goneReply(c.req.id), nil, audit.StatusError
 	}

@@ -23,6 +23,11 @@ func (s *session) readUpstream() {
 			s.refuseUpstream(refusal)
 			continue
 		}
+		var lines *upstream.LinesError
+		if errors.As(err, &lines) {
+			s.refuseAll(s.refuseUpstream, lines.Refusals, &jsonrpc.Refusal{Reason: jsonrpc.SeveralLines, Detail: fmt.Sprintf("%d bytes", lines.Size)})
+			continue
+		}
 		var garbage *upstream.GarbageError
 		if errors.As(err, &garbage) {
 			s.refuseUpstream(&jsonrpc.Refusal{Reason: jsonrpc.NotAnObject, Detail: fmt.Sprintf("a line of %d bytes that is no message", garbage.Size)})
@@ -35,6 +40,10 @@ func (s *session) readUpstream() {
 		m, err := jsonrpc.Admit(frame, s.cfg.Limits)
 		mended := 0
 		if errors.As(err, &refusal) {
+			if refusal.Reason == jsonrpc.Batch {
+				s.refuseAll(s.refuseUpstream, jsonrpc.Refused(frame, jsonrpc.Batch), refusal)
+				continue
+			}
 			if m, mended = s.mended(frame, refusal); mended == 0 {
 				s.refuseUpstream(refusal)
 				continue
@@ -79,6 +88,9 @@ func mendedNote(places int) string {
 // waits for it as an answer, that request is told.
 func (s *session) refuseUpstream(r *jsonrpc.Refusal) {
 	s.stopped(jsonrpc.FromServer, "", guard.Decision{Rule: guard.RuleAdmission, Reason: r.Error()})
+	if r.ID.IsZero() && r.Kind == jsonrpc.Response {
+		r.ID = s.onlyAsked()
+	}
 	if r.ID.IsZero() {
 		return
 	}
@@ -88,11 +100,54 @@ func (s *session) refuseUpstream(r *jsonrpc.Refusal) {
 	case jsonrpc.Response:
 		s.deliver(r.ID, answer{err: r}, func(req *request) []byte {
 			return jsonrpc.ErrorReply(req.id, jsonrpc.CodeInternalError,
-				"mcpguard refused the server's answer ("+r.Reason.String()+")", nil)
+				"mcp"+answerRefused(r.Reason), nil)
 		})
 	default:
 		// not an answer to anybody
 	}
+}
+
+// answerRefused says why an answer of the server does not reach the client.
+func answerRefused(r jsonrpc.Reason) string {
+	why := ""
+	switch r {
+	case jsonrpc.SeveralLines:
+		why = ": it takes several lines, which the protocol does not allow"
+	case jsonrpc.Batch:
+		why = ": it came in a batch, which the protocol does not allow"
+	}
+	return "guard refused the server's answer" + why + " (" + r.String() + ")"
+}
+
+// refuseAll refuses each of the messages that were told apart in what was
+// refused as a whole, or that as one if there are none.
+func (s *session) refuseAll(refuse func(*jsonrpc.Refusal), each []*jsonrpc.Refusal, whole *jsonrpc.Refusal) {
+	if len(each) == 0 {
+		refuse(whole)
+	}
+	for _, r := range each {
+		refuse(r)
+	}
+}
+
+// onlyAsked returns the ID of the one request that the upstream has to answer,
+// or none if there are several: an answer whose ID cannot be read is to it.
+func (s *session) onlyAsked() (id jsonrpc.ID) {
+	n := 0
+	s.update(func(in *inflight) {
+		for own := range in.own {
+			id, n = own, n+1
+		}
+		for _, r := range in.client {
+			if !r.received && r.stage != stageHeld && r.method != "subscriptions/listen" {
+				id, n = r.id, n+1
+			}
+		}
+	})
+	if n != 1 {
+		return jsonrpc.ID{}
+	}
+	return id
 }
 
 func (s *session) fromUpstream(m jsonrpc.Message, mended int) {

@@ -66,7 +66,7 @@ func TestPromise1_FramesWithTwoMeaningsAreRefused(t *testing.T) {
 		for _, c := range []struct{ frame, want string }{
 			{`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"look","name":"write"}}`, `{"jsonrpc":"2.0","id":1,"error":`},
 			{`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"look","Name":"write"}}`, `{"jsonrpc":"2.0","id":2,"error":`},
-			{`[{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"look"}}]`, `{"jsonrpc":"2.0","id":null,"error":`},
+			{`[{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"look"}}]`, `{"jsonrpc":"2.0","id":3,"error":`},
 			{`{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"look","arguments":{"n":9007199254740993}}}`, `{"jsonrpc":"2.0","id":4,"error":`},
 		} {
 			p.send("%s", c.frame)

@@ -43,6 +43,13 @@ var helpers = map[string]func(){
 		fmt.Println("\ufeff{}")
 		echo()
 	},
+	"spread": func() {
+		fmt.Print("{\n \"jsonrpc\": \"2.0\",\n \"id\": 3,\n \"result\": {\n" + strings.Repeat("  \"x\": 1,\n", 2*garbageBurst) + "  \"y\": {}\n }\n}\n")
+		fmt.Print("[\n{\"jsonrpc\":\"2.0\",\"method\":\"notifications/a\"}\n")
+		fmt.Print("{\n\"a\": [\nwhat it \"was\nabout\n")
+		fmt.Print("{\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{},\"result\":{}}\n")
+		echo()
+	},
 	"flood":    flood,
 	"deaf":     func() { fmt.Println(`{"pid":1}`); block(false) },
 	"mute":     func() { block(false) },

@@ -98,7 +98,9 @@ type Process struct {
 	timer   *time.Timer   // of the start, once armed
 	arm     sync.Once
 
-	trash bucket // used by Next alone
+	trash bucket        // used by Next alone
+	lines jsonrpc.Lines // as above
+	held  *input        // read, and to be returned next; as above
 
 	mu       sync.Mutex
 	reaped   bool                // the pid may mean another process

@@ -233,6 +233,41 @@ func TestGarbageIsReportedAndTheSessionGoesOn(t *testing.T) {
 	}
 }
 
+// TestMessageOverSeveralLinesIsOneError: its lines are not text that the server
+// prints, and what it does not complete does not hide the messages after it.
+func TestMessageOverSeveralLinesIsOneError(t *testing.T) {
+	p := startTest(t, spec("spread"))
+	_, err := p.Next()
+	var lines *LinesError
+	if !errors.As(err, &lines) || len(lines.Refusals) != 1 || lines.Refusals[0].ID.String() != "3" || lines.Refusals[0].Kind != jsonrpc.Response || lines.Size < 2*garbageBurst {
+		t.Fatalf("got %v", err)
+	}
+	garbage := func(size int) {
+		t.Helper()
+		_, err := p.Next()
+		if g := (*GarbageError)(nil); !errors.As(err, &g) || g.Size != size {
+			t.Fatalf("got %v, want %d bytes that are no message", err, size)
+		}
+	}
+	message := func(want string) {
+		t.Helper()
+		if frame, err := p.Next(); err != nil || string(frame) != want {
+			t.Fatalf("got %q, %v", frame, err)
+		}
+	}
+	garbage(len("[\n"))
+	message(`{"jsonrpc":"2.0","method":"notifications/a"}`)
+	garbage(len("{\n\"a\": [\n"))
+	garbage(len("what it \"was"))
+	garbage(len("about"))
+	garbage(len("{\n"))
+	message(`{"jsonrpc":"2.0","id":1,"result":{},"result":{}}`)
+	if err := p.Write([]byte(`{"a":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	message(`{"a":1}`)
+}
+
 func TestTooMuchGarbageEndsIt(t *testing.T) {
 	p := startTest(t, spec("flood"))
 	for n := 0; ; n++ {
