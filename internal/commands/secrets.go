@@ -13,8 +13,9 @@ import (
 	"github.com/mcpguard/mcpguard/internal/sandbox"
 )
 
-// maxLooked bounds the entries of a workspace that are looked at for secrets.
-const maxLooked = 300_000
+// maxLooked bounds the entries of a workspace that are looked at for secrets, those
+// of installed packages among them.
+const maxLooked = 1_000_000
 
 // maxKnown bounds the workspaces of which is remembered what was found.
 const maxKnown = 8
@@ -171,7 +172,7 @@ func (s *secretSearch) read(path string, k *knownFolder) error {
 		if isSecret {
 			k.secrets = append(k.secrets, knownSecret{e.Name(), e.Type()&fs.ModeSymlink != 0})
 		}
-		if isSecret || !e.IsDir() || e.Name() == "node_modules" || e.Name() == "objects" && filepath.Base(path) == ".git" {
+		if isSecret || !e.IsDir() {
 			continue
 		}
 		if k.folders == nil {
