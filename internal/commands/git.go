@@ -133,22 +133,50 @@ var safeEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 // commits that the refs lead to. Its parts are separated by a text that is made
 // anew for each run: whatever stands in the repository was written by somebody who
 // did not know it. Filters, which a look at the work tree would run, are emptied.
-func gitProbe(folder string) []string {
+//
+// As a probe it finds the paths that changed in its standard input, and reads the
+// whole index and the commits only where they may have: in a large repository that
+// takes seconds. Names alone decide, and rather one too many: a path is told apart
+// by its end, whatever line breaks are in it. Of the state before, like says which
+// of the two are needed.
+func gitProbe(folder string, like *gitState) []string {
+	index, commits := "", ""
+	if like != nil {
+		index, commits = "no", "no"
+		if like.whole {
+			index = "yes"
+		}
+		if like.listed {
+			commits = "names"
+		}
+	}
 	return []string{"/bin/sh", "-c", safeGit + `cd "$1" 2>/dev/null || exit 3
 g rev-parse --git-dir >/dev/null 2>&1 || exit 3
-n="$2"; t="$(g rev-parse --show-toplevel 2>/dev/null)"; p="$(g rev-parse --show-prefix)"; [ -z "$t" ] || cd "$t"
+n="$2" index="$3" commits="$4"
+if [ -z "$index" ]; then
+	changed="$(command -p tr '\000' '\n')" || exit 4
+	among() { printf '%s\n' "$changed" | command -p grep -Eq "$1"; [ $? -ne 1 ]; }
+	among '(^|/)index$' && index=yes
+	among '(^|/)(refs|reftable)(/|$)|packed-refs$|HEAD$' && commits=all
+	among '(^|/)(\.git|commondir|gitdir|config|config\.worktree)$' && index=yes commits=all
+fi
+t="$(g rev-parse --show-toplevel 2>/dev/null)"; p="$(g rev-parse --show-prefix)"; [ -z "$t" ] || cd "$t"
 set --
 while IFS= read -r key; do [ -z "$key" ] || set -- "$@" -c "$key="; done <<E
 $(g config --name-only --get-regexp '^filter\.')
 E
 printf '\001%srefs\001' "$n"; g symbolic-ref -q HEAD; g for-each-ref --format='%(objectname) %(refname)'; printf '%s HEAD\n' "$(g rev-parse -q --verify HEAD)"
-printf '\001%sindex\001' "$n"; g ls-files -s -v -z
-printf '\001%scommits\001' "$n"; g log --all --max-count=500 --no-show-signature --no-ext-diff --no-textconv --numstat -z --format="%x02$n%H%x03$n%an <%ae>%x03$n%s%x03$n"
+if [ "$index" = yes ]; then printf '\001%sindex\001' "$n"; g ls-files -s -v -z; else printf '\001%srows\001' "$n"; g ls-files -s -v -z -- ':(glob)**/.gitignore'; fi
+log() { printf '\001%scommits\001' "$n"; g log --all --max-count=500 --no-show-signature --no-ext-diff --no-textconv "$@" -z --format="%x02$n%H%x03$n%an <%ae>%x03$n%s%x03$n"; }
+case "$commits" in all) log --numstat;; names) log;; esac
 printf '\001%signored\001' "$n"; printf '%s\n%s\000' "$p" "$t"; g ls-files -z -o -i --exclude-per-directory=.gitignore --directory
 printf '\001%srules\001' "$n"; g "$@" status --porcelain=v1 -z --no-renames --ignore-submodules=all --untracked-files=no -- ':(glob)**/.gitignore'
-printf '\001%sfsck\001' "$n"; c="$(g rev-parse --git-common-dir)"; if [ -n "$(find "$c" \( -path '*/refs/*' -o -name packed-refs -o -name HEAD \) -newer /run 2>/dev/null)" ]; then g fsck --connectivity-only --no-dangling --no-progress 2>&1 || printf 'git fsck ends with %s' "$?"; fi
-printf '\001%send\001' "$n"`, "probe", folder, rand.Text()}
+printf '\001%sfsck\001' "$n"; if [ "$commits" = all ]; then g fsck --connectivity-only --no-dangling --no-progress 2>&1 || printf 'git fsck ends with %s' "$?"; fi
+printf '\001%send\001' "$n"`, "probe", folder, rand.Text(), index, commits}
 }
+
+// probeMark is, among the words of a probe, the text that separates its parts.
+const probeMark = 5
 
 // headTarget is, among refs, the branch that is checked out.
 const headTarget = "HEAD →"
@@ -156,6 +184,8 @@ const headTarget = "HEAD →"
 type gitState struct {
 	refs    map[string]string
 	index   map[string]string
+	whole   bool // index has all entries, not only those of ignore rules
+	listed  bool // commits are read
 	commits []Commit
 	top     string // folder of the work tree
 	ignored []string
@@ -165,7 +195,7 @@ type gitState struct {
 
 // parseGit reads what a probe printed.
 func parseGit(out []byte, probe []string) (gitState, bool) {
-	mark := probe[len(probe)-1]
+	mark := probe[probeMark]
 	s := gitState{refs: map[string]string{}, index: map[string]string{}}
 	parts := map[string][]byte{}
 	for _, part := range bytes.Split(out, []byte("\x01"+mark))[1:] {
@@ -187,7 +217,9 @@ func parseGit(out []byte, probe []string) (gitState, bool) {
 			s.refs[name] = hash
 		}
 	}
-	for row := range strings.SplitSeq(string(parts["index"]), "\x00") {
+	_, s.whole = parts["index"]
+	_, s.listed = parts["commits"]
+	for row := range strings.SplitSeq(string(parts["index"])+string(parts["rows"]), "\x00") {
 		meta, path, ok := strings.Cut(row, "\t")
 		if f := strings.Fields(meta); ok && len(f) == 4 {
 			s.index[path+"\x00"+f[3]] = f[0] + " " + f[1] + " " + f[2]
@@ -364,9 +396,14 @@ func (r *Runner) gitChange(ctx context.Context, c Command, spec sandbox.Spec, ru
 		}
 		return g
 	}
-	spec.Argv, spec.Env, spec.Probe, spec.Scratch, spec.Stored, spec.Copies = gitProbe(c.Folder), safeEnv, nil, nil, nil, nil
+	spec.Argv, spec.Env, spec.Probe, spec.Scratch, spec.Stored, spec.Copies = gitProbe(c.Folder, &after), safeEnv, nil, nil, nil, nil
+	spec.Limits.Output = max(spec.Limits.Output, sandbox.MaxProbe)
+	if !ok {
+		g.Unread = true
+		return g
+	}
 	was, err := sandbox.Exec(ctx, spec)
-	if err != nil || !ok {
+	if err != nil {
 		g.Unread = true
 		return g
 	}
@@ -413,6 +450,9 @@ func (g *GitChange) compare(before, after gitState) {
 		if !old[c.Hash] && len(g.Refs) > 0 {
 			g.Commits = append(g.Commits, c)
 		}
+	}
+	if !after.whole { // as it was
+		return
 	}
 	for _, key := range names(before.index, after.index) {
 		b, a := before.index[key], after.index[key]

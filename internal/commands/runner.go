@@ -136,7 +136,7 @@ func (r *Runner) run(ctx context.Context, c Command) (*Record, error) {
 	if err := prepareStores(spec); err != nil {
 		return nil, fmt.Errorf("making the folders for caches and temporary files: %w", err)
 	}
-	spec.Probe, spec.ProbeEnv = gitProbe(c.Folder), safeEnv
+	spec.Probe, spec.ProbeEnv = gitProbe(c.Folder, nil), safeEnv
 	for round := 0; ; round++ {
 		run, err := sandbox.Exec(ctx, spec)
 		if err != nil {

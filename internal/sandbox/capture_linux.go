@@ -27,7 +27,8 @@ type capture struct {
 	pack    *os.File
 	report  func(report)
 
-	found int // changes so far
+	found int    // changes so far
+	paths []byte // of the changes, in full, each ended by a zero, where a probe wants them
 
 	out *bufio.Writer
 	at  int64
@@ -247,6 +248,9 @@ func (c *capture) emit(rel string, op Op, before, after *unix.Stat_t) (err error
 
 func (c *capture) send(rel string, op Op, before, after *entryReport) {
 	c.found++
+	if len(c.order.Spec.Probe) > 0 {
+		c.paths = append(append(c.paths, c.lower(rel)...), 0)
+	}
 	c.report(report{Change: &changeReport{Tree: []byte(c.now.real), Path: []byte(rel), Op: op, Before: before, After: after}})
 }
 

@@ -128,7 +128,13 @@ func (f *first) run() error {
 	}
 	super := f.supervisor(f.want, f.retry)
 	started := coarseNow()
-	if err := f.start(super, f.order.Spec.Argv, f.order.Spec.Env, [2]int{1, 2}); err != nil {
+	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	err = f.start(super, f.order.Spec.Argv, f.order.Spec.Env, [3]int{null, 1, 2})
+	unix.Close(null)
+	if err != nil {
 		return err
 	}
 	// The pipes of the output are the command's alone from here on.
@@ -150,7 +156,7 @@ func (f *first) run() error {
 		return fmt.Errorf("reading what changed: %w", err)
 	}
 	if len(f.order.Spec.Probe) > 0 && c.found > 0 && done.Stopped == "" {
-		if err := f.probe(); err != nil {
+		if err := f.probe(c.paths); err != nil {
 			return fmt.Errorf("looking at what the command left: %w", err)
 		}
 	}
@@ -169,15 +175,12 @@ func (f *first) supervisor(want func(Want), retry func(string)) *supervisor {
 		refused: map[uint16]string{}, open: map[uint16]bool{}, known: map[string]bool{}}
 }
 
-// maxProbe bounds what a probe may print, and probeTime how long it may take.
-const (
-	maxProbe  = 1 << 20
-	probeTime = 5 * time.Second
-)
+// probeTime is how long a probe may take.
+const probeTime = 5 * time.Second
 
 // probe runs the second command, in the same root but after the changes were
 // captured: nothing that it does counts.
-func (f *first) probe() error {
+func (f *first) probe(changed []byte) error {
 	r, w, err := pipe()
 	if err != nil {
 		return err
@@ -187,29 +190,55 @@ func (f *first) probe() error {
 		return err
 	}
 	defer unix.Close(null)
-	err = f.start(f.supervisor(func(Want) {}, func(string) {}), f.order.Spec.Probe, f.order.Spec.ProbeEnv, [2]int{w, null})
+	paths, err := inMemory(changed)
+	if err != nil {
+		return err
+	}
+	err = f.start(f.supervisor(func(Want) {}, func(string) {}), f.order.Spec.Probe, f.order.Spec.ProbeEnv, [3]int{paths, w, null})
 	unix.Close(w)
+	unix.Close(paths)
 	if err != nil {
 		return err
 	}
 	text := make(chan []byte, 1)
 	go func() { // ends with the probe, which wait makes sure of
-		out, _ := io.ReadAll(io.LimitReader(os.NewFile(uintptr(r), "probe"), maxProbe+1))
+		from := os.NewFile(uintptr(r), "probe")
+		defer from.Close() // so that one that prints more ends by that
+		out, _ := io.ReadAll(io.LimitReader(from, MaxProbe+1))
 		text <- out
 	}()
 	limits := f.order.Limits
 	limits.Time = probeTime
 	done := f.wait(time.Now(), limits)
 	out := <-text
-	if done.Exit != 0 || done.Signal != 0 || done.Stopped != "" || len(out) > maxProbe {
+	if done.Exit != 0 || done.Signal != 0 || done.Stopped != "" || len(out) > MaxProbe {
 		return nil // fail closed: nothing is known, and the report says nothing
 	}
 	f.report(report{Probe: out})
 	return nil
 }
 
-// start makes the process that becomes a command, and takes its listener.
-func (f *first) start(super *supervisor, argv, env []string, out [2]int) error {
+// inMemory opens a file that is nowhere, with a content, at its beginning.
+func inMemory(content []byte) (int, error) {
+	fd, err := unix.MemfdCreate("paths", unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	for at := 0; at < len(content) && err == nil; {
+		var n int
+		n, err = unix.Pwrite(fd, content[at:], int64(at))
+		at += n
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// start makes the process that becomes a command, with its standard streams, and
+// takes its listener.
+func (f *first) start(super *supervisor, argv, env []string, streams [3]int) error {
 	orderR, orderW, err := pipe()
 	if err != nil {
 		return err
@@ -222,15 +251,11 @@ func (f *first) start(super *supervisor, argv, env []string, out [2]int) error {
 	if err != nil {
 		return err
 	}
-	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
 	f.main, err = syscall.ForkExec("/proc/self/exe", []string{"mcpguard", execArg}, &syscall.ProcAttr{
-		Dir: "/", Env: []string{}, Files: []uintptr{uintptr(null), uintptr(out[0]), uintptr(out[1]), uintptr(orderR), uintptr(notifyW), uintptr(goR)},
+		Dir: "/", Env: []string{}, Files: []uintptr{uintptr(streams[0]), uintptr(streams[1]), uintptr(streams[2]), uintptr(orderR), uintptr(notifyW), uintptr(goR)},
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
-	for _, fd := range []int{null, orderR, notifyW, goR} {
+	for _, fd := range []int{orderR, notifyW, goR} {
 		unix.Close(fd)
 	}
 	if err != nil {

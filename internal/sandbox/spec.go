@@ -19,6 +19,7 @@ type Spec struct {
 	Dir  string
 	// Probe is a second command that runs in the same place once changes are
 	// captured, if there are any, to say what they mean. Nothing that it does counts.
+	// Its standard input is the paths that changed, in full, each ended by a zero.
 	// It has ProbeEnv for its environment, in which nothing is the command's choice.
 	Probe, ProbeEnv []string
 	// Umask is the command's; 0 means 022.
@@ -53,6 +54,9 @@ type Spec struct {
 
 	Limits Limits
 }
+
+// MaxProbe bounds what a probe may print, in bytes.
+const MaxProbe = 32 << 20
 
 // Scratch is a folder as the command sees it, and the real folder behind it.
 type Scratch struct{ Path, Store string }
