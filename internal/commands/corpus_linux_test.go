@@ -57,13 +57,14 @@ func TestPromise10_CorpusOfCommands(t *testing.T) {
 		t.Skip("takes a minute; the full run covers it") // -short is for the race detector, which is slower still
 	}
 	home := homeOutside(t)
+	sample := newFixture(t)
+	sample.inProject(sampleProject)
 	n := 0
 	for class, line := range corpus(t) {
 		n++
 		t.Run(fmt.Sprintf("%03d", n), func(t *testing.T) {
 			t.Parallel()
-			x := newFixture(t)
-			x.inProject(sampleProject)
+			x := sample.copied(t)
 			c := x.command(line)
 			c.Env, c.Home = append(corpusEnv[:len(corpusEnv):len(corpusEnv)], "HOME="+home), home
 			x.r.cfg.Secret = func(p string) bool { return filepath.Base(p) == ".env" }
@@ -81,7 +82,9 @@ func TestPromise10_CorpusOfCommands(t *testing.T) {
 				t.Fatalf("%s\nthe run changed the real folder", line)
 			}
 			if class == "changes" || class == "times" {
-				x.landsLikeDirect(rec, line, home)
+				y := sample.copied(t)
+				y.direct(line, home)
+				x.landsLike(y, rec, line)
 			}
 		})
 	}
@@ -166,11 +169,19 @@ func (x *fixture) direct(line, home string) {
 	_ = cmd.Run() // commands of the corpus may fail; so do they inside
 }
 
-func (x *fixture) landsLikeDirect(rec *Record, line, home string) {
+// copied is a fixture with the same project, for one test.
+func (x *fixture) copied(t *testing.T) *fixture {
+	t.Helper()
+	y := newFixture(t)
+	if out, err := exec.Command("cp", "-a", x.ws+"/.", y.ws).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	return y
+}
+
+// landsLike lands a record and compares with y, where its line has run directly.
+func (x *fixture) landsLike(y *fixture, rec *Record, line string) {
 	x.Helper()
-	y := newFixture(x.T)
-	y.inProject(sampleProject)
-	y.direct(line, home)
 	l := rec.landing()
 	if _, err := l.Land(context.Background()); err != nil {
 		x.Fatalf("%s\nlanding: %v", line, err)
