@@ -1,8 +1,10 @@
 package claude
 
 import (
+	"maps"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,20 +44,30 @@ func TestNotebooksAsComputed(t *testing.T) {
 		"odd.ipynb":     {odd, map[string]any{"cell_id": "cell-0", "new_source": "r"}, `"2": 0,`},
 	}
 	own := regexp.MustCompile(`"id": "[0-9a-f]{8}"`)
+	names := slices.Sorted(maps.Keys(edits))
+	steps := []step{call("ToolSearch", map[string]any{"query": "select:NotebookEdit"})}
+	for _, name := range names {
+		e := edits[name]
+		w.write(name, e.before)
+		e.input["notebook_path"] = filepath.Join(w.project, name)
+		steps = append(steps, call("Read", map[string]any{"file_path": e.input["notebook_path"]}), call("NotebookEdit", e.input))
+	}
+	a := serve(t, steps...)
+	s := w.start(a, "--settings", settings, "--allowedTools", "NotebookEdit,Read,ToolSearch")
+	asked := map[string]client.Detail{}
+	for _, name := range names { // the client makes them one after the other
+		d := w.pending()
+		if d.Tool != "NotebookEdit" || d.Diff.Type != "unified" || !strings.Contains(d.Diff.Text, "+++ b/"+name) {
+			t.Errorf("%s: %+v", d.Tool, d.Diff)
+		}
+		asked[name] = d
+		w.decide(d, client.Allow, "as computed")
+	}
+	w.finish(s)
 	for name, e := range edits {
 		t.Run(name, func(t *testing.T) {
-			w := *w
+			w, d := *w, asked[name]
 			w.t = t
-			w.write(name, e.before)
-			e.input["notebook_path"] = filepath.Join(w.project, name)
-			a := serve(t, call("ToolSearch", map[string]any{"query": "select:NotebookEdit"}), call("Read", map[string]any{"file_path": e.input["notebook_path"]}), call("NotebookEdit", e.input))
-			s := w.start(a, "--settings", settings, "--allowedTools", "NotebookEdit,Read,ToolSearch")
-			d := w.pending()
-			if d.Tool != "NotebookEdit" || d.Diff.Type != "unified" || !strings.Contains(d.Diff.Text, "+++ b/"+name) {
-				t.Errorf("%s: %+v", d.Tool, d.Diff)
-			}
-			w.decide(d, client.Allow, "as computed")
-			w.finish(s)
 			got := w.read(name)
 			if !strings.Contains(got, e.want) {
 				t.Errorf("it is %s\nthe model was told %v", got, a.told())
