@@ -2,6 +2,8 @@ module github.com/mcpguard/mcpguard
 
 go 1.26.0
 
+ignore node_modules
+
 require (
 	cel.dev/cel-go v0.33.2
 	charm.land/bubbles/v2 v2.2.1
