@@ -350,11 +350,20 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 // lines of the server's configuration.
 func cmdGuarded(ts *testscript.TestScript, neg bool, args []string) {
 	home := ts.Getenv("MCPGUARD_HOME")
-	ts.Check(ts.Exec("mcpguardd", "add", "files", "--builtin", "workspace", "--workspace", ts.Getenv("WS")))
 	path := filepath.Join(home, "config.yaml")
+	const approvers = "approvers: {unsigned: any}\n"
+	if _, err := os.Stat(path); os.IsNotExist(err) {
+		// A daemon that runs already must not read a configuration without them:
+		// that more may decide would wait for a decision.
+		ts.Check(os.WriteFile(path, []byte("version: 1\n"+approvers), 0o600))
+	}
+	ts.Check(ts.Exec("mcpguardd", "add", "files", "--builtin", "workspace", "--workspace", ts.Getenv("WS")))
 	data, err := os.ReadFile(path)
 	ts.Check(err)
-	text := string(data) + "approvers: {unsigned: any}\n"
+	text := string(data)
+	if !strings.Contains(text, approvers) {
+		text += approvers
+	}
 	if !strings.Contains(text, ts.Getenv("HERE")) {
 		text = strings.Replace(text, "roots: [", "roots: ["+strconv.Quote(ts.Getenv("HERE"))+", ", 1)
 	}
