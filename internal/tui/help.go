@@ -75,8 +75,8 @@ func (m *Model) queueHints(help, quit hint) []hint {
 	k := m.keys
 	can := m.item != nil && m.refusal(client.Deny) == ""
 	hints := []hint{{b: k.Approve, say: "approve", on: can && m.refusal(client.Allow) == ""}, {b: k.Deny, say: "deny", on: can}}
-	if m.item == nil {
-		hints = nil
+	if m.item == nil || !m.item.row.waits(m.now()) {
+		hints = nil // there is nothing to decide, or nothing any more
 	}
 	if n := len(m.queue.fresh); n > 0 {
 		hints = append(hints, hint{b: k.Merge, say: "show new", on: true})

@@ -50,6 +50,18 @@ func TestStoryReviewAndApprove(t *testing.T) {
 	d.f.put(*f)
 	d.changed(w.id)
 	d.sees("✓ executed", "receipt: ok, verified", "done: edit_file src/tax.go")
+	d.offersNoDecision()
+}
+
+// offersNoDecision checks that the key line does not offer to decide what is
+// shown.
+func (d *desk) offersNoDecision() {
+	d.t.Helper()
+	lines := strings.Split(strings.TrimRight(d.screen(), "\n "), "\n")
+	last := lines[len(lines)-1]
+	if strings.Contains(last, "a approve") || strings.Contains(last, "d deny") || !strings.Contains(last, "next pending") {
+		d.t.Errorf("the key line is %q", last)
+	}
 }
 
 func TestStoryDenyCarriesFeedback(t *testing.T) {
@@ -92,6 +104,7 @@ func TestStoryExpiresWhileLooking(t *testing.T) {
 	d.press("esc", "a")
 	d.said(0)
 	d.sees("it has expired")
+	d.offersNoDecision()
 }
 
 func TestStoryStaleWhileTypingTheReason(t *testing.T) {

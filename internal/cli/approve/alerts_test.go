@@ -135,9 +135,8 @@ func TestListsNameUnacceptedTools(t *testing.T) {
 		{Name: "notes", Tools: []client.ServerTool{{Name: "write"}}},
 		{Name: "done", Tools: []client.ServerTool{{Name: "read", Accepted: true}}},
 	}
-	want := "approve: 1 tool of github waits for acceptance\n  look at them with `mcpguardd accept github --show`\n" +
-		"approve: 1 tool of github is not named by the policy\n  `mcpguardd accept github` lists what there is\n" +
-		"approve: 1 tool of notes waits for acceptance\n  look at them with `mcpguardd accept notes --show`\n"
+	want := "approve: 2 tools of 2 servers wait for acceptance\n  github (1)\n  notes (1)\n  look at them with `mcpguardd accept NAME --show`\n" +
+		"approve: 1 tool of github is not named by the policy\n  `mcpguardd accept github` lists what there is\n"
 	for _, args := range [][]string{{"--list"}, {}} {
 		if _, out, stderr := r.run(mode{}, args...); stderr != want || strings.Contains(out, "github") {
 			t.Errorf("approve %v: got %q and %q, want %q", args, out, stderr, want)

@@ -220,21 +220,46 @@ func (a *app) unaccepted(ctx context.Context, c *client.Client) {
 	if err != nil {
 		return
 	}
+	var waiting, unnamed []toolCount
 	for _, v := range servers {
 		if n := v.Unaccepted(); n > 0 {
-			verb := "wait"
-			if n == 1 {
-				verb = "waits"
-			}
-			a.note(fmt.Sprintf("%s of %s %s for acceptance", plural(n, "tool"), v.Name, verb), "look at them with `mcpguardd accept "+v.Name+" --show`")
+			waiting = append(waiting, toolCount{v.Name, n})
 		}
 		if n := v.Unnamed(); n > 0 {
-			verb := "are"
-			if n == 1 {
-				verb = "is"
-			}
-			a.note(fmt.Sprintf("%s of %s %s not named by the policy", plural(n, "tool"), v.Name, verb), "`mcpguardd accept "+v.Name+"` lists what there is")
+			unnamed = append(unnamed, toolCount{v.Name, n})
 		}
+	}
+	a.toolCounts(waiting, "waits for acceptance", "wait for acceptance", "look at them with `mcpguardd accept %s --show`")
+	a.toolCounts(unnamed, "is not named by the policy", "are not named by the policy", "`mcpguardd accept %s` lists what there is")
+}
+
+// toolCount is a number of tools of a server.
+type toolCount struct {
+	server string
+	n      int
+}
+
+// toolCounts prints one note about tools of one or several servers, with a short
+// line for each server.
+func (a *app) toolCounts(list []toolCount, one, many, remedy string) {
+	sum := 0
+	for _, c := range list {
+		sum += c.n
+	}
+	verb := many
+	if sum == 1 {
+		verb = one
+	}
+	switch len(list) {
+	case 0:
+	case 1:
+		a.note(fmt.Sprintf("%s of %s %s", plural(sum, "tool"), list[0].server, verb), fmt.Sprintf(remedy, list[0].server))
+	default:
+		var names []string
+		for _, c := range list {
+			names = append(names, fmt.Sprintf("%s (%d)", c.server, c.n))
+		}
+		a.note(fmt.Sprintf("%s of %s %s", plural(sum, "tool"), plural(len(list), "server"), verb), append(names, fmt.Sprintf(remedy, "NAME"))...)
 	}
 }
 

@@ -123,7 +123,7 @@ func (a *app) runAccept(ctx context.Context, o acceptOptions) error {
 		a.printDifferences(chosen)
 	}
 	a.printLeft(found, o, sv)
-	a.printCloseNames(p, server, found.Tools)
+	a.printNotes(closeNames(p, server, found.Tools))
 	switch {
 	case o.show:
 		return nil

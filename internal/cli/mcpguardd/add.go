@@ -126,12 +126,24 @@ func (a *app) printPlan(plan onboard.Plan, p ipc.Paths) {
 	fmt.Fprintln(a.out)
 	a.printTiers(plan, "  ")
 	a.printLeftOut(l.LeftOut, "  ")
-	a.printCloseNames(p, plan.Request.Name, l.Tools)
+	var notes []string
 	if slices.ContainsFunc(plan.Proposals, func(t onboard.Proposal) bool { return t.Claimed }) {
-		fmt.Fprintf(a.out, "\n? is the server's own word or the lack of one. Look these over in %s.\n", p.ConfigFile())
+		notes = append(notes, fmt.Sprintf("? is the server's own word or the lack of one. Look these over in %s.", p.ConfigFile()))
 	}
+	notes = append(notes, closeNames(p, plan.Request.Name, l.Tools)...)
 	if len(plan.NoPreset) > 0 {
-		fmt.Fprintf(a.out, "\nThe preset also knows tools that this server does not have: %s.\n", strings.Join(plan.NoPreset, ", "))
+		notes = append(notes, fmt.Sprintf("The preset also knows tools that this server does not have: %s.", strings.Join(plan.NoPreset, ", ")))
+	}
+	a.printNotes(notes)
+}
+
+// printNotes prints notes as one block.
+func (a *app) printNotes(notes []string) {
+	if len(notes) > 0 {
+		fmt.Fprintln(a.out)
+	}
+	for _, n := range notes {
+		fmt.Fprintf(a.out, "%s\n", safetext.Text(n))
 	}
 }
 
@@ -167,9 +179,9 @@ func (a *app) printLeftOut(list []onboard.LeftOut, indent string) {
 	}
 }
 
-// printCloseNames prints which of a server's tools have names that are easily
-// confused with those of other tools, of the same or another server.
-func (a *app) printCloseNames(p ipc.Paths, server string, tools []onboard.Tool) {
+// closeNames returns a note about each of a server's tools whose name is easily
+// confused with that of another tool, of the same or another server.
+func closeNames(p ipc.Paths, server string, tools []onboard.Tool) []string {
 	names := map[string][]string{}
 	if cfg, err := config.Load(p.ConfigFile()); err == nil { // load errors are reported elsewhere
 		names = cfg.ToolNames()
@@ -178,9 +190,11 @@ func (a *app) printCloseNames(p ipc.Paths, server string, tools []onboard.Tool) 
 	for _, t := range tools {
 		names[server] = append(names[server], t.Name)
 	}
+	var notes []string
 	for _, line := range config.CloseNames(names, server) {
-		fmt.Fprintf(a.out, "\nnote: %s; look twice which one is meant.\n", safetext.Text(line))
+		notes = append(notes, "note: "+line+"; look twice which one is meant.")
 	}
+	return notes
 }
 
 // printNext prints what was written and how to use it.

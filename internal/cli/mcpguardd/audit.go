@@ -47,9 +47,34 @@ func (a *app) auditVerify() *cobra.Command {
 				return fmt.Errorf("the audit log does NOT verify: %s", verdict(r))
 			}
 			fmt.Fprintf(a.out, "verified  %d records\n", r.Size)
-			return nil
+			return a.printLogAlerts(c.Context())
 		},
 	}
+}
+
+// printLogAlerts prints the open alerts about the log as a whole: a log from
+// which the last records were taken away, or that an older one replaced, may
+// verify by itself.
+func (a *app) printLogAlerts(ctx context.Context) error {
+	p, err := paths()
+	if err != nil {
+		return err
+	}
+	api := control(p)
+	defer api.Close()
+	alerts, err := api.Alerts(ctx, false)
+	if errors.Is(err, ipc.ErrNoDaemon) {
+		return nil // the file was compared with its head
+	}
+	if err != nil {
+		return reached(err)
+	}
+	for _, v := range alerts {
+		if v.Kind == store.AlertRolledBack || v.Kind == store.AlertHeadMissing || v.Kind == store.AlertKeyChanged || v.Kind == store.AlertJournalMissing {
+			fmt.Fprintf(a.out, "ALERT     %s\n          to acknowledge it: approve ack %s\n", safetext.Text(v.Text), v.ID)
+		}
+	}
+	return nil
 }
 
 // verdict describes what is wrong with a log.

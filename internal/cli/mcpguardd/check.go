@@ -1,6 +1,7 @@
 package mcpguardd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,9 +12,26 @@ import (
 
 	"github.com/mcpguard/mcpguard/internal/config"
 	"github.com/mcpguard/mcpguard/internal/daemon"
+	"github.com/mcpguard/mcpguard/internal/ipc"
 	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/safetext"
 )
+
+// noConfig says what holds without a configuration: nothing, unless a running
+// daemon has loaded one before.
+func noConfig(ctx context.Context, p ipc.Paths) error {
+	api := control(p)
+	defer api.Close()
+	switch s, err := api.Status(ctx); {
+	case errors.Is(err, ipc.ErrNoDaemon):
+	case err != nil:
+		return fmt.Errorf("%s does not exist, and what the running daemon has in force cannot be asked: %w", p.ConfigFile(), err)
+	case s.PolicyHash != "" && !s.PolicyNone:
+		return fmt.Errorf("%s does not exist; the running daemon keeps the policy that it loaded from it before, until it stops\n"+
+			"put the file back, or end what it allows with: mcpguardd stop", p.ConfigFile())
+	}
+	return fmt.Errorf("%s does not exist, so no server is guarded and nothing is allowed\nguard one with: mcpguardd add NAME -- COMMAND", p.ConfigFile())
+}
 
 func (a *app) check() *cobra.Command {
 	return &cobra.Command{
@@ -37,7 +55,7 @@ func (a *app) check() *cobra.Command {
 			}
 			cfg, err := config.Load(file)
 			if errors.Is(err, fs.ErrNotExist) && len(args) == 0 {
-				return fmt.Errorf("%s does not exist, so no server is guarded and nothing is allowed\nguard one with: mcpguardd add NAME -- COMMAND", file)
+				return noConfig(c.Context(), p)
 			}
 			if err != nil {
 				return err

@@ -79,7 +79,7 @@ func newExplanation(server, name, args string) (*explanation, error) {
 	}
 	profile, ok := set.ProfileFor(folder)
 	if !ok {
-		return nil, fmt.Errorf("the folder %s belongs to no profile; a client there is not served", folder)
+		return nil, fmt.Errorf("the folder %s belongs to no profile, so a client there is not served; go to a folder that does, or add it to `roots` in %s", folder, p.ConfigFile())
 	}
 	roots, err := daemon.Workspaces(sv.Config, folder)
 	if err != nil {

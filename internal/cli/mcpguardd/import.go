@@ -135,14 +135,27 @@ func here() (string, error) {
 }
 
 func (a *app) writeImport(ctx context.Context, im *onboard.Import, write bool) error {
-	guarded, refused := 0, 0
+	guarded, refused, already := 0, 0, 0
+	servers := map[string]bool{}
 	for _, it := range im.Items {
 		switch {
+		case it.Already:
+			already++
 		case it.Refused != "":
 			refused++
 		case it.Guarded():
 			guarded++
+			servers[it.Server] = true
 		}
+	}
+	// Several entries may start one server.
+	entries := ""
+	if guarded != len(servers) {
+		entries = fmt.Sprintf(" in %s", count(guarded, "entry", "entries"))
+	}
+	before := ""
+	if already > 0 {
+		before = fmt.Sprintf("; %s already", count(already, "entry was guarded", "entries were guarded"))
 	}
 	fmt.Fprintln(a.out)
 	for _, w := range im.Warnings {
@@ -153,17 +166,17 @@ func (a *app) writeImport(ctx context.Context, im *onboard.Import, write bool) e
 	}
 	switch {
 	case guarded == 0:
-		fmt.Fprintln(a.out, "There is nothing to guard.")
+		fmt.Fprintf(a.out, "There is nothing to guard%s.\n", before)
 		return nil
 	case !write:
-		fmt.Fprintf(a.out, "%s would be guarded. Nothing was written; do it with --write.\n", count(guarded, "server", "servers"))
+		fmt.Fprintf(a.out, "%s would be guarded%s%s. Nothing was written; do it with --write.\n", count(len(servers), "server", "servers"), entries, before)
 		return nil
 	}
 	rec, err := im.Write(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "%s guarded. The originals are in %s; `mcpguardd import --undo` puts them back.\n", count(guarded, "server is", "servers are"), safetext.Text(rec.Folder()))
+	fmt.Fprintf(a.out, "%s guarded%s%s. The originals are in %s; `mcpguardd import --undo` puts them back.\n", count(len(servers), "server is", "servers are"), entries, before, safetext.Text(rec.Folder()))
 	fmt.Fprintf(a.out, "Claude Code uses them at its next start, or after /mcp. Look the tiers over in %s, and keep `approve` at hand in another pane.\n", safetext.Text(im.Request.Paths.ConfigFile()))
 	for _, it := range im.Items {
 		if it.Guarded() && it.Unstarted != "" && it.Same == "" {
