@@ -68,9 +68,14 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { w.host.Process.Kill(); w.host.Wait() })
 	visible := filepath.Join(w.dir, "visible")
 	w.spec.Visible = append(w.spec.Visible, w.program, visible)
+	cache := Scratch{Path: filepath.Join(w.dir, "cache"), Store: filepath.Join(w.dir, "store")}
+	if err := os.Mkdir(cache.Store, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.spec.Scratch = []Scratch{cache}
 	w.spec.Closed = []string{filepath.Join(w.ws, ".env"), filepath.Join(w.ws, "sub/id_rsa"), filepath.Join(w.ws, "vault"), filepath.Join(visible, "private"), "/etc/shadow"}
 	w.spec.Env = append(w.spec.Env, "WS="+w.ws, "OUTSIDE="+filepath.Join(w.dir, "outside"), "VISIBLE="+visible, "MASK="+filepath.Join(w.ws, ".env"),
-		"HOSTPID="+strconv.Itoa(w.host.Process.Pid), "HOSTPORT="+port, "ABSTRACT="+name, "STATE="+w.spec.State, "me="+w.program+" "+attackArg)
+		"HOSTPID="+strconv.Itoa(w.host.Process.Pid), "HOSTPORT="+port, "ABSTRACT="+name, "STATE="+w.spec.State, "CACHE="+cache.Path, "me="+w.program+" "+attackArg)
 	w.spec.Limits = Limits{Time: 20 * time.Second, Written: 64 << 20, Output: 1 << 20, Processes: 60, Memory: 300 << 20}
 	w.before, w.kernel = w.tree(), kernelState()
 	return w
@@ -215,11 +220,32 @@ var attacks = []attack{
 	{"a full layer", "head -c 100M /dev/zero > big; head -c 100M /dev/zero > big2; true", "stopped"},
 	{"holes", "for i in 1 2 3; do truncate -s 60M hole$i; done", "stopped"},
 	{"memory", "python3 -c 'x=bytearray(500<<20)\nimport time; time.sleep(9)'", "stopped"},
+	{"memory in files without a name", hoard(`f = os.memfd_create("x"); kept.append(f)
+    for j in range(50): os.write(f, b"x" * (1 << 20))`), "memory"},
+	{"memory in files that are sent and not taken", hoard(`f = os.memfd_create("x"); a, b = socket.socketpair(); kept.append((a, b))
+    for j in range(50): os.write(f, b"x" * (1 << 20))
+    socket.send_fds(a, [b"x"], [f]); os.close(f)`), "memory"},
+	{"memory that is hardly mapped", hoard(`p = libc.mmap(None, 100 << 20, 3, 0x21, -1, 0); ctypes.memset(p, 1, 100 << 20)
+    libc.munmap(ctypes.c_void_p(p + 4096), ctypes.c_size_t((100 << 20) - 4096))`), "memory"},
+	{"memory of no process", hoard(`n = libc.shmget(0, ctypes.c_size_t(100 << 20), 0o1600); p = libc.shmat(n, None, 0); ctypes.memset(p, 1, 100 << 20); libc.shmdt(ctypes.c_void_p(p))`), "memory"},
+	{"memory in /dev/shm", hoard(`open("/dev/shm/f%d" % i, "wb").write(b"x" * (60 << 20))`), "memory"},
+	{"a full cache", "for i in 1 2 3; do head -c 40M /dev/zero > $CACHE/f$i; done; true", "written"},
 	{"many names", "for i in $(seq 3000); do : > f$i; done", "change"},
 	{"a deep path", "for i in $(seq 60); do mkdir " + strings.Repeat("d", 100) + "; cd " + strings.Repeat("d", 100) + "; done 2>/dev/null; echo x > f; cd /; true", "deep"},
 	{"names of the sandbox", "mkdir .closed; echo x > .closed/0; cat /.closed/0/key /.closed/1/key /.closed/2/key; ls /.closed", ""},
 	{"a program of another name", "exec -a 'mcpguard sandbox-init' sleep 0; $me clone3; mcpguard sandbox-init; " + "exec -a mcpguard ${me% *} sandbox-init < /dev/null", ""},
 	{"the part of the first process", "${me% *} sandbox-init 3</dev/null 4>forged 5>forged; ${me% *} sandbox-exec 3</dev/null 4>forged 5</dev/null; cat forged", ""},
+}
+
+// hoard runs a piece of Python eight times, which takes 50 to 100 MB each time.
+func hoard(piece string) string {
+	return `python3 - <<'P'
+import ctypes, os, socket, time
+libc = ctypes.CDLL(None); libc.mmap.restype = libc.shmat.restype = ctypes.c_void_p; kept = []
+for i in range(8):
+    ` + piece + `
+time.sleep(9)
+P`
 }
 
 func connectTo(path string) string {

@@ -313,7 +313,7 @@ func (f *first) wait(started time.Time, limits Limits) doneReport {
 	var d doneReport
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	usage := meter{limits: limits, layers: f.layers}
+	usage := newMeter(limits, f.layers, started)
 	var status unix.WaitStatus
 loop:
 	for {
@@ -343,7 +343,7 @@ loop:
 		_ = unix.Kill(-1, unix.SIGKILL)
 		<-alone
 	}
-	if d.Stopped == "" && usage.full() {
+	if d.Stopped == "" && usage.ended() {
 		d.Stopped = "written"
 	}
 	switch {

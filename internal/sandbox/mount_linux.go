@@ -24,6 +24,7 @@ type mounter struct {
 	closed *closedFS // nil on a machine without it
 	upper  string    // where upper layers and copies are
 	memory bool      // upper is in memory
+	stores []string  // on disk, of scratch folders
 	trees  []tree    // in the order of Spec.Trees and Spec.Stored
 }
 
@@ -111,17 +112,8 @@ func (m *mounter) layers() error {
 }
 
 func availableMemory() int64 {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return kb << 10
-		}
-	}
-	return 0
+	info, _ := os.ReadFile("/proc/meminfo")
+	return kilobytes(info, "MemAvailable:")
 }
 
 // devices are those of the machine that the command gets.
@@ -232,6 +224,9 @@ func (m *mounter) scratch(c Scratch, at string) error {
 	}
 	if unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB) != nil { // held until this process ends
 		store = filepath.Join(m.upper, "scratch-"+filepath.Base(c.Store))
+	}
+	if store == c.Store {
+		m.stores = append(m.stores, store)
 	}
 	data, work := filepath.Join(store, "data"), filepath.Join(store, "work")
 	for _, d := range []string{data, work} {

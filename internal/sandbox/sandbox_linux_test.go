@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -263,6 +264,27 @@ func TestLimitsEndARun(t *testing.T) {
 	b.spec.Limits = Limits{Processes: 20}
 	if r := b.sh("for i in $(seq 100); do sleep 5 & done; wait"); r.Stopped == "" && r.Exit == 0 && len(r.Left) == 0 {
 		t.Errorf("100 processes ran")
+	}
+}
+
+// TestLimitsLeaveWhatIsAllowed: files without a name within the limit, and a cache
+// that earlier runs have filled, end no run.
+func TestLimitsLeaveWhatIsAllowed(t *testing.T) {
+	b := newBox(t)
+	cache := Scratch{Path: filepath.Join(filepath.Dir(b.ws), "cache"), Store: filepath.Join(filepath.Dir(b.ws), "store")}
+	if err := os.Mkdir(cache.Store, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b.spec.Scratch = []Scratch{cache}
+	b.spec.Limits = Limits{Memory: 200 << 20, Written: 20 << 20}
+	for i := range 3 {
+		if r := b.sh("head -c 12M /dev/zero > " + cache.Path + "/f" + strconv.Itoa(i) + "; ls " + cache.Path + " | wc -l"); !r.Unchanged() || output(r) != strconv.Itoa(i+1)+"\n" {
+			t.Errorf("stopped %q, %q", r.Stopped, output(r))
+		}
+	}
+	r := b.sh("python3 -c 'import os, time; f = os.memfd_create(\"x\"); [os.write(f, b\"x\" * (1 << 20)) for i in range(15)]; time.sleep(0.2)'")
+	if !r.Unchanged() || r.Exit != 0 {
+		t.Errorf("stopped %q, exit %d, %s", r.Stopped, r.Exit, output(r))
 	}
 }
 
