@@ -343,6 +343,35 @@ func (s *Store) Damage() string {
 	return a.Text + "\n" + a.Detail
 }
 
+// closingLook bounds how long the records are read before the checksums are
+// made. It is part of how long a stop may take.
+const closingLook = 2 * time.Second
+
+// readable reads the records once more before the checksums of their pages are
+// made: what was changed from outside while the daemon ran must not be taken
+// for what it wrote. If a record is damaged no checksums are kept, so that the
+// next start reads every record and finds it again. A change that leaves a
+// record valid by itself (a limit, a switch, a run) is not noticed here.
+func (s *Store) readable(c *check) bool {
+	if len(c.damaged()) > 0 {
+		return true // those pages keep the checksums that they should have
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closingLook)
+	defer cancel()
+	found, err := s.readAll(ctx)
+	switch {
+	case len(found) > 0:
+		s.log.Error("the database was damaged while it was open", "where", damageText(found))
+		return false
+	case errors.Is(err, context.DeadlineExceeded):
+		return true // too large to be read now
+	case err != nil:
+		s.log.Error("the database could not be read before it is closed", "error", err)
+		return false // fail closed: the next start reads it
+	}
+	return true
+}
+
 // endCheck waits for the search to end, because checksums are only kept for
 // pages that were checked. It gives up on a large file on a slow disk.
 func (s *Store) endCheck() {

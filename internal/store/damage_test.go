@@ -284,3 +284,53 @@ func TestDamageStopsWhatItTouches(t *testing.T) {
 	}
 	set()
 }
+
+// TestDamageWhileOpenIsFoundAtTheNextStart: what is changed in the file while the
+// daemon runs does not become what its checksums expect.
+func TestDamageWhileOpenIsFoundAtTheNextStart(t *testing.T) {
+	whole := busy(t)
+	for _, bucket := range []string{bucketApprovals, bucketBlobs, bucketLeaves} {
+		o := copyFiles(t, whole)
+		s, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-s.check.Load().done
+		var value []byte
+		err = s.viewNow(func(tx *bolt.Tx) error {
+			return tx.Bucket([]byte(bucket)).ForEach(func(_, v []byte) error {
+				if len(v) > len(value) {
+					value = bytes.Clone(v)
+				}
+				return nil
+			})
+		})
+		if err != nil || len(value) < 8 {
+			t.Fatalf("%s: %d bytes, %v", bucket, len(value), err)
+		}
+		data := must(os.ReadFile(o.Path))(t)
+		f := must(os.OpenFile(o.Path, os.O_WRONLY, 0))(t)
+		for at := 0; ; { // an older page may hold it, too
+			n := bytes.Index(data[at:], value)
+			if n < 0 {
+				break
+			}
+			if _, err := f.WriteAt([]byte{0x07, 0x07}, int64(at+n+len(value)/2)); err != nil {
+				t.Fatal(err)
+			}
+			at += n + 1
+		}
+		if err := errors.Join(f.Close(), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Open(o)
+		if err != nil {
+			continue // refused at once
+		}
+		<-again.check.Load().done
+		if list := again.check.Load().damaged(); len(list) == 0 || list[0].Bucket != bucket {
+			t.Errorf("%s: the next start found %v", bucket, list)
+		}
+		_ = again.Close()
+	}
+}

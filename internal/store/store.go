@@ -244,7 +244,7 @@ func (s *Store) Close() error {
 		var err error
 		if !s.indeterminate.Load() {
 			err = s.sealHead()
-			if c := s.check.Load(); err == nil && c.whole.Load() {
+			if c := s.check.Load(); err == nil && c.whole.Load() && s.readable(c) {
 				err = writeSums(s.path, s.db.f, c.damaged()) // the lock is still held
 			}
 		}
