@@ -120,7 +120,7 @@ func (m machine) lacks(err error) []Lack {
 		return out
 	}
 	if m.overlay {
-		add("the state folder lies on an overlay file system, as in most containers; what commands change must then fit into memory, and that takes Linux 6.6 and more than 4 GiB free",
+		add("the state folder lies on an overlay file system, as in most containers; what commands change must then fit into half of the memory that is free, and that takes Linux 6.6",
 			"put it on a volume: set "+ipc.EnvHome+" to a folder there")
 	}
 	if err == nil {

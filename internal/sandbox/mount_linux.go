@@ -94,9 +94,12 @@ func (m *mounter) root() error {
 // can hold what an upper layer needs, which is many times faster, else on disk.
 func (m *mounter) layers() error {
 	m.upper = m.order.Upper
-	if free := availableMemory(); free > 2*m.order.Limits.Written {
-		size := "mode=700,size=" + strconv.FormatInt(m.order.Limits.Written, 10)
-		if err := unix.Mount("upper", m.upper, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, size); err != nil {
+	var fs unix.Statfs_t
+	needed := unix.Statfs(m.upper, &fs) == nil && fs.Type == unix.OVERLAYFS_SUPER_MAGIC
+	size := layerSize(availableMemory(), m.order.Limits.Written, needed)
+	if size > 0 {
+		data := "mode=700,size=" + strconv.FormatInt(size, 10)
+		if err := unix.Mount("upper", m.upper, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, data); err != nil {
 			return fmt.Errorf("mounting the upper layers: %w", err)
 		}
 		if err := unix.Setxattr(m.upper, "user.overlay.probe", []byte("y"), 0); err == nil {
@@ -108,7 +111,27 @@ func (m *mounter) layers() error {
 			return fmt.Errorf("unmounting the upper layers: %w", err)
 		}
 	}
+	if needed {
+		return &missing{errors.New("the state folder " + m.order.Spec.State + " lies on an overlay file system, which can hold no layer of another"),
+			"keep it elsewhere, or what commands change must fit into memory, which takes Linux 6.6"}
+	}
 	return nil
+}
+
+// leastLayer is the memory below which an upper layer is of no use.
+const leastLayer = 16 << 20
+
+// layerSize is how large an upper layer in memory is to be, 0 for none. One that is
+// there of need takes half of the memory that is free, if that is less than a run
+// may write.
+func layerSize(free, written int64, need bool) int64 {
+	switch {
+	case free/2 > written:
+		return written
+	case need && free/2 > leastLayer:
+		return free / 2
+	}
+	return 0
 }
 
 func availableMemory() int64 {
@@ -334,6 +357,9 @@ func (m *mounter) tree(i int, at string) error {
 	}
 	data := "userxattr,lowerdir=" + overlayPath(t.real) + ",upperdir=" + overlayPath(t.data) + ",workdir=" + overlayPath(work)
 	if err := unix.Mount("overlay", at, "overlay", unix.MS_NOSUID|unix.MS_NODEV, data); err != nil {
+		if within(m.upper, t.real) && !m.memory {
+			return &missing{fmt.Errorf("laying an overlay over %s: %w", t.path, err), "the state folder " + m.order.Spec.State + " lies in that folder; keep it elsewhere"}
+		}
 		return &missing{fmt.Errorf("laying an overlay over %s: %w", t.path, err), "overlays without root need Linux 5.11 or newer, and a state folder that is not itself on an overlay"}
 	}
 	return nil

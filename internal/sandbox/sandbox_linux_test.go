@@ -288,6 +288,45 @@ func TestLimitsLeaveWhatIsAllowed(t *testing.T) {
 	}
 }
 
+// TestStateFolderMayLieInTheWorkspace: upper layers are then in what they are laid
+// over, or in memory. The state is seen in neither, and what a run changes is whole.
+func TestStateFolderMayLieInTheWorkspace(t *testing.T) {
+	b := newBox(t)
+	b.file("a.txt", "one\n")
+	b.spec.State = filepath.Join(b.ws, ".guard")
+	if err := os.Mkdir(b.spec.State, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b.spec.Closed = []string{b.spec.State}
+	for _, written := range []int64{0, 1 << 50} { // no machine has memory for the second, so its layers are on disk
+		b.spec.Limits = Limits{Written: written}
+		if r := b.sh("echo two >> a.txt; mkdir d; mv a.txt d; find . -type f; rm -rf .guard"); changes(r) != "delete f a.txt, add d d, add f d/a.txt" || len(r.Wanted) == 0 || r.Stopped != "" ||
+			!strings.Contains(output(r), "./d/a.txt\n") || strings.Contains(output(r), "upper") {
+			t.Errorf("%s; %s\n%s", changes(r), saidOf(r), output(r))
+		}
+		b.spec.Copies = []string{b.ws}
+		if r := b.sh("mv a.txt b.txt"); changes(r) != "delete f a.txt, add f b.txt" || !r.Whole() {
+			t.Errorf("in a copy: %s; %s", changes(r), saidOf(r))
+		}
+		b.spec.Copies = nil
+	}
+}
+
+func TestSizesOfLayersInMemory(t *testing.T) {
+	for _, c := range []struct {
+		free, written int64
+		need          bool
+		want          int64
+	}{
+		{8 << 30, 2 << 30, false, 2 << 30}, {8 << 30, 2 << 30, true, 2 << 30}, {3 << 30, 2 << 30, false, 0}, {3 << 30, 2 << 30, true, 3 << 29},
+		{20 << 20, 2 << 30, true, 0}, {0, 2 << 30, true, 0},
+	} {
+		if got := layerSize(c.free, c.written, c.need); got != c.want {
+			t.Errorf("%d free, %d to write, needed %v: %d, want %d", c.free, c.written, c.need, got, c.want)
+		}
+	}
+}
+
 // TestWhereAnOverlayDiffersTheRunSaysSo and TestFullCopy hold the same commands.
 func TestWhereAnOverlayDiffersTheRunSaysSo(t *testing.T) {
 	for name, line := range map[string]string{
