@@ -207,15 +207,19 @@ func (s *session) holdOne(c *call) error {
 	return nil
 }
 
+// effectSize is about what an effect takes while a change is computed, in bytes.
+const effectSize = 1 << 10
+
 // lighten drops what can be decoded again from the call's bytes while it
 // waits. The store has what the reviewer reads.
 func (s *session) lighten(c *call, b *prepared) {
 	s.putAway(c)
 	c.resting = true
 	c.tc.Args, c.tc.ArgsCanonical, c.vars = nil, nil, nil
+	large := b.preview != nil && len(b.preview.Change.Text)+effectSize*len(b.preview.Effects) >= longCall
 	b.preview = nil
-	if c.room.bytes >= longCall {
-		debug.FreeOSMemory() // computing the change took many times the size of the call
+	if large || c.room.bytes >= longCall {
+		debug.FreeOSMemory() // computing the change took many times its size
 	}
 }
 
