@@ -46,6 +46,7 @@ type pathCall struct {
 	link        bool
 	self        bool // it is about the link itself
 	empty       int  // argument of flags that may say that the path is empty; 0 for none
+	makes       bool // it makes a folder, and fails where there is something
 	status      bool // it only asks for the status of what the path names
 }
 
@@ -63,7 +64,7 @@ var pathCalls = func() map[int]pathCall {
 		unix.SYS_STATX:      {dir: 0, path: 1, empty: 2, self: true, status: true},
 		unix.SYS_READLINKAT: {dir: 0, path: 1, self: true},
 		unix.SYS_STATFS:     {dir: -1, path: 0},
-		unix.SYS_MKDIRAT:    {dir: 0, path: 1, write: true, self: true},
+		unix.SYS_MKDIRAT:    {dir: 0, path: 1, write: true, self: true, makes: true},
 		unix.SYS_MKNODAT:    {dir: 0, path: 1, write: true, self: true},
 		unix.SYS_UNLINKAT:   {dir: 0, path: 1, write: true, self: true},
 		unix.SYS_SYMLINKAT:  {dir: 1, path: 2, write: true, self: true},

@@ -12,7 +12,7 @@ var olderPathCalls = map[int]pathCall{
 	unix.SYS_NEWFSTATAT: {dir: 0, path: 1, empty: 3, self: true, status: true},
 	unix.SYS_ACCESS:     {dir: -1, path: 0, status: true},
 	unix.SYS_READLINK:   {dir: -1, path: 0, self: true},
-	unix.SYS_MKDIR:      {dir: -1, path: 0, write: true, self: true},
+	unix.SYS_MKDIR:      {dir: -1, path: 0, write: true, self: true, makes: true},
 	unix.SYS_RMDIR:      {dir: -1, path: 0, write: true, self: true},
 	unix.SYS_MKNOD:      {dir: -1, path: 0, write: true, self: true},
 	unix.SYS_UNLINK:     {dir: -1, path: 0, write: true, self: true},

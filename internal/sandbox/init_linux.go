@@ -172,7 +172,7 @@ func (f *first) retry(why string) { f.report(report{Retry: why}) }
 func (f *first) supervisor(want func(Want), retry func(string)) *supervisor {
 	return &supervisor{root: f.order.Root, rootFD: f.rootFD, places: placesOf(f.order.Spec), copies: f.order.Spec.Copies,
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), want: want, retry: retry,
-		refused: map[uint16]string{}, open: map[uint16]bool{}, known: map[string]bool{}}
+		refused: map[uint16]string{}, open: map[uint16]bool{}, known: map[string]bool{}, owned: map[string]bool{}}
 }
 
 // probeTime is how long a probe may take.

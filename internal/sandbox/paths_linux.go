@@ -59,6 +59,7 @@ func (s *supervisor) path(n *notif, dirArg, pathArg int, c pathCall, write bool)
 	}
 	switch {
 	case s.places.quiet(at):
+	case c.makes && !s.places.isClosed(at) && s.inView(at):
 	case c.status && s.places.isMask(at): // from outside it looks like what it stands for
 	case s.places.isClosed(at):
 		if write {
@@ -70,6 +71,13 @@ func (s *supervisor) path(n *notif, dirArg, pathArg int, c pathCall, write bool)
 		s.want(Want{WantWrite, at})
 	}
 	return at
+}
+
+// inView reports whether something is at a path as the command sees it. To make a
+// folder there fails and changes nothing: mkdir -p tries each folder on the way.
+func (s *supervisor) inView(at string) bool {
+	var st unix.Stat_t
+	return at == "/" || unix.Fstatat(s.rootFD, strings.TrimPrefix(at, "/"), &st, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
 // isDevice reports whether a path is a device of the machine: written to it may be,
@@ -109,8 +117,17 @@ func (s *supervisor) overlayLimits(at string, c pathCall, write bool) {
 	if !ok || at == tree || slices.Contains(s.copies, tree) {
 		return
 	}
+	if !write {
+		return
+	}
+	for dir := path.Dir(at); dir != tree && strings.HasPrefix(dir, tree); dir = path.Dir(dir) {
+		if !s.ownFolder(dir) {
+			s.retry("something in a folder of another user or group is changed: " + at)
+			return
+		}
+	}
 	var st unix.Stat_t
-	if !write || unix.Lstat(s.places.real(at), &st) != nil {
+	if unix.Lstat(s.places.real(at), &st) != nil {
 		return // new, so it lies in the upper layer alone
 	}
 	switch {
@@ -123,6 +140,24 @@ func (s *supervisor) overlayLimits(at string, c pathCall, write bool) {
 	case st.Uid != s.uid || st.Gid != s.gid:
 		s.retry("a file of another user or group is changed: " + at)
 	}
+}
+
+// ownFolder reports whether a folder can be brought into the upper layer, as each
+// one above a change must be. A folder that is not there will be the command's own;
+// whose a folder is does not change afterwards.
+func (s *supervisor) ownFolder(dir string) bool {
+	if s.owned[dir] {
+		return true
+	}
+	var st unix.Stat_t
+	if unix.Lstat(s.places.real(dir), &st) != nil {
+		return true
+	}
+	own := st.Uid == s.uid && st.Gid == s.gid
+	if own && len(s.owned) < maxKnown {
+		s.owned[dir] = true
+	}
+	return own
 }
 
 // locate returns where a name leads in the command's view, with the links on

@@ -56,6 +56,7 @@ type supervisor struct {
 	refused map[uint16]string // loopback ports that nobody listened on, as they were named
 	open    map[uint16]bool   // loopback ports that answered
 	known   map[string]bool   // names of the machine's programs that are not closed; of serve alone
+	owned   map[string]bool   // folders of the trees that are the command's own; of serve alone
 }
 
 // serve answers until no process with the filter is left, each call in a
