@@ -218,3 +218,40 @@ func TestClientsOwnProgramIsVisibleAndNothingBesideIt(t *testing.T) {
 		t.Error("it could be written")
 	}
 }
+
+// TestCachesAreKeptApartAndSilent fills a cache: that is no change, the next command
+// of this workspace finds it, and neither the real folder nor another workspace or
+// tenant does.
+func TestCachesAreKeptApartAndSilent(t *testing.T) {
+	x := newFixture(t)
+	home := filepath.Join(filepath.Dir(x.ws), "home")
+	x.real("mkdir -p ../home/.cache/tool; echo real > ../home/.cache/tool/here; mkdir ../home/other")
+	run := func(line string, change func(*Command)) *Record {
+		c := x.command(line)
+		c.Home, c.Env = home, append(c.Env, "HOME="+home)
+		c.Settings.Temporary, c.Settings.Scratch = []string{}, []string{"~/.cache"} // the test's folder lies in /tmp
+		change(&c)
+		rec, _ := x.preview(c)
+		return rec
+	}
+	none := func(*Command) {}
+	if rec := run("mkdir -p ~/.cache/build && seq 1000 > ~/.cache/build/obj && ln -s obj ~/.cache/build/l", none); !rec.Unchanged() || rec.Exit != 0 {
+		t.Fatalf("exit %d, wanted %v, %v, %q", rec.Exit, rec.Wanted, rec.Changes, rec.Text())
+	}
+	if rec := run("wc -l < ~/.cache/build/l", none); rec.Text() != "1000\n" || !rec.Unchanged() {
+		t.Errorf("the next command finds %q, wanted %v", rec.Text(), rec.Wanted)
+	}
+	for name, change := range map[string]func(*Command){
+		"another tenant": func(c *Command) { c.Tenant = "other" },
+		"another workspace": func(c *Command) {
+			c.Roots, c.Folder = []string{filepath.Join(home, "other")}, filepath.Join(home, "other")
+		},
+	} {
+		if rec := run("cat ~/.cache/build/obj 2>/dev/null | wc -l", change); rec.Text() != "0\n" {
+			t.Errorf("%s finds %q", name, rec.Text())
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(home, ".cache")); err != nil || len(left) != 1 {
+		t.Errorf("the real folder holds %v, %v", left, err)
+	}
+}
