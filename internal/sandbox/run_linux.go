@@ -79,8 +79,8 @@ func (l *launch) start(ctx context.Context) error {
 	defer pipes.close()
 	specR, specW := pipes.new()
 	statusR, statusW := pipes.new()
-	outR, outW := pipes.new()
-	errR, errW := pipes.new()
+	outR, outW := pipes.newStream()
+	errR, errW := pipes.newStream()
 	if pipes.err != nil {
 		return fmt.Errorf("making pipes: %w", pipes.err)
 	}
@@ -198,6 +198,7 @@ func (l *launch) read(stdout, stderr *os.File) {
 	left := l.order.Limits.Output
 	fds := []unix.PollFd{{Fd: int32(stdout.Fd()), Events: unix.POLLIN}, {Fd: int32(stderr.Fd()), Events: unix.POLLIN}}
 	buf := make([]byte, 64<<10)
+	last := 1
 	for open := 2; open > 0; {
 		if _, err := unix.Poll(fds, -1); err != nil {
 			if errors.Is(err, unix.EINTR) {
@@ -205,10 +206,13 @@ func (l *launch) read(stdout, stderr *os.File) {
 			}
 			return
 		}
-		for i := range fds {
+		// Where both have something, they take turns: that is right for a program that
+		// writes to both in turn, and a guess for others.
+		for _, i := range []int{1 - last, last} {
 			if fds[i].Revents == 0 {
 				continue
 			}
+			last = i
 			n, err := unix.Read(int(fds[i].Fd), buf)
 			if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {
 				continue
@@ -251,6 +255,26 @@ func (p *pipeSet) new() (r, w *os.File) {
 		p.err = err
 		return nil, nil
 	}
+	p.files = append(p.files, r, w)
+	return r, w
+}
+
+// streamWrites is how many writes a stream holds until they are read. Fewer would
+// tell more of the order in which two streams were written, but a program that
+// writes line by line would wait for the reader at each.
+const streamWrites = 4
+
+// newStream makes a pipe that keeps writes apart and holds few of them. How writes
+// to two pipes stood to each other is not told by the kernel; this way no write is
+// taken for being more than streamWrites away from its place. Where the kernel makes
+// no such pipe, it is an ordinary one.
+func (p *pipeSet) newStream() (r, w *os.File) {
+	var fd [2]int
+	if err := unix.Pipe2(fd[:], unix.O_CLOEXEC|unix.O_DIRECT); err != nil {
+		return p.new()
+	}
+	_, _ = unix.FcntlInt(uintptr(fd[0]), unix.F_SETPIPE_SZ, streamWrites*os.Getpagesize())
+	r, w = os.NewFile(uintptr(fd[0]), "output"), os.NewFile(uintptr(fd[1]), "output")
 	p.files = append(p.files, r, w)
 	return r, w
 }

@@ -141,6 +141,36 @@ func TestStreamsOpenByTheirName(t *testing.T) {
 	}
 }
 
+// TestStreamsStandInTheirOrder writes to both streams a thousand times: in turn that
+// comes out as it was written, and otherwise no line is far from its place.
+func TestStreamsStandInTheirOrder(t *testing.T) {
+	b := newBox(t)
+	for name, c := range map[string]struct {
+		stream string // of line i
+		far    int
+	}{
+		"in turn":     {"1+i%2", 0},
+		"in threes":   {"1+i//3%2", streamWrites},
+		"rare errors": {"2 if i%50==49 else 1", streamWrites},
+	} {
+		r := b.sh("python3 -c 'import os\nfor i in range(1000): os.write(" + c.stream + ", b\"%d\\n\"%i)'")
+		at := 0
+		for line := range strings.Lines(output(r)) {
+			n, err := strconv.Atoi(strings.TrimSpace(line))
+			if err != nil || max(n-at, at-n) > c.far {
+				t.Errorf("%s: line %d is %q", name, at, line)
+			}
+			at++
+		}
+		if at != 1000 || r.Exit != 0 {
+			t.Errorf("%s: exit %d, %d lines", name, r.Exit, at)
+		}
+	}
+	if r := b.sh("head -c 3000000 /dev/zero | tr '\\0' x; echo end >&2"); len(output(r)) != 3000004 {
+		t.Errorf("%d bytes of a long output", len(output(r)))
+	}
+}
+
 // TestNothingOfAShellsStateOutlivesItsCommand runs two commands: the second has
 // neither the first one's folder nor its variables, which no outcome claims.
 func TestNothingOfAShellsStateOutlivesItsCommand(t *testing.T) {
