@@ -111,6 +111,9 @@ func Attempted(r *guard.ExecRun) []string {
 	for _, why := range r.Failed {
 		out = append(out, "not proven: "+oneLine(why))
 	}
+	for _, p := range r.Moved {
+		out = append(out, "not proven: changed while it ran: "+oneLine(p))
+	}
 	if r.Cut {
 		out = append(out, "its output was cut")
 	}

@@ -184,6 +184,23 @@ func TestSecondPreviewIsOfTheSameRunUntilSomethingMoves(t *testing.T) {
 	}
 }
 
+// TestWhatKeepsMovingIsSaidByName changes a file each time that the command has run:
+// after the last round nothing is shown, and the error says what moved.
+func TestWhatKeepsMovingIsSaidByName(t *testing.T) {
+	x := newFixture(t)
+	x.real("echo 0 > a; echo 0 > quiet")
+	c := x.command("echo x >> a; echo y >> quiet")
+	for range MaxRounds + 1 {
+		x.preview(c)
+		x.real("echo other >> a")
+	}
+	_, err := x.r.Preview(t.Context(), c)
+	var moving *MovingError
+	if !errors.As(err, &moving) || moving.Runs != MaxRounds+1 || len(moving.Paths) != 1 || !strings.Contains(err.Error(), filepath.Join(x.ws, "a")) {
+		t.Errorf("%v, %+v", err, moving)
+	}
+}
+
 func TestSecretsAndTheGuardsOwnFoldersAreClosed(t *testing.T) {
 	x := newFixture(t)
 	x.real("echo K=1 > .env; mkdir sub; echo key > sub/id_rsa")

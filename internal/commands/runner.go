@@ -35,9 +35,9 @@ type Config struct {
 // atOnce is how many commands run in sandboxes at one time.
 const atOnce = 2
 
-// maxRounds is how often a command is run again because something it touched
+// MaxRounds is how often a command is run again because something it touched
 // changed meanwhile.
-const maxRounds = 3
+const MaxRounds = 3
 
 // Runner runs commands and keeps what came out until it is landed or forgotten.
 // It is safe for concurrent use.
@@ -51,6 +51,34 @@ type Runner struct {
 	mu      sync.Mutex
 	records map[guard.CallID]*Record
 	running map[guard.CallID]*Running
+}
+
+// MovingError says that a command was run again and again, and that each time
+// something else had changed what it touches.
+type MovingError struct {
+	Paths []string // what was other than before the last run, in full
+	Runs  int
+}
+
+// Error says what moved.
+func (e *MovingError) Error() string {
+	return fmt.Sprintf("it was run %d times, and each time something else changed what it touches%s; let that come to rest and ask again", e.Runs, listed(e.Paths))
+}
+
+// listed names the first of some paths.
+func listed(paths []string) string {
+	const most = 3
+	if len(paths) == 0 {
+		return ""
+	}
+	var names []string
+	for _, p := range paths[:min(len(paths), most)] {
+		names = append(names, quoted(valid(p)))
+	}
+	if len(paths) > most {
+		names = append(names, fmt.Sprintf("%d more", len(paths)-most))
+	}
+	return ": " + strings.Join(names, ", ")
 }
 
 // Running is a command that runs in a sandbox now.
@@ -94,8 +122,8 @@ func (r *Runner) Preview(ctx context.Context, c Command) (*Record, error) {
 		if err == nil && (p == sandbox.NotBegun || len(old.landing().Changes) == 0) {
 			return old, nil
 		}
-		if old.Rounds >= maxRounds {
-			return nil, errors.New("what the command touches keeps changing")
+		if old.Rounds >= MaxRounds {
+			return nil, &MovingError{Paths: old.landing().Moved(), Runs: old.Rounds + 1}
 		}
 	}
 	rec, err := r.run(ctx, c)
@@ -148,7 +176,7 @@ func (r *Runner) run(ctx context.Context, c Command) (*Record, error) {
 			spec.Copies = append(slices.Clone(c.Roots), temporaryPath)
 			run.Close()
 			continue
-		case len(run.Moved) > 0 && round < maxRounds && ctx.Err() == nil:
+		case len(run.Moved) > 0 && round < MaxRounds && ctx.Err() == nil:
 			run.Close()
 			continue
 		}

@@ -46,7 +46,10 @@ const (
 func (r *Record) Preview(head string) (guard.Preview, error) {
 	var p guard.Preview
 	p.Effects, p.Record, p.Output = []guard.Effect{}, r.ID, valid(cutOutput(r.Text()))
-	run := &guard.ExecRun{Exit: r.Exit, Signal: r.Signal, Files: len(r.Changes), Stopped: r.Stopped, Left: r.Left, Cut: r.Truncated, Times: r.OnlyTimes(), Failed: slices.Concat(r.Retry, moved(r.Moved))}
+	run := &guard.ExecRun{Exit: r.Exit, Signal: r.Signal, Files: len(r.Changes), Stopped: r.Stopped, Left: r.Left, Cut: r.Truncated, Times: r.OnlyTimes(), Failed: r.Retry}
+	for _, at := range r.Moved {
+		run.Moved = append(run.Moved, valid(at))
+	}
 	for _, w := range r.Wanted {
 		run.Wanted = append(run.Wanted, guard.ExecWant{Kind: string(w.Kind), What: valid(w.What)})
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,10 +143,16 @@ func (c *sessionCommands) Preview(ctx context.Context, line effect.CommandLine, 
 	if err != nil {
 		return guard.Preview{}, err
 	}
-	rec, err := c.d.commands.Preview(ctx, cmd)
+	p, err := c.preview(ctx, cmd, head)
+	var moving *commands.MovingError
+	var moved *sandbox.MovedError
 	switch {
 	case err == nil:
-		return rec.Preview(head)
+		return p, nil
+	case errors.As(err, &moving):
+		return guard.Preview{}, &effect.Uncontained{Why: moving.Error(), Refuse: require}
+	case errors.As(err, &moved):
+		return guard.Preview{}, &effect.Uncontained{Why: moved.Error(), Refuse: require}
 	case errors.Is(err, sandbox.ErrUnavailable), errors.Is(err, sandbox.ErrTooLarge):
 		return guard.Preview{}, &effect.Uncontained{Why: err.Error(), Refuse: require}
 	case ctx.Err() != nil:
@@ -153,6 +160,21 @@ func (c *sessionCommands) Preview(ctx context.Context, line effect.CommandLine, 
 	}
 	c.d.log.Warn("a command could not be contained", "call", line.Call, "error", err)
 	return guard.Preview{}, &effect.Uncontained{Why: "the sandbox failed", Refuse: require}
+}
+
+// preview runs a command and says what came of it. What moves between the two has
+// it run again, as often as the runner lets it.
+func (c *sessionCommands) preview(ctx context.Context, cmd commands.Command, head string) (guard.Preview, error) {
+	for round := 0; ; round++ {
+		rec, err := c.d.commands.Preview(ctx, cmd)
+		if err != nil {
+			return guard.Preview{}, err
+		}
+		p, err := rec.Preview(head)
+		if moved := (*sandbox.MovedError)(nil); !errors.As(err, &moved) || round >= commands.MaxRounds {
+			return p, err
+		}
+	}
 }
 
 // Reverse implements effect.Commands.
@@ -228,7 +250,7 @@ func (c *sessionCommands) land(ctx context.Context, record string) (commands.Out
 	var moved *sandbox.MovedError
 	switch {
 	case errors.As(err, &moved):
-		return commands.Outcome{}, errors.New("the files changed meanwhile; nothing was changed. Make the call again")
+		return commands.Outcome{}, fmt.Errorf("%q changed meanwhile (%s), so nothing of this was carried out. Make the call again: the command is run anew, and shown again if its changes are others now", moved.Path, moved.What)
 	case err != nil:
 		c.d.log.Error("landing what a command changes", "record", record, "error", err)
 		return commands.Outcome{}, errors.New("what the command changes could not be carried out; read the files before you go on")

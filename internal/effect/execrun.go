@@ -152,10 +152,20 @@ func wanted(p guard.Preview, run *guard.ExecRun, output string) guard.Preview {
 		add("it leaves processes behind: " + oneLine(strings.Join(run.Left, ", ")))
 	case run.Cut:
 		add("its output was over the limit")
+	case len(run.Moved) > 0:
+		add("each time that it ran, something else changed what it touches: " + named(oneLines(run.Moved)) + "; deny it, let that come to rest, and have it asked again")
 	default:
 		add("the sandbox could not do what it does: " + named(run.Failed))
 	}
 	return p
+}
+
+func oneLines(list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = oneLine(s)
+	}
+	return out
 }
 
 // verify reads back what a landing changed.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
 // TestScriptsThatTheRunChangedAreShown asks about commands by their text, in a
@@ -130,5 +132,17 @@ func TestScriptsAreBoundedAndSaySo(t *testing.T) {
 	file("long", strings.Replace(long, "the end", "another end", 1))
 	if again, _ := plan(); again == text {
 		t.Error("the approval does not hold what is not shown of a script")
+	}
+}
+
+// TestWhatMovedWhileItRanIsSaid shows a command that never ran in peace.
+func TestWhatMovedWhileItRanIsSaid(t *testing.T) {
+	run := &guard.ExecRun{Files: 1, Moved: []string{"/w/a\nb", "/w/c"}}
+	if run.Whole() || run.Unchanged() {
+		t.Fatal("it counts as whole")
+	}
+	p := wanted(guard.Preview{}, run, "")
+	if len(p.Hazards) != 1 || !strings.Contains(p.Hazards[0].Text, `something else changed what it touches: "/w/a\nb", /w/c; deny it`) {
+		t.Errorf("%+v", p.Hazards)
 	}
 }

@@ -110,7 +110,10 @@ type ExecRun struct {
 	// Failed says what the sandbox could not do in the way that the real
 	// folder would.
 	Failed []string `json:"failed,omitempty"`
-	Git    []string `json:"git,omitempty"` // what its changes to a repository mean, one sentence each
+	// Moved lists paths that something else changed while it ran, each time that
+	// it did.
+	Moved []string `json:"moved,omitempty"`
+	Git   []string `json:"git,omitempty"` // what its changes to a repository mean, one sentence each
 }
 
 // ExecFolded is a folder of new files that is shown by one line.
@@ -138,7 +141,7 @@ type ExecWant struct {
 
 // Whole reports whether the run shows everything that the command would do.
 func (r *ExecRun) Whole() bool {
-	return len(r.Wanted) == 0 && r.Stopped == "" && len(r.Left) == 0 && !r.Cut && len(r.Failed) == 0
+	return len(r.Wanted) == 0 && r.Stopped == "" && len(r.Left) == 0 && !r.Cut && len(r.Failed) == 0 && len(r.Moved) == 0
 }
 
 // Unchanged reports whether the run proves that the command changes nothing.

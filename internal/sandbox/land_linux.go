@@ -138,6 +138,22 @@ func (l *Landing) Progress() (Progress, error) {
 	return Partly, nil
 }
 
+// Moved lists the paths that are not as they were before the run, in full.
+func (l *Landing) Moved() []string {
+	ld, err := l.open()
+	if err != nil {
+		return nil
+	}
+	defer ld.close()
+	var out []string
+	for _, n := range ld.steps {
+		if isBefore, _ := ld.look(n); !isBefore {
+			out = append(out, path.Join(n.tree, n.path))
+		}
+	}
+	return out
+}
+
 // Finish completes a landing that was interrupted, and removes what it left in
 // the folders. Where it had not begun nothing is changed.
 func (l *Landing) Finish() (Progress, error) {

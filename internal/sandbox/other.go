@@ -31,6 +31,9 @@ func (l *Landing) Land(context.Context) (map[Name]int64, error) { return nil, er
 // Progress knows nothing on this system.
 func (l *Landing) Progress() (Progress, error) { return Elsewhere, errNotHere }
 
+// Moved lists nothing: nothing lands here.
+func (l *Landing) Moved() []string { return nil }
+
 // Finish finishes nothing on this system.
 func (l *Landing) Finish() (Progress, error) { return Elsewhere, errNotHere }
 
