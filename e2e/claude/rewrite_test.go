@@ -11,11 +11,11 @@ import (
 	"github.com/mcpguard/mcpguard/internal/client"
 )
 
-// newBashWorld is a guard whose configuration wants the client's own Bash run in
-// a sandbox first, in a repository with one commit.
-func newBashWorld(t *testing.T) (w *world, settings string) {
+// newBashWorld is a guard that runs the client's own Bash in a sandbox first, as
+// it does by default, in a repository with two commits.
+func newBashWorld(t *testing.T, more ...string) (w *world, settings string) {
 	t.Helper()
-	w, settings = newHookWorld(t, "commands:\n  rewrite: bash\n")
+	w, settings = newHookWorld(t, more...)
 	setUp := exec.Command("bash", "-ec", "git init -q -b main; git config user.name Ada; git config user.email ada@example.com; git add .; git commit -qm first; mkdir sub; echo deep > sub/x; git add sub; git commit -qm second")
 	setUp.Dir, setUp.Env = w.project, append(w.env(), "GIT_CONFIG_GLOBAL=/dev/null")
 	if out, err := setUp.CombinedOutput(); err != nil {
@@ -165,6 +165,7 @@ func TestBashStaysText(t *testing.T) {
 		why      string
 	}{
 		"background":   {input: map[string]any{"command": "sleep 0", "run_in_background": true}, why: "in the background"},
+		"unconfined":   {input: map[string]any{"command": "touch made", "dangerouslyDisableSandbox": true}, why: "outside of a sandbox"},
 		"outside":      {input: map[string]any{"command": "pushd sub"}, why: "in which folder it ends"},
 		"another hook": {input: map[string]any{"command": "touch made"}, settings: map[string]any{"hooks": nil}, why: "another hook before tools"},
 		"an ask rule":  {input: map[string]any{"command": "touch made"}, settings: map[string]any{"permissions": map[string]any{"ask": []string{"Bash(touch:*)"}}}, why: "a rule of the client"},

@@ -13,11 +13,15 @@ import (
 type Commands struct {
 	Preview   string        `yaml:"preview" json:",omitempty" doc:"'overlay' (default) runs a command in a sandbox first and shows what it changes; 'text' shows commands by their text; 'require' does as overlay and refuses what cannot be contained." enum:"overlay,text,require"`
 	Unchanged string        `yaml:"unchanged" json:",omitempty" doc:"Whether a command that changed nothing and wanted nothing passes: 'allow' (default) or 'ask'. In prod it is always asked about." enum:"allow,ask"`
-	Rewrite   string        `yaml:"rewrite" json:",omitempty" doc:"A preview of what is to come: 'bash' runs the commands of Claude Code's own Bash in a sandbox first, too, where its settings allow that, and gives it a line in their place that shows what came of them; 'off' (default) shows them by their text." enum:"off,bash"`
+	Rewrite   string        `yaml:"rewrite" json:",omitempty" doc:"'bash' (default) runs the commands of Claude Code's own Bash in a sandbox first, too, where the machine, the client's version and its settings allow that, and gives it a line in their place that shows what came of them; 'off' shows them by their text." enum:"off,bash"`
 	Scratch   []string      `yaml:"scratch" json:",omitempty" doc:"Folders for caches, such as ~/.cache/go-build: what is written there is kept apart for each workspace, never shown and never landed. Default: the caches of common build tools."`
 	Direct    []string      `yaml:"direct" json:",omitempty" doc:"Whole command lines that are not tried in a sandbox, but asked about by their text and run for real."`
 	Limits    CommandLimits `yaml:"limits" json:",omitzero" doc:"What one run in the sandbox may use."`
 }
+
+// RewritesBash reports whether the client's own Bash may get a line in the place
+// of a command.
+func (c Commands) RewritesBash() bool { return c.Rewrite != "off" }
 
 func (Commands) displayName() string { return "the section commands" }
 

@@ -31,7 +31,7 @@ const maxToken = 200
 
 // contain decides whether a command may run in a sandbox, and records why not.
 func (d *daemon) contain(r *clientToolsRun, e hook.Event, q *clienttools.Question) {
-	if !clienttools.RunsCommand(e.Tool) || d.policy.Load().Config().Commands.Rewrite != "bash" {
+	if !clienttools.RunsCommand(e.Tool) || !d.policy.Load().Config().Commands.RewritesBash() {
 		return
 	}
 	b, why := d.containable(r, e, q.Sandbox)
@@ -183,7 +183,7 @@ func (c bashCommands) Preview(ctx context.Context, line effect.CommandLine, head
 	b, known := c.r.bashOf(line.Use)
 	cfg := c.d.policy.Load().Config().Commands
 	switch {
-	case !c.r.tools.Contained(line.Use) && (!known || cfg.Rewrite != "bash"):
+	case !c.r.tools.Contained(line.Use) && (!known || !cfg.RewritesBash()):
 		return guard.Preview{}, &effect.Uncontained{} // as if there were no sandbox
 	case !known || b.why != "" || b.line != line.Line || !c.r.tools.Contained(line.Use):
 		why := b.why

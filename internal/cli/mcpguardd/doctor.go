@@ -232,12 +232,25 @@ func (d *diagnosis) programs() {
 	}
 }
 
+// ownBash reports how commands of the client's own tools are shown where a
+// sandbox works.
+func (d *diagnosis) ownBash(set *policy.Set) {
+	switch {
+	case set == nil || set.Config().Native == nil:
+	case set.Config().Commands.RewritesBash():
+		d.ok("so do commands of Claude Code's own Bash, where its version and settings allow it; each that does not says why")
+	default:
+		d.note("commands of Claude Code's own Bash are shown by their text: commands.rewrite is off")
+	}
+}
+
 // commands runs a no-op command in a sandbox, and reports what prevents that.
 func (d *diagnosis) commands(ctx context.Context, p ipc.Paths, set *policy.Set) {
 	can := commands.Able(ctx, shim.SandboxProgram(), p.State)
 	switch {
 	case can.Err == nil:
 		d.ok("commands run in a sandbox here")
+		d.ownBash(set)
 	case set != nil && set.Config().Commands.Preview == "require":
 		d.bad("commands are refused: none runs in a sandbox here, and commands.preview is require")
 	default:
