@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,8 +45,7 @@ func TestPromise5_KillWhatLandsCommands(t *testing.T) {
 	t.Logf("%d kills, seed %d", n, seed)
 	c := &lineCrash{crash: &crash{guard: g, random: rand.New(rand.NewPCG(seed, 2)), met: map[string]int{}}, told: map[string]int{}}
 	c.write("shared.txt", "start\n")
-	c.serve()
-	t.Cleanup(c.stop)
+	c.answers()
 	c.client = newBashClient(g)
 	span := c.calm()
 	for round := range n {
@@ -55,12 +55,15 @@ func TestPromise5_KillWhatLandsCommands(t *testing.T) {
 		}
 	}
 	c.client.close()
-	c.stop() // so that every call has ended
-	c.daemon = nil
+	c.must("mcpguardd", "stop", "--force") // so that every call has ended
 	c.accounts(nil)
 	c.noToken()
 	t.Logf("a round takes %s; the kills found approvals %v; the model was told %v", span.Round(time.Millisecond), c.met, c.told)
 }
+
+// answers makes sure that a daemon runs. A hook or a line may be just about to
+// start one.
+func (c *lineCrash) answers() { c.must("approve", "--list") }
 
 // command adds one line to the shared file and one file of its own, and prints.
 func (c *lineCrash) command(name string) string {
@@ -130,11 +133,14 @@ func (c *lineCrash) disturb(name string, span time.Duration) {
 	stop := c.reviewer()
 	done := c.client.begin(t)
 	if what == "daemon" {
+		pid := c.guard.daemon()
 		timer := time.NewTimer(after)
 		<-timer.C
-		c.kill()
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil || !gone(pid, patience) {
+			c.t.Fatalf("killing the daemon %d: %v", pid, err)
+		}
 		stop()
-		c.serve()
+		c.answers()
 		stop = c.reviewer()
 	}
 	e := c.client.await(done)
