@@ -153,8 +153,8 @@ func (s *Session) dropIssued(c *call, why string) {
 }
 
 // Fetch presents a token. The first use makes the call go on; every use waits
-// for its end and gets its answer. The end of ctx ends the wait, but not a
-// landing that has begun.
+// for its end and gets its answer. The end of ctx ends the wait and the call,
+// but not a landing that has begun.
 func (s *Session) Fetch(ctx context.Context, token string) (Outcome, error) {
 	s.mu.Lock()
 	c := s.tokens[digest.Sum([]byte(token))]
@@ -171,10 +171,16 @@ func (s *Session) Fetch(ctx context.Context, token string) (Outcome, error) {
 	case <-c.ends:
 	case <-s.stopped:
 		return Outcome{}, ErrToken // the store knows what became of it
+	case <-c.issued.dropped: // another line with this token was ended
+		return Outcome{}, ErrToken
 	case <-ctx.Done():
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !c.begun && c.frame == nil {
+		if i := c.issued; !c.begun && c.frame == nil && i.why == "" {
+			// A call that is cancelled gets no answer, so nobody may wait for it.
+			i.why = "the line was ended before the guard had begun, so nothing was changed"
+			delete(s.tokens, i.token)
+			close(i.dropped)
 			s.toPEP.put(cancelFrame(c.id))
 		}
 		return Outcome{}, context.Cause(ctx)
@@ -271,6 +277,10 @@ func (s *Session) land(c *call) {
 	case !c.issued.shown:
 		// fail closed: the substitute line has not run
 		s.answer(c, "the line that stands for this command has not run, so nothing was changed", true)
+		return
+	case c.issued.why != "":
+		// fail closed: its line was told that nothing happens
+		s.answer(c, c.issued.why, true)
 		return
 	case record == "":
 		s.answer(c, "the command wants more now than what was shown before, so nothing was run; make the call again", true)

@@ -250,6 +250,49 @@ func TestNothingLandsWithoutTheLine(t *testing.T) {
 	}
 }
 
+// TestALineThatIsEndedBeforeTheLandingEndsTheCall: nothing lands then, and whoever
+// presents the token again does not wait for an answer that never comes.
+func TestALineThatIsEndedBeforeTheLandingEndsTheCall(t *testing.T) {
+	b := newBench(t)
+	asked := make(chan Answer, 1)
+	go func() { // ends with the answer
+		a, _ := b.s.Ask(t.Context(), Question{Tool: "Bash", ToolUseID: "u", Input: json.RawMessage(lineInput), Contained: true})
+		asked <- a
+	}()
+	id := jsonrpc.IntID(1)
+	if _, err := b.s.toPEP.next(); err != nil { // the proxy has got the call
+		t.Fatal(err)
+	}
+	collected := make(chan error, 1)
+	go func() { collected <- b.s.Collect(t.Context(), id, Ready{Call: "call_1", Record: "r1", Reviewed: true}) }() // ends with the token
+	if a := <-asked; a.Input == "" {
+		t.Fatalf("%+v", a)
+	}
+	killed, kill := context.WithCancel(t.Context())
+	kill()
+	if o, err := b.s.Fetch(killed, b.token); !errors.Is(err, context.Canceled) {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if err := <-collected; err != nil {
+		t.Error(err)
+	}
+	if o, err := b.s.Fetch(t.Context(), b.token); !errors.Is(err, ErrToken) {
+		t.Errorf("again: %+v, %v", o, err)
+	}
+	// The proxy was past the point at which a cancel counts.
+	p := guard.Preview{Record: "r1"}
+	p.Change.Exec = &guard.ExecFacts{Run: &guard.ExecRun{}}
+	conn := b.s.Upstream()
+	conn.Expect(id, p)
+	frame := []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"Bash","arguments":{}}}`)
+	if err := conn.Write(frame); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := conn.Next(); err != nil || !strings.Contains(string(answer), "nothing was changed") || b.landed.Load() != 0 {
+		t.Errorf("%s, %v, %d landings", answer, err, b.landed.Load())
+	}
+}
+
 // TestWhoCannotRewriteIsRefused: a permission prompt cannot substitute a line,
 // so it must not let the command itself run.
 func TestWhoCannotRewriteIsRefused(t *testing.T) {

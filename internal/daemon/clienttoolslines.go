@@ -75,7 +75,7 @@ func (d *daemon) keepLine(ctx context.Context, r *clientToolsRun, token digest.D
 // Sentences about a line whose session is gone.
 const (
 	lineUnknown  = "mcpguard: this line shows the outcome of one command of this session, and the guard knows of none that it stands for, so it has done nothing; make the call again, with the command itself"
-	lineNothing  = "mcpguard: the guard was started anew, or its session for this client ended, before this line had run, so the command was not carried out and nothing was changed; make the call again, with the command itself"
+	lineNothing  = "mcpguard: the guard, its session for this client, or this line ended before the command was carried out, so nothing was changed; make the call again, with the command itself"
 	lineFailed   = "mcpguard: what the command changes could not be carried out; read the files before you go on"
 	lineNotKnown = "mcpguard: whether what the command changes has happened is not known yet; read the files before you go on, and ask the user to look at the guard"
 )

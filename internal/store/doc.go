@@ -1,6 +1,7 @@
 // Package store keeps everything that must survive the daemon: approvals,
 // intents and receipts, runs, sessions and calls, switches, alerts, the
-// contents that reviewers read, and the audit log. It is the only user of
+// contents that reviewers read, the lines that stand in for commands, and the
+// audit log. It is the only user of
 // bbolt.
 //
 // Each transition is one transaction that includes its audit record. A single
