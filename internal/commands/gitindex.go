@@ -177,8 +177,8 @@ g "$@" update-index -q --refresh; true`, "refresh", rec.Folder}
 		return err
 	}
 	defer run.Close()
-	if len(run.Changes) != 1 || run.Changes[0].Path != rec.Git.IndexPath || run.Changes[0].Tree != rec.Git.Tree {
-		return nil
+	if len(run.Changes) != 1 || run.Changes[0].Path != rec.Git.IndexPath || run.Changes[0].Tree != rec.Git.Tree || run.Changes[0].Op != sandbox.OpModify {
+		return nil // of what was only touched, there is no content
 	}
 	before, err := os.ReadFile(filepath.Join(rec.Git.Tree, rec.Git.IndexPath))
 	if err != nil {
