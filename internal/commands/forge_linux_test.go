@@ -225,3 +225,32 @@ func TestRunnerLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatGitDoesNotSayOfItsFilesIsShown: a file of a repository is shown in short
+// only where its meaning stands above. A link in git's place would have the next
+// commit write outside, and another repository was not read.
+func TestWhatGitDoesNotSayOfItsFilesIsShown(t *testing.T) {
+	const setup = "git init -q -b main; echo 1 > a; git add a; git commit -qm 1; echo 2 > a; git commit -qam 2; "
+	for _, c := range []struct{ before, line, shown string }{
+		{"", "ln -sf /outside/bashrc .git/logs/HEAD", "/outside/bashrc"},
+		{"", "ln -sf /outside/bashrc .git/COMMIT_EDITMSG", "/outside/bashrc"},
+		{"", "mv .git/objects .git/o; ln -s /outside/objects .git/objects", "/outside/objects"},
+		{"", "ln -s /outside/main .git/refs/heads/x; git reset -q --hard HEAD~1", "/outside/main"},
+		{"", "printf '#!/bin/sh\\nevil\\n' > .git/objects/x; chmod +x .git/objects/x", "+evil"},
+		{"", "git rev-parse HEAD > .git/MERGE_HEAD; echo body of the merge > .git/MERGE_MSG", "+body of the merge"},
+		{"git init -q -b main sub; git -C sub commit -q --allow-empty -m 3; git -C sub commit -q --allow-empty -m 4; ",
+			"git -C sub reset -q --hard HEAD~1", HazardGitUnread},
+		{"git init -q -b main sub; git -C sub commit -q --allow-empty -m 3; git -C sub commit -q --allow-empty -m 4; ",
+			"git -C sub reset -q --hard HEAD~1; git reset -q --hard HEAD~1", HazardGitUnread},
+		{"", "mkdir -p .git/refs/x/.git/y; echo evil > .git/refs/x/.git/y/z", "+evil"},
+		{"git stash list; echo 3 > a; git stash -q; echo 4 > a; git stash -q; ", "git stash drop -q stash@{1}", "WIP on main"},
+	} {
+		x := newFixture(t)
+		x.real(setup + c.before)
+		_, p := x.preview(x.command(c.line))
+		_, text, _ := strings.Cut(p.Change.Text, "exit code 0\n")
+		if !strings.Contains(text+hazardKinds(p), c.shown) {
+			t.Errorf("%s; %s: no %q in\n%s\nhazards %s", c.before, c.line, c.shown, p.Change.Text, hazardKinds(p))
+		}
+	}
+}

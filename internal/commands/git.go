@@ -24,8 +24,13 @@ type GitChange struct {
 	Index   []IndexRow
 	// IndexPath is the file that holds the index, as a path of Tree.
 	IndexPath string `json:",omitempty"`
+	// Common is the folder that the repository keeps refs and objects in, in full.
+	Common string `json:",omitempty"`
 	// Unread is set where git did not answer: nothing is known but the files.
 	Unread bool `json:",omitempty"`
+	// Others are folders of other repositories that files change of, in full. Git was
+	// not asked what that means.
+	Others []string `json:",omitempty"`
 	// Config and Hooks are set where settings or hooks changed, which make
 	// programs run later.
 	Config bool `json:",omitempty"`
@@ -43,7 +48,7 @@ func (g *GitChange) reversed() *GitChange {
 	if g == nil {
 		return nil
 	}
-	out := &GitChange{Tree: g.Tree, IndexPath: g.IndexPath, Unread: g.Unread, Config: g.Config, Hooks: g.Hooks}
+	out := &GitChange{Tree: g.Tree, IndexPath: g.IndexPath, Common: g.Common, Unread: g.Unread, Others: g.Others, Config: g.Config, Hooks: g.Hooks}
 	for _, r := range g.Refs {
 		// What it loses are the commits that the command made.
 		out.Refs = append(out.Refs, RefChange{Name: r.Name, Before: r.After, After: r.Before})
@@ -73,50 +78,6 @@ type Commit struct {
 type IndexRow struct {
 	Path          string
 	Before, After string // mode and hash; empty where there is none
-}
-
-// touchesGit reports whether files of a repository changed.
-func touchesGit(changes []sandbox.Change) bool {
-	return slices.ContainsFunc(changes, func(c sandbox.Change) bool { return inGit(c.Path) })
-}
-
-// inGit reports whether a path lies in a folder .git, or is a file of that name.
-func inGit(path string) bool {
-	return path == ".git" || strings.HasPrefix(path, ".git/") || strings.Contains(path, "/.git/") || strings.HasSuffix(path, "/.git")
-}
-
-// isGitSetting reports whether a change is of settings that can make git run
-// programs: of a repository, of one within it, or of a folder that becomes one.
-func isGitSetting(c sandbox.Change, all []sandbox.Change) bool {
-	dir, name := path.Split(c.Path)
-	switch {
-	case inGit(c.Path) && !isGitStorage(c.Path):
-		return name == "config" || name == "config.worktree" || name == "attributes" || name == "commondir" || name == "gitdir" || name == "alternates" ||
-			name == ".git" && (c.After == nil || c.After.Type != 'd')
-	case name == "config":
-		return slices.ContainsFunc(all, func(o sandbox.Change) bool { return o.Tree == c.Tree && o.Path == dir+"HEAD" })
-	}
-	return false
-}
-
-// isGitStorage reports whether a path below .git is one in which git itself keeps
-// commits, refs and the index. Settings, hooks and whatever else can make
-// programs run are none.
-func isGitStorage(p string) bool {
-	_, rest, ok := strings.Cut("/"+p, "/.git/")
-	if !ok {
-		return false
-	}
-	first, _, below := strings.Cut(rest, "/")
-	switch first {
-	case "objects":
-		return rest != "objects/info/alternates" // which takes objects from elsewhere
-	case "refs", "logs":
-		return true
-	case "index", "HEAD", "ORIG_HEAD", "FETCH_HEAD", "MERGE_HEAD", "MERGE_MSG", "MERGE_MODE", "AUTO_MERGE", "CHERRY_PICK_HEAD", "REVERT_HEAD", "COMMIT_EDITMSG", "SQUASH_MSG", "packed-refs", "gc.log":
-		return !below
-	}
-	return false
 }
 
 // safeGit is git with everything switched off that could start a program that
@@ -160,6 +121,7 @@ if [ -z "$index" ]; then
 	among '(^|/)(refs|reftable)(/|$)|packed-refs$|HEAD$' && commits=all
 	among '(^|/)(\.git|commondir|gitdir|config|config\.worktree)$' && index=yes commits=all
 fi
+printf '\001%scommon\001' "$n"; (cd "$(g rev-parse --git-common-dir)" && pwd -P)
 t="$(g rev-parse --show-toplevel 2>/dev/null)"; p="$(g rev-parse --show-prefix)"; [ -z "$t" ] || cd "$t"
 set --
 while IFS= read -r key; do [ -z "$key" ] || set -- "$@" -c "$key="; done <<E
@@ -188,6 +150,7 @@ type gitState struct {
 	listed  bool // commits are read
 	commits []Commit
 	top     string // folder of the work tree
+	common  string // folder of refs and objects
 	ignored []string
 	rules   []string // files of ignore rules that are not as the last commit has them
 	fsck    string
@@ -208,6 +171,7 @@ func parseGit(out []byte, probe []string) (gitState, bool) {
 	if _, whole := parts["end"]; !whole {
 		return s, false
 	}
+	s.common = strings.TrimSuffix(string(parts["common"]), "\n")
 	for line := range strings.Lines(string(parts["refs"])) {
 		hash, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		switch {
@@ -364,6 +328,9 @@ func (g *GitChange) hazards() []guard.Hazard {
 	if g.Unread {
 		add(HazardGitUnread, "files of the repository change, and git could not say what that means")
 	}
+	for _, at := range g.Others {
+		add(HazardGitUnread, "files of another repository change, "+quoted(at)+", and git was not asked what that means")
+	}
 	for _, r := range g.Refs {
 		if r.Loses {
 			add(HazardGitLoses, quoted(strings.TrimPrefix(r.Name, "refs/"))+" no longer leads to "+short(r.Before)+", and no other ref does")
@@ -422,6 +389,8 @@ func (r *Runner) gitChange(ctx context.Context, c Command, spec sandbox.Spec, ru
 		g.Unread = true
 		return g
 	}
+	g.Common = after.common
+	g.others(run.Changes)
 	g.compare(before, after)
 	g.ignored(after, c.Roots, run.Changes)
 	g.Damaged = after.fsck

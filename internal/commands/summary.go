@@ -200,7 +200,7 @@ func (s *summary) change(c sandbox.Change, folded bool) error {
 		return err
 	}
 	e.Diff = digest.Sum(text)
-	if s.Git != nil && !s.Git.Unread && isGitStorage(c.Path) {
+	if s.Git.tells(c) {
 		// What it means stands above; what it holds is compressed, or repeats that.
 		text, added, removed = fmt.Appendf(nil, "git file %s: %s\n", quoted(name), c.Op), 0, 0
 	}
