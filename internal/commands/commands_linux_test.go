@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mcpguard/mcpguard/internal/expr"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/sandbox"
 )
@@ -133,6 +134,40 @@ func TestLostCommitsAndProgramsOfGitAreHazards(t *testing.T) {
 		if want == "" && len(kinds) == 0 {
 			t.Errorf("%s: no hazard", line)
 		}
+	}
+}
+
+// TestStartupFilesAreHazards changes what an agent or a shell obeys when it starts:
+// that is said of each such file, also where it goes and where a file is moved to it,
+// and of no other.
+func TestStartupFilesAreHazards(t *testing.T) {
+	x := newFixture(t)
+	x.r.cfg.Startup = expr.StartupPath
+	x.real("mkdir -p .claude home src; echo '{}' > .claude/settings.json; echo a > src/a; echo x > .zshrc")
+	for line, want := range map[string]string{
+		"echo 1 >> src/a; echo '{\"hooks\":{}}' > .claude/settings.json": ".claude/settings.json",
+		"rm .claude/settings.json":                                       ".claude/settings.json",
+		"mv src/a .mcp.json":                                             ".mcp.json",
+		"mkdir -p .claude/hooks; echo 1 > b":                             "",
+		"ln -s ../src/a home/.bashrc":                                    "home/.bashrc",
+		"chmod 600 .zshrc; echo y >> src/a":                              ".zshrc",
+		"echo b > src/bashrc; echo c > c.txt":                            "",
+	} {
+		_, p := x.preview(x.command(line))
+		var got []string
+		for _, h := range p.Hazards {
+			if h.Kind == HazardStartup {
+				name, _, _ := strings.Cut(h.Text, " is what an agent or a shell obeys")
+				got = append(got, name)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+	_, p := x.preview(x.command("mkdir -p .codex; for i in $(seq 100); do echo $i > .codex/$i; done"))
+	if len(p.Hazards) != maxNamed {
+		t.Errorf("%d hazards", len(p.Hazards))
 	}
 }
 

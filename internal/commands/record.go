@@ -58,6 +58,7 @@ type Record struct {
 	dir      string
 	contents *os.File
 	obeyed   func(path string) bool // see Config
+	startup  func(path string) bool // likewise
 }
 
 // KeptContent is where the content begins that a landing took away.
@@ -111,7 +112,7 @@ func (r *Runner) keep(ctx context.Context, c Command, spec sandbox.Spec, run *sa
 		Call: c.Call, Argv: c.Argv, Folder: c.Folder, Roots: c.Roots, Started: run.Started, Took: run.Ended.Sub(run.Started), Copied: spec.Copies != nil,
 		Exit: run.Exit, Signal: run.Signal, Output: run.Output, Truncated: run.Truncated, Stopped: run.Stopped, Left: run.Left,
 		Wanted: run.Wanted, Retry: run.Retry, Moved: run.Moved, Changes: ownTmp(run.Changes), Own: own, Special: special(run.Changes), Names: run.Names,
-		dir: filepath.Join(r.cfg.State, "kept"), obeyed: r.cfg.Obeyed,
+		dir: filepath.Join(r.cfg.State, "kept"), obeyed: r.cfg.Obeyed, startup: r.cfg.Startup,
 	}
 	if len(rec.Changes) > 0 {
 		rec.Git = r.gitChange(ctx, c, spec, run)
@@ -276,7 +277,7 @@ func (r *Runner) load(id string) (*Record, error) {
 	if sum := rec.sum(); sum == "" || !strings.HasSuffix(id, sum) {
 		return nil, fmt.Errorf("the record %s was changed after it was made", id) // fail closed
 	}
-	rec.dir, rec.obeyed = dir, r.cfg.Obeyed
+	rec.dir, rec.obeyed, rec.startup = dir, r.cfg.Obeyed, r.cfg.Startup
 	if rec.contents, err = os.OpenFile(rec.file(".data"), os.O_RDONLY, 0); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,9 @@ type Config struct {
 	// Obeyed reports whether a tool runs or obeys a file at a path by itself; the
 	// path is relative to its folder. Nil stands for no such path.
 	Obeyed func(path string) bool
+	// Startup reports whether an agent or a shell obeys a file at a path each time
+	// that it starts; the path is relative to its folder. Nil stands for no such path.
+	Startup func(path string) bool
 	// Secret reports whether a path holds keys or credentials, as the policy for
 	// reads has it; the path is absolute. Such a path is closed. It answers the same
 	// for the same path at all times.
@@ -344,7 +347,7 @@ func (r *Runner) Reverse(call guard.CallID, id string) (*Record, error) {
 	}
 	rec := &Record{
 		Call: call, Argv: append([]string{"take back"}, old.Argv[len(old.Argv)-1]), Folder: old.Folder, Roots: old.Roots,
-		Changes: sandbox.Reversed(old.Changes, kept), Indexes: old.Indexes, Git: old.Git.reversed(), dir: old.dir, obeyed: r.cfg.Obeyed,
+		Changes: sandbox.Reversed(old.Changes, kept), Indexes: old.Indexes, Git: old.Git.reversed(), dir: old.dir, obeyed: r.cfg.Obeyed, startup: r.cfg.Startup,
 	}
 	rec.ID = rec.newID()
 	if err := copyFile(old.file(".before"), rec.file(".data")); err != nil {

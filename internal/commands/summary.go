@@ -25,6 +25,7 @@ const EffectKind = "exec"
 // The hazards of what a command changes.
 const (
 	HazardSetID       = "set_id"           // a program that runs with another's rights
+	HazardStartup     = "startup_file"     // what an agent or a shell obeys when it starts
 	HazardGitPrograms = "git_programs"     // settings or hooks of a repository
 	HazardGitLoses    = "git_loses"        // commits that no ref leads to any more
 	HazardGitDamaged  = "git_damaged"      // the repository's own check fails
@@ -167,6 +168,7 @@ type summary struct {
 	preview        *guard.Preview
 	added, removed int
 	cut            int // files whose content is not shown whole
+	starts         int // files that an agent or a shell obeys
 }
 
 func (s *summary) hazard(kind, text string) {
@@ -243,15 +245,24 @@ func (s *summary) half(c sandbox.Change, pair *rename, e guard.Effect) error {
 	return nil
 }
 
+// maxNamed bounds how many paths have a hazard of one kind; one is enough for what
+// follows from it.
+const maxNamed = 20
+
 // notShown notes a file of which the content is not in the text.
 func (s *summary) notShown(name string) {
-	if s.cut++; s.cut <= 20 {
+	if s.cut++; s.cut <= maxNamed {
 		s.hazard(HazardNotShown, "the change of "+quoted(name)+" is too large to be shown whole")
 	}
 }
 
 // look notes what a reviewer must not miss about a path.
 func (s *summary) look(c sandbox.Change, name string) {
+	if s.startup != nil && s.startup(c.Path) && c.Op != sandbox.OpTouch && !isFolder(c) {
+		if s.starts++; s.starts <= maxNamed {
+			s.hazard(HazardStartup, quoted(name)+" is what an agent or a shell obeys each time that it starts")
+		}
+	}
 	if c.After == nil {
 		return
 	}
@@ -259,6 +270,11 @@ func (s *summary) look(c sandbox.Change, name string) {
 	if set {
 		s.hazard(HazardSetID, quoted(name)+" would run with the rights of its owner or group")
 	}
+}
+
+// isFolder reports whether a path is a folder and was nothing else.
+func isFolder(c sandbox.Change) bool {
+	return (c.After == nil || c.After.Type == 'd') && (c.Before == nil || c.Before.Type == 'd')
 }
 
 // stateOf is an entry as effects hold it.

@@ -31,7 +31,7 @@ func (d *daemon) startCommands() {
 	}
 	var err error
 	d.commands, err = commands.New(commands.Config{
-		Program: d.cfg.Sandbox, State: filepath.Join(d.cfg.Paths.State, "commands"), Log: d.log, Secret: expr.SecretPath, Obeyed: expr.AutomationPath,
+		Program: d.cfg.Sandbox, State: filepath.Join(d.cfg.Paths.State, "commands"), Log: d.log, Secret: expr.SecretPath, Obeyed: expr.AutomationPath, Startup: expr.StartupPath,
 		Hidden: []string{d.cfg.Paths.State, filepath.Dir(d.cfg.Paths.ConfigFile())},
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package expr
 
 import (
 	"path"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -20,7 +21,38 @@ type Automation struct {
 // counts as a file that only runs when somebody starts it.
 func Automations() []Automation { return automations }
 
-var automations = []Automation{
+// startups are the rows whose files an agent, a shell or a login obeys each time
+// that it starts.
+var startups = []Automation{
+	// Agents.
+	{"Claude Code", "https://code.claude.com/docs/en/memory", []string{"claude.md", "claude.local.md", ".claude/", ".mcp.json", "skill.md"}},
+	{"agents that read AGENTS.md", "https://agents.md/", []string{"agents.md", "agents.override.md", "agent.md", ".agents/"}},
+	{"Codex", "https://developers.openai.com/codex/config-reference/", []string{".codex/"}},
+	{"Gemini CLI", "https://geminicli.com/docs/cli/gemini-md/", []string{"gemini.md", ".gemini/"}},
+	{"Cursor", "https://cursor.com/docs/context/rules", []string{".cursorrules", ".cursor/"}},
+	{"Windsurf", "https://docs.windsurf.com/windsurf/cascade/memories", []string{".windsurfrules", ".windsurf/"}},
+	{"Cline, Roo and Kilo Code", "https://docs.cline.bot/features/cline-rules", []string{".clinerules", ".clinerules/", ".roorules*", ".roo/", ".roomodes", ".kilocode/", ".kilocoderules*"}},
+	{"Continue", "https://docs.continue.dev/customize/deep-dives/rules", []string{".continue/", ".continuerules", ".continuerc.json"}},
+	{"Aider", "https://aider.chat/docs/config/aider_conf.html", []string{".aider.conf.yml"}},
+	{"OpenCode", "https://opencode.ai/docs/config/", []string{"opencode.json", "opencode.jsonc", ".opencode/"}},
+	{"Goose", "https://block.github.io/goose/docs/guides/context-engineering/using-goosehints", []string{".goosehints", ".goose/"}},
+	{"Junie, Kiro, Amazon Q, Augment, Trae, Warp, Qwen Code, Crush, Factory, Copilot CLI", "https://kiro.dev/docs/steering/", []string{".junie/", ".kiro/", ".amazonq/", ".augment/", ".augment-guidelines", ".trae/", "warp.md", "qwen.md", ".qwen/", "crush.md", "crush.json", ".crush.json", ".crush/", ".factory/", ".copilot/"}},
+
+	// Shells and whatever starts with a login.
+	{"bash and sh", "https://www.gnu.org/software/bash/manual/html_node/Bash-Startup-Files.html", []string{".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases", ".profile", ".shrc", ".inputrc"}},
+	{"zsh", "https://zsh.sourceforge.io/Doc/Release/Files.html", []string{".zshrc", ".zshenv", ".zprofile", ".zlogin", ".zlogout"}},
+	{"PowerShell", "https://learn.microsoft.com/en-us/powershell/module/microsoft.powershell.core/about/about_profiles", []string{"profile.ps1", "*_profile.ps1"}},
+	{"fish, ksh, csh", "https://fishshell.com/docs/current/language.html#configuration-files", []string{".config/fish/", "config.fish", ".kshrc", ".mkshrc", ".cshrc", ".tcshrc", ".login", ".logout"}},
+	{"direnv", "https://direnv.net/man/direnv.1.html", []string{".envrc"}},
+	{"mise and asdf", "https://mise.jdx.dev/configuration.html", []string{"mise*.toml", ".mise*.toml", ".mise/", "mise/", ".config/mise/", ".tool-versions"}},
+	{"tmux, screen and terminals", "https://man.openbsd.org/tmux.1", []string{".tmux.conf", ".config/tmux/", ".screenrc", ".config/kitty/", ".config/alacritty/", ".config/wezterm/", ".wezterm.lua"}},
+	{"the desktop and the system", "https://specifications.freedesktop.org/autostart-spec/latest/", []string{".config/autostart/", ".config/systemd/", "launchagents/", "launchdaemons/", ".xinitrc", ".xprofile", ".xsession", ".xsessionrc", "crontab", "cron.d/", "cron.daily/", "cron.hourly/", "cron.weekly/", ".config/i3/", ".config/sway/", ".config/hypr/", "*.service", "*.timer", ".local/bin/"}},
+	{"ssh", "https://man.openbsd.org/ssh_config", []string{".ssh/"}},
+	{"curl, wget, less, mailcap, GnuPG", "https://curl.se/docs/manpage.html#-K", []string{".curlrc", ".wgetrc", ".lessfilter", ".mailcap", ".gnupg/"}},
+	{"debuggers and prompts", "https://sourceware.org/gdb/current/onlinedocs/gdb.html/Init-File-in-the-Current-Directory.html", []string{".gdbinit", ".gdbearlyinit", ".lldbinit", ".rprofile", ".irbrc", ".pryrc", ".psqlrc", ".sqliterc", ".pdbrc", ".ghci", ".ocamlinit"}},
+}
+
+var automations = append(slices.Clone(startups), []Automation{
 	// Pipelines.
 	{"GitHub Actions, Copilot and Dependabot", "https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax", []string{".github/", "action.yml", "action.yaml"}},
 	{"GitLab CI", "https://docs.gitlab.com/ci/yaml/", []string{".gitlab-ci.yml", ".gitlab-ci.yaml", "*.gitlab-ci.yml", ".gitlab/"}},
@@ -42,20 +74,6 @@ var automations = []Automation{
 	{"Netlify and Vercel", "https://docs.netlify.com/configure-builds/file-based-configuration/", []string{"netlify.toml", "vercel.json"}},
 	{"Read the Docs, SourceHut, Bitrise, Codemagic, Tekton, Amplify, Render, Heroku, Railway, Fly", "https://docs.readthedocs.com/platform/stable/config-file/v2.html", []string{".readthedocs.yml", ".readthedocs.yaml", ".build.yml", ".builds/", "bitrise.yml", "codemagic.yaml", ".tekton/", ".buddy/", "amplify.yml", "render.yaml", "heroku.yml", "railway.json", "railway.toml", "nixpacks.toml", "fly.toml"}},
 
-	// Agents.
-	{"Claude Code", "https://code.claude.com/docs/en/memory", []string{"claude.md", "claude.local.md", ".claude/", ".mcp.json", "skill.md"}},
-	{"agents that read AGENTS.md", "https://agents.md/", []string{"agents.md", "agents.override.md", "agent.md", ".agents/"}},
-	{"Codex", "https://developers.openai.com/codex/config-reference/", []string{".codex/"}},
-	{"Gemini CLI", "https://geminicli.com/docs/cli/gemini-md/", []string{"gemini.md", ".gemini/"}},
-	{"Cursor", "https://cursor.com/docs/context/rules", []string{".cursorrules", ".cursor/"}},
-	{"Windsurf", "https://docs.windsurf.com/windsurf/cascade/memories", []string{".windsurfrules", ".windsurf/"}},
-	{"Cline, Roo and Kilo Code", "https://docs.cline.bot/features/cline-rules", []string{".clinerules", ".clinerules/", ".roorules*", ".roo/", ".roomodes", ".kilocode/", ".kilocoderules*"}},
-	{"Continue", "https://docs.continue.dev/customize/deep-dives/rules", []string{".continue/", ".continuerules", ".continuerc.json"}},
-	{"Aider", "https://aider.chat/docs/config/aider_conf.html", []string{".aider.conf.yml"}},
-	{"OpenCode", "https://opencode.ai/docs/config/", []string{"opencode.json", "opencode.jsonc", ".opencode/"}},
-	{"Goose", "https://block.github.io/goose/docs/guides/context-engineering/using-goosehints", []string{".goosehints", ".goose/"}},
-	{"Junie, Kiro, Amazon Q, Augment, Trae, Warp, Qwen Code, Crush, Factory, Copilot CLI", "https://kiro.dev/docs/steering/", []string{".junie/", ".kiro/", ".amazonq/", ".augment/", ".augment-guidelines", ".trae/", "warp.md", "qwen.md", ".qwen/", "crush.md", "crush.json", ".crush.json", ".crush/", ".factory/", ".copilot/"}},
-
 	// Editors.
 	{"Visual Studio Code", "https://code.visualstudio.com/docs/debugtest/tasks", []string{".vscode/", "*.code-workspace"}},
 	{"development containers", "https://containers.dev/implementors/json_reference/", []string{".devcontainer/", ".devcontainer.json"}},
@@ -71,19 +89,6 @@ var automations = []Automation{
 	{"Mercurial", "https://www.mercurial-scm.org/help/topics/config", []string{".hg/", ".hgrc"}},
 	{"husky and lint-staged", "https://typicode.github.io/husky/how-to.html", []string{".husky/", ".huskyrc*", ".lintstagedrc*", "lint-staged.config.*"}},
 	{"pre-commit, lefthook, overcommit", "https://pre-commit.com/", []string{".pre-commit-config.yaml", ".pre-commit-config.yml", ".pre-commit-hooks.yaml", "lefthook*.yml", "lefthook*.yaml", "lefthook*.toml", ".lefthook*", ".lefthook/", ".overcommit.yml"}},
-
-	// Shells and whatever starts with a login.
-	{"bash and sh", "https://www.gnu.org/software/bash/manual/html_node/Bash-Startup-Files.html", []string{".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases", ".profile", ".shrc", ".inputrc"}},
-	{"zsh", "https://zsh.sourceforge.io/Doc/Release/Files.html", []string{".zshrc", ".zshenv", ".zprofile", ".zlogin", ".zlogout"}},
-	{"PowerShell", "https://learn.microsoft.com/en-us/powershell/module/microsoft.powershell.core/about/about_profiles", []string{"profile.ps1", "*_profile.ps1"}},
-	{"fish, ksh, csh", "https://fishshell.com/docs/current/language.html#configuration-files", []string{".config/fish/", "config.fish", ".kshrc", ".mkshrc", ".cshrc", ".tcshrc", ".login", ".logout"}},
-	{"direnv", "https://direnv.net/man/direnv.1.html", []string{".envrc"}},
-	{"mise and asdf", "https://mise.jdx.dev/configuration.html", []string{"mise*.toml", ".mise*.toml", ".mise/", "mise/", ".config/mise/", ".tool-versions"}},
-	{"tmux, screen and terminals", "https://man.openbsd.org/tmux.1", []string{".tmux.conf", ".config/tmux/", ".screenrc", ".config/kitty/", ".config/alacritty/", ".config/wezterm/", ".wezterm.lua"}},
-	{"the desktop and the system", "https://specifications.freedesktop.org/autostart-spec/latest/", []string{".config/autostart/", ".config/systemd/", "launchagents/", "launchdaemons/", ".xinitrc", ".xprofile", ".xsession", ".xsessionrc", "crontab", "cron.d/", "cron.daily/", "cron.hourly/", "cron.weekly/", ".config/i3/", ".config/sway/", ".config/hypr/", "*.service", "*.timer", ".local/bin/"}},
-	{"ssh", "https://man.openbsd.org/ssh_config", []string{".ssh/"}},
-	{"curl, wget, less, mailcap, GnuPG", "https://curl.se/docs/manpage.html#-K", []string{".curlrc", ".wgetrc", ".lessfilter", ".mailcap", ".gnupg/"}},
-	{"debuggers and prompts", "https://sourceware.org/gdb/current/onlinedocs/gdb.html/Init-File-in-the-Current-Directory.html", []string{".gdbinit", ".gdbearlyinit", ".lldbinit", ".rprofile", ".irbrc", ".pryrc", ".psqlrc", ".sqliterc", ".pdbrc", ".ghci", ".ocamlinit"}},
 
 	// Builds and tests.
 	{"make", "https://www.gnu.org/software/make/manual/html_node/Makefile-Names.html", []string{"makefile", "gnumakefile", "bsdmakefile", "makefile.*", "*.mk", "*.mak"}},
@@ -104,7 +109,7 @@ var automations = []Automation{
 	{"Docker and Podman", "https://docs.docker.com/reference/dockerfile/", []string{"dockerfile", "dockerfile.*", "*.dockerfile", "containerfile", "containerfile.*", "compose*.yml", "compose*.yaml", "docker-compose*.yml", "docker-compose*.yaml", "docker-bake.*"}},
 	{"Vagrant, Tilt, Skaffold, Procfile, Terraform, Ansible", "https://developer.hashicorp.com/vagrant/docs/vagrantfile", []string{"vagrantfile", "tiltfile", "skaffold.yaml", "procfile", "procfile.*", "ansible.cfg", "*.tf", "*.tofu", "terragrunt.hcl", ".terraformrc", "pulumi.yaml"}},
 	{"build scripts by custom", "https://github.com/github/scripts-to-rule-them-all", []string{"build.sh", "bootstrap.sh", "install.sh", "setup.sh", "deploy.sh", "ci.sh", "test.sh", "entrypoint.sh", "docker-entrypoint.sh", "postinstall.js", "preinstall.js"}},
-}
+}...)
 
 // automationIndex is the table in the form used for lookups.
 type automationIndex struct {
@@ -114,7 +119,10 @@ type automationIndex struct {
 	globs   []string
 }
 
-var automation = indexAutomations(automations)
+var (
+	automation = indexAutomations(automations)
+	startup    = indexAutomations(startups)
+)
 
 func indexAutomations(rows []Automation) automationIndex {
 	x := automationIndex{names: map[string]bool{}, folders: map[string]bool{}}
@@ -138,23 +146,29 @@ func indexAutomations(rows []Automation) automationIndex {
 
 // AutomationPath reports whether an editor, agent, hook, build or pipeline runs or
 // obeys a file at p without being told to.
-func AutomationPath(p string) bool {
+func AutomationPath(p string) bool { return automation.has(p) }
+
+// StartupPath reports whether an agent, a shell or a login runs or obeys a file at p
+// each time that it starts. Each such path is an [AutomationPath], too.
+func StartupPath(p string) bool { return startup.has(p) }
+
+func (x automationIndex) has(p string) bool {
 	p = fold(path.Clean(p))
 	base := path.Base(p)
-	if automation.names[base] {
+	if x.names[base] {
 		return true
 	}
 	for part := range strings.SplitSeq(p, "/") {
-		if automation.folders[part] {
+		if x.folders[part] {
 			return true
 		}
 	}
-	for _, n := range automation.nested {
+	for _, n := range x.nested {
 		if strings.Contains("/"+p+"/", n) {
 			return true
 		}
 	}
-	for _, g := range automation.globs {
+	for _, g := range x.globs {
 		if ok, err := path.Match(g, base); ok || err != nil {
 			return true // fail closed: a pattern that cannot be read holds for all
 		}

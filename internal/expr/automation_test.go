@@ -269,3 +269,24 @@ func TestAutomationPaths(t *testing.T) {
 		}
 	}
 }
+
+// TestStartupPaths: what an agent or a shell obeys when it starts is told from what a
+// build or an editor does, and all of it is an automation path.
+func TestStartupPaths(t *testing.T) {
+	for p, want := range map[string]bool{
+		".claude/settings.json": true, ".Claude/settings.local.json": true, "sub/.mcp.json": true, "CLAUDE.md": true, ".bashrc": true, "home/.zshenv": true,
+		".config/fish/config.fish": true, ".codex/config.toml": true, ".ssh/config": true,
+		"package.json": false, "Makefile": false, ".github/workflows/a.yml": false, ".vscode/tasks.json": false, "bashrc": false, "claude.txt": false,
+	} {
+		if got := StartupPath(p); got != want || want && !AutomationPath(p) {
+			t.Errorf("%s: %v, want %v, an automation path %v", p, got, want, AutomationPath(p))
+		}
+	}
+	for _, row := range startups {
+		for _, name := range row.Names {
+			if p := strings.TrimSuffix(strings.ReplaceAll(name, "*", "x"), "/") + "/f"; strings.HasSuffix(name, "/") && !AutomationPath(p) {
+				t.Errorf("%s: %s", row.By, p)
+			}
+		}
+	}
+}

@@ -31,7 +31,7 @@ func (t *Tool) contained(list []view, run *guard.ExecRun, p guard.Preview) (guar
 
 // irreversible are the hazards of changes that undo does not revert, or that make
 // other programs run.
-var irreversible = []string{commands.HazardGitLoses, commands.HazardGitPrograms, commands.HazardGitDamaged, commands.HazardGitUnread, commands.HazardSetID, commands.HazardNotShown}
+var irreversible = []string{commands.HazardStartup, commands.HazardGitLoses, commands.HazardGitPrograms, commands.HazardGitDamaged, commands.HazardGitUnread, commands.HazardSetID, commands.HazardNotShown}
 
 // commandVerdict allows a command that is proven to change nothing, or only file
 // times, unless the policy wants to be asked.

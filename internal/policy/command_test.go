@@ -3,6 +3,7 @@ package policy
 import (
 	"testing"
 
+	"github.com/mcpguard/mcpguard/internal/commands"
 	"github.com/mcpguard/mcpguard/internal/guard"
 )
 
@@ -70,6 +71,64 @@ func TestNoVerdictOnAPartOfARun(t *testing.T) {
 		p.Change.Exec.Run = &run
 		if v := command.Decide(request(`{"content":"x"}`), p); v.Verdict != guard.Deny || v.Rule != guard.RuleNotContained {
 			t.Errorf("%s: %s by %s", name, v.Verdict, v.Rule)
+		}
+	}
+}
+
+// TestUnchangedIsAskedAboutWhereThePolicyWantsIt decides on a command that changed
+// nothing: it passes, but never in prod, nor where the configuration asks.
+func TestUnchangedIsAskedAboutWhereThePolicyWantsIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		environment string
+		settings    string
+		times       bool
+		want        guard.Verdict
+	}{
+		"in dev":                      {"dev", "", false, guard.Allow},
+		"in prod":                     {"prod", "", false, guard.Ask},
+		"in prod, allowed":            {"prod", "unchanged: allow", false, guard.Ask},
+		"in dev, asked":               {"dev", "unchanged: ask", false, guard.Ask},
+		"only times, in dev":          {"dev", "", true, guard.Allow},
+		"only times, in prod":         {"prod", "", true, guard.Ask},
+		"only times, in dev, asked":   {"dev", "unchanged: ask", true, guard.Ask},
+		"in dev, allowed by the file": {"dev", "unchanged: allow", false, guard.Allow},
+	} {
+		src := head + "  s:\n    command: /bin/x\n    tenants: [acme]\n    environments: [dev, prod]\n    tools:\n      t: {tier: T3_EXECUTE, sandbox: none, effect: {exec: {command: args.content}}}\n"
+		if c.settings != "" {
+			src += "commands: {" + c.settings + "}\n"
+		}
+		sv, _ := compile(t, src, definitionOf("t", anySchema)).Server("s")
+		command, _ := sv.Tool("t")
+		req := request(`{"content":"cat x"}`)
+		req.Definition, req.Call.Session.Environment = definitionOf("t", anySchema), c.environment
+		p := guard.Preview{Effects: []guard.Effect{}, Change: guard.Change{Type: guard.ChangeExec, Facts: guard.Facts{Exec: &guard.ExecFacts{Line: "cat x", Parsed: true, Run: &guard.ExecRun{}}}}}
+		if c.times {
+			p.Change.Exec.Run.Files, p.Change.Exec.Run.Times = 1, true
+		}
+		if v := command.Decide(req, p); v.Verdict != c.want {
+			t.Errorf("%s: %s by %s, want %s", name, v.Verdict, v.Rule, c.want)
+		}
+	}
+}
+
+// TestTierGoesByWhatACommandChanged: files are T1, what undo does not bring back or
+// what makes other programs run is T2.
+func TestTierGoesByWhatACommandChanged(t *testing.T) {
+	for kind, want := range map[string]guard.Tier{
+		"": guard.T1ReversibleWrite, commands.HazardNotLanded: guard.T1ReversibleWrite,
+		commands.HazardGitLoses: guard.T2IrreversibleWrite, commands.HazardGitPrograms: guard.T2IrreversibleWrite, commands.HazardGitDamaged: guard.T2IrreversibleWrite,
+		commands.HazardGitUnread: guard.T2IrreversibleWrite, commands.HazardSetID: guard.T2IrreversibleWrite, commands.HazardNotShown: guard.T2IrreversibleWrite,
+		commands.HazardStartup: guard.T2IrreversibleWrite,
+	} {
+		command, _, p := ran(t, "")
+		p.Change.Exec.Run.Files = 1
+		if kind != "" {
+			p.Hazards = []guard.Hazard{{Kind: kind}}
+		}
+		req := request(`{"content":"x"}`)
+		req.Definition = definitionOf("t", anySchema)
+		if v := command.Decide(req, p); v.Tier != want || v.Verdict != guard.Ask {
+			t.Errorf("%q: %s by %s, %s, want to be asked as %s", kind, v.Verdict, v.Rule, v.Tier, want)
 		}
 	}
 }
