@@ -113,12 +113,13 @@ func gitProbe(folder string, like *gitState) []string {
 	}
 	return []string{"/bin/sh", "-c", safeGit + `cd "$1" 2>/dev/null || exit 3
 g rev-parse --git-dir >/dev/null 2>&1 || exit 3
-n="$2" index="$3" commits="$4"
+n="$2" index="$3" commits="$4" packs=
 if [ -z "$index" ]; then
 	changed="$(command -p tr '\000' '\n')" || exit 4
 	among() { printf '%s\n' "$changed" | command -p grep -Eq "$1"; [ $? -ne 1 ]; }
 	among '(^|/)index$' && index=yes
 	among '(^|/)(refs|reftable)(/|$)|packed-refs$|HEAD$' && commits=all
+	among '(^|/)objects/' && packs=yes && [ -n "$(printf '%s\n' "$changed" | command -p grep -E '(^|/)objects/' | while IFS= read -r f; do [ -e "$f" ] || { echo gone; break; }; done)" ] && commits=all
 	among '(^|/)(\.git|commondir|gitdir|config|config\.worktree)$' && index=yes commits=all
 fi
 printf '\001%scommon\001' "$n"; (cd "$(g rev-parse --git-common-dir)" && pwd -P)
@@ -134,6 +135,12 @@ case "$commits" in all) log --numstat;; names) log;; esac
 printf '\001%signored\001' "$n"; printf '%s\n%s\000' "$p" "$t"; g ls-files -z -o -i --exclude-per-directory=.gitignore --directory
 printf '\001%srules\001' "$n"; g "$@" status --porcelain=v1 -z --no-renames --ignore-submodules=all --untracked-files=no -- ':(glob)**/.gitignore'
 printf '\001%sfsck\001' "$n"; if [ "$commits" = all ]; then g fsck --connectivity-only --no-dangling --no-progress 2>&1 || printf 'git fsck ends with %s' "$?"; fi
+if [ "$packs" = yes ]; then
+	o="$(cd "$(g rev-parse --git-path objects)" && pwd -P)" || exit 4
+	for f in "$o"/pack/*.idx; do f="${f##*/}"; case "$changed" in *"/${f%.idx}."*) g verify-pack "$o/pack/$f" 2>&1 || printf 'the pack %s fails' "$f";; esac; done
+	case "$changed" in *commit-graph*) g -c core.commitGraph=true commit-graph verify --no-progress 2>&1 || printf 'the graph of commits fails';; esac
+	case "$changed" in *multi-pack-index*) g multi-pack-index verify --no-progress 2>&1 || printf 'the index of packs fails';; esac
+fi
 printf '\001%send\001' "$n"`, "probe", folder, rand.Text(), index, commits}
 }
 
@@ -393,7 +400,9 @@ func (r *Runner) gitChange(ctx context.Context, c Command, spec sandbox.Spec, ru
 	g.others(run.Changes)
 	g.compare(before, after)
 	g.ignored(after, c.Roots, run.Changes)
-	g.Damaged = after.fsck
+	if g.Damaged = after.fsck; g.Damaged == "" {
+		g.Damaged = g.forged(run)
+	}
 	return g
 }
 

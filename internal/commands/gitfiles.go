@@ -71,7 +71,9 @@ func (g *GitChange) tells(c sandbox.Change) bool {
 	switch first {
 	case "logs":
 		return rest != "logs/refs/stash" // the one place of all stashes but the last
-	case "objects", "refs", "index", "HEAD", "ORIG_HEAD", "packed-refs", "COMMIT_EDITMSG":
+	case "objects":
+		return isObjectFile(rest)
+	case "refs", "index", "HEAD", "ORIG_HEAD", "packed-refs", "COMMIT_EDITMSG":
 		return true
 	}
 	return false

@@ -35,74 +35,97 @@ const (
 )
 
 func readIndex(data []byte, h hash.Hash) error {
-	if len(data) < 12+objectSize || string(data[:4]) != "DIRC" {
+	return walkIndex(data, objectSize, func(e indexEntry) {
+		var mode [4]byte
+		binary.BigEndian.PutUint32(mode[:], e.mode)
+		h.Write(mode[:])
+		h.Write(e.object)
+		var state [4]byte
+		binary.BigEndian.PutUint16(state[:], e.flags)
+		binary.BigEndian.PutUint16(state[2:], e.more)
+		h.Write(state[:])
+		h.Write(e.name)
+		h.Write([]byte{0})
+	}, func(whole []byte) {
+		if whole[0] < 'A' || whole[0] > 'Z' { // the first letter tells whether it may be passed over
+			h.Write(whole)
+		}
+	})
+}
+
+// indexEntry is what an index says of a path.
+type indexEntry struct {
+	mode        uint32
+	object      []byte
+	flags, more uint16 // without the length of the name
+	name        []byte
+}
+
+// walkIndex calls entry for each entry of an index, then extension for each
+// extension, with its name and length before it. What they get is only valid during
+// the call. size is the length of an object's name.
+func walkIndex(data []byte, size int, entry func(indexEntry), extension func(whole []byte)) error {
+	if len(data) < 12+size || string(data[:4]) != "DIRC" {
 		return errIndex
 	}
 	version, count := binary.BigEndian.Uint32(data[4:]), binary.BigEndian.Uint32(data[8:])
 	if version < 2 || version > 4 {
 		return errIndex
 	}
-	rest := data[12 : len(data)-objectSize]
+	rest := data[12 : len(data)-size]
 	var name []byte
 	for range count {
-		size := indexStat + objectSize + 2
-		if len(rest) < size+1 {
+		head := indexStat + size + 2
+		if len(rest) < head+1 {
 			return errIndex
 		}
-		entry := rest
-		h.Write(entry[indexMode : indexMode+4])
-		h.Write(entry[indexStat : indexStat+objectSize])
-		flags := binary.BigEndian.Uint16(entry[indexStat+objectSize:])
-		var state [4]byte
-		binary.BigEndian.PutUint16(state[:], flags&0xf000) // without the length of the name
-		if flags&0x4000 != 0 {                             // more flags follow
-			if len(rest) < size+3 {
+		e := indexEntry{mode: binary.BigEndian.Uint32(rest[indexMode:]), object: rest[indexStat : indexStat+size]}
+		flags := binary.BigEndian.Uint16(rest[indexStat+size:])
+		e.flags = flags & 0xf000
+		if flags&0x4000 != 0 { // more flags follow
+			if len(rest) < head+3 {
 				return errIndex
 			}
-			copy(state[2:], entry[size:size+2])
-			size += 2
+			e.more = binary.BigEndian.Uint16(rest[head:])
+			head += 2
 		}
-		h.Write(state[:])
 		used := 0
 		if version == 4 {
-			strip, n := indexNumber(rest[size:])
+			strip, n := indexNumber(rest[head:])
 			if n == 0 || strip > len(name) {
 				return errIndex
 			}
-			end := bytes.IndexByte(rest[size+n:], 0)
+			end := bytes.IndexByte(rest[head+n:], 0)
 			if end < 0 {
 				return errIndex
 			}
-			name = append(name[:len(name)-strip], rest[size+n:size+n+end]...)
-			used = size + n + end + 1
+			name = append(name[:len(name)-strip], rest[head+n:head+n+end]...)
+			used = head + n + end + 1
 		} else {
-			end := bytes.IndexByte(rest[size:], 0)
+			end := bytes.IndexByte(rest[head:], 0)
 			if end < 0 {
 				return errIndex
 			}
-			name = rest[size : size+end]
-			used = (size + end + 8) &^ 7 // padded with one to eight NULs
+			name = rest[head : head+end]
+			used = (head + end + 8) &^ 7 // padded with one to eight NULs
 		}
 		if used > len(rest) {
 			return errIndex
 		}
-		h.Write(name)
-		h.Write([]byte{0})
+		e.name = name
+		entry(e)
 		if version == 4 {
 			name = bytes.Clone(name)
 		}
 		rest = rest[used:]
 	}
-	// Extensions: the first letter tells whether one may be passed over.
 	for len(rest) >= 8 {
-		size := int(binary.BigEndian.Uint32(rest[4:]))
-		if size > len(rest)-8 {
+		n := int(binary.BigEndian.Uint32(rest[4:]))
+		if n > len(rest)-8 {
 			return errIndex
 		}
-		if rest[0] < 'A' || rest[0] > 'Z' {
-			h.Write(rest[:8+size])
-		}
-		rest = rest[8+size:]
+		extension(rest[:8+n])
+		rest = rest[8+n:]
 	}
 	return nil
 }
