@@ -38,6 +38,8 @@ type call struct {
 	awaySum digest.Digest
 	resting bool // parts that can be decoded again from msg are dropped
 
+	told int // progress notifications of the guard's own
+
 	repeats   bool // an identical call waits for its approval already
 	continues bool // and this one joins it, so it is not counted again
 
@@ -432,6 +434,7 @@ func (s *session) plan(ctx context.Context, c *call, tool *policy.Tool, targets 
 	if tool.Binding == nil {
 		return &guard.Preview{}, nil
 	}
+	defer s.whileComputing(c)()
 	preview, err := tool.Binding.Plan(ctx, s.input(c), targets)
 	if err != nil {
 		return nil, s.effectRefusal(ctx, c, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/mcpguard/mcpguard/internal/approval"
@@ -78,7 +77,7 @@ func (s *session) hold(ctx context.Context, c *call, t *approval.Waiter, b *prep
 	var err error
 	for answered := false; err == nil && !answered; {
 		if !isClosed(t.Decided()) {
-			s.progress(c, t, w.n)
+			s.progress(c, t)
 		}
 		select { // keep few values here: a thousand calls may wait, each with its own stack
 		case <-t.Decided():
@@ -102,7 +101,6 @@ func (s *session) hold(ctx context.Context, c *call, t *approval.Waiter, b *prep
 type wait struct {
 	timer *time.Timer
 	until time.Time // when the client is answered early; zero means never
-	n     int       // number of looks so far
 }
 
 func (s *session) watch(c *call) *wait {
@@ -123,7 +121,6 @@ func (w *wait) left() time.Duration {
 
 // next resets the timer and reports whether the client must be answered now.
 func (w *wait) next() (early bool) {
-	w.n++
 	if early = !w.until.IsZero() && time.Until(w.until) <= 0; early {
 		w.until = time.Time{}
 	}
@@ -231,29 +228,6 @@ func (s *session) lost(c *call, t *approval.Waiter) error {
 	}
 	// fail closed: whatever the last result was, the approval cannot be used
 	return s.decided(c, approval.Result{Status: guard.Executing})
-}
-
-// progress tells a client that asked for progress what its call waits for.
-// Progress must only rise, so the values are negative and rise toward zero,
-// below what the upstream may send later.
-func (s *session) progress(c *call, t *approval.Waiter, n int) {
-	if c.req.token.IsZero() {
-		return
-	}
-	s.sayProgress(c, t, n)
-}
-
-// sayProgress stands apart from hold like result.
-//
-//go:noinline
-func (s *session) sayProgress(c *call, t *approval.Waiter, n int) {
-	a := t.Approval()
-	left := max(0, a.Expires.Left(s.cfg.Clock.Now())).Round(time.Second)
-	s.toClient(jsonrpc.Notify("notifications/progress", map[string]any{
-		"progressToken": rawID(c.req.token),
-		"progress":      -1 / float64(n+1),
-		"message":       fmt.Sprintf("waiting for approval %s %d:%02d left", a.ID, int(left/time.Minute), int(left%time.Minute/time.Second)),
-	}))
 }
 
 func rawID(id jsonrpc.ID) json.RawMessage { return id.Raw() }
