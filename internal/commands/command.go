@@ -62,8 +62,11 @@ func (r *Runner) spec(c Command) (sandbox.Spec, error) {
 	}
 	s.Closed = append(append(s.Closed, r.cfg.State), r.cfg.Hidden...)
 	if r.cfg.Secret != nil {
-		for _, root := range c.Roots {
-			secrets, err := r.secrets.below(root, r.cfg.Secret)
+		for _, tree := range s.Trees {
+			if lies(tree, slices.DeleteFunc(slices.Clone(s.Trees), func(t string) bool { return t == tree })) {
+				continue // it is looked at with the folder that it lies in
+			}
+			secrets, err := r.secrets.below(tree, r.cfg.Secret)
 			if err != nil {
 				return s, err
 			}

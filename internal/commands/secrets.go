@@ -17,8 +17,9 @@ import (
 // of installed packages among them.
 const maxLooked = 1_000_000
 
-// maxKnown bounds the workspaces of which is remembered what was found.
-const maxKnown = 8
+// maxKnown bounds the folders of which is remembered what was found: workspaces, and
+// those for temporary files.
+const maxKnown = 10
 
 // settled is how long a folder must not have changed before what was read of it is
 // remembered: a change within the same tick of the file system's clock would not

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mcpguard/mcpguard/internal/expr"
 )
 
 // TestSecretsAreFoundAfterEachChange: what is remembered of folders never hides a
@@ -74,5 +76,20 @@ func TestWorkspacesAreForgotten(t *testing.T) {
 	}
 	if len(f.known) != maxKnown {
 		t.Errorf("%d workspaces are remembered, want %d", len(f.known), maxKnown)
+	}
+}
+
+// TestPromise10_KeysInTemporaryFoldersAreClosed: a command sees the folders for
+// temporary files, of whatever project those are.
+func TestPromise10_KeysInTemporaryFoldersAreClosed(t *testing.T) {
+	x := newFixture(t)
+	x.r.cfg.Secret = expr.SecretPath
+	tmp := filepath.Join(filepath.Dir(x.ws), "tmp")
+	x.real("mkdir -p ../tmp/other; echo S3CRET > ../tmp/other/.env; echo fine > ../tmp/other/text")
+	c := x.command("cat " + tmp + "/*/.e* " + tmp + "/*/text; true")
+	c.Settings.Temporary = []string{tmp}
+	rec, _ := x.preview(c)
+	if out := rec.Text(); strings.Contains(out, "S3CRET") || !strings.Contains(out, "fine") || rec.Unchanged() {
+		t.Errorf("%q, wanted %v", out, rec.Wanted)
 	}
 }
