@@ -132,6 +132,9 @@ func runs(s shellText, c command, roots []string, file string) bool {
 	if !s.parsed || s.opaque {
 		return strings.Contains(c.line+"\x00"+strings.Join(c.argv, "\x00"), filepath.Base(file))
 	}
+	if s.unsure() && c.mayName(file) {
+		return true
+	}
 	bases := []string{folder}
 	for _, words := range s.commands {
 		for _, w := range words {
@@ -142,13 +145,18 @@ func runs(s shellText, c command, roots []string, file string) bool {
 			}
 		}
 	}
+	program := isProgram(file)
 	for _, words := range s.commands {
 		name := known(words[0].text)
 		if same(words[0].text, bases, file) || impliedBy(name, bases, roots, file) {
 			return true
 		}
 		for i, w := range words[1:] {
-			if runsFiles(name) && (same(w.text, bases, file) || words[i].text == "-m" && isModule(w.text, bases, file)) {
+			// Many programs run what an option of theirs names.
+			if (program || runsFiles(name)) && same(w.text, bases, file) {
+				return true
+			}
+			if runsFiles(name) && words[i].text == "-m" && (isModule(w.text, bases, file) || impliedBy(w.text, bases, roots, file)) {
 				return true
 			}
 		}

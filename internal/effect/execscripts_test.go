@@ -18,12 +18,16 @@ func TestScriptsThatTheRunChangedAreShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []string
-	for _, name := range []string{"deploy.sh", "x.py", "conftest.py", "Makefile", "package.json", "sub/run.js", "sub/Makefile", "pkg/mod.py", ".git/hooks/pre-push", "data.csv", "other/conftest.py"} {
+	const everything = "deploy.sh x.py conftest.py Makefile package.json sub/run.js sub/Makefile pkg/mod.py .git/hooks/pre-push data.csv other/conftest.py tool"
+	for _, name := range []string{"tool", "deploy.sh", "x.py", "conftest.py", "Makefile", "package.json", "sub/run.js", "sub/Makefile", "pkg/mod.py", ".git/hooks/pre-push", "data.csv", "other/conftest.py"} {
 		file := filepath.Join(root, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("content of "+name+"\nscript forged\n"), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, file)
+	}
+	if err := os.Chmod(filepath.Join(root, "tool"), 0o755); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.Symlink("deploy.sh", filepath.Join(root, "link")); err != nil {
 		t.Fatal(err)
@@ -48,6 +52,21 @@ func TestScriptsThatTheRunChangedAreShown(t *testing.T) {
 		"pytest":                              "conftest.py",
 		"timeout 5 make":                      "Makefile",
 		"if true; then bash deploy.sh; fi; (": "deploy.sh", // it cannot be taken apart
+		"python3 -m pytest":                   "conftest.py",
+		"cat deploy.sh | bash":                "deploy.sh",
+		"bash ./dep*.sh":                      "deploy.sh",
+		"ls *.sh | xargs -n1 sh":              "deploy.sh",
+		"bash <(cat deploy.sh)":               "deploy.sh",
+		"BASH_ENV=./deploy.sh bash -c true":   "deploy.sh",
+		"GIT_SSH=./deploy.sh git fetch":       "deploy.sh .git/hooks/pre-push",
+		"tar xf a --to-command=./tool":        "tool",
+		"rsync -e ./tool a b:":                "tool",
+		"x=deploy; bash $x.sh":                everything,
+		"find . -type f -exec sh {} +":        everything,
+		"$(echo sh) deploy.sh":                everything,
+		"bash {deploy,x}.sh":                  everything,
+		"python3 x.py $A":                     "x.py",
+		"curl $A | wc":                        "",
 		"curl https://x.example":              "",
 		"cat deploy.sh | wc":                  "",
 		"echo deploy.sh":                      "",
