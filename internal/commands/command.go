@@ -70,7 +70,11 @@ func (r *Runner) spec(c Command) (sandbox.Spec, error) {
 			if err != nil {
 				return s, err
 			}
-			s.Closed = append(s.Closed, secrets...)
+			for _, p := range secrets {
+				if !lies(p, s.Closed) { // to look for it in a closed folder would count as wanted
+					s.Closed = append(s.Closed, p)
+				}
+			}
 		}
 	}
 	store, err := r.temporaryOf(c)

@@ -93,3 +93,22 @@ func TestPromise10_KeysInTemporaryFoldersAreClosed(t *testing.T) {
 		t.Errorf("%q, wanted %v", out, rec.Wanted)
 	}
 }
+
+// TestKeysInClosedFoldersAreNotWanted: the guard's own state may lie in a folder
+// that a command sees, with keys in it.
+func TestKeysInClosedFoldersAreNotWanted(t *testing.T) {
+	x := newFixture(t)
+	x.real("mkdir -p ../tmp/home home; echo S3CRET > ../tmp/home/a.key; echo S3CRET > home/b.key")
+	tmp := filepath.Join(filepath.Dir(x.ws), "tmp")
+	x.r.cfg.Secret, x.r.cfg.Hidden = expr.SecretPath, []string{filepath.Join(tmp, "home"), filepath.Join(x.ws, "home")}
+	c := x.command("true")
+	c.Settings.Temporary = []string{tmp}
+	if rec, _ := x.preview(c); !rec.Unchanged() {
+		t.Errorf("wanted %v", rec.Wanted)
+	}
+	c = x.command("cat home/b.key ../tmp/home/a.key; true")
+	c.Settings.Temporary = []string{tmp}
+	if rec, _ := x.preview(c); strings.Contains(rec.Text(), "S3CRET") || rec.Unchanged() {
+		t.Errorf("%q, wanted %v", rec.Text(), rec.Wanted)
+	}
+}
