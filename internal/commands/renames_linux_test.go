@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -157,6 +158,59 @@ func TestTakingBackARenameIsARename(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(x.ws, "a")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTakingBackLeavesNamesOfOneFile changes a file that has two names and takes that
+// back: both are one file all the way.
+func TestTakingBackLeavesNamesOfOneFile(t *testing.T) {
+	for _, line := range []string{"echo more >> one", "chmod 755 two", "echo other > two; touch three"} {
+		x := newFixture(t)
+		x.real("echo a > one; ln one two; echo a > three; touch -r one three")
+		same := func(when, content string) {
+			t.Helper()
+			a, err := os.Stat(filepath.Join(x.ws, "one"))
+			b, err2 := os.Stat(filepath.Join(x.ws, "two"))
+			text, err3 := os.ReadFile(filepath.Join(x.ws, "one"))
+			if err := errors.Join(err, err2, err3); err != nil || !os.SameFile(a, b) || content != "" && (string(text) != content || a.Mode().Perm() != 0o644) {
+				t.Errorf("%s, %s: %v, one file: %v, %q, %v", line, when, err, err == nil && os.SameFile(a, b), text, a.Mode())
+			}
+		}
+		rec, _ := x.preview(x.command(line))
+		if _, err := x.r.Land(t.Context(), rec.ID); err != nil {
+			t.Fatal(err)
+		}
+		same("landed", "")
+		x.r.Keep(rec.Call)
+		back, err := x.r.Reverse(guard.NewCallID(), rec.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.r.Land(t.Context(), back.ID); err != nil {
+			t.Fatal(err)
+		}
+		same("taken back", "a\n")
+	}
+}
+
+// TestTooLargeACopyIsSaid runs what an overlay cannot show where a copy is over its
+// limit: the reason names both, and does not blame the machine.
+func TestTooLargeACopyIsSaid(t *testing.T) {
+	x := newFixture(t)
+	x.real("mkdir d; echo a > d/f; head -c 3000 /dev/zero > large")
+	c := x.command("python3 -c \"import os; os.rename('d', 'e')\"")
+	c.Settings.Limits.Copied = 2000
+	_, err := x.r.Preview(t.Context(), c)
+	if !errors.Is(err, sandbox.ErrTooLarge) || errors.Is(err, sandbox.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	want := "layers over the folders cannot show what it does: a folder that was there is renamed: "
+	if got := err.Error(); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "; and "+sandbox.ErrTooLarge.Error()) || strings.Count(got, sandbox.ErrTooLarge.Error()) != 1 {
+		t.Errorf("got %q", got)
+	}
+	x.real("rm large; test -e d/f")
+	if rec, err := x.r.Preview(t.Context(), c); err != nil || !rec.Copied || !rec.Whole() {
+		t.Errorf("%+v, %v", rec, err)
 	}
 }
 

@@ -168,15 +168,19 @@ func (r *Runner) run(ctx context.Context, c Command) (*Record, error) {
 		return nil, fmt.Errorf("making the folders for caches and temporary files: %w", err)
 	}
 	spec.Probe, spec.ProbeEnv = gitProbe(c.Folder, nil), safeEnv
+	var copying []string // why a copy is needed
 	for round := 0; ; round++ {
 		run, err := sandbox.Exec(ctx, spec)
+		if errors.Is(err, sandbox.ErrTooLarge) {
+			return nil, fmt.Errorf("layers over the folders cannot show what it does%s; and %w", listed(copying), err)
+		}
 		if err != nil {
 			return nil, err
 		}
 		switch {
 		case len(run.Retry) > 0 && spec.Copies == nil:
 			// Nothing has landed, so to run it again costs time alone.
-			spec.Copies = append(slices.Clone(c.Roots), temporaryPath)
+			spec.Copies, copying = append(slices.Clone(c.Roots), temporaryPath), run.Retry
 			run.Close()
 			continue
 		case len(run.Moved) > 0 && round < MaxRounds && ctx.Err() == nil:

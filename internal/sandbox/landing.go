@@ -156,6 +156,7 @@ func cleanPath(path string) bool {
 // where its content begins there.
 func Reversed(changes []Change, kept map[Name]int64) []Change {
 	out := make([]Change, 0, len(changes))
+	one := oneBefore(changes)
 	for _, c := range slices.Backward(changes) {
 		r := Change{Tree: c.Tree, Path: c.Path, Op: c.Op, Before: c.After, After: c.Before}
 		switch c.Op {
@@ -167,9 +168,31 @@ func Reversed(changes []Change, kept map[Name]int64) []Change {
 		if r.After != nil && r.After.Type == 'f' {
 			e := *r.After
 			e.At, e.Inode = kept[Name{c.Tree, c.Path}], 0
+			if c.After != nil && one[c.After.Inode] {
+				e.Inode = c.After.Inode
+			}
 			r.After = &e
 		}
 		out = append(out, r)
 	}
 	return out
+}
+
+// oneBefore returns which files with several names were one before the changes, too:
+// all of its names have changed, each from the same state, and that state had as many
+// names. Whatever is not so comes back as files of their own.
+func oneBefore(changes []Change) map[uint64]bool {
+	names, one := map[uint64][]*Entry{}, map[uint64]bool{}
+	for _, c := range changes {
+		if c.After != nil && c.After.Inode != 0 {
+			names[c.After.Inode] = append(names[c.After.Inode], c.Before)
+		}
+	}
+	for inode, before := range names {
+		first := before[0]
+		one[inode] = !slices.ContainsFunc(before, func(e *Entry) bool {
+			return e == nil || e.Type != 'f' || e.Links != len(before) || e.Sum != first.Sum || e.Mode != first.Mode || e.MTime != first.MTime
+		})
+	}
+	return one
 }

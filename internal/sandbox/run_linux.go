@@ -161,7 +161,11 @@ func (l *launch) follow(status io.Reader) {
 		switch {
 		case r.Error != "":
 			l.failed = fmt.Errorf("the sandbox failed: %s", r.Error)
-			if r.Missing != "" {
+			switch r.Missing {
+			case "":
+			case tooLarge:
+				l.failed = ErrTooLarge
+			default:
 				l.failed = fmt.Errorf("%w: %s: %s", ErrUnavailable, r.Error, r.Missing)
 			}
 		case r.Started != nil:
