@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -59,6 +60,16 @@ func openClosedFS(p places, want func(Want)) (fs *closedFS, ok bool) {
 func (f *closedFS) mount(at string) error {
 	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=%d,group_id=%d", f.fd, os.Getuid(), os.Getgid())
 	if err := unix.Mount("closed", at, "fuse", unix.MS_NOSUID|unix.MS_NODEV, data); err != nil {
+		return err
+	}
+	// The Go runtime waits for files through one of its own, which it opens at the
+	// first need and looks at on any thread. The server's table has to have it: where
+	// it is missing, such a look ends the process.
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(r.Close(), w.Close()); err != nil {
 		return err
 	}
 	ready := make(chan error)
