@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -114,19 +115,29 @@ type secretSearch struct {
 	tells  map[uint64]bool // by device: whether its folders tell when they changed
 }
 
-// folder adds what is below a folder, reading it where k is not how it is now.
-// What cannot be read is left out.
+// folder adds what is below a folder, reading it where k is not how it is now. One
+// that this user cannot look into is added itself: a command could open it to itself,
+// read a key in it, and close it again.
 func (s *secretSearch) folder(path string, k *knownFolder) error {
 	var st unix.Stat_t
-	if unix.Lstat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+	err := unix.Lstat(path, &st)
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		*k = knownFolder{}
 		return nil
 	}
-	if k.changed == (unix.Timespec{}) || k.changed != st.Ctim || k.ino != st.Ino || k.dev != uint64(st.Dev) {
-		if err := s.read(path, k); err != nil {
-			*k = knownFolder{}
-			return nil
+	if err == nil && (k.changed == (unix.Timespec{}) || k.changed != st.Ctim || k.ino != st.Ino || k.dev != uint64(st.Dev)) {
+		err = s.read(path, k)
+	}
+	if err != nil {
+		*k = knownFolder{}
+		switch {
+		case !errors.Is(err, fs.ErrPermission) || st.Mode != 0 && int(st.Uid) != os.Geteuid(): // another's stays shut for a command, too
+		case path == s.root:
+			return fmt.Errorf("%w: %s cannot be looked at for keys", sandbox.ErrUnavailable, s.root)
+		default:
+			s.found = append(s.found, path)
 		}
+		return nil // it is gone, or holds nothing that can be read
 	}
 	if s.left -= k.entries; s.left < 0 {
 		// fail closed: what was not looked at may be a key

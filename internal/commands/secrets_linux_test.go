@@ -3,10 +3,13 @@ package commands
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mcpguard/mcpguard/internal/expr"
 )
@@ -110,5 +113,29 @@ func TestKeysInClosedFoldersAreNotWanted(t *testing.T) {
 	c.Settings.Temporary = []string{tmp}
 	if rec, _ := x.preview(c); strings.Contains(rec.Text(), "S3CRET") || rec.Unchanged() {
 		t.Errorf("%q, wanted %v", rec.Text(), rec.Wanted)
+	}
+}
+
+// TestFoldersThatCannotBeLookedIntoAreClosed: a folder without rights may hold keys,
+// and its owner can give the rights to himself.
+func TestFoldersThatCannotBeLookedIntoAreClosed(t *testing.T) {
+	x := newFixture(t)
+	x.real("mkdir -p a/in b; touch a/in/.env b/.env; chmod 0 a/in; chmod 444 b; chmod 755 .. ../..")
+	t.Cleanup(func() { x.real("chmod 755 a/in b") })
+	var got []string
+	var err error
+	done := make(chan struct{})
+	go func() { // on a thread that goes with it: as another user, where this one is root
+		defer close(done)
+		runtime.LockOSThread()
+		if os.Geteuid() == 0 {
+			_ = unix.Setfsuid(65534)
+		}
+		var f secretFinder
+		got, err = f.below(x.ws, expr.SecretPath)
+	}()
+	<-done
+	if want := []string{filepath.Join(x.ws, "a/in"), filepath.Join(x.ws, "b/.env")}; err != nil || !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+		t.Errorf("%v, %v, want %v", got, err, want)
 	}
 }
