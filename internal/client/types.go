@@ -57,7 +57,7 @@ type Approval struct {
 	CallID        string    `json:"callId"`
 	CorrelationID string    `json:"correlationId"`
 	Summary       string    `json:"summary"`
-	Target        string    `json:"target"` // the first resource that would change, else the tool
+	Target        string    `json:"target"` // the first resource that would change, else the tool; of a command the tool
 	SideEffects   []string  `json:"sideEffects"`
 	Hazards       []Hazard  `json:"hazards"`
 	Added         int       `json:"added"`   // lines

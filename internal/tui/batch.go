@@ -118,7 +118,7 @@ func (m *Model) sum(batch []subject) string {
 	for _, s := range batch {
 		if e := m.queue.all[s.id]; e != nil {
 			added, removed = added+e.Added, removed+e.Removed
-			targets[e.Target] = true
+			targets[goal(&e.Approval)] = true
 		}
 	}
 	return fmt.Sprintf("%s to %s, %s", plural(len(batch), "change"), plural(len(targets), "target"), changedLines(added, removed))
