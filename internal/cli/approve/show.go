@@ -140,11 +140,19 @@ func shortDigest(digest string) string {
 	return digits[:min(len(digits), minDigest)]
 }
 
+// maxRunEffects is how many paths of a command are listed above its text, which says
+// what becomes of them.
+const maxRunEffects = 12
+
 func (p *page) effects(d client.Detail) {
 	a := p.app
-	for _, e := range d.Effects {
+	for i, e := range d.Effects {
 		if e.Key == "" || e.Kind == "opaque" {
 			continue
+		}
+		if more := len(d.Effects) - maxRunEffects; i == maxRunEffects && more > 1 && d.Diff.Exec != nil {
+			p.item("effect", a.words(plain, "and %d more paths; --json has all", more))
+			return
 		}
 		cells := []cell{a.words(plain, "%s ", e.Kind), a.name(bold, e.Key)}
 		if e.Dest != "" {
@@ -268,8 +276,22 @@ func (p *page) ran(d client.Detail) {
 	if d.Output != "" {
 		p.line()
 		p.line(a.text(dim, "what the run printed; you do not decide on this"))
-		p.inset([]byte(d.Output))
+		p.inset(bothEnds([]byte(d.Output)))
 	}
+}
+
+// maxShownLines is how many lines of an output stand at each of its ends.
+const maxShownLines = 20
+
+// bothEnds leaves out the middle of a long output, which nobody decides on.
+func bothEnds(output []byte) []byte {
+	lines := bytes.SplitAfter(output, []byte("\n"))
+	more := len(lines) - 2*maxShownLines
+	if more <= 1 {
+		return output
+	}
+	note := fmt.Appendf(nil, "… %d more lines; --json has them …\n", more)
+	return bytes.Join([][]byte{bytes.Join(lines[:maxShownLines], nil), note, bytes.Join(lines[len(lines)-maxShownLines:], nil)}, nil)
 }
 
 // unified writes a unified diff. It uses the hunks' line counts to tell

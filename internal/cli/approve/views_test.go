@@ -248,3 +248,23 @@ func TestShowNamesBothPathsOfARename(t *testing.T) {
 		}
 	}
 }
+
+func TestShowOfACommandStaysReadable(t *testing.T) {
+	d := client.Detail{Diff: client.NewDiff("exec", commandHead), Output: strings.Repeat("line\n", 5000)}
+	d.Diff.Exec = &guard.ExecFacts{Line: "make all", Folder: "/home/me/shop", Parsed: true, Run: &guard.ExecRun{Files: 2000}}
+	for n := range 2000 {
+		d.Effects = append(d.Effects, client.Effect{Kind: "exec", Key: fmt.Sprintf("/home/me/shop/build/f%d.o", n)})
+	}
+	p := newRig(t).app(mode{}).page()
+	p.effects(d)
+	p.ran(d)
+	got := p.buf.String()
+	for _, want := range []string{"/home/me/shop/build/f11.o", "and 1988 more paths; --json has all", "… 4961 more lines; --json has them …"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if n := lines(got); n > 100 {
+		t.Errorf("got %d lines", n)
+	}
+}
