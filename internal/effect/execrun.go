@@ -138,7 +138,11 @@ func wanted(p guard.Preview, run *guard.ExecRun, output string) guard.Preview {
 	p.Attempt, p.Output = run, output
 	var what []string
 	for _, w := range run.Wanted {
-		what = append(what, w.Kind+" "+oneLine(w.What))
+		kind := w.Kind
+		if kind == "path" {
+			kind = "the closed path"
+		}
+		what = append(what, kind+" "+oneLine(w.What))
 	}
 	add := func(text string) { p.Hazards = append(p.Hazards, guard.Hazard{Kind: HazardWanted, Text: text}) }
 	switch {
