@@ -201,7 +201,7 @@ func (d *diagnosis) daemon(ctx context.Context, p ipc.Paths) {
 		d.bad("the database: %s", s.StoreDamage)
 	}
 	if s.Alerts > 0 {
-		d.note("%d alerts wait to be acknowledged: approve --list", s.Alerts)
+		d.note("alerts to acknowledge: %d; `approve ack` lists them", s.Alerts)
 	}
 }
 
