@@ -62,7 +62,7 @@ func (w *world) decideCommands(tool string) (edit, commit client.Detail) {
 	}
 	w.decide(edit, client.Allow, "a better title")
 	commit = w.pending()
-	if !strings.Contains(commit.Diff.Text, "by Ada <ada@example.com>: a better title (1 files, +1 −1)") {
+	if !strings.Contains(commit.Diff.Text, "by Ada <ada@example.com>: a better title (1 file, +1 −1)") {
 		t.Errorf("%s: %s\n%s", commit.Tier, hazards(commit), commit.Diff.Text)
 	}
 	w.decide(commit, client.Allow, "commit it")

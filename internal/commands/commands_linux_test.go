@@ -101,10 +101,13 @@ func TestCommitIsShownByItsMeaning(t *testing.T) {
 	x.real("git init -q -b main; echo one > a.txt; git add .; git commit -qm first")
 	rec, p := x.preview(x.command("echo two >> a.txt; git commit -qam 'second: more'"))
 	text := strings.Join(p.Change.Exec.Run.Git, "\n")
-	for _, want := range []string{"by Ada <ada@example.com>: second: more (1 files, +1 −0)", "main: ", "index: changes a.txt"} {
+	for _, want := range []string{"by Ada <ada@example.com>: second: more (1 file, +1 −0)", "main: ", "index: changes a.txt"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s\n%+v", want, text, rec.Git)
 		}
+	}
+	if want := "(1 file, the repository, +1 −0)"; !strings.HasSuffix(p.Summary, want) {
+		t.Errorf("got the summary %q, want it to end in %q", p.Summary, want)
 	}
 	if len(p.Hazards) > 0 {
 		t.Errorf("hazards %v", p.Hazards)
@@ -187,6 +190,18 @@ echo '* diff=x filter=x' > .gitattributes; git config diff.x.textconv "$PWD/evil
 	}
 	if strings.Contains(p.Change.Text, "forged") {
 		t.Error(p.Change.Text)
+	}
+}
+
+func TestAnEmptyNewFolderThatIsIgnoredIsShown(t *testing.T) {
+	x := newFixture(t)
+	x.real("git init -q -b main; echo node_modules/ > .gitignore; git add .; git commit -qm first")
+	_, p := x.preview(x.command("mkdir -p node_modules/a"))
+	if want := "new in node_modules: 0 files, 0 bytes, which the repository ignores\n"; !strings.Contains(p.Change.Text, want) {
+		t.Errorf("no %q in\n%s", want, p.Change.Text)
+	}
+	if want := "(2 folders, +0 −0)"; !strings.HasSuffix(p.Summary, want) {
+		t.Errorf("got the summary %q, want it to end in %q", p.Summary, want)
 	}
 }
 

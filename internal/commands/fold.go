@@ -50,12 +50,15 @@ func (r *Record) foldedRows(folded map[sandbox.Name]string) []guard.ExecFolded {
 	var order []string
 	for _, c := range r.Changes {
 		folder, ok := folded[sandbox.Name{Tree: c.Tree, Path: c.Path}]
-		if !ok || c.After.Type != 'f' {
+		if !ok {
 			continue
 		}
 		if rows[folder] == nil {
 			rows[folder] = &guard.ExecFolded{Folder: valid(folder)}
 			order = append(order, folder)
+		}
+		if c.After.Type != 'f' {
+			continue // counted with what lies in it; an empty folder is shown with no files
 		}
 		rows[folder].Files++
 		rows[folder].Bytes += c.After.Size

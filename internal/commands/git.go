@@ -299,7 +299,7 @@ func (g *GitChange) sentences() []string {
 		}
 	}
 	for _, c := range g.Commits {
-		say("commit %s by %s: %s (%d files, +%d −%d)", short(c.Hash), quoted(c.Author), quoted(c.Subject), c.Files, c.Added, c.Removed)
+		say("commit %s by %s: %s (%s, +%d −%d)", short(c.Hash), quoted(c.Author), quoted(c.Subject), count(c.Files, "file"), c.Added, c.Removed)
 	}
 	const shown = 50
 	for i, row := range g.Index {

@@ -71,7 +71,7 @@ func (r *Record) Preview(head string) (guard.Preview, error) {
 	folded := r.folded()
 	run.Folded = r.foldedRows(folded)
 	for _, row := range run.Folded {
-		fmt.Fprintf(&text, "new in %s: %d files, %d bytes, which the repository ignores\n", quoted(row.Folder), row.Files, row.Bytes)
+		fmt.Fprintf(&text, "new in %s: %s, %s, which the repository ignores\n", quoted(row.Folder), count(row.Files, "file"), count(int(row.Bytes), "byte"))
 	}
 	var err error
 	if s.pairs, err = s.renames(folded); err != nil {
@@ -150,14 +150,46 @@ func (r *Record) sentence(added, removed int) string {
 	if line, _, cut := strings.Cut(strings.TrimSpace(name), "\n"); cut {
 		name = line + " …"
 	}
-	switch n := len(r.Changes); n {
-	case 0:
+	if len(r.Changes) == 0 {
 		return quoted(name) + " (changes nothing)"
-	case 1:
-		return fmt.Sprintf("%s (1 file, +%d −%d)", quoted(name), added, removed)
-	default:
-		return fmt.Sprintf("%s (%d files, +%d −%d)", quoted(name), n, added, removed)
 	}
+	return fmt.Sprintf("%s (%s, +%d −%d)", quoted(name), r.counted(), added, removed)
+}
+
+// counted says how many files and folders change. What git keeps of its own counts
+// as one, where its meaning is shown.
+func (r *Record) counted() string {
+	var files, folders int
+	git := false
+	for _, c := range r.Changes {
+		switch {
+		case r.Git != nil && !r.Git.Unread && isGitStorage(c.Path):
+			git = true
+		case (c.Before == nil || c.Before.Type == 'd') && (c.After == nil || c.After.Type == 'd'):
+			folders++
+		default:
+			files++
+		}
+	}
+	var parts []string
+	if files > 0 {
+		parts = append(parts, count(files, "file"))
+	}
+	if folders > 0 {
+		parts = append(parts, count(folders, "folder"))
+	}
+	if git {
+		parts = append(parts, "the repository")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// count is a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // summary collects effects, text and hazards of one record.
