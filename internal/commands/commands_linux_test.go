@@ -114,6 +114,23 @@ func TestCommitIsShownByItsMeaning(t *testing.T) {
 	}
 }
 
+func TestObjectsOfARepositoryAreOneLine(t *testing.T) {
+	x := newFixture(t)
+	x.real("git init -q -b main; echo one > a.txt; git add .; git commit -qm first")
+	_, p := x.preview(x.command("echo two >> a.txt; git commit -qam second; mkdir -p .git/objects/aa; cd .git/objects/aa; echo x > 00112233445566778899aabbccddeeff001122; chmod +x 0*; ln -s ../pack 10112233445566778899aabbccddeeff001122; echo y > odd"))
+	if want := "git file .git/objects: 3 new, "; strings.Count(p.Change.Text, want) != 1 {
+		t.Errorf("no single %q in\n%s", want, p.Change.Text)
+	}
+	for _, name := range []string{"aa/00112233445566778899aabbccddeeff001122", "aa/10112233445566778899aabbccddeeff001122", "aa/odd"} {
+		if !strings.Contains(p.Change.Text, "git file .git/objects/"+name+": add\n") {
+			t.Errorf("%s, which is no object, has no line in\n%s", name, p.Change.Text)
+		}
+	}
+	if n := strings.Count(p.Change.Text, "git file .git/objects/"); n != 3 {
+		t.Errorf("got %d lines for single objects, want 3:\n%s", n, p.Change.Text)
+	}
+}
+
 func TestLostCommitsAndProgramsOfGitAreHazards(t *testing.T) {
 	x := newFixture(t)
 	x.real("git init -q -b main; echo 1 > a; git add .; git commit -qm 1; echo 2 > a; git commit -qam 2")

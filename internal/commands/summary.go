@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -78,6 +79,7 @@ func (r *Record) Preview(head string) (guard.Preview, error) {
 		return p, err
 	}
 	run.Renames = s.pairs.facts(r.Changes)
+	s.gitObjects()
 	for _, c := range r.Changes {
 		if err := s.change(c, folded[nameOf(c)] != ""); err != nil {
 			return p, err
@@ -240,12 +242,49 @@ func (s *summary) change(c sandbox.Change, folded bool) error {
 	}
 	s.added += added
 	s.removed += removed
-	if !folded {
+	if !folded && !s.isPlainObject(c) {
 		s.show(text, name)
 	}
 	s.preview.Effects = append(s.preview.Effects, e)
 	return nil
 }
+
+// gitObjects shows in one line what comes to the objects of a repository. Their
+// names are those of their content, so that they tell nothing beside the commits
+// and refs, which stand above.
+func (s *summary) gitObjects() {
+	var added, touched int
+	for _, c := range s.Changes {
+		switch {
+		case !s.isPlainObject(c):
+		case c.Op == sandbox.OpTouch:
+			touched++
+		case c.After.Type == 'f':
+			added++
+		}
+	}
+	if added+touched > 0 {
+		fmt.Fprintf(s.text, "git file .git/objects: %d new, %d with another time\n", added, touched)
+	}
+}
+
+// isPlainObject reports whether a change adds an object of a repository whose
+// meaning is shown, a folder for objects, or touches one.
+func (s *summary) isPlainObject(c sandbox.Change) bool {
+	if s.Git == nil || s.Git.Unread || c.Tree != s.Git.Tree || !gitObject.MatchString(c.Path) {
+		return false
+	}
+	switch c.Op {
+	case sandbox.OpTouch:
+		return true
+	case sandbox.OpAdd:
+		return c.After.Type == 'd' || c.After.Type == 'f' && c.After.Mode&0o6111 == 0
+	}
+	return false
+}
+
+// gitObject matches the path of an object, or of a folder for them.
+var gitObject = regexp.MustCompile(`^\.git/objects/[0-9a-f]{2}(/[0-9a-f]{38})?$`)
 
 // show adds to the text, unless it becomes too long.
 func (s *summary) show(text []byte, name string) {
