@@ -36,5 +36,6 @@ func (execUndo) plan(ctx context.Context, b *Binding, in Input, _ resolved) (gua
 	if err != nil {
 		return guard.Preview{}, refusePlan(byHand, "it cannot be taken back: %v", err)
 	}
+	p.Summary = "take back " + p.Summary
 	return p, nil
 }
