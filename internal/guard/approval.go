@@ -141,10 +141,10 @@ type Approval struct {
 // Target names the first resource that the approval would change, for display
 // on one line. It falls back to the tool, and is the tool for a command.
 func (a Approval) Target() string {
-	if a.Preview.Change.Exec != nil {
-		return a.Tool // the first of many paths tells nothing of a command; its summary does
-	}
 	for _, e := range a.Preview.Effects {
+		if e.Kind == string(ChangeExec) {
+			return a.Tool // the first of many paths tells nothing of a command; its summary does
+		}
 		if e.Resource.Path != "" {
 			return e.Resource.Path
 		}
