@@ -165,7 +165,7 @@ func (r *Record) counted() string {
 	git := false
 	for _, c := range r.Changes {
 		switch {
-		case r.Git != nil && !r.Git.Unread && isGitStorage(c.Path):
+		case r.Git.tells(c):
 			git = true
 		case (c.Before == nil || c.Before.Type == 'd') && (c.After == nil || c.After.Type == 'd'):
 			folders++
@@ -271,7 +271,7 @@ func (s *summary) gitObjects() {
 // isPlainObject reports whether a change adds an object of a repository whose
 // meaning is shown, a folder for objects, or touches one.
 func (s *summary) isPlainObject(c sandbox.Change) bool {
-	if s.Git == nil || s.Git.Unread || c.Tree != s.Git.Tree || !gitObject.MatchString(c.Path) {
+	if !s.Git.tells(c) || !gitObject.MatchString(c.Path) {
 		return false
 	}
 	switch c.Op {
