@@ -22,11 +22,15 @@ func (t *Tool) contained(list []view, run *guard.ExecRun, p guard.Preview) (guar
 	if err != nil {
 		return 0, err
 	}
-	lost := slices.ContainsFunc(p.Hazards, func(h guard.Hazard) bool { return slices.Contains(irreversible, h.Kind) })
-	if lost {
+	if !takenBack(p) {
 		tier = max(tier, guard.T2IrreversibleWrite)
 	}
 	return max(tier, guard.T1ReversibleWrite), nil
+}
+
+// takenBack reports whether undo reverts all that the commands of a preview change.
+func takenBack(p guard.Preview) bool {
+	return !slices.ContainsFunc(p.Hazards, func(h guard.Hazard) bool { return slices.Contains(irreversible, h.Kind) })
 }
 
 // irreversible are the hazards of changes that undo does not revert, or that make

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/mcpguard/mcpguard/internal/commands"
@@ -127,8 +128,32 @@ func TestTierGoesByWhatACommandChanged(t *testing.T) {
 		}
 		req := request(`{"content":"x"}`)
 		req.Definition = definitionOf("t", anySchema)
-		if v := command.Decide(req, p); v.Tier != want || v.Verdict != guard.Ask {
+		v := command.Decide(req, p)
+		if v.Tier != want || v.Verdict != guard.Ask {
 			t.Errorf("%q: %s by %s, %s, want to be asked as %s", kind, v.Verdict, v.Rule, v.Tier, want)
+		}
+		if final := slices.Contains(v.SideEffects, guard.SideEffect{Text: notReversible}); final != (want == guard.T2IrreversibleWrite) {
+			t.Errorf("%q: as %s it is said to be final: %v", kind, v.Tier, final)
+		}
+	}
+}
+
+// TestLandedChangesAreNotFinal: what undo takes back is not called irreversible,
+// in whatever tier a condition of the policy has it.
+func TestLandedChangesAreNotFinal(t *testing.T) {
+	src := head + "  s:\n    command: /bin/x\n    tenants: [acme]\n    environments: [dev]\n    tools:\n      t:\n        tier: T3_EXECUTE\n        sandbox: none\n        effect: {exec: {command: args.content}}\n        tiers_when: [{when: 'true', tier: T2_IRREVERSIBLE_WRITE}]\n"
+	sv, _ := compile(t, src, definitionOf("t", anySchema)).Server("s")
+	command, _ := sv.Tool("t")
+	for _, wanted := range []string{"", "network"} {
+		p := guard.Preview{Effects: []guard.Effect{}, Change: guard.Change{Type: guard.ChangeExec, Facts: guard.Facts{Exec: &guard.ExecFacts{Line: "x", Parsed: true, Run: &guard.ExecRun{Files: 1}}}}}
+		if wanted != "" {
+			p.Change.Exec.Run.Wanted = []guard.ExecWant{{Kind: wanted}}
+		}
+		req := request(`{"content":"x"}`)
+		req.Definition = definitionOf("t", anySchema)
+		v := command.Decide(req, p)
+		if final := slices.Contains(v.SideEffects, guard.SideEffect{Text: notReversible}); final != (wanted != "") || v.Tier < guard.T2IrreversibleWrite {
+			t.Errorf("having wanted %q, as %s: said to be final: %v", wanted, v.Tier, final)
 		}
 	}
 }

@@ -94,7 +94,7 @@ func (t *Tool) Decide(req Request, p guard.Preview) Verdict {
 		v.Sensitive = true
 	}
 	if !trial {
-		if v.SideEffects, err = t.sideEffects(list, v.Tier, req.Snapshot, p.SideEffects); err != nil {
+		if v.SideEffects, err = t.sideEffects(list, v.Tier, req.Snapshot, p); err != nil {
 			return no(t.broken())
 		}
 		v.Claim = t.claimed(list)
@@ -182,10 +182,10 @@ func (t *Tool) sensitive(list []view) (bool, error) {
 
 // sideEffects lists the policy's sentences and those that the guard adds to every
 // call, without those already in the preview.
-func (t *Tool) sideEffects(list []view, tier guard.Tier, s Snapshot, has []guard.SideEffect) ([]guard.SideEffect, error) {
+func (t *Tool) sideEffects(list []view, tier guard.Tier, s Snapshot, p guard.Preview) ([]guard.SideEffect, error) {
 	var out []guard.SideEffect
 	seen := map[string]bool{}
-	for _, e := range has {
+	for _, e := range p.SideEffects {
 		seen[e.Text] = true
 	}
 	add := func(text string) {
@@ -194,7 +194,7 @@ func (t *Tool) sideEffects(list []view, tier guard.Tier, s Snapshot, has []guard
 			out = append(out, guard.SideEffect{Text: text})
 		}
 	}
-	if tier >= guard.T2IrreversibleWrite {
+	if run := effect.Ran(p); tier >= guard.T2IrreversibleWrite && (run == nil || !run.Whole() || !takenBack(p)) {
 		add(notReversible)
 	}
 	for _, e := range t.rules.effects {

@@ -43,6 +43,7 @@ func commandTools() []tool {
 			},
 			about: "Run a command in the workspace: a line for bash, or the words of one program. It runs first where it can do no harm; what only reads answers at once, " +
 				"what changes files waits until the developer has seen the changes and lets them happen. There is no network in there; a command that needs it waits for the developer, too. " +
+				"Files that hold keys or credentials by their name, such as .env, are closed, and a command that opens one waits as well: leave them out (git grep, grep --exclude='.env*'). " +
 				"Standard input is empty; nothing may be left running in the background.",
 			input: object(nil, commandIn,
 				`"argv":{"type":"array","minItems":1,"maxItems":1000,"items":{"type":"string","maxLength":65536},"description":"Instead of command: the program and its arguments, without a shell"}`,
