@@ -35,15 +35,8 @@ func largeTree(b *testing.B) (*Runner, Command) {
 		}
 	}
 	directly(b, ws, "git init -q; git add -A; git -c user.name=a -c user.email=a@b commit -qm x; sleep 1; git status")
-	program, err := os.Executable()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if p := os.Getenv("MCPGUARD_SANDBOX_PROGRAM"); p != "" {
-		program = p // the real one is smaller
-	}
 	secret := func(p string) bool { return strings.HasSuffix(p, "/.env") }
-	r, err := New(Config{Program: program, State: filepath.Join(dir, "state"), Secret: secret})
+	r, err := New(Config{Program: firstProgram(b), State: filepath.Join(dir, "state"), Secret: secret})
 	if err != nil {
 		b.Fatal(err)
 	}

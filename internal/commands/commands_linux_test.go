@@ -21,6 +21,20 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// firstProgram is what plays the sandbox's first process: the test itself, or the
+// real program, which starts faster than a test with the race detector.
+func firstProgram(t testing.TB) string {
+	t.Helper()
+	if p := os.Getenv("MCPGUARD_SANDBOX_PROGRAM"); p != "" {
+		return p
+	}
+	p, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 type fixture struct {
 	*testing.T
 	ws string
@@ -33,11 +47,7 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := New(Config{Program: program, State: filepath.Join(dir, "state")})
+	r, err := New(Config{Program: firstProgram(t), State: filepath.Join(dir, "state")})
 	if err != nil {
 		t.Fatal(err)
 	}
