@@ -36,7 +36,7 @@ type lineCrash struct {
 //
 //	MCPGUARD_KILLS=500 nice go test ./e2e -run TestPromise5_KillWhatLands -timeout 60m -v
 func TestPromise5_KillWhatLandsCommands(t *testing.T) {
-	n := 40
+	n := 12
 	if os.Getenv("MCPGUARD_KILLS") != "" {
 		n = kills(t)
 	}
