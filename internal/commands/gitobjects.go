@@ -37,22 +37,26 @@ func isObjectFile(rest string) bool {
 	return looseObject.MatchString(rest) || objectFile.MatchString(rest)
 }
 
-// maxObject bounds what an object may hold.
-const maxObject = 1 << 30
+// maxObjects bounds what the loose objects of a run may hold together, in bytes: a
+// few kilobytes can unpack to gigabytes.
+const maxObjects = 1 << 30
 
 // forged says what a run has put into a repository that git would take for something
 // else than it is: an object under another one's name, which git does not notice
 // when it reads it, or trees in the index that are not those of its entries, which
 // the next commit would have. It is empty where there is none.
 func (g *GitChange) forged(run *sandbox.Run) string {
+	left := int64(maxObjects)
 	for _, c := range run.Changes {
 		if c.After == nil || c.After.Type != 'f' || c.Op == sandbox.OpTouch || gitFolder(c) != g.Common {
 			continue
 		}
 		_, rest, _ := strings.Cut("/"+c.Path, "/.git/")
 		content := io.NewSectionReader(run.Contents(), c.After.At, c.After.Size)
-		if name := looseObject.FindStringSubmatch(rest); name != nil && !isObject(content, name[1]+name[2]) {
-			return "the object " + short(name[1]+name[2]) + " has another content than its name says"
+		if name := looseObject.FindStringSubmatch(rest); name != nil {
+			if !isObject(content, name[1]+name[2], &left) {
+				return "the object " + short(name[1]+name[2]) + " has another content than its name says, or more than can be compared"
+			}
 		}
 		if rest == "index" {
 			data, err := io.ReadAll(content)
@@ -67,15 +71,17 @@ func (g *GitChange) forged(run *sandbox.Run) string {
 	return ""
 }
 
-// isObject reports whether a file is the object of a name.
-func isObject(file io.Reader, name string) bool {
+// isObject reports whether a file is the object of a name and holds no more than
+// left, which it takes that from.
+func isObject(file io.Reader, name string, left *int64) bool {
 	z, err := zlib.NewReader(file)
 	if err != nil {
 		return false
 	}
 	h := gitHash(len(name) / 2)
-	n, err := io.Copy(h, io.LimitReader(z, maxObject+1))
-	return err == nil && n <= maxObject && hex.EncodeToString(h.Sum(nil)) == name
+	n, err := io.Copy(h, io.LimitReader(z, *left+1))
+	*left -= n
+	return err == nil && *left >= 0 && hex.EncodeToString(h.Sum(nil)) == name
 }
 
 // checkTrees compares the trees that an index keeps, so that a commit need not make

@@ -1,6 +1,10 @@
 package commands
 
 import (
+	"bytes"
+	"compress/zlib"
+	"crypto/sha1" //nolint:gosec // git names objects so
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,5 +89,21 @@ func TestTreesOfAnIndexOfSHA256(t *testing.T) {
 	}
 	if err := checkTrees(data); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestObjectsTogetherHaveALimit(t *testing.T) {
+	var packed bytes.Buffer
+	z := zlib.NewWriter(&packed)
+	text := "blob 4\x00text"
+	if _, err := z.Write([]byte(text)); err != nil || z.Close() != nil {
+		t.Fatal(err)
+	}
+	name := hex.EncodeToString(gitSum([]byte(text), sha1.Size))
+	left := int64(2*len(text) + 1)
+	for i, want := range []bool{true, true, false, false} {
+		if got := isObject(bytes.NewReader(packed.Bytes()), name, &left); got != want {
+			t.Errorf("object %d: %v with %d left", i, got, left)
+		}
 	}
 }
