@@ -7,7 +7,6 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/mcpguard/mcpguard/internal/approval"
 	"github.com/mcpguard/mcpguard/internal/audit"
@@ -489,15 +488,4 @@ func (s *session) notRecorded(c *call, err error) error {
 	}
 	s.cfg.Log.Error("recording a call", "call", c.tc.ID, "tool", c.tc.Tool, "err", err)
 	return broken(guard.RuleStoreFailed, "the guard could not record this call, so it did not run", "ask the user to look at the guard's log")
-}
-
-// timeout returns how long the upstream may take.
-func (s *session) timeout(tool *policy.Tool) time.Duration {
-	if tool != nil && tool.Limits.Timeout > 0 {
-		return tool.Limits.Timeout
-	}
-	if server, ok := s.cfg.Policy().Server(s.cfg.Session.Server); ok && server.Config.Timeout > 0 {
-		return time.Duration(server.Config.Timeout)
-	}
-	return defaultTimeout
 }

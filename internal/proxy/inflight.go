@@ -205,3 +205,23 @@ func (s *session) reply(r *request, frame []byte) {
 		s.update(func(in *inflight) { in.unsaid = append(in.unsaid, r) })
 	}
 }
+
+// onlyAsked returns the ID of the one request that the upstream has to answer,
+// or none if there are several: an answer whose ID cannot be read is to it.
+func (s *session) onlyAsked() (id jsonrpc.ID) {
+	n := 0
+	s.update(func(in *inflight) {
+		for own := range in.own {
+			id, n = own, n+1
+		}
+		for _, r := range in.client {
+			if !r.received && r.stage != stageHeld && r.method != "subscriptions/listen" {
+				id, n = r.id, n+1
+			}
+		}
+	})
+	if n != 1 {
+		return jsonrpc.ID{}
+	}
+	return id
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/mcpguard/mcpguard/internal/effect"
 	"github.com/mcpguard/mcpguard/internal/guard"
 	"github.com/mcpguard/mcpguard/internal/jsonrpc"
+	"github.com/mcpguard/mcpguard/internal/policy"
 	"github.com/mcpguard/mcpguard/internal/store"
 )
 
@@ -364,4 +365,15 @@ func (s *session) redacted(m *jsonrpc.Message) (frame, clean []byte) {
 		return jsonrpc.ErrorReply(m.ID, jsonrpc.CodeInternalError, "mcpguard: the answer could not be redacted", nil), nil
 	}
 	return frame, clean
+}
+
+// timeout returns how long the upstream may take.
+func (s *session) timeout(tool *policy.Tool) time.Duration {
+	if tool != nil && tool.Limits.Timeout > 0 {
+		return tool.Limits.Timeout
+	}
+	if server, ok := s.cfg.Policy().Server(s.cfg.Session.Server); ok && server.Config.Timeout > 0 {
+		return time.Duration(server.Config.Timeout)
+	}
+	return defaultTimeout
 }

@@ -130,26 +130,6 @@ func (s *session) refuseAll(refuse func(*jsonrpc.Refusal), each []*jsonrpc.Refus
 	}
 }
 
-// onlyAsked returns the ID of the one request that the upstream has to answer,
-// or none if there are several: an answer whose ID cannot be read is to it.
-func (s *session) onlyAsked() (id jsonrpc.ID) {
-	n := 0
-	s.update(func(in *inflight) {
-		for own := range in.own {
-			id, n = own, n+1
-		}
-		for _, r := range in.client {
-			if !r.received && r.stage != stageHeld && r.method != "subscriptions/listen" {
-				id, n = r.id, n+1
-			}
-		}
-	})
-	if n != 1 {
-		return jsonrpc.ID{}
-	}
-	return id
-}
-
 func (s *session) fromUpstream(m jsonrpc.Message, mended int) {
 	switch m.Kind {
 	case jsonrpc.Response:
